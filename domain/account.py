@@ -1,0 +1,303 @@
+"""A customer's account: its state and the two pure functions of the state machine, ``decide`` and ``evolve``.
+
+::
+
+    (new) ─Received─▶ pending ─OutcomeUnknown─▶ unknown
+                        │                         │
+                        ├──────── Processed ◀─────┤
+                        │             ▼           │
+                        │         processed ─Completed─▶ completed
+                        │             │
+                        └── Failed ◀──┴───────────┘      (terminal: completed, failed)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, assert_never
+
+from domain.commands import Command, Receive, RecordOutcome, RecordSubmission
+from domain.events import (
+    Completed,
+    Event,
+    Failed,
+    Kind,
+    OutcomeUnknown,
+    Processed,
+    Received,
+    Recorded,
+    ReviewClosed,
+    ReviewOpened,
+    Submitted,
+)
+from domain.money import Money, minor_to_text
+from domain.outcomes import Approved, Category, Declined, Unknown
+
+
+class Status(StrEnum):
+    """Where a transaction stands, as clients see it."""
+
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    PROCESSED = "processed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing may change it any more."""
+        return self in _TERMINAL
+
+
+_TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
+
+TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
+    {
+        Status.PENDING: frozenset({Status.UNKNOWN, Status.PROCESSED, Status.FAILED}),
+        Status.UNKNOWN: frozenset({Status.PROCESSED, Status.FAILED}),
+        Status.PROCESSED: frozenset({Status.COMPLETED, Status.FAILED}),
+        Status.COMPLETED: frozenset(),
+        Status.FAILED: frozenset(),
+    }
+)
+"""Every change of status that the record may hold (design.md, section 3)."""
+
+
+class IllegalTransitionError(Exception):
+    """An event does not follow from the state before it: the record or the code is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a transaction failed, in the normalised codes of contract.md section 4."""
+
+    code: str
+    category: Category | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One deposit or withdrawal. ``version`` is the stream version of its newest event."""
+
+    transaction_id: str
+    kind: Kind
+    customer_id: str
+    gateway: str
+    money: Money
+    details: Mapping[str, str]
+    status: Status
+    reserved: bool
+    submissions: int
+    gateway_reference: str | None
+    failure: Failure | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a customer has in one currency, in minor units; neither part is ever negative."""
+
+    available: int = 0
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a decision needs of a customer: the version, the balances, and those transactions that are looked at."""
+
+    customer_id: str
+    version: int = 0
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    transactions: Mapping[str, Transaction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command is not carried out and nothing is recorded; ``code`` names the problem, ``detail`` is for people."""
+
+    code: str
+    detail: str
+
+
+class UnknownTransactionError(LookupError):
+    """The account does not hold the transaction that the command names; it must be loaded first."""
+
+
+def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
+    """The events that ``command`` leads to, possibly none, or why it is refused.
+
+    Raises UnknownTransactionError when the command names a transaction that ``account`` does not hold.
+    """
+    match command:
+        case Receive():
+            return _receive(account, command)
+        case RecordSubmission():
+            transaction = _transaction(account, command.transaction_id)
+            if transaction.status.terminal or command.attempt <= transaction.submissions:
+                return ()
+            return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
+        case RecordOutcome():
+            return _record_outcome(account, _transaction(account, command.transaction_id), command.outcome)
+        case _:
+            assert_never(command)
+
+
+def _transaction(account: Account, transaction_id: str) -> Transaction:
+    try:
+        return account.transactions[transaction_id]
+    except KeyError:
+        raise UnknownTransactionError(transaction_id) from None
+
+
+def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
+    if command.transaction_id in account.transactions:
+        return ()  # the same command again: its event is on record
+    reserve = command.kind is Kind.WITHDRAWAL and command.checked
+    if reserve:
+        currency = command.money.currency
+        available = account.balances.get(currency, Balance()).available
+        if available < command.money.minor:
+            text = minor_to_text(available, currency)
+            return Refused("insufficient-funds", f"{text} {currency} available, {command.money.text} asked for.")
+    return (
+        Received(command.kind, command.transaction_id, command.gateway, command.money, command.details, reserve),
+    )
+
+
+def _record_outcome(
+    account: Account, transaction: Transaction, outcome: Approved | Declined | Unknown
+) -> Sequence[Event]:
+    kind, transaction_id, status = transaction.kind, transaction.transaction_id, transaction.status
+    match outcome:
+        case Unknown(reason=reason):
+            return (OutcomeUnknown(kind, transaction_id, reason),) if status is Status.PENDING else ()
+        case Approved(reference=reference, final=final):
+            if status is Status.FAILED:
+                return (_review(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
+            known = transaction.gateway_reference
+            if known is not None and known != reference:
+                return (_review(account, transaction, "The gateway reports another reference than is on record."),)
+            if status is Status.COMPLETED:
+                return ()
+            processed = () if status is Status.PROCESSED else (Processed(kind, transaction_id, reference),)
+            return (*processed, Completed(kind, transaction_id)) if final else processed
+        case Declined(code=code, category=category, message=message):
+            if status is Status.COMPLETED:
+                return (_review(account, transaction, "The gateway reports as failed what is recorded as completed."),)
+            return () if status is Status.FAILED else (Failed(kind, transaction_id, code, category, message),)
+        case _:
+            assert_never(outcome)
+
+
+def _review(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
+    # The version is taken once in a stream, and so is an id that is made of it.
+    return ReviewOpened(f"{transaction.transaction_id}.{account.version + 1}", transaction.transaction_id, reason)
+
+
+def evolve(account: Account, recorded: Recorded) -> Account:
+    """The account after ``recorded``, which must be its next event.
+
+    Raises IllegalTransitionError when the event does not follow from the state, and UnknownTransactionError when
+    it names a transaction that ``account`` does not hold.
+    """
+    if recorded.version != account.version + 1:
+        raise IllegalTransitionError(f"version {recorded.version} does not follow {account.version}")
+    event = recorded.event
+    if isinstance(event, ReviewOpened | ReviewClosed):
+        return replace(account, version=recorded.version)
+    if isinstance(event, Received):
+        if event.transaction_id in account.transactions:
+            raise IllegalTransitionError(f"{event.transaction_id} received twice")
+        transaction = Transaction(
+            transaction_id=event.transaction_id,
+            kind=event.kind,
+            customer_id=account.customer_id,
+            gateway=event.gateway,
+            money=event.money,
+            details=event.details,
+            status=Status.PENDING,
+            reserved=event.reserved,
+            submissions=0,
+            gateway_reference=None,
+            failure=None,
+            version=recorded.version,
+            created_at=recorded.occurred_at,
+            updated_at=recorded.occurred_at,
+        )
+    else:
+        transaction = _advance(_transaction(account, event.transaction_id), event, recorded)
+    return Account(
+        account.customer_id,
+        recorded.version,
+        _rebalance(account.balances, transaction, event),
+        {**account.transactions, transaction.transaction_id: transaction},
+    )
+
+
+def _advance(
+    transaction: Transaction, event: Submitted | OutcomeUnknown | Processed | Completed | Failed, recorded: Recorded
+) -> Transaction:
+    status, submissions = transaction.status, transaction.submissions
+    reference, failure = transaction.gateway_reference, transaction.failure
+    match event:
+        case Submitted(attempt=attempt):
+            if status.terminal or attempt <= submissions:
+                raise IllegalTransitionError(f"attempt {attempt} of {transaction.transaction_id} after {submissions}")
+            submissions = attempt
+        case OutcomeUnknown():
+            status = _step(transaction, Status.UNKNOWN)
+        case Processed(gateway_reference=reference):
+            status = _step(transaction, Status.PROCESSED)
+        case Completed():
+            status = _step(transaction, Status.COMPLETED)
+        case Failed():
+            status = _step(transaction, Status.FAILED)
+            failure = Failure(event.code, event.category, event.message)
+        case _:
+            assert_never(event)
+    return replace(
+        transaction,
+        status=status,
+        submissions=submissions,
+        gateway_reference=reference,
+        failure=failure,
+        version=recorded.version,
+        updated_at=recorded.occurred_at,
+    )
+
+
+def _step(transaction: Transaction, to: Status) -> Status:
+    if to not in TRANSITIONS[transaction.status]:
+        raise IllegalTransitionError(f"{transaction.transaction_id}: {transaction.status} to {to}")
+    return to
+
+
+def _rebalance(balances: Mapping[str, Balance], transaction: Transaction, event: Event) -> Mapping[str, Balance]:
+    """The balances after ``event``: what is reserved leaves it once, and only a completed deposit adds."""
+    minor = transaction.money.minor
+    available = reserved = 0
+    if transaction.kind is Kind.DEPOSIT:
+        if isinstance(event, Completed):
+            available = minor
+    elif transaction.reserved:
+        if isinstance(event, Received):
+            available, reserved = -minor, minor
+        elif isinstance(event, Completed):
+            reserved = -minor
+        elif isinstance(event, Failed):
+            available, reserved = minor, -minor
+    if not available and not reserved:
+        return balances
+    currency = transaction.money.currency
+    before = balances.get(currency, Balance())
+    after = Balance(before.available + available, before.reserved + reserved)
+    if after.available < 0 or after.reserved < 0:
+        raise IllegalTransitionError(f"the balance in {currency} would fall below zero")
+    return {**balances, currency: after}

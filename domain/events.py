@@ -1,0 +1,134 @@
+"""The events of a customer's stream, past tense, and the stable names that they are stored under.
+
+One class serves deposits and withdrawals; the stored type carries the kind: ``DepositReceived``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from domain.money import Money
+from domain.outcomes import Category
+
+
+class Kind(StrEnum):
+    """Which way the money goes."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The command is durable; the gateway has not been asked yet. ``reserved``: a withdrawal took it from available."""
+
+    kind: Kind
+    transaction_id: str
+    gateway: str
+    money: Money
+    details: Mapping[str, str]
+    reserved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Attempt number ``attempt`` (from 1) is about to be sent to a gateway that knows no idempotency keys."""
+
+    kind: Kind
+    transaction_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """The gateway may or may not have acted."""
+
+    kind: Kind
+    transaction_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """The gateway accepted the transaction under ``gateway_reference``; the final word is still to come."""
+
+    kind: Kind
+    transaction_id: str
+    gateway_reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Final: the money moved."""
+
+    kind: Kind
+    transaction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Final: the money surely did not move."""
+
+    kind: Kind
+    transaction_id: str
+    code: str
+    category: Category | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOpened:
+    """Something contradicts the record and a person must look."""
+
+    review_id: str
+    transaction_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewClosed:
+    """A person looked and wrote down ``reason``."""
+
+    review_id: str
+    reason: str
+
+
+TransactionEvent = Received | Submitted | OutcomeUnknown | Processed | Completed | Failed
+Event = TransactionEvent | ReviewOpened | ReviewClosed
+
+TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
+    Received,
+    Submitted,
+    OutcomeUnknown,
+    Processed,
+    Completed,
+    Failed,
+)
+
+_TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
+    **{(cls, kind): kind.value.capitalize() + cls.__name__ for cls in TRANSACTION_EVENTS for kind in Kind},
+    (ReviewOpened, None): "ReviewOpened",
+    (ReviewClosed, None): "ReviewClosed",
+}
+EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in _TYPE_NAMES.items()}
+"""Stored type name to class and kind, such as ``DepositReceived`` to ``(Received, Kind.DEPOSIT)``."""
+
+
+def type_name(event: Event) -> str:
+    """The stable name that ``event`` is stored under."""
+    if isinstance(event, ReviewOpened | ReviewClosed):
+        return _TYPE_NAMES[type(event), None]
+    return _TYPE_NAMES[type(event), event.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event at its place in its stream: what ``evolve`` folds."""
+
+    version: int
+    occurred_at: datetime
+    event: Event

@@ -1,0 +1,122 @@
+"""Money as an integer of minor units and an ISO 4217 code; owns parsing and printing of amounts.
+
+Nothing here uses binary floating point: an amount comes in as text or ``Decimal`` and leaves as text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+MINOR_UNITS_MAX: Final = 10**12
+"""The largest amount that one command may move, in minor units (contract.md, section 3)."""
+
+# ISO 4217:2015 with its amendments: active codes of money (no metals, funds or test codes), by number of decimals.
+_TWO_DECIMALS: Final = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC "
+    "CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR "
+    "JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD "
+    "NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN "
+    "SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+)
+_NO_DECIMALS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_THREE_DECIMALS: Final = "BHD IQD JOD KWD LYD OMR TND"
+
+EXPONENTS: Final[dict[str, int]] = {
+    **dict.fromkeys(_TWO_DECIMALS.split(), 2),
+    **dict.fromkeys(_NO_DECIMALS.split(), 0),
+    **dict.fromkeys(_THREE_DECIMALS.split(), 3),
+}
+"""Decimals of each currency that the service knows."""
+
+_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+# 10^12 minor units have 13 digits; 64 leave room for trailing zeros and keep arithmetic on giant input away.
+_AMOUNT_LENGTH_MAX: Final = 64
+
+
+class MoneyError(ValueError):
+    """An amount or a currency is not acceptable; the text says why, in words for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """``minor`` units (cents for USD) of ``currency``. Never negative, except in an adjustment."""
+
+    minor: int
+    currency: str
+
+    @property
+    def text(self) -> str:
+        """The amount with all of its currency's decimals, such as ``100.00``."""
+        return minor_to_text(self.minor, self.currency)
+
+
+def minor_to_text(minor: int, currency: str) -> str:
+    """Print ``minor`` units of ``currency`` with all of its decimals. Raises MoneyError for an unknown currency."""
+    exponent = exponent_of(currency)
+    if exponent == 0:
+        return str(minor)
+    sign = "-" if minor < 0 else ""
+    whole, fraction = divmod(abs(minor), 10**exponent)
+    return f"{sign}{whole}.{fraction:0{exponent}d}"
+
+
+def exponent_of(currency: str) -> int:
+    """How many decimals ``currency`` has. Raises MoneyError when it is not an active ISO 4217 code."""
+    try:
+        return EXPONENTS[currency]
+    except KeyError:
+        raise MoneyError("Not an ISO 4217 currency code in upper case.") from None
+
+
+def parse_amount(value: str | int | Decimal, currency: str) -> Money:
+    """Read a positive amount of ``currency``, by its value: JPY ``1.0`` is 1 yen.
+
+    ``value`` is the text of a JSON string, or a JSON number parsed as ``int`` or ``Decimal``. Raises MoneyError
+    when it is not a number of the grammar, not positive, too fine for the currency or above MINOR_UNITS_MAX.
+    """
+    exponent = exponent_of(currency)
+    if isinstance(value, bool):
+        raise MoneyError("Not a number.")
+    if isinstance(value, str):
+        if len(value) > _AMOUNT_LENGTH_MAX:
+            raise MoneyError("Too long for an amount.")
+        if _AMOUNT.fullmatch(value) is None:
+            raise MoneyError('Not an amount: digits with an optional fraction, such as "100.00".')
+        value = Decimal(value)
+    elif isinstance(value, int):
+        if value.bit_length() > 64:
+            raise MoneyError("Above the largest amount.")
+        value = Decimal(value)
+    if not value.is_finite():
+        raise MoneyError("Not a finite number.")
+    if value <= 0:
+        raise MoneyError("Must be greater than zero.")
+    # A JSON number may be 1e-999999999 or carry thousands of digits: bound it before any arithmetic.
+    if value.adjusted() > 13:
+        raise MoneyError("Above the largest amount.")
+    sign, digits, power = value.as_tuple()
+    if len(digits) > _AMOUNT_LENGTH_MAX:
+        raise MoneyError("Too long for an amount.")
+    assert isinstance(power, int) and sign == 0  # finite and positive, checked above
+    significant = "".join(map(str, digits)).rstrip("0")
+    power += len(digits) - len(significant)
+    if power < -exponent:
+        raise MoneyError(f"{currency} has {exponent or 'no'} decimals.")
+    minor = int(significant) * 10 ** (power + exponent)
+    if minor > MINOR_UNITS_MAX:
+        raise MoneyError("Above the largest amount.")
+    return Money(minor, currency)
+
+
+def parse_stored(text: str, currency: str) -> Money:
+    """Read an amount that this service printed itself; negative ones and zero are fine. Raises MoneyError."""
+    exponent = exponent_of(currency)
+    sign, _, digits = text.rpartition("-")
+    whole, _, fraction = digits.partition(".")
+    if not whole.isdigit() or len(fraction) != exponent:
+        raise MoneyError(f"Not an amount of {currency} as this service writes it.")
+    minor = int(whole + fraction)
+    return Money(-minor if sign == "" and text.startswith("-") else minor, currency)
