@@ -1,0 +1,368 @@
+"""A customer's actor: the only writer of that customer's stream in this process.
+
+It keeps one write in flight. What arrives meanwhile waits and is decided together in the next write.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, assert_never
+
+from actors.decisions import Batch, Entry, Refusal
+from actors.listeners import Listener
+from actors.messages import (
+    Append,
+    Due,
+    Loaded,
+    OutcomeReport,
+    Passivate,
+    ReceiveRequest,
+    Recipient,
+    Retry,
+    Submit,
+    Unanswered,
+    Written,
+)
+from actors.policy import WorkPolicy
+from actors.replies import Accepted, NotStored, Uncertain
+from actors.runtime.actor import ServiceActor
+from actors.runtime.dispatchers import Executor
+from actors.runtime.runtime import Runtime
+from domain.account import Account, Transaction, UnknownTransactionError
+from domain.outcomes import Unknown
+from store.errors import StoreError, StoreUnavailableError
+from store.port import AppendResult, Committed, Conflict, Duplicate, Fenced, Head, Snapshot, Store, StreamKey
+
+logger: Final = logging.getLogger(__name__)
+
+BATCH_MAX: Final = 64
+"""Requests and reports decided together."""
+WAITING_MAX: Final = 2_000
+"""Requests that may wait for one customer; a report is never refused."""
+CACHED_MAX: Final = 128
+"""Unfinished transactions that an actor remembers; older ones are loaded when their outcome comes."""
+CRASHES_MAX: Final = 3
+"""How often one message may be there when its actor dies before it is given up."""
+RETRY_S: Final = 0.5
+"""Wait before the store is asked again after it did not answer."""
+
+Pending = ReceiveRequest | OutcomeReport
+
+
+class Intake:
+    """A hint, not a lock: whether this process leases a gateway's new work itself or leaves it queued."""
+
+    def __init__(self, gateways: Collection[str], *, processing: bool) -> None:
+        self.processing = processing
+        self.draining = False
+        self.open = dict.fromkeys(gateways, processing)
+
+    def drain(self) -> None:
+        """From now on everything new stays queued."""
+        self.draining = True
+        self.open = dict.fromkeys(self.open, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """What every customer's actor works with."""
+
+    runtime: Runtime
+    store: Store
+    loader: Executor
+    journal: Recipient
+    supervisor: Recipient
+    dead_letters: Recipient
+    address: Callable[[StreamKey], Recipient]
+    policies: Mapping[str, WorkPolicy]
+    intake: Intake
+    owner: str
+    listener: Listener
+    next_serial: Callable[[], int]
+
+
+class CustomerStreamActor(ServiceActor):
+    """Takes ReceiveRequest and OutcomeReport; answers requests, and passes work on to be done or done again."""
+
+    def __init__(self, *, stream: StreamKey, collaborators: Collaborators) -> None:
+        super().__init__()
+        self._stream = stream
+        self._with = collaborators
+        self._account: Account | None = None
+        self._head = Head()
+        self._waiting: deque[Pending] = deque()
+        self._in_hand: list[Pending] = []
+        """Taken out of ``_waiting`` and not settled yet."""
+        self._batch: Batch | None = None
+        self._confirming: list[Refusal] = []
+        self._awaited: int | None = None
+        """Number of the load or append whose answer is awaited."""
+        self._asked: frozenset[str] = frozenset()
+        """Transactions that the newest load asked for."""
+        self._pausing = False
+
+    def receive(self, message: Any) -> None:
+        """Handle one message, then go on with whatever can be decided."""
+        match message:
+            case ReceiveRequest() | OutcomeReport():
+                self._arrived(message)
+            case Written(serial=serial, result=result) if serial == self._awaited:
+                self._awaited = None
+                self._written(result)
+            case Loaded(serial=serial, result=result) if serial == self._awaited:
+                self._awaited = None
+                self._loaded(result)
+            case Retry():
+                self._pausing = False
+            case Passivate() if self.at_rest and self.actor_inbox.close_if_empty():
+                self._stop()
+                return
+        self._advance()
+
+    def salvage(self) -> list[Pending]:
+        """What was in hand goes to the successor: it loads afresh and sees what of it is on record."""
+        kept: list[Pending] = []
+        for pending in self._in_hand:
+            pending.crashes += 1
+            if isinstance(pending, ReceiveRequest) and self._batch is not None:
+                pending.in_doubt = True
+            if self._tolerable(pending):
+                kept.append(pending)
+        return [*kept, *self._waiting]
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is in hand and nothing waits."""
+        return self._awaited is None and not self._waiting and not self._pausing
+
+    def _arrived(self, pending: Pending) -> None:
+        if isinstance(pending, ReceiveRequest) and len(self._waiting) >= WAITING_MAX:
+            if pending.take():
+                pending.reply.set(NotStored("Too many commands wait for this customer."))
+            return
+        self._waiting.append(pending)
+
+    # deciding
+
+    def _advance(self) -> None:
+        if self._awaited is not None or self._pausing or not self._waiting:
+            return
+        if self._account is None:
+            self._load()
+            return
+        self._take_in_hand()
+        runtime = self._with.runtime
+        batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
+        try:
+            for pending in self._in_hand:
+                self._add(batch, pending)
+        except UnknownTransactionError as error:
+            if error.args[0] in self._asked:
+                raise  # it was looked for and is not there: a defect, not a cache that is short
+            self._put_back()
+            self._load()
+            return
+        write = batch.write()
+        if write is not None:
+            self._batch = batch
+            self._awaited = self._with.next_serial()
+            self._with.journal.tell(Append(write, self._awaited, self._with.address(self._stream)))
+            return
+        self._settle(batch)
+        self._in_hand = [refusal.request for refusal in batch.refusals]
+        if batch.refusals:
+            self._confirming = batch.refusals
+            self._load()
+        else:
+            self._advance()
+
+    def _take_in_hand(self) -> None:
+        """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else."""
+        waiting, taken = self._waiting, self._in_hand
+        while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
+            taken.append(waiting.popleft())
+
+    def _add(self, batch: Batch, pending: Pending) -> None:
+        if isinstance(pending, OutcomeReport):
+            batch.add_report(pending, self._with.policies[pending.item.gateway], self._with.runtime.random())
+            return
+        if pending.reply.done:  # given up in an earlier round of the same batch
+            return
+        # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
+        expired = self._with.runtime.monotonic() >= pending.deadline and not pending.in_doubt
+        if expired and pending.command.transaction_id not in batch.account.transactions:
+            if pending.taken or pending.take():  # taken before: an uncertain write that turns out not to be stored
+                pending.reply.set(NotStored("The deadline passed before it could be stored."))
+            return
+        if pending.taken or pending.take():
+            gateway = pending.command.gateway
+            batch.add_request(pending, self._with.owner if self._with.intake.open[gateway] else None)
+
+    # the store's answers
+
+    def _written(self, result: AppendResult | Unanswered) -> None:
+        batch, self._batch = self._batch, None
+        assert batch is not None
+        if isinstance(result, Committed):
+            self._account, self._head, self._asked = _trimmed(batch.account), batch.head, frozenset()
+            self._with.listener.recorded(self._stream, batch.recorded)
+            self._settle(batch)
+            for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
+                refusal.request.reply.set(refusal.refused)
+            self._in_hand = []
+            return
+        self._account = None  # load again: the record is not what it was held for
+        match result:
+            case Conflict():
+                pass
+            case Duplicate(part=part, claim=claim):
+                raise AssertionError(f"part {part} claims {claim.scope}, and nothing here makes claims yet")
+            case Fenced(part=part):
+                source = batch.source_of(part)
+                assert isinstance(source, OutcomeReport)
+                logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
+                source.stale = True
+            case Unanswered(uncertain=True):
+                self._pause()
+            case Unanswered(error=StoreUnavailableError()):
+                self._refuse_in_hand("The store is not available.", appended=True)
+                self._pause()
+            case Unanswered(error=error):
+                self._unstorable(error)
+            case _:
+                assert_never(result)
+        self._put_back()
+
+    def _loaded(self, result: Snapshot | StoreError) -> None:
+        confirming, self._confirming = self._confirming, []
+        if isinstance(result, StoreError):
+            logger.warning("a customer cannot be loaded: %s", result, extra={"fields": {"stream": self._stream.id}})
+            self._refuse_in_hand("The store is not available.", appended=False)
+            self._put_back()
+            for pending in [*self._waiting]:
+                if isinstance(pending, ReceiveRequest) and pending.take():
+                    self._waiting.remove(pending)
+                    pending.reply.set(NotStored("The store is not available."))
+            self._pause()
+            return
+        if confirming and result.head == self._head and self._account is not None:
+            for refusal in confirming:
+                refusal.request.reply.set(refusal.refused)
+            self._in_hand = []
+        else:
+            self._put_back()
+        self._account, self._head = result.account, result.head
+
+    def _settle(self, batch: Batch) -> None:
+        """What is on record now is answered, and its work goes on its way."""
+        for entry in batch.entries:
+            if isinstance(entry.source, ReceiveRequest):
+                self._accepted(entry, entry.source)
+            elif entry.moved is not None:
+                self._with.dead_letters.tell(Due(entry.source.item.gateway, entry.moved.delay_s))
+
+    def _accepted(self, entry: Entry, request: ReceiveRequest) -> None:
+        assert entry.transaction is not None and entry.item is not None
+        if not request.handed_over:
+            request.handed_over = True
+            if entry.leased:
+                self._with.supervisor.tell(Submit(entry.item.gateway, (entry.item,)))
+            else:
+                self._with.dead_letters.tell(Due(entry.item.gateway, 0.0))
+        if not request.reply.done:
+            request.reply.set(Accepted(entry.transaction))
+
+    # trouble
+
+    def _unstorable(self, error: Exception) -> None:
+        """The database refuses something in hand. Alone, each shows whether it is the bad one."""
+        if len(self._in_hand) == 1:
+            logger.error("cannot be stored: %s", error, extra=_fields(self._in_hand[0]))
+            self._refuse_in_hand("It cannot be stored.", appended=True)
+        for pending in self._in_hand:
+            pending.crashes += 1
+        self._in_hand = [pending for pending in self._in_hand if self._tolerable(pending)]
+
+    def _tolerable(self, pending: Pending) -> bool:
+        """Whether to try once more what was there when something broke. What is not is answered here."""
+        if pending.crashes <= CRASHES_MAX:
+            return True
+        logger.error("given up after it met trouble %s times", pending.crashes, extra=_fields(pending))
+        if isinstance(pending, ReceiveRequest):
+            if not pending.reply.done:
+                pending.reply.set(Uncertain(pending.command.transaction_id))
+            return False
+        if pending.crashes > 2 * CRASHES_MAX:
+            return False
+        # The work must go on all the same: as one whose outcome is not known, which no odd answer can break.
+        pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
+        return True
+
+    def _refuse_in_hand(self, reason: str, *, appended: bool) -> None:
+        """Answer the requests in hand: nothing of them is stored. Reports stay, and so do requests in doubt.
+
+        ``appended``: the journal has answered an append of them, and so has been through any earlier one too: the
+        next load tells what became of that.
+        """
+        kept: list[Pending] = []
+        for pending in self._in_hand:
+            if isinstance(pending, OutcomeReport):
+                kept.append(pending)
+            elif pending.in_doubt:
+                pending.in_doubt = not appended
+                kept.append(pending)
+            elif not pending.reply.done:
+                pending.reply.set(NotStored(reason))
+        self._in_hand = kept
+
+    def _put_back(self) -> None:
+        """Decide again on what is in hand, before anything that came later."""
+        self._waiting.extendleft(reversed(self._in_hand))
+        self._in_hand = []
+
+    def _pause(self) -> None:
+        self._pausing = True
+        address = self._with.address(self._stream)
+        self._with.runtime.after(RETRY_S, lambda: address.tell(Retry()))
+
+    def _load(self) -> None:
+        serial = self._awaited = self._with.next_serial()
+        wanted = {known: None for pending in self._waiting if (known := _transaction_id(pending)) is not None}
+        if self._account is not None:
+            wanted.update(dict.fromkeys(self._account.transactions))
+        self._asked = frozenset(wanted)
+        store, stream, address = self._with.store, self._stream, self._with.address(self._stream)
+
+        def load() -> None:
+            try:
+                result: Snapshot | StoreError = store.load(stream, tuple(wanted))
+            except StoreError as error:
+                result = error
+            address.tell(Loaded(serial, result))
+
+        self._with.loader.submit(load)
+
+
+def _transaction_id(pending: Pending) -> str | None:
+    if isinstance(pending, OutcomeReport):
+        return pending.item.transaction.transaction_id if pending.item.transaction is not None else None
+    return pending.command.transaction_id if pending.taken else None  # a new command's cannot be on record
+
+
+def _trimmed(account: Account) -> Account:
+    """Forget what is finished, and what has been unfinished for long."""
+    open_ones: dict[str, Transaction] = {
+        key: transaction for key, transaction in account.transactions.items() if not transaction.status.terminal
+    }
+    for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
+        del open_ones[key]
+    return replace(account, transactions=open_ones)
+
+
+def _fields(pending: Pending) -> dict[str, dict[str, str]]:
+    if isinstance(pending, OutcomeReport):
+        return {"fields": {"work_id": pending.item.work_id, "result": type(pending.result).__name__}}
+    return {"fields": {"transaction_id": pending.command.transaction_id}}

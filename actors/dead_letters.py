@@ -1,0 +1,116 @@
+"""The dead-letter actor: claims the work that is due again, whoever left it, and hands it to the supervisor.
+
+Retries, lookups, dead letters and the work of dead processes are all rows of one table with a time when they are
+due; this actor is the timer over them. It also says that this process lives.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from actors.messages import Alarm, Due, Recipient, Room, Submit, Tick
+from actors.runtime.actor import ServiceActor
+from actors.runtime.runtime import Runtime, Timer
+from store.errors import StoreError
+from store.port import Store
+
+logger: Final = logging.getLogger(__name__)
+
+CLAIM_MAX: Final = 200
+"""Pieces of work leased in one transaction."""
+SOON_S: Final = 0.05
+"""Work that becomes due within this time of other work is claimed together with it."""
+
+
+@dataclass(slots=True)
+class Schedule:
+    """One gateway's due work as this process sees it."""
+
+    room: bool = True
+    """Whether the supervisor takes more; it says so again after each batch."""
+    alarm: Timer | None = None
+    alarm_at: float = 0.0
+
+
+class DeadLetterActor(ServiceActor):
+    """Blocks on the store, and therefore has a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        gateways: Collection[str],
+        owner: str,
+        lease_s: float,
+        processing: bool,
+        supervisor: Recipient,
+        self_address: Recipient,
+    ) -> None:
+        super().__init__()
+        self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
+        self._processing, self._supervisor, self._self = processing, supervisor, self_address
+        self._schedules = {name: Schedule() for name in sorted(gateways)}
+
+    def on_start(self) -> None:
+        """Begin to beat."""
+        self._self.tell(Tick())
+
+    def receive(self, message: Any) -> None:
+        """Set the alarm for work that becomes due, and claim what is."""
+        match message:
+            case Tick():
+                self._tick()
+            case Due(gateway=gateway, delay_s=delay_s):
+                self._ring_in(gateway, delay_s)
+            case Alarm(gateway=gateway):
+                self._schedules[gateway].alarm = None
+                self._claim(gateway)
+            case Room(gateway=gateway):
+                self._schedules[gateway].room = True
+                self._claim(gateway)
+
+    def _tick(self) -> None:
+        """Every third of a lease: say that this process lives, and look for what nobody told us of."""
+        self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick()))
+        try:
+            if not self._store.heartbeat(self._owner):
+                logger.error("this process was held for dead; its work went to others")
+                self._store.register_owner(self._owner)
+            released = self._store.release_dead(self._lease_s)
+            if released:
+                logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
+        except StoreError as error:
+            logger.warning("the store did not take the heartbeat: %s", error)
+        for gateway in self._schedules:
+            self._claim(gateway)
+
+    def _claim(self, gateway: str) -> None:
+        schedule = self._schedules[gateway]
+        if not schedule.room or not self._processing:
+            return
+        try:
+            items = self._store.claim_work(self._owner, gateway, CLAIM_MAX)
+            next_due_s = None if items else self._store.next_due_s(gateway)
+        except StoreError as error:
+            logger.warning("due work could not be claimed: %s", error)
+            return  # the next beat tries again
+        if items:
+            schedule.room = False
+            self._supervisor.tell(Submit(gateway, tuple(items), claimed=True))
+        elif next_due_s is not None:
+            self._ring_in(gateway, next_due_s)
+
+    def _ring_in(self, gateway: str, delay_s: float) -> None:
+        schedule = self._schedules[gateway]
+        delay_s = max(delay_s, SOON_S)
+        at = self._runtime.monotonic() + delay_s
+        if schedule.alarm is not None:
+            if schedule.alarm_at <= at:
+                return
+            schedule.alarm.cancel()
+        schedule.alarm_at = at
+        schedule.alarm = self._runtime.after(delay_s, lambda: self._self.tell(Alarm(gateway)))

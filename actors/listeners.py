@@ -1,0 +1,80 @@
+"""What the actors tell the outside as it happens. They know this port only; who listens is the composition's choice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from actors.messages import CallResult
+from actors.work import read_context
+from domain.events import Recorded, type_name
+from domain.outcomes import Approved, Declined, NotReceived
+from store.codec import Metadata, data_of
+from store.port import StreamKey, WorkItem
+
+logger: Final = logging.getLogger("payments")
+
+
+class Listener(Protocol):
+    """Called in the actors' own time: must neither block nor raise."""
+
+    def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+        """These events are durable."""
+
+    def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
+        """A gateway was called for ``item``."""
+
+    def breaker_changed(self, gateway: str, state: str) -> None:
+        """A gateway's breaker is now open, half_open or closed."""
+
+
+class LogListener:
+    """One log line for each step of a transaction, with its transaction and correlation id, and no personal data."""
+
+    def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+        """See Listener."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        for recorded, metadata in events:
+            event = recorded.event
+            fields: dict[str, Any] = {
+                "transaction_id": getattr(event, "transaction_id", None),
+                "correlation_id": metadata.correlation_id,
+                "stream_name": stream.name,
+                "stream_id": stream.id,
+                "version": recorded.version,
+            }
+            data = data_of(event)
+            fields.update((key, data[key]) for key in _LOGGED if key in data)
+            logger.info(type_name(event), extra={"fields": fields})
+
+    def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
+        """See Listener."""
+        answered = isinstance(result, Approved | Declined | NotReceived)
+        level = logging.DEBUG if answered else logging.WARNING
+        if not logger.isEnabledFor(level):
+            return
+        fields: Mapping[str, Any] = {
+            "transaction_id": item.work_id,
+            "correlation_id": correlation_of(item),
+            "gateway": item.gateway,
+            "action": item.action,
+            "attempt": item.attempts + 1,
+            "result": type(result).__name__,
+            "reason": getattr(result, "reason", None),
+            "duration_ms": round(duration_s * 1000, 1),
+        }
+        logger.log(level, "gateway called", extra={"fields": fields})
+
+    def breaker_changed(self, gateway: str, state: str) -> None:
+        """See Listener."""
+        logger.warning("breaker %s", state, extra={"fields": {"gateway": gateway, "state": state}})
+
+
+_LOGGED: Final = ("gateway", "gateway_reference", "amount", "currency", "code", "category", "reason", "attempt")
+
+
+def correlation_of(item: WorkItem) -> str | None:
+    """The correlation id that travels in the work's payload."""
+    return None if item.payload is None else read_context(item.payload).correlation_id

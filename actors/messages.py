@@ -1,0 +1,197 @@
+"""What crosses between the actors. Plain objects without behaviour, except a request's claim on itself."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.replies import GatewayStatus, Reply
+from actors.runtime.actor import Reply as Future
+from domain.commands import Receive
+from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from store.codec import Metadata
+from store.errors import StoreError
+from store.port import AppendResult, Snapshot, WorkItem, Write
+
+
+class Recipient(Protocol):
+    """Anybody who can be told something: an address, or a Pykka reference."""
+
+    def tell(self, message: object, /) -> None:
+        """Send it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The call surely never reached the provider; ``reason`` is for people."""
+
+    reason: str
+
+
+CallResult = Approved | Declined | Unknown | NotSent | NotReceived
+
+
+class ReceiveRequest:
+    """A client's command on its way to its customer's actor, with the answer that a thread waits for.
+
+    Whoever takes it first decides its fate: the actor that puts it into a write, or the waiting thread that gives
+    up at the deadline. So "nothing is stored, and nothing ever will be" is a fact and not a guess.
+    """
+
+    refusable = True
+    __slots__ = (
+        "_taken",
+        "command",
+        "crashes",
+        "deadline",
+        "event_ids",
+        "handed_over",
+        "in_doubt",
+        "metadata",
+        "reply",
+        "taken",
+    )
+
+    def __init__(self, command: Receive, metadata: Metadata, deadline: float) -> None:
+        self.command = command
+        self.metadata = metadata
+        self.deadline = deadline  # on the monotonic clock
+        self.reply: Future[Reply] = Future()
+        self._taken = threading.Lock()
+        self.taken = False  # part of a write, or given up
+        self.event_ids: list[str] = []  # chosen once, so that a repeated write is known again by them
+        self.in_doubt = False  # an append of it was sent, and its actor died before the answer
+        self.handed_over = False  # its work was given to the supervisor
+        self.crashes = 0
+
+    def take(self) -> bool:
+        """Claim the request; True for exactly one caller."""
+        if self._taken.acquire(blocking=False):
+            self.taken = True
+            return True
+        return False
+
+
+class OutcomeReport:
+    """What a call for a piece of work came to, on its way to the customer's actor."""
+
+    __slots__ = ("crashes", "event_ids", "item", "result", "stale")
+
+    def __init__(self, item: WorkItem, result: CallResult) -> None:
+        self.item = item
+        self.result = result
+        self.event_ids: list[str] = []
+        self.stale = False  # somebody else owns the work by now: what is reported is evidence only
+        self.crashes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The answer to load number ``serial``."""
+
+    serial: int
+    result: Snapshot | StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Ask the journal to store ``write``; the answer goes to ``reply_to`` as Written.
+
+    ``tried``: a journal died over it, so it may be stored already.
+    """
+
+    write: Write
+    serial: int
+    reply_to: Recipient
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The store could not say. ``uncertain``: the write may be stored all the same."""
+
+    error: Exception
+    uncertain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The journal's answer to append number ``serial``."""
+
+    serial: int
+    result: AppendResult | Unanswered
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Time to try again what the store could not do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passivate:
+    """Stop if idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Work leased to this process, for the supervisor to have done. ``claimed``: answer with Room when there is."""
+
+    gateway: str
+    items: tuple[WorkItem, ...]
+    claimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A call is over and its slot is free. ``healthy``: the gateway answered, be it with a decline."""
+
+    gateway: str
+    permit: int
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A gateway's breaker may let a probe through now."""
+
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """Ask the supervisor for the state of all gateways."""
+
+    reply: Future[tuple[GatewayStatus, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """There is queued or dead work of ``gateway`` that is due in ``delay_s`` seconds."""
+
+    gateway: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The supervisor can take more work of ``gateway``."""
+
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Work of ``gateway`` should be due now."""
+
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Admit nothing to gateways any more: this process stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The regular beat."""

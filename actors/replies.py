@@ -1,0 +1,65 @@
+"""What callers outside the actors are told: answers to commands, and the state of the gateways. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.account import Refused, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The command's events are durable; ``transaction`` is as that commit left it."""
+
+    transaction: Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """Nothing of the command is stored, and nothing ever will be. ``reason`` is for people."""
+
+    reason: str
+    retry_after_s: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """Whether the command is stored cannot be told before its deadline; asking for ``transaction_id`` later tells."""
+
+    transaction_id: str
+
+
+Reply = Accepted | Refused | NotStored | Uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """A circuit breaker as operators see it. ``error_percent`` and ``requests`` are of the rolling window."""
+
+    state: str  # closed, open, half_open
+    mode: str  # auto, open, closed
+    error_percent: int
+    requests: int
+    opened_at: datetime | None
+    reopens_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkheadStatus:
+    """How many calls are out at a gateway, and how much work waits for a slot in this process."""
+
+    in_flight: int
+    waiting: int
+    max_concurrent: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """One gateway as operators see it."""
+
+    name: str
+    adapter: str
+    currencies: tuple[str, ...]
+    breaker: BreakerStatus
+    bulkhead: BulkheadStatus

@@ -1,0 +1,112 @@
+"""Dispatchers decide where actors run. This file owns threads; under gunicorn's gevent worker they are greenlets."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final, Protocol
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Runnable(Protocol):
+    """Something with one bounded piece of work to do, such as a mailbox."""
+
+    def run(self) -> None:
+        """Do it."""
+
+
+class Dispatcher(Protocol):
+    """Runs what is scheduled, soon."""
+
+    def schedule(self, runnable: Runnable, /) -> None:
+        """Run ``runnable`` once, somewhere else than in the caller."""
+
+
+class Executor(Protocol):
+    """Runs functions that may block: calls to providers, reads of the store."""
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        """Call ``function`` once, somewhere else than in the caller. Whatever it raises is logged as a defect."""
+
+
+class ThreadDispatcher:
+    """A fixed number of threads that share one queue; serves as dispatcher and as executor.
+
+    ``threads`` 1 gives an actor a thread of its own.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def schedule(self, runnable: Runnable, /) -> None:
+        """Run ``runnable`` on one of the threads."""
+        self._queue.put(runnable.run)
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        """Call ``function`` on one of the threads."""
+        self._queue.put(function)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads after what is queued; False when some did not end within ``timeout_s`` in all."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout_s / len(self._threads))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _loop(self) -> None:
+        while (function := self._queue.get()) is not None:
+            try:
+                function()
+            except BaseException:  # a thread serves many: it outlives what it ran, and the log shows the defect
+                logger.exception("unexpected error in %s", threading.current_thread().name)
+
+
+class GrowingExecutor:
+    """Up to ``threads`` threads, started when first needed: a bulkhead of hundreds costs nothing while it is idle."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._name, self._limit = name, threads
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        """Call ``function`` on an idle thread, on a new one, or when the first gets free."""
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            elif len(self._threads) < self._limit:
+                name = f"{self._name}-{len(self._threads)}"
+                thread = threading.Thread(target=self._loop, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            else:
+                self._idle -= 1  # owed: the next thread that gets free takes it at once
+        self._queue.put(function)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the threads after what is queued; False when some did not end within ``timeout_s`` in all."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout_s / len(self._threads))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _loop(self) -> None:
+        while (function := self._queue.get()) is not None:
+            try:
+                function()
+            except BaseException:  # see ThreadDispatcher
+                logger.exception("unexpected error in %s", threading.current_thread().name)
+            with self._lock:
+                self._idle += 1

@@ -1,0 +1,134 @@
+"""Addresses: by key, to actors that come to life when they are told something and go when they are idle.
+
+A message told to an address is handled by a live actor, or the teller gets an error; it is never dropped. An actor
+that died of an error is replaced, and what it had not handled goes to its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, Generic, TypeVar, cast
+
+from pykka import ActorDeadError, ActorRef
+
+from actors.runtime.actor import ServiceActor
+from actors.runtime.dispatchers import Dispatcher
+from actors.runtime.mailbox import Mailbox
+
+logger: Final = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Router(Generic[K]):
+    """One actor for each key. ``capacity`` bounds each mailbox; ``monotonic`` times idleness."""
+
+    def __init__(
+        self,
+        make: Callable[[K], ServiceActor],
+        dispatcher: Dispatcher,
+        *,
+        capacity: int,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._make, self._dispatcher, self._capacity, self._monotonic = make, dispatcher, capacity, monotonic
+        self._lock = threading.Lock()
+        # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
+        self._live: OrderedDict[K, tuple[ActorRef[Any], float]] = OrderedDict()
+        self.deaths = 0
+
+    def __len__(self) -> int:
+        """How many actors live."""
+        return len(self._live)
+
+    def tell(self, key: K, message: Any) -> None:
+        """Send ``message`` to the actor of ``key``, starting it if need be. Raises MailboxFullError."""
+        while True:
+            entry = self._live.get(key)
+            ref = entry[0] if entry is not None else self.start(key)
+            try:
+                ref.tell(message)
+            except ActorDeadError:  # it stopped a moment ago: the next one takes the message
+                self._forget(key, ref)
+                continue
+            with self._lock:
+                if key in self._live:
+                    self._live[key] = (ref, self._monotonic())
+                    self._live.move_to_end(key)
+            return
+
+    def idle(self, idle_s: float, limit: int) -> list[ActorRef[Any]]:
+        """Up to ``limit`` actors that were told nothing for ``idle_s`` seconds; each is named once in that time."""
+        found: list[ActorRef[Any]] = []
+        now = self._monotonic()
+        with self._lock:
+            while len(found) < limit and self._live:
+                key, (ref, told_at) = next(iter(self._live.items()))
+                if now - told_at < idle_s:
+                    break
+                self._live[key] = (ref, now)
+                self._live.move_to_end(key)
+                found.append(ref)
+        return found
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no actor has anything to do."""
+        with self._lock:
+            return all(cast(Mailbox, ref.actor_inbox).at_rest for ref, _ in self._live.values())
+
+    def start(self, key: K) -> ActorRef[Any]:
+        """The actor of ``key``, started if need be."""
+        with self._lock:
+            entry = self._live.get(key)
+            if entry is not None:
+                return entry[0]
+            actor = self._make(key)
+            actor.on_end = lambda ended, left: self._ended(key, ended, left)
+            ref = actor.launch(self._dispatcher, self._capacity)
+            self._live[key] = (ref, self._monotonic())
+            return ref
+
+    def _forget(self, key: K, ref: ActorRef[Any]) -> None:
+        with self._lock:
+            entry = self._live.get(key)
+            if entry is not None and entry[0] is ref:
+                del self._live[key]
+
+    def _ended(self, key: K, actor: ServiceActor, left: Sequence[Any]) -> None:
+        self._forget(key, actor.actor_ref)
+        if actor.failed is not None:
+            self.deaths += 1
+            logger.error("an actor died of %r and is replaced", actor.failed, extra={"fields": {"actor": str(key)}})
+        for message in (*actor.salvage(), *left):
+            self.tell(key, message)
+
+
+class Address:
+    """One actor that is always there: started now, and again whenever it dies."""
+
+    def __init__(
+        self,
+        make: Callable[[], ServiceActor],
+        dispatcher: Dispatcher,
+        *,
+        capacity: int,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._router: Router[None] = Router(lambda _: make(), dispatcher, capacity=capacity, monotonic=monotonic)
+
+    def tell(self, message: Any) -> None:
+        """Send ``message``. Raises MailboxFullError."""
+        self._router.tell(None, message)
+
+    def start(self) -> None:
+        """Have it live now, before anybody tells it anything."""
+        self._router.start(None)
+
+    @property
+    def deaths(self) -> int:
+        """How often it died of an error so far."""
+        return self._router.deaths

@@ -1,0 +1,162 @@
+"""Everything that is not deterministic, as one object: threads, clocks, timers, ids, chance.
+
+``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the very same actors in one thread under a seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Final, Protocol
+
+from actors.runtime.dispatchers import Dispatcher, Executor, GrowingExecutor, ThreadDispatcher
+
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Timer(Protocol):
+    """A function that will be called later."""
+
+    def cancel(self) -> None:
+        """Do not call it, unless that has begun."""
+
+
+class Runtime(Protocol):
+    """Where actors run and what they know of the world."""
+
+    def dispatcher(self, name: str, threads: int) -> Dispatcher:
+        """A new dispatcher of that many threads."""
+
+    def executor(self, name: str, threads: int) -> Executor:
+        """A new executor of at most that many threads."""
+
+    def now(self) -> datetime:
+        """The wall clock, UTC. It may jump."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back; for durations."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+    def new_id(self) -> str:
+        """A new UUIDv7 (RFC 9562)."""
+
+    def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
+        """Call ``function``, which must not block, in ``delay_s`` seconds."""
+
+
+def uuid7(at: datetime, chance: int) -> str:
+    """A UUIDv7 of the milliseconds of ``at`` and 74 bits of ``chance`` (RFC 9562, section 5.7)."""
+    millis = int(at.timestamp() * 1000)
+    value = (millis & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | (chance >> 62 & 0xFFF) << 64
+    value |= 0b10 << 62 | chance & 0x3FFFFFFFFFFFFFFF
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class _LiveTimer:
+    __slots__ = ("cancelled", "function")
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function, self.cancelled = function, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Timers:
+    """One heap and one thread for all timers of a process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heap: list[tuple[float, int, _LiveTimer]] = []
+        self._numbers = count()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._loop, name="timers", daemon=True)
+        self._thread.start()
+
+    def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
+        """Call ``function`` on the timers' thread in ``delay_s`` seconds."""
+        timer = _LiveTimer(function)
+        with self._changed:
+            heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._numbers), timer))
+            if self._heap[0][2] is timer:
+                self._changed.notify()
+        return timer
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                while not self._stopped and (not self._heap or self._heap[0][0] > time.monotonic()):
+                    self._changed.wait(self._heap[0][0] - time.monotonic() if self._heap else None)
+                if self._stopped:
+                    return
+                _, _, timer = heapq.heappop(self._heap)
+            if not timer.cancelled:
+                try:
+                    timer.function()
+                except Exception:  # all timers share this thread: one defect must not silence the others
+                    logger.exception("unexpected error in a timer")
+
+
+class LiveRuntime:
+    """Threads (greenlets once gevent has patched them), the machine's clocks, and the system's randomness."""
+
+    def __init__(self) -> None:
+        self._timers = Timers()
+        self._pools: list[ThreadDispatcher | GrowingExecutor] = []
+        self._random: Final = random.SystemRandom()
+
+    def dispatcher(self, name: str, threads: int) -> Dispatcher:
+        """See Runtime."""
+        pool = ThreadDispatcher(name, threads)
+        self._pools.append(pool)
+        return pool
+
+    def executor(self, name: str, threads: int) -> Executor:
+        """See Runtime."""
+        pool = GrowingExecutor(name, threads)
+        self._pools.append(pool)
+        return pool
+
+    def now(self) -> datetime:
+        """See Runtime."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """See Runtime."""
+        return time.monotonic()
+
+    def random(self) -> float:
+        """See Runtime."""
+        return self._random.random()
+
+    def new_id(self) -> str:
+        """See Runtime."""
+        return uuid7(datetime.now(UTC), int.from_bytes(os.urandom(10)))
+
+    def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
+        """See Runtime."""
+        return self._timers.after(delay_s, function)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End all threads after what they have queued; False when some did not end in time."""
+        self._timers.stop()
+        deadline = time.monotonic() + timeout_s
+        return all([pool.stop(max(deadline - time.monotonic(), 0.01)) for pool in self._pools])

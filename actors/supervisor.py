@@ -1,0 +1,165 @@
+"""The gateway supervisor: a breaker and a bulkhead for each gateway, and the work that waits for a slot.
+
+It never blocks: calls run on the bulkhead's threads and come back as messages. No gateway waits for another's slot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from actors.breaker import GatewayBreaker
+from actors.customer import Intake
+from actors.listeners import Listener
+from actors.messages import (
+    CallResult,
+    Drain,
+    Finished,
+    NotSent,
+    OutcomeReport,
+    Recipient,
+    Room,
+    StatusRequest,
+    Submit,
+    Wake,
+)
+from actors.replies import BulkheadStatus, GatewayStatus
+from actors.runtime.actor import ServiceActor
+from actors.runtime.dispatchers import Executor
+from actors.runtime.runtime import Runtime
+from domain.outcomes import NotSentError, OutcomeUnknownError, Unknown
+from gateways.port import Gateway, Order
+from store.port import Action, StreamKey, WorkItem
+
+INTAKE_CLOSES_AT: Final = 2_000
+"""Waiting work of one gateway from which on new work is left in the store for later."""
+INTAKE_OPENS_AT: Final = 500
+"""Waiting work of one gateway below which more is taken."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One gateway with its breaker, its bulkhead and what waits for a slot."""
+
+    gateway: Gateway
+    adapter: str
+    breaker: GatewayBreaker
+    executor: Executor
+    max_concurrent: int
+    waiting: deque[WorkItem] = field(default_factory=deque)
+    in_flight: int = 0
+    wake_is_set: bool = False
+    owes_room: bool = False
+
+
+class GatewaySupervisorActor(ServiceActor):
+    """Admits work to gateways as slots and breakers permit."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        lanes: Mapping[str, Lane],
+        intake: Intake,
+        customer: Callable[[StreamKey], Recipient],
+        dead_letters: Recipient,
+        self_address: Recipient,
+        listener: Listener,
+    ) -> None:
+        super().__init__()
+        self._runtime, self._lanes, self._intake = runtime, lanes, intake
+        self._customer, self._dead_letters, self._self = customer, dead_letters, self_address
+        self._listener = listener
+
+    def receive(self, message: Any) -> None:
+        """Take on work, free a slot, try again after a breaker's rest, or tell the state of things."""
+        match message:
+            case Submit(gateway=gateway, items=items, claimed=claimed):
+                lane = self._lanes[gateway]
+                lane.waiting.extend(items)
+                lane.owes_room = lane.owes_room or claimed
+                self._admit(gateway, lane)
+            case Finished(gateway=gateway, permit=permit, healthy=healthy):
+                lane = self._lanes[gateway]
+                lane.in_flight -= 1
+                lane.breaker.report(permit, healthy=healthy)
+                self._admit(gateway, lane)
+            case Wake(gateway=gateway):
+                lane = self._lanes[gateway]
+                lane.wake_is_set = False
+                self._admit(gateway, lane)
+            case Drain():
+                self._intake.drain()
+            case StatusRequest(reply=reply):
+                reply.set(tuple(_status(name, lane) for name, lane in sorted(self._lanes.items())))
+
+    def _admit(self, name: str, lane: Lane) -> None:
+        if self._intake.draining:
+            return
+        while lane.waiting and lane.in_flight < lane.max_concurrent:
+            permit = lane.breaker.admit()
+            if permit is None:
+                self._wake_later(name, lane)
+                break
+            lane.in_flight += 1
+            self._call(name, lane, lane.waiting.popleft(), permit)
+        waiting = len(lane.waiting)
+        if waiting >= INTAKE_CLOSES_AT:
+            self._intake.open[name] = False
+        elif waiting <= INTAKE_OPENS_AT:
+            self._intake.open[name] = self._intake.processing
+            if lane.owes_room:
+                lane.owes_room = False
+                self._dead_letters.tell(Room(name))
+
+    def _wake_later(self, name: str, lane: Lane) -> None:
+        wait_s = lane.breaker.wait_s()
+        if wait_s is None or lane.wake_is_set:
+            return  # half-open: the probe's end wakes the lane
+        lane.wake_is_set = True
+        self._runtime.after(wait_s, lambda: self._self.tell(Wake(name)))
+
+    def _call(self, name: str, lane: Lane, item: WorkItem, permit: int) -> None:
+        def call() -> None:
+            began = self._runtime.monotonic()
+            result, healthy = call_gateway(lane.gateway, item)
+            self._listener.called(item, result, self._runtime.monotonic() - began)
+            self._self.tell(Finished(name, permit, healthy))
+            self._customer(item.stream).tell(OutcomeReport(item, result))
+
+        lane.executor.submit(call)
+
+
+def call_gateway(gateway: Gateway, item: WorkItem) -> tuple[CallResult, bool]:
+    """Do ``item`` at ``gateway`` and give its result, and whether the gateway is technically healthy.
+
+    A defect in an adapter is an unknown outcome: the call may have gone out.
+    """
+    transaction = item.transaction
+    if transaction is None:
+        return NotSent("the work names no transaction"), True
+    order = Order(
+        transaction.transaction_id, transaction.kind, transaction.money, transaction.customer_id, transaction.details
+    )
+    try:
+        if item.action is Action.SUBMIT:
+            return gateway.submit(order), True
+        return gateway.lookup(order), True
+    except NotSentError as error:
+        return NotSent(str(error) or "not sent"), False
+    except OutcomeUnknownError as error:
+        return Unknown(str(error) or "the outcome is not known"), False
+    except Exception as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
+        return Unknown(f"the adapter failed: {error!r}"), False
+
+
+def _status(name: str, lane: Lane) -> GatewayStatus:
+    return GatewayStatus(
+        name,
+        lane.adapter,
+        tuple(sorted(lane.gateway.currencies)),
+        lane.breaker.status(),
+        BulkheadStatus(lane.in_flight, len(lane.waiting), lane.max_concurrent),
+    )

@@ -1,0 +1,250 @@
+"""All actors of a process put together: start-up as a list of steps, the door for callers, and stop in reverse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from pykka import ActorDeadError, Timeout
+
+from actors.breaker import GatewayBreaker
+from actors.customer import Collaborators, CustomerStreamActor, Intake
+from actors.dead_letters import DeadLetterActor
+from actors.journal import JournalActor
+from actors.listeners import Listener
+from actors.messages import Drain, Passivate, Recipient, ReceiveRequest, StatusRequest
+from actors.policy import WorkPolicy
+from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
+from actors.runtime.actor import Reply as Future
+from actors.runtime.mailbox import MailboxFullError
+from actors.runtime.router import Address, Router
+from actors.runtime.runtime import Runtime
+from actors.supervisor import GatewaySupervisorActor, Lane
+from domain.commands import Receive
+from gateways.port import Gateway
+from gateways.settings import GatewaySettings
+from store.codec import Metadata
+from store.port import Store, StreamKey
+
+logger: Final = logging.getLogger(__name__)
+
+MAILBOX_MAX: Final = 10_000
+CUSTOMER_MAILBOX_MAX: Final = 2_000
+SWEEP_S: Final = 1.0
+SWEEP_MAX: Final = 2_000
+"""Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
+GRACE_S: Final = 0.5
+"""How much later than its deadline an answer may come before its caller gives up on it."""
+STATUS_TIMEOUT_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSettings:
+    """What operators may set (contract.md, section 2); durations in seconds."""
+
+    request_deadline_s: float = 10.0
+    passivate_after_s: float = 120.0
+    lease_s: float = 15.0
+    dead_letter_first_s: float = 10.0
+    dead_letter_max_s: float = 3600.0
+    dead_letter_attempts: int = 12
+    processing: bool = True
+    """Whether this process sends work to gateways, or only accepts it."""
+
+
+class _CustomerAddress:
+    """A stream's actor, whichever lives when it is told something."""
+
+    __slots__ = ("_router", "_stream")
+
+    def __init__(self, router: Router[StreamKey], stream: StreamKey) -> None:
+        self._router, self._stream = router, stream
+
+    def tell(self, message: object) -> None:
+        self._router.tell(self._stream, message)
+
+
+class PaymentSystem:
+    """The actors of one process. ``exclusive``: no other process works on this store, so all old leases are dead."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        gateways: Mapping[str, tuple[Gateway, GatewaySettings]],
+        settings: SystemSettings,
+        listener: Listener,
+        exclusive: bool,
+    ) -> None:
+        self._runtime, self._store, self._settings, self._exclusive = runtime, store, settings, exclusive
+        self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
+        self._owner = runtime.new_id()
+        self._started = self._stopping = False
+        monotonic = runtime.monotonic
+
+        def alone(name: str, make: Callable[[], Any]) -> Address:
+            return Address(make, runtime.dispatcher(name, 1), capacity=MAILBOX_MAX, monotonic=monotonic)
+
+        intake = Intake(gateways, processing=settings.processing)
+        self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
+        self._journal = alone("journal", lambda: JournalActor(store=store))
+        self._customers: Router[StreamKey] = Router(
+            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
+            runtime.dispatcher("customers", 4),
+            capacity=CUSTOMER_MAILBOX_MAX,
+            monotonic=monotonic,
+        )
+        self._dead_letters: Address = alone(
+            "dead-letters",
+            lambda: DeadLetterActor(
+                runtime=runtime,
+                store=store,
+                gateways=gateways,
+                owner=self._owner,
+                lease_s=settings.lease_s,
+                processing=settings.processing,
+                supervisor=self._supervisor,
+                self_address=self._dead_letters,
+            ),
+        )
+        self._supervisor: Address = alone(
+            "supervisor",
+            lambda: GatewaySupervisorActor(
+                runtime=runtime,
+                lanes=self._lanes,
+                intake=intake,
+                customer=self._customer,
+                dead_letters=self._dead_letters,
+                self_address=self._supervisor,
+                listener=listener,
+            ),
+        )
+        collaborators = Collaborators(
+            runtime=runtime,
+            store=store,
+            loader=runtime.executor("loader", 8),
+            journal=self._journal,
+            supervisor=self._supervisor,
+            dead_letters=self._dead_letters,
+            address=self._customer,
+            policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
+            intake=intake,
+            owner=self._owner,
+            listener=listener,
+            next_serial=count(1).__next__,
+        )
+
+    def start(self) -> None:
+        """Begin to work, unfinished work of earlier processes included. Raises StoreError."""
+        if self._exclusive:
+            released = self._store.release_dead(0.0)
+            if released:
+                logger.info("unfinished work found", extra={"fields": {"count": released}})
+        self._store.register_owner(self._owner)
+        self._dead_letters.start()
+        self._runtime.after(SWEEP_S, self._sweep)
+        self._started = True
+
+    def drain(self) -> None:
+        """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
+        self._stopping = True
+        if self._started:
+            self._supervisor.tell(Drain())
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether, after ``drain``, no call is out and nothing waits to be stored."""
+        return not any(lane.in_flight for lane in self._lanes.values()) and self._customers.at_rest
+
+    def retire(self) -> None:
+        """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
+        if self._started:
+            self._store.retire_owner(self._owner)
+
+    # the door (see actors.payments.Payments)
+
+    def new_transaction_id(self) -> str:
+        """A new UUIDv7."""
+        return self._runtime.new_id()
+
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+        """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
+        sent = self.send(stream, command, metadata)
+        if isinstance(sent, NotStored):
+            return sent
+        try:
+            return sent.reply.get(timeout=self._settings.request_deadline_s + GRACE_S)
+        except Timeout:
+            if sent.take():
+                return NotStored("The deadline passed before it could be stored.")
+            return Uncertain(command.transaction_id)
+
+    def send(self, stream: StreamKey, command: Receive, metadata: Metadata) -> ReceiveRequest | NotStored:
+        """The same without waiting; the request's ``reply`` gets the answer."""
+        if not self._started:
+            return NotStored("The service is not ready.")
+        request = ReceiveRequest(command, metadata, self._runtime.monotonic() + self._settings.request_deadline_s)
+        try:
+            self._customers.tell(stream, request)
+        except MailboxFullError:
+            return NotStored("Too many commands wait for this customer.")
+        return request
+
+    def gateways(self) -> Sequence[GatewayStatus]:
+        """All configured gateways, names ascending. Raises TimeoutError when their supervisor does not answer."""
+        request = StatusRequest(Future())
+        self._supervisor.tell(request)
+        try:
+            return request.reply.get(timeout=STATUS_TIMEOUT_S)
+        except Timeout as error:
+            raise TimeoutError("the gateway supervisor does not answer") from error
+
+    def gateway_currencies(self) -> dict[str, frozenset[str]]:
+        """The configured gateways and the currencies that each takes; never blocks."""
+        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+
+    def problems(self) -> Sequence[str]:
+        """Why the service is not ready, for people; empty when it is. Never blocks."""
+        if self._stopping:
+            return ["The service is stopping."]
+        return [] if self._started else ["The service is starting."]
+
+    # parts
+
+    def _customer(self, stream: StreamKey) -> Recipient:
+        return _CustomerAddress(self._customers, stream)
+
+    def _sweep(self) -> None:
+        for ref in self._customers.idle(self._settings.passivate_after_s, SWEEP_MAX):
+            with suppress(ActorDeadError):  # it stopped between being found and being told: just as well
+                ref.tell(Passivate())
+        self._runtime.after(SWEEP_S, self._sweep)
+
+    def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
+        name = gateway.name
+        breaker = GatewayBreaker(
+            failures=options.breaker.request_volume,
+            sleep_s=options.breaker.sleep_s,
+            monotonic=self._runtime.monotonic,
+            now=self._runtime.now,
+            changed=lambda state: listener.breaker_changed(name, state),
+        )
+        executor = self._runtime.executor(f"gateway-{name}", options.max_concurrent)
+        return Lane(gateway, options.adapter, breaker, executor, options.max_concurrent)
+
+    def _policy(self, gateway: Gateway, options: GatewaySettings) -> WorkPolicy:
+        settings = self._settings
+        return WorkPolicy(
+            honours_keys=gateway.honours_keys,
+            idempotency_window_s=gateway.idempotency_window_s,
+            max_retries=options.max_retries,
+            lookup_after_s=options.lookup_after_s,
+            dead_letter_first_s=settings.dead_letter_first_s,
+            dead_letter_max_s=settings.dead_letter_max_s,
+            dead_letter_attempts=settings.dead_letter_attempts,
+        )

@@ -1,0 +1,58 @@
+"""A transaction's work: its first row and item, and what its payload carries."""
+
+from __future__ import annotations
+
+import orjson
+
+from domain.account import Transaction
+from domain.events import Kind
+from store.codec import Metadata
+from store.port import Action, OpenWork, StreamKey, WorkItem
+
+FIRST_TOKEN = 1
+"""The token of work that was leased in the commit that opened it."""
+
+
+def event_type_of(kind: Kind) -> str:
+    """The type of the event that opens a transaction's work."""
+    return f"{kind.value.capitalize()}Received"
+
+
+def context(metadata: Metadata, event_id: str) -> bytes:
+    """What the work carries so that later events name where they come from: caused by event ``event_id``."""
+    return orjson.dumps([metadata.correlation_id, event_id, metadata.traceparent])
+
+
+def read_context(payload: bytes) -> Metadata:
+    """The metadata of events that the work leads to."""
+    correlation_id, causation_id, traceparent = orjson.loads(payload)
+    return Metadata(correlation_id, causation_id, traceparent)
+
+
+def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> OpenWork:
+    """The row of a new transaction's work, leased to ``owner`` or queued. Its id is the transaction's."""
+    return OpenWork(
+        transaction.transaction_id,
+        transaction.transaction_id,
+        transaction.gateway,
+        Action.SUBMIT,
+        event_type_of(transaction.kind),
+        owner,
+        payload,
+    )
+
+
+def first_item(stream: StreamKey, transaction: Transaction, payload: bytes) -> WorkItem:
+    """The item for that row, once it is stored."""
+    return WorkItem(
+        work_id=transaction.transaction_id,
+        token=FIRST_TOKEN,
+        stream=stream,
+        gateway=transaction.gateway,
+        action=Action.SUBMIT,
+        event_type=event_type_of(transaction.kind),
+        attempts=0,
+        errors=(),
+        transaction=transaction,
+        payload=payload,
+    )

@@ -1,0 +1,189 @@
+"""Events to canonical bytes and back, and the hash chain over them.
+
+The canonical bytes of an event are its JSON with sorted keys and no white space (as RFC 8785 sorts, for the
+strings and integers used here). They are stored as they were hashed, so that no later version of this file can
+make an old event look changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from domain.events import (
+    EVENT_TYPES,
+    Completed,
+    Event,
+    Failed,
+    Kind,
+    OutcomeUnknown,
+    Processed,
+    Received,
+    Recorded,
+    ReviewClosed,
+    ReviewOpened,
+    Submitted,
+    type_name,
+)
+from domain.money import MoneyError, parse_stored
+from domain.outcomes import Category
+from store.errors import CorruptStoreError
+from store.port import EncodedEvent, Head, StreamKey
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Who and what led to an event. ``correlation_id`` is one for all that a request set in motion."""
+
+    correlation_id: str
+    causation_id: str | None = None
+    traceparent: str | None = None
+    who: str | None = None
+
+
+def chain(before: bytes, body: bytes) -> bytes:
+    """The hash of an event with canonical bytes ``body`` that follows one with the hash ``before``."""
+    return sha256(before + body).digest()
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.tzinfo is not UTC else _utc(at)
+
+
+def _utc(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def encode(stream: StreamKey, head: Head, recorded: Recorded, event_id: str, metadata: Metadata) -> EncodedEvent:
+    """The stored form of ``recorded``, chained to ``head``, which must end just before it."""
+    kind_of_event = type_name(recorded.event)
+    body = orjson.dumps(
+        {
+            "data": data_of(recorded.event),
+            "event_id": event_id,
+            "metadata": _metadata(metadata),
+            "occurred_at": timestamp(recorded.occurred_at),
+            "stream_id": stream.id,
+            "stream_name": stream.name,
+            "type": kind_of_event,
+            "version": recorded.version,
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    return EncodedEvent(event_id, recorded.version, kind_of_event, body, chain(head.hash, body))
+
+
+def _metadata(metadata: Metadata) -> dict[str, str]:
+    pairs = {"correlation_id": metadata.correlation_id}
+    if metadata.causation_id is not None:
+        pairs["causation_id"] = metadata.causation_id
+    if metadata.traceparent is not None:
+        pairs["traceparent"] = metadata.traceparent
+    if metadata.who is not None:
+        pairs["who"] = metadata.who
+    return pairs
+
+
+def data_of(event: Event) -> dict[str, Any]:
+    """The event's own fields as JSON values; amounts as text with all decimals."""
+    return _ENCODERS[type(event)](event)
+
+
+def _received(event: Received) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "transaction_id": event.transaction_id,
+        "gateway": event.gateway,
+        "amount": event.money.text,
+        "currency": event.money.currency,
+        "details": dict(event.details),
+    }
+    if event.kind is Kind.WITHDRAWAL:
+        data["reserved"] = event.reserved
+    return data
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
+    Received: _received,
+    Submitted: lambda e: {"transaction_id": e.transaction_id, "attempt": e.attempt},
+    OutcomeUnknown: lambda e: {"transaction_id": e.transaction_id, "reason": e.reason},
+    Processed: lambda e: {"transaction_id": e.transaction_id, "gateway_reference": e.gateway_reference},
+    Completed: lambda e: {"transaction_id": e.transaction_id},
+    Failed: lambda e: {
+        "transaction_id": e.transaction_id,
+        "code": e.code,
+        "category": e.category,
+        "message": e.message,
+    },
+    ReviewOpened: lambda e: {"review_id": e.review_id, "transaction_id": e.transaction_id, "reason": e.reason},
+    ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
+}
+
+_DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
+    Received: lambda kind, d: Received(
+        kind,
+        d["transaction_id"],
+        d["gateway"],
+        parse_stored(d["amount"], d["currency"]),
+        d["details"],
+        d.get("reserved", False),
+    ),
+    Submitted: lambda kind, d: Submitted(kind, d["transaction_id"], d["attempt"]),
+    OutcomeUnknown: lambda kind, d: OutcomeUnknown(kind, d["transaction_id"], d["reason"]),
+    Processed: lambda kind, d: Processed(kind, d["transaction_id"], d["gateway_reference"]),
+    Completed: lambda kind, d: Completed(kind, d["transaction_id"]),
+    Failed: lambda kind, d: Failed(
+        kind,
+        d["transaction_id"],
+        d["code"],
+        None if d["category"] is None else Category(d["category"]),
+        d["message"],
+    ),
+    ReviewOpened: lambda _, d: ReviewOpened(d["review_id"], d["transaction_id"], d["reason"]),
+    ReviewClosed: lambda _, d: ReviewClosed(d["review_id"], d["reason"]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The canonical bytes of an event, read back."""
+
+    event_id: str
+    stream: StreamKey
+    version: int
+    type: str
+    occurred_at: datetime
+    data: Mapping[str, Any]
+    metadata: Mapping[str, str]
+
+
+def read_body(body: bytes) -> Body:
+    """Read canonical bytes without looking at the event's own fields. Raises CorruptStoreError."""
+    try:
+        raw = orjson.loads(body)
+        return Body(
+            raw["event_id"],
+            StreamKey(raw["stream_name"], raw["stream_id"]),
+            raw["version"],
+            raw["type"],
+            datetime.fromisoformat(raw["occurred_at"]),
+            raw["data"],
+            raw["metadata"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptStoreError(f"an event's bytes cannot be read: {error!r}") from error
+
+
+def decode(body: bytes) -> Recorded:
+    """The event in canonical bytes. Raises CorruptStoreError when they, or the type, are not of this version."""
+    raw = read_body(body)
+    try:
+        cls, kind = EVENT_TYPES[raw.type]
+        return Recorded(raw.version, raw.occurred_at, _DECODERS[cls](kind, raw.data))
+    except (ValueError, KeyError, TypeError, AttributeError, MoneyError) as error:
+        raise CorruptStoreError(f"an event of type {raw.type!r} cannot be read: {error!r}") from error

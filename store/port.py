@@ -1,0 +1,263 @@
+"""The store port: what one write carries, how it may end, and how work is claimed.
+
+An adapter promises: a write is stored whole or not at all; ``(stream name, stream id, version)`` is unique;
+whatever ``append`` answers is durable; appending the same write again answers as if it were the first time.
+What readers ask stands in ``store.queries``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from domain.account import Account, Balance, Transaction
+
+
+class StreamKey(NamedTuple):
+    """The stream of one customer: ``name`` is the merchant whose customer it is, ``id`` the customer's id."""
+
+    name: str
+    id: str
+
+
+GENESIS: Final = bytes(32)
+"""The hash that a stream's first event continues."""
+
+
+class Head(NamedTuple):
+    """The end of a stream: its last version (0 when empty) and that event's hash."""
+
+    version: int = 0
+    hash: bytes = GENESIS
+
+
+class EncodedEvent(NamedTuple):
+    """An event as it is stored: ``body`` are the canonical bytes, ``hash`` covers them and the hash before."""
+
+    event_id: str
+    version: int
+    type: str
+    body: bytes
+    hash: bytes
+
+
+class StoredEvent(NamedTuple):
+    """An encoded event in its stream, with its place in the global order."""
+
+    position: int
+    stream: StreamKey
+    event_id: str
+    version: int
+    type: str
+    body: bytes
+    hash: bytes
+
+
+class Claim(NamedTuple):
+    """Something that may happen once: ``key`` is unique within ``scope``; ``value`` says what took it."""
+
+    scope: str
+    key: str
+    value: bytes
+
+
+class WorkState(StrEnum):
+    """Who has a piece of work: nobody yet, a process, the dead letters' timer, or a person."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DEAD = "dead"
+    PARKED = "parked"
+
+
+class Action(StrEnum):
+    """What is to be done: send the transaction to its gateway, or find out what became of it."""
+
+    SUBMIT = "submit"
+    RESOLVE = "resolve"
+
+
+class WorkError(NamedTuple):
+    """One failed attempt, for people."""
+
+    at: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """A new piece of work with token 1, leased to ``owner`` at once, or queued for anybody when that is None."""
+
+    work_id: str
+    transaction_id: str | None
+    gateway: str
+    action: Action
+    event_type: str
+    owner: str | None
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MoveWork:
+    """What becomes of a piece of work that goes on: due again ``delay_s`` from now. Renews its token."""
+
+    work_id: str
+    action: Action
+    state: WorkState
+    delay_s: float
+    attempts: int
+    errors: tuple[WorkError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWork:
+    """The piece of work is done."""
+
+    work_id: str
+
+
+WorkChange = OpenWork | MoveWork | CloseWork
+
+
+class Fence(NamedTuple):
+    """The write holds only while the work still carries this token; else somebody else has it by now."""
+
+    work_id: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one command adds to a write."""
+
+    events: tuple[EncodedEvent, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    fence: Fence | None = None
+    work: tuple[WorkChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A row for people: something contradicts the record."""
+
+    review_id: str
+    transaction_id: str | None
+    reason: str
+    state: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The parts of several commands of one customer, all or nothing, and the read rows as they are after them.
+
+    ``head`` is where the writer believes the stream ends; the first event's version is the next one. A write
+    without events does not look at the head.
+    """
+
+    stream: StreamKey
+    head: Head
+    parts: tuple[Part, ...]
+    transactions: tuple[Transaction, ...] = ()
+    balances: tuple[tuple[str, Balance], ...] = ()
+    reviews: tuple[Review, ...] = ()
+
+
+class Committed(NamedTuple):
+    """Durable."""
+
+
+class Conflict(NamedTuple):
+    """Nothing stored: the stream goes on after the writer's head, with ``missed`` (the first few hundred)."""
+
+    missed: tuple[StoredEvent, ...]
+
+
+class Duplicate(NamedTuple):
+    """Nothing stored: part number ``part`` claims what ``claim`` already holds."""
+
+    part: int
+    claim: Claim
+
+
+class Fenced(NamedTuple):
+    """Nothing stored: part number ``part`` carries a stale token."""
+
+    part: int
+
+
+AppendResult = Committed | Conflict | Duplicate | Fenced
+
+
+class Snapshot(NamedTuple):
+    """A customer at one instant: where the stream ends, and the account without the transactions not asked for."""
+
+    head: Head
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A piece of work leased to the caller under ``token``."""
+
+    work_id: str
+    token: int
+    stream: StreamKey
+    gateway: str
+    action: Action
+    event_type: str
+    attempts: int
+    errors: tuple[WorkError, ...]
+    transaction: Transaction | None
+    payload: bytes | None = None
+
+
+class Store(Protocol):
+    """Everything that changes the store, and the consistent reads that a change needs. Safe for many threads.
+
+    Every method raises StoreUnavailableError when the database does not answer.
+    """
+
+    def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """Commit ``writes`` together and answer each on its own, in their order.
+
+        A conflicting, duplicate or fenced write stores nothing and touches no other. Raises UnstorableError when
+        one of them cannot be stored (nothing is, then) and CommitUncertainError.
+        """
+
+    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
+        """The customer and those of the named transactions that exist, in one snapshot."""
+
+    def register_owner(self, owner: str) -> None:
+        """Begin to hold leases as ``owner``."""
+
+    def heartbeat(self, owner: str) -> bool:
+        """Say that ``owner`` lives. False when it is held for dead: its leases are others' by now."""
+
+    def retire_owner(self, owner: str) -> int:
+        """Give up ``owner`` and queue all that it leases; how many that were."""
+
+    def release_dead(self, lease_s: float) -> int:
+        """Queue the work of owners whose heartbeat is older than ``lease_s``, and forget them; how much that was."""
+
+    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
+        """Lease up to ``limit`` pieces of the gateway's work that are due to ``owner``, oldest due first."""
+
+    def next_due_s(self, gateway: str) -> float | None:
+        """Seconds until the gateway's next queued or dead work is due (0 when some is); None when there is none."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+Offload = Callable[[Callable[[], None]], None]
+"""Runs a blocking call in C where it does not stop other greenlets, and returns when it is done."""
+
+
+def run_directly(job: Callable[[], None]) -> None:
+    """The Offload for real threads and tests: just run it."""
+    job()

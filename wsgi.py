@@ -1,0 +1,200 @@
+"""The composition root: settings, store, gateways, actors and app, put together in the order of their needs.
+
+``gunicorn wsgi:app`` loads this file in each worker; gunicorn.conf.py then calls ``service.start``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final, cast
+
+import falcon
+from gevent import monkey
+from gevent.threadpool import ThreadPool
+
+from actors.listeners import LogListener
+from actors.replies import GatewayStatus, NotStored, Reply
+from actors.runtime.runtime import LiveRuntime
+from actors.system import PaymentSystem, SystemSettings
+from api.app import create_app
+from config import gateways_file
+from config.settings import CHECKOUT, Role, Settings, SettingsError
+from domain.commands import Receive
+from gateways.registry import build_gateways, read_settings
+from gateways.settings import GatewaySettingsError
+from store.codec import Metadata
+from store.errors import StoreError, StoreUnavailableError
+from store.factory import PaymentStore, lock_store, migrate, open_store
+from store.port import StreamKey
+
+logger: Final = logging.getLogger(__name__)
+
+DRAIN_S: Final = 8.0
+"""How long a stopping service waits for the calls that are out; their outcomes are looked up by the next otherwise."""
+
+
+class _StoreToCome:
+    """Stands for the store until it is open: whoever asks is told to come back."""
+
+    def __init__(self) -> None:
+        self.store: PaymentStore | None = None
+
+    def __getattr__(self, name: str) -> object:
+        if self.store is None:
+            raise StoreUnavailableError("the service is starting")
+        return getattr(self.store, name)
+
+
+class Service:
+    """One worker process. Commands are answered "not stored" until it is ready."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._options = read_settings(gateways_file.read(settings.gateways_file))
+        self._gateways = build_gateways(self._options)
+        self._store = _StoreToCome()
+        self._system: PaymentSystem | None = None
+        self._runtime: LiveRuntime | None = None
+        self._open = ExitStack()
+        self._problem = "The service is starting."
+        self._stopped = threading.Event()
+        self.app = create_app(
+            self, cast(PaymentStore, self._store), default_currency=settings.default_currency
+        )
+
+    def start(self) -> None:
+        """Start in the background: waiting for the store must not hold up the worker's own beat."""
+        threading.Thread(target=self._start, name="start", daemon=True).start()
+
+    def _start(self) -> None:
+        try:
+            self._start_in_order()
+        except StoreError as error:
+            self._problem = f"The store cannot be opened: {error}"
+            logger.critical(self._problem)
+        except Exception:
+            self._problem = "The service could not start; its log says why."
+            logger.exception("the service could not start")
+
+    def _start_in_order(self) -> None:
+        settings = self._settings
+        url = settings.database_url
+        self._open.enter_context(
+            lock_store(url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
+        )
+        if settings.sqlite_path is not None:
+            migrate(url, root=CHECKOUT)
+        self._runtime = runtime = LiveRuntime()
+        store = open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload())
+        self._open.callback(store.close)
+        system = PaymentSystem(
+            runtime=runtime,
+            store=store,
+            gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
+            settings=SystemSettings(
+                request_deadline_s=settings.request_deadline_s,
+                passivate_after_s=settings.passivate_after_s,
+                lease_s=settings.lease_s,
+                dead_letter_first_s=settings.dead_letter_first_s,
+                dead_letter_max_s=settings.dead_letter_max_s,
+                dead_letter_attempts=settings.dead_letter_attempts,
+                processing=settings.role is not Role.API,
+            ),
+            listener=LogListener(),
+            exclusive=settings.sqlite_path is not None,
+        )
+        system.start()
+        self._store.store, self._system = store, system
+        logger.info("ready")
+
+    def drain(self) -> None:
+        """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""
+        self._problem = "The service is stopping."
+        self._stopped.set()
+        if self._system is not None:
+            self._system.drain()
+
+    def stop(self) -> None:
+        """After the last request: wait for the calls that are out, give the rest back, and close everything."""
+        self.drain()
+        system, runtime = self._system, self._runtime
+        if system is not None and runtime is not None:
+            deadline = time.monotonic() + DRAIN_S
+            while not system.at_rest and time.monotonic() < deadline:
+                time.sleep(0.02)
+            try:
+                system.retire()
+            except StoreError as error:
+                logger.warning("leases could not be given back: %s", error)
+            runtime.stop(timeout_s=1.0)
+        for gateway in self._gateways.values():
+            gateway.close()
+        self._open.close()
+        logger.info("stopped")
+
+    def _sleep_unless_stopped(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise StoreUnavailableError("stopped while waiting for the store")
+
+    def _say_that_it_waits(self) -> None:
+        self._problem = "Another process still uses the database."
+        logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
+
+    # actors.payments.Payments, which the API asks
+
+    def new_transaction_id(self) -> str:
+        """See Payments."""
+        return self._ready().new_transaction_id()
+
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+        """See Payments."""
+        return NotStored(self._problem) if self._system is None else self._system.receive(stream, command, metadata)
+
+    def gateways(self) -> Sequence[GatewayStatus]:
+        """See Payments."""
+        return self._ready().gateways()
+
+    def gateway_currencies(self) -> dict[str, frozenset[str]]:
+        """See Payments."""
+        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+
+    def problems(self) -> Sequence[str]:
+        """See Payments."""
+        if self._stopped.is_set() or self._system is None:
+            return [self._problem]
+        return self._system.problems()
+
+    def _ready(self) -> PaymentSystem:
+        if self._system is None:
+            raise StoreUnavailableError(self._problem)
+        return self._system
+
+
+def _offload() -> Callable[[Callable[[], None]], None]:
+    """Under gevent, whatever blocks in C goes through a native thread, so that other greenlets go on."""
+    if not monkey.is_module_patched("threading"):
+        return lambda function: function()
+    pool = ThreadPool(1)
+
+    def run(function: Callable[[], None]) -> None:
+        pool.apply(function)
+
+    return run
+
+
+def _create() -> Service:
+    try:
+        return Service(Settings.from_environ(os.environ))
+    except (SettingsError, GatewaySettingsError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+service = _create()
+app = service.app
