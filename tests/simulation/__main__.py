@@ -1,0 +1,39 @@
+"""``python -m tests.simulation --seeds n --first k``: run seeds, print each violation and a last line that counts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.simulation.checker import violations
+from tests.simulation.world import simulate
+
+
+def main() -> int:
+    """Exit status 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--history", type=Path, help="write the last seed's history to this file")
+    arguments = parser.parse_args()
+    events = broken = 0
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            history = simulate(seed, Path(folder))
+        events += sum(len(dump["events"]) for dump in history.of("dump") if dump["when"] == "rest")
+        found = violations(history)
+        broken += len(found)
+        for violation in found:
+            print(f"seed {seed}: {violation}")
+        if found:
+            print(f"replay: make simulate SEEDS=1 FIRST={seed}")
+        if arguments.history:
+            arguments.history.write_bytes(history.to_bytes())
+    print(f"{arguments.seeds} seeds, {events} events, {broken} violations")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
