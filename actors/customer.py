@@ -33,7 +33,7 @@ from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
 from domain.account import Account, Transaction, UnknownTransactionError
 from domain.outcomes import Unknown
-from store.errors import StoreError, StoreUnavailableError
+from store.errors import StoreUnavailableError
 from store.port import AppendResult, Committed, Conflict, Duplicate, Fenced, Head, Snapshot, Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class CustomerStreamActor(ServiceActor):
         self._account: Account | None = None
         self._head = Head()
         self._waiting: deque[Pending] = deque()
-        self._in_hand: list[Pending] = []
+        self._deciding: list[Pending] = []
         """Taken out of ``_waiting`` and not settled yet."""
         self._batch: Batch | None = None
         self._confirming: list[Refusal] = []
@@ -125,7 +125,7 @@ class CustomerStreamActor(ServiceActor):
     def salvage(self) -> list[Pending]:
         """What was in hand goes to the successor: it loads afresh and sees what of it is on record."""
         kept: list[Pending] = []
-        for pending in self._in_hand:
+        for pending in self._deciding:
             pending.crashes += 1
             if isinstance(pending, ReceiveRequest) and self._batch is not None:
                 pending.in_doubt = True
@@ -139,6 +139,7 @@ class CustomerStreamActor(ServiceActor):
         return self._awaited is None and not self._waiting and not self._pausing
 
     def _arrived(self, pending: Pending) -> None:
+        self.took()
         if isinstance(pending, ReceiveRequest) and len(self._waiting) >= WAITING_MAX:
             if pending.take():
                 pending.reply.set(NotStored("Too many commands wait for this customer."))
@@ -153,11 +154,11 @@ class CustomerStreamActor(ServiceActor):
         if self._account is None:
             self._load()
             return
-        self._take_in_hand()
+        self._take_up()
         runtime = self._with.runtime
         batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
         try:
-            for pending in self._in_hand:
+            for pending in self._deciding:
                 self._add(batch, pending)
         except UnknownTransactionError as error:
             if error.args[0] in self._asked:
@@ -172,16 +173,16 @@ class CustomerStreamActor(ServiceActor):
             self._with.journal.tell(Append(write, self._awaited, self._with.address(self._stream)))
             return
         self._settle(batch)
-        self._in_hand = [refusal.request for refusal in batch.refusals]
+        self._deciding = [refusal.request for refusal in batch.refusals]
         if batch.refusals:
             self._confirming = batch.refusals
             self._load()
         else:
             self._advance()
 
-    def _take_in_hand(self) -> None:
+    def _take_up(self) -> None:
         """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else."""
-        waiting, taken = self._waiting, self._in_hand
+        waiting, taken = self._waiting, self._deciding
         while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
             taken.append(waiting.popleft())
 
@@ -212,7 +213,7 @@ class CustomerStreamActor(ServiceActor):
             self._settle(batch)
             for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
                 refusal.request.reply.set(refusal.refused)
-            self._in_hand = []
+            self._deciding = []
             return
         self._account = None  # load again: the record is not what it was held for
         match result:
@@ -228,7 +229,7 @@ class CustomerStreamActor(ServiceActor):
             case Unanswered(uncertain=True):
                 self._pause()
             case Unanswered(error=StoreUnavailableError()):
-                self._refuse_in_hand("The store is not available.", appended=True)
+                self._refuse_deciding("The store is not available.", appended=True)
                 self._pause()
             case Unanswered(error=error):
                 self._unstorable(error)
@@ -236,11 +237,11 @@ class CustomerStreamActor(ServiceActor):
                 assert_never(result)
         self._put_back()
 
-    def _loaded(self, result: Snapshot | StoreError) -> None:
+    def _loaded(self, result: Snapshot | Exception) -> None:
         confirming, self._confirming = self._confirming, []
-        if isinstance(result, StoreError):
-            logger.warning("a customer cannot be loaded: %s", result, extra={"fields": {"stream": self._stream.id}})
-            self._refuse_in_hand("The store is not available.", appended=False)
+        if isinstance(result, Exception):
+            logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
+            self._refuse_deciding("The store is not available.", appended=False)
             self._put_back()
             for pending in [*self._waiting]:
                 if isinstance(pending, ReceiveRequest) and pending.take():
@@ -251,7 +252,7 @@ class CustomerStreamActor(ServiceActor):
         if confirming and result.head == self._head and self._account is not None:
             for refusal in confirming:
                 refusal.request.reply.set(refusal.refused)
-            self._in_hand = []
+            self._deciding = []
         else:
             self._put_back()
         self._account, self._head = result.account, result.head
@@ -277,14 +278,14 @@ class CustomerStreamActor(ServiceActor):
 
     # trouble
 
-    def _unstorable(self, error: Exception) -> None:
+    def _unstorable(self, error: BaseException) -> None:
         """The database refuses something in hand. Alone, each shows whether it is the bad one."""
-        if len(self._in_hand) == 1:
-            logger.error("cannot be stored: %s", error, extra=_fields(self._in_hand[0]))
-            self._refuse_in_hand("It cannot be stored.", appended=True)
-        for pending in self._in_hand:
+        if len(self._deciding) == 1:
+            logger.error("cannot be stored: %s", error, extra=_fields(self._deciding[0]))
+            self._refuse_deciding("It cannot be stored.", appended=True)
+        for pending in self._deciding:
             pending.crashes += 1
-        self._in_hand = [pending for pending in self._in_hand if self._tolerable(pending)]
+        self._deciding = [pending for pending in self._deciding if self._tolerable(pending)]
 
     def _tolerable(self, pending: Pending) -> bool:
         """Whether to try once more what was there when something broke. What is not is answered here."""
@@ -301,14 +302,14 @@ class CustomerStreamActor(ServiceActor):
         pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
-    def _refuse_in_hand(self, reason: str, *, appended: bool) -> None:
+    def _refuse_deciding(self, reason: str, *, appended: bool) -> None:
         """Answer the requests in hand: nothing of them is stored. Reports stay, and so do requests in doubt.
 
         ``appended``: the journal has answered an append of them, and so has been through any earlier one too: the
         next load tells what became of that.
         """
         kept: list[Pending] = []
-        for pending in self._in_hand:
+        for pending in self._deciding:
             if isinstance(pending, OutcomeReport):
                 kept.append(pending)
             elif pending.in_doubt:
@@ -316,12 +317,12 @@ class CustomerStreamActor(ServiceActor):
                 kept.append(pending)
             elif not pending.reply.done:
                 pending.reply.set(NotStored(reason))
-        self._in_hand = kept
+        self._deciding = kept
 
     def _put_back(self) -> None:
         """Decide again on what is in hand, before anything that came later."""
-        self._waiting.extendleft(reversed(self._in_hand))
-        self._in_hand = []
+        self._waiting.extendleft(reversed(self._deciding))
+        self._deciding = []
 
     def _pause(self) -> None:
         self._pausing = True
@@ -338,8 +339,8 @@ class CustomerStreamActor(ServiceActor):
 
         def load() -> None:
             try:
-                result: Snapshot | StoreError = store.load(stream, tuple(wanted))
-            except StoreError as error:
+                result: Snapshot | Exception = store.load(stream, tuple(wanted))
+            except Exception as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
                 result = error
             address.tell(Loaded(serial, result))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from actors.messages import Alarm, Due, Recipient, Room, Submit, Tick
@@ -23,6 +24,9 @@ CLAIM_MAX: Final = 200
 """Pieces of work leased in one transaction."""
 SOON_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
+
+
+_beats: Final = count(1)
 
 
 @dataclass(slots=True)
@@ -53,16 +57,17 @@ class DeadLetterActor(ServiceActor):
         super().__init__()
         self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
         self._processing, self._supervisor, self._self = processing, supervisor, self_address
+        self._beat = next(_beats)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
 
     def on_start(self) -> None:
         """Begin to beat."""
-        self._self.tell(Tick())
+        self._self.tell(Tick(self._beat))
 
     def receive(self, message: Any) -> None:
         """Set the alarm for work that becomes due, and claim what is."""
         match message:
-            case Tick():
+            case Tick(of=of) if of == self._beat:
                 self._tick()
             case Due(gateway=gateway, delay_s=delay_s):
                 self._ring_in(gateway, delay_s)
@@ -75,7 +80,7 @@ class DeadLetterActor(ServiceActor):
 
     def _tick(self) -> None:
         """Every third of a lease: say that this process lives, and look for what nobody told us of."""
-        self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick()))
+        self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
         try:
             if not self._store.heartbeat(self._owner):
                 logger.error("this process was held for dead; its work went to others")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from actors.messages import Append, Unanswered, Written
-from actors.runtime.actor import ServiceActor
-from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
+from actors.runtime.actor import DELIVERIES_MAX, ServiceActor
+from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Store
 
 logger: Final = logging.getLogger(__name__)
@@ -32,39 +32,44 @@ class JournalActor(ServiceActor):
         """Gather; commit when nobody else waits or the batch is full."""
         assert isinstance(message, Append)
         self._batch.append(message)
+        self.took()
         if self.actor_inbox.empty() or len(self._batch) >= BATCH_MAX:
             self._commit()
 
     def salvage(self) -> list[Append]:
         """The successor appends again what got no answer: an append that was stored is known by its event ids."""
-        return [replace(append, tried=True) for append in self._batch]
+        kept = [replace(append, deaths=append.deaths + 1) for append in self._batch]
+        for append in kept:
+            if append.deaths >= DELIVERIES_MAX:
+                self._answer(append, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
+        return [append for append in kept if append.deaths < DELIVERIES_MAX]
 
     def _commit(self) -> None:
         results = self._append(self._batch)
         batch, self._batch = self._batch, []
         for append, result in zip(batch, results, strict=True):
-            append.reply_to.tell(Written(append.serial, result))
+            self._answer(append, result)
 
     def _append(self, batch: list[Append]) -> list[AppendResult | Unanswered]:
         try:
             return [*self._store.append([append.write for append in batch])]
         except StoreUnavailableError as error:
             logger.warning("the store is not available: %s", error)
-            return [Unanswered(error, uncertain=append.tried) for append in batch]
+            return [Unanswered(error, uncertain=append.deaths > 0) for append in batch]
         except CommitUncertainError as error:
             logger.warning("a commit is uncertain: %s", error)
-        except (StoreError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            if len(batch) == 1:
-                logger.exception("a write cannot be stored")
-                return [Unanswered(error, uncertain=batch[0].tried)]
+        except Exception:  # whatever goes wrong, every writer gets an answer of its own
+            logger.exception("a batch of %s writes failed", len(batch))
         # One by one: whose data are bad fails alone, and a write that an uncertain commit did store is recognised.
         return [self._append_one(append) for append in batch]
 
     def _append_one(self, append: Append) -> AppendResult | Unanswered:
         try:
             return self._store.append([append.write])[0]
-        except (StoreUnavailableError, CommitUncertainError) as error:
+        except UnstorableError as error:
+            return Unanswered(error, uncertain=append.deaths > 0)
+        except Exception as error:  # the batch before may have been stored all the same: only a load can tell
             return Unanswered(error, uncertain=True)
-        except (StoreError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            logger.exception("a write cannot be stored")
-            return Unanswered(error, uncertain=append.tried)
+
+    def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:
+        append.reply_to.tell(Written(append.serial, result))

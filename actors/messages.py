@@ -11,7 +11,6 @@ from actors.runtime.actor import Reply as Future
 from domain.commands import Receive
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.codec import Metadata
-from store.errors import StoreError
 from store.port import AppendResult, Snapshot, WorkItem, Write
 
 
@@ -91,27 +90,27 @@ class Loaded:
     """The answer to load number ``serial``."""
 
     serial: int
-    result: Snapshot | StoreError
+    result: Snapshot | Exception
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """Ask the journal to store ``write``; the answer goes to ``reply_to`` as Written.
 
-    ``tried``: a journal died over it, so it may be stored already.
+    ``deaths``: so many journals died over it, and it may be stored already.
     """
 
     write: Write
     serial: int
     reply_to: Recipient
-    tried: bool = False
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
     """The store could not say. ``uncertain``: the write may be stored all the same."""
 
-    error: Exception
+    error: BaseException
     uncertain: bool
 
 
@@ -194,4 +193,6 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The regular beat."""
+    """The regular beat; ``of`` tells an actor's own from that of an actor before it."""
+
+    of: int

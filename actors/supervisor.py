@@ -79,11 +79,13 @@ class GatewaySupervisorActor(ServiceActor):
             case Submit(gateway=gateway, items=items, claimed=claimed):
                 lane = self._lanes[gateway]
                 lane.waiting.extend(items)
+                self.took()
                 lane.owes_room = lane.owes_room or claimed
                 self._admit(gateway, lane)
             case Finished(gateway=gateway, permit=permit, healthy=healthy):
                 lane = self._lanes[gateway]
                 lane.in_flight -= 1
+                self.took()
                 lane.breaker.report(permit, healthy=healthy)
                 self._admit(gateway, lane)
             case Wake(gateway=gateway):

@@ -103,7 +103,8 @@ class Router(Generic[K]):
         if actor.failed is not None:
             self.deaths += 1
             logger.error("an actor died of %r and is replaced", actor.failed, extra={"fields": {"actor": str(key)}})
-        for message in (*actor.salvage(), *left):
+            left = [*actor.unhandled(), *left]
+        for message in left:
             self.tell(key, message)
 
 

@@ -1,10 +1,12 @@
-"""A store that fails by chance around a real one: not available, uncertain, broken, or the process dies right there."""
+"""What breaks inside: a store that fails by chance around a real one, actors that die, and the process that does."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
+from actors.runtime.actor import ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Snapshot, StreamKey, WorkItem, Write
 from store.sqlite.adapter import SqliteStore
@@ -14,17 +16,49 @@ class Crashed(BaseException):
     """The process dies here. Whoever steps the runtime must look at ``FaultyStore.crashed`` and stop."""
 
 
+class Deadly:
+    """Makes actors die: an error at any message, before its handler or after it."""
+
+    def __init__(self, chance: random.Random, rate: float) -> None:
+        self._chance, self._rate = chance, rate
+        self.calm = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """For as long as the block lasts."""
+        original = ServiceActor.on_receive
+
+        def on_receive(actor: ServiceActor, message: object) -> object:
+            draw = 1.0 if self.calm else self._chance.random()
+            if draw < self._rate:
+                actor.receive = _raise  # type: ignore[method-assign, assignment]  # this instance only: it dies of it
+            reply = original(actor, message)
+            if draw < 2 * self._rate:
+                raise RuntimeError("simulated defect after a message")
+            return reply
+
+        ServiceActor.on_receive = on_receive  # type: ignore[method-assign, assignment]  # put back below
+        try:
+            yield
+        finally:
+            ServiceActor.on_receive = original  # type: ignore[method-assign]
+
+
+def _raise(_message: object) -> None:
+    raise RuntimeError("simulated defect before a message")
+
+
 class FaultyStore:
     """Implements store.port.Store. What it lets through is the real store's."""
 
-    def __init__(self, store: SqliteStore, chance: random.Random) -> None:
-        self._store, self._chance = store, chance
+    def __init__(self, store: SqliteStore, chance: random.Random, rate: float) -> None:
+        self._store, self._chance, self._rate = store, chance, rate
         self.calm = False
         self.crashed = False
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See Store; may die or fail before or after the commit."""
-        draw = 1.0 if self.calm else self._chance.random()
+        draw = self._draw()
         if draw < 0.01:
             self._die()
         if draw < 0.03:
@@ -44,13 +78,16 @@ class FaultyStore:
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
-        if not self.calm and self._chance.random() < 0.03:
+        draw = self._draw()
+        if draw < 0.03:
             raise StoreUnavailableError("simulated")
+        if draw < 0.04:
+            raise RuntimeError("simulated defect while loading")
         return self._store.load(stream, transaction_ids)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
-        draw = 1.0 if self.calm else self._chance.random()
+        draw = self._draw()
         if draw < 0.03:
             raise StoreUnavailableError("simulated")
         items = self._store.claim_work(owner, gateway, limit)
@@ -81,6 +118,10 @@ class FaultyStore:
     def close(self) -> None:
         """See Store."""
         self._store.close()
+
+    def _draw(self) -> float:
+        """In [0, 1): small numbers are faults, the likelier the higher this seed's rate."""
+        return 1.0 if self.calm or not self._rate else self._chance.random() / self._rate
 
     def _die(self) -> None:
         self.crashed = True

@@ -37,8 +37,8 @@ class SimulatedProvider:
     honours_keys = True
     idempotency_window_s = 30 * 86_400.0
 
-    def __init__(self, chance: random.Random, history: History) -> None:
-        self._chance, self._history = chance, history
+    def __init__(self, chance: random.Random, history: History, rate: float) -> None:
+        self._chance, self._history, self._rate = chance, history, rate
         self._fates: dict[str, Fate] = {}
         self._orders: dict[str, Order] = {}
         self.runtime: SimulatedRuntime | None = None
@@ -54,7 +54,7 @@ class SimulatedProvider:
         if fate is None:
             fate = self._fates[key] = self._decide(order)
         self._settle(order)
-        if not self.calm and self._chance.random() < 0.12:
+        if not self.calm and self._chance.random() < 0.12 * self._rate:
             raise OutcomeUnknownError("the answer was lost")
         return self._answer(fate)
 
@@ -77,7 +77,7 @@ class SimulatedProvider:
             raise NotSentError("connection refused")
         if self.calm:
             return
-        draw = self._chance.random()
+        draw = self._chance.random() / self._rate if self._rate else 1.0
         if draw < 0.08:
             raise NotSentError("connection refused")
         if draw < 0.16:

@@ -20,7 +20,7 @@ from store.codec import Metadata
 from store.port import StreamKey, WorkItem
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from tests.simulation.faults import FaultyStore
+from tests.simulation.faults import Deadly, FaultyStore
 from tests.simulation.history import History
 from tests.simulation.provider import SimulatedProvider
 
@@ -52,7 +52,12 @@ class World:
         self.history = History()
         self._path = folder / "payments.db"
         migrate(self._path)
-        self._provider = SimulatedProvider(self.chance, self.history)
+        # Each seed has its own mixture of faults: with everything broken at once, some faults would hide others.
+        rates = [0.0, 0.3, 1.0, 4.0]
+        self._store_rate = self.chance.choice(rates)
+        self._crash_rate = self.chance.choice(rates)
+        self.deadly = Deadly(self.chance, self.chance.choice(rates) * 0.005)
+        self._provider = SimulatedProvider(self.chance, self.history, self.chance.choice(rates))
         self._outstanding: list[ReceiveRequest] = []
         self._now = 0.0
         self._wall_offset_s = 0.0
@@ -68,13 +73,15 @@ class World:
                 left -= 1
             self._run_for(self.chance.choice([0.0, 0.05, 1.0, 20.0]), self.chance.randint(1, 400))
             draw = self.chance.random()
-            if draw < 0.25:
+            if draw < 0.2 * self._crash_rate:
                 self._crash()
-            elif draw < 0.35:
+            elif draw < 0.90:
+                pass
+            elif draw < 0.95:
                 self._jump_the_clock()
-            elif draw < 0.40:
+            else:
                 self._runtime.advance(self.chance.choice([1.0, 12.0, 100.0]))
-        self._calm = self._provider.calm = self._store.calm = True
+        self._calm = self._provider.calm = self._store.calm = self.deadly.calm = True
         if self.chance.random() < 0.5:
             self._crash()
         self._run_for(CALM_S, STEPS_MAX, to_the_end=True)
@@ -90,7 +97,7 @@ class World:
         self._runtime.wall_offset_s = self._wall_offset_s
         self._provider.runtime = self._runtime
         self._real = SqliteStore(self._path, clock=self._runtime.now, synchronous="OFF")
-        self._store = FaultyStore(self._real, self.chance)
+        self._store = FaultyStore(self._real, self.chance, self._store_rate)
         self._store.calm = self._calm
         options = GatewaySettings("gatewayA", "gateway_a", "http://127.0.0.1:8090/gatewayA", max_concurrent=3)
         self._system = PaymentSystem(
@@ -204,7 +211,9 @@ def simulate(seed: int, folder: Path, deposits: int = 24) -> History:
     """One run; the same ``seed`` gives the same history, byte for byte."""
     logging.disable(logging.CRITICAL)  # actors are made to die here by the hundred
     try:
-        return World(seed, folder).run(deposits)
+        world = World(seed, folder)
+        with world.deadly.installed():
+            return world.run(deposits)
     finally:
         logging.disable(logging.NOTSET)
 
