@@ -1,0 +1,35 @@
+# The service and the simulated providers, which differ in their command. Runs as a user without rights on a read-only
+# file system: only /app/var, a volume, and /tmp and /dev/shm, in memory, are written to.
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+
+RUN groupadd --system --gid 10001 payments \
+    && useradd --system --uid 10001 --gid payments --home-dir /app --no-create-home payments
+
+WORKDIR /app
+
+# The dependencies alone first: they change less often than the code.
+COPY requirements.txt .
+RUN python -m pip install --require-hashes --requirement requirements.txt
+
+COPY . .
+# A volume that is mounted here for the first time takes over this owner.
+RUN python -m compileall -q . \
+    && mkdir var \
+    && chown payments:payments var
+
+USER 10001:10001
+VOLUME /app/var
+EXPOSE 8080
+
+# Whether the process lives; whether it can take deposits is what /readyz says, which an orchestrator should ask.
+HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=3)"]
+
+# gunicorn, as process 1, takes SIGTERM and lets its workers finish what they have begun.
+CMD ["gunicorn", "wsgi:app"]

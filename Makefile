@@ -1,0 +1,92 @@
+# Everything a developer types. Needs Python 3.11 or newer and make; the rest is installed into .venv from locked
+# requirements. PYTHON3=/path/to/python make … chooses another interpreter for it.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTHON3 ?=
+SEEDS ?= 200
+FIRST ?= 1
+TESTS ?=
+LOCK_FLAGS ?=
+
+COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(LOCK_FLAGS)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check format bench simulate coverage lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/installed ## virtual environment .venv with the locked dependencies (hashes)
+	@:
+
+# An environment whose interpreter is gone (removed, or moved by an upgrade) is made anew, too.
+ifneq ($(shell test -x $(PYTHON) && echo works),works)
+.PHONY: $(VENV)/installed
+endif
+
+# A new environment for each new lock: what is no longer required must not stay behind.
+$(VENV)/installed: requirements-dev.txt
+	@set -e; \
+	python3=; \
+	for candidate in $(or $(PYTHON3),python3 python3.11 python3.12 python3.13 python3.14 python); do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			python3=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$python3" ]; then \
+		echo "make setup: needs Python 3.11 or newer, and $(or $(PYTHON3),none of python3 python3.11 … python) is one;" \
+			"PYTHON3=/path/to/python make setup names one" >&2; \
+		exit 1; \
+	fi; \
+	if ! $$python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "make setup: $$python3 lacks the modules venv and ensurepip; Debian and Ubuntu have them in a package of" \
+			"their own: apt install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$($$python3 -V)"; \
+	$$python3 -m venv --clear $(VENV); \
+	$(PYTHON) -m pip install --quiet --require-hashes --requirement requirements-dev.txt; \
+	touch $@
+
+run: setup ## service, simulated providers and what to try; Ctrl-C ends all of it
+	@exec $(PYTHON) manage.py dev
+
+test: setup ## the whole test suite; TESTS=path for a part of it
+	@$(PYTHON) -m pytest $(TESTS)
+
+check: setup ## ruff, mypy, import-linter, lock files
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check --quiet . || { echo "not formatted: make format" >&2; exit 1; }
+	@$(PYTHON) -m mypy
+	@$(VENV)/bin/lint-imports
+	@$(PYTHON) -m tests.tooling.lockfile check
+
+format: setup ## rewrite the code as make check wants it
+	@$(PYTHON) -m ruff check --fix --quiet . || true
+	@$(PYTHON) -m ruff format .
+
+bench: setup ## the figures, into bench/RESULTS.md
+	@$(PYTHON) -m bench
+
+simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1
+	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
+
+coverage: setup ## the test suite with a report of the lines that it does not reach
+	@$(PYTHON) -m coverage run -m pytest $(TESTS)
+	@$(PYTHON) -m coverage combine --quiet
+	@$(PYTHON) -m coverage report
+
+lock: setup ## requirements*.txt anew from setup.cfg; LOCK_FLAGS=--upgrade for newer versions
+	@$(COMPILE) --output-file=requirements.txt setup.cfg
+	@$(COMPILE) --output-file=requirements-dev.txt --extra=dev --constraint=requirements.txt setup.cfg
+	@$(PYTHON) -m tests.tooling.lockfile stamp
+	@$(PYTHON) -m tests.tooling.lockfile check
+
+clean: ## remove .venv and caches; never var/, where the data lie
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

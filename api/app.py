@@ -1,0 +1,63 @@
+"""The application as a pure factory: collaborators in, a WSGI application out. Reads no environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import falcon
+
+from actors.payments import Payments
+from api import error_handlers, openapi
+from api.operations import Documented
+from api.resources.customers import CustomerEventsResource, CustomerResource
+from api.resources.deposits import DepositResource
+from api.resources.documentation import (
+    INDEX,
+    OpenApiResource,
+    SwaggerAssetResource,
+    SwaggerPageResource,
+    ToSwaggerResource,
+)
+from api.resources.gateways import GatewayResource, GatewaysResource
+from api.resources.health import HealthResource, ReadinessResource
+from api.resources.transactions import TransactionResource, TransactionsResource
+from api.tracing import RequestIds, random_request_id
+from domain.money import exponent_of
+from store.queries import Queries
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(
+    payments: Payments,
+    queries: Queries,
+    *,
+    default_currency: str,
+    new_request_id: Callable[[], str] = random_request_id,
+) -> App:
+    """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one."""
+    exponent_of(default_currency)
+    document = OpenApiResource()
+    documented: tuple[tuple[str, Documented], ...] = (
+        ("/v1/deposit", DepositResource(payments, default_currency)),
+        ("/v1/transactions/{transaction_id}", TransactionResource(queries)),
+        ("/v1/transactions", TransactionsResource(payments, queries)),
+        ("/v1/customers/{customer_id}", CustomerResource(queries)),
+        ("/v1/customers/{customer_id}/events", CustomerEventsResource(queries)),
+        ("/v1/gateways", GatewaysResource(payments)),
+        ("/v1/gateways/{name}", GatewayResource(payments)),
+        ("/healthz", HealthResource()),
+        ("/readyz", ReadinessResource(payments)),
+        ("/openapi.json", document),
+        (INDEX, SwaggerPageResource()),
+    )
+    document.document = openapi.build(documented)
+
+    app: App = falcon.App(middleware=[RequestIds(new_request_id)])
+    error_handlers.install(app)
+    for path, resource in documented:
+        app.add_route(path, resource)
+    app.add_route("/swagger/{asset}", SwaggerAssetResource())
+    for path in ("/", "/swagger", "/swagger/"):
+        app.add_route(path, ToSwaggerResource())
+    return app

@@ -1,0 +1,187 @@
+"""The marshmallow fields that this API needs: each validates one kind of value and carries its own OpenAPI words.
+
+They know the rules of contract.md for single values, not which fields a command has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from marshmallow import ValidationError, fields
+
+from api.names import printable
+from api.paging import CursorKind, decode_cursor
+from api.strict_json import Duplicated
+from domain.money import MoneyError, exponent_of
+
+DETAILS_MAX: Final = 20
+DETAIL_LENGTH_MAX: Final = 500
+LIMIT_MAX: Final = 200
+LIMIT_DEFAULT: Final = 50
+
+# Control characters (Unicode category Cc) and surrogates, which JSON can spell but UTF-8 cannot.
+_UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}")
+# https://www.rfc-editor.org/rfc/rfc3339#section-5.6; groups: up to the minutes, seconds, fraction, offset.
+_TIMESTAMP: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]{1,32}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+_T = TypeVar("_T")
+
+
+class Value(fields.Field[_T]):
+    """A field that is read in one step; there are no validators to run after it."""
+
+    def _read(self, value: Any) -> _T:
+        """What ``value`` means. Raises ValidationError."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> _T:  # noqa: ARG002  # marshmallow's
+        return self._read(value)
+
+    def _validate(self, value: Any) -> None:
+        """Nothing is left to say."""
+
+
+class Amount(Value[str | int | Decimal]):
+    """A number, or the text of one. Whether it is an amount only its currency tells."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        number = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 10**12}
+        text = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
+        super().__init__(**_described(kwargs, oneOf=[number, text]))
+
+    def _read(self, value: Any) -> str | int | Decimal:
+        if type(value) in (Decimal, str, int):
+            amount: str | int | Decimal = value
+            return amount
+        raise ValidationError("Not a number.")
+
+
+class Text(Value[str]):
+    """A string that ``pattern`` matches whole; ``wrong`` is the message for any other."""
+
+    def __init__(self, pattern: re.Pattern[str], wrong: str, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", pattern=f"^{pattern.pattern}$"))
+        self._fits = pattern.fullmatch
+        self._wrong = wrong
+
+    def _read(self, value: Any) -> str:
+        if isinstance(value, str) and self._fits(value):
+            return value
+        raise ValidationError(self._wrong if isinstance(value, str) else "Not a string.")
+
+
+class Currency(Value[str]):
+    """An active ISO 4217 code."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", pattern="^[A-Z]{3}$"))
+
+    def _read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Not a string.")
+        try:
+            exponent_of(value)
+        except MoneyError as error:
+            raise ValidationError(str(error)) from None
+        return value
+
+
+class Details(Value[dict[str, str]]):
+    """A caller's own strings, passed on to the gateway."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        values = {"type": "string", "maxLength": DETAIL_LENGTH_MAX}
+        super().__init__(
+            **_described(kwargs, type="object", additionalProperties=values, maxProperties=DETAILS_MAX),
+        )
+
+    def _read(self, value: Any) -> dict[str, str]:
+        if isinstance(value, Duplicated):
+            raise ValidationError(f"{printable(value.name)}: given more than once.")
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object of strings.")
+        if len(value) > DETAILS_MAX:
+            raise ValidationError(f"More than {DETAILS_MAX} entries.")
+        wrong = [message for key, text in value.items() if (message := _wrong_detail(key, text))]
+        if wrong:
+            raise ValidationError(wrong)
+        return value
+
+
+def _wrong_detail(key: str, text: object) -> str | None:
+    if len(key) > DETAIL_LENGTH_MAX or _UNFIT.search(key):
+        return f"{printable(key)}: not a name of at most {DETAIL_LENGTH_MAX} characters without control characters."
+    if not isinstance(text, str):
+        return f"{printable(key)}: not a string."
+    if len(text) > DETAIL_LENGTH_MAX:
+        return f"{printable(key)}: longer than {DETAIL_LENGTH_MAX} characters."
+    if _UNFIT.search(text):
+        return f"{printable(key)}: holds a control character or a lone surrogate."
+    return None
+
+
+class Timestamp(Value[datetime]):
+    """An RFC 3339 date and time with its offset, in UTC afterwards; finer than a microsecond is rounded up."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", format="date-time"))
+
+    def _read(self, value: Any) -> datetime:
+        parts = _TIMESTAMP.fullmatch(value)
+        at = parts and _instant(*parts.groups(default=""))
+        if at is None:
+            raise ValidationError('Not an RFC 3339 time, such as "2026-01-31T12:00:00Z" ("+" is %2B here).')
+        return at
+
+
+def _instant(minute: str, second: str, fraction: str, offset: str) -> datetime | None:
+    """The time in UTC, when there is such a one; 60 is a leap second."""
+    if int(second) > 60:
+        return None
+    micros = -(-int(fraction.ljust(32, "0")) // 10**26)
+    try:
+        at = datetime.fromisoformat(f"{minute.upper()}:00{offset.upper()}").astimezone(UTC)
+        return at + timedelta(seconds=int(second), microseconds=micros)
+    except (ValueError, OverflowError):
+        return None
+
+
+class Limit(Value[int]):
+    """How many items a page has."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        bounds = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
+        super().__init__(load_default=LIMIT_DEFAULT, **_described(kwargs, **bounds))
+
+    def _read(self, value: Any) -> int:
+        if _LIMIT.fullmatch(value) is None or int(value) > LIMIT_MAX:
+            raise ValidationError(f"Not a whole number from 1 to {LIMIT_MAX}.")
+        return int(value)
+
+
+class Cursor(Value[str]):
+    """The ``next_cursor`` of the same kind of list; its value is the key of the item before the page."""
+
+    def __init__(self, kind: CursorKind, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", description="The `next_cursor` of the page before."))
+        self._kind = kind
+
+    def _read(self, value: Any) -> str:
+        key = decode_cursor(self._kind, value)
+        if key is None:
+            raise ValidationError("Not a cursor of this list.")
+        return key
+
+
+def _described(kwargs: dict[str, Any], **words: object) -> dict[str, Any]:
+    """The field's arguments with ``words`` of OpenAPI beside those that the schema gives."""
+    given: Mapping[str, object] = kwargs.pop("metadata", {})
+    return {**kwargs, "metadata": {**words, **given}}

@@ -1,0 +1,142 @@
+"""Builds the OpenAPI 3.0 document from the resources' operations and the schemas that validate. Serves nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from marshmallow import Schema
+
+from api.operations import JSON, Documented, Operation
+from api.patterns import CUSTOMER_ID, GATEWAY_NAME
+from api.problems import MEDIA_TYPE, ProblemType
+from api.responses import ProblemSchema
+from api.tracing import REQUEST_ID_HEADER
+
+_PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
+    "transaction_id": {"schema": {"type": "string", "format": "uuid"}, "description": "The transaction's id."},
+    "customer_id": {
+        "schema": {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"},
+        "description": "Your own id of the customer.",
+        "example": "12345",
+    },
+    "name": {
+        "schema": {"type": "string", "pattern": f"^{GATEWAY_NAME.pattern}$"},
+        "description": "The gateway's name.",
+        "example": "gatewayA",
+    },
+}
+_NAMES: Final = re.compile(r"\{([a-z_]+)\}")
+
+_DESCRIPTION: Final = """Deposits through several payment providers.
+
+Every change is recorded before anything else happens: what was answered with 202 is never lost, and no status is ever
+a guess. Errors are problem documents (RFC 9457) that name each wrong field."""
+
+_REQUEST_ID: Final = {
+    "name": REQUEST_ID_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "An id of yours for the request, 1 to 128 visible ASCII characters; any other is replaced. "
+    "It is the correlation id of the events.",
+}
+_TRACEPARENT: Final = {
+    "name": "traceparent",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "W3C trace context, kept with the events; ignored when it is not well-formed.",
+}
+
+
+def build(routes: Iterable[tuple[str, Documented]]) -> bytes:
+    """The document of ``routes`` (path templates and their resources), as JSON."""
+    spec = APISpec(
+        title="Payment gateway service",
+        version="1",
+        openapi_version="3.0.3",
+        plugins=[MarshmallowPlugin()],
+        info={"description": _DESCRIPTION},
+        servers=[{"url": "/"}],
+    )
+    spec.components.header(
+        REQUEST_ID_HEADER, {"schema": {"type": "string"}, "description": "The request's id: yours, or a new one."}
+    )
+    spec.components.header(
+        "Retry-After", {"schema": {"type": "integer", "minimum": 0}, "description": "Seconds to wait."}
+    )
+    for path, resource in routes:
+        operations = {method: _operation(it) for method, it in resource.operations.items()}
+        parameters = [
+            {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in _NAMES.findall(path)
+        ]
+        spec.path(path, operations=operations, parameters=parameters)
+    document = spec.to_dict()
+    # A reference cannot be made nullable where it stands (OpenAPI 3.0.3); the schema that it names can.
+    document["components"]["schemas"]["Failure"]["nullable"] = True
+    return orjson.dumps(document)
+
+
+def _operation(it: Operation) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [_REQUEST_ID]
+    if it.query is not None:
+        parameters.append({"in": "query", "schema": it.query})
+    operation: dict[str, Any] = {
+        "operationId": it.operation_id,
+        "tags": [it.tag],
+        "summary": it.summary,
+        "description": it.description,
+        "responses": _responses(it),
+        "parameters": parameters,
+    }
+    if it.body is not None:
+        parameters.append(_TRACEPARENT)
+        content: dict[str, Any] = {"schema": it.body}
+        if it.body_examples:
+            content["examples"] = {name: {"value": value} for name, value in it.body_examples.items()}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+    return operation
+
+
+def _responses(it: Operation) -> dict[str, Any]:
+    answer = it.answer
+    schema: type[Schema] | dict[str, str] = answer.schema or {
+        "type": "object" if answer.media_type == JSON else "string"
+    }
+    success: dict[str, Any] = {
+        "description": answer.description,
+        "headers": {
+            **{name: {"schema": {"type": "string"}, "description": text} for name, text in answer.headers.items()},
+            REQUEST_ID_HEADER: REQUEST_ID_HEADER,
+        },
+        "content": {answer.media_type: {"schema": schema}},
+    }
+    if answer.links:
+        success["links"] = answer.links
+    by_status: dict[int, list[ProblemType]] = {}
+    for problem in it.problems:
+        by_status.setdefault(problem.status, []).append(problem)
+    return {
+        str(answer.status): success,
+        **{str(status): _problem_response(by_status[status]) for status in sorted(by_status)},
+    }
+
+
+def _problem_response(problems: list[ProblemType]) -> dict[str, Any]:
+    headers = {REQUEST_ID_HEADER: REQUEST_ID_HEADER}
+    if problems[0].status == 503:
+        headers["Retry-After"] = "Retry-After"
+    return {
+        "description": "; ".join(f"`{it.name}`: {it.title}" for it in problems),
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": ProblemSchema, "examples": {it.name: _example(it) for it in problems}}},
+    }
+
+
+def _example(it: ProblemType) -> dict[str, Any]:
+    return {"value": {"type": f"/problems/{it.name}", "title": it.title, "status": it.status, "detail": f"{it.title}."}}

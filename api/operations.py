@@ -1,0 +1,49 @@
+"""How a resource describes its operations to OpenAPI. Plain values; building the document is ``api.openapi``'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Protocol
+
+from marshmallow import Schema
+
+from api.problems import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, ProblemType
+
+JSON: Final = "application/json"
+
+READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
+"""What any read may end in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The success of an operation. ``headers``: name to description; ``links``: name to OpenAPI link object."""
+
+    status: int
+    description: str
+    schema: type[Schema] | None = None
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route. The schemas are those that validate."""
+
+    operation_id: str
+    tag: str
+    summary: str
+    description: str
+    answer: Answer
+    problems: tuple[ProblemType, ...] = ()
+    body: type[Schema] | None = None
+    body_examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    query: type[Schema] | None = None
+
+
+class Documented(Protocol):
+    """A resource with its operations by method in lower case."""
+
+    operations: ClassVar[Mapping[str, Operation]]

@@ -1,0 +1,11 @@
+"""What names and ids look like. Whatever does not match one cannot exist and is never asked of the store."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+GATEWAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+TRANSACTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")

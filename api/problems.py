@@ -1,0 +1,123 @@
+"""The one table of everything that the API may answer instead of success, as problem details (RFC 9457).
+
+It owns names, status codes and titles; it knows neither Falcon nor what led to a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class ProblemType(NamedTuple):
+    """A kind of problem: ``name`` is the last part of its ``type``, stable for programs; ``title`` is for people."""
+
+    name: str
+    status: int
+    title: str
+
+
+INVALID_REQUEST: Final = ProblemType("invalid-request", 400, "The request is not valid")
+MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be read")
+IDEMPOTENCY_KEY_UNSUPPORTED: Final = ProblemType(
+    "idempotency-key-unsupported", 400, "Idempotency keys are not supported yet"
+)
+NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
+METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
+BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
+UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
+REFUSED: Final = ProblemType("refused", 422, "The command is refused")
+INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The customer has too little available")
+INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service made a mistake")
+UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service cannot do this now")
+NOT_READY: Final = ProblemType("not-ready", 503, "The service is not ready")
+OUTCOME_UNKNOWN: Final = ProblemType("outcome-unknown", 504, "Whether the command was stored is not known yet")
+
+PROBLEMS: Final[Mapping[str, ProblemType]] = {
+    problem.name: problem
+    for problem in (
+        INVALID_REQUEST,
+        MALFORMED_BODY,
+        IDEMPOTENCY_KEY_UNSUPPORTED,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        BODY_TOO_LARGE,
+        UNSUPPORTED_MEDIA_TYPE,
+        REFUSED,
+        INSUFFICIENT_FUNDS,
+        INTERNAL_ERROR,
+        UNAVAILABLE,
+        NOT_READY,
+        OUTCOME_UNKNOWN,
+    )
+}
+
+# What the framework itself may answer with, by status; anything else is told by its class.
+_BY_STATUS: Final[Mapping[int, ProblemType]] = {
+    problem.status: problem
+    for problem in (
+        INVALID_REQUEST,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        BODY_TOO_LARGE,
+        UNSUPPORTED_MEDIA_TYPE,
+        INTERNAL_ERROR,
+        UNAVAILABLE,
+    )
+}
+
+Errors = Mapping[str, Sequence[str]]
+"""Field (or header) to what is wrong with it."""
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem. ``extensions`` are further members, such as ``transaction_id``."""
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str,
+        *,
+        errors: Errors | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extensions: object,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+        self.extensions = extensions
+
+    def body(self) -> dict[str, object]:
+        """The members of the problem document."""
+        members: dict[str, object] = {
+            "type": f"/problems/{self.kind.name}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            members["errors"] = self.errors
+        members.update(self.extensions)
+        return members
+
+
+def invalid(errors: Errors) -> ProblemError:
+    """A request whose named fields are wrong."""
+    return ProblemError(INVALID_REQUEST, f"Wrong: {', '.join(errors)}.", errors=errors)
+
+
+def unavailable(detail: str, retry_after_s: int = 1) -> ProblemError:
+    """Nothing was stored; the same request may be sent again after ``retry_after_s``."""
+    return ProblemError(UNAVAILABLE, detail, headers={"Retry-After": str(retry_after_s)})
+
+
+def by_status(status: int) -> ProblemType:
+    """The type that tells a bare status code."""
+    known = _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    return ProblemType(f"http-{status}", status, "The request cannot be served")

@@ -1,0 +1,91 @@
+"""Reading customers: their balances and the events of their streams, straight from the store's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import falcon
+import orjson
+
+from api import views
+from api.callers import merchant_of
+from api.operations import READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, encode_cursor, page
+from api.patterns import CUSTOMER_ID
+from api.problems import NOT_FOUND, ProblemError
+from api.query import read_query, refuse_query
+from api.requests import VersionsQuery
+from api.responses import CustomerSchema, EventListSchema
+from store.port import StoredEvent, StreamKey
+from store.queries import Queries
+
+
+class CustomerResource:
+    """``/v1/customers/{customer_id}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getCustomer",
+            tag="Customers",
+            summary="One customer",
+            description="A customer's balances, by currency. There is no customer before its first event.",
+            answer=Answer(200, "The customer.", CustomerSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
+        """Show a customer."""
+        refuse_query(req)
+        view = self._queries.customer(_stream(req, customer_id))
+        if view is None:
+            raise _no_customer()
+        resp.data = orjson.dumps(views.customer(customer_id, view))
+
+
+class CustomerEventsResource:
+    """``/v1/customers/{customer_id}/events``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="listCustomerEvents",
+            tag="Customers",
+            summary="A customer's events",
+            description="Everything that happened to a customer's transactions, by ascending version.",
+            query=VersionsQuery,
+            answer=Answer(200, "A page of events.", EventListSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._schema = VersionsQuery()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
+        """List a customer's events."""
+        query = read_query(req, self._schema)
+        stream = _stream(req, customer_id)
+        after, limit = int(query.get("cursor", 0)), int(query["limit"])
+        rows = self._queries.stream_events(stream, after=after, limit=limit + 1)
+        if not rows and (after == 0 or self._queries.customer(stream) is None):
+            raise _no_customer()
+        resp.data = orjson.dumps(page(rows, limit, views.event, _cursor))
+
+
+def _stream(req: falcon.Request, customer_id: str) -> StreamKey:
+    if CUSTOMER_ID.fullmatch(customer_id) is None:
+        raise _no_customer()
+    return StreamKey(merchant_of(req), customer_id)
+
+
+def _no_customer() -> ProblemError:
+    return ProblemError(NOT_FOUND, "No such customer.")
+
+
+def _cursor(stored: StoredEvent) -> str:
+    return encode_cursor(CursorKind.VERSIONS, str(stored.version))

@@ -1,0 +1,96 @@
+"""Reading transactions, one or many, straight from the store's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import falcon
+import orjson
+
+from actors.payments import Payments
+from api import views
+from api.callers import merchant_of
+from api.operations import READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, encode_cursor, page
+from api.patterns import TRANSACTION_ID
+from api.problems import NOT_FOUND, ProblemError, invalid
+from api.query import read_query, refuse_query
+from api.requests import TransactionsQuery
+from api.responses import TransactionListSchema, TransactionSchema
+from store.queries import Queries, TransactionFilter, TransactionView
+
+
+class TransactionResource:
+    """``/v1/transactions/{transaction_id}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getTransaction",
+            tag="Transactions",
+            summary="One transaction",
+            description="A transaction as it stands now.",
+            answer=Answer(200, "The transaction.", TransactionSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
+        """Show a transaction."""
+        refuse_query(req)
+        view = None
+        if TRANSACTION_ID.fullmatch(transaction_id):
+            view = self._queries.transaction(merchant_of(req), transaction_id)
+        if view is None:
+            raise ProblemError(NOT_FOUND, "No such transaction.")
+        resp.data = orjson.dumps(views.transaction_view(view))
+
+
+class TransactionsResource:
+    """``/v1/transactions``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="listTransactions",
+            tag="Transactions",
+            summary="Many transactions",
+            description="Transactions, newest first. Filters that are given must all fit.",
+            query=TransactionsQuery,
+            answer=Answer(200, "A page of transactions.", TransactionListSchema),
+            problems=READ_PROBLEMS,
+        )
+    }
+
+    def __init__(self, payments: Payments, queries: Queries) -> None:
+        self._payments = payments
+        self._queries = queries
+        self._schema = TransactionsQuery()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List transactions."""
+        query = read_query(req, self._schema)
+        limit: int = query["limit"]
+        rows = self._queries.transactions(
+            merchant_of(req), self._filter(query), before=query.get("cursor"), limit=limit + 1
+        )
+        resp.data = orjson.dumps(page(rows, limit, views.transaction_view, _cursor))
+
+    def _filter(self, query: Mapping[str, Any]) -> TransactionFilter:
+        gateway = query.get("gateway")
+        if gateway is not None and gateway not in self._payments.gateway_currencies():
+            raise invalid({"gateway": ["No such gateway."]})
+        return TransactionFilter(
+            customer_id=query.get("customer_id"),
+            status=query.get("status"),
+            gateway=gateway,
+            kind=query.get("type"),
+            created_from=query.get("created_from"),
+            created_to=query.get("created_to"),
+        )
+
+
+def _cursor(view: TransactionView) -> str:
+    return encode_cursor(CursorKind.TRANSACTIONS, view.transaction.transaction_id)

@@ -1,0 +1,64 @@
+"""What ties a request to what it sets in motion: its own id, echoed on every answer, and the caller's trace.
+
+A caller's values that do not fit the rules are replaced or ignored, never refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import falcon
+
+from store.codec import Metadata
+
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+_HEADER_KEY: Final = "x-request-id"
+_ENV_KEY: Final = "payments.request_id"
+
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
+# https://www.w3.org/TR/trace-context/#traceparent-header: later versions than 00 may have further parts.
+_IDS: Final = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT: Final = re.compile(rf"00-{_IDS}|(?!00|ff)[0-9a-f]{{2}}-{_IDS}(-[!-~]{{0,128}})?")
+
+
+def random_request_id() -> str:
+    """128 random bits in hexadecimal."""
+    return os.urandom(16).hex()
+
+
+class RequestIds:
+    """Middleware: every request has an id, the caller's or a new one, and every answer repeats it."""
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Settle the id before anything can fail."""
+        self._settle(req.env)
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, *_: object) -> None:
+        """Repeat the id, also on what was refused before ``process_request`` ran."""
+        resp.set_header(_HEADER_KEY, req.env.get(_ENV_KEY) or self._settle(req.env))
+
+    def _settle(self, env: dict[str, Any]) -> str:
+        given: str | None = env.get("HTTP_X_REQUEST_ID")
+        settled = given if given and _REQUEST_ID.fullmatch(given) else self._new_id()
+        env[_ENV_KEY] = settled
+        return settled
+
+
+def request_id(req: falcon.Request) -> str:
+    """The id that RequestIds settled; empty for a request that it never saw."""
+    settled: str = req.env.get(_ENV_KEY, "")
+    return settled
+
+
+def metadata(req: falcon.Request) -> Metadata:
+    """What the events of this request remember of it."""
+    traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
+    if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) is None:
+        traceparent = None
+    return Metadata(correlation_id=request_id(req), traceparent=traceparent)

@@ -1,0 +1,104 @@
+"""Values of the domain and the store as the JSON objects of contract.md section 3. Knows no HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from actors.replies import GatewayStatus
+from domain.account import Transaction
+from domain.money import minor_to_text
+from store.codec import read_body, timestamp
+from store.port import StoredEvent
+from store.queries import CustomerView, TransactionView
+
+
+def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]:
+    """A transaction; ``attention`` as the store's queries tell it."""
+    failure = it.failure
+    created_at = timestamp(it.created_at)
+    return {
+        "transaction_id": it.transaction_id,
+        "type": it.kind,
+        "status": it.status,
+        "amount": it.money.text,
+        "currency": it.money.currency,
+        "gateway": it.gateway,
+        "customer_id": it.customer_id,
+        "details": dict(it.details),
+        "gateway_reference": it.gateway_reference,
+        "failure": failure
+        and {
+            "code": failure.code,
+            "category": failure.category,
+            "message": failure.message,
+        },
+        "attention": attention,
+        "version": it.version,
+        "created_at": created_at,
+        "updated_at": created_at if it.updated_at is it.created_at else timestamp(it.updated_at),
+    }
+
+
+def transaction_view(view: TransactionView) -> dict[str, Any]:
+    """A transaction with what people should know of it."""
+    return transaction(view.transaction, view.attention)
+
+
+def customer(customer_id: str, view: CustomerView) -> dict[str, Any]:
+    """A customer with its balances."""
+    return {
+        "customer_id": customer_id,
+        "version": view.version,
+        "balances": [
+            {
+                "currency": currency,
+                "available": minor_to_text(balance.available, currency),
+                "reserved": minor_to_text(balance.reserved, currency),
+            }
+            for currency, balance in view.balances
+        ],
+    }
+
+
+def event(stored: StoredEvent) -> dict[str, Any]:
+    """An event as it is stored, whether or not this version of the service knows its type."""
+    body = read_body(stored.body)
+    return {
+        "position": stored.position,
+        "stream_name": stored.stream.name,
+        "stream_id": stored.stream.id,
+        "version": stored.version,
+        "type": stored.type,
+        "occurred_at": timestamp(body.occurred_at),
+        "data": body.data,
+        "metadata": body.metadata,
+        "hash": stored.hash.hex(),
+    }
+
+
+def gateway(status: GatewayStatus) -> dict[str, Any]:
+    """A gateway with its breaker and bulkhead."""
+    breaker, bulkhead = status.breaker, status.bulkhead
+    return {
+        "name": status.name,
+        "adapter": status.adapter,
+        "currencies": sorted(status.currencies),
+        "breaker": {
+            "state": breaker.state,
+            "mode": breaker.mode,
+            "error_percent": breaker.error_percent,
+            "requests": breaker.requests,
+            "opened_at": _time(breaker.opened_at),
+            "reopens_at": _time(breaker.reopens_at),
+        },
+        "bulkhead": {
+            "in_flight": bulkhead.in_flight,
+            "waiting": bulkhead.waiting,
+            "max_concurrent": bulkhead.max_concurrent,
+        },
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else timestamp(at)

@@ -1,0 +1,37 @@
+"""The gateways file as plain tables. It owns reading TOML, and leaves what the tables mean to ``gateways``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from config.values import SettingsError
+
+
+def read(path: Path) -> dict[str, dict[str, object]]:
+    """One table per gateway, in the file's order.
+
+    Raises SettingsError with one line: the file is missing or unreadable, it is not TOML (with the line), or
+    something in it stands outside of a table.
+    """
+    name = f"PAYMENTS_GATEWAYS_FILE {path}"
+    try:
+        content = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        message = f"{name} cannot be read: {error.strerror}"
+        raise SettingsError(message) from None
+    except UnicodeDecodeError as error:
+        message = f"{name} is not UTF-8 text (byte {error.start})"
+        raise SettingsError(message) from None
+    except tomllib.TOMLDecodeError as error:
+        message = f"{name} is not TOML: {error}"
+        raise SettingsError(message) from None
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    strays = [key for key in content if key not in tables]
+    if strays:
+        message = f"{name} holds {strays[0]!r} outside of a gateway's table"
+        raise SettingsError(message)
+    if not tables:
+        message = f"{name} names no gateway"
+        raise SettingsError(message)
+    return tables

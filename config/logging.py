@@ -1,0 +1,149 @@
+"""How log lines look and where they go: JSON for machines or text for people, one record to one write.
+
+It decides nothing about what is logged and never looks at the environment. Fields of a record come as
+``extra={"fields": {...}}``. Lines are written on the way of every deposit, so a record costs one dictionary, one
+``orjson.dumps`` and one ``write``; nothing else is looked up for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import os
+import time
+from typing import Any, Final
+
+import orjson
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+_OWN_KEYS: Final = frozenset({"time", "level", "logger", "message", "exception", "stack"})
+# What a terminal would obey instead of showing: C0 without tab and newline, DEL and C1.
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+class LineHandler(logging.Handler):
+    """Writes each record with one ``write`` to a file descriptor.
+
+    One call writes one whole line, so lines of greenlets, threads and worker processes do not mix and no lock is
+    needed. A line that cannot be written, as when nobody reads the pipe any more, is dropped: no payment fails for
+    its log.
+    """
+
+    def __init__(self, descriptor: int = STDOUT) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def createLock(self) -> None:  # noqa: N802 - the name is the standard library's
+        """No lock, as in ``logging.NullHandler``."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and write; a record that cannot be formatted is reported by the standard library on stderr."""
+        try:
+            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+        except Exception:  # noqa: BLE001 - logging's own rule: emit never raises into the program
+            self.handleError(record)
+            return
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            return
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: ``time`` (RFC 3339, UTC, microseconds), ``level``, ``logger``, ``message``, then the fields.
+
+    A field that would hide one of these names gets a ``field_`` before its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second: tuple[int, str] = (-1, "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line: dict[str, Any] = {
+            "time": self._time(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields = getattr(record, "fields", None)
+        if fields:
+            if not _OWN_KEYS.isdisjoint(fields):
+                fields = {f"field_{key}" if key in _OWN_KEYS else key: value for key, value in fields.items()}
+            line.update(fields)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:
+            # Lone surrogates, keys that are no texts, integers above 64 bits: rare, and still worth a line.
+            texts = {str(key): value if isinstance(value, str) else repr(value) for key, value in line.items()}
+            return json.dumps(texts)
+
+    def _time(self, created: float) -> str:
+        second, micros = divmod(int(created * 1_000_000), 1_000_000)
+        # The pair is replaced as a whole, so that another thread never sees one second with another's text.
+        cached, text = self._second
+        if second != cached:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, text)
+        return f"{text}.{micros:06d}Z"
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Local time, level, logger, message and ``key=value`` fields; control characters are shown, not obeyed."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the standard library's
+        """The line before any traceback."""
+        fields: dict[str, object] = getattr(record, "fields", None) or {}
+        words = (f"{key}={value}" for key, value in fields.items() if value is not None)
+        return "  ".join((super().formatMessage(record), *words)).translate(_CONTROLS)
+
+
+def dict_config(level: str, log_format: str, descriptor: int = STDOUT) -> dict[str, Any]:
+    """The configuration for ``logging.config.dictConfig``: everything, gunicorn included, goes to ``descriptor``.
+
+    ``log_format`` is ``json`` or ``console``. There is no access log: each transaction's own lines tell more.
+    """
+    formatter = {"json": JsonFormatter, "console": ConsoleFormatter}[log_format]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": formatter}},
+        "handlers": {"lines": {"()": LineHandler, "descriptor": descriptor, "formatter": "line"}},
+        "root": {"level": level, "handlers": ["lines"]},
+        "loggers": {
+            "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
+            "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
+            # Pykka logs the traceback of every exception that an ask answers with, at INFO.
+            "pykka": {"level": "WARNING"},
+        },
+    }
+
+
+def skip_unused_details() -> None:
+    """Spare each record the search for its caller and the names of thread and process, which no format shows.
+
+    From "Optimization" in the standard library's logging how-to. It holds for the whole process.
+    """
+    logging._srcfile = None  # noqa: SLF001 - the how-to names this very variable
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
+
+
+def configure(level: str, log_format: str, descriptor: int = STDOUT) -> None:
+    """Set up logging for a process that gunicorn does not start."""
+    skip_unused_details()
+    logging.config.dictConfig(dict_config(level, log_format, descriptor))

@@ -1,0 +1,63 @@
+"""Database and broker URLs: which ones are accepted, and which file a SQLite URL means.
+
+It opens nothing. No message shows more of a URL than its scheme, because a password may stand in the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from config.values import SettingsError, url_refusal
+
+_DATABASE: Final = "sqlite:///path (from the checkout), sqlite:////path (absolute) or postgresql://user@host/database"
+_BROKER: Final = "empty (the local queue) or amqp://user@host/vhost"
+_SQLITE: Final = "sqlite:///"
+
+
+def sqlite_path(name: str, url: str, checkout: Path) -> Path | None:
+    """The absolute path of a SQLite URL, or None for a well-formed PostgreSQL URL.
+
+    Three slashes mean a path from ``checkout``, four an absolute one; what a URL must escape (``%20``) is unescaped.
+    Raises SettingsError for everything else.
+    """
+    if url.startswith("postgresql://"):
+        _split(name, url, _DATABASE)
+        return None
+    if not url.startswith(_SQLITE):
+        raise url_refusal(name, _DATABASE, url)
+    path = url.removeprefix(_SQLITE)
+    if path in {"", ":memory:"}:
+        message = f"{name} must name a file: what is only in memory is lost with the process"
+        raise SettingsError(message)
+    if path.endswith("/") or "?" in path or "#" in path:
+        message = f"{name} must name a file, without '?' and '#' and without a slash at its end"
+        raise SettingsError(message)
+    return checkout / unquote(path)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL that names ``path``, an absolute one, whatever the working directory is."""
+    return _SQLITE + quote(str(path))
+
+
+def broker_url(name: str, url: str) -> str | None:
+    """The broker's URL, or None when there is none. Raises SettingsError when it is not AMQP."""
+    if not url:
+        return None
+    if not url.startswith(("amqp://", "amqps://")) or not _split(name, url, _BROKER).hostname:
+        raise url_refusal(name, _BROKER, url)
+    return url
+
+
+def _split(name: str, url: str, accepted: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if "," not in parts.netloc:  # libpq takes several hosts, which have no single port
+            _ = parts.port
+    except ValueError:
+        raise url_refusal(name, accepted, url) from None
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise url_refusal(name, accepted, url)
+    return parts

@@ -1,0 +1,105 @@
+"""How gunicorn runs the service; read by itself when gunicorn is started in the checkout.
+
+It owns the life of the processes and no rule of payments: the master reads the settings and never imports the
+service; each worker builds its own after the fork, because threads and greenlets do not survive one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from config import gateways_file
+from config.logging import dict_config, skip_unused_details
+from config.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
+
+# The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
+# a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
+WRONG_SETTING: Final = 2
+Arbiter.APP_LOAD_ERROR = WRONG_SETTING
+
+try:
+    settings = Settings.from_environ(os.environ)
+    gateways_file.read(settings.gateways_file)
+except SettingsError as error:
+    sys.stderr.write(f"{error}\n")
+    raise SystemExit(WRONG_SETTING) from None
+
+skip_unused_details()
+
+
+class LoggerWithoutAccessLog(Logger):
+    """Gunicorn's logger, minus an access log.
+
+    Gunicorn takes any logging configuration for a wish to log accesses, and then gathers all headers and the whole
+    environ of every request for a line that nobody prints.
+    """
+
+    def _compute_access_log_enabled(self) -> bool:
+        return False
+
+
+wsgi_app = "wsgi:app"
+bind = str(settings.bind)
+workers = settings.workers
+# Greenlets: threads, which fight for the interpreter lock and hand requests over, accepted half as many deposits.
+worker_class = "gevent"
+# Connections of one worker; the next ones wait in the kernel's queue.
+worker_connections = 1000
+backlog = 1024
+# An idle connection is kept this long, and so is a stopping worker by a connection on which nothing comes.
+keepalive = 5
+# A worker that has not said for this long that its loop turns is killed.
+timeout = 30
+# From SIGTERM to SIGKILL. It covers the second until a worker notices, the longest request, an idle connection's
+# wait and the service's own stop: gunicorn does not call worker_exit in a worker that it had to kill.
+graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 15
+# Actors, greenlets and locks do not survive a fork, and a worker that restarts itself has nothing to gain.
+preload_app = False
+max_requests = 0
+# The C parser that "auto" would pick when it is installed (gunicorn_h1c, up to 0.6.9) lets through what the Python
+# one refuses: bare line feeds, folded headers, doubled spaces. Behind a proxy that smells of request smuggling.
+http_parser = "python"
+# Nobody steers the master through a socket in somebody's home directory.
+control_socket_disable = True
+# Heartbeat files belong in memory, where a slow disk cannot make a worker look dead.
+_shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes unnamed files there
+worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
+logger_class = LoggerWithoutAccessLog
+logconfig_dict = dict_config(settings.log_level, settings.log_format)
+loglevel = settings.log_level.lower()
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Start the service, in the worker and after gevent has patched it."""
+    import gevent
+
+    from wsgi import service
+
+    service.start()
+
+    def stop_intake(signum: int, frame: FrameType | None) -> None:
+        worker.handle_exit(signum, frame)
+        # Nothing may block in a signal handler.
+        gevent.spawn(service.drain)
+
+    signal.signal(signal.SIGTERM, stop_intake)
+    signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - it takes no keywords
+
+
+def worker_exit(_server: Arbiter, _worker: Worker) -> None:
+    """Stop the service after the last request, or at once when gunicorn was asked to be quick or its master died."""
+    wsgi = sys.modules.get("wsgi")
+    if wsgi is not None and hasattr(wsgi, "service"):  # it may have failed to load
+        wsgi.service.stop()

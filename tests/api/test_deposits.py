@@ -1,0 +1,256 @@
+"""POST /v1/deposit: what is asked of the actors, and what their replies become."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
+from actors.replies import NotStored, Uncertain
+from domain.account import Refused
+from domain.commands import Receive
+from domain.events import Kind
+from domain.money import Money
+from store.codec import Metadata
+from store.errors import StoreUnavailableError
+from store.port import StreamKey
+from tests.api.support import BODY, Api, World
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_body_of_the_readme(api: Api, world: World) -> None:
+    """The deposit that every newcomer sends is accepted, as the contract's transaction, and says where it is."""
+    result = api.post('{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}')
+
+    transaction_id = "019ab000-0000-7000-8000-000000000001"
+    assert result.status_code == 202
+    assert result.headers["Location"] == f"/v1/transactions/{transaction_id}"
+    assert result.headers["Content-Type"] == "application/json"
+    assert result.json == {
+        "transaction_id": transaction_id,
+        "type": "deposit",
+        "status": "pending",
+        "amount": "100.00",
+        "currency": "USD",
+        "gateway": "gatewayA",
+        "customer_id": "12345",
+        "details": {},
+        "gateway_reference": None,
+        "failure": None,
+        "attention": None,
+        "version": 1,
+        "created_at": "2026-11-22T12:00:00.123456Z",
+        "updated_at": "2026-11-22T12:00:00.123456Z",
+    }
+    assert [(stream, command) for stream, command, _ in world.calls] == [
+        (
+            StreamKey("main", "12345"),
+            Receive(Kind.DEPOSIT, transaction_id, "gatewayA", Money(10000, "USD"), {}),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "minor"),
+    [
+        ("100.0", "USD", 10000),
+        ("100", "USD", 10000),
+        ('"100.00"', "USD", 10000),
+        ('"100"', "USD", 10000),
+        ("0.01", "USD", 1),
+        ("1e2", "USD", 10000),
+        ("1E+2", "USD", 10000),
+        ("1.0", "JPY", 1),
+        ('"1.000"', "JPY", 1),
+        ("0.001", "KWD", 1),
+        ("10000000000.00", "USD", 10**12),
+        ("1000000000000", "JPY", 10**12),
+        ("0.1", "USD", 10),
+        ("1.10", "USD", 110),
+        ("4503599627.37", "USD", 450359962737),
+        ("100.0000000000000000000000000000000000000000000000000000", "USD", 10000),
+    ],
+)
+def test_amounts_are_taken_by_their_value(api: Api, world: World, amount: str, currency: str, minor: int) -> None:
+    """Every spelling of an amount becomes the exact number of minor units, whether number or string."""
+    body = json.dumps({**BODY, "currency": currency}).replace("100.0", amount)
+
+    assert api.post(body).status_code == 202
+    assert world.calls[0][1].money == Money(minor, currency)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customer_id": "a"},
+        {"customer_id": "x" * 128},
+        {"customer_id": "AZaz09._:@-"},
+        {"details": {}},
+        {"details": {f"k{i}": "v" for i in range(20)}},
+        {"details": {"order": "x" * 500}},
+        {"details": {"order": "\U0001f4b6" * 500}},
+        {"details": {"x" * 500: ""}},
+        {"details": {"": "Ünï¢ödé ٣"}},
+        {"gateway": "gatewayB", "currency": "EUR"},
+    ],
+)
+def test_the_last_value_within_each_limit(api: Api, world: World, changes: dict[str, object]) -> None:
+    """What is just within a limit is accepted and reaches the actors unchanged."""
+    assert api.deposit(**changes).status_code == 202
+
+    stream, command, _ = world.calls[0]
+    expected = {**BODY, "details": {}, **changes}
+    assert stream.id == expected["customer_id"]
+    assert command.gateway == expected["gateway"]
+    assert command.details == expected["details"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "Application/JSON",
+    ],
+)
+def test_json_in_utf8_under_each_of_its_names(api: Api, content_type: str) -> None:
+    """JSON is taken under every spelling of its media type."""
+    assert api.post(json.dumps(BODY), content_type).status_code == 202
+
+
+def test_a_body_of_exactly_the_largest_size(api: Api) -> None:
+    """64 KiB are taken, white space included."""
+    assert api.post(json.dumps(BODY).ljust(64 * 1024)).status_code == 202
+
+
+def test_a_chunked_body(api: Api) -> None:
+    """A body without a length, ended by its server, is taken whole."""
+    body = json.dumps(BODY)
+    extras = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    assert api.post(body, headers={"Transfer-Encoding": "chunked"}, extras=extras).status_code == 202
+    largest = body.ljust(64 * 1024)
+    assert api.post(largest, headers={"Transfer-Encoding": "chunked"}, extras=extras).status_code == 202
+
+
+def test_the_request_id_is_the_correlation_id(api: Api, world: World) -> None:
+    """A caller's request id goes into the metadata and back to the caller; a well-formed trace goes with it."""
+    result = api.post(json.dumps(BODY), headers={"X-Request-ID": "my-id!", "traceparent": TRACE})
+
+    assert result.headers["X-Request-ID"] == "my-id!"
+    assert world.calls[0][2] == Metadata(correlation_id="my-id!", traceparent=TRACE)
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", "é", "x" * 129, "tab\there"])
+def test_an_unfit_request_id_is_replaced(world: World, given: str) -> None:
+    """A request id that is empty, too long or not visible ASCII is never passed on."""
+    api = Api(world, new_request_id=lambda: "fresh")
+    result = api.post(json.dumps(BODY), extras={"HTTP_X_REQUEST_ID": given})
+
+    assert result.headers["X-Request-ID"] == "fresh"
+    assert world.calls[0][2].correlation_id == "fresh"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (TRACE, True),
+        ("01" + TRACE[2:] + "-more", True),
+        ("01" + TRACE[2:], True),
+        (TRACE + "-more", False),
+        ("ff" + TRACE[2:], False),
+        (TRACE.upper(), False),
+        ("00-" + "0" * 32 + "-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-" + "0" * 16 + "-01", False),
+        ("garbage", False),
+        ("", False),
+    ],
+)
+def test_only_a_wellformed_traceparent_is_kept(api: Api, world: World, given: str, kept: bool) -> None:  # noqa: FBT001
+    """W3C's grammar decides what is remembered of a trace; anything else is ignored, not refused."""
+    assert api.post(json.dumps(BODY), headers={"traceparent": given}).status_code == 202
+    assert world.calls[0][2].traceparent == (given if kept else None)
+
+
+def test_a_refusal_is_a_422_with_its_code(api: Api, world: World) -> None:
+    """What the domain refuses is told under the domain's code."""
+    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 asked for.")
+    result = api.deposit()
+
+    assert result.status_code == 422
+    assert result.json["type"] == "/problems/insufficient-funds"
+    assert result.json["detail"] == "10.00 USD available, 100.00 asked for."
+
+
+def test_a_refusal_under_a_new_code_needs_no_change_here(api: Api, world: World) -> None:
+    """A code that the table does not know is still told."""
+    world.reply = Refused("customer-closed", "Closed.")
+    result = api.deposit()
+
+    assert (result.status_code, result.json["type"]) == (422, "/problems/customer-closed")
+
+
+def test_not_stored_is_a_503_that_says_when_to_come_back(api: Api, world: World) -> None:
+    """503 is told only of what is surely not stored, with Retry-After."""
+    world.reply = NotStored("The mailbox is full.", retry_after_s=7)
+    result = api.deposit()
+
+    assert (result.status_code, result.json["type"]) == (503, "/problems/unavailable")
+    assert result.headers["Retry-After"] == "7"
+    assert result.json["detail"] == "The mailbox is full."
+
+
+def test_uncertain_is_a_504_with_the_id_to_ask_for(api: Api, world: World) -> None:
+    """When it cannot be known, the client is told so and given the id."""
+    world.reply = Uncertain("019ab000-0000-7000-8000-000000000001")
+    result = api.deposit()
+
+    assert (result.status_code, result.json["type"]) == (504, "/problems/outcome-unknown")
+    assert result.json["transaction_id"] == "019ab000-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), StoreUnavailableError("gone"), TimeoutError()])
+def test_no_reply_at_all_is_not_a_promise(
+    api: Api, world: World, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once the command is on its way, an exception says nothing about it: 504, never "not stored"."""
+    world.reply = error
+    with caplog.at_level(logging.ERROR):
+        result = api.deposit()
+
+    assert (result.status_code, result.json["type"]) == (504, "/problems/outcome-unknown")
+    assert result.json["transaction_id"] == world.calls[0][1].transaction_id
+    assert "secret" not in result.text
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("key", ["abc", '"abc"', ""])
+def test_an_idempotency_key_is_not_pretended_to_work(api: Api, world: World, key: str) -> None:
+    """As long as keys are not built, a request with one is refused, so that nobody trusts in it and sends twice."""
+    result = api.post(json.dumps(BODY), extras={"HTTP_IDEMPOTENCY_KEY": key})
+
+    assert (result.status_code, result.json["type"]) == (400, "/problems/idempotency-key-unsupported")
+    assert "Idempotency-Key" in result.json["errors"]
+    assert world.calls == []
+
+
+def test_times_are_rfc_3339_in_utc(api: Api) -> None:
+    """Times can be read by any RFC 3339 parser and are in UTC."""
+    created_at = api.deposit().json["created_at"]
+    assert created_at.endswith("Z")
+    assert datetime.fromisoformat(created_at).tzinfo is not None
+
+
+def test_amounts_leave_as_text(api: Api) -> None:
+    """An amount goes out as a string with all of its currency's decimals, exactly."""
+    amounts = [
+        api.deposit(amount="9999999999.99").json["amount"],
+        api.deposit(amount="5", currency="JPY").json["amount"],
+    ]
+    assert amounts == ["9999999999.99", "5"]
+    assert Decimal(amounts[0]) == Decimal("9999999999.99")

@@ -1,0 +1,118 @@
+"""Whatever is sent: an answer that the document announces, never a 500, and nothing refused reaches the actors."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.api.support import BODY, CURRENCIES, Api, World
+
+WORLD = World()
+API = Api(WORLD)
+
+ANY_TEXT = st.text(st.characters(), max_size=30)  # surrogates and control characters included
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3))
+AMOUNTS = st.integers(-5, 10**13) | st.floats() | st.decimals(0, 10**11, places=2).map(str) | ANY_TEXT
+NEARLY = st.fixed_dictionaries(
+    {},
+    optional={
+        "amount": AMOUNTS | VALUES,
+        "gateway": st.sampled_from(sorted(CURRENCIES)) | VALUES,
+        "customer_id": st.from_regex(r"[A-Za-z0-9._:@-]{1,20}", fullmatch=True) | VALUES,
+        "currency": st.sampled_from(["USD", "JPY", "KWD", "EUR", "SEK"]) | VALUES,
+        "details": st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=22) | VALUES,
+    },
+)
+HEADERS = [
+    *("CONTENT_TYPE", "HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT", "HTTP_CONTENT_ENCODING", "HTTP_ACCEPT", "HTTP_EXPECT"),
+    *("HTTP_IDEMPOTENCY_KEY", "HTTP_COOKIE", "HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_FORWARDED", "HTTP_DATE"),
+]
+HEADER = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=40)
+
+
+def _calls_match(status: int, before: int) -> None:
+    assert status < 500
+    assert len(WORLD.calls) - before == (status == 202)
+
+
+@given(VALUES | NEARLY)
+@settings(max_examples=300, deadline=None)
+def test_any_json(value: object) -> None:
+    """Any JSON value, near misses of a command above all, is a 202 or a 400."""
+    before = len(WORLD.calls)
+    result = API.post(json.dumps(value))
+    assert result.status_code in (202, 400)
+    _calls_match(result.status_code, before)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes(body: bytes) -> None:
+    """Bytes that are no JSON are a 400."""
+    before = len(WORLD.calls)
+    _calls_match(API.post(body).status_code, before)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_commands(data: st.DataObject) -> None:
+    """A good body with bytes changed, cut or doubled is judged, not stumbled over."""
+    body = bytearray(json.dumps({**BODY, "currency": "USD", "details": {"a": "b"}}).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    before = len(WORLD.calls)
+    _calls_match(API.post(bytes(body)).status_code, before)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(HEADERS),
+        HEADER,
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_headers(headers: dict[str, str]) -> None:
+    """No header can make the service stumble."""
+    before = len(WORLD.calls)
+    result = API.post(json.dumps(BODY), extras=headers)
+    assert result.status_code in (202, 400, 415)
+    _calls_match(result.status_code, before)
+
+
+@given(
+    st.sampled_from(["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways", "/v1/customers/12345"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["limit", "cursor", "status", "gateway", "type", "created_from", "created_to", "customer_id"]
+            )
+            | ANY_TEXT.filter(lambda it: it.isprintable()),
+            st.text(max_size=20) | st.integers(0, 300).map(str) | st.datetimes().map(lambda at: f"{at.isoformat()}Z"),
+        ),
+        max_size=4,
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
+    """Any query is answered or refused with a name."""
+    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs)
+    result = API.get(path, query_string=query)
+    assert result.status_code in (200, 400, 404)
+    if result.status_code == 400:
+        assert result.json["errors"]
+
+
+@given(
+    st.sampled_from(["/v1/transactions/{}", "/v1/customers/{}", "/v1/customers/{}/events", "/v1/gateways/{}", "/{}"]),
+    st.binary(max_size=40),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_id(template: str, name: bytes) -> None:
+    """Any bytes in place of an id are found or not found."""
+    result = API.get(template.format(quote(name, safe="")))
+    assert result.status_code in (200, 302, 404)

@@ -1,0 +1,184 @@
+"""The document: valid, complete in both directions, its examples true; and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import falcon.inspect
+import pytest
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from api.problems import PROBLEMS
+from tests.api.support import BODY, Api, World
+
+# Ways to the page and what it loads: no part of the API.
+PAGES = {"/", "/swagger", "/swagger/", "/swagger/{asset}"}
+
+
+def test_the_document_is_valid(api: Api) -> None:
+    """The document is OpenAPI 3.0 by its own schema."""
+    assert api.document["openapi"].startswith("3.0.")
+    assert list(OpenAPIV30SpecValidator(api.document).iter_errors()) == []
+
+
+def test_every_route_is_in_the_document_and_the_reverse(api: Api) -> None:
+    """Nothing is served that is not described, and nothing described that is not served."""
+    served = {
+        (route.path, method.method.lower())
+        for route in falcon.inspect.inspect_routes(api.app)
+        if route.path not in PAGES
+        for method in route.methods
+        if not method.internal
+    }
+    described = {
+        (path, method) for path, item in api.document["paths"].items() for method in item if method != "parameters"
+    }
+    assert served == described
+
+
+def test_operations_can_be_told_apart(api: Api) -> None:
+    """Operation ids are unique, and every link leads to one of them."""
+    operations = [it for item in api.document["paths"].values() for name, it in item.items() if name != "parameters"]
+    ids = [it["operationId"] for it in operations]
+    links = [
+        link
+        for it in operations
+        for response in it["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+    assert len(set(ids)) == len(ids)
+    assert links
+    assert {link["operationId"] for link in links} <= set(ids)
+
+
+def test_every_operation_is_described(api: Api) -> None:
+    """Operations, parameters and responses carry words for people."""
+    for path, item in api.document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                assert operation["summary"], path
+                assert operation["description"], path
+                assert all(response["description"] for response in operation["responses"].values()), path
+        for parameter in [
+            *item.get("parameters", []),
+            *(p for o in item.values() if isinstance(o, dict) for p in o["parameters"]),
+        ]:
+            assert parameter["description"], (path, parameter)
+
+
+def test_the_examples_are_accepted(api: Api, world: World) -> None:
+    """The examples of the deposit's body can be sent as they are, the one of the readme first."""
+    body = api.document["paths"]["/v1/deposit"]["post"]["requestBody"]["content"]["application/json"]
+    examples = [it["value"] for it in body["examples"].values()]
+
+    assert examples[0] == BODY
+    assert [api.post(json.dumps(example)).status_code for example in examples] == [202] * len(examples)
+    assert len(world.calls) == len(examples)
+
+
+def test_the_problems_are_the_ones_of_the_table(api: Api) -> None:
+    """Each announced problem is in the table under the status that it is announced for, and all are announced."""
+    announced = {
+        (name, int(status))
+        for item in api.document["paths"].values()
+        for operation in item.values()
+        if isinstance(operation, dict)
+        for status, response in operation["responses"].items()
+        for name in response["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    # A wrong method is no operation's answer.
+    assert announced == {(it.name, it.status) for it in PROBLEMS.values() if it.name != "method-not-allowed"}
+
+
+def test_the_command_is_closed(api: Api) -> None:
+    """The document says of a command what the schema enforces: required, unknown refused, limits."""
+    command = api.document["components"]["schemas"]["Command"]
+    assert command["additionalProperties"] is False
+    assert sorted(command["required"]) == ["amount", "customer_id", "gateway"]
+    validator = OAS30Validator(command)
+    assert validator.is_valid(BODY)
+    for wrong in (
+        {**BODY, "x": 1},
+        {**BODY, "amount": 0},
+        {**BODY, "amount": "1e2"},
+        {**BODY, "customer_id": "a b"},
+        {**BODY, "details": {"a": 1}},
+        {**BODY, "details": {"a": "x" * 501}},
+        {**BODY, "currency": "usd"},
+    ):
+        assert not validator.is_valid(wrong), wrong
+
+
+def test_answers_are_really_held_against_the_document(api: Api) -> None:
+    """The check behind every other test here sees a wrong answer: the client is not blind."""
+    transaction = api.deposit().json
+    schema = {"$ref": "#/components/schemas/Transaction", "components": api.document["components"]}
+    validator = OAS30Validator(schema)
+    assert validator.is_valid(transaction)
+    assert validator.is_valid({**transaction, "failure": {"code": "x", "category": None, "message": ""}})
+    changes: list[dict[str, object]] = [
+        {"status": "done"},
+        {"version": "1"},
+        {"failure": 1},
+        {"failure": {}},
+        {"amount": 100.0},
+        {"type": None},
+    ]
+    for wrong in changes:
+        assert not validator.is_valid({**transaction, **wrong}), wrong
+    del transaction["attention"]
+    assert not validator.is_valid(transaction)
+
+
+class _Links(HTMLParser):
+    """What a page loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+        assert tag != "script" or dict(attrs).get("src"), "the content security policy allows no inline scripts"
+
+
+def test_the_page_loads_everything_from_here(api: Api) -> None:
+    """Swagger UI comes whole from this origin, under a policy that allows no other."""
+    page = api.get("/swagger/index.html")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+
+    links = _Links()
+    links.feed(page.text)
+    assert len(links.found) == 7
+    for link in links.found:
+        assert re.fullmatch(r"[a-z0-9.-]+", link), "relative, so that it works behind any prefix"
+        asset = api.get(f"/swagger/{link}")
+        assert asset.status_code == 200
+        assert len(asset.content) > 100
+
+
+def test_the_page_shows_this_document(api: Api) -> None:
+    """The page's script names the document by an address on the same origin."""
+    script = api.get("/swagger/initializer.js").text
+    assert 'url: "../openapi.json"' in script
+    assert "http" not in script
+    assert api.document["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize("path", ["/", "/swagger", "/swagger/"])
+def test_ways_to_the_page(api: Api, path: str) -> None:
+    """The addresses that people type lead to the page."""
+    result = api.get(path)
+    assert (result.status_code, result.headers["Location"]) == (302, "/swagger/index.html")
+
+
+@pytest.mark.parametrize(
+    "asset", ["nope.js", "swagger-ui-bundle.js.map", "..%2F__init__.py", "%2e%2e", "index.j2", "%00"]
+)
+def test_nothing_else_of_the_bundle_is_served(api: Api, asset: str) -> None:
+    """Only what the page needs can be fetched."""
+    assert api.get(f"/swagger/{asset}").status_code == 404

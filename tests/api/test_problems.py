@@ -1,0 +1,122 @@
+"""The framework's own errors, unexpected ones, health, and the ids on every answer."""
+
+from __future__ import annotations
+
+import logging
+
+import falcon
+import pytest
+
+from api.problems import PROBLEMS, by_status
+from api.tracing import random_request_id
+from tests.api.support import Api, World
+
+
+@pytest.mark.parametrize(
+    "path", ["/nope", "/v1", "/v1/deposit/", "/v1/transactions/a/b", "/v1//deposit", "/v1/withdraw", "/%00"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_unknown_route(api: Api, path: str, method: str) -> None:
+    """What is not there is a 404 for every method."""
+    result = api.request(method, path)
+    assert (result.status_code, result.json["type"]) == (404, "/problems/not-found")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/deposit", {"POST"}),
+        ("/v1/transactions", {"GET"}),
+        ("/v1/transactions/x", {"GET"}),
+        ("/v1/customers/x", {"GET"}),
+        ("/v1/customers/x/events", {"GET"}),
+        ("/v1/gateways", {"GET"}),
+        ("/v1/gateways/x", {"GET"}),
+        ("/healthz", {"GET"}),
+        ("/readyz", {"GET"}),
+        ("/openapi.json", {"GET"}),
+    ],
+)
+def test_a_method_that_is_not_allowed(api: Api, path: str, allowed: set[str]) -> None:
+    """A wrong method is a 405 that says which are right."""
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
+        result = api.request(method, path)
+        assert (result.status_code, result.json["type"]) == (405, "/problems/method-not-allowed")
+        assert set(result.headers["Allow"].split(", ")) == {*allowed, "OPTIONS"}
+
+
+@pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
+@pytest.mark.parametrize("method", ["BREW", "WEBSOCKET"])
+def test_a_method_that_does_not_exist(api: Api, method: str) -> None:
+    """Even a method that no standard knows, or that the framework refuses itself, gets a problem with an id."""
+    result = api.request(method, "/v1/deposit")
+    assert result.status_code == 400
+    assert result.headers["X-Request-ID"] == "generated-1"
+
+
+def test_an_unexpected_exception_leaks_nothing(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake of ours is a 500 without a word of it; the log has the traceback under the request's id."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(world, "transaction", broken)
+    with caplog.at_level(logging.ERROR):
+        result = api.get("/v1/transactions/019ab000-0000-7000-8000-000000000001", headers={"X-Request-ID": "find-me"})
+
+    assert (result.status_code, result.json["type"]) == (500, "/problems/internal-error")
+    assert "secret" not in result.text
+    assert result.headers["X-Request-ID"] == "find-me"
+    assert caplog.records[0].__dict__["correlation_id"] == "find-me"
+    assert caplog.records[0].exc_info
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/deposit", "/nope", "/healthz", "/v1/transactions/x", "/swagger", "/openapi.json"]
+)
+def test_every_answer_repeats_the_request_id(api: Api, path: str) -> None:
+    """Success, redirect, refusal or nothing there: the id comes back."""
+    assert api.get(path, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
+    assert api.get(path).headers["X-Request-ID"].startswith("generated-")
+
+
+def test_request_ids_differ() -> None:
+    """Generated ids are visible ASCII and never the same twice."""
+    ids = {random_request_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(it.isalnum() and len(it) == 32 for it in ids)
+
+
+def test_health_asks_nobody(api: Api, world: World) -> None:
+    """Alive is alive, whatever store, actors and gateways do."""
+    world.down, world.deaf, world.not_ready = True, True, ["The journal is being restarted."]
+    result = api.get("/healthz")
+    assert (result.status_code, result.json) == (200, {"status": "ok"})
+
+
+def test_readiness(api: Api, world: World) -> None:
+    """Ready says so; not ready is a 503 that lists what is missing."""
+    result = api.get("/readyz")
+    assert (result.status_code, result.json) == (200, {"status": "ready"})
+
+    world.not_ready = ["The store does not answer.", "The journal is being restarted."]
+    result = api.get("/readyz")
+    assert (result.status_code, result.json["type"]) == (503, "/problems/not-ready")
+    assert result.json["problems"] == world.not_ready
+    assert result.headers["Retry-After"] == "1"
+
+
+def test_the_table_of_problems() -> None:
+    """Every problem has a name of its own and a status that is an error."""
+    assert all(name == problem.name and 400 <= problem.status < 600 for name, problem in PROBLEMS.items())
+    assert len({problem.title for problem in PROBLEMS.values()}) == len(PROBLEMS)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 413, 414, 415, 431, 451, 500, 501, 503, 511])
+def test_every_status_of_the_framework_has_a_problem(status: int) -> None:
+    """Whatever Falcon may answer has a type of the same status."""
+    assert by_status(status).status == status
+    assert falcon.code_to_http_status(status)

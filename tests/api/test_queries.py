@@ -1,0 +1,191 @@
+"""Query strings: every field known, once, and valid; cursors that only the service can have made."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from api.fields import Timestamp
+from api.paging import CursorKind, decode_cursor, encode_cursor
+from tests.api.support import Api, World
+
+LISTS = ["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways"]
+SINGLES = [
+    "/v1/transactions/019ab000-0000-7000-8000-000000000001",
+    "/v1/customers/12345",
+    "/v1/gateways/gatewayA",
+]
+TRANSACTION_ID = "019ab000-0000-7000-8000-000000000001"
+
+
+def encoded(text: str) -> str:
+    """As cursors are encoded."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=", "limit"),
+        ("limit=x", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=+1", "limit"),
+        ("limit=01", "limit"),
+        ("limit=1_0", "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=%D9%A3", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("limit=1&limit=1", "limit"),
+        ("cursor=", "cursor"),
+        ("cursor=x", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("cursor=%FF", "cursor"),
+        ("cursor=null", "cursor"),
+        ("cursor=" + encoded("x1"), "cursor"),
+        ("cursor=" + encoded("v0"), "cursor"),
+        ("cursor=" + encoded("v-1"), "cursor"),
+        ("cursor=" + encoded("v9223372036854775808"), "cursor"),
+        ("cursor=" + encoded("t" + TRANSACTION_ID.upper()), "cursor"),
+        ("cursor=" + encoded("g"), "cursor"),
+        ("cursor=" + "A" * 5000, "cursor"),
+        ("offset=1", "offset"),
+        ("Limit=1", "Limit"),
+        ("foo", "foo"),
+        ("foo=1&foo=2", "foo"),
+        ("=1", ""),
+        ("%00=1", "\\u{0}"),
+        ("%ff=1", "\\u{fffd}"),
+    ],
+)
+def test_a_wrong_field_of_a_list_is_named(api: Api, path: str, query: str, name: str) -> None:
+    """Whatever is wrong with a page's fields is a 400 that names the field."""
+    api.deposit()
+    result = api.get(path, query_string=query)
+
+    assert (result.status_code, list(result.json["errors"])) == (400, [name])
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("customer_id=", "customer_id"),
+        ("customer_id=a%20b", "customer_id"),
+        ("customer_id=%00", "customer_id"),
+        ("customer_id=a&customer_id=a", "customer_id"),
+        ("status=", "status"),
+        ("status=done", "status"),
+        ("status=PENDING", "status"),
+        ("status=pending,failed", "status"),
+        ("gateway=", "gateway"),
+        ("gateway=gatewayC", "gateway"),
+        ("gateway=%00", "gateway"),
+        ("type=", "type"),
+        ("type=refund", "type"),
+        ("created_from=", "created_from"),
+        ("created_from=yesterday", "created_from"),
+        ("created_to=2026-11-22", "created_to"),
+        ("created_to=2026-11-22T12:00:00", "created_to"),
+        ("created_to=2026-11-22T12:00:00+01:00", "created_to"),
+        ("created_to=0000-01-01T00:00:00Z", "created_to"),
+        ("created_to=0001-01-01T00:00:00%2B23:59", "created_to"),
+        ("created_to=9999-12-31T23:59:59.9999999Z", "created_to"),
+        ("created_to=2026-02-29T00:00:00Z", "created_to"),
+        ("created_to=2026-11-22T24:00:00Z", "created_to"),
+        ("created_to=2026-11-22T12:00:61Z", "created_to"),
+        ("created_to=2026-11-22T12:00:00%2B24:00", "created_to"),
+        ("created_to=%D9%A2026-11-22T12:00:00Z", "created_to"),
+        ("created_to=2026-11-22T12:00:00." + "9" * 5000 + "Z", "created_to"),
+    ],
+)
+def test_a_wrong_filter_is_named(api: Api, query: str, name: str) -> None:
+    """A filter that cannot mean anything is a 400, not an empty list."""
+    result = api.get("/v1/transactions", query_string=query)
+    assert (result.status_code, list(result.json["errors"])) == (400, [name])
+
+
+def test_filters_belong_to_transactions_alone(api: Api) -> None:
+    """A field of one list is unknown to another."""
+    api.deposit()
+    for path in LISTS[1:]:
+        assert list(api.get(path, query_string="status=pending").json["errors"]) == ["status"]
+
+
+@pytest.mark.parametrize("path", SINGLES)
+def test_single_things_take_no_query(api: Api, path: str) -> None:
+    """A query where none is known is a misunderstanding, and is refused."""
+    api.deposit()
+    assert api.get(path).status_code == 200
+    assert list(api.get(path, query_string="x=1").json["errors"]) == ["x"]
+
+
+def test_many_unknown_fields_make_no_long_answer(api: Api) -> None:
+    """The answer to a flood of fields stays small."""
+    for path in ("/v1/gateways", "/v1/gateways/gatewayA"):
+        result = api.get(path, query_string="&".join(f"k{i}=1" for i in range(2000)))
+        assert result.status_code == 400
+        assert len(result.json["errors"]) == 50
+
+
+def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+    """Cursors cannot be mixed up."""
+    for _ in range(2):
+        api.deposit()
+    cursors = [api.get(path, params={"limit": "1"}).json["next_cursor"] for path in LISTS]
+    assert all(cursors)
+    for own, cursor in enumerate(cursors):
+        for other, path in enumerate(LISTS):
+            assert api.get(path, params={"cursor": cursor}).status_code == (200 if own == other else 400)
+
+
+@given(st.integers(1, 10**18 - 1))
+def test_a_cursor_comes_back_as_it_went(version: int) -> None:
+    """Encoding and decoding a key are each other's reverse, in characters that a URL takes as they are."""
+    cursor = encode_cursor(CursorKind.VERSIONS, str(version))
+    assert decode_cursor(CursorKind.VERSIONS, cursor) == str(version)
+    assert cursor.replace("-", "").replace("_", "").isalnum()
+
+
+@given(st.text(max_size=60), st.sampled_from(CursorKind))
+def test_only_our_own_cursors_are_taken(text: str, kind: CursorKind) -> None:
+    """A string is a cursor only if it is exactly what the service would have made."""
+    key = decode_cursor(kind, text)
+    assert key is None or encode_cursor(kind, key) == text
+
+
+@given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29)), st.integers(-1439, 1439))  # noqa: DTZ001
+def test_every_rfc_3339_time_is_read(at: datetime, minutes: int) -> None:
+    """A time with any offset is the same instant in UTC."""
+    given_at = at.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    text = given_at.isoformat()
+    assert Timestamp().deserialize(text) == given_at
+    assert Timestamp().deserialize(text.replace("T", "t").replace("+00:00", "z")) == given_at
+    assert Timestamp().deserialize(text).tzinfo is UTC
+
+
+def test_the_corners_of_rfc_3339() -> None:
+    """Leap seconds and fractions finer than a microsecond have an instant; a missing offset has none."""
+    read = Timestamp().deserialize
+    assert read("2016-12-31T23:59:60Z") == datetime(2017, 1, 1, tzinfo=UTC)
+    assert read("2026-01-01T00:00:00.0000001Z") == datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)
+    assert read("2026-01-01T00:00:00.1Z") == datetime(2026, 1, 1, microsecond=100_000, tzinfo=UTC)
+    with pytest.raises(ValidationError):
+        read("2026-01-01T00:00:00")
+
+
+def test_a_broken_store_is_a_503(api: Api, world: World) -> None:
+    """When the store does not answer, reads say so and when to come back."""
+    world.down = True
+    for path in ("/v1/transactions", "/v1/customers/12345", "/v1/customers/12345/events", SINGLES[0]):
+        result = api.get(path)
+        assert (result.status_code, result.json["type"]) == (503, "/problems/unavailable")
+        assert result.headers["Retry-After"] == "1"
+        assert "disk" not in result.text

@@ -1,0 +1,54 @@
+"""The gateways file: tables as they stand, or one line that says what is wrong with the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import gateways_file
+from config.settings import CHECKOUT, SettingsError
+
+
+def test_tables_in_order(tmp_path: Path) -> None:
+    """Every gateway's table is read as it stands, in the file's order."""
+    path = tmp_path / "gateways.toml"
+    path.write_text('[zebra]\nadapter = "z"\n[zebra.breaker]\nwindow_s = 10\n[ant]\n', "utf-8")
+    tables = gateways_file.read(path)
+    assert list(tables) == ["zebra", "ant"]
+    assert tables["zebra"] == {"adapter": "z", "breaker": {"window_s": 10}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"[a]\nurl = \n", "is not TOML: Invalid value (at line 2"),
+        (b"[a]\n[a]\n", "is not TOML: Cannot declare"),
+        (b"[a]\nx = '\xff'\n", "is not UTF-8 text (byte 9)"),
+        (b"timeout_s = 5\n[a]\n", "holds 'timeout_s' outside of a gateway's table"),
+        (b"# nothing\n", "names no gateway"),
+    ],
+)
+def test_refusals(tmp_path: Path, content: bytes | None, words: str) -> None:
+    """A file that cannot be used is refused in one line that names it and, for TOML, the line in it."""
+    path = tmp_path / "gateways.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        gateways_file.read(path)
+    assert str(caught.value).startswith(f"PAYMENTS_GATEWAYS_FILE {path} ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(CHECKOUT.glob("config/*.toml")), ids=lambda path: path.name)
+def test_files_of_the_checkout(path: Path) -> None:
+    """The files that come with the service can be read, and differ only in where the gateways are."""
+    tables = gateways_file.read(path)
+    for table in tables.values():
+        assert table.pop("url")
+    default = gateways_file.read(CHECKOUT / "config/gateways.toml")
+    for table in default.values():
+        table.pop("url")
+    assert tables == default

@@ -1,0 +1,162 @@
+"""Log lines: one JSON object each, whatever is logged; for people, nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BufferedReader
+
+import pytest
+
+from config.logging import ConsoleFormatter, JsonFormatter, LineHandler
+from config.settings import CHECKOUT
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[BufferedReader, int]]:
+    """The two ends of a pipe that stands for standard output."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as reader:
+        yield reader, write_end
+        os.close(write_end)
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The logger of a room, which hands nothing on during the test."""
+    logger = logging.getLogger("actors.customer")
+    logger.setLevel("INFO")
+    logger.propagate = False
+    yield logger
+    logger.handlers.clear()
+    logger.setLevel("NOTSET")
+    logger.propagate = True
+
+
+def log_json(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> BufferedReader:
+    """Send the logger's records to the pipe as JSON."""
+    handler = LineHandler(pipe[1])
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    return pipe[0]
+
+
+def test_a_line(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> None:
+    """A record is one JSON object with its own keys first and the fields after them, in their order."""
+    lines = log_json(logger, pipe)
+    logger.info("deposit %s", "received", extra={"fields": {"transaction_id": "t-1", "amount": "1.00", "attempt": 2}})
+    line = lines.readline()
+    found = json.loads(line)
+    assert list(found) == ["time", "level", "logger", "message", "transaction_id", "amount", "attempt"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found.pop("time"))
+    assert found == {
+        "level": "INFO",
+        "logger": "actors.customer",
+        "message": "deposit received",
+        "transaction_id": "t-1",
+        "amount": "1.00",
+        "attempt": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("created", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000000Z"),
+        (1_792_000_000.5, "2026-10-14T17:46:40.500000Z"),
+        (1_792_000_000.000001, "2026-10-14T17:46:40.000001Z"),
+        (1_792_000_001.999999, "2026-10-14T17:46:41.999999Z"),
+    ],
+)
+def test_times(created: float, text: str) -> None:
+    """Times are RFC 3339 in UTC and always have six decimals."""
+    record = logging.makeLogRecord({"msg": "x", "created": created})
+    assert json.loads(JsonFormatter().format(record))["time"] == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"message": "x", "time": 1}, {"field_message": "x", "field_time": 1}),
+        ({"error": ValueError("no")}, {"error": "no"}),
+        ({"huge": 2**70, "a": "b"}, {"huge": str(2**70), "a": "b"}),
+        ({"half": "\ud800"}, {"half": "\ud800"}),
+        ({1: "one"}, {"1": "one"}),
+        ({"nothing": None, "yes": True}, {"nothing": None, "yes": True}),
+        ({"forged": '"}\n{"level": "INFO"'}, {"forged": '"}\n{"level": "INFO"'}),
+    ],
+)
+def test_awkward_fields(
+    logger: logging.Logger, pipe: tuple[BufferedReader, int], fields: dict[object, object], found: dict[str, object]
+) -> None:
+    """Whatever a field holds, the record is one line of valid JSON that hides none of the record's own keys."""
+    lines = log_json(logger, pipe)
+    logger.warning("x", extra={"fields": fields})
+    line = json.loads(lines.readline())
+    assert line.pop("message") == "x"
+    assert line.pop("level") == "WARNING"
+    del line["time"], line["logger"]
+    assert line == found
+
+
+def test_tracebacks(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> None:
+    """An exception's traceback is a field of the line, not lines of its own."""
+    lines = log_json(logger, pipe)
+    try:
+        int("many")
+    except ValueError:
+        logger.exception("failed")
+    line = json.loads(lines.readline())
+    assert line["message"] == "failed"
+    assert line["exception"].startswith("Traceback (most recent call last):\n")
+    assert line["exception"].endswith("invalid literal for int() with base 10: 'many'")
+
+
+def test_a_reader_that_went_away(logger: logging.Logger) -> None:
+    """When nobody reads the log any more the program goes on."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    handler = LineHandler(write_end)
+    logger.addHandler(handler)
+    logger.info("nobody reads this")
+    os.close(write_end)
+
+
+def test_console() -> None:
+    """People see level, logger, message and fields; control characters are shown and not obeyed."""
+    record = logging.makeLogRecord(
+        {
+            "name": "api",
+            "levelname": "INFO",
+            "msg": "red \x1b[31m",
+            "fields": {"customer_id": "\x9b1", "reference": None, "attempt": 1},
+        }
+    )
+    text = ConsoleFormatter().format(record)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d INFO {5}api: red \\x1b\[31m {2}customer_id=\\x9b1 {2}attempt=1", text)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_process(log_format: str) -> None:
+    """A configured process writes one line per record to standard output, from its level on, and nothing else."""
+    program = f"""
+import logging
+from config.logging import configure
+configure("INFO", {log_format!r})
+logging.getLogger("api").debug("unheard")
+logging.getLogger("api").info("heard", extra={{"fields": {{"n": 1}}}})
+logging.getLogger("pykka").info("too chatty")
+logging.getLogger("gunicorn.error").warning("heard, too")
+logging.getLogger("gunicorn.access").info("no access log")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, check=True, timeout=60)
+    lines = done.stdout.decode().splitlines()
+    assert done.stderr == b""
+    assert [("heard" in line, "heard, too" in line) for line in lines] == [(True, False), (True, True)]
+    if log_format == "json":
+        assert [json.loads(line)["logger"] for line in lines] == ["api", "gunicorn.error"]

@@ -1,0 +1,251 @@
+"""Settings: what each variable may be, and that every refusal is one clear line without secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.settings import Auth, LogFormat, LogLevel, Role, Settings, SettingsError, Withdrawals, variable_names
+from config.values import Address
+
+CHECKOUT = Path("/srv/payments")
+
+
+def read(**environ: str) -> Settings:
+    """Settings as they are read in the folder ``CHECKOUT`` on a machine with four cores."""
+    return Settings.from_environ(environ, checkout=CHECKOUT, cores=4)
+
+
+def refusal_of(**environ: str) -> str:
+    """The words with which an environment is refused."""
+    with pytest.raises(SettingsError) as caught:
+        read(**environ)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    """With an empty environment everything has the default that the contract gives."""
+    assert read() == Settings(
+        bind=Address("127.0.0.1", 8080),
+        workers=1,
+        database_url="sqlite:////srv/payments/var/payments.db",
+        sqlite_path=CHECKOUT / "var/payments.db",
+        migration_database_url="sqlite:////srv/payments/var/payments.db",
+        broker_url=None,
+        role=Role.ALL,
+        gateways_file=CHECKOUT / "config/gateways.toml",
+        default_currency="USD",
+        withdrawals=Withdrawals.CHECKED,
+        auth=Auth.AUTO,
+        request_deadline_s=10.0,
+        passivate_after_s=120.0,
+        lease_s=15.0,
+        dead_letter_first_s=10.0,
+        dead_letter_max_s=3600.0,
+        dead_letter_attempts=12,
+        log_level=LogLevel.INFO,
+        log_format=LogFormat.JSON,
+    )
+
+
+def test_empty_variables_count_as_not_set() -> None:
+    """A variable that is set to nothing, as compose files like to do, has its default."""
+    assert read(**dict.fromkeys(variable_names(), "")) == read()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "value"),
+    [
+        ("PAYMENTS_BIND", "localhost:9000", "bind", Address("localhost", 9000)),
+        ("PAYMENTS_BIND", "127.8.9.1:1", "bind", Address("127.8.9.1", 1)),
+        ("PAYMENTS_BIND", "[::1]:65535", "bind", Address("::1", 65535)),
+        ("PAYMENTS_BIND", "[::ffff:127.0.0.1]:80", "bind", Address("::ffff:127.0.0.1", 80)),
+        ("PAYMENTS_WORKERS", "1", "workers", 1),
+        ("PAYMENTS_DATABASE_URL", "sqlite:///a/b.db", "sqlite_path", CHECKOUT / "a/b.db"),
+        ("PAYMENTS_DATABASE_URL", "sqlite:////var/lib/b.db", "sqlite_path", Path("/var/lib/b.db")),
+        ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "sqlite_path", CHECKOUT / "a b.db"),
+        ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "database_url", "sqlite:////srv/payments/a%20b.db"),
+        ("PAYMENTS_ROLE", "api", "role", Role.API),
+        ("PAYMENTS_GATEWAYS_FILE", "here.toml", "gateways_file", CHECKOUT / "here.toml"),
+        ("PAYMENTS_GATEWAYS_FILE", "/etc/gateways.toml", "gateways_file", Path("/etc/gateways.toml")),
+        ("PAYMENTS_DEFAULT_CURRENCY", "KWD", "default_currency", "KWD"),
+        ("PAYMENTS_WITHDRAWALS", "unchecked", "withdrawals", Withdrawals.UNCHECKED),
+        ("PAYMENTS_AUTH", "off", "auth", Auth.OFF),
+        ("PAYMENTS_REQUEST_DEADLINE_S", "2.5", "request_deadline_s", 2.5),
+        ("PAYMENTS_PASSIVATE_AFTER_S", "0.1", "passivate_after_s", 0.1),
+        ("PAYMENTS_LEASE_S", "30", "lease_s", 30.0),
+        ("PAYMENTS_DEAD_LETTER_FIRST_S", "0.01", "dead_letter_first_s", 0.01),
+        ("PAYMENTS_DEAD_LETTER_MAX_S", "10", "dead_letter_max_s", 10.0),
+        ("PAYMENTS_DEAD_LETTER_ATTEMPTS", "1", "dead_letter_attempts", 1),
+        ("PAYMENTS_LOG_LEVEL", "DEBUG", "log_level", LogLevel.DEBUG),
+        ("PAYMENTS_LOG_FORMAT", "console", "log_format", LogFormat.CONSOLE),
+    ],
+)
+def test_good_values(name: str, text: str, attribute: str, value: object) -> None:
+    """Every variable takes what the contract says, and arrives as a typed value."""
+    assert getattr(read(**{name: text}), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted"),
+    [
+        *(
+            ("PAYMENTS_BIND", text, "host:port")
+            for text in (
+                *("8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:+80"),
+                *("127.0.0.1:٣", "::1:8080", "[::1]", "[127.0.0.1]:80", "[]:80", "300.1.1.1:80", "a b:80", "unix:/s"),
+            )
+        ),
+        *(("PAYMENTS_WORKERS", text, "a whole number from 1") for text in ("0", "-1", "two", "1.5", "1_0", "1" * 20)),
+        *(("PAYMENTS_ROLE", text, "one of all, api, processor") for text in ("API", "worker", " all")),
+        *(("PAYMENTS_DEFAULT_CURRENCY", text, "ISO 4217") for text in ("usd", "EURO", "€€€", "US")),
+        ("PAYMENTS_WITHDRAWALS", "yes", "one of checked, unchecked"),
+        ("PAYMENTS_AUTH", "none", "one of auto, required, off"),
+        *(
+            ("PAYMENTS_REQUEST_DEADLINE_S", text, "a number of seconds from 0.1 to 120")
+            for text in ("0", "-1", "121", "1e1", "nan", "inf", "10s", "1_0", "٣", ".5", " 5")
+        ),
+        ("PAYMENTS_PASSIVATE_AFTER_S", "0", "a number of seconds from 0.1 to 86400"),
+        ("PAYMENTS_LEASE_S", "0.5", "a number of seconds from 1 to 3600"),
+        ("PAYMENTS_DEAD_LETTER_FIRST_S", "0", "a number of seconds from 0.01"),
+        ("PAYMENTS_DEAD_LETTER_MAX_S", "0", "a number of seconds from 0.01"),
+        ("PAYMENTS_DEAD_LETTER_ATTEMPTS", "0", "a whole number from 1 to 1000"),
+        ("PAYMENTS_LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("PAYMENTS_LOG_FORMAT", "xml", "one of json, console"),
+    ],
+)
+def test_bad_values(name: str, text: str, accepted: str) -> None:
+    """A value out of range or of another type is refused with its name, what is accepted, and the value."""
+    message = refusal_of(**{name: text})
+    assert message.startswith(f"{name} must be ")
+    assert accepted in message
+    assert repr(text) in message
+
+
+@pytest.mark.parametrize("name", ["PAYMENTS_DATABASE_URL", "PAYMENTS_MIGRATION_DATABASE_URL", "PAYMENTS_BROKER_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:hunter2@host/db",
+        "postgresql:/me:hunter2@host/db",
+        "postgresql://me:hunter2@host:port/db",
+        "postgresql://me:hunter2@[host/db",
+        "postgresql://me:hunter2@host/db\n",
+        "sqlite:me:hunter2",
+        "amqp://",
+        "amqp:me:hunter2@host",
+        "host=db password=hunter2",
+    ],
+)
+def test_bad_urls(name: str, url: str) -> None:
+    """A URL that cannot be used is refused by its scheme alone: a password may stand anywhere in it."""
+    message = refusal_of(**{name: url})
+    assert message.startswith(f"{name} must be ")
+    assert "hunter2" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///var/", "sqlite:///a.db?mode=ro"])
+def test_sqlite_needs_a_file(url: str) -> None:
+    """A database that is no file would lose what was acknowledged."""
+    assert refusal_of(PAYMENTS_DATABASE_URL=url).startswith("PAYMENTS_DATABASE_URL must name a file")
+
+
+def test_sqlite_has_one_process() -> None:
+    """More than one worker on SQLite is refused at start."""
+    assert refusal_of(PAYMENTS_WORKERS="2") == (
+        "PAYMENTS_WORKERS must be 1 with a SQLite database, which a single process owns, not 2"
+    )
+
+
+def test_migrations_are_for_the_same_database() -> None:
+    """Tables cannot be made in one database and used in another."""
+    assert "must name the same database" in refusal_of(PAYMENTS_MIGRATION_DATABASE_URL="sqlite:///other.db")
+    assert "must name the same database" in refusal_of(PAYMENTS_MIGRATION_DATABASE_URL="postgresql://h/d")
+
+
+def test_a_dead_letters_longest_wait_is_not_below_its_first() -> None:
+    """Waits double from the first to the longest, so the longest cannot be the shorter one."""
+    message = refusal_of(PAYMENTS_DEAD_LETTER_FIRST_S="20", PAYMENTS_DEAD_LETTER_MAX_S="10")
+    assert message == "PAYMENTS_DEAD_LETTER_MAX_S must not be below PAYMENTS_DEAD_LETTER_FIRST_S (20), not 10"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PAYMENTS_WORKER", "did you mean PAYMENTS_WORKERS?"),
+        ("PAYMENTS_DATABSE_URL", "did you mean PAYMENTS_DATABASE_URL?"),
+        ("PAYMENTS_LOGLEVEL", "did you mean PAYMENTS_LOG_LEVEL?"),
+        ("PAYMENTS_GATEWAY_A_SECRET", "did you mean PAYMENTS_GATEWAY_A_SECRETS?"),
+        ("PAYMENTS_COLOUR", "all other settings are listed in the README"),
+    ],
+)
+def test_unknown_variables(name: str, hint: str) -> None:
+    """A mistyped name is refused with the one that was meant, and its value, maybe a secret, is not shown."""
+    message = refusal_of(**{name: "hunter2"})
+    assert message.startswith(f"{name} is not a setting: ")
+    assert message.endswith(hint)
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAYMENTS_GATEWAY_A_SECRETS", "whsec_bmV3,whsec_b2xk"),
+        ("PAYMENTS_TEST_DATABASE_URL", "postgresql://localhost/test"),
+        ("PAYMENTS_SERVICE_HOST", "10.0.0.1"),
+        ("PAYMENTS_API_SERVICE_PORT_HTTP", "8080"),
+        ("PAYMENTS_PORT", "tcp://10.0.0.1:8080"),
+        ("PAYMENTS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("MAYMENTS_WORKERS", "2"),
+    ],
+)
+def test_variables_of_others(name: str, value: str) -> None:
+    """Callback secrets, the test suite's variables and what Kubernetes sets beside a Service are let through."""
+    assert read(**{name: value}) == read()
+
+
+@pytest.mark.parametrize(
+    ("environ", "start"),
+    [
+        ({"PAYMENTS_DATABASE_URL": "postgresql://me:hunter2@db:5432/pay"}, "PAYMENTS_DATABASE_URL: PostgreSQL is not"),
+        ({"PAYMENTS_BROKER_URL": "amqp://me:hunter2@mq/pay"}, "PAYMENTS_BROKER_URL: RabbitMQ is not"),
+        ({"PAYMENTS_ROLE": "processor"}, "PAYMENTS_ROLE: processor is not"),
+        ({"PAYMENTS_AUTH": "required"}, "PAYMENTS_AUTH: required needs API keys"),
+        ({"PAYMENTS_BIND": "0.0.0.0:8080"}, "PAYMENTS_BIND is 0.0.0.0:8080: API keys are required unless bound to"),
+        ({"PAYMENTS_BIND": "[::]:8080"}, "PAYMENTS_BIND is [::]:8080: API keys are required unless bound to"),
+        ({"PAYMENTS_BIND": "payments.internal:80"}, "PAYMENTS_BIND is payments.internal:80: API keys are required"),
+    ],
+)
+def test_what_is_not_built_is_refused(environ: dict[str, str], start: str) -> None:
+    """What the contract promises and this version cannot do stops the start, instead of being ignored."""
+    message = refusal_of(**environ)
+    assert message.startswith(start)
+    assert "hunter2" not in message
+
+
+def test_without_keys_off_loopback_by_decision_only() -> None:
+    """PAYMENTS_AUTH=off serves wherever it is bound: the operator says that the network is private."""
+    settings = read(PAYMENTS_BIND="0.0.0.0:8080", PAYMENTS_AUTH="off")
+    assert not settings.auth_required
+    assert settings.bind.callable_here == Address("127.0.0.1", 8080)
+
+
+def test_heartbeats() -> None:
+    """A process says that it lives every third of its lease."""
+    assert read(PAYMENTS_LEASE_S="30").heartbeat_s == 10
+
+
+def test_no_password_in_a_repr() -> None:
+    """Settings that end up in a log or a traceback show no URL."""
+    assert "sqlite:" not in repr(read(PAYMENTS_DATABASE_URL="sqlite:////tmp/hunter2.db"))
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [(Address("127.0.0.1", 80), "127.0.0.1:80"), (Address("::1", 80), "[::1]:80"), (Address("a.b", 80), "a.b:80")],
+)
+def test_addresses_print_as_they_are_read(address: Address, text: str) -> None:
+    """An address prints in the form that PAYMENTS_BIND takes."""
+    assert str(address) == text

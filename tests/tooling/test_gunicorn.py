@@ -1,0 +1,69 @@
+"""The service under gunicorn, with a stub for the service: start, drain and stop come in order, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+
+import pytest
+
+from tests.tooling.checkout import PATIENCE_S, StubCheckout, end, is_free, wait_for
+
+
+def test_a_request_is_finished_between_drain_and_stop(stub_checkout: StubCheckout) -> None:
+    """From SIGTERM on the service drains, the request in flight is answered, then it stops; its logs are JSON."""
+    gunicorn = stub_checkout.gunicorn()
+    try:
+        wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
+        statuses: list[int] = []
+        client = threading.Thread(target=lambda: statuses.append(stub_checkout.get("/slow")))
+        client.start()
+        wait_for(lambda: "request began" in stub_checkout.notes, "the request is with the service")
+        gunicorn.send_signal(signal.SIGTERM)
+        wait_for(lambda: "service drains" in stub_checkout.notes, "the service drains")
+        (stub_checkout.folder / "answer").touch()
+        client.join(PATIENCE_S)
+        assert gunicorn.wait(PATIENCE_S) == 0
+    finally:
+        end(gunicorn)
+    assert statuses == [200]
+    assert stub_checkout.notes == ["service started", "request began", "service drains", "service stopped"]
+    lines = [json.loads(line) for line in stub_checkout.read("stdout").splitlines()]
+    assert {line["logger"] for line in lines} == {"gunicorn.error"}
+    assert stub_checkout.read("stderr") == ""
+
+
+def test_the_service_stops_when_its_master_was_killed(stub_checkout: StubCheckout) -> None:
+    """A worker whose master is killed does not live on: it stops the service and ends by itself."""
+    gunicorn = stub_checkout.gunicorn()
+    try:
+        wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
+        gunicorn.kill()
+        gunicorn.wait(PATIENCE_S)
+        wait_for(lambda: "service stopped" in stub_checkout.notes, "the service stopped")
+        wait_for(lambda: is_free(stub_checkout.port), "the worker is gone")
+    finally:
+        end(gunicorn)
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({"PAYMENTS_WORKERS": "many"}, "PAYMENTS_WORKERS must be a whole number from 1 to 256, not 'many'\n"),
+        ({"PAYMENTS_GATEWAYS_FILE": "/no.toml"}, "PAYMENTS_GATEWAYS_FILE /no.toml cannot be read: No such file or"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(stub_checkout: StubCheckout, environ: dict[str, str], line: str) -> None:
+    """A wrong setting ends gunicorn before any worker, with one line and exit status 2."""
+    assert stub_checkout.gunicorn(**environ).wait(PATIENCE_S) == 2
+    assert stub_checkout.read("stderr").startswith(line)
+    assert stub_checkout.read("stderr").count("\n") == 1
+    assert stub_checkout.notes == []
+
+
+def test_a_service_that_refuses_to_start_is_not_tried_again(stub_checkout: StubCheckout) -> None:
+    """What wsgi.py refuses with exit status 2 ends gunicorn with it, instead of one new worker after the other."""
+    (stub_checkout.folder / "wsgi.py").write_text("import sys\nsys.stderr.write('no\\n')\nraise SystemExit(2)\n")
+    assert stub_checkout.gunicorn().wait(PATIENCE_S) == 2
+    assert stub_checkout.read("stderr") == "no\n"

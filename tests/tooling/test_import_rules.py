@@ -1,0 +1,106 @@
+"""The rules of who may import whom: every forbidden import is caught, and every allowed one is let through."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.tooling.checkout import CHECKOUT, PATIENCE_S
+
+ROOMS: Final = ("domain", "store", "gateways", "actors", "api", "config")
+
+# design.md, section 2.
+MAY_IMPORT: Final = {
+    "domain": (),
+    "store": ("domain",),
+    "gateways": ("domain",),
+    "actors": ("domain", "store", "gateways"),
+    "api": ("actors", "store", "domain"),
+    "config": (),
+}
+KNOWN_TO: Final = {
+    "pykka": ("actors",),
+    "pybreaker": ("actors",),
+    "falcon": ("api",),
+    "marshmallow": ("api",),
+    "apispec": ("api",),
+    "apsw": ("store",),
+    "psycopg": ("store",),
+    "urllib3": ("gateways",),
+}
+
+
+def lint(folder: Path, imports: dict[str, tuple[str, ...]]) -> tuple[int, str]:
+    """Exit status and output of import-linter over rooms that import, each in a module per import, what is said."""
+    for room in ROOMS:
+        (folder / room).mkdir()
+        (folder / room / "__init__.py").touch()
+        for name in imports[room]:
+            (folder / room / f"uses_{name}.py").write_text(f"import {name}\n")
+    (folder / "gateways/simulator").mkdir()
+    (folder / "gateways/simulator/__init__.py").write_text("import falcon\n")
+    (folder / "gateways/simulator/app.py").write_text("import falcon\n")
+    (folder / "setup.cfg").write_text((CHECKOUT / "setup.cfg").read_text())
+    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as c; c()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_allowed_imports(tmp_path: Path) -> None:
+    """What the table allows, and each library in its room (falcon in the simulator, too), breaks no rule."""
+    allowed = {
+        room: (*MAY_IMPORT[room], *(name for name, rooms in KNOWN_TO.items() if room in rooms)) for room in ROOMS
+    }
+    status, output = lint(tmp_path, allowed)
+    assert status == 0, output
+
+
+def test_forbidden_imports(tmp_path: Path) -> None:
+    """Everything that the table does not allow is reported, import by import."""
+    forbidden = {
+        room: (
+            *(other for other in ROOMS if other != room and other not in MAY_IMPORT[room]),
+            *(name for name, rooms in KNOWN_TO.items() if room not in rooms),
+            *("wsgi", "tests"),
+        )
+        for room in ROOMS
+    }
+    status, output = lint(tmp_path, forbidden)
+    assert status == 1, output
+    missing = [
+        f"{room} -> {name}"
+        for room, names in forbidden.items()
+        for name in names
+        if f"{room}.uses_{name} -> {name} " not in output
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["threading", "time", "random", "socket", "logging"])
+def test_the_domain_is_pure(tmp_path: Path, name: str) -> None:
+    """The domain has no clock, no chance, no threads and no I/O."""
+    status, output = lint(tmp_path, {**dict.fromkeys(ROOMS, ()), "domain": (name,)})
+    assert status == 1
+    assert f"domain.uses_{name} -> {name} " in output
+
+
+def test_every_room_has_a_rule() -> None:
+    """No room of the table is without a rule of its own."""
+    parser = configparser.ConfigParser()
+    parser.read(CHECKOUT / "setup.cfg")
+    for room in ROOMS:
+        assert parser[f"importlinter:contract:{room}"]["source_modules"] == room

@@ -1,0 +1,103 @@
+"""The Makefile's commands: all that the contract names are there, and a machine that lacks something is told what."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.tooling.checkout import CHECKOUT, PATIENCE_S
+
+TARGETS = ("setup", "run", "test", "check", "bench", "simulate", "lock", "clean")
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make in a folder."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+
+@pytest.fixture
+def fresh_clone(tmp_path: Path) -> Path:
+    """A checkout in which nothing has been set up."""
+    for name in ("Makefile", "requirements-dev.txt"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    return tmp_path
+
+
+def fake_python(folder: Path, program: str) -> str:
+    """An interpreter that answers ``-c`` as the shell program says."""
+    path = folder / "fake-python"
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_help() -> None:
+    """``make`` alone lists every command with one line of explanation."""
+    done = make(CHECKOUT)
+    listed = re.findall(r"^make ([a-z]+) +\S", done.stdout, re.MULTILINE)
+    assert done.returncode == 0
+    assert set(TARGETS) <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("run",), ".venv/bin/python manage.py dev"),
+        (("test",), ".venv/bin/python -m pytest"),
+        (("bench",), ".venv/bin/python -m bench"),
+        (("simulate",), ".venv/bin/python -m tests.simulation --seeds 200 --first 1"),
+        (("simulate", "SEEDS=3", "FIRST=7"), ".venv/bin/python -m tests.simulation --seeds 3 --first 7"),
+    ],
+)
+def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], command: str) -> None:
+    """Each command sets up what a fresh clone lacks and then runs in the virtual environment."""
+    done = make(fresh_clone, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("-m venv --clear .venv") < done.stdout.index(command)
+    assert "--require-hashes --requirement requirements-dev.txt" in done.stdout
+
+
+def test_setting_up_twice_does_nothing(fresh_clone: Path) -> None:
+    """With an environment newer than the lock file there is nothing to do, and nothing is said."""
+    python = fresh_clone / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    (fresh_clone / ".venv/installed").touch()
+    done = make(fresh_clone, "setup")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_old_python(fresh_clone: Path) -> None:
+    """A Python before 3.11 is refused with one line that names it."""
+    done = make(fresh_clone, "setup", f"PYTHON3={fake_python(fresh_clone, 'exit 1')}")
+    assert done.returncode != 0
+    assert done.stderr.startswith("make setup: needs Python 3.11 or newer")
+    assert not (fresh_clone / ".venv").exists()
+
+
+def test_a_python_without_venv(fresh_clone: Path) -> None:
+    """Where the system's Python comes without venv, the message says which package brings it."""
+    done = make(fresh_clone, "setup", f"PYTHON3={fake_python(fresh_clone, 'case $2 in *ensurepip*) exit 1;; esac')}")
+    assert done.returncode != 0
+    assert "apt install python3-venv" in done.stderr
+    assert not (fresh_clone / ".venv").exists()
+
+
+def test_continuous_integration_runs_what_developers_run() -> None:
+    """The CI script ends at the first failure and runs the tests and the checks."""
+    script = (CHECKOUT / ".ci/run").read_text()
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert "set -euo pipefail" in script
+    assert "for target in test check" in script
