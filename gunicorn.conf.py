@@ -6,6 +6,7 @@ service; each worker builds its own after the fork, because threads and greenlet
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -24,6 +25,7 @@ from config.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 # The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
 # a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
 WRONG_SETTING: Final = 2
@@ -79,6 +81,23 @@ worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
 logconfig_dict = dict_config(settings.log_level, settings.log_format)
 loglevel = settings.log_level.lower()
+
+
+def on_starting(server: Arbiter) -> None:
+    """Refuse a number of workers that gunicorn was given past the settings, as by ``--workers``."""
+    if server.cfg.workers != settings.workers:
+        sys.stderr.write(
+            f"PAYMENTS_WORKERS is {settings.workers}, and gunicorn was told {server.cfg.workers}: use the variable\n"
+        )
+        raise SystemExit(WRONG_SETTING)
+
+
+def post_fork(_server: Arbiter, worker: Worker) -> None:
+    """Tell the worker when its master dies, so that it lets go of the port at once: the next master waits for it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != worker.ppid:
+            raise SystemExit(0)
 
 
 def post_worker_init(worker: Worker) -> None:

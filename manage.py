@@ -94,6 +94,7 @@ def simulator(_arguments: Arguments) -> int:
 
 def dev(_arguments: Arguments) -> int:
     """Run everything on this machine, until Ctrl-C: migrations, simulated providers and service."""
+    from domain.money import MoneyError, exponent_of
     from gateways.registry import read_settings
     from gateways.settings import GatewaySettingsError
 
@@ -103,7 +104,10 @@ def dev(_arguments: Arguments) -> int:
     environ.setdefault("SIMULATOR_CALLBACK_URL", f"http://{settings.bind.callable_here}/v1/callbacks")
     try:
         # The service would say the same, amid the lines of three processes.
+        exponent_of(settings.default_currency)
         read_settings(gateways_file.read(settings.gateways_file))
+    except MoneyError as error:
+        raise SettingsError(f"PAYMENTS_DEFAULT_CURRENCY: {error}") from error
     except GatewaySettingsError as error:
         raise SettingsError(f"PAYMENTS_GATEWAYS_FILE {settings.gateways_file}: {error}") from error
     _require_free(settings.bind, "PAYMENTS_BIND")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -14,7 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final, cast
 
-import falcon
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
@@ -26,6 +26,7 @@ from api.app import create_app
 from config import gateways_file
 from config.settings import CHECKOUT, Role, Settings, SettingsError
 from domain.commands import Receive
+from domain.money import MoneyError
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettingsError
 from store.codec import Metadata
@@ -37,6 +38,9 @@ logger: Final = logging.getLogger(__name__)
 
 DRAIN_S: Final = 8.0
 """How long a stopping service waits for the calls that are out; their outcomes are looked up by the next otherwise."""
+
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""New objects before a search for garbage, and how many of these before a wider and a full one."""
 
 
 class _StoreToCome:
@@ -58,15 +62,14 @@ class Service:
         self._settings = settings
         self._options = read_settings(gateways_file.read(settings.gateways_file))
         self._gateways = build_gateways(self._options)
+        self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
         self._runtime: LiveRuntime | None = None
         self._open = ExitStack()
         self._problem = "The service is starting."
         self._stopped = threading.Event()
-        self.app = create_app(
-            self, cast(PaymentStore, self._store), default_currency=settings.default_currency
-        )
+        self.app = create_app(self, cast("PaymentStore", self._store), default_currency=settings.default_currency)
 
     def start(self) -> None:
         """Start in the background: waiting for the store must not hold up the worker's own beat."""
@@ -110,6 +113,10 @@ class Service:
             exclusive=settings.sqlite_path is not None,
         )
         system.start()
+        # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         self._store.store, self._system = store, system
         logger.info("ready")
 
@@ -162,7 +169,7 @@ class Service:
 
     def gateway_currencies(self) -> dict[str, frozenset[str]]:
         """See Payments."""
-        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+        return self._currencies
 
     def problems(self) -> Sequence[str]:
         """See Payments."""
@@ -192,8 +199,11 @@ def _create() -> Service:
     try:
         return Service(Settings.from_environ(os.environ))
     except (SettingsError, GatewaySettingsError) as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from None
+        problem = str(error)
+    except MoneyError as error:
+        problem = f"PAYMENTS_DEFAULT_CURRENCY: {error}"
+    sys.stderr.write(f"{problem}\n")
+    raise SystemExit(2)
 
 
 service = _create()

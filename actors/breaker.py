@@ -7,6 +7,7 @@ elsewhere, and its result is *reported* through a function that returns or raise
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -90,10 +91,8 @@ class GatewayBreaker:
             if not healthy:
                 raise CallFailedError
 
-        try:
+        with suppress(CallFailedError, pybreaker.CircuitBreakerError):  # counted: that is what it was raised for
             self._breaker.call(result)
-        except (CallFailedError, pybreaker.CircuitBreakerError):
-            pass  # counted: that is what it was raised for
         if self.state != before:
             self._turned()
 

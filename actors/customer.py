@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from actors.decisions import Batch, Entry, Refusal
@@ -31,9 +31,9 @@ from actors.replies import Accepted, NotStored, Uncertain
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
-from domain.account import Account, Transaction, UnknownTransactionError
+from domain.account import TERMINAL, Account, Transaction, UnknownTransactionError
 from domain.outcomes import Unknown
-from store.errors import StoreUnavailableError
+from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Committed, Conflict, Duplicate, Fenced, Head, Snapshot, Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class CustomerStreamActor(ServiceActor):
         super().__init__()
         self._stream = stream
         self._with = collaborators
+        self._address = collaborators.address(stream)
         self._account: Account | None = None
         self._head = Head()
         self._waiting: deque[Pending] = deque()
@@ -124,11 +125,11 @@ class CustomerStreamActor(ServiceActor):
 
     def salvage(self) -> list[Pending]:
         """What was in hand goes to the successor: it loads afresh and sees what of it is on record."""
+        if self._batch is not None:
+            self._doubt(self._batch)
         kept: list[Pending] = []
         for pending in self._deciding:
             pending.crashes += 1
-            if isinstance(pending, ReceiveRequest) and self._batch is not None:
-                pending.in_doubt = True
             if self._tolerable(pending):
                 kept.append(pending)
         return [*kept, *self._waiting]
@@ -170,14 +171,13 @@ class CustomerStreamActor(ServiceActor):
         if write is not None:
             self._batch = batch
             self._awaited = self._with.next_serial()
-            self._with.journal.tell(Append(write, self._awaited, self._with.address(self._stream)))
+            self._with.journal.tell(Append(write, self._awaited, self._address))
             return
         self._settle(batch)
-        self._deciding = [refusal.request for refusal in batch.refusals]
         if batch.refusals:
-            self._confirming = batch.refusals
-            self._load()
+            self._confirm(batch.refusals)
         else:
+            self._deciding = []
             self._advance()
 
     def _take_up(self) -> None:
@@ -195,12 +195,13 @@ class CustomerStreamActor(ServiceActor):
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
         expired = self._with.runtime.monotonic() >= pending.deadline and not pending.in_doubt
         if expired and pending.command.transaction_id not in batch.account.transactions:
-            if pending.taken or pending.take():  # taken before: an uncertain write that turns out not to be stored
+            if _take(pending):
                 pending.reply.set(NotStored("The deadline passed before it could be stored."))
             return
-        if pending.taken or pending.take():
-            gateway = pending.command.gateway
-            batch.add_request(pending, self._with.owner if self._with.intake.open[gateway] else None)
+        if _take(pending):
+            if pending.leased is None:  # once: a write that is repeated must say what the first one said
+                pending.leased = self._with.intake.open[pending.command.gateway]
+            batch.add_request(pending, self._with.owner if pending.leased else None)
 
     # the store's answers
 
@@ -211,6 +212,9 @@ class CustomerStreamActor(ServiceActor):
             self._account, self._head, self._asked = _trimmed(batch.account), batch.head, frozenset()
             self._with.listener.recorded(self._stream, batch.recorded)
             self._settle(batch)
+            if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
+                self._confirm(batch.refusals)
+                return
             for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
                 refusal.request.reply.set(refusal.refused)
             self._deciding = []
@@ -226,10 +230,13 @@ class CustomerStreamActor(ServiceActor):
                 assert isinstance(source, OutcomeReport)
                 logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
                 source.stale = True
-            case Unanswered(uncertain=True):
+            case Unanswered(uncertain=True, error=error):
+                self._doubt(batch)
+                if not isinstance(error, StoreUnavailableError | CommitUncertainError):
+                    self._suspect()
                 self._pause()
             case Unanswered(error=StoreUnavailableError()):
-                self._refuse_deciding("The store is not available.", appended=True)
+                self._refuse_deciding("The store is not available.")
                 self._pause()
             case Unanswered(error=error):
                 self._unstorable(error)
@@ -241,7 +248,7 @@ class CustomerStreamActor(ServiceActor):
         confirming, self._confirming = self._confirming, []
         if isinstance(result, Exception):
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
-            self._refuse_deciding("The store is not available.", appended=False)
+            self._refuse_deciding("The store is not available.")
             self._put_back()
             for pending in [*self._waiting]:
                 if isinstance(pending, ReceiveRequest) and pending.take():
@@ -257,6 +264,12 @@ class CustomerStreamActor(ServiceActor):
             self._put_back()
         self._account, self._head = result.account, result.head
 
+    def _confirm(self, refusals: list[Refusal]) -> None:
+        """Ask the store whether the stream still ends where these saw it end."""
+        self._deciding = [refusal.request for refusal in refusals]
+        self._confirming = refusals
+        self._load()
+
     def _settle(self, batch: Batch) -> None:
         """What is on record now is answered, and its work goes on its way."""
         for entry in batch.entries:
@@ -266,12 +279,13 @@ class CustomerStreamActor(ServiceActor):
                 self._with.dead_letters.tell(Due(entry.source.item.gateway, entry.moved.delay_s))
 
     def _accepted(self, entry: Entry, request: ReceiveRequest) -> None:
-        assert entry.transaction is not None and entry.item is not None
+        assert entry.transaction is not None
+        assert entry.item is not None
         if not request.handed_over:
             request.handed_over = True
             if entry.leased:
                 self._with.supervisor.tell(Submit(entry.item.gateway, (entry.item,)))
-            else:
+            elif self._with.intake.processing:
                 self._with.dead_letters.tell(Due(entry.item.gateway, 0.0))
         if not request.reply.done:
             request.reply.set(Accepted(entry.transaction))
@@ -282,7 +296,7 @@ class CustomerStreamActor(ServiceActor):
         """The database refuses something in hand. Alone, each shows whether it is the bad one."""
         if len(self._deciding) == 1:
             logger.error("cannot be stored: %s", error, extra=_fields(self._deciding[0]))
-            self._refuse_deciding("It cannot be stored.", appended=True)
+            self._refuse_deciding("It cannot be stored.")
         for pending in self._deciding:
             pending.crashes += 1
         self._deciding = [pending for pending in self._deciding if self._tolerable(pending)]
@@ -302,18 +316,24 @@ class CustomerStreamActor(ServiceActor):
         pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
-    def _refuse_deciding(self, reason: str, *, appended: bool) -> None:
-        """Answer the requests in hand: nothing of them is stored. Reports stay, and so do requests in doubt.
+    def _doubt(self, batch: Batch) -> None:
+        """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""
+        for entry in batch.entries:
+            if isinstance(entry.source, ReceiveRequest):
+                entry.source.in_doubt = True
 
-        ``appended``: the journal has answered an append of them, and so has been through any earlier one too: the
-        next load tells what became of that.
-        """
+    def _suspect(self) -> None:
+        """Something in hand meets a defect. From now on each goes alone, and after those who met none."""
+        for pending in self._deciding:
+            pending.crashes = min(pending.crashes + 1, 2 * CRASHES_MAX)  # a report is not given up for a store's defect
+        self._waiting.extend(pending for pending in self._deciding if self._tolerable(pending))
+        self._deciding = []
+
+    def _refuse_deciding(self, reason: str) -> None:
+        """Answer the requests in hand: nothing of them is stored. Reports stay, and so do requests in doubt."""
         kept: list[Pending] = []
         for pending in self._deciding:
-            if isinstance(pending, OutcomeReport):
-                kept.append(pending)
-            elif pending.in_doubt:
-                pending.in_doubt = not appended
+            if isinstance(pending, OutcomeReport) or pending.in_doubt:
                 kept.append(pending)
             elif not pending.reply.done:
                 pending.reply.set(NotStored(reason))
@@ -326,7 +346,7 @@ class CustomerStreamActor(ServiceActor):
 
     def _pause(self) -> None:
         self._pausing = True
-        address = self._with.address(self._stream)
+        address = self._address
         self._with.runtime.after(RETRY_S, lambda: address.tell(Retry()))
 
     def _load(self) -> None:
@@ -335,7 +355,7 @@ class CustomerStreamActor(ServiceActor):
         if self._account is not None:
             wanted.update(dict.fromkeys(self._account.transactions))
         self._asked = frozenset(wanted)
-        store, stream, address = self._with.store, self._stream, self._with.address(self._stream)
+        store, stream, address = self._with.store, self._stream, self._address
 
         def load() -> None:
             try:
@@ -347,6 +367,13 @@ class CustomerStreamActor(ServiceActor):
         self._with.loader.submit(load)
 
 
+def _take(request: ReceiveRequest) -> bool:
+    """Take the request, unless it is taken already; False when the waiting thread gave it up first."""
+    if not request.taken:
+        request.taken = request.take()
+    return request.taken
+
+
 def _transaction_id(pending: Pending) -> str | None:
     if isinstance(pending, OutcomeReport):
         return pending.item.transaction.transaction_id if pending.item.transaction is not None else None
@@ -356,11 +383,11 @@ def _transaction_id(pending: Pending) -> str | None:
 def _trimmed(account: Account) -> Account:
     """Forget what is finished, and what has been unfinished for long."""
     open_ones: dict[str, Transaction] = {
-        key: transaction for key, transaction in account.transactions.items() if not transaction.status.terminal
+        key: transaction for key, transaction in account.transactions.items() if transaction.status not in TERMINAL
     }
     for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
         del open_ones[key]
-    return replace(account, transactions=open_ones)
+    return Account(account.customer_id, account.version, account.balances, open_ones)
 
 
 def _fields(pending: Pending) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from actors.messages import Alarm, Due, Recipient, Room, Submit, Tick
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
-from store.errors import StoreError
+from store.errors import CommitUncertainError, StoreError
 from store.port import Store
 
 logger: Final = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class DeadLetterActor(ServiceActor):
         self._processing, self._supervisor, self._self = processing, supervisor, self_address
         self._beat = next(_beats)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
+        self._leases_unknown = False
 
     def on_start(self) -> None:
         """Begin to beat."""
@@ -82,6 +83,9 @@ class DeadLetterActor(ServiceActor):
         """Every third of a lease: say that this process lives, and look for what nobody told us of."""
         self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
         try:
+            if self._leases_unknown:  # give all of them back rather than hold some for ever that nobody works on
+                self._store.retire_owner(self._owner)
+                self._leases_unknown = False
             if not self._store.heartbeat(self._owner):
                 logger.error("this process was held for dead; its work went to others")
                 self._store.register_owner(self._owner)
@@ -90,6 +94,8 @@ class DeadLetterActor(ServiceActor):
                 logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
         except StoreError as error:
             logger.warning("the store did not take the heartbeat: %s", error)
+        except Exception:  # dying of it would mean to begin with another beat at once, and so without end
+            logger.exception("the heartbeat failed")
         for gateway in self._schedules:
             self._claim(gateway)
 
@@ -100,9 +106,16 @@ class DeadLetterActor(ServiceActor):
         try:
             items = self._store.claim_work(self._owner, gateway, CLAIM_MAX)
             next_due_s = None if items else self._store.next_due_s(gateway)
+        except CommitUncertainError as error:
+            logger.warning("nobody knows whether due work was claimed: %s", error)
+            self._leases_unknown = True
+            return
         except StoreError as error:
             logger.warning("due work could not be claimed: %s", error)
             return  # the next beat tries again
+        except Exception:  # see _tick
+            logger.exception("due work could not be claimed")
+            return
         if items:
             schedule.room = False
             self._supervisor.tell(Submit(gateway, tuple(items), claimed=True))
@@ -110,6 +123,8 @@ class DeadLetterActor(ServiceActor):
             self._ring_in(gateway, next_due_s)
 
     def _ring_in(self, gateway: str, delay_s: float) -> None:
+        if delay_s > self._lease_s / 3:
+            return  # the next beat is sooner and asks again: far alarms would only pile up, replaced by nearer ones
         schedule = self._schedules[gateway]
         delay_s = max(delay_s, SOON_S)
         at = self._runtime.monotonic() + delay_s

@@ -56,7 +56,9 @@ class Batch:
     first; the batch is not to be used then.
     """
 
-    def __init__(self, stream: StreamKey, account: Account, head: Head, now: datetime, new_id: Callable[[], str]):
+    def __init__(
+        self, stream: StreamKey, account: Account, head: Head, now: datetime, new_id: Callable[[], str]
+    ) -> None:
         self.stream, self.account, self.head = stream, account, head
         self.entries: list[Entry] = []
         self.refusals: list[Refusal] = []
@@ -128,9 +130,7 @@ class Batch:
         self._parts.append(part)
         self._sources.append(source)
 
-    def _record(
-        self, events: Sequence[Event], metadata: Metadata, event_ids: list[str]
-    ) -> tuple[EncodedEvent, ...]:
+    def _record(self, events: Sequence[Event], metadata: Metadata, event_ids: list[str]) -> tuple[EncodedEvent, ...]:
         encoded = []
         for number, event in enumerate(events):
             if number == len(event_ids):

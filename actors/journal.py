@@ -68,7 +68,7 @@ class JournalActor(ServiceActor):
             return self._store.append([append.write])[0]
         except UnstorableError as error:
             return Unanswered(error, uncertain=append.deaths > 0)
-        except Exception as error:  # the batch before may have been stored all the same: only a load can tell
+        except Exception as error:  # noqa: BLE001  # the batch before may have been stored all the same: only a load can tell
             return Unanswered(error, uncertain=True)
 
     def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:

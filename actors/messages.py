@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,13 +39,14 @@ class ReceiveRequest:
 
     refusable = True
     __slots__ = (
-        "_taken",
+        "_claim",
         "command",
         "crashes",
         "deadline",
         "event_ids",
         "handed_over",
         "in_doubt",
+        "leased",
         "metadata",
         "reply",
         "taken",
@@ -57,19 +57,21 @@ class ReceiveRequest:
         self.metadata = metadata
         self.deadline = deadline  # on the monotonic clock
         self.reply: Future[Reply] = Future()
-        self._taken = threading.Lock()
-        self.taken = False  # part of a write, or given up
+        self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
+        self.taken = False  # by the actor, and not by the waiting thread
         self.event_ids: list[str] = []  # chosen once, so that a repeated write is known again by them
-        self.in_doubt = False  # an append of it was sent, and its actor died before the answer
+        self.in_doubt = False  # an append of it was sent, and it is not known what became of that
+        self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
         self.handed_over = False  # its work was given to the supervisor
         self.crashes = 0
 
     def take(self) -> bool:
         """Claim the request; True for exactly one caller."""
-        if self._taken.acquire(blocking=False):
-            self.taken = True
-            return True
-        return False
+        try:
+            self._claim.pop()
+        except IndexError:
+            return False
+        return True
 
 
 class OutcomeReport:

@@ -105,8 +105,15 @@ class GatewaySupervisorActor(ServiceActor):
             if permit is None:
                 self._wake_later(name, lane)
                 break
+            item = lane.waiting.popleft()
             lane.in_flight += 1
-            self._call(name, lane, lane.waiting.popleft(), permit)
+            try:
+                self._call(name, lane, item, permit)
+            except Exception:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
+                lane.in_flight -= 1
+                lane.waiting.appendleft(item)
+                lane.breaker.report(permit, healthy=False)
+                raise
         waiting = len(lane.waiting)
         if waiting >= INTAKE_CLOSES_AT:
             self._intake.open[name] = False
@@ -127,9 +134,12 @@ class GatewaySupervisorActor(ServiceActor):
         def call() -> None:
             began = self._runtime.monotonic()
             result, healthy = call_gateway(lane.gateway, item)
-            self._listener.called(item, result, self._runtime.monotonic() - began)
-            self._self.tell(Finished(name, permit, healthy))
-            self._customer(item.stream).tell(OutcomeReport(item, result))
+            try:
+                self._listener.called(item, result, self._runtime.monotonic() - began)
+            finally:
+                # In this order: once no call is out, every outcome is with its customer.
+                self._customer(item.stream).tell(OutcomeReport(item, result))
+                self._self.tell(Finished(name, permit, healthy))
 
         lane.executor.submit(call)
 
@@ -153,7 +163,7 @@ def call_gateway(gateway: Gateway, item: WorkItem) -> tuple[CallResult, bool]:
         return NotSent(str(error) or "not sent"), False
     except OutcomeUnknownError as error:
         return Unknown(str(error) or "the outcome is not known"), False
-    except Exception as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
+    except BaseException as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
         return Unknown(f"the adapter failed: {error!r}"), False
 
 

@@ -16,7 +16,7 @@ from actors.customer import Collaborators, CustomerStreamActor, Intake
 from actors.dead_letters import DeadLetterActor
 from actors.journal import JournalActor
 from actors.listeners import Listener
-from actors.messages import Drain, Passivate, Recipient, ReceiveRequest, StatusRequest
+from actors.messages import Drain, Passivate, ReceiveRequest, Recipient, StatusRequest
 from actors.policy import WorkPolicy
 from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
 from actors.runtime.actor import Reply as Future
@@ -90,7 +90,7 @@ class PaymentSystem:
         def alone(name: str, make: Callable[[], Any]) -> Address:
             return Address(make, runtime.dispatcher(name, 1), capacity=MAILBOX_MAX, monotonic=monotonic)
 
-        intake = Intake(gateways, processing=settings.processing)
+        self._intake = intake = Intake(gateways, processing=settings.processing)
         self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
         self._journal = alone("journal", lambda: JournalActor(store=store))
         self._customers: Router[StreamKey] = Router(
@@ -98,6 +98,7 @@ class PaymentSystem:
             runtime.dispatcher("customers", 4),
             capacity=CUSTOMER_MAILBOX_MAX,
             monotonic=monotonic,
+            granularity_s=min(1.0, settings.passivate_after_s / 10),
         )
         self._dead_letters: Address = alone(
             "dead-letters",
@@ -158,8 +159,11 @@ class PaymentSystem:
 
     @property
     def at_rest(self) -> bool:
-        """Whether, after ``drain``, no call is out and nothing waits to be stored."""
-        return not any(lane.in_flight for lane in self._lanes.values()) and self._customers.at_rest
+        """Whether, after ``drain``, no call is out or can go out, and nothing waits to be stored."""
+        # In this order: the drain has come through, then no call is out, then every outcome is stored.
+        if not self._intake.draining or any(lane.in_flight for lane in self._lanes.values()):
+            return False
+        return self._customers.at_rest
 
     def retire(self) -> None:
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
@@ -220,10 +224,10 @@ class PaymentSystem:
         return _CustomerAddress(self._customers, stream)
 
     def _sweep(self) -> None:
+        self._runtime.after(SWEEP_S, self._sweep)
         for ref in self._customers.idle(self._settings.passivate_after_s, SWEEP_MAX):
             with suppress(ActorDeadError):  # it stopped between being found and being told: just as well
                 ref.tell(Passivate())
-        self._runtime.after(SWEEP_S, self._sweep)
 
     def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
         name = gateway.name

@@ -78,37 +78,46 @@ def parse_amount(value: str | int | Decimal, currency: str) -> Money:
     when it is not a number of the grammar, not positive, too fine for the currency or above MINOR_UNITS_MAX.
     """
     exponent = exponent_of(currency)
-    if isinstance(value, bool):
-        raise MoneyError("Not a number.")
+    digits, power = _significant(_number(value))
+    if power < -exponent:
+        raise MoneyError(f"{currency} has {exponent or 'no'} decimals.")
+    minor = int(digits) * 10 ** (power + exponent)
+    if minor > MINOR_UNITS_MAX:
+        raise MoneyError("Above the largest amount.")
+    return Money(minor, currency)
+
+
+def _number(value: str | int | Decimal) -> Decimal:
+    """``value`` as a positive number of a size that arithmetic can bear."""
     if isinstance(value, str):
         if len(value) > _AMOUNT_LENGTH_MAX:
             raise MoneyError("Too long for an amount.")
         if _AMOUNT.fullmatch(value) is None:
             raise MoneyError('Not an amount: digits with an optional fraction, such as "100.00".')
-        value = Decimal(value)
-    elif isinstance(value, int):
-        if value.bit_length() > 64:
-            raise MoneyError("Above the largest amount.")
-        value = Decimal(value)
-    if not value.is_finite():
-        raise MoneyError("Not a finite number.")
-    if value <= 0:
-        raise MoneyError("Must be greater than zero.")
-    # A JSON number may be 1e-999999999 or carry thousands of digits: bound it before any arithmetic.
-    if value.adjusted() > 13:
+    elif isinstance(value, bool):
+        raise MoneyError("Not a number.")
+    elif isinstance(value, int) and value.bit_length() > 64:
         raise MoneyError("Above the largest amount.")
-    sign, digits, power = value.as_tuple()
+    number = Decimal(value)
+    if not number.is_finite():
+        raise MoneyError("Not a finite number.")
+    if number <= 0:
+        raise MoneyError("Must be greater than zero.")
+    # A JSON number may be 1e999999999 or carry thousands of digits.
+    if number.adjusted() > 13:
+        raise MoneyError("Above the largest amount.")
+    return number
+
+
+def _significant(number: Decimal) -> tuple[str, int]:
+    """The digits of a positive, finite ``number`` without trailing zeros, and the power of ten of the last one."""
+    _, digits, power = number.as_tuple()
+    assert isinstance(power, int)  # finite
     if len(digits) > _AMOUNT_LENGTH_MAX:
         raise MoneyError("Too long for an amount.")
-    assert isinstance(power, int) and sign == 0  # finite and positive, checked above
-    significant = "".join(map(str, digits)).rstrip("0")
-    power += len(digits) - len(significant)
-    if power < -exponent:
-        raise MoneyError(f"{currency} has {exponent or 'no'} decimals.")
-    minor = int(significant) * 10 ** (power + exponent)
-    if minor > MINOR_UNITS_MAX:
-        raise MoneyError("Above the largest amount.")
-    return Money(minor, currency)
+    text = "".join(map(str, digits))
+    significant = text.rstrip("0")
+    return significant, power + len(text) - len(significant)
 
 
 def parse_stored(text: str, currency: str) -> Money:

@@ -23,7 +23,7 @@ class Order:
 
 
 class Gateway(Protocol):
-    """One configured provider. Its methods block up to the configured total deadline and may be called from many threads.
+    """One configured provider. Its methods block up to the total deadline and may be called from many threads.
 
     A decline is a value; an error means that the outcome is not known (see ``domain.outcomes``).
     """

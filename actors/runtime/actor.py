@@ -105,7 +105,7 @@ class ServiceActor(pykka.Actor):
     """Called once after the actor ended, in its context, with the messages that it has not handled."""
     failed: BaseException | None = None
     """What ended the actor, unless it stopped by itself."""
-    _in_hand: Redelivery | None = None
+    _in_hand: Any = None
     """The message that is being handled, until its effect is in a state that outlives this actor."""
 
     def __init__(self) -> None:
@@ -143,11 +143,11 @@ class ServiceActor(pykka.Actor):
         killer = self._in_hand
         if killer is None:
             return self.salvage()
-        deaths = killer.deaths + 1
+        message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
-            logger.error("a message is given up: %r", killer.message)
+            logger.error("a message is given up: %r", message)
             return self.salvage()
-        return [*self.salvage(), Redelivery(killer.message, deaths)]
+        return [*self.salvage(), Redelivery(message, deaths)]
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
@@ -162,10 +162,9 @@ class ServiceActor(pykka.Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Pykka's hook: keep whatever kills from reaching Pykka, which would stop every actor in the process."""
-        redelivery = message if isinstance(message, Redelivery) else Redelivery(message, 0)
-        self._in_hand = redelivery
+        self._in_hand = message
         try:
-            reply = self.receive(redelivery.message)
+            reply = self.receive(message.message if isinstance(message, Redelivery) else message)
         except Exception:
             raise
         except BaseException as error:
@@ -179,9 +178,9 @@ class ServiceActor(pykka.Actor):
 
     def on_failure(
         self,
-        exception_type: type[BaseException] | None,
+        exception_type: type[BaseException] | None,  # noqa: ARG002  # Pykka's signature
         exception_value: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
         """Pykka's hook: remember why."""
         self.failed = exception_value
@@ -189,8 +188,12 @@ class ServiceActor(pykka.Actor):
     # What the mailbox calls, in this order: begin, handle_waiting again and again, end.
 
     def begin(self) -> None:
-        """Run ``on_start`` in the actor's context."""
-        self._actor_loop_setup()
+        """Run ``on_start`` in the actor's context; whatever it raises ends this actor and nothing else."""
+        try:
+            self.on_start()
+        except BaseException as error:  # noqa: BLE001  # logged by Pykka
+            self.failed = error
+            self._handle_failure(*sys.exc_info())
 
     def handle_waiting(self) -> bool:
         """Handle messages until the mailbox pauses; True once the actor has stopped."""

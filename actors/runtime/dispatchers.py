@@ -88,8 +88,8 @@ class GrowingExecutor:
             elif len(self._threads) < self._limit:
                 name = f"{self._name}-{len(self._threads)}"
                 thread = threading.Thread(target=self._loop, name=name, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
             else:
                 self._idle -= 1  # owed: the next thread that gets free takes it at once
         self._queue.put(function)

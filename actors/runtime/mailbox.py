@@ -6,11 +6,12 @@ actor is never run by two threads, and after a run it looks again before it goes
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from pykka import ActorDeadError
+
+from actors.runtime.locks import ShortLock
 
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
@@ -37,10 +38,20 @@ class Mailbox:
     ``refusable``): new commands. Answers are as many as questions were asked, and are never refused.
     """
 
-    __slots__ = ("_actor", "_closed", "_dispatcher", "_left", "_lock", "_messages", "_scheduled", "_started", "capacity")
+    __slots__ = (
+        "_actor",
+        "_closed",
+        "_dispatcher",
+        "_left",
+        "_lock",
+        "_messages",
+        "_scheduled",
+        "_started",
+        "capacity",
+    )
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._messages: deque[Envelope[Any]] | None = None  # an idle actor needs none: 600 bytes saved in each
         self._actor: ServiceActor | None = None
         self._dispatcher: Dispatcher | None = None

@@ -7,15 +7,15 @@ that died of an error is replaced, and what it had not handled goes to its succe
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 from pykka import ActorDeadError, ActorRef
 
-from actors.runtime.actor import ServiceActor
+from actors.runtime.actor import Redelivery, ServiceActor
 from actors.runtime.dispatchers import Dispatcher
+from actors.runtime.locks import ShortLock
 from actors.runtime.mailbox import Mailbox
 
 logger: Final = logging.getLogger(__name__)
@@ -24,7 +24,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Router(Generic[K]):
-    """One actor for each key. ``capacity`` bounds each mailbox; ``monotonic`` times idleness."""
+    """One actor for each key. ``capacity`` bounds each mailbox; ``monotonic`` times idleness.
+
+    A message that comes less than ``granularity_s`` after the last one that was noted does not count against idleness.
+    """
 
     def __init__(
         self,
@@ -33,9 +36,11 @@ class Router(Generic[K]):
         *,
         capacity: int,
         monotonic: Callable[[], float],
+        granularity_s: float = 0.0,
     ) -> None:
         self._make, self._dispatcher, self._capacity, self._monotonic = make, dispatcher, capacity, monotonic
-        self._lock = threading.Lock()
+        self._granularity_s = granularity_s
+        self._lock = ShortLock()
         # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
         self._live: OrderedDict[K, tuple[ActorRef[Any], float]] = OrderedDict()
         self.deaths = 0
@@ -54,10 +59,13 @@ class Router(Generic[K]):
             except ActorDeadError:  # it stopped a moment ago: the next one takes the message
                 self._forget(key, ref)
                 continue
-            with self._lock:
-                if key in self._live:
-                    self._live[key] = (ref, self._monotonic())
-                    self._live.move_to_end(key)
+            now = self._monotonic()
+            if entry is not None and now - entry[1] >= self._granularity_s:
+                with self._lock:
+                    entry = self._live.get(key)
+                    if entry is not None and entry[0] is ref:  # and not its successor, if it has ended meanwhile
+                        self._live[key] = (ref, now)
+                        self._live.move_to_end(key)
             return
 
     def idle(self, idle_s: float, limit: int) -> list[ActorRef[Any]]:
@@ -78,7 +86,7 @@ class Router(Generic[K]):
     def at_rest(self) -> bool:
         """Whether no actor has anything to do."""
         with self._lock:
-            return all(cast(Mailbox, ref.actor_inbox).at_rest for ref, _ in self._live.values())
+            return all(cast("Mailbox", ref.actor_inbox).at_rest for ref, _ in self._live.values())
 
     def start(self, key: K) -> ActorRef[Any]:
         """The actor of ``key``, started if need be."""
@@ -104,8 +112,8 @@ class Router(Generic[K]):
             self.deaths += 1
             logger.error("an actor died of %r and is replaced", actor.failed, extra={"fields": {"actor": str(key)}})
             left = [*actor.unhandled(), *left]
-        for message in left:
-            self.tell(key, message)
+        for message in left:  # accepted once, and so not to be refused by a mailbox that is full
+            self.tell(key, message if isinstance(message, Redelivery) else Redelivery(message, 0))
 
 
 class Address:
@@ -120,14 +128,23 @@ class Address:
         monotonic: Callable[[], float],
     ) -> None:
         self._router: Router[None] = Router(lambda _: make(), dispatcher, capacity=capacity, monotonic=monotonic)
+        self._ref: ActorRef[Any] | None = None
 
     def tell(self, message: Any) -> None:
         """Send ``message``. Raises MailboxFullError."""
+        if self._ref is not None:
+            try:
+                self._ref.tell(message)
+            except ActorDeadError:
+                self._ref = None
+            else:
+                return
         self._router.tell(None, message)
+        self.start()
 
     def start(self) -> None:
         """Have it live now, before anybody tells it anything."""
-        self._router.start(None)
+        self._ref = self._router.start(None)
 
     @property
     def deaths(self) -> int:

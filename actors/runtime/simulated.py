@@ -56,11 +56,11 @@ class SimulatedRuntime:
         self.wall_offset_s = 0.0
         """How far the wall clock is off; a test may change it at any time."""
 
-    def dispatcher(self, name: str, threads: int) -> Dispatcher:
+    def dispatcher(self, name: str, threads: int) -> Dispatcher:  # noqa: ARG002  # there is one place for all
         """See Runtime."""
         return _Place(self._ready)
 
-    def executor(self, name: str, threads: int) -> Executor:
+    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # there is one place for all
         """See Runtime."""
         return _Place(self._ready)
 

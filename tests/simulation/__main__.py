@@ -26,13 +26,18 @@ def main() -> int:
         found = violations(history)
         broken += len(found)
         for violation in found:
-            print(f"seed {seed}: {violation}")
+            _say(f"seed {seed}: {violation}")
         if found:
-            print(f"replay: make simulate SEEDS=1 FIRST={seed}")
+            _say(f"replay: make simulate SEEDS=1 FIRST={seed}")
         if arguments.history:
             arguments.history.write_bytes(history.to_bytes())
-    print(f"{arguments.seeds} seeds, {events} events, {broken} violations")
+    _say(f"{arguments.seeds} seeds, {events} events, {broken} violations")
     return 1 if broken else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

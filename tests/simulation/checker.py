@@ -174,12 +174,17 @@ def _at_rest(history: History, fold: _Fold) -> Iterator[str]:
                 yield f"7: {table['stream']} has {available} available and {reserved} reserved {currency} at rest"
         for key in table["unfinished"]:
             yield f"10: {key} is at rest and has work left"
-    if rows != {key: seen.status for key, seen in fold.transactions.items()}:
-        yield "7: the transactions' read rows are not the fold of the events"
-    if {key: value for key, value in balances.items() if value} != {k: v for k, v in fold.balances.items() if v}:
-        yield "7: the balances are not the fold of the events"
+    yield from _tables(fold, rows, balances)
     for rest in history.of("rest"):
         if rest["outstanding"]:
             yield "1: requests were left without an answer"
     if fold.reviews:
         yield f"10: {fold.reviews} reviews although the provider never contradicted itself"
+
+
+def _tables(fold: _Fold, rows: Mapping[str, str], balances: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """Promise 7: the read tables are the fold of the events."""
+    if rows != {key: seen.status for key, seen in fold.transactions.items()}:
+        yield "7: the transactions' read rows are not the fold of the events"
+    if {key: value for key, value in balances.items() if value} != {k: v for k, v in fold.balances.items() if v}:
+        yield "7: the balances are not the fold of the events"

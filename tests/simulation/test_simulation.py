@@ -55,5 +55,11 @@ def test_faults_do_happen(tmp_path: Path) -> None:
             if entry["what"] == "call":
                 calls[entry["key"]] = calls.get(entry["key"], 0) + 1
                 repeated = repeated or calls[entry["key"]] > 1
-    assert {("crash", None), ("clock", None), ("answer", "accepted"), ("answer", "none"), ("answer", "not-stored")} <= met
+    assert {
+        ("crash", None),
+        ("clock", None),
+        ("answer", "accepted"),
+        ("answer", "none"),
+        ("answer", "not-stored"),
+    } <= met
     assert repeated

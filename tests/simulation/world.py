@@ -186,7 +186,12 @@ class World:
         with self._real.audit() as audit:
             for stream in audit.streams():
                 events = [
-                    {"version": event.version, "type": event.type, "body": event.body.decode(), "hash": event.hash.hex()}
+                    {
+                        "version": event.version,
+                        "type": event.type,
+                        "body": event.body.decode(),
+                        "hash": event.hash.hex(),
+                    }
                     for event in audit.events(stream)
                 ]
                 self.history.add("dump", self._runtime.monotonic(), when=when, stream=list(stream), events=events)
@@ -216,5 +221,3 @@ def simulate(seed: int, folder: Path, deposits: int = 24) -> History:
             return world.run(deposits)
     finally:
         logging.disable(logging.NOTSET)
-
-

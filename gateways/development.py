@@ -1,0 +1,11 @@
+"""What service and simulator share where no secret has been configured: loopback development, never anything else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALLBACK_SECRET: Final = "whsec_Zm9yIGRldmVsb3BtZW50IG9ubHksIG5ldmVyIGluIHByb2R1Y3Rpb24="  # noqa: S105 (no secret)
+"""Every gateway's callback secret in development, in the form of the Standard Webhooks specification.
+
+Gateways whose secret is plain text use the UTF-8 bytes of this very text.
+"""

@@ -1,0 +1,74 @@
+"""The simulator's HTTP application: its gateways, and ``/ledger``, ``/calls`` and ``/faults`` for those who watch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from typing import Final
+
+import falcon
+
+from gateways.simulator import gateway_a
+from gateways.simulator.callbacks import CallbackSender
+from gateways.simulator.dialect import App, Dialect
+from gateways.simulator.faces import Faces, read_body
+from gateways.simulator.faults import FaultBook, FaultsError
+from gateways.simulator.journal import Journal
+from gateways.simulator.provider import Later, Provider, Record
+from gateways.strict_json import MalformedError, parse_object
+
+DIALECTS: Final = (gateway_a.DIALECT,)
+
+_JSON: Final = "application/json"
+
+
+def make_app(ledger: Journal, memory: Journal, callbacks: CallbackSender, later: Later) -> App:
+    """The application over two open journals; ``later`` runs a function after so many seconds."""
+    names = [dialect.name for dialect in DIALECTS]
+    faults = FaultBook(names)
+    faces = Faces(faults, names)
+    app: App = falcon.App()
+    for dialect in DIALECTS:
+        notify = partial(_notify, callbacks, dialect)
+        provider = Provider(dialect.name, dialect.prefix, ledger=ledger, memory=memory, later=later, notify=notify)
+        dialect.mount(app, provider, faces)
+    app.add_route("/ledger", _Ledger(ledger))
+    app.add_route("/calls", _Calls(faces))
+    app.add_route("/faults", _Faults(faults))
+    return app
+
+
+def _notify(callbacks: CallbackSender, dialect: Dialect, record: Record, times: int, *, wait: bool) -> None:
+    callbacks.send(dialect.name, partial(dialect.callback, record), times, wait=wait)
+
+
+class _Ledger:
+    def __init__(self, ledger: Journal) -> None:
+        self._ledger = ledger
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type, resp.data = _JSON, b"[" + b",\n".join(self._ledger.lines) + b"]\n"
+
+
+class _Calls:
+    def __init__(self, faces: Faces) -> None:
+        self._faces = faces
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type, resp.data = _JSON, json.dumps(self._faces.calls).encode()
+
+
+class _Faults:
+    def __init__(self, faults: FaultBook) -> None:
+        self._faults = faults
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        answer: dict[str, object]
+        try:
+            in_force = self._faults.order(parse_object(read_body(req)))
+        except (MalformedError, FaultsError) as error:
+            resp.status, answer = "400", {"error": str(error)}
+        else:
+            answer = {name: asdict(faults) for name, faults in in_force.items()}
+        resp.content_type, resp.data = _JSON, json.dumps(answer).encode()

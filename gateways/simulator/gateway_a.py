@@ -1,0 +1,132 @@
+"""gatewayA as its provider speaks: JSON, idempotency keys, callbacks signed as Standard Webhooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import falcon
+
+from domain.events import Kind
+from domain.money import MoneyError, parse_amount
+from gateways.development import CALLBACK_SECRET
+from gateways.simulator.dialect import App, Dialect
+from gateways.simulator.faces import Faces, read_body
+from gateways.simulator.provider import Asked, KeyReusedError, Provider, Record
+from gateways.simulator.rows import Truth
+from gateways.strict_json import MalformedError, parse_object
+
+NAME: Final = "gatewayA"
+
+_CURRENCIES: Final = frozenset({"USD", "EUR", "GBP", "JPY", "KWD"})
+_JSON: Final = "application/json"
+_PATHS: Final = {"deposits": Kind.DEPOSIT, "withdrawals": Kind.WITHDRAWAL}
+
+
+def mount(app: App, provider: Provider, faces: Faces) -> None:
+    """Add the provider's routes to ``app``."""
+    for path, kind in _PATHS.items():
+        resource = _Resource(kind, provider, faces)
+        app.add_route(f"/{NAME}/{path}", resource)
+        app.add_route(f"/{NAME}/{path}/{{reference}}", resource, suffix="one")
+
+
+def callback(record: Record) -> tuple[Mapping[str, str], bytes]:
+    """Headers and body of the callback that tells what became of ``record``."""
+    status = "completed" if record.truth is Truth.SUCCESS else "failed"
+    body = _dump(
+        {
+            "event_id": f"evt_{record.id}_{status}",
+            "transaction_id": record.id,
+            "reference": record.asked.reference,
+            "status": status,
+            "amount": record.asked.money.text,
+            "currency": record.asked.money.currency,
+            "extra_data": {},
+        }
+    )
+    return _signed(f"msg_{record.asked.reference}_{status}", int(time.time()), body), body
+
+
+def _signed(webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
+    """The headers of https://github.com/standard-webhooks/standard-webhooks: HMAC-SHA256 of ``id.timestamp.body``."""
+    key = base64.b64decode(CALLBACK_SECRET.removeprefix("whsec_"))
+    signature = hmac.new(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": _JSON,
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
+    }
+
+
+class _Resource:
+    """``/deposits`` or ``/withdrawals``."""
+
+    def __init__(self, kind: Kind, provider: Provider, faces: Faces) -> None:
+        self._kind, self._provider, self._faces = kind, provider, faces
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Move money, or not."""
+        call = self._faces.meet(NAME, req, resp)
+        if call is None:
+            return
+        asked = self._asked(req)
+        if isinstance(asked, str):
+            call.say(400, _JSON, _dump({"error": asked}))
+            return
+        try:
+            face, record = self._provider.submit(asked)
+        except KeyReusedError:
+            call.say(422, _JSON, _dump({"error": "idempotency_key_reused"}))
+            return
+        call.show(face, _JSON, b"" if record is None else _answer(record))
+
+    def on_get_one(self, req: falcon.Request, resp: falcon.Response, reference: str) -> None:
+        """What became of ``reference``."""
+        call = self._faces.meet(NAME, req, resp)
+        if call is None:
+            return
+        record = self._provider.lookup(reference, self._kind)
+        if record is None:
+            call.say(404, _JSON, _dump({"error": "not_found"}))
+        else:
+            call.say(200, _JSON, _answer(record))
+
+    def _asked(self, req: falcon.Request) -> Asked | str:
+        """What the request asks for, or what is wrong with it."""
+        key = req.get_header("Idempotency-Key")
+        if not key:
+            return "idempotency_key_missing"
+        try:
+            body = parse_object(read_body(req))
+        except MalformedError:
+            return "not_json"
+        reference, amount, currency = body.get("reference"), body.get("amount"), body.get("currency")
+        if not isinstance(reference, str) or not reference or not isinstance(body.get("customer"), str):
+            return "invalid"
+        if not isinstance(amount, str) or not isinstance(currency, str) or currency not in _CURRENCIES:
+            return "invalid"
+        try:
+            return Asked(self._kind, reference, parse_amount(amount, currency), key)
+        except MoneyError:
+            return "invalid_amount"
+
+
+def _answer(record: Record) -> bytes:
+    answer: dict[str, object] = {"transaction_id": record.id, "status": record.truth.value}
+    if record.truth is Truth.DECLINED:
+        answer["code"] = record.code
+    return _dump(answer)
+
+
+def _dump(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value).encode("ascii")
+
+
+DIALECT: Final = Dialect(NAME, "A", mount, callback)

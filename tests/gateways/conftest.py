@@ -1,0 +1,113 @@
+"""What the tests of the gateways share: servers and clients that are closed again, and orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.events import Kind
+from domain.money import Money
+from gateways.http import HttpClient
+from gateways.port import Gateway, Order
+from tests.gateways.peer import Behave, Peer, answers
+from tests.gateways.simulator_process import Simulator
+from tests.gateways.subjects import GATEWAY_A
+from tests.gateways.transport import HASTY_S, Client
+
+
+@pytest.fixture
+def peers() -> Iterator[Callable[[Behave], Peer]]:
+    """Makes servers that behave as told and are gone when the test is."""
+    started: list[Peer] = []
+
+    def start(behave: Behave) -> Peer:
+        started.append(Peer(behave))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def peer(peers: Callable[[Behave], Peer]) -> Peer:
+    """A server that answers with an empty object until told otherwise."""
+    return peers(answers(200, b"{}"))
+
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture
+def order() -> Callable[..., Order]:
+    """Makes orders, each under a transaction id of its own."""
+
+    def make(minor: int = 10_000, currency: str = "USD", kind: Kind = Kind.DEPOSIT, **details: str) -> Order:
+        return Order(f"0190aaaa-0000-7000-8000-{next(_NUMBERS):012d}", kind, Money(minor, currency), "12345", details)
+
+    return make
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """Makes transports."""
+    made: list[HttpClient] = []
+
+    def make(url: str, timeout_s: float = 5.0, max_concurrent: int = 4, **more: object) -> HttpClient:
+        options: dict[str, Any] = dict(more)  # the clock or the trust that a test brings
+        made.append(HttpClient("one", url, timeout_s=timeout_s, max_concurrent=max_concurrent, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Peer]:
+    """Stands where the service takes the simulator's callbacks."""
+    peer = Peer(answers(200, b"{}"))
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="module")
+def simulator(service: Peer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """One simulator for all of a module's tests that do not end it."""
+    running = Simulator(tmp_path_factory.mktemp("simulator") / "deep/ledger.jsonl", f"{service.url}/v1/callbacks")
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def start_simulator() -> Iterator[Callable[..., Simulator]]:
+    """Starts simulators that a test may end itself; those that it leaves, failing or not, are ended after it."""
+    started: list[Simulator] = []
+
+    def start(ledger: Path, callback_url: str = "http://127.0.0.1:9/none") -> Simulator:
+        started.append(Simulator(ledger, callback_url))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture
+def gateway(simulator: Simulator) -> Iterator[Gateway]:
+    """The adapter before the simulator, with time enough for an answer."""
+    made = GATEWAY_A.gateway(f"{simulator.url}/gatewayA")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty(simulator: Simulator) -> Iterator[Gateway]:
+    """The same for rows that do not answer in time anyway."""
+    made = GATEWAY_A.gateway(f"{simulator.url}/gatewayA", timeout_s=HASTY_S)
+    yield made
+    made.close()

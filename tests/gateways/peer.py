@@ -1,0 +1,205 @@
+"""A real HTTP server on a free port that does to each request what a test tells it to, good or bad."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+Behave = Callable[["Exchange"], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What arrived; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and the connection that waits for its answer. ``ended``: the test is over, nobody must sleep on."""
+
+    request: Request
+    connection: socket.socket
+    ended: threading.Event
+
+
+class Peer:
+    """Listens on 127.0.0.1 until closed. ``behave`` may be replaced at any time; each request is met by the newest."""
+
+    def __init__(self, behave: Behave, tls: ssl.SSLContext | None = None) -> None:
+        self.behave = behave
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._tls = tls
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        self._ended.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._start(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(30)  # close() ends it earlier
+        try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            self._open.add(connection)
+            while (request := self._read(connection)) is not None:
+                self.requests.append(request)
+                self.behave(Exchange(request, connection, self._ended))
+        except OSError:
+            pass  # the client went, or the behaviour closed the connection
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def _read(self, connection: socket.socket) -> Request | None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            received = connection.recv(65536)
+            if not received:
+                return None
+            data += received
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        method, path, _ = first.split(" ")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        while len(body) < int(headers.get("content-length", "0")):
+            received = connection.recv(65536)
+            if not received:
+                return None
+            body += received
+        return Request(method, path, headers, body)
+
+
+# --- behaviours ---
+
+
+def answers(status: int, body: bytes, media_type: str = "application/json", **headers: str) -> Behave:
+    """A complete, proper answer."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Type: {media_type}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return sends("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+def sends(data: bytes) -> Behave:
+    """These very bytes; the connection stays open."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.connection.sendall(data)
+
+    return behave
+
+
+def sends_and_closes(data: bytes) -> Behave:
+    """These very bytes, and then the end."""
+
+    def behave(exchange: Exchange) -> None:
+        sends(data)(exchange)
+        exchange.connection.close()
+
+    return behave
+
+
+def says_nothing(exchange: Exchange) -> None:
+    """An open connection without an answer, for as long as the test lasts."""
+    exchange.ended.wait(30)
+
+
+def drips(data: bytes, at: int = 0, every_s: float = 0.05) -> Behave:
+    """``data``, and from ``at`` on a byte at a time: each comes long before any deadline for a single read."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.connection.sendall(data[:at])
+        for index in range(at, len(data)):
+            if exchange.ended.wait(every_s):
+                return
+            exchange.connection.sendall(data[index : index + 1])
+
+    return behave
+
+
+def resets(exchange: Exchange) -> None:
+    """The connection is torn down without an answer."""
+    exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    exchange.connection.close()
+
+
+def closes(exchange: Exchange) -> None:
+    """The connection is closed without an answer."""
+    exchange.connection.close()
+
+
+def first(then: Behave, *, once: Behave) -> Behave:
+    """``once`` for the first request, ``then`` for all others."""
+    calls = iter([once])
+
+    def behave(exchange: Exchange) -> None:
+        next(calls, then)(exchange)
+
+    return behave
+
+
+class FullListener:
+    """An address where nobody ever accepts and no further connection is let in: connecting to it hangs."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port: int = self._listener.getsockname()[1]
+        self._fillers = [socket.socket() for _ in range(4)]
+        for filler in self._fillers:
+            filler.settimeout(0)
+            with suppress(BlockingIOError):
+                filler.connect(("127.0.0.1", self.port))
+
+    def close(self) -> None:
+        """Free the address."""
+        for each in [*self._fillers, self._listener]:
+            each.close()
+
+
+def unused_port() -> int:
+    """A port on 127.0.0.1 where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port

@@ -1,0 +1,139 @@
+"""The transport against real sockets: what goes out and comes back, and what surely was not sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from domain.outcomes import NotSentError
+from tests.gateways.peer import (
+    Behave,
+    FullListener,
+    Peer,
+    answers,
+    unused_port,
+)
+from tests.gateways.transport import HASTY_S, PATIENCE_S, Client, post, resolve_to
+
+# --- what goes out and comes back ---
+
+
+def test_the_request_is_what_was_asked_for(client: Client, peer: Peer) -> None:
+    """Method, path behind the URL's own, headers and body arrive as given, and the answer comes back whole."""
+    peer.behave = answers(201, b'{"b": 2}', X_Extra="yes")
+    answer = client(f"{peer.url}/v1/").request("POST", "/deposits", {"Idempotency-Key": "k-1"}, b'{"a": 1}')
+    assert (answer.status, answer.body, answer.headers["x-extra"]) == (201, b'{"b": 2}', "yes")
+    request = peer.requests[0]
+    assert (request.method, request.path, request.body) == ("POST", "/v1/deposits", b'{"a": 1}')
+    assert request.headers == {"host": f"127.0.0.1:{peer.port}", "idempotency-key": "k-1", "content-length": "8"}
+
+
+def test_connections_are_kept_and_used_again(client: Client, peer: Peer) -> None:
+    """Calls one after the other need one connection."""
+    transport = client(peer.url)
+    assert [post(transport) for _ in range(5)] == [200] * 5
+    assert peer.connections == 1
+
+
+def test_connections_are_bounded(client: Client, peer: Peer) -> None:
+    """However many threads call, there are never more connections than max_concurrent, and all calls succeed."""
+    transport = client(peer.url, max_concurrent=3)
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(lambda _: post(transport), range(60))) == [200] * 60
+    assert peer.connections <= 3
+
+
+def test_waiting_for_a_free_connection_counts(client: Client, peer: Peer) -> None:
+    """A call that finds no free connection within its deadline was not sent."""
+    transport = client(peer.url, HASTY_S, max_concurrent=1)
+    transport._slots.acquire()  # as a call does that takes long
+    with pytest.raises(NotSentError, match=r"no free connection within 0\.3 s"):
+        post(transport)
+    assert not peer.requests
+
+
+def test_no_redirect_is_followed(client: Client, peer: Peer, peers: Callable[[Behave], Peer]) -> None:
+    """A redirect is an answer like any other; nobody else gets the request."""
+    elsewhere = peers(answers(200, b"{}"))
+    peer.behave = answers(307, b"", Location=f"{elsewhere.url}/deposits")
+    assert post(client(peer.url)) == 307
+    assert (len(peer.requests), len(elsewhere.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "a", "/ä"])
+def test_a_path_that_cannot_be_sent_is_not_sent(client: Client, peer: Peer, path: str) -> None:
+    """No path may break out of the request line."""
+    with pytest.raises(NotSentError):
+        client(peer.url).request("GET", path, {})
+    assert not peer.requests
+
+
+@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "ä"), ("", "a"), ("X Y", "a")])
+def test_a_header_that_cannot_be_sent_is_not_sent(client: Client, peer: Peer, header: tuple[str, str]) -> None:
+    """No header may break out of its line."""
+    with pytest.raises(NotSentError):
+        client(peer.url).request("GET", "/", dict([header]))
+    assert not peer.requests
+
+
+# --- surely not sent ---
+
+
+def test_refused(client: Client) -> None:
+    """Where nobody listens nothing is sent."""
+    with pytest.raises(NotSentError, match="one: not sent, ConnectionRefusedError"):
+        post(client(f"http://127.0.0.1:{unused_port()}"))
+
+
+def test_a_connect_that_hangs(client: Client) -> None:
+    """A connection that is not made within the deadline carried nothing."""
+    full = FullListener()
+    with pytest.raises(NotSentError, match="not sent, TimeoutError"):
+        post(client(f"http://127.0.0.1:{full.port}", HASTY_S))
+    full.close()
+
+
+def test_a_name_without_address(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that cannot be resolved is no place to send to."""
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(NotSentError, match="not sent, gaierror: Name or service not known"):
+        post(client("http://pay.example.com"))
+
+
+def test_a_resolver_that_hangs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's resolver knows no deadline, but the call keeps its own."""
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: release.wait(30))
+    started = time.monotonic()
+    with pytest.raises(NotSentError, match="no address for the host in time"):
+        post(client("http://pay.example.com", HASTY_S))
+    assert time.monotonic() - started < PATIENCE_S
+    release.set()
+
+
+def test_all_addresses_of_a_name_are_tried(client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address where nobody answers, or that hangs, leaves time for the next."""
+    full = FullListener()
+    resolve_to(monkeypatch, unused_port(), full.port, peer.port)
+    assert post(client("http://pay.example.com", timeout_s=1.0)) == 200
+    full.close()
+
+
+def test_closed(client: Client, peer: Peer) -> None:
+    """A closed transport sends nothing, and closing it twice does no harm."""
+    transport = client(peer.url)
+    post(transport)
+    transport.close()
+    transport.close()
+    with pytest.raises(NotSentError):
+        post(transport)
+    assert len(peer.requests) == 1

@@ -1,0 +1,113 @@
+"""Every foreign error that the transport can meet has one meaning."""
+
+from __future__ import annotations
+
+import builtins
+import socket
+import ssl
+
+import pytest
+
+from domain.outcomes import GatewayError, NotSentError, OutcomeUnknownError
+from gateways import http
+from gateways.connection import Connection
+from gateways.http import HttpClient, translated
+from gateways.http_answer import AnswerError
+from tests.gateways.peer import (
+    Peer,
+)
+from tests.gateways.transport import Client, post
+
+
+def descendants(of: type[BaseException]) -> set[type[BaseException]]:
+    """``of`` and every class below it that is loaded."""
+    return {of}.union(*(descendants(each) for each in of.__subclasses__()))
+
+
+# The modules that the transport stands on; what else is loaded beside it cannot be raised there.
+MODULES = {"builtins", "socket", "ssl", "select", "gateways.http_answer"}
+FOREIGN = sorted(
+    {each for root in http.FOREIGN_ERRORS for each in descendants(root) if each.__module__ in MODULES},
+    key=lambda each: (each.__module__, each.__qualname__),
+)
+
+
+def test_the_enumeration_finds_what_it_must() -> None:
+    """The network's, TLS's, name resolution's and the parser's own errors are all among the foreign ones."""
+    for each in (TimeoutError, ConnectionResetError, BrokenPipeError, socket.gaierror, socket.herror, ssl.SSLError):
+        assert each in FOREIGN
+    for other in (ssl.SSLCertVerificationError, ssl.SSLEOFError, UnicodeError, UnicodeEncodeError, AnswerError):
+        assert other in FOREIGN
+    for module in (builtins, socket, ssl, http):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, OSError):
+                assert value in FOREIGN
+
+
+@pytest.mark.parametrize("error_class", FOREIGN, ids=lambda each: f"{each.__module__}.{each.__qualname__}")
+def test_every_foreign_error_has_one_meaning(
+    client: Client, peer: Peer, error_class: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first byte it means not sent, from then on unknown; its connection is gone, its place free again."""
+    transport = client(peer.url, max_concurrent=1)
+    error = error_class.__new__(error_class)
+
+    def fail(*_args: object) -> bytes:
+        raise error
+
+    for where, name, meaning in [
+        (http, "connect", NotSentError),
+        (Connection, "send", OutcomeUnknownError),
+        (Connection, "receive", OutcomeUnknownError),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, fail)
+            with pytest.raises(meaning) as caught:
+                post(transport)
+            assert caught.value.__cause__ is error
+        assert not transport._idle
+    assert post(transport) == 200
+
+
+class KilledError(BaseException):
+    """As a greenlet that is killed would see."""
+
+
+@pytest.mark.parametrize(("where", "name"), [(http, "connect"), (Connection, "send"), (Connection, "receive")])
+def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
+    client: Client, peer: Peer, where: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is killed frees its connection and its place, and is not turned into an outcome."""
+
+    def fail(*_args: object) -> bytes:
+        raise KilledError
+
+    transport = client(peer.url, max_concurrent=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fail)
+        with pytest.raises(KilledError):
+            post(transport)
+    assert not transport._idle
+    assert post(transport) == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "ConnectionRefusedError: Connection refused"),
+        (TimeoutError("timed out"), "TimeoutError: timed out"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_texts_are_for_people(error: Exception, text: str) -> None:
+    """The text says which gateway, whether anything was sent, and what happened."""
+    assert str(translated("one", error, sent=False)) == f"one: not sent, {text}"
+    assert str(translated("one", error, sent=True)) == f"one: sent, then {text}"
+    assert isinstance(translated("one", error, sent=True), GatewayError)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "x", "", "http://"])
+def test_an_unusable_url_is_refused_at_once(url: str) -> None:
+    """What is no http or https URL fails when the transport is made, not when money is moved."""
+    with pytest.raises(ValueError, match="not an http or https URL"):
+        HttpClient("one", url, timeout_s=1, max_concurrent=1)

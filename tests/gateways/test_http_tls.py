@@ -1,0 +1,119 @@
+"""The transport over TLS: whom it trusts, and that its deadline holds there, too."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from domain.outcomes import NotSentError, OutcomeUnknownError
+from tests.gateways.peer import (
+    Behave,
+    Peer,
+    answers,
+    drips,
+    resets,
+    says_nothing,
+    sends,
+    sends_and_closes,
+)
+from tests.gateways.transport import ANSWER, HASTY_S, PATIENCE_S, TLS, Client, post, resolve_to
+
+
+@pytest.fixture
+def server_tls() -> ssl.SSLContext:
+    """The TLS side of a peer, with a certificate for localhost and 127.0.0.1 that only the tests trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    return context
+
+
+@pytest.fixture
+def tls_peer(server_tls: ssl.SSLContext) -> Iterator[Peer]:
+    """A server over TLS."""
+    started = Peer(answers(200, b"{}"), server_tls)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def trust() -> ssl.SSLContext:
+    """What a client needs to trust the tests' certificate."""
+    return ssl.create_default_context(cafile=str(TLS / "certificate.pem"))
+
+
+def test_tls(client: Client, tls_peer: Peer, trust: ssl.SSLContext) -> None:
+    """Calls over TLS work, and their connection is kept and used again."""
+    transport = client(tls_peer.url, tls=trust)
+    tls_peer.behave = answers(200, b"x" * 50_000)
+    assert [len(transport.request("POST", "/", {}, b"y" * 100_000).body) for _ in range(3)] == [50_000] * 3
+    assert [len(request.body) for request in tls_peer.requests] == [100_000] * 3
+    assert tls_peer.connections == 1
+
+
+def test_an_unknown_certificate_gets_no_request(client: Client, tls_peer: Peer) -> None:
+    """Without trust in the peer's certificate nothing is sent to it."""
+    with pytest.raises(NotSentError, match="certificate verify failed"):
+        post(client(tls_peer.url))
+    assert not tls_peer.requests
+
+
+def test_a_certificate_for_another_host_gets_no_request(
+    client: Client, tls_peer: Peer, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good certificate of somebody else is not enough."""
+    resolve_to(monkeypatch, tls_peer.port)
+    with pytest.raises(NotSentError, match="Hostname mismatch"):
+        post(client("https://pay.example.com", tls=trust))
+    assert not tls_peer.requests
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x16\x03\x03\x40\x00" + b"x" * 400, b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ids=["hangs", "drips", "plain"],
+)
+def test_a_handshake_that_comes_to_nothing(client: Client, trust: ssl.SSLContext, data: bytes) -> None:
+    """A peer that hangs or drips during the handshake, or speaks no TLS, got no request; the deadline holds."""
+    ended = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            try:
+                for index in range(len(data)):
+                    connection.sendall(data[index : index + 1])
+                    if ended.wait(0.05):
+                        return
+                ended.wait(30)
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(NotSentError):
+            post(client(f"https://127.0.0.1:{listener.getsockname()[1]}", HASTY_S, tls=trust))
+        assert time.monotonic() - started < PATIENCE_S
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [says_nothing, drips(ANSWER), sends(ANSWER[:-1]), sends_and_closes(ANSWER[:-1]), resets],
+    ids=["silence", "a byte at a time", "silence in the middle", "cut short", "reset"],
+)
+def test_without_a_whole_answer_over_tls(client: Client, tls_peer: Peer, trust: ssl.SSLContext, behave: Behave) -> None:
+    """Over TLS, too, the deadline holds and the outcome is unknown."""
+    tls_peer.behave = behave
+    started = time.monotonic()
+    with pytest.raises(OutcomeUnknownError):
+        post(client(tls_peer.url, timeout_s=0.5, tls=trust))
+    assert time.monotonic() - started < PATIENCE_S
+    assert len(tls_peer.requests) == 1

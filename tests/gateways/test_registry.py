@@ -1,0 +1,104 @@
+"""The registry: one file and one table make a gateway, and nothing else does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gateways
+from domain.events import Kind
+from domain.money import Money
+from domain.outcomes import Approved
+from gateways.gateway_a import GatewayA
+from gateways.port import Order
+from gateways.registry import build_gateways, read_settings
+from gateways.settings import GatewaySettingsError
+
+TABLE: dict[str, object] = {"adapter": "gateway_a", "url": "http://127.0.0.1:9/a"}
+
+
+def test_tables_become_gateways_of_their_names() -> None:
+    """One adapter may serve several tables; order and names are those of the file."""
+    settings = read_settings({"second": TABLE, "first": {**TABLE, "idempotency_window_s": 60}})
+    built = build_gateways(settings)
+    assert list(built) == list(settings) == ["second", "first"]
+    assert [each.name for each in built.values()] == ["second", "first"]
+    assert [each.idempotency_window_s for each in built.values()] == [86_400.0, 60.0]
+    assert all(isinstance(each, GatewayA) for each in built.values())
+    for each in built.values():
+        each.close()
+
+
+@pytest.mark.parametrize(
+    "adapter", ["gateway_zz", "port", "settings", "registry", "http", "strict_json", "simulator", "os", "__init__"]
+)
+def test_what_is_no_adapter_is_refused(adapter: str) -> None:
+    """Neither a missing module nor one that is something else passes; the error names the ones there are."""
+    text = f"^gateway 'x', key 'adapter': '{adapter}' is none; known are gateway_a"
+    with pytest.raises(GatewaySettingsError, match=text):
+        read_settings({"x": {**TABLE, "adapter": adapter}})
+
+
+@pytest.mark.parametrize("adapter", ["../evil", "a.b", "os.path", "", 5, None])
+def test_nothing_outside_of_the_package_is_imported(adapter: object) -> None:
+    """An adapter's name is one plain identifier."""
+    before = set(sys.modules)
+    with pytest.raises(GatewaySettingsError, match=r"^gateway 'x', key 'adapter': "):
+        read_settings({"x": {**TABLE, "adapter": adapter}})
+    assert set(sys.modules) == before
+
+
+def test_a_stray_value_is_refused() -> None:
+    """What stands outside of a table is no gateway."""
+    with pytest.raises(GatewaySettingsError, match=r"^gateway 'x': must be a table, \[x\]$"):
+        read_settings({"x": 5})
+
+
+THIRD = '''
+"""A third gateway."""
+from domain.outcomes import Approved
+
+OPTIONS = {"reference": "T-1"}
+
+
+class Third:
+    currencies = frozenset({"CHF"})
+    honours_keys = False
+    idempotency_window_s = 0.0
+
+    def __init__(self, settings):
+        self.name = settings.name
+        self._reference = settings.options["reference"]
+
+    def submit(self, order):
+        return Approved(self._reference, final=True)
+
+    def lookup(self, order):
+        return Approved(self._reference, final=True)
+
+    def close(self):
+        pass
+
+
+def build(settings):
+    return Third(settings)
+'''
+
+
+@pytest.fixture
+def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module gateway_third in gateways/, without touching the checkout."""
+    (tmp_path / "gateway_third.py").write_text(THIRD, "utf-8")
+    monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
+    yield "gateway_third"
+    sys.modules.pop("gateways.gateway_third", None)
+
+
+def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
+    """Nothing but the file and the table has to be touched, options of its own included."""
+    built = build_gateways(read_settings({"third": {"adapter": third, "url": "http://x/", "reference": "T-2"}}))
+    order = Order("0190", Kind.DEPOSIT, Money(1, "CHF"), "1", {})
+    assert built["third"].submit(order) == Approved("T-2", final=True)
