@@ -209,17 +209,24 @@ class CustomerStreamActor(ServiceActor):
         batch, self._batch = self._batch, None
         assert batch is not None
         if isinstance(result, Committed):
-            self._account, self._head, self._asked = _trimmed(batch.account), batch.head, frozenset()
-            self._with.listener.recorded(self._stream, batch.recorded)
-            self._settle(batch)
-            if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
-                self._confirm(batch.refusals)
-                return
-            for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
-                refusal.request.reply.set(refusal.refused)
-            self._deciding = []
+            self._committed(batch)
+        else:
+            self._account = None  # load again: the record is not what it was held for
+            self._not_committed(batch, result)
+            self._put_back()
+
+    def _committed(self, batch: Batch) -> None:
+        self._account, self._head, self._asked = _trimmed(batch.account), batch.head, frozenset()
+        self._with.listener.recorded(self._stream, batch.recorded)
+        self._settle(batch)
+        if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
+            self._confirm(batch.refusals)
             return
-        self._account = None  # load again: the record is not what it was held for
+        for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
+            refusal.request.reply.set(refusal.refused)
+        self._deciding = []
+
+    def _not_committed(self, batch: Batch, result: Conflict | Duplicate | Fenced | Unanswered) -> None:
         match result:
             case Conflict():
                 pass
@@ -242,7 +249,6 @@ class CustomerStreamActor(ServiceActor):
                 self._unstorable(error)
             case _:
                 assert_never(result)
-        self._put_back()
 
     def _loaded(self, result: Snapshot | Exception) -> None:
         confirming, self._confirming = self._confirming, []

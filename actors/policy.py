@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent
@@ -22,7 +22,6 @@ class WorkPolicy:
     """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2)."""
 
     honours_keys: bool
-    idempotency_window_s: float
     max_retries: int
     lookup_after_s: tuple[float, ...]
     dead_letter_first_s: float
@@ -45,29 +44,22 @@ def next_step(
             return _look_up_again(item, policy)
         case NotReceived():
             transaction = item.transaction
-            asked_again = policy.honours_keys and (transaction is None or transaction.status is not Status.PROCESSED)
-            if asked_again and not _window_over(item, policy, now):
+            accepted_before = transaction is not None and transaction.status is Status.PROCESSED
+            if policy.honours_keys and not accepted_before:
                 return _move(item, Action.SUBMIT, 0.0, attempts=0)
-            return _look_up_again(item, policy, now, "the gateway says that it never received it")
+            return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
         case NotSent(reason=reason) | Unknown(reason=reason):
+            errors = _with_error(item, now, reason)
             if item.action is Action.RESOLVE:
-                return _look_up_again(item, policy, now, reason)
-            may_have_acted = isinstance(result, Unknown)
-            if may_have_acted and (not policy.honours_keys or _window_over(item, policy, now)):
-                return _move(item, Action.RESOLVE, policy.lookup_after_s[0], 0, now, reason)
-            return _send_again(item, policy, now, chance, reason)
+                return _look_up_again(item, policy, errors)
+            if isinstance(result, Unknown) and not policy.honours_keys:
+                return _move(item, Action.RESOLVE, policy.lookup_after_s[0], attempts=0, errors=errors)
+            return _send_again(item, policy, chance, errors)
         case _:
             assert_never(result)
 
 
-def _window_over(item: WorkItem, policy: WorkPolicy, now: datetime) -> bool:
-    """Whether the provider may have forgotten the key by now."""
-    if item.transaction is None:
-        return False
-    return now - item.transaction.created_at > timedelta(seconds=policy.idempotency_window_s)
-
-
-def _send_again(item: WorkItem, policy: WorkPolicy, now: datetime, chance: float, reason: str) -> MoveWork:
+def _send_again(item: WorkItem, policy: WorkPolicy, chance: float, errors: tuple[WorkError, ...]) -> MoveWork:
     """A few quick retries, then a dead letter with growing waits, then a person (full jitter, AWS 2015)."""
     attempts = item.attempts + 1
     if attempts <= policy.max_retries:
@@ -76,27 +68,28 @@ def _send_again(item: WorkItem, policy: WorkPolicy, now: datetime, chance: float
         dead = attempts - policy.max_retries
         state = WorkState.DEAD if dead <= policy.dead_letter_attempts else WorkState.PARKED
         ceiling_s = min(policy.dead_letter_max_s, policy.dead_letter_first_s * 2 ** min(dead - 1, 60))
-    return _move(item, Action.SUBMIT, ceiling_s * chance, attempts, now, reason, state)
+    return _move(item, Action.SUBMIT, ceiling_s * chance, attempts=attempts, errors=errors, state=state)
 
 
-def _look_up_again(
-    item: WorkItem, policy: WorkPolicy, now: datetime | None = None, reason: str | None = None
-) -> MoveWork:
+def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
     attempts = item.attempts + 1
     waits = policy.lookup_after_s
-    return _move(item, Action.RESOLVE, waits[attempts] if attempts < len(waits) else DAY_S, attempts, now, reason)
+    delay_s = waits[attempts] if attempts < len(waits) else DAY_S
+    return _move(item, Action.RESOLVE, delay_s, attempts=attempts, errors=errors)
 
 
 def _move(
     item: WorkItem,
     action: Action,
     delay_s: float,
+    *,
     attempts: int,
-    now: datetime | None = None,
-    error: str | None = None,
+    errors: tuple[WorkError, ...] | None = None,
     state: WorkState = WorkState.QUEUED,
 ) -> MoveWork:
-    errors = item.errors
-    if now is not None and error is not None:
-        errors = (*errors, WorkError(now, error[:ERROR_LENGTH_MAX]))[-ERRORS_KEPT:]
-    return MoveWork(item.work_id, action, state, delay_s, attempts, errors)
+    return MoveWork(item.work_id, action, state, delay_s, attempts, item.errors if errors is None else errors)
+
+
+def _with_error(item: WorkItem, now: datetime, error: str) -> tuple[WorkError, ...]:
+    """The newest errors of the work, this one included."""
+    return (*item.errors, WorkError(now, error[:ERROR_LENGTH_MAX]))[-ERRORS_KEPT:]

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actors.breaker import GatewayBreaker
+from actors.calls import call_gateway
 from actors.customer import Intake
 from actors.listeners import Listener
 from actors.messages import (
-    CallResult,
     Drain,
     Finished,
-    NotSent,
     OutcomeReport,
     Recipient,
     Room,
@@ -29,9 +28,8 @@ from actors.replies import BulkheadStatus, GatewayStatus
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
-from domain.outcomes import NotSentError, OutcomeUnknownError, Unknown
-from gateways.port import Gateway, Order
-from store.port import Action, StreamKey, WorkItem
+from gateways.port import Gateway
+from store.port import StreamKey, WorkItem
 
 INTAKE_CLOSES_AT: Final = 2_000
 """Waiting work of one gateway from which on new work is left in the store for later."""
@@ -133,7 +131,7 @@ class GatewaySupervisorActor(ServiceActor):
     def _call(self, name: str, lane: Lane, item: WorkItem, permit: int) -> None:
         def call() -> None:
             began = self._runtime.monotonic()
-            result, healthy = call_gateway(lane.gateway, item)
+            result, healthy = call_gateway(lane.gateway, item, self._runtime.now())
             try:
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
@@ -142,29 +140,6 @@ class GatewaySupervisorActor(ServiceActor):
                 self._self.tell(Finished(name, permit, healthy))
 
         lane.executor.submit(call)
-
-
-def call_gateway(gateway: Gateway, item: WorkItem) -> tuple[CallResult, bool]:
-    """Do ``item`` at ``gateway`` and give its result, and whether the gateway is technically healthy.
-
-    A defect in an adapter is an unknown outcome: the call may have gone out.
-    """
-    transaction = item.transaction
-    if transaction is None:
-        return NotSent("the work names no transaction"), True
-    order = Order(
-        transaction.transaction_id, transaction.kind, transaction.money, transaction.customer_id, transaction.details
-    )
-    try:
-        if item.action is Action.SUBMIT:
-            return gateway.submit(order), True
-        return gateway.lookup(order), True
-    except NotSentError as error:
-        return NotSent(str(error) or "not sent"), False
-    except OutcomeUnknownError as error:
-        return Unknown(str(error) or "the outcome is not known"), False
-    except BaseException as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
-        return Unknown(f"the adapter failed: {error!r}"), False
 
 
 def _status(name: str, lane: Lane) -> GatewayStatus:

@@ -245,7 +245,6 @@ class PaymentSystem:
         settings = self._settings
         return WorkPolicy(
             honours_keys=gateway.honours_keys,
-            idempotency_window_s=gateway.idempotency_window_s,
             max_retries=options.max_retries,
             lookup_after_s=options.lookup_after_s,
             dead_letter_first_s=settings.dead_letter_first_s,

@@ -18,6 +18,9 @@ from domain.outcomes import (
 from gateways.port import Order
 from tests.simulation.history import History
 
+CLOCKS_APART_S = 10_000.0
+"""How much later than it promises the provider forgets a key: more than the simulated clock jumps in all."""
+
 
 @dataclass
 class Fate:
@@ -27,6 +30,7 @@ class Fate:
     status: str  # success, pending, declined
     becomes: str | None = None  # of pending: success or declined
     at: float = 0.0
+    began: float = 0.0
 
 
 class SimulatedProvider:
@@ -35,7 +39,7 @@ class SimulatedProvider:
     name = "gatewayA"
     currencies = frozenset({"USD", "JPY"})
     honours_keys = True
-    idempotency_window_s = 30 * 86_400.0
+    idempotency_window_s = 3600.0
 
     def __init__(self, chance: random.Random, history: History, rate: float) -> None:
         self._chance, self._history, self._rate = chance, history, rate
@@ -46,12 +50,12 @@ class SimulatedProvider:
         self.outage_until = 0.0
 
     def submit(self, order: Order) -> Outcome:
-        """One effect for each key, and whatever may go wrong on the way there and back."""
+        """One effect for each key that is remembered, and whatever may go wrong on the way there and back."""
         self._meet_faults_on_the_way()
         key = order.transaction_id
         self._history.add("call", self._now(), key=key)
         fate = self._fates.get(key)
-        if fate is None:
+        if fate is None or self._now() - fate.began > self.idempotency_window_s + CLOCKS_APART_S:
             fate = self._fates[key] = self._decide(order)
         self._settle(order)
         if not self.calm and self._chance.random() < 0.12 * self._rate:
@@ -90,12 +94,13 @@ class SimulatedProvider:
     def _decide(self, order: Order) -> Fate:
         draw, reference = self._chance.random(), f"A-{len(self._fates) + 1}"
         self._orders[order.transaction_id] = order
+        now = self._now()
         if draw < 0.70:
-            return Fate(reference, "success")
+            return Fate(reference, "success", began=now)
         if draw < 0.82:
-            return Fate(reference, "declined")
-        later = self._now() + self._chance.choice([0.1, 3, 60, 5000])
-        return Fate(reference, "pending", "success" if draw < 0.92 else "declined", later)
+            return Fate(reference, "declined", began=now)
+        later = now + self._chance.choice([0.1, 3, 60, 5000])
+        return Fate(reference, "pending", "success" if draw < 0.92 else "declined", later, now)
 
     def _settle(self, order: Order) -> None:
         """Let time do its work on a pending one; write an effect into the ledger once."""

@@ -116,13 +116,14 @@ class World:
         for request in self._outstanding:
             self._answered(request, None)
         self._outstanding = []
-        self._now, self._wall_offset_s = self._runtime.monotonic() + 1.0, self._runtime.wall_offset_s
+        down_s = self.chance.choice([0.5, 1.0, 1.0, 1.0, 30.0, 30_000.0])
+        self._now, self._wall_offset_s = self._runtime.monotonic() + down_s, self._runtime.wall_offset_s
         self._real.close()
         self._boot()
         self._dump("restart")
 
     def _jump_the_clock(self) -> None:
-        self._runtime.wall_offset_s += self.chance.choice([-3600.0, -5.0, 5.0, 3600.0])
+        self._runtime.wall_offset_s += self.chance.choice([-1800.0, -5.0, 5.0, 1800.0])
         self.history.add("clock", self._runtime.monotonic(), offset=self._runtime.wall_offset_s)
 
     def _run_for(self, seconds: float, steps: int, *, to_the_end: bool = False) -> None:
