@@ -53,11 +53,8 @@ def chain(before: bytes, body: bytes) -> bytes:
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.tzinfo is not UTC else _utc(at)
-
-
-def _utc(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds")[:26] + "Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def encode(stream: StreamKey, head: Head, recorded: Recorded, event_id: str, metadata: Metadata) -> EncodedEvent:
@@ -181,7 +178,11 @@ def read_body(body: bytes) -> Body:
 
 def decode(body: bytes) -> Recorded:
     """The event in canonical bytes. Raises CorruptStoreError when they, or the type, are not of this version."""
-    raw = read_body(body)
+    return recorded_in(read_body(body))
+
+
+def recorded_in(raw: Body) -> Recorded:
+    """The event in bytes that were read. Raises CorruptStoreError when it is not of this version."""
     try:
         cls, kind = EVENT_TYPES[raw.type]
         return Recorded(raw.version, raw.occurred_at, _DECODERS[cls](kind, raw.data))

@@ -89,7 +89,10 @@ class WorkError(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenWork:
-    """A new piece of work with token 1, leased to ``owner`` at once, or queued for anybody when that is None."""
+    """A new piece of work with token 1, leased to ``owner`` at once, or queued for anybody when that is None.
+
+    Queued as well when the owner is not registered (any more): nobody would miss its heartbeat.
+    """
 
     work_id: str
     transaction_id: str | None
@@ -102,7 +105,10 @@ class OpenWork:
 
 @dataclass(frozen=True, slots=True)
 class MoveWork:
-    """What becomes of a piece of work that goes on: due again ``delay_s`` from now. Renews its token."""
+    """What becomes of a piece of work that goes on: due again ``delay_s`` from now. Renews its token.
+
+    ``state`` leased keeps the lease of the owner that has it; if nobody has it, it is queued.
+    """
 
     work_id: str
     action: Action
@@ -172,7 +178,10 @@ class Committed(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """Nothing stored: the stream goes on after the writer's head, with ``missed`` (the first few hundred)."""
+    """Nothing stored: the stream goes on after the writer's head, with ``missed`` (the first few hundred).
+
+    Without any when the writer's head was never in the stream: then only loading again helps.
+    """
 
     missed: tuple[StoredEvent, ...]
 
@@ -225,8 +234,10 @@ class Store(Protocol):
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """Commit ``writes`` together and answer each on its own, in their order.
 
-        A conflicting, duplicate or fenced write stores nothing and touches no other. Raises UnstorableError when
-        one of them cannot be stored (nothing is, then) and CommitUncertainError.
+        A conflicting, duplicate or fenced write stores nothing and touches no other; later writes see earlier ones.
+        A conflict is told before anything else, then the first part's duplicate claim, then its fence. A write is
+        known again by its event ids; without events by its claims, when all are held by the very same values.
+        Raises UnstorableError when one of them cannot be stored (nothing is, then) and CommitUncertainError.
         """
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:

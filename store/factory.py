@@ -1,0 +1,71 @@
+"""Opens the store that a database URL names. The only file that knows every adapter.
+
+``sqlite:///var/payments.db`` is a file below ``root``, ``sqlite:////var/lib/payments.db`` an absolute one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
+
+from store.errors import StoreError
+from store.port import Offload, Store, run_directly
+from store.queries import Audit, Auditable, Queries
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.audit import open_audit as open_sqlite_audit
+from store.sqlite.lock import StoreLock
+from store.sqlite.migrate import check_schema
+from store.sqlite.migrate import migrate as migrate_sqlite
+
+
+class PaymentStore(Store, Queries, Auditable, Protocol):
+    """Everything that the service asks of its store."""
+
+
+def open_store(url: str, *, root: Path, clock: Callable[[], datetime], offload: Offload = run_directly) -> PaymentStore:
+    """The store at ``url``, whose schema must be of this version.
+
+    Raises SchemaError, StoreUnavailableError, or StoreError for a URL of no known kind.
+    """
+    return SqliteStore(sqlite_path(url, root), clock=clock, offload=offload)
+
+
+def migrate(url: str, *, root: Path) -> list[int]:
+    """Bring the tables at ``url`` to this version, making what is missing; the numbers of the migrations applied.
+
+    Safe to run twice and at the same time in several processes. Raises SchemaError when the tables are newer.
+    """
+    return migrate_sqlite(sqlite_path(url, root))
+
+
+def lock_store(
+    url: str, *, root: Path, sleep: Callable[[float], None], on_wait: Callable[[], None] = lambda: None
+) -> AbstractContextManager[object]:
+    """Wait until this process may use the store at ``url`` and hold it for as long as the returned block lasts.
+
+    ``on_wait`` is called once when another process has it. A store for several processes knows no such lock.
+    """
+    if url.startswith("postgresql:"):
+        return nullcontext()
+    return StoreLock.acquire(sqlite_path(url, root), sleep=sleep, on_wait=on_wait)
+
+
+def open_audit(url: str, *, root: Path) -> AbstractContextManager[Audit]:
+    """One consistent, read-only view of the store at ``url``, beside a service that may be running."""
+    path = sqlite_path(url, root)
+    check_schema(path)
+    return open_sqlite_audit(path)
+
+
+def sqlite_path(url: str, root: Path) -> Path:
+    """The file that ``url`` names. Raises StoreError for any other kind of URL."""
+    scheme, separator, rest = url.partition("://")
+    if scheme in {"postgresql", "postgres"}:
+        raise StoreError("PostgreSQL is not built yet: use sqlite:///…")
+    if scheme != "sqlite" or not separator or not rest.startswith("/") or len(rest) < 2 or "?" in rest:
+        raise StoreError("the database URL must look like sqlite:///relative/file.db or sqlite:////absolute/file.db")
+    return root / unquote(rest[1:])

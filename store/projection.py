@@ -1,0 +1,34 @@
+"""The review rows that follow from events. Pure; used by whoever builds a Write and by ``store.verify``.
+
+Transactions and balances need no projection of their own: ``domain.account.evolve`` is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from domain.account import IllegalTransitionError
+from domain.events import Recorded, ReviewClosed, ReviewOpened
+from store.port import Review
+
+OPEN: Final = "open"
+CLOSED: Final = "closed"
+
+
+def project_review(before: Review | None, recorded: Recorded) -> Review | None:
+    """The row of the review that ``recorded`` is about, or None when it is about none.
+
+    ``before`` is that review's row so far. Raises IllegalTransitionError when the event does not follow from it: a
+    review is opened once and closed once.
+    """
+    event = recorded.event
+    if isinstance(event, ReviewOpened):
+        if before is not None:
+            raise IllegalTransitionError(f"review {event.review_id} opened twice")
+        return Review(event.review_id, event.transaction_id, event.reason, OPEN, recorded.occurred_at, None)
+    if isinstance(event, ReviewClosed):
+        if before is None or before.state != OPEN:
+            raise IllegalTransitionError(f"review {event.review_id} closed, but it is not open")
+        return replace(before, state=CLOSED, closed_at=recorded.occurred_at)
+    return None

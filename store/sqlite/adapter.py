@@ -1,0 +1,147 @@
+"""SqliteStore: the store and query ports on one SQLite file. Puts the parts together and decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+
+import apsw
+
+from store.port import AppendResult, Offload, Snapshot, StoredEvent, StreamKey, WorkItem, Write, run_directly
+from store.queries import Audit, CustomerView, TransactionFilter, TransactionView
+from store.sqlite import reads, work
+from store.sqlite.append import Appender
+from store.sqlite.audit import open_audit
+from store.sqlite.connection import Readers, open_reader
+from store.sqlite.migrate import check_schema
+from store.sqlite.rows import to_us
+from store.sqlite.writer import Writer
+
+
+class SqliteStore:
+    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+
+    The file must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it cannot be
+    opened. One process at a time may hold one for a file (``store.sqlite.lock``). SQLite has no clock of its own
+    that others share, so leases are measured by ``clock``. ``vfs`` names a virtual file system of SQLite for the
+    writing connection; tests put faults there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], datetime],
+        offload: Offload = run_directly,
+        synchronous: str = "FULL",
+        readers: int = 4,
+        vfs: str | None = None,
+    ) -> None:
+        check_schema(path)
+        self._path = path
+        self._clock = clock
+        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs)
+        self._readers = Readers(lambda: open_reader(path), readers)
+
+    # Store
+
+    def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """See ``store.port.Store``; one COMMIT for all."""
+
+        def job(cursor: apsw.Cursor) -> list[AppendResult]:
+            append = Appender(cursor, self._now_us()).append
+            return [append(write) for write in writes]
+
+        return self._writer.run(job)
+
+    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
+        """See ``store.port.Store``."""
+        with self._readers.snapshot() as cursor:
+            return reads.load(cursor, stream, transaction_ids)
+
+    def register_owner(self, owner: str) -> None:
+        """See ``store.port.Store``."""
+        self._writer.run(lambda cursor: work.register(cursor, owner, self._now_us()))
+
+    def heartbeat(self, owner: str) -> bool:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: work.beat(cursor, owner, self._now_us()))
+
+    def retire_owner(self, owner: str) -> int:
+        """See ``store.port.Store``; the queued work is due at once."""
+        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us()))
+
+    def release_dead(self, lease_s: float) -> int:
+        """See ``store.port.Store``; the queued work is due at once."""
+        silent_us = round(lease_s * 1_000_000)
+        with self._readers.cursor() as cursor:
+            if not work.dead_owners(cursor, self._now_us(), silent_us):
+                return 0  # nearly always, and it costs the writer nothing
+
+        def job(cursor: apsw.Cursor) -> int:
+            now_us = self._now_us()
+            return sum(work.retire(cursor, owner, now_us) for owner in work.dead_owners(cursor, now_us, silent_us))
+
+        return self._writer.run(job)
+
+    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
+        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing."""
+        if self.next_due_s(gateway) != 0:
+            return []  # asked often, and it costs the writer nothing
+        return self._writer.run(lambda cursor: work.claim(cursor, owner, gateway, limit, self._now_us()))
+
+    def next_due_s(self, gateway: str) -> float | None:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            due_us = reads.first_due_us(cursor, gateway)
+        return None if due_us is None else max(0.0, (due_us - self._now_us()) / 1_000_000)
+
+    def close(self) -> None:
+        """See ``store.port.Store``; closing twice does no harm."""
+        self._readers.close()
+        self._writer.close()
+
+    # Queries
+
+    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.transaction(cursor, merchant, transaction_id)
+
+    def transactions(
+        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
+    ) -> Sequence[TransactionView]:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.transactions(cursor, merchant, where, before, limit)
+
+    def customer(self, stream: StreamKey) -> CustomerView | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.customer(cursor, stream)
+
+    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.stream_events(cursor, stream, after, limit)
+
+    def work_counts(self) -> dict[tuple[str, str], int]:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.work_counts(cursor)
+
+    def ping(self) -> None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            reads.ping(cursor)
+
+    # Auditable
+
+    def audit(self) -> AbstractContextManager[Audit]:
+        """See ``store.queries.Auditable``."""
+        return open_audit(self._path)
+
+    def _now_us(self) -> int:
+        return to_us(self._clock())

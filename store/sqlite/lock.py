@@ -1,0 +1,83 @@
+"""The exclusive lock on a file beside the database: one service process at a time. Knows nothing of SQLite.
+
+The lock is the kernel's (``flock``): it ends with the process however that ends, and the file stays behind, since
+removing it would let two processes lock two files of one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from store.errors import StoreUnavailableError
+
+_POLL_S: Final = 0.1
+
+
+class StoreLock:
+    """Held from ``acquire`` until ``release`` or the process's death."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def acquire(
+        cls,
+        database: Path,
+        *,
+        sleep: Callable[[float], None],
+        on_wait: Callable[[], None] = lambda: None,
+        poll_s: float = _POLL_S,
+    ) -> Self:
+        """Wait until no other process holds the lock of ``database``; ``on_wait`` is called once if one does.
+
+        It polls with ``sleep``, because a blocking ``flock`` would stop all greenlets. Raises
+        StoreUnavailableError when the file beside the database cannot be made.
+        """
+        # Resolved, so that one database reached by two names has one lock.
+        path = database.resolve().with_name(database.resolve().name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailableError(f"the lock file {path.name} cannot be opened: {error.strerror}") from error
+        waited = False
+        try:
+            while not _try_lock(descriptor):
+                if not waited:
+                    waited = True
+                    on_wait()
+                sleep(poll_s)
+            # For people who wonder who holds it; nothing reads this.
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Let the next process have it; releasing twice does no harm."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,355 @@
+-- Every statement of the SQLite adapter but BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
+
+-- name: select_head
+-- The end of a stream.
+SELECT version, hash
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: select_events_after
+-- A stream's events above a version, ascending.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2 AND version > ?3
+ORDER BY version
+LIMIT ?4;
+
+-- name: select_event_hash
+-- The hash of one event, to tell whether a writer's head was ever in the stream.
+SELECT hash
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
+
+-- name: insert_event
+-- Append one event; the position is the next one.
+INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: upsert_transaction
+-- Write a transaction's row as it is now; what never changes is left as it was. Another customer's is refused (NULL).
+INSERT INTO transactions (
+    transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at, updated_at
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+ON CONFLICT (transaction_id) DO UPDATE SET
+    status = excluded.status,
+    submissions = excluded.submissions,
+    gateway_reference = excluded.gateway_reference,
+    failure_code = excluded.failure_code,
+    failure_category = excluded.failure_category,
+    failure_message = excluded.failure_message,
+    version = CASE
+        WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
+    END,
+    updated_at = excluded.updated_at;
+
+-- name: upsert_balance
+-- Write a customer's balance in one currency as it is now.
+INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (stream_name, stream_id, currency) DO UPDATE SET
+    available_minor = excluded.available_minor,
+    reserved_minor = excluded.reserved_minor;
+
+-- name: upsert_review
+-- Write a review's row as it is now.
+INSERT INTO reviews (review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (review_id) DO UPDATE SET
+    state = excluded.state,
+    closed_at = excluded.closed_at;
+
+-- name: select_claim
+-- What took a claim.
+SELECT value
+FROM claims
+WHERE scope = ?1 AND key = ?2;
+
+-- name: insert_claim
+-- Take a claim.
+INSERT INTO claims (scope, key, value)
+VALUES (?1, ?2, ?3);
+
+-- name: select_work_token
+-- The token that a fence is compared with.
+SELECT token
+FROM work
+WHERE work_id = ?1;
+
+-- name: insert_work
+-- Open a piece of work, leased or queued.
+INSERT INTO work (
+    work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token, attempts,
+    next_attempt_at, errors, payload, created_at
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, 0, ?10, '[]', ?11, ?10);
+
+-- name: move_work
+-- Let a piece of work go on under a new token; only one that is leased can stay so.
+UPDATE work
+SET action = ?2,
+    state = CASE WHEN ?3 = 'leased' AND owner IS NULL THEN 'queued' ELSE ?3 END,
+    owner = CASE WHEN ?3 = 'leased' THEN owner END,
+    token = token + 1,
+    attempts = ?4,
+    next_attempt_at = ?5,
+    errors = ?6
+WHERE work_id = ?1;
+
+-- name: delete_work
+-- A piece of work is done.
+DELETE FROM work
+WHERE work_id = ?1;
+
+-- name: select_owner
+-- Whether an owner is held for alive.
+SELECT owner
+FROM owners
+WHERE owner = ?1;
+
+-- name: upsert_owner
+-- Begin to hold leases.
+INSERT INTO owners (owner, heartbeat_at)
+VALUES (?1, ?2)
+ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
+
+-- name: update_heartbeat
+-- An owner lives.
+UPDATE owners
+SET heartbeat_at = ?2
+WHERE owner = ?1;
+
+-- name: select_dead_owners
+-- Owners whose heartbeat is not between two times.
+SELECT owner
+FROM owners
+WHERE heartbeat_at < ?1 OR heartbeat_at > ?2
+ORDER BY owner;
+
+-- name: delete_owner
+-- Forget an owner.
+DELETE FROM owners
+WHERE owner = ?1;
+
+-- name: release_work
+-- Queue all that an owner leases, due at once, under new tokens. Reads all work: owners end rarely.
+UPDATE work
+SET state = 'queued', owner = NULL, token = token + 1, next_attempt_at = ?2
+WHERE state = 'leased' AND owner = ?1;
+
+-- name: select_first_due
+-- When a gateway's next piece of work is due.
+SELECT next_attempt_at
+FROM work
+WHERE gateway = ?1 AND state IN ('queued', 'dead')
+ORDER BY next_attempt_at
+LIMIT 1;
+
+-- name: select_due
+-- The pieces of a gateway's work that are due, oldest first.
+SELECT work_id
+FROM work
+WHERE gateway = ?1 AND state IN ('queued', 'dead') AND next_attempt_at <= ?2
+ORDER BY next_attempt_at, work_id
+LIMIT ?3;
+
+-- name: lease_work
+-- Give a piece of work to an owner under a new token.
+UPDATE work
+SET state = 'leased', owner = ?2, token = token + 1
+WHERE work_id = ?1;
+
+-- name: select_work_item
+-- A piece of work with its transaction, if it has one.
+SELECT
+    w.work_id, w.token, w.stream_name, w.stream_id, w.gateway, w.action, w.event_type, w.attempts, w.errors,
+    w.payload,
+    t.transaction_id, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.details, t.status, t.reserved,
+    t.submissions, t.gateway_reference, t.failure_code, t.failure_category, t.failure_message, t.version,
+    t.created_at, t.updated_at
+FROM work AS w
+LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
+WHERE w.work_id = ?1;
+
+-- name: select_balances
+-- A customer's balances, currencies ascending.
+SELECT currency, available_minor, reserved_minor
+FROM balances
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY currency;
+
+-- name: select_stream_transaction
+-- One transaction of a customer.
+SELECT
+    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
+    created_at, updated_at
+FROM transactions
+WHERE transaction_id = ?3 AND stream_name = ?1 AND stream_id = ?2;
+
+-- name: select_stream_transactions
+-- All transactions of a customer, ids ascending.
+SELECT
+    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
+    created_at, updated_at
+FROM transactions
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY transaction_id;
+
+-- name: select_transaction_view
+-- One transaction of a merchant with what needs attention about it, the most urgent first.
+SELECT
+    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
+    created_at, updated_at,
+    CASE
+        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+            THEN 'review'
+        ELSE (
+            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+            FROM work AS w
+            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+        )
+    END
+FROM transactions AS t
+WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
+
+-- name: select_merchant_transactions
+-- A merchant's transactions below an id, newest first; a filter that is NULL holds for all.
+-- Any blob is above any text. The plus keeps SQLite on the primary key, whose order needs no sorting.
+SELECT
+    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
+    created_at, updated_at,
+    CASE
+        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+            THEN 'review'
+        ELSE (
+            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+            FROM work AS w
+            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+        )
+    END
+FROM transactions AS t
+WHERE +t.stream_name = ?1
+    AND t.transaction_id < coalesce(?2, x'')
+    AND (?4 IS NULL OR t.status = ?4)
+    AND (?5 IS NULL OR t.gateway = ?5)
+    AND (?6 IS NULL OR t.kind = ?6)
+    AND (?7 IS NULL OR t.created_at >= ?7)
+    AND (?8 IS NULL OR t.created_at < ?8)
+ORDER BY t.transaction_id DESC
+LIMIT ?3;
+
+-- name: select_customer_transactions
+-- The same of one customer, through the index by stream.
+SELECT
+    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
+    created_at, updated_at,
+    CASE
+        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+            THEN 'review'
+        ELSE (
+            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+            FROM work AS w
+            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+        )
+    END
+FROM transactions AS t
+WHERE t.stream_name = ?1
+    AND t.stream_id = ?9
+    AND t.transaction_id < coalesce(?2, x'')
+    AND (?4 IS NULL OR t.status = ?4)
+    AND (?5 IS NULL OR t.gateway = ?5)
+    AND (?6 IS NULL OR t.kind = ?6)
+    AND (?7 IS NULL OR t.created_at >= ?7)
+    AND (?8 IS NULL OR t.created_at < ?8)
+ORDER BY t.transaction_id DESC
+LIMIT ?3;
+
+-- name: count_work
+-- Pieces of unfinished work by gateway and state.
+SELECT gateway, state, count(*)
+FROM work
+GROUP BY gateway, state;
+
+-- name: ping
+-- Read the least that proves that the tables can be read.
+SELECT position
+FROM events
+LIMIT 1;
+
+-- name: create_unfinished
+-- For an audit: the transactions that have work, by stream. A temporary table of the reading connection alone.
+CREATE TEMP TABLE unfinished (
+    stream_name TEXT NOT NULL,
+    stream_id TEXT NOT NULL,
+    transaction_id TEXT NOT NULL,
+    PRIMARY KEY (stream_name, stream_id, transaction_id)
+) STRICT, WITHOUT ROWID;
+
+-- name: fill_unfinished
+-- Copy them in this snapshot.
+INSERT OR IGNORE INTO temp.unfinished (stream_name, stream_id, transaction_id)
+SELECT stream_name, stream_id, transaction_id
+FROM work
+WHERE transaction_id IS NOT NULL;
+
+-- name: select_unfinished
+-- A stream's transactions that have work, ascending.
+SELECT transaction_id
+FROM temp.unfinished
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY transaction_id;
+
+-- name: select_next_in_events
+-- The first stream after a given one in this table; an index seek.
+SELECT stream_name, stream_id
+FROM events
+WHERE (stream_name, stream_id) > (?1, ?2)
+ORDER BY stream_name, stream_id
+LIMIT 1;
+
+-- name: select_next_in_transactions
+-- The first stream after a given one in this table; an index seek.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE (stream_name, stream_id) > (?1, ?2)
+ORDER BY stream_name, stream_id
+LIMIT 1;
+
+-- name: select_next_in_balances
+-- The first stream after a given one in this table; an index seek.
+SELECT stream_name, stream_id
+FROM balances
+WHERE (stream_name, stream_id) > (?1, ?2)
+ORDER BY stream_name, stream_id
+LIMIT 1;
+
+-- name: select_next_in_reviews
+-- The first stream after a given one in this table; an index seek.
+SELECT stream_name, stream_id
+FROM reviews
+WHERE (stream_name, stream_id) > (?1, ?2)
+ORDER BY stream_name, stream_id
+LIMIT 1;
+
+-- name: select_next_in_unfinished
+-- The first stream after a given one in this table; an index seek.
+SELECT stream_name, stream_id
+FROM temp.unfinished
+WHERE (stream_name, stream_id) > (?1, ?2)
+ORDER BY stream_name, stream_id
+LIMIT 1;
+
+-- name: select_stream_reviews
+-- The review rows of a stream, ids ascending.
+SELECT review_id, transaction_id, reason, state, opened_at, closed_at
+FROM reviews
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY review_id;

@@ -1,0 +1,131 @@
+"""Between the port's values and the columns of SQLite. Knows the order of columns in ``queries.sql``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from domain.account import Balance, Failure, Status, Transaction
+from domain.events import Kind
+from domain.money import Money
+from domain.outcomes import Category
+from store.errors import CorruptStoreError
+from store.port import Action, Review, StoredEvent, StreamKey, WorkError, WorkItem
+
+Row = tuple[Any, ...]
+"""A row as apsw gives it."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US: Final = 86_400_000_000
+
+
+def to_us(at: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC, exactly. ``at`` must know its time zone."""
+    since = at - _EPOCH
+    return since.days * _DAY_US + since.seconds * 1_000_000 + since.microseconds
+
+
+def from_us(us: int) -> datetime:
+    """The time in UTC that is ``us`` microseconds after 1970-01-01."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def event_of(row: Row) -> StoredEvent:
+    """An event from the columns of ``select_events_after``."""
+    position, stream_name, stream_id, event_id, version, type_, body, hash_ = row
+    return StoredEvent(position, StreamKey(stream_name, stream_id), event_id, version, type_, body, hash_)
+
+
+def transaction_row(stream: StreamKey, transaction: Transaction) -> Row:
+    """The values of ``upsert_transaction``."""
+    failure = transaction.failure
+    money = transaction.money
+    return (
+        transaction.transaction_id,
+        stream.name,
+        stream.id,
+        transaction.kind,
+        transaction.gateway,
+        money.minor,
+        money.currency,
+        orjson.dumps(transaction.details).decode() if transaction.details else "{}",
+        transaction.status,
+        transaction.reserved,
+        transaction.submissions,
+        transaction.gateway_reference,
+        None if failure is None else failure.code,
+        None if failure is None else failure.category,
+        None if failure is None else failure.message,
+        transaction.version,
+        to_us(transaction.created_at),
+        to_us(transaction.updated_at),
+    )
+
+
+def transaction_of(row: Sequence[Any]) -> Transaction:
+    """A transaction from its 17 columns. Raises CorruptStoreError."""
+    try:
+        return Transaction(
+            transaction_id=row[0],
+            customer_id=row[1],
+            kind=Kind(row[2]),
+            gateway=row[3],
+            money=Money(row[4], row[5]),
+            details=orjson.loads(row[6]) if row[6] != "{}" else {},
+            status=Status(row[7]),
+            reserved=bool(row[8]),
+            submissions=row[9],
+            gateway_reference=row[10],
+            failure=None
+            if row[11] is None
+            else Failure(row[11], None if row[12] is None else Category(row[12]), row[13]),
+            version=row[14],
+            created_at=from_us(row[15]),
+            updated_at=from_us(row[16]),
+        )
+    except (ValueError, OverflowError) as error:
+        raise CorruptStoreError(f"the row of transaction {row[0]!r} cannot be read: {error}") from error
+
+
+def balance_of(row: Row) -> tuple[str, Balance]:
+    """A balance from the columns of ``select_balances``."""
+    currency, available, reserved = row
+    return currency, Balance(available, reserved)
+
+
+def review_of(row: Row) -> Review:
+    """A review from the columns of ``select_stream_reviews``. Raises CorruptStoreError."""
+    review_id, transaction_id, reason, state, opened_at, closed_at = row
+    try:
+        closed = None if closed_at is None else from_us(closed_at)
+        return Review(review_id, transaction_id, reason, state, from_us(opened_at), closed)
+    except OverflowError as error:
+        raise CorruptStoreError(f"the row of review {review_id!r} cannot be read: {error}") from error
+
+
+def errors_text(errors: Sequence[WorkError]) -> str:
+    """The errors of a piece of work as JSON."""
+    return orjson.dumps([(to_us(error.at), error.error) for error in errors]).decode() if errors else "[]"
+
+
+def work_item_of(row: Row) -> WorkItem:
+    """A piece of work from the columns of ``select_work_item``. Raises CorruptStoreError."""
+    work_id, token, stream_name, stream_id, gateway, action, event_type, attempts, errors, payload = row[:10]
+    try:
+        return WorkItem(
+            work_id,
+            token,
+            StreamKey(stream_name, stream_id),
+            gateway,
+            Action(action),
+            event_type,
+            attempts,
+            tuple(WorkError(from_us(at), error) for at, error in orjson.loads(errors)),
+            None if row[10] is None else transaction_of(row[10:]),
+            payload,
+        )
+    except (ValueError, OverflowError) as error:
+        raise CorruptStoreError(f"the row of work {work_id!r} cannot be read: {error}") from error

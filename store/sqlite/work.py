@@ -1,0 +1,47 @@
+"""Owners, leases and claims of work, each within an open transaction. Never begins or commits."""
+
+from __future__ import annotations
+
+import apsw
+
+from store.port import WorkItem
+from store.sqlite.rows import work_item_of
+from store.sqlite.statements import SQL
+
+
+def register(cursor: apsw.Cursor, owner: str, now_us: int) -> None:
+    """Put in ``owner``, alive now."""
+    cursor.execute(SQL["upsert_owner"], (owner, now_us))
+
+
+def beat(cursor: apsw.Cursor, owner: str, now_us: int) -> bool:
+    """Say that ``owner`` lives; False when it is not known (any more)."""
+    cursor.execute(SQL["update_heartbeat"], (owner, now_us))
+    return cursor.connection.changes() == 1
+
+
+def retire(cursor: apsw.Cursor, owner: str, now_us: int) -> int:
+    """Forget ``owner`` and queue all that it leases; how much that was."""
+    cursor.execute(SQL["release_work"], (owner, now_us))
+    released = cursor.connection.changes()
+    cursor.execute(SQL["delete_owner"], (owner,))
+    return released
+
+
+def dead_owners(cursor: apsw.Cursor, now_us: int, silent_us: int) -> list[str]:
+    """Owners whose last heartbeat is further away than ``silent_us``.
+
+    Further in the future as well: a clock that was set back would else keep a dead owner's work for as long.
+    """
+    return [row[0] for row in cursor.execute(SQL["select_dead_owners"], (now_us - silent_us, now_us + silent_us))]
+
+
+def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int) -> list[WorkItem]:
+    """Lease due work to ``owner``, oldest due first; nothing to an owner that is not known."""
+    if cursor.execute(SQL["select_owner"], (owner,)).fetchone() is None:
+        return []
+    due = [row[0] for row in cursor.execute(SQL["select_due"], (gateway, now_us, limit))]
+    cursor.executemany(SQL["lease_work"], [(work_id, owner) for work_id in due])
+    return [
+        work_item_of(row) for work_id in due for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall()
+    ]

@@ -1,0 +1,134 @@
+"""The one writing connection: turns, transactions, and what a failed COMMIT means. Knows no tables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
+from store.port import Offload
+from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.failures import UNSTORABLE, translated, translation
+
+T = TypeVar("T")
+
+
+class Writer:
+    """Runs jobs one after the other, each in a transaction of its own.
+
+    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``.
+    """
+
+    def __init__(self, path: Path, *, offload: Offload, synchronous: str, vfs: str | None) -> None:
+        self._offload = offload
+        self._turn = threading.Lock()
+        with translation():
+            self._connection = open_writer(path, synchronous, vfs)
+        self._cursor = self._connection.cursor()
+        self._unsettled = False
+
+    def run(self, job: Callable[[apsw.Cursor], T]) -> T:
+        """Run ``job`` in a transaction; what it returns is durable when this returns.
+
+        Raises StoreUnavailableError and what ``job`` raises (rolled back), and CommitUncertainError.
+        """
+        with self._turn:
+            self._begin()
+            try:
+                result = job(self._cursor)
+            except apsw.Error as error:
+                self._roll_back()
+                raise translated(error) from error
+            except UNSTORABLE as error:
+                self._roll_back()
+                raise UnstorableError(f"{type(error).__name__}: {error}") from error
+            except BaseException:
+                self._roll_back()
+                raise
+            self._commit()
+            return result
+
+    def close(self) -> None:
+        """Close the connection, after the job that runs."""
+        with self._turn, translation():
+            self._connection.close()
+
+    def _begin(self) -> None:
+        with translation():
+            if self._unsettled:
+                self._settle()
+            try:
+                self._cursor.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError:
+                self._offloaded(self._begin_patiently)
+
+    def _begin_patiently(self) -> None:
+        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+        finally:
+            self._connection.set_busy_timeout(0)
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+        except apsw.Error:
+            self._unsettled = True
+
+    def _commit(self) -> None:
+        try:
+            self._offloaded(lambda: self._execute("COMMIT"))
+        except apsw.Error as error:
+            self._unsettled = True
+            try:
+                self._settle()
+            except apsw.Error:
+                raise CommitUncertainError(f"COMMIT failed: {type(error).__name__}: {error}") from error
+            raise StoreUnavailableError(f"COMMIT failed and is undone: {type(error).__name__}: {error}") from error
+        except BaseException:
+            self._unsettled = True
+            raise
+
+    def _settle(self) -> None:
+        """Make sure that a COMMIT that failed stays undone, even if this process dies next.
+
+        SQLite forgets the transaction at once, but when the fault was met after the last page had been written to
+        the write-ahead log (say, while syncing it), a later process would find a whole transaction there and take
+        it for committed. One more commit overwrites its first page, and with it the chain of checksums.
+        """
+        if self._connection.in_transaction:
+            self._cursor.execute("ROLLBACK")
+        self._offloaded(self._overwrite)
+        self._unsettled = False
+
+    def _overwrite(self) -> None:
+        self._begin_patiently()
+        try:
+            version = self._connection.pragma("user_version")
+            self._connection.pragma("user_version", version)  # writes the first page even if nothing changes
+            self._cursor.execute("COMMIT")
+        except apsw.Error:
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+            raise
+
+    def _execute(self, statement: str) -> None:
+        self._cursor.execute(statement)
+
+    def _offloaded(self, job: Callable[[], None]) -> None:
+        failures: list[apsw.Error] = []
+
+        def run() -> None:
+            try:
+                job()
+            except apsw.Error as error:
+                failures.append(error)
+
+        self._offload(run)
+        if failures:
+            raise failures[0]

@@ -1,0 +1,1 @@
+"""Property tests and tables of cases for the domain."""

@@ -1,0 +1,70 @@
+"""A second set of books for the domain's tests: what a history of commands must add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from domain.account import (
+    Account,
+    Balance,
+    Refused,
+    decide,
+    evolve,
+)
+from domain.commands import Command, Receive
+from domain.events import (
+    Event,
+    Kind,
+    Received,
+    Recorded,
+    ReviewOpened,
+    Submitted,
+)
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Ledger:
+    """What a history must add up to, kept by other means than the code under test."""
+
+    def __init__(self) -> None:
+        self.account = Account("c")
+        self.events: list[Event] = []
+
+    def apply(self, command: Command) -> Sequence[Event] | Refused:
+        """Decide and evolve."""
+        answer = decide(self.account, command)
+        if not isinstance(answer, Refused):
+            for event in answer:
+                version = self.account.version + 1
+                self.account = evolve(self.account, Recorded(version, START + timedelta(seconds=version), event))
+                self.events.append(event)
+        return answer
+
+    def known(self, command: Command) -> bool:
+        """Whether the command is one that can be decided on."""
+        return isinstance(command, Receive) or command.transaction_id in self.account.transactions
+
+    def story(self, transaction_id: str) -> list[str]:
+        """The names of a transaction's events in order, submissions and reviews left out."""
+        return [
+            type(event).__name__
+            for event in self.events
+            if not isinstance(event, Submitted | ReviewOpened)
+            and getattr(event, "transaction_id", "") == transaction_id
+        ]
+
+    def balance(self, currency: str) -> Balance:
+        """Completed deposits and reserves, added up from the events."""
+        available = reserved = 0
+        for event in self.events:
+            if not isinstance(event, Received) or event.money.currency != currency:
+                continue
+            end, minor = self.story(event.transaction_id)[-1], event.money.minor
+            if event.kind is Kind.DEPOSIT:
+                available += minor if end == "Completed" else 0
+            elif event.reserved:
+                available -= 0 if end == "Failed" else minor
+                reserved += 0 if end in {"Completed", "Failed"} else minor
+        return Balance(available, reserved)

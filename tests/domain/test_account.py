@@ -1,0 +1,190 @@
+"""The state machine under any order of commands and outcomes, against rules written down a second time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.account import (
+    Account,
+    Balance,
+    Refused,
+    Status,
+    decide,
+    evolve,
+)
+from domain.commands import Command, Receive, RecordOutcome, RecordSubmission
+from domain.events import (
+    Kind,
+    Recorded,
+    ReviewOpened,
+)
+from domain.money import Money
+from domain.outcomes import Approved, Category, Declined, Unknown
+from tests.domain.ledger import START, Ledger
+
+IDS = ["t1", "t2", "t3", "t4", "t5"]
+
+outcomes = st.one_of(
+    st.builds(Approved, st.sampled_from(["A-1", "A-2"]), st.booleans()),
+    st.builds(Declined, st.just("do_not_honor"), st.sampled_from([None, *Category]), st.just("no")),
+    st.builds(Unknown, st.just("timeout")),
+)
+commands = st.one_of(
+    st.builds(
+        Receive,
+        st.sampled_from(Kind),
+        st.sampled_from(IDS),
+        st.just("gatewayA"),
+        st.builds(Money, st.integers(1, 4), st.sampled_from(["USD", "JPY"])),
+        st.just({}),
+        st.booleans(),
+    ),
+    st.builds(RecordSubmission, st.sampled_from(IDS), st.integers(1, 3)),
+    st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
+    st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
+)
+# Long histories in which deposits complete early, so that withdrawals find something to take.
+histories = st.lists(commands, max_size=60).map(
+    lambda rest: [
+        Receive(Kind.DEPOSIT, "t0", "gatewayA", Money(5, "USD"), {}),
+        RecordOutcome("t0", Approved("A-0", final=True)),
+        *rest,
+    ]
+)
+
+
+STORIES = {
+    ("Received",): Status.PENDING,
+    ("Received", "OutcomeUnknown"): Status.UNKNOWN,
+    ("Received", "Processed"): Status.PROCESSED,
+    ("Received", "OutcomeUnknown", "Processed"): Status.PROCESSED,
+    ("Received", "Processed", "Completed"): Status.COMPLETED,
+    ("Received", "OutcomeUnknown", "Processed", "Completed"): Status.COMPLETED,
+    ("Received", "Failed"): Status.FAILED,
+    ("Received", "OutcomeUnknown", "Failed"): Status.FAILED,
+    ("Received", "Processed", "Failed"): Status.FAILED,
+    ("Received", "OutcomeUnknown", "Processed", "Failed"): Status.FAILED,
+}
+"""Every life that a transaction may have had so far: no other order, and nothing after a terminal event."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_only_legal_lives(history: list[Command]) -> None:
+    """Whatever comes in whatever order, each transaction's events tell one of the legal stories at every moment."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            ledger.apply(command)
+            for transaction in ledger.account.transactions.values():
+                assert STORIES[tuple(ledger.story(transaction.transaction_id))] is transaction.status
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
+    """At every version no balance is below zero, and balances are completed deposits and reserves, nothing else."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            ledger.apply(command)
+            for currency in ("USD", "JPY"):
+                balance = ledger.account.balances.get(currency, Balance())
+                assert balance == ledger.balance(currency)
+                assert balance.available >= 0
+                assert balance.reserved >= 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: list[Command]) -> None:
+    """Only a checked withdrawal above what is available is refused, and a refusal records nothing."""
+    ledger = Ledger()
+    for command in history:
+        if not ledger.known(command):
+            continue
+        before = ledger.account
+        answer = ledger.apply(command)
+        if isinstance(command, Receive) and command.transaction_id not in before.transactions:
+            available = before.balances.get(command.money.currency, Balance()).available
+            short = command.kind is Kind.WITHDRAWAL and command.checked and available < command.money.minor
+            assert isinstance(answer, Refused) == short
+        else:
+            assert not isinstance(answer, Refused)
+        if isinstance(answer, Refused):
+            assert answer.code == "insufficient-funds"
+            assert ledger.account == before
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
+    """A command decided on again at once leads to nothing, unless it contradicts the record (and did so before)."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            first = ledger.apply(command)
+            if isinstance(first, Refused):
+                continue
+            again = decide(ledger.account, command)
+            if first and isinstance(first[0], ReviewOpened):
+                assert not isinstance(again, Refused)
+                assert [type(event) for event in again] == [ReviewOpened]
+            else:
+                assert again == ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories, st.data())
+def test_a_decided_outcome_stays_decided(history: list[Command], data: st.DataObject) -> None:
+    """Once terminal, no command changes a transaction: what agrees is ignored, what contradicts opens one review."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            ledger.apply(command)
+    ended = [transaction for transaction in ledger.account.transactions.values() if transaction.status.terminal]
+    transaction = data.draw(st.sampled_from(ended))
+    outcome = data.draw(outcomes)
+    events = ledger.apply(RecordOutcome(transaction.transaction_id, outcome))
+    assert ledger.account.transactions[transaction.transaction_id] == transaction
+    contradicts = (
+        isinstance(outcome, Approved)
+        if transaction.status is Status.FAILED
+        else isinstance(outcome, Declined)
+        or (isinstance(outcome, Approved) and outcome.reference != transaction.gateway_reference)
+    )
+    assert not isinstance(events, Refused)
+    assert [type(event) for event in events] == ([ReviewOpened] if contradicts else [])
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories)
+def test_reviews_have_ids_of_their_own(history: list[Command]) -> None:
+    """Every review of an account has an id that no other has, and changes nothing but the version."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            before = ledger.account
+            answer = ledger.apply(command)
+            if not isinstance(answer, Refused) and answer and isinstance(answer[0], ReviewOpened):
+                assert ledger.account == Account("c", before.version + 1, before.balances, before.transactions)
+    ids = [event.review_id for event in ledger.events if isinstance(event, ReviewOpened)]
+    assert len(ids) == len(set(ids))
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories)
+def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
+    """Evolving over the recorded events again gives the same account, and versions have no gaps."""
+    ledger = Ledger()
+    for command in history:
+        if ledger.known(command):
+            ledger.apply(command)
+    account = Account("c")
+    for version, event in enumerate(ledger.events, start=1):
+        account = evolve(account, Recorded(version, START + timedelta(seconds=version), event))
+    assert account == ledger.account
+    assert account.version == len(ledger.events)

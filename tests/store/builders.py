@@ -1,0 +1,181 @@
+"""Builds writes for the store's tests the way a customer's actor does: from what it believes of the stream."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from domain.account import Account, evolve
+from domain.events import Completed, Event, Failed, Kind, Processed, Received, Recorded, ReviewClosed, ReviewOpened
+from domain.money import Money
+from store.codec import Metadata, encode
+from store.port import (
+    Action,
+    Claim,
+    CloseWork,
+    Fence,
+    Head,
+    MoveWork,
+    OpenWork,
+    Part,
+    Review,
+    StreamKey,
+    WorkChange,
+    WorkError,
+    WorkState,
+    Write,
+)
+from store.projection import project_review
+
+START = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
+OWNER = "owner-1"
+
+_ids = itertools.count(1)
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        """The time now."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one command adds to a write."""
+
+    events: Sequence[Event] = ()
+    claims: Sequence[Claim] = ()
+    fence: Fence | None = None
+    work: Sequence[WorkChange] = ()
+
+
+class Customer:
+    """A customer as its writer sees it; every write that is built is believed to succeed."""
+
+    def __init__(self, id_: str = "customer-1", merchant: str = "main") -> None:
+        self.stream = StreamKey(merchant, id_)
+        self.account = Account(id_)
+        self.head = Head()
+        self.reviews: dict[str, Review] = {}
+        self.now = START
+
+    def twin(self) -> Customer:
+        """A second writer who believes the same as this one."""
+        return copy.deepcopy(self)
+
+    def write(self, *steps: Step) -> Write:
+        """All of ``steps`` as one write that goes on from the head that is believed in."""
+        before, head = self.account, self.head
+        parts = []
+        touched_reviews: dict[str, Review] = {}
+        for step in steps:
+            encoded = []
+            for event in step.events:
+                recorded = Recorded(self.account.version + 1, self.now, event)
+                self.account = evolve(self.account, recorded)
+                if isinstance(event, ReviewOpened | ReviewClosed):
+                    review = project_review(self.reviews.get(event.review_id), recorded)
+                    assert review is not None
+                    self.reviews[review.review_id] = touched_reviews[review.review_id] = review
+                stored = encode(self.stream, self.head, recorded, f"event-{next(_ids)}", Metadata("correlation-1"))
+                self.head = Head(stored.version, stored.hash)
+                encoded.append(stored)
+            parts.append(Part(tuple(encoded), tuple(step.claims), step.fence, tuple(step.work)))
+        return Write(
+            self.stream,
+            head,
+            tuple(parts),
+            tuple(t for key, t in self.account.transactions.items() if before.transactions.get(key) != t),
+            tuple((c, b) for c, b in self.account.balances.items() if before.balances.get(c) != b),
+            tuple(touched_reviews.values()),
+        )
+
+    def deposit(
+        self,
+        transaction_id: str,
+        minor: int = 10_000,
+        *,
+        gateway: str = "gatewayA",
+        owner: str | None = None,
+        claims: Sequence[Claim] = (),
+    ) -> Write:
+        """A deposit received, and its work."""
+        return self.write(deposit(transaction_id, minor, gateway=gateway, owner=owner, claims=claims))
+
+    def complete(self, transaction_id: str, *, fence: Fence | None = None) -> Write:
+        """A transaction completed, and its work closed."""
+        return self.write(complete(transaction_id, self.kind(transaction_id), fence=fence))
+
+    def fail(self, transaction_id: str, *, fence: Fence | None = None) -> Write:
+        """A transaction failed, and its work closed."""
+        failed = Failed(self.kind(transaction_id), transaction_id, "do_not_honor", None, "no")
+        return self.write(Step((failed,), fence=fence, work=(CloseWork(transaction_id),)))
+
+    def kind(self, transaction_id: str) -> Kind:
+        """The kind of a transaction of this customer."""
+        return self.account.transactions[transaction_id].kind
+
+
+def received(
+    transaction_id: str,
+    minor: int = 10_000,
+    currency: str = "USD",
+    *,
+    kind: Kind = Kind.DEPOSIT,
+    gateway: str = "gatewayA",
+    reserved: bool = False,
+) -> Received:
+    """A received event with an ordinary detail."""
+    return Received(kind, transaction_id, gateway, Money(minor, currency), {"order": "7"}, reserved)
+
+
+def deposit(
+    transaction_id: str,
+    minor: int = 10_000,
+    *,
+    gateway: str = "gatewayA",
+    owner: str | None = None,
+    claims: Sequence[Claim] = (),
+) -> Step:
+    """The step that receives a deposit; its work has the transaction's id."""
+    return Step(
+        (received(transaction_id, minor, gateway=gateway),),
+        claims,
+        work=(open_work(transaction_id, gateway=gateway, owner=owner),),
+    )
+
+
+def complete(transaction_id: str, kind: Kind = Kind.DEPOSIT, *, fence: Fence | None = None) -> Step:
+    """The step that completes a transaction."""
+    events = (Processed(kind, transaction_id, "A-1"), Completed(kind, transaction_id))
+    return Step(events, fence=fence, work=(CloseWork(transaction_id),))
+
+
+def open_work(transaction_id: str, *, gateway: str = "gatewayA", owner: str | None = None) -> OpenWork:
+    """Work to submit a transaction, under the transaction's own id."""
+    return OpenWork(transaction_id, transaction_id, gateway, Action.SUBMIT, "DepositReceived", owner)
+
+
+def move(
+    work_id: str,
+    *,
+    state: WorkState = WorkState.QUEUED,
+    delay_s: float = 0.0,
+    attempts: int = 1,
+    errors: tuple[WorkError, ...] = (),
+    action: Action = Action.SUBMIT,
+) -> MoveWork:
+    """Work that goes on."""
+    return MoveWork(work_id, action, state, delay_s, attempts, errors)

@@ -1,0 +1,31 @@
+"""Starts the processes of ``tests.store.child`` and makes sure that they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@contextmanager
+def child(what: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that does ``what``; killed with SIGKILL at the end of the block if it still lives."""
+    command = [sys.executable, "-m", "tests.store.child", what, str(path)]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line that the process says."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()

@@ -1,0 +1,74 @@
+"""A small sound database, and the hands that change it behind the service's back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from domain.events import Kind, Processed, ReviewClosed, ReviewOpened
+from store.port import Committed, StreamKey
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from store.verify import Problem, Tally, export_heads, verify
+from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, received
+
+A, B = StreamKey("main", "a"), StreamKey("main", "b")
+
+
+def fill(path: Path) -> None:
+    """Make a database with two customers who have something of everything."""
+    migrate(path)
+    store = SqliteStore(path, clock=Clock())
+    store.register_owner(OWNER)
+    a, b = Customer("a"), Customer("b")
+    writes = [
+        a.write(deposit("a1")),
+        a.write(complete("a1")),
+        a.write(deposit("a2"), Step((Processed(Kind.DEPOSIT, "a2", "A-7"),))),
+        b.write(deposit("b1", owner=OWNER)),
+        b.fail("b1"),
+        b.write(deposit("b2"), Step((ReviewOpened("b-r1", "b2", "odd"), ReviewOpened("b-r2", None, "odder")))),
+        b.write(Step((ReviewClosed("b-r1", "looked"),))),
+        b.write(Step((received("b3", 5, "EUR"),)), complete("b3")),
+        b.write(Step((received("b4", 4, "EUR", kind=Kind.WITHDRAWAL, reserved=True),))),
+        b.write(complete("b4", Kind.WITHDRAWAL)),
+    ]
+    assert store.append(writes) == [Committed()] * len(writes)
+    store.close()
+
+
+def problems(path: Path, heads: list[str] | None = None, tally: Tally | None = None) -> list[Problem]:
+    """All that verify finds."""
+    store = SqliteStore(path, clock=Clock())
+    try:
+        with store.audit() as audit:
+            return list(verify(audit, heads or [], tally))
+    finally:
+        store.close()
+
+
+def heads_of(path: Path) -> list[str]:
+    """The exported heads."""
+    store = SqliteStore(path, clock=Clock())
+    try:
+        with store.audit() as audit:
+            return list(export_heads(audit))
+    finally:
+        store.close()
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """Change rows as somebody with a shell on the file would: without triggers and checks."""
+    connection = apsw.Connection(str(path))
+    connection.pragma("ignore_check_constraints", 1)
+    kept = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+    for name, _ in kept:
+        connection.execute(f"DROP TRIGGER {name}")
+    before = connection.total_changes()
+    for statement in statements:
+        connection.execute(statement)
+    assert connection.total_changes() > before, "the tampering itself must have met a row"
+    for _, sql in kept:
+        connection.execute(str(sql))
+    connection.close()

@@ -1,0 +1,258 @@
+"""Contract of work: who has it, when it is due, and that whoever lost it can append nothing under its old token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from store.factory import PaymentStore
+from store.port import (
+    Action,
+    Claim,
+    CloseWork,
+    Committed,
+    Fence,
+    Fenced,
+    Head,
+    OpenWork,
+    Part,
+    StreamKey,
+    WorkError,
+    WorkItem,
+    WorkState,
+    Write,
+)
+from tests.store.builders import OWNER, START, Customer, Step, move
+
+COMMITTED = Committed()
+OTHER = "owner-2"
+
+
+def claimed(store: PaymentStore, owner: str = OWNER, gateway: str = "gatewayA", limit: int = 100) -> list[str]:
+    """The ids of what ``owner`` gets."""
+    return [item.work_id for item in store.claim_work(owner, gateway, limit)]
+
+
+def change(store: PaymentStore, customer: Customer, *steps: Step) -> object:
+    """Append the steps in one write; its answer."""
+    (answer,) = store.append([customer.write(*steps)])
+    return answer
+
+
+def test_leased_work_is_its_owners(store: PaymentStore) -> None:
+    """Work that was opened for an owner is claimed by nobody and due for nobody."""
+    store.append([Customer().deposit("t1", owner=OWNER)])
+    assert claimed(store) == []
+    assert store.next_due_s("gatewayA") is None
+    assert store.work_counts() == {("gatewayA", "leased"): 1}
+
+
+def test_a_claim_tells_all_that_is_needed_to_go_on(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A claimed piece of work comes with its new token, its history and its transaction as it is."""
+    customer = Customer()
+    error = WorkError(START + timedelta(seconds=1), "connect timeout")
+    store.append([customer.deposit("t1", owner=OWNER)])
+    moved = move("t1", action=Action.RESOLVE, delay_s=5, attempts=3, errors=(error, error))
+    assert change(store, customer, Step(fence=Fence("t1", 1), work=(moved,))) == COMMITTED
+    pass_time(5)
+    assert store.claim_work(OWNER, "gatewayA", 10) == [
+        WorkItem(
+            work_id="t1",
+            token=3,
+            stream=customer.stream,
+            gateway="gatewayA",
+            action=Action.RESOLVE,
+            event_type="DepositReceived",
+            attempts=3,
+            errors=(error, error),
+            transaction=customer.account.transactions["t1"],
+            payload=None,
+        )
+    ]
+    assert change(store, customer.twin(), Step(fence=Fence("t1", 2), work=(CloseWork("t1"),))) == Fenced(0)
+    assert store.append([customer.complete("t1", fence=Fence("t1", 3))]) == [COMMITTED]
+    assert store.work_counts() == {}
+
+
+def test_work_without_a_transaction(store: PaymentStore) -> None:
+    """A stored callback is work with a payload and no transaction; its bytes come back as they were."""
+    payload = bytes(range(256))
+    work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, payload)
+    stream = StreamKey("main", "nobody-yet")
+    claim = Claim("callback", "1", b"hash")
+    assert store.append([Write(stream, Head(), (Part((), (claim,), None, (work,)),))]) == [COMMITTED]
+    (item,) = store.claim_work(OWNER, "gatewayA", 1)
+    assert (item.stream, item.transaction, item.payload, item.token) == (stream, None, payload, 2)
+
+
+def test_oldest_due_first(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Due work is handed out by when it was due, as much as was asked for, and never work of another gateway."""
+    customer = Customer()
+    for number in range(5):
+        store.append([customer.deposit(f"t{number}")])
+        pass_time(1)
+    store.append([customer.deposit("b", gateway="gatewayB")])
+    change(store, customer, Step(work=(move("t0", delay_s=0.5),)))
+    pass_time(1)
+    assert claimed(store, limit=2) == ["t1", "t2"]
+    assert claimed(store, limit=2) == ["t3", "t4"]
+    assert claimed(store, limit=2) == ["t0"]
+    assert claimed(store, limit=2) == []
+    assert claimed(store, gateway="gatewayB") == ["b"]
+
+
+@pytest.mark.parametrize("state", [WorkState.QUEUED, WorkState.DEAD])
+def test_work_waits_for_its_time(store: PaymentStore, pass_time: Callable[[float], None], state: WorkState) -> None:
+    """Queued and dead work is due after its delay and not before, by the store's clock."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    change(store, customer, Step(work=(move("t1", state=state, delay_s=30),)))
+    assert store.next_due_s("gatewayA") == pytest.approx(30, abs=1)
+    pass_time(29)
+    assert claimed(store) == []
+    assert store.next_due_s("gatewayA") == pytest.approx(1, abs=1)
+    pass_time(1)
+    assert store.next_due_s("gatewayA") == 0
+    assert claimed(store) == ["t1"]
+    assert store.next_due_s("gatewayA") is None
+
+
+def test_due_work_does_not_bring_what_is_not_due(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Of a gateway's work only what is due is handed out, however much room the caller has."""
+    customer = Customer()
+    store.append([customer.deposit("t1"), customer.deposit("t2", owner=OWNER)])
+    change(store, customer, Step(work=(move("t2", delay_s=60),)))
+    assert claimed(store) == ["t1"]
+    pass_time(60)
+    assert claimed(store) == ["t2"]
+
+
+def test_parked_work_waits_for_a_person(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Parked work is never due; it can be queued again."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    change(store, customer, Step(work=(move("t1", state=WorkState.PARKED),)))
+    pass_time(1_000_000)
+    assert claimed(store) == []
+    assert store.next_due_s("gatewayA") is None
+    assert store.work_counts() == {("gatewayA", "parked"): 1}
+    change(store, customer, Step(work=(move("t1"),)))
+    assert claimed(store) == ["t1"]
+
+
+def test_moved_work_can_stay_leased(store: PaymentStore) -> None:
+    """An owner keeps its lease through a move to leased, under a new token; what nobody holds is queued instead."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2")])
+    leased = WorkState.LEASED
+    change(store, customer, Step(work=(move("t1", state=leased), move("t2", state=leased))))
+    assert claimed(store) == ["t2"]
+    assert store.append([customer.twin().complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
+    assert store.append([customer.complete("t1", fence=Fence("t1", 2))]) == [COMMITTED]
+
+
+def test_every_move_renews_the_token(store: PaymentStore) -> None:
+    """Tokens go up by one with each move and each claim, so that each holder has one of its own."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    for token in range(1, 6):
+        assert change(store, customer, Step(fence=Fence("t1", token), work=(move("t1"),))) == COMMITTED
+        assert change(store, customer, Step(fence=Fence("t1", token), work=(move("t1"),))) == Fenced(0)
+    (item,) = store.claim_work(OWNER, "gatewayA", 1)
+    assert item.token == 7
+
+
+def test_an_owner_nobody_knows_gets_nothing(store: PaymentStore) -> None:
+    """One that is not registered claims nothing, and what is opened for it is queued for others.
+
+    Its heartbeat would never be missed.
+    """
+    customer = Customer()
+    store.append([customer.deposit("t1", owner="stranger"), customer.deposit("t2")])
+    assert claimed(store, "stranger") == []
+    assert claimed(store) == ["t1", "t2"]
+
+
+def test_the_work_of_the_silent_is_queued(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """An owner without a heartbeat for the lease's time loses all its work and is told so; others keep theirs.
+
+    It can append nothing under its tokens even before anybody else has claimed the work.
+    """
+    store.register_owner(OTHER)
+    silent, alive = Customer("silent"), Customer("alive")
+    store.append([silent.deposit("t1", owner=OWNER), silent.deposit("t2", owner=OWNER)])
+    store.append([alive.deposit("t3", owner=OTHER)])
+    pass_time(10)
+    assert store.heartbeat(OTHER)
+    pass_time(6)
+    assert store.release_dead(20) == 0
+    assert store.release_dead(15) == 2
+    assert store.release_dead(15) == 0
+    assert not store.heartbeat(OWNER)
+    assert store.heartbeat(OTHER)
+    assert store.append([silent.twin().complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
+    assert store.next_due_s("gatewayA") == 0
+    assert claimed(store, OTHER) == ["t1", "t2"]
+    assert store.append([alive.complete("t3", fence=Fence("t3", 1))]) == [COMMITTED]
+
+
+def test_a_clock_set_back_does_not_keep_the_dead_alive(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """An owner whose heartbeat lies further ahead than the lease is as dead as one that far behind."""
+    store.append([Customer().deposit("t1", owner=OWNER)])
+    pass_time(-10)
+    assert store.release_dead(15) == 0
+    pass_time(-10)
+    assert store.release_dead(15) == 1
+
+
+def test_one_that_was_held_for_dead_can_come_back(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """After it has registered again an owner gets new work like any other."""
+    pass_time(100)
+    store.release_dead(15)
+    store.append([Customer().deposit("t1", owner=OWNER)])
+    assert store.work_counts() == {("gatewayA", "queued"): 1}
+    store.register_owner(OWNER)
+    assert store.heartbeat(OWNER)
+    assert claimed(store) == ["t1"]
+
+
+def test_registering_again_is_a_heartbeat(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A second registration keeps the leases and counts from now."""
+    store.append([Customer().deposit("t1", owner=OWNER)])
+    pass_time(100)
+    store.register_owner(OWNER)
+    assert store.release_dead(15) == 0
+    assert store.work_counts() == {("gatewayA", "leased"): 1}
+
+
+def test_retiring_gives_all_work_back(store: PaymentStore) -> None:
+    """An owner that retires queues what it leases, due at once, and is no owner any more."""
+    store.register_owner(OTHER)
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OTHER)])
+    assert store.retire_owner(OWNER) == 1
+    assert not store.heartbeat(OWNER)
+    assert claimed(store, OTHER) == ["t1"]
+    assert store.retire_owner(OWNER) == 0
+
+
+def test_two_that_claim_at_once_never_get_the_same(store: PaymentStore) -> None:
+    """Each piece of work goes to one of the owners that ask at the same time."""
+    store.register_owner(OTHER)
+    customer = Customer()
+    store.append([customer.deposit(f"t{number:03}") for number in range(100)])
+    got: dict[str, list[str]] = {OWNER: [], OTHER: []}
+
+    def run(owner: str) -> None:
+        while some := claimed(store, owner, limit=3):
+            got[owner] += some
+
+    threads = [threading.Thread(target=run, args=(owner,)) for owner in got for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got[OWNER] + got[OTHER]) == [f"t{number:03}" for number in range(100)]

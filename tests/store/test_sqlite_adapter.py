@@ -1,0 +1,231 @@
+"""What is particular to the SQLite adapter: triggers, query plans, readers, errors, and the opening by URL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
+from store.factory import lock_store, migrate, open_audit, open_store, sqlite_path
+from store.named_queries import load_queries
+from store.port import Committed, Head, Snapshot, StreamKey
+from store.queries import TransactionFilter
+from store.sqlite import connection as connection_module
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.failures import translated
+from store.sqlite.statements import SQL
+from tests.store.builders import OWNER, Clock, Customer
+
+URL = "sqlite:///var/payments.db"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    """A store opened by its URL, with one deposit in it."""
+    assert migrate(URL, root=tmp_path) == [1]
+    store = open_store(URL, root=tmp_path, clock=Clock())
+    assert isinstance(store, SqliteStore)
+    store.register_owner(OWNER)
+    assert store.append([Customer().deposit("t1", owner=OWNER)]) == [Committed()]
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE events SET type = 'x'", "DELETE FROM events", "REPLACE"])
+def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, statement: str) -> None:
+    """Whoever has the file open and means well cannot change or delete an event."""
+    if statement == "REPLACE":
+        statement = "UPDATE OR REPLACE events SET version = 1"
+    connection = apsw.Connection(str(tmp_path / "var" / "payments.db"))
+    with pytest.raises(apsw.ConstraintError, match="events are never"):
+        connection.execute(statement)
+    connection.close()
+    assert len(store.stream_events(StreamKey("main", "customer-1"), after=0, limit=9)) == 1
+
+
+WHOLE_TABLES = {
+    "count_work": "counts for the metrics read all unfinished work",
+    "release_work": "owners end rarely, and an index of leases would cost each deposit",
+    "select_dead_owners": "owners are as many as processes",
+    "fill_unfinished": "an audit reads everything",
+    "ping": "one row",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
+def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None:
+    """Every statement but the few named above finds its rows through a key or an index."""
+    connection = store._writer._connection
+    if "unfinished" in name:
+        connection.execute(SQL["create_unfinished"])
+    plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
+    # The list of all transactions goes down the primary key from the cursor: a SEARCH, which ends at the limit.
+    assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step], plan
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
+
+
+def bindings_of(name: str) -> tuple[None, ...]:
+    """As many NULLs as the statement has parameters."""
+    return (None,) * max((number for number in range(1, 30) if f"?{number}" in SQL[name]), default=0)
+
+
+def test_every_statement_is_used() -> None:
+    """The file of queries holds none that the adapter does not know."""
+    folder = Path(connection_module.__file__).parent
+    code = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    assert [name for name in SQL if f'SQL["{name}"]' not in code] == []
+
+
+def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> None:
+    """After reads of every kind the log can be emptied: a snapshot left open would let it grow for ever."""
+    key = StreamKey("main", "customer-1")
+    reads: list[Callable[[], object]] = [
+        lambda: store.load(key, ["t1"]),
+        lambda: store.transaction("main", "t1"),
+        lambda: store.transactions("main", TransactionFilter(), before=None, limit=1),
+        lambda: store.customer(key),
+        lambda: store.stream_events(key, after=0, limit=1),
+        lambda: store.next_due_s("gatewayA"),
+        lambda: store.claim_work(OWNER, "gatewayA", 5),
+        lambda: store.release_dead(1e6),
+        store.work_counts,
+        store.ping,
+        lambda: list(iter_audit(store)),
+    ]
+    checkpointer = apsw.Connection(str(tmp_path / "var" / "payments.db"))
+    for read in reads:
+        read()
+        (row,) = checkpointer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        assert row == (0, 0, 0)
+    checkpointer.close()
+
+
+def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
+    """The streams of an audit."""
+    with store.audit() as audit:
+        yield from audit.streams()
+
+
+def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all reading connections are in use a reader waits, and is told "unavailable" if none gets free."""
+    monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
+    readers = store._readers
+    with readers.cursor(), readers.cursor(), readers.cursor():
+        with readers.cursor(), pytest.raises(StoreUnavailableError, match="busy"):
+            store.ping()
+        store.ping()
+
+
+def test_readers_cannot_write(store: SqliteStore) -> None:
+    """A reading connection refuses to change anything, whatever statement it is given."""
+    with pytest.raises(StoreUnavailableError), store._readers.cursor() as cursor:
+        cursor.execute(SQL["upsert_owner"], ("x", 1))
+
+
+def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
+    """After close, which may come twice and while others still read, every call says so."""
+    with store._readers.cursor() as cursor:
+        store.close()
+        assert cursor.execute(SQL["ping"]).fetchall()
+    store.close()
+    for call in (store.ping, lambda: store.append([Customer().deposit("t2")]), lambda: store.heartbeat(OWNER)):
+        with pytest.raises(StoreUnavailableError):
+            call()
+
+
+def test_reading_while_another_thread_writes(store: SqliteStore) -> None:
+    """A reader neither waits for a writer's open transaction nor sees any of it."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def job(cursor: apsw.Cursor) -> None:
+        cursor.execute(SQL["upsert_owner"], ("x", 1))
+        inside.set()
+        go_on.wait()
+
+    thread = threading.Thread(target=lambda: store._writer.run(job))
+    thread.start()
+    inside.wait()
+    assert isinstance(store.load(StreamKey("main", "customer-1")), Snapshot)
+    go_on.set()
+    thread.join()
+
+
+KINDS: dict[type[StoreError], set[str]] = {
+    UnstorableError: {"ConstraintError", "MismatchError", "TooBigError", "RangeError"},
+    CorruptStoreError: {"CorruptError", "NotADBError", "FormatError"},
+    SchemaError: {"SQLError"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
+def test_every_error_of_the_driver_is_translated(name: str) -> None:
+    """Each error that apsw knows becomes one of the store's; what is not about the data may be tried again."""
+    kind = getattr(apsw, name)
+    expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
+    error = translated(kind("text"))
+    assert type(error) is expected
+    assert str(error) == f"{name}: text"
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """A file of something else is told as corrupt, and left as it is."""
+    (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(CorruptStoreError):
+        SqliteStore(tmp_path / "payments.db", clock=Clock())
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///var/payments.db", "/checkout/var/payments.db"),
+        ("sqlite:////var/lib/payments.db", "/var/lib/payments.db"),
+        ("sqlite:///with%20space.db", "/checkout/with space.db"),
+    ],
+)
+def test_urls(url: str, path: str) -> None:
+    """Three slashes name a file of the checkout, four an absolute one."""
+    assert sqlite_path(url, Path("/checkout")) == Path(path)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite", "sqlite://", "sqlite:///", "sqlite://var/x.db", "mysql:///x", "sqlite:///x?mode=ro", "x.db"]
+)
+def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
+    """Anything else is refused with words that show what to write."""
+    with pytest.raises(StoreError, match="must look like sqlite:///"):
+        open_store(url, root=tmp_path, clock=Clock())
+
+
+def test_postgresql_is_still_to_come(tmp_path: Path) -> None:
+    """A URL of PostgreSQL is understood and refused."""
+    with pytest.raises(StoreError, match="not built yet"):
+        open_store("postgresql://localhost/x", root=tmp_path, clock=Clock())
+
+
+def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
+    """The lock lies beside the database, and an audit opens beside the service that holds it."""
+    with lock_store(URL, root=tmp_path, sleep=lambda _: None):
+        assert (tmp_path / "var" / "payments.db.lock").exists()
+        with open_audit(URL, root=tmp_path) as audit:
+            assert audit.head(StreamKey("main", "customer-1")) != Head()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n-- name: a\nSELECT 1;\n",
+        "\n-- name: a\n-- Sentence.\nSELECT 1\n",
+        "\n-- name: a\n-- Sentence.\nSELECT 1; SELECT 2;\n",
+        "\n-- name: a b\n-- Sentence.\nSELECT 1;\n",
+        "\n-- name: a\n-- One.\nSELECT 1;\n\n-- name: a\n-- Two.\nSELECT 2;\n",
+    ],
+)
+def test_a_file_of_queries_that_is_not_one(tmp_path: Path, text: str) -> None:
+    """A query without a sentence, with two statements or with the name of another is refused when it is read."""
+    (tmp_path / "queries.sql").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"queries\.sql"):
+        load_queries(tmp_path / "queries.sql")

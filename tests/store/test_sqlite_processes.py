@@ -1,0 +1,159 @@
+"""More than one process on one file: the lock, and what a killed process leaves behind."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from store.errors import SchemaError, StoreUnavailableError
+from store.port import StreamKey
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.lock import StoreLock
+from store.sqlite.migrate import migrate
+from store.verify import verify
+from tests.store.builders import Clock
+from tests.store.looking import versions
+from tests.store.processes import child, line
+
+
+class _StillHeldError(Exception):
+    """Ends a wait that would not end."""
+
+
+def _give_up(_seconds: float) -> None:
+    raise _StillHeldError
+
+
+def test_a_second_process_waits_until_the_first_is_dead(tmp_path: Path) -> None:
+    """The lock is held by one process; another waits, says so once, and gets it when the first is killed."""
+    path = tmp_path / "var" / "payments.db"
+    said: list[str] = []
+    slept: list[float] = []
+    with child("lock", path) as first:
+        assert line(first) == "held"
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                first.kill()
+                first.wait()
+
+        with StoreLock.acquire(path, sleep=sleep, on_wait=lambda: said.append("waits")):
+            assert said == ["waits"]
+            assert len(slept) >= 3
+            assert all(0 < seconds < 1 for seconds in slept)
+
+
+def test_a_lock_given_back_is_free(tmp_path: Path) -> None:
+    """After release the next one has it at once; while it is held not even the same process gets it twice."""
+    path = tmp_path / "payments.db"
+    first = StoreLock.acquire(path, sleep=_give_up)
+    with pytest.raises(_StillHeldError):
+        StoreLock.acquire(path, sleep=_give_up)
+    first.release()
+    first.release()
+    with StoreLock.acquire(path, sleep=_give_up):
+        pass
+
+
+def test_one_database_by_two_names_has_one_lock(tmp_path: Path) -> None:
+    """A link to the database does not open a way around the lock."""
+    path, other = tmp_path / "payments.db", tmp_path / "other.db"
+    path.touch()
+    other.symlink_to(path)
+    with StoreLock.acquire(path, sleep=_give_up), pytest.raises(_StillHeldError):
+        StoreLock.acquire(other, sleep=_give_up)
+
+
+def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+    """A folder that cannot be written is told as an error of the store."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailableError):
+        StoreLock.acquire(tmp_path / "file" / "payments.db", sleep=_give_up)
+
+
+@pytest.mark.parametrize("acknowledged", [1, 10, 100])
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+    """After kill -9 in the middle of appends every acknowledged write is there, and the last ones whole or absent."""
+    path = tmp_path / "payments.db"
+    migrate(path)
+    ends: dict[str, int] = {}
+    for _ in range(3):
+        with child("append", path) as writer:
+            for _ in range(acknowledged):
+                stream_id, version = line(writer).split()
+                ends[stream_id] = int(version)
+            writer.kill()
+            assert writer.stdout is not None
+            for text in writer.stdout:  # what it could still say is acknowledged, too
+                if text.endswith("\n"):
+                    stream_id, version = text.split()
+                    ends[stream_id] = int(version)
+        store = SqliteStore(path, clock=Clock())
+        for name, end in ends.items():
+            assert versions(store, StreamKey("main", name)) == list(range(1, end + 1))
+        with store.audit() as audit:
+            assert list(verify(audit)) == [], "whole or absent: events, rows and work agree"
+            unacknowledged = {stream.id for stream in audit.streams()} - ends.keys()
+            assert len(unacknowledged) <= 8, "at most the one batch that was under way"
+            ends.update(
+                {stream_id: store.load(StreamKey("main", stream_id)).head.version for stream_id in unacknowledged}
+            )
+        store.close()
+
+
+def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
+    """Of several processes that migrate the same new database one applies each migration and none fails."""
+    path = tmp_path / "new" / "payments.db"
+    with ExitStack() as stack:
+        processes = [stack.enter_context(child("migrate", path)) for _ in range(4)]
+        assert [line(process) for process in processes] == ["ready"] * 4
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        answers = [line(process) for process in processes]
+        for process in processes:
+            process.stdin = None
+            assert process.wait() == 0
+    assert sorted(answers) == ["[1]", "[]", "[]", "[]"]
+    SqliteStore(path, clock=Clock()).close()
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    """A database that is up to date is left as it is."""
+    path = tmp_path / "payments.db"
+    assert migrate(path) == [1]
+    before = path.read_bytes()
+    assert migrate(path) == []
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A script is applied whole or not at all; those before it stay, and it can be tried again."""
+    path = tmp_path / "payments.db"
+    first, bad = "CREATE TABLE one (x) ;", "CREATE TABLE two (x); CREATE TABLE one (x);"
+    with pytest.raises(SchemaError):
+        migrate(path, {1: first, 2: bad})
+    assert migrate(path, {1: first, 2: "CREATE TABLE two (x); CREATE TABLE three (x);"}) == [2]
+
+
+def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
+    """A service older than the tables neither migrates nor opens them, and says which versions meet."""
+    path = tmp_path / "payments.db"
+    migrate(path)
+    migrate(path, {1: "", 2: "CREATE TABLE future (x);"})
+    for attempt in (lambda: migrate(path), lambda: SqliteStore(path, clock=Clock())):
+        with pytest.raises(SchemaError, match="version 2, newer than this service's 1"):
+            attempt()
+
+
+def test_an_older_database_is_not_opened(tmp_path: Path) -> None:
+    """Tables that are missing are told before anything is written."""
+    path = tmp_path / "payments.db"
+    with pytest.raises(StoreUnavailableError, match=r"payments\.db"):
+        SqliteStore(path, clock=Clock())
+    path.touch()
+    with pytest.raises(SchemaError, match="version 0, this service needs 1"):
+        SqliteStore(path, clock=Clock())

@@ -1,0 +1,115 @@
+"""``store.verify`` over read rows and work: they are the fold of the events, or it says so."""
+# ruff: noqa: S608 - the statements are this file's own
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.store.tampering import B, fill, problems, tamper
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with two customers who have something of everything."""
+    fill(tmp_path / "payments.db")
+    return tmp_path / "payments.db"
+
+
+def _row_edits() -> Iterator[tuple[str, str]]:
+    transaction = {
+        "stream_name": "'other'",
+        "stream_id": "'a'",
+        "kind": "'withdrawal'",
+        "gateway": "'x'",
+        "amount_minor": "1",
+        "currency": "'EUR'",
+        "details": "'{}'",
+        "status": "'pending'",
+        "reserved": "1",
+        "submissions": "9",
+        "gateway_reference": "'x'",
+        "failure_code": "'x'",
+        "failure_category": "'soft'",
+        "failure_message": "'x'",
+        "version": "9",
+        "created_at": "9",
+        "updated_at": "9",
+        "transaction_id": "'x'",
+    }
+    for column, value in transaction.items():
+        yield f"transactions.{column}", f"UPDATE transactions SET {column} = {value} WHERE transaction_id = 'b1'"
+    for column, value in {
+        "available_minor": "7",
+        "reserved_minor": "7",
+        "currency": "'GBP'",
+        "stream_id": "'x'",
+    }.items():
+        yield f"balances.{column}", f"UPDATE balances SET {column} = {value} WHERE stream_id = 'b'"
+    yield "balances.stream_name", "UPDATE balances SET stream_name = 'other' WHERE stream_id = 'b'"
+    review = {
+        "review_id": "'x'",
+        "stream_name": "'other'",
+        "stream_id": "'a'",
+        "transaction_id": "'b1'",
+        "reason": "'x'",
+        "state": "'closed'",
+        "opened_at": "9",
+        "closed_at": "9",
+    }
+    for column, value in review.items():
+        yield f"reviews.{column}", f"UPDATE reviews SET {column} = {value} WHERE review_id = 'b-r2'"
+    yield "a transaction's row deleted", "DELETE FROM transactions WHERE transaction_id = 'b1'"
+    yield "a balance deleted", "DELETE FROM balances WHERE stream_id = 'b'"
+    yield "a review deleted", "DELETE FROM reviews WHERE review_id = 'b-r1'"
+    yield "work deleted", "DELETE FROM work WHERE transaction_id = 'b2'"
+    yield "work of a finished transaction", "UPDATE work SET transaction_id = 'b1' WHERE transaction_id = 'b2'"
+    yield "work of no transaction", "UPDATE work SET transaction_id = 'x', work_id = 'y' WHERE transaction_id = 'b2'"
+    yield "details are no JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
+    yield "status is none", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
+    yield "a time beyond all calendars", "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'"
+
+
+ROW_EDITS = dict(_row_edits())
+
+
+@pytest.mark.parametrize("what", ROW_EDITS)
+def test_an_edited_row_is_found(path: Path, what: str) -> None:
+    """A change to any column of a read row, and to work that must or must not be there, is a problem."""
+    tamper(path, ROW_EDITS[what])
+    found = problems(path)
+    assert found
+    assert B in {problem.stream for problem in found}
+
+
+WORK_COLUMNS = (
+    "stream_name, stream_id, gateway, action, event_type, state, owner, token, attempts, next_attempt_at, errors, "
+    "created_at"
+)
+
+
+def test_work_left_over_is_found(path: Path) -> None:
+    """A terminal transaction has no work; a row that stayed behind would be sent again."""
+    tamper(
+        path,
+        f"INSERT INTO work (work_id, transaction_id, {WORK_COLUMNS})"
+        f" SELECT 'x', 'b1', {WORK_COLUMNS} FROM work WHERE work_id = 'b2'",
+    )
+    (found,) = problems(path)
+    assert found.stream == B
+    assert found.text == "transaction b1 is failed, but has work"
+
+
+def test_every_column_of_a_row_has_its_edit(path: Path) -> None:
+    """The table above knows all columns of the read tables."""
+    connection = apsw.Connection(str(path))
+    columns = {
+        f"{table}.{row[1]}"
+        for table in ("transactions", "balances", "reviews")
+        for row in connection.execute(f"PRAGMA table_info({table})")
+    }
+    connection.close()
+    assert columns <= ROW_EDITS.keys()
