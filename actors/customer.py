@@ -6,7 +6,6 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
@@ -51,6 +50,8 @@ RETRY_S: Final = 0.5
 
 Pending = ReceiveRequest | OutcomeReport
 
+_NOTHING: Final[frozenset[str]] = frozenset()  # one for all: each new one takes 216 bytes
+
 
 class Intake:
     """A hint, not a lock: whether this process leases a gateway's new work itself or leaves it queued."""
@@ -94,14 +95,14 @@ class CustomerStreamActor(ServiceActor):
         self._address = collaborators.address(stream)
         self._account: Account | None = None
         self._head = Head()
-        self._waiting: deque[Pending] = deque()
+        self._waiting: list[Pending] = []  # not a deque: an empty one takes 760 bytes, in each of 100,000 actors
         self._deciding: list[Pending] = []
         """Taken out of ``_waiting`` and not settled yet."""
         self._batch: Batch | None = None
         self._confirming: list[Refusal] = []
         self._awaited: int | None = None
         """Number of the load or append whose answer is awaited."""
-        self._asked: frozenset[str] = frozenset()
+        self._asked = _NOTHING
         """Transactions that the newest load asked for."""
         self._pausing = False
 
@@ -184,7 +185,7 @@ class CustomerStreamActor(ServiceActor):
         """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else."""
         waiting, taken = self._waiting, self._deciding
         while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
-            taken.append(waiting.popleft())
+            taken.append(waiting.pop(0))
 
     def _add(self, batch: Batch, pending: Pending) -> None:
         if isinstance(pending, OutcomeReport):
@@ -216,7 +217,7 @@ class CustomerStreamActor(ServiceActor):
             self._put_back()
 
     def _committed(self, batch: Batch) -> None:
-        self._account, self._head, self._asked = _trimmed(batch.account), batch.head, frozenset()
+        self._account, self._head, self._asked = _trimmed(batch.account), batch.head, _NOTHING
         self._with.listener.recorded(self._stream, batch.recorded)
         self._settle(batch)
         if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
@@ -347,7 +348,7 @@ class CustomerStreamActor(ServiceActor):
 
     def _put_back(self) -> None:
         """Decide again on what is in hand, before anything that came later."""
-        self._waiting.extendleft(reversed(self._deciding))
+        self._waiting[:0] = self._deciding
         self._deciding = []
 
     def _pause(self) -> None:

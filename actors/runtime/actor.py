@@ -101,6 +101,8 @@ class ServiceActor(pykka.Actor):
     """An actor that a dispatcher runs. Subclasses implement ``receive`` and never block on another actor."""
 
     actor_inbox: Mailbox
+    key: Any = None
+    """What it is called by whoever owns it."""
     on_end: Callable[[ServiceActor, Sequence[Any]], None] | None = None
     """Called once after the actor ended, in its context, with the messages that it has not handled."""
     failed: BaseException | None = None
@@ -110,7 +112,7 @@ class ServiceActor(pykka.Actor):
 
     def __init__(self) -> None:
         # Not super().__init__(): it makes a random URN and a threading.Event for each of 100,000 actors.
-        self.actor_urn = f"{type(self).__name__}:{id(self):x}"
+        self.actor_urn = type(self).__name__  # what is logged of an actor; its key tells which one it is
         self.actor_inbox = Mailbox()
         self.actor_stopped = _Flag()  # type: ignore[assignment]  # has the two methods that Pykka uses
         self._actor_ref = ActorRef(self)

@@ -40,6 +40,7 @@ class Router(Generic[K]):
     ) -> None:
         self._make, self._dispatcher, self._capacity, self._monotonic = make, dispatcher, capacity, monotonic
         self._granularity_s = granularity_s
+        self._on_end = self._ended  # bound once, not for each actor
         self._lock = ShortLock()
         # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
         self._live: OrderedDict[K, tuple[ActorRef[Any], float]] = OrderedDict()
@@ -95,7 +96,7 @@ class Router(Generic[K]):
             if entry is not None:
                 return entry[0]
             actor = self._make(key)
-            actor.on_end = lambda ended, left: self._ended(key, ended, left)
+            actor.key, actor.on_end = key, self._on_end
             ref = actor.launch(self._dispatcher, self._capacity)
             self._live[key] = (ref, self._monotonic())
             return ref
@@ -106,7 +107,8 @@ class Router(Generic[K]):
             if entry is not None and entry[0] is ref:
                 del self._live[key]
 
-    def _ended(self, key: K, actor: ServiceActor, left: Sequence[Any]) -> None:
+    def _ended(self, actor: ServiceActor, left: Sequence[Any]) -> None:
+        key: K = actor.key
         self._forget(key, actor.actor_ref)
         if actor.failed is not None:
             self.deaths += 1

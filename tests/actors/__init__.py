@@ -1,0 +1,1 @@
+"""The actors one by one, on real stores and small real gateways."""

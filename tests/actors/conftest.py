@@ -1,0 +1,51 @@
+"""The ground of the actors' tests: a store in a file, a runtime under a seed, and a process's customers on both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.runtime.simulated import SimulatedRuntime
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from tests.actors.customers import Customers
+from tests.actors.support import TroubledStore
+
+
+@pytest.fixture(params=[1, 2, 3])
+def runtime(request: pytest.FixtureRequest) -> SimulatedRuntime:
+    """A deterministic runtime; what must hold must hold under every seed."""
+    return SimulatedRuntime(random.Random(request.param), started_at=100.0)
+
+
+@pytest.fixture
+def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStore]:
+    """An empty, migrated SQLite store that goes by the runtime's clock."""
+    path = tmp_path / "payments.db"
+    migrate(path)
+    store = SqliteStore(path, clock=runtime.now, synchronous="OFF")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(real_store: SqliteStore) -> TroubledStore:
+    """The same with a place to lay out trouble."""
+    return TroubledStore(real_store)
+
+
+@pytest.fixture
+def customers(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Customers:
+    """The customers of one process."""
+    return Customers(runtime, store, real_store)
+
+
+@pytest.fixture
+def another_process(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, customers: Customers
+) -> Callable[[], Customers]:
+    """Makes the customers of another process on the same store."""
+    return lambda: Customers(runtime, store, real_store, owner="owner-2")

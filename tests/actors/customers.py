@@ -1,0 +1,187 @@
+"""A process's customers and their journal on a store; the test itself plays the supervisor and the dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from actors.customer import Collaborators, CustomerStreamActor, Intake
+from actors.journal import JournalActor
+from actors.messages import CallResult, Due, OutcomeReport, ReceiveRequest, Recipient, Submit
+from actors.policy import WorkPolicy
+from actors.replies import Accepted, Reply
+from actors.runtime.router import Address, Router
+from actors.runtime.simulated import SimulatedRuntime
+from domain.account import Transaction
+from domain.commands import Receive
+from domain.events import Kind, Recorded
+from domain.money import Money
+from domain.outcomes import Approved
+from store.codec import Metadata, decode
+from store.factory import PaymentStore
+from store.port import Store, StreamKey, WorkItem
+from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
+
+POLICY = WorkPolicy(
+    honours_keys=True,
+    max_retries=3,
+    lookup_after_s=(5.0, 30.0),
+    dead_letter_first_s=10.0,
+    dead_letter_max_s=3600.0,
+    dead_letter_attempts=12,
+)
+DEADLINE_S = 10.0
+
+
+class _Forward:
+    """Whoever is a customer's actor when it is told something."""
+
+    def __init__(self, router: Router[StreamKey], key: StreamKey) -> None:
+        self._router, self._key = router, key
+
+    def tell(self, message: object, /) -> None:
+        """Send it there."""
+        self._router.tell(self._key, message)
+
+
+@dataclass
+class Customers:
+    """One process's customers; a second one on the same store is another process. ``real`` is what stands behind."""
+
+    runtime: SimulatedRuntime
+    store: Store
+    real: PaymentStore
+    owner: str = OWNER
+    supervisor: Inbox = field(default_factory=Inbox)
+    dead_letters: Inbox = field(default_factory=Inbox)
+    heard: Heard = field(default_factory=Heard)
+    intake: Intake = field(default_factory=lambda: Intake([GATEWAY], processing=True))
+
+    def __post_init__(self) -> None:
+        runtime = self.runtime
+        self.store.register_owner(self.owner)
+        self.journal = Address(
+            lambda: JournalActor(store=self.store),
+            runtime.dispatcher("journal", 1),
+            capacity=10_000,
+            monotonic=runtime.monotonic,
+        )
+        self.router: Router[StreamKey] = Router(
+            self._make, runtime.dispatcher("customers", 4), capacity=2_000, monotonic=runtime.monotonic
+        )
+        self._collaborators = Collaborators(
+            runtime=runtime,
+            store=self.store,
+            loader=runtime.executor("loader", 8),
+            journal=self.journal,
+            supervisor=self.supervisor,
+            dead_letters=self.dead_letters,
+            address=self.address,
+            policies={GATEWAY: POLICY},
+            intake=self.intake,
+            owner=self.owner,
+            listener=self.heard,
+            next_serial=count(1).__next__,
+        )
+
+    def _make(self, key: StreamKey) -> CustomerStreamActor:
+        return CustomerStreamActor(stream=key, collaborators=self._collaborators)
+
+    def address(self, key: StreamKey) -> Recipient:
+        """Whoever is this customer's actor when it is told something."""
+        return _Forward(self.router, key)
+
+    def send(
+        self,
+        customer: str = "c1",
+        minor: int = 10_000,
+        *,
+        kind: Kind = Kind.DEPOSIT,
+        deadline_s: float = DEADLINE_S,
+        details: dict[str, str] | None = None,
+    ) -> ReceiveRequest:
+        """Tell a customer's actor of a new command."""
+        runtime = self.runtime
+        command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
+        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s)
+        self.router.tell(stream(customer), request)
+        return request
+
+    def withdraw(self, customer: str = "c1", minor: int = 10_000) -> ReceiveRequest:
+        """The same for a withdrawal that must be covered."""
+        return self.send(customer, minor, kind=Kind.WITHDRAWAL)
+
+    def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeReport:
+        """Tell the customer's actor what a call came to."""
+        report = OutcomeReport(item, result)
+        self.router.tell(stream(customer), report)
+        return report
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let everything happen that happens within ``seconds``, and let these pass."""
+        until = self.runtime.monotonic() + seconds
+        self.runtime.run(until)
+        self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
+
+    def run_until(self, condition: Callable[[], bool], steps: int = 10_000) -> None:
+        """Step until ``condition`` holds; RuntimeError when it never does."""
+        for _ in range(steps):
+            if condition():
+                return
+            self.runtime.step()
+        raise RuntimeError("it never came to that")
+
+    # ready-made beginnings
+
+    def deposited(self, customer: str = "c1", minor: int = 10_000) -> WorkItem:
+        """A deposit that is stored, and its work as the supervisor got it."""
+        request = self.send(customer, minor)
+        self.run()
+        assert isinstance(answer(request), Accepted)
+        return self.handed_over()[-1]
+
+    def completed(self, customer: str = "c1", minor: int = 10_000) -> WorkItem:
+        """A deposit that is completed, so that the customer has a balance."""
+        item = self.deposited(customer, minor)
+        self.report(item, Approved(f"A-{item.work_id}", final=True), customer)
+        self.run()
+        return item
+
+    # what came of it
+
+    def handed_over(self) -> list[WorkItem]:
+        """The work that the supervisor was given, in order."""
+        return [item for submit in self.supervisor.of(Submit) for item in submit.items]
+
+    def dues(self) -> list[Due]:
+        """What the dead letters were told of."""
+        return self.dead_letters.of(Due)
+
+    def events(self, customer: str = "c1") -> list[Recorded]:
+        """A customer's events as they are stored."""
+        stored = self.real.stream_events(stream(customer), after=0, limit=10_000)
+        return [decode(event.body) for event in stored]
+
+    def types(self, customer: str = "c1") -> list[str]:
+        """The types of a customer's events."""
+        return [event.type for event in self.real.stream_events(stream(customer), after=0, limit=10_000)]
+
+    def transaction(self, transaction_id: str) -> Transaction:
+        """A transaction's row; LookupError without one."""
+        view = self.real.transaction("main", transaction_id)
+        if view is None:
+            raise LookupError(transaction_id)
+        return view.transaction
+
+
+def answer(request: ReceiveRequest) -> Reply:
+    """The answer that is there; pykka.Timeout when there is none."""
+    return request.reply.get(timeout=0)
+
+
+def actor_of(customers: Customers, customer: str = "c1") -> CustomerStreamActor:
+    """The customer's living actor, for a look inside."""
+    actor = customers.router.start(stream(customer)).actor_inbox._actor  # type: ignore[attr-defined]
+    assert isinstance(actor, CustomerStreamActor)
+    return actor

@@ -1,0 +1,102 @@
+"""Small actors and dispatchers for the runtime's own tests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.runtime.actor import ServiceActor
+from actors.runtime.dispatchers import Runnable
+
+
+class ByHand:
+    """A dispatcher that runs nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.scheduled: deque[Runnable] = deque()
+
+    def schedule(self, runnable: Runnable, /) -> None:
+        """Remember it."""
+        self.scheduled.append(runnable)
+
+    def run_one(self) -> None:
+        """Run what was scheduled first."""
+        self.scheduled.popleft().run()
+
+    def run(self) -> None:
+        """Run everything, and what comes of it."""
+        while self.scheduled:
+            self.run_one()
+
+
+class AtOnce:
+    """A dispatcher that runs a mailbox within the call that schedules it: all that may happen meanwhile, does."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Runnable] = deque()
+        self._running = False
+        self.held = False
+
+    def schedule(self, runnable: Runnable, /) -> None:
+        """Run it now, unless something runs that scheduled it."""
+        self._waiting.append(runnable)
+        if not self.held:
+            self.run()
+
+    def run(self) -> None:
+        """Run everything, and what comes of it."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._waiting:
+                self._waiting.popleft().run()
+        finally:
+            self._running = False
+
+
+class Die(Exception):  # noqa: N818  # told to an actor, it is a command
+    """A message that the actor dies of."""
+
+
+class Recorder(ServiceActor):
+    """Writes down what it handles in ``log``; dies of Die, and does whatever function it is told."""
+
+    def __init__(self, log: list[Any], name: str = "") -> None:
+        super().__init__()
+        self.log = log
+        self.name = name
+        self.keeps: list[Any] = []
+
+    def on_start(self) -> None:
+        """Write that down as well."""
+        self.log.append(f"start{self.name}")
+
+    def receive(self, message: Any) -> Any:
+        """See the class."""
+        if isinstance(message, BaseException):
+            raise message
+        if callable(message):
+            return message(self)
+        self.log.append(message)
+        return f"did {message}"
+
+    def salvage(self) -> Sequence[Any]:
+        """What a message told it to keep."""
+        return self.keeps
+
+
+class Refusable:
+    """A message that a full mailbox may refuse."""
+
+    refusable = True
+
+
+def stopping(actor: Any) -> None:
+    """A message: stop if nothing waits, as passivation does."""
+    if actor.actor_inbox.close_if_empty():
+        actor._stop()
+
+
+Message = Callable[[Recorder], object]

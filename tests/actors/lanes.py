@@ -1,0 +1,148 @@
+"""A gateway supervisor with one lane for each gateway; the test plays the customers and the dead letters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from actors.breaker import GatewayBreaker
+from actors.customer import Intake
+from actors.messages import CallResult, OutcomeReport, StatusRequest, Submit
+from actors.replies import GatewayStatus
+from actors.runtime.actor import Reply
+from actors.runtime.router import Address
+from actors.runtime.simulated import EPOCH, SimulatedRuntime
+from actors.supervisor import GatewaySupervisorActor, Lane
+from domain.account import Status, Transaction
+from domain.events import Kind
+from domain.money import Money
+from store.port import Action, WorkItem
+from tests.actors.support import GATEWAY, Heard, Inbox, SmallGateway, stream
+
+FAILURES = 3
+SLEEP_S = 10.0
+
+_numbers = count(1)
+
+
+def work(gateway: str = GATEWAY, action: Action = Action.SUBMIT) -> WorkItem:
+    """A piece of work that nobody has seen before."""
+    key = f"t-{next(_numbers)}"
+    transaction = Transaction(
+        transaction_id=key,
+        kind=Kind.DEPOSIT,
+        customer_id="c1",
+        gateway=gateway,
+        money=Money(100, "USD"),
+        details={},
+        status=Status.PENDING,
+        reserved=False,
+        submissions=0,
+        gateway_reference=None,
+        failure=None,
+        version=1,
+        created_at=EPOCH,
+        updated_at=EPOCH,
+    )
+    return WorkItem(key, 1, stream(), gateway, action, "DepositReceived", 0, (), transaction)
+
+
+class Bulkhead:
+    """An executor whose calls begin at once and end when the test says so."""
+
+    def __init__(self) -> None:
+        self.out: list[Callable[[], None]] = []
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        """Keep it."""
+        self.out.append(function)
+
+    def end(self, number: int = 0) -> None:
+        """End one of the calls that are out."""
+        self.out.pop(number)()
+
+
+@dataclass
+class Supervised:
+    """The supervisor and all that is around it."""
+
+    names: Sequence[str] = (GATEWAY,)
+    max_concurrent: int = 3
+    runtime: SimulatedRuntime = field(default_factory=lambda: SimulatedRuntime(random.Random(1), started_at=100.0))
+    customer: Inbox = field(default_factory=Inbox)
+    dead_letters: Inbox = field(default_factory=Inbox)
+    heard: Heard = field(default_factory=Heard)
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.names, processing=True)
+        self.gateways = {name: SmallGateway(name) for name in self.names}
+        self.bulkheads = {name: Bulkhead() for name in self.names}
+        self.lanes = {name: self._lane(name) for name in self.names}
+        self.address: Address = Address(
+            self._make, self.runtime.dispatcher("supervisor", 1), capacity=10_000, monotonic=self.runtime.monotonic
+        )
+
+    def _make(self) -> GatewaySupervisorActor:
+        return GatewaySupervisorActor(
+            runtime=self.runtime,
+            lanes=self.lanes,
+            intake=self.intake,
+            customer=lambda _: self.customer,
+            dead_letters=self.dead_letters,
+            self_address=self.address,
+            listener=self.heard,
+        )
+
+    def _lane(self, name: str) -> Lane:
+        breaker = GatewayBreaker(
+            failures=FAILURES,
+            sleep_s=SLEEP_S,
+            monotonic=self.runtime.monotonic,
+            now=self.runtime.now,
+            changed=lambda state: self.heard.breaker_changed(name, state),
+        )
+        return Lane(self.gateways[name], name, breaker, self.bulkheads[name], self.max_concurrent)
+
+    @property
+    def gateway(self) -> SmallGateway:
+        """The first gateway."""
+        return self.gateways[self.names[0]]
+
+    @property
+    def out(self) -> list[Callable[[], None]]:
+        """The calls that are out at the first gateway."""
+        return self.bulkheads[self.names[0]].out
+
+    def submit(self, *items: WorkItem, claimed: bool = False) -> None:
+        """Give work of one gateway to the supervisor and let it handle that."""
+        self.address.tell(Submit(items[0].gateway, items, claimed))
+        self.run()
+
+    def end(self, number: int = 0) -> None:
+        """End a call that is out at the first gateway and let that be handled."""
+        self.bulkheads[self.names[0]].end(number)
+        self.run()
+
+    def end_all(self) -> None:
+        """End calls until none is out."""
+        while self.out:
+            self.end()
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let everything happen that happens within ``seconds``, and let these pass."""
+        until = self.runtime.monotonic() + seconds
+        self.runtime.run(until)
+        self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
+
+    def results(self) -> list[CallResult]:
+        """What the customers were told of the calls, in order."""
+        return [report.result for report in self.customer.of(OutcomeReport)]
+
+    def status(self) -> tuple[GatewayStatus, ...]:
+        """What operators see."""
+        request = StatusRequest(Reply())
+        self.address.tell(request)
+        self.run()
+        return request.reply.get(timeout=0)

@@ -1,0 +1,183 @@
+"""What the actors' tests stand on: small real parts that do what a test says. No mocks, and nothing asserts here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from actors.listeners import Listener
+from actors.messages import CallResult
+from domain.events import Recorded
+from domain.outcomes import Approved, NotReceived, Outcome
+from gateways.port import Order
+from store.codec import Metadata
+from store.port import AppendResult, Snapshot, Store, StreamKey, WorkItem, Write
+
+T = TypeVar("T")
+
+GATEWAY = "gatewayA"
+OWNER = "owner-1"
+
+
+def stream(customer: str = "c1") -> StreamKey:
+    """The stream of a customer."""
+    return StreamKey("main", customer)
+
+
+class Inbox:
+    """A recipient that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    def tell(self, message: object, /) -> None:
+        """Keep it."""
+        self.messages.append(message)
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The messages of one kind, in order."""
+        return [message for message in self.messages if isinstance(message, kind)]
+
+
+class Heard(Listener):
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Recorded] = []
+        self.calls: list[tuple[str, CallResult]] = []
+        self.breakers: list[tuple[str, str]] = []
+
+    def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+        """See Listener."""
+        self.events += [recorded for recorded, _ in events]
+
+    def called(self, item: WorkItem, result: CallResult, _duration_s: float) -> None:
+        """See Listener."""
+        self.calls.append((item.work_id, result))
+
+    def breaker_changed(self, gateway: str, state: str) -> None:
+        """See Listener."""
+        self.breakers.append((gateway, state))
+
+
+class SmallGateway:
+    """A provider in memory that honours keys. ``answer`` may be replaced: it gets the order and may raise or block."""
+
+    def __init__(self, name: str = GATEWAY) -> None:
+        self.name = name
+        self.currencies = frozenset({"USD", "JPY"})
+        self.honours_keys = True
+        self.idempotency_window_s = 86_400.0
+        self.effects: dict[str, Order] = {}
+        self.calls: list[str] = []
+        self.lookups: list[str] = []
+        self.at_once = 0
+        self.at_once_max = 0
+        self.answer: Callable[[Order], Outcome] = self.accept
+        self._lock = threading.Lock()
+
+    def accept(self, order: Order) -> Outcome:
+        """Move the money, once for each key."""
+        self.effects[order.transaction_id] = order
+        return Approved(f"A-{order.transaction_id}", final=True)
+
+    def submit(self, order: Order) -> Outcome:
+        """See Gateway."""
+        with self._lock:
+            self.calls.append(order.transaction_id)
+            self.at_once += 1
+            self.at_once_max = max(self.at_once_max, self.at_once)
+        try:
+            return self.answer(order)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+    def lookup(self, order: Order) -> Outcome | NotReceived:
+        """See Gateway."""
+        self.lookups.append(order.transaction_id)
+        if order.transaction_id in self.effects:
+            return Approved(f"A-{order.transaction_id}", final=True)
+        return NotReceived()
+
+    def close(self) -> None:
+        """See Gateway."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What befalls one call of a store: ``error``, before anything is done, or ``after`` all of it is."""
+
+    error: BaseException
+    after: bool = False
+
+
+class TroubledStore(Store):
+    """A real store, except that calls meet the ``trouble`` laid out for their method, one after the other."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._trouble: dict[str, list[Trouble | None]] = {}
+        self.batches: list[Sequence[Write]] = []
+        self.loads: list[frozenset[str]] = []
+        self.calls: list[str] = []
+
+    def befall(self, method: str, *trouble: Trouble | BaseException | None) -> None:
+        """The next calls of ``method`` meet these, and None is a call that meets nothing."""
+        laid = [Trouble(it) if isinstance(it, BaseException) else it for it in trouble]
+        self._trouble.setdefault(method, []).extend(laid)
+
+    @property
+    def troubles_left(self) -> int:
+        """How much of what was laid out has met nobody yet."""
+        return sum(len(laid) for laid in self._trouble.values())
+
+    def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """See Store."""
+        self.batches.append(writes)
+        return self._meet("append", lambda: self._store.append(writes))
+
+    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
+        """See Store."""
+        self.loads.append(frozenset(transaction_ids))
+        return self._meet("load", lambda: self._store.load(stream, transaction_ids))
+
+    def register_owner(self, owner: str) -> None:
+        """See Store."""
+        self._meet("register_owner", lambda: self._store.register_owner(owner))
+
+    def heartbeat(self, owner: str) -> bool:
+        """See Store."""
+        return self._meet("heartbeat", lambda: self._store.heartbeat(owner))
+
+    def retire_owner(self, owner: str) -> int:
+        """See Store."""
+        return self._meet("retire_owner", lambda: self._store.retire_owner(owner))
+
+    def release_dead(self, lease_s: float) -> int:
+        """See Store."""
+        return self._meet("release_dead", lambda: self._store.release_dead(lease_s))
+
+    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
+        """See Store."""
+        return self._meet("claim_work", lambda: self._store.claim_work(owner, gateway, limit))
+
+    def next_due_s(self, gateway: str) -> float | None:
+        """See Store."""
+        return self._meet("next_due_s", lambda: self._store.next_due_s(gateway))
+
+    def close(self) -> None:
+        """See Store."""
+        self._store.close()
+
+    def _meet(self, method: str, call: Callable[[], T]) -> T:
+        self.calls.append(method)
+        laid = self._trouble.get(method)
+        trouble = laid.pop(0) if laid else None
+        if trouble is None:
+            return call()
+        if trouble.after:
+            call()
+        raise trouble.error

@@ -1,0 +1,128 @@
+"""One call to a gateway: what is asked of it, and what whatever it raises means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actors.calls import call_gateway
+from actors.messages import CallResult, NotSent
+from actors.runtime.simulated import EPOCH
+from domain.outcomes import (
+    Approved,
+    Category,
+    Declined,
+    NotReceived,
+    NotSentError,
+    Outcome,
+    OutcomeUnknownError,
+    Unknown,
+)
+from gateways.port import Order
+from store.port import Action
+from tests.actors.lanes import work
+from tests.actors.support import SmallGateway
+
+WINDOW_S = 86_400.0
+LATE = EPOCH + timedelta(seconds=WINDOW_S + 1)
+
+
+@pytest.fixture
+def gateway() -> SmallGateway:
+    """A provider that honours keys for a day."""
+    return SmallGateway()
+
+
+def raising(error: BaseException) -> Any:
+    """A gateway's answer that is none."""
+
+    def answer(_: Order) -> Outcome:
+        raise error
+
+    return answer
+
+
+def test_a_sending_carries_the_transaction(gateway: SmallGateway) -> None:
+    """The provider gets the transaction's id, amount and customer as they are on record."""
+    item = work()
+    assert call_gateway(gateway, item, EPOCH) == (Approved(f"A-{item.work_id}", final=True), True)
+    order = gateway.effects[item.work_id]
+    assert item.transaction is not None
+    assert (order.money, order.customer_id, order.kind) == (
+        item.transaction.money,
+        item.transaction.customer_id,
+        item.transaction.kind,
+    )
+
+
+def test_a_lookup_sends_nothing(gateway: SmallGateway) -> None:
+    """Work to resolve asks, whatever the answer is and however old the transaction."""
+    assert call_gateway(gateway, work(action=Action.RESOLVE), LATE) == (NotReceived(), True)
+    assert gateway.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (NotSentError("refused"), NotSent("refused")),
+        (NotSentError(), NotSent("not sent")),
+        (OutcomeUnknownError("timeout"), Unknown("timeout")),
+        (OutcomeUnknownError(), Unknown("the outcome is not known")),
+        (ZeroDivisionError("a defect"), Unknown("the adapter failed: ZeroDivisionError('a defect')")),
+        (SystemExit("a kill"), Unknown("the adapter failed: SystemExit('a kill')")),
+    ],
+)
+def test_no_error_gets_out(gateway: SmallGateway, error: BaseException, result: CallResult) -> None:
+    """Whatever the adapter raises is not sent or unknown, and unhealthy; only NotSentError is surely not sent."""
+    gateway.answer = raising(error)
+    assert call_gateway(gateway, work(), EPOCH) == (result, False)
+
+
+def test_a_decline_is_healthy(gateway: SmallGateway) -> None:
+    """No is an answer."""
+    declined = Declined("do_not_honor", Category.HARD, "no")
+    gateway.answer = lambda _: declined
+    assert call_gateway(gateway, work(), EPOCH) == (declined, True)
+
+
+@pytest.mark.parametrize("seconds", [0.0, WINDOW_S])
+def test_within_the_window_it_is_sent_under_its_key(gateway: SmallGateway, seconds: float) -> None:
+    """As long as the provider knows the key, sending again needs no lookup."""
+    call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
+    assert gateway.lookups == []
+
+
+def test_after_the_window_it_is_looked_up_before_it_is_sent(gateway: SmallGateway) -> None:
+    """When the key may be forgotten, what the provider has received is its answer, and is not sent again."""
+    item = work()
+    assert call_gateway(gateway, item, LATE)[0] == Approved(f"A-{item.work_id}", final=True)
+    assert (gateway.lookups, gateway.calls) == ([item.work_id], [item.work_id])
+    assert call_gateway(gateway, item, LATE)[0] == Approved(f"A-{item.work_id}", final=True)
+    assert gateway.calls == [item.work_id]
+
+
+def test_after_the_window_nothing_is_sent_without_an_answer(
+    gateway: SmallGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the lookup fails, nothing is sent: it might be the second time."""
+    monkeypatch.setattr(gateway, "lookup", raising(OutcomeUnknownError("timeout")))
+    assert call_gateway(gateway, work(), LATE) == (Unknown("timeout"), False)
+    assert gateway.calls == []
+
+
+def test_without_keys_there_is_no_window(gateway: SmallGateway) -> None:
+    """A provider without keys is not looked up first: whether it may be sent at all is decided elsewhere."""
+    gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
+    call_gateway(gateway, work(), LATE)
+    assert gateway.lookups == []
+
+
+def test_work_that_names_no_transaction_is_not_sent(gateway: SmallGateway) -> None:
+    """There is nothing to send."""
+    assert call_gateway(gateway, replace(work(), transaction=None), EPOCH)[0] == NotSent(
+        "the work names no transaction"
+    )
+    assert gateway.calls == []

@@ -1,0 +1,136 @@
+"""What becomes of a piece of work after a call: one table of cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from actors.messages import CallResult, NotSent
+from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
+from actors.runtime.simulated import EPOCH
+from domain.account import Status
+from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
+from store.port import Action, CloseWork, MoveWork, WorkError, WorkItem, WorkState
+from tests.actors.lanes import work as a_piece_of_work
+
+KEYS: Final = WorkPolicy(
+    honours_keys=True,
+    max_retries=3,
+    lookup_after_s=(5.0, 30.0, 120.0),
+    dead_letter_first_s=10.0,
+    dead_letter_max_s=100.0,
+    dead_letter_attempts=5,
+)
+NO_KEYS: Final = replace(KEYS, honours_keys=False)
+
+SUBMIT, RESOLVE = Action.SUBMIT, Action.RESOLVE
+QUEUED, DEAD, PARKED = WorkState.QUEUED, WorkState.DEAD, WorkState.PARKED
+FINAL, PENDING = Approved("A-1", final=True), Approved("A-1", final=False)
+DECLINED = Declined("do_not_honor", Category.HARD, "no")
+NOT_SENT, UNKNOWN, NEVER = NotSent("refused"), Unknown("timeout"), NotReceived()
+
+
+def work(action: Action = SUBMIT, attempts: int = 0, status: Status = Status.PENDING, **changes: Any) -> WorkItem:
+    """A piece of work of a transaction that was created at EPOCH."""
+    item = a_piece_of_work()
+    assert item.transaction is not None
+    transaction = replace(item.transaction, transaction_id="t-1", status=status)
+    item = replace(item, work_id="t-1", action=action, attempts=attempts, transaction=transaction)
+    return replace(item, **changes)
+
+
+# Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
+# A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
+CASES: Final[list[tuple[Action, int, CallResult, WorkPolicy, tuple[Action, WorkState, float, int] | None]]] = [
+    # final answers close the work, whatever was asked
+    (SUBMIT, 0, FINAL, KEYS, None),
+    (SUBMIT, 9, FINAL, NO_KEYS, None),
+    (RESOLVE, 4, FINAL, KEYS, None),
+    (SUBMIT, 0, DECLINED, KEYS, None),
+    (RESOLVE, 0, DECLINED, NO_KEYS, None),
+    # accepted and not final: the schedule of lookups, anew after a sending
+    (SUBMIT, 0, PENDING, KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    (SUBMIT, 3, PENDING, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    (RESOLVE, 0, PENDING, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
+    (RESOLVE, 1, PENDING, KEYS, (RESOLVE, QUEUED, 120.0, 2)),
+    (RESOLVE, 2, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 3)),
+    (RESOLVE, 500, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 501)),
+    # never received: again at once under the same key; without one only a lookup may go on
+    (RESOLVE, 2, NEVER, KEYS, (SUBMIT, QUEUED, 0.0, 0)),
+    (RESOLVE, 0, NEVER, NO_KEYS, (RESOLVE, QUEUED, 30.0, 1)),
+    # surely not sent: a few quick retries, then a dead letter, then a person; without keys as well
+    (SUBMIT, 0, NOT_SENT, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
+    (SUBMIT, 1, NOT_SENT, NO_KEYS, (SUBMIT, QUEUED, 0.4, 2)),
+    (SUBMIT, 2, NOT_SENT, KEYS, (SUBMIT, QUEUED, 0.8, 3)),
+    (SUBMIT, 3, NOT_SENT, KEYS, (SUBMIT, DEAD, 10.0, 4)),
+    (SUBMIT, 4, NOT_SENT, NO_KEYS, (SUBMIT, DEAD, 20.0, 5)),
+    (SUBMIT, 6, NOT_SENT, KEYS, (SUBMIT, DEAD, 80.0, 7)),
+    (SUBMIT, 7, NOT_SENT, KEYS, (SUBMIT, DEAD, 100.0, 8)),
+    (SUBMIT, 8, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 9)),
+    (SUBMIT, 10_000, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 10_001)),
+    # may have acted: the same under the same key, else only a lookup may go on
+    (SUBMIT, 0, UNKNOWN, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
+    (SUBMIT, 3, UNKNOWN, KEYS, (SUBMIT, DEAD, 10.0, 4)),
+    (SUBMIT, 0, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    (SUBMIT, 7, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    # a lookup that failed is looked up again, and never gives up
+    (RESOLVE, 0, NOT_SENT, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
+    (RESOLVE, 1, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 120.0, 2)),
+    (RESOLVE, 10_000, UNKNOWN, KEYS, (RESOLVE, QUEUED, DAY_S, 10_001)),
+]
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize(("action", "attempts", "result", "policy", "expected"), CASES)
+def test_every_case_of_the_table(
+    *,
+    action: Action,
+    attempts: int,
+    result: CallResult,
+    policy: WorkPolicy,
+    expected: tuple[Action, WorkState, float, int] | None,
+    chance: float,
+) -> None:
+    """Each action, result and number of attempts leads to what the table says, within its longest wait."""
+    step = next_step(work(action, attempts), result, policy, now=EPOCH, chance=chance)
+    if expected is None:
+        assert step == CloseWork("t-1")
+        return
+    assert isinstance(step, MoveWork)
+    next_action, state, wait_s, next_attempts = expected
+    assert (step.action, step.state, step.attempts) == (next_action, state, next_attempts)
+    spread = next_action is SUBMIT and wait_s > 0
+    assert step.delay_s == pytest.approx(wait_s * (chance if spread else 1.0))
+
+
+def test_what_is_processed_already_is_never_sent_again() -> None:
+    """A provider that has accepted and now says "never received" is asked again, not sent the money a second time."""
+    step = next_step(work(RESOLVE, 0, Status.PROCESSED), NEVER, KEYS, now=EPOCH, chance=0.5)
+    assert isinstance(step, MoveWork)
+    assert step.action is RESOLVE
+
+
+def test_each_failure_is_kept_for_people_within_bounds() -> None:
+    """The newest errors are kept, each cut to a bounded length, and an answer adds none."""
+    errors = tuple(WorkError(EPOCH, str(number)) for number in range(ERRORS_KEPT))
+    later = EPOCH + timedelta(days=1)
+    step = next_step(work(errors=errors), NotSent("x" * 10_000), KEYS, now=later, chance=0.0)
+    assert isinstance(step, MoveWork)
+    assert step.errors == (*errors[1:], WorkError(later, "x" * ERROR_LENGTH_MAX))
+    answered = next_step(work(errors=errors), PENDING, KEYS, now=later, chance=0.0)
+    assert isinstance(answered, MoveWork)
+    assert answered.errors == errors
+
+
+def test_work_without_a_transaction_ends_with_a_person() -> None:
+    """Work that names no transaction runs through retries and dead letters and is parked at the end."""
+    item, states = work(transaction=None), []
+    for _ in range(9):
+        step = next_step(item, NOT_SENT, KEYS, now=EPOCH, chance=0.0)
+        assert isinstance(step, MoveWork)
+        states.append(step.state)
+        item = replace(item, attempts=step.attempts)
+    assert states == [QUEUED] * 3 + [DEAD] * 5 + [PARKED]

@@ -1,0 +1,199 @@
+"""Real threads against the runtime: every message counted exactly once, and no actor in two threads."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pykka import ActorDeadError
+
+from actors.runtime.actor import ServiceActor
+from actors.runtime.dispatchers import ThreadDispatcher
+from actors.runtime.router import Router
+
+TELLERS = 6
+MESSAGES = 5_000
+KEYS = 5
+WINDOW = 3
+"""Messages that a teller has out at once: few, so that actors have nothing to do now and then, and stop."""
+WAIT_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _many_thread_switches() -> Iterator[None]:
+    """The interpreter changes threads as often as it can: races that are rare otherwise show themselves."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def dispatcher() -> Iterator[ThreadDispatcher]:
+    """A pool of real threads."""
+    pool = ThreadDispatcher("pool", 4)
+    yield pool
+    assert pool.stop(10.0)
+
+
+class Tally:
+    """What all actors of a test handled, and whether any of them was ever in two threads."""
+
+    def __init__(self, expected: int) -> None:
+        self.handled: Counter[Any] = Counter()
+        self.order: dict[Any, list[int]] = {}
+        self.overlaps = 0
+        self.lives = 0
+        self.deaths = 0
+        self.all_there = threading.Event()
+        self.windows = [threading.Semaphore(WINDOW) for _ in range(TELLERS)]
+        self._left = expected
+        self._lock = threading.Lock()
+
+    def count(self, teller: int, number: int) -> None:
+        """One message was handled."""
+        with self._lock:
+            self.handled[teller, number] += 1
+            self.order.setdefault(teller, []).append(number)
+            self._left -= 1
+            if not self._left:
+                self.all_there.set()
+        self.windows[teller].release()
+
+
+class Counting(ServiceActor):
+    """Counts its messages; stops when told to and nothing waits, and dies when told to."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self._tally = tally
+        self._inside = threading.Lock()
+        tally.lives += 1
+
+    def receive(self, message: Any) -> None:
+        """See the class."""
+        if not self._inside.acquire(blocking=False):
+            self._tally.overlaps += 1
+            return
+        try:
+            if message == "stop":
+                if self.actor_inbox.close_if_empty():
+                    self._stop()
+            elif message == "die":
+                self.took()
+                self._tally.deaths += 1
+                raise RuntimeError("told to")
+            else:
+                self._tally.count(*message)
+        finally:
+            self._inside.release()
+
+
+def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str) -> None:
+    """Every teller tells each key its share, while another thread stops or kills the actors again and again."""
+    done = threading.Event()
+
+    def teller(number: int) -> None:
+        for message in range(MESSAGES):
+            if not tally.windows[number].acquire(timeout=WAIT_S):
+                return  # something was lost, and the count will tell
+            router.tell(message % KEYS, (number, message))
+
+    def disturb() -> None:
+        while not done.is_set():
+            for ref in router.idle(0.0, KEYS):
+                if ref.actor_inbox.empty():  # one at a time: a thousand deaths in a row test no race
+                    with suppress(ActorDeadError):
+                        ref.tell(disturbance)
+
+    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    disturber = threading.Thread(target=disturb)
+    for thread in [disturber, *threads]:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    arrived = tally.all_there.wait(WAIT_S)
+    done.set()
+    disturber.join(WAIT_S)
+    assert arrived, f"{TELLERS * MESSAGES - tally.handled.total()} messages were lost"
+
+
+@pytest.mark.parametrize("disturbance", ["stop", "die"])
+def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
+    dispatcher: ThreadDispatcher, disturbance: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tells from many threads race with passivation and with deaths: each message is handled once, by one thread."""
+    caplog.set_level("CRITICAL")
+    caplog.set_level("CRITICAL", logger="pykka")
+    tally = Tally(TELLERS * MESSAGES)
+    router: Router[int] = Router(
+        lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
+    )
+    tell_from_many_threads(router, tally, disturbance)
+    assert set(tally.handled.values()) == {1}
+    assert len(tally.handled) == TELLERS * MESSAGES
+    assert tally.overlaps == 0
+    assert tally.lives > 10 * KEYS, "actors hardly came and went: this has tested nothing"
+
+
+def test_one_tellers_messages_to_one_actor_keep_their_order(dispatcher: ThreadDispatcher) -> None:
+    """As long as an actor lives, what one thread tells it is handled in that order."""
+    tally = Tally(TELLERS * MESSAGES)
+    router: Router[int] = Router(
+        lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
+    )
+
+    def teller(number: int) -> None:
+        for message in range(MESSAGES):
+            router.tell(0, (number, message))
+
+    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert tally.all_there.wait(WAIT_S)
+    assert all(order == sorted(order) for order in tally.order.values())
+    assert tally.lives == 1
+    assert tally.overlaps == 0
+
+
+def test_a_lone_message_always_wakes_an_idle_actor(dispatcher: ThreadDispatcher) -> None:
+    """A message that comes just as the actor goes idle wakes it: ten thousand round trips, and none gets stuck."""
+    turn = threading.Semaphore(0)
+
+    class Answering(ServiceActor):
+        def receive(self, _message: Any) -> None:
+            turn.release()
+
+    ref = Answering().launch(dispatcher, 10)
+    for number in range(10_000):
+        ref.tell(number)
+        assert turn.acquire(timeout=WAIT_S), f"message {number} woke nobody"
+
+
+def test_an_ask_is_answered_from_another_thread(dispatcher: ThreadDispatcher) -> None:
+    """Many threads wait for many answers at once; each gets its own."""
+
+    class Doubling(ServiceActor):
+        def receive(self, message: int) -> int:
+            return 2 * message
+
+    ref = Doubling().launch(dispatcher, 10_000)
+    wrong: list[int] = []
+
+    def asker(first: int) -> None:
+        wrong.extend(n for n in range(first, first + 500) if ref.ask(n, timeout=WAIT_S) != 2 * n)
+
+    threads = [threading.Thread(target=asker, args=(1_000 * number,)) for number in range(TELLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert wrong == []

@@ -1,0 +1,218 @@
+"""Addresses: whoever lives gets the message, the dead are replaced, the idle go, and nothing is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.runtime.mailbox import MailboxFullError
+from actors.runtime.router import Address, Router
+from tests.actors.dispatching import AtOnce, ByHand, Die, Recorder, Refusable, stopping
+
+
+class Clock:
+    """A monotonic clock that goes on when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def log() -> list[Any]:
+    """What the actors handled."""
+    return []
+
+
+@pytest.fixture
+def dispatcher() -> ByHand:
+    """Nothing runs until the test says so."""
+    return ByHand()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def router(log: list[Any], dispatcher: ByHand, clock: Clock) -> Router[str]:
+    """A router of recorders."""
+    return Router(lambda key: Recorder(log, f" {key}"), dispatcher, capacity=10, monotonic=clock)
+
+
+def test_a_key_has_one_actor(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+    """An actor comes to life with the first message to its key and serves the later ones."""
+    for key in ("a", "b", "a"):
+        router.tell(key, f"to {key}")
+    dispatcher.run()
+    assert log == ["start a", "to a", "to a", "start b", "to b"]
+    assert len(router) == 2
+
+
+def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+    """A message to an actor that has stopped wakes a new one; nothing is lost and nobody is told of it."""
+    router.tell("a", stopping)
+    dispatcher.run()
+    assert len(router) == 0
+    router.tell("a", "again")
+    dispatcher.run()
+    assert log == ["start a", "start a", "again"]
+    assert router.deaths == 0
+
+
+def test_a_message_told_while_the_actor_stops_wakes_the_next_one(
+    router: Router[str], dispatcher: ByHand, log: list[Any]
+) -> None:
+    """Between the closing of the mailbox and the actor's end a teller is sent to a successor."""
+
+    def stops_and_is_told(actor: Recorder) -> None:
+        assert actor.actor_inbox.close_if_empty()
+        router.tell("a", "in between")
+        actor._stop()
+
+    router.tell("a", stops_and_is_told)
+    dispatcher.run()
+    assert log == ["start a", "start a", "in between"]
+    assert len(router) == 1
+
+
+def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+    """After a death the successor gets what its predecessor had in work, then what killed it, then what waited."""
+    killed: list[Recorder] = []
+
+    def keeps_and_dies(actor: Recorder) -> None:
+        if not killed:
+            actor.keeps = ["salvaged 1", "salvaged 2"]
+            killed.append(actor)
+            raise Die
+        log.append("delivered again")
+
+    router.tell("a", keeps_and_dies)
+    router.tell("a", "waited")
+    dispatcher.run()
+    assert log == ["start a", "start a", "salvaged 1", "salvaged 2", "delivered again", "waited"]
+    assert router.deaths == 1
+
+
+def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """What a dead actor had accepted goes to its successor, however much it is: the bound is for new messages alone."""
+    router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=3, monotonic=clock)
+    kept = [Refusable() for _ in range(5)]
+
+    def keeps_and_dies(actor: Recorder) -> None:
+        actor.keeps = [*kept]
+        actor.took()
+        raise Die
+
+    router.tell("a", keeps_and_dies)
+    waiting = [Refusable(), Refusable(), "an answer"]
+    for message in waiting:
+        router.tell("a", message)
+    with pytest.raises(MailboxFullError):
+        router.tell("a", Refusable())
+    dispatcher.run()
+    assert [entry for entry in log if entry != "start"] == [*kept, *waiting]
+
+
+def test_a_successor_is_not_forgotten_for_its_predecessor(log: list[Any], clock: Clock) -> None:
+    """When an actor dies while its teller has not come back yet, the key stays its successor's: one actor for a key."""
+    dispatcher = AtOnce()  # the actor dies, and its successor lives, before tell comes back
+    made: list[Recorder] = []
+
+    def make(key: str) -> Recorder:
+        dispatcher.held = len(made) == 1  # the successor is not run yet when tell comes back
+        made.append(Recorder(log))
+        return made[-1]
+
+    router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=clock)
+    router.tell("a", "hello")
+    _tell_and_die(router, dispatcher)
+    assert len(made) == 2
+    router.tell("a", "to the successor")
+    dispatcher.held = False
+    dispatcher.run()
+    assert len(made) == 2, "a third actor was made although the second lives"
+    assert log[-1] == "to the successor"
+
+
+def _tell_and_die(router: Router[str], dispatcher: AtOnce) -> None:
+    deaths: list[int] = []
+
+    def dies_once(_: Recorder) -> None:
+        if not deaths:
+            deaths.append(1)
+            raise Die
+
+    router.tell("a", dies_once)
+
+
+def test_idle_actors_are_found_oldest_first(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
+    """A sweep names those that were told nothing for long enough, at most so many, and each once in that time."""
+    for second, key in enumerate("abcd"):
+        clock.now = float(second)
+        router.tell(key, "hello")
+    dispatcher.run()
+    clock.now = 12.0
+    assert router.idle(10.0, 2) == [router.start("a"), router.start("b")]
+    assert router.idle(10.0, 2) == [router.start("c")]
+    assert router.idle(10.0, 2) == []
+    clock.now = 22.0
+    assert len(router.idle(10.0, 10)) == 3 + 1
+
+
+def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
+    """A message starts an actor's idle time anew."""
+    router.tell("a", 1)
+    clock.now = 9.0
+    router.tell("a", 2)
+    clock.now = 15.0
+    assert router.idle(10.0, 10) == []
+
+
+def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
+    """A router with a message that waits anywhere is not at rest."""
+    assert router.at_rest
+    router.tell("a", 1)
+    router.tell("b", 1)
+    assert not router.at_rest
+    dispatcher.run_one()
+    assert not router.at_rest
+    dispatcher.run()
+    assert router.at_rest
+
+
+def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any], dispatcher: ByHand) -> None:
+    """An address is one actor that is always there."""
+    address = Address(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    address.start()
+    dispatcher.run()
+    assert log == ["start"]
+    for _ in range(3):
+        address.tell(Die())
+        address.tell("after")
+    dispatcher.run()
+    assert log.count("after") == 3
+    assert address.deaths > 0
+
+
+def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:
+    """When making the actor fails, the teller hears of it, and the next teller tries anew."""
+    makes = []
+
+    def make(key: str) -> Recorder:
+        makes.append(key)
+        if len(makes) == 1:
+            raise RuntimeError("not now")
+        return Recorder([])
+
+    router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=lambda: 0.0)
+    with pytest.raises(RuntimeError, match="not now"):
+        router.tell("a", "lost")
+    router.tell("a", "heard")
+    assert len(router) == 1

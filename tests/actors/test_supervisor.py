@@ -1,0 +1,324 @@
+"""The gateway supervisor: bulkheads that hold, breakers that keep calls back, and work that is never lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actors.messages import Drain, NotSent, OutcomeReport, Room
+from actors.supervisor import INTAKE_CLOSES_AT, INTAKE_OPENS_AT
+from domain.outcomes import (
+    Approved,
+    Category,
+    Declined,
+    NotReceived,
+    NotSentError,
+    Outcome,
+    OutcomeUnknownError,
+    Unknown,
+)
+from gateways.port import Order
+from store.port import Action
+from tests.actors.lanes import FAILURES, SLEEP_S, Supervised, work
+from tests.actors.support import GATEWAY
+
+
+def raising(error: BaseException) -> Any:
+    """A gateway's answer that is none."""
+
+    def answer(_: Order) -> Outcome:
+        raise error
+
+    return answer
+
+
+@pytest.fixture
+def it() -> Supervised:
+    """A supervisor of one gateway with three slots."""
+    return Supervised()
+
+
+def trip(it: Supervised) -> None:
+    """Have the breaker open."""
+    it.gateway.answer = raising(OutcomeUnknownError("timeout"))
+    for _ in range(FAILURES):
+        it.submit(work())
+        it.end()
+    assert it.lanes[GATEWAY].breaker.state == "open"
+
+
+def test_a_call_is_made_and_its_outcome_goes_to_the_customer(it: Supervised) -> None:
+    """A piece of work is one call, and its outcome comes to its customer with the item that it belongs to."""
+    item = work()
+    it.submit(item)
+    it.end()
+    [report] = it.customer.of(OutcomeReport)
+    assert report.item is item
+    assert report.result == Approved(f"A-{item.work_id}", final=True)
+    assert it.gateway.calls == [item.work_id]
+    assert it.heard.calls == [(item.work_id, report.result)]
+
+
+def test_the_bulkhead_holds(it: Supervised) -> None:
+    """Never more calls are out than the gateway has slots, and a slot that gets free is used at once."""
+    items = [work() for _ in range(10)]
+    it.submit(*items)
+    most = 0
+    while it.out:
+        most = max(most, len(it.out))
+        assert len(it.out) == min(3, 10 - len(it.results()))
+        it.end()
+    assert most == 3
+    assert it.gateway.calls == [item.work_id for item in items]
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
+def test_one_gateways_slow_calls_delay_no_other() -> None:
+    """With every slot of one gateway taken for ever, another's work goes out as if nothing were."""
+    it = Supervised(names=("slow", "quick"))
+    it.submit(*[work("slow") for _ in range(100)])
+    items = [work("quick") for _ in range(20)]
+    it.submit(*items)
+    while it.bulkheads["quick"].out:
+        it.bulkheads["quick"].end()
+        it.run()
+    assert it.gateways["quick"].calls == [item.work_id for item in items]
+    assert it.gateways["slow"].calls == []
+
+
+def test_one_gateways_open_breaker_keeps_no_other_back() -> None:
+    """Breakers are each their own gateway's."""
+    it = Supervised(names=("dead", "well"))
+    it.gateways["dead"].answer = raising(NotSentError("refused"))
+    it.submit(*[work("dead") for _ in range(10)])
+    for _ in range(FAILURES):
+        it.bulkheads["dead"].end()
+        it.run()
+    it.submit(work("well"))
+    assert len(it.bulkheads["well"].out) == 1
+
+
+def test_no_call_goes_out_while_the_breaker_is_open(it: Supervised) -> None:
+    """Work that comes while the breaker is open waits, without a call and without using up an attempt."""
+    trip(it)
+    calls = len(it.gateway.calls)
+    it.submit(*[work() for _ in range(5)])
+    it.run(SLEEP_S - 0.5)
+    assert len(it.gateway.calls) == calls
+    assert len(it.results()) == FAILURES
+    assert not it.out
+
+
+def test_one_probe_goes_out_half_open_and_the_rest_after_it(it: Supervised) -> None:
+    """After the sleep one call goes out by itself; when it succeeds the others follow up to the bulkhead's bound."""
+    trip(it)
+    it.gateway.answer = it.gateway.accept
+    it.submit(*[work() for _ in range(5)])
+    it.run(SLEEP_S + 0.5)
+    assert len(it.out) == 1
+    it.submit(work())
+    assert len(it.out) == 1
+    it.end()
+    assert len(it.out) == 3
+    it.end_all()
+    assert len(it.gateway.effects) == 6
+
+
+def test_a_probe_that_fails_keeps_the_rest_waiting(it: Supervised) -> None:
+    """A failed probe costs one attempt of one piece of work; the next probe goes out after another sleep."""
+    trip(it)
+    it.submit(*[work() for _ in range(5)])
+    for _ in range(3):
+        it.run(SLEEP_S + 0.5)
+        assert len(it.out) == 1
+        it.end()
+        assert not it.out
+    assert len(it.results()) == FAILURES + 3
+
+
+def test_late_results_are_ignored_by_the_breaker_and_not_by_the_transaction(it: Supervised) -> None:
+    """What a call of before the trip says later does not close the breaker, and does reach its customer."""
+    it.submit(work(), work(), work())
+    it.gateway.answer = raising(OutcomeUnknownError("timeout"))
+    it.end()
+    it.submit(work())
+    it.end()
+    it.submit(work())
+    it.end()
+    assert it.lanes[GATEWAY].breaker.state == "open"
+    it.gateway.answer = it.gateway.accept
+    it.end_all()
+    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert [type(result) for result in it.results()] == [Unknown] * 3 + [Approved] * 2
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
+def test_a_decline_is_a_healthy_answer(it: Supervised) -> None:
+    """However many declines in a row, the breaker stays closed."""
+    declined = Declined("do_not_honor", Category.HARD, "no")
+    it.gateway.answer = lambda _: declined
+    for _ in range(3 * FAILURES):
+        it.submit(work())
+        it.end()
+    assert it.results() == [declined] * 3 * FAILURES
+    assert it.lanes[GATEWAY].breaker.state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (NotSentError("refused"), NotSent("refused")),
+        (NotSentError(), NotSent("not sent")),
+        (OutcomeUnknownError("timeout"), Unknown("timeout")),
+        (ZeroDivisionError("a defect"), Unknown("the adapter failed: ZeroDivisionError('a defect')")),
+        (SystemExit("a kill"), Unknown("the adapter failed: SystemExit('a kill')")),
+    ],
+)
+def test_an_error_is_not_sent_or_unknown_and_frees_its_slot(
+    it: Supervised, error: BaseException, result: NotSent | Unknown
+) -> None:
+    """Whatever an adapter raises, a defect or a kill included, the customer hears, and the slot is free again."""
+    it.gateway.answer = raising(error)
+    it.submit(work())
+    it.end()
+    assert it.results() == [result]
+    assert it.lanes[GATEWAY].in_flight == 0
+    for _ in range(FAILURES - 1):
+        it.submit(work())
+        it.end()
+    assert it.lanes[GATEWAY].breaker.state == "open"
+
+
+def test_a_listener_that_fails_loses_no_outcome(it: Supervised) -> None:
+    """The customer hears of the outcome, and the slot is free, though whoever listens in raises."""
+
+    def called(*_: object) -> None:
+        raise ValueError("a payload that cannot be read")
+
+    it.heard.called = called  # type: ignore[method-assign, assignment]
+    it.submit(work())
+    try:
+        it.end()
+    except ValueError:
+        it.run()
+    assert len(it.results()) == 1
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
+def test_lookups_ask_and_never_send(it: Supervised) -> None:
+    """Work to resolve is a lookup."""
+    item = work(action=Action.RESOLVE)
+    it.submit(item)
+    it.end()
+    assert it.results() == [NotReceived()]
+    assert it.gateway.lookups == [item.work_id]
+    assert it.gateway.calls == []
+
+
+def test_work_that_names_no_transaction_is_not_sent(it: Supervised) -> None:
+    """There is nothing to send: it goes back as not sent, and says nothing about the gateway's health."""
+    it.submit(replace(work(), transaction=None))
+    it.end()
+    assert it.results() == [NotSent("the work names no transaction")]
+    assert it.gateway.calls == []
+
+
+def test_the_intake_closes_and_opens_with_what_waits(it: Supervised) -> None:
+    """New work is left in the store once much waits, and taken again when little does."""
+    it.submit(*[work() for _ in range(INTAKE_CLOSES_AT + 2)])
+    assert it.intake.open[GATEWAY]
+    it.submit(work())
+    assert not it.intake.open[GATEWAY]
+    while it.status()[0].bulkhead.waiting > INTAKE_OPENS_AT:
+        assert not it.intake.open[GATEWAY]
+        it.end()
+    assert it.intake.open[GATEWAY]
+
+
+def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(it: Supervised) -> None:
+    """The dead letters hear of room after each batch of theirs, and only when little waits."""
+    it.submit(*[work() for _ in range(INTAKE_OPENS_AT + 10)])
+    assert it.dead_letters.of(Room) == []
+    it.submit(work(), claimed=True)
+    assert it.dead_letters.of(Room) == []
+    it.end_all()
+    assert it.dead_letters.of(Room) == [Room(GATEWAY)]
+    it.submit(work(), claimed=True)
+    assert it.dead_letters.of(Room) == [Room(GATEWAY)] * 2
+
+
+def test_a_drain_sends_nothing_more(it: Supervised) -> None:
+    """After the drain no call begins, the calls that are out end and are told, and new work stays queued."""
+    it.submit(*[work() for _ in range(10)])
+    it.address.tell(Drain())
+    it.run()
+    it.submit(work())
+    it.end_all()
+    it.run(60.0)
+    assert len(it.gateway.calls) == 3
+    assert len(it.results()) == 3
+    assert it.intake.open == {GATEWAY: False}
+    assert it.intake.draining
+
+
+@pytest.mark.parametrize("state", ["closed", "open"])
+def test_what_waits_and_the_breaker_survive_the_actors_death(it: Supervised, state: str) -> None:
+    """A successor goes on with the same lanes: nothing waiting is lost, no slot, no state of a breaker."""
+    if state == "open":
+        trip(it)
+    items = [work() for _ in range(6)]
+    it.submit(*items)
+    out = len(it.out)
+    it.address.tell("a message that it does not know is ignored")
+    it.address.tell(_Deadly())
+    it.run()
+    assert it.address.deaths > 0
+    assert it.lanes[GATEWAY].breaker.state == state
+    assert it.lanes[GATEWAY].in_flight == out
+    it.gateway.answer = it.gateway.accept
+    it.run(SLEEP_S + 0.5)
+    it.end_all()
+    assert list(it.gateway.effects) == [item.work_id for item in items]
+
+
+class _Deadly:
+    """A message that an actor dies of as soon as it looks at it."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[misc]  # what isinstance and match look at
+        raise RuntimeError("a defect")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None:
+        raise RuntimeError("a defect")
+
+
+def test_an_executor_that_cannot_take_a_call_loses_no_work(it: Supervised) -> None:
+    """When no thread can be started, the work waits on and its slot stays free: it goes out when there is one again."""
+    original = it.bulkheads[GATEWAY].submit
+    failures = [RuntimeError("can't start new thread")]
+
+    def submit(function: Any, /) -> None:
+        if failures:
+            raise failures.pop()
+        original(function)
+
+    it.lanes[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
+    items = [work(), work()]
+    it.submit(*items)
+    it.submit(work())
+    it.end_all()
+    assert {item.work_id for item in items} <= set(it.gateway.effects)
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
+def test_operators_see_slots_and_breaker() -> None:
+    """The status names every gateway, ascending, with what is out, what waits, and its breaker."""
+    it = Supervised(names=("b", "a"))
+    it.submit(*[work("b") for _ in range(5)])
+    a, b = it.status()
+    assert (a.name, b.name) == ("a", "b")
+    assert (b.bulkhead.in_flight, b.bulkhead.waiting, b.bulkhead.max_concurrent) == (3, 2, 3)
+    assert (a.bulkhead.in_flight, a.bulkhead.waiting, a.breaker.state) == (0, 0, "closed")
