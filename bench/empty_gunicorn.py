@@ -1,0 +1,16 @@
+"""Runs the empty resource exactly as gunicorn.conf.py runs the service, but for what starts and stops the service."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from gunicorn.config import KNOWN_SETTINGS
+
+_SERVICE_ONLY = frozenset({"wsgi_app", "post_worker_init", "worker_exit"})
+_NAMES = frozenset(setting.name for setting in KNOWN_SETTINGS) - _SERVICE_ONLY
+
+_theirs = runpy.run_path(str(Path(__file__).resolve().parent.parent / "gunicorn.conf.py"))
+globals().update({name: value for name, value in _theirs.items() if name in _NAMES})
+
+wsgi_app = "bench.empty:app"

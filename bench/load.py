@@ -1,0 +1,155 @@
+"""The load: a fixed number of clients in a closed loop, each with one kept connection and one request under way.
+
+Raw sockets and epoll: a request costs its sender two system calls and little else, so that the two cores are the
+service's. It knows requests and answers, and nothing of who serves them.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from bench.wire import end_of_message, status_of, transaction_id_of
+
+ACCEPTED: Final = 202
+_WAIT_S: Final = 1.0
+_PARKED_WAIT_S: Final = 0.001
+_LAST_ANSWER_S: Final = 15.0
+"""How long the last answers may take; the service itself gives up after 10 s."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """What the clients saw. Times are ``time.perf_counter``; latencies are seconds from request to whole answer."""
+
+    began: float = 0.0
+    seconds: float = 0.0
+    """For how long requests were sent."""
+    in_time: int = 0
+    """Answers 202 within that time."""
+    accepted: list[str] = field(default_factory=list)
+    """The transaction of every 202, also of those that came after it."""
+    latencies: list[float] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rate(self) -> float:
+        """Accepted requests per second."""
+        return self.in_time / self.seconds
+
+
+class _Client:
+    __slots__ = ("endpoint", "sent_at", "unread")
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.endpoint = socket.create_connection(address)
+        self.endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.endpoint.settimeout(0)
+        self.sent_at = 0.0
+        self.unread = b""
+
+
+class Load:
+    """``connections`` clients of ``address``; ``requests`` never ends.
+
+    ``finished`` and ``unfinished_max`` bound what the service has accepted and not finished: a client whose turn it
+    is waits while there is that much of it.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        connections: int,
+        requests: Iterator[bytes],
+        *,
+        finished: Callable[[], int] | None = None,
+        unfinished_max: int = 0,
+    ) -> None:
+        self._address, self._connections, self._requests = address, connections, requests
+        self._finished, self._unfinished_max = finished, unfinished_max
+
+    def run(self, seconds: float) -> Sample:
+        """Send for so long, then wait for the last answers."""
+        clients = {client.endpoint.fileno(): client for client in map(_Client, [self._address] * self._connections)}
+        try:
+            with select.epoll() as poll:
+                for descriptor in clients:
+                    poll.register(descriptor, select.EPOLLIN)
+                return self._run(clients, poll, seconds)
+        finally:
+            for client in clients.values():
+                client.endpoint.close()
+
+    def _run(self, clients: dict[int, _Client], poll: select.epoll, seconds: float) -> Sample:
+        room = self._room_from_now()
+        sample = Sample(began=time.perf_counter(), seconds=seconds)
+        deadline = sample.began + seconds
+        idle, waiting = [*clients.values()], 0
+        while (now := time.perf_counter()) < deadline + _LAST_ANSWER_S:
+            if now >= deadline:
+                if not waiting:
+                    break
+                idle.clear()
+            elif idle:
+                free = room(len(sample.accepted) + waiting)
+                for client in idle[:free]:
+                    self._send(client)
+                waiting += len(idle[:free])
+                del idle[:free]
+            for descriptor, _ in poll.poll(_PARKED_WAIT_S if idle else _WAIT_S):
+                client = clients[descriptor]
+                answered = self._receive(client, sample, deadline)
+                if answered is False:
+                    continue
+                waiting -= 1
+                if answered:
+                    idle.append(client)
+                else:
+                    poll.unregister(descriptor)
+        if waiting:
+            sample.failed["no answer"] += waiting
+        return sample
+
+    def _room_from_now(self) -> Callable[[int], int]:
+        """How many more requests may be sent when so many have been, from now on."""
+        finished = self._finished
+        if finished is None:
+            return lambda _sent: self._connections
+        before = finished()
+        return lambda sent: max(0, self._unfinished_max - sent + finished() - before)
+
+    def _send(self, client: _Client) -> None:
+        request = next(self._requests)
+        client.sent_at = time.perf_counter()
+        if client.endpoint.send(request) != len(request):
+            raise OSError("the kernel did not take a small request at once")
+
+    @staticmethod
+    def _receive(client: _Client, sample: Sample, deadline: float) -> bool | None:
+        """True once the answer is whole, False before; None when there will be none on this connection."""
+        try:
+            data = client.endpoint.recv(65536)
+        except OSError as error:
+            sample.failed[type(error).__name__] += 1
+            return None
+        if not data:
+            sample.failed["closed"] += 1
+            return None
+        data = client.unread + data if client.unread else data
+        if not end_of_message(data):
+            client.unread = data
+            return False
+        now = time.perf_counter()
+        client.unread = b""
+        if (status := status_of(data)) == ACCEPTED:
+            sample.accepted.append(transaction_id_of(data) or "")
+            sample.latencies.append(now - client.sent_at)
+            sample.in_time += now <= deadline
+        else:
+            sample.failed[str(status)] += 1
+        return True

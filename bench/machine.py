@@ -1,0 +1,86 @@
+"""What the kernel tells of processes and of the machine (Linux's /proc). Reads, and starts nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_CORES: Final = 2
+
+
+def use_two_cores() -> int:
+    """Keep this process and those that it starts from now on to two cores; how many they have."""
+    cores = sorted(os.sched_getaffinity(0))[:_CORES]
+    os.sched_setaffinity(0, cores)
+    return len(cores)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU time that the process has used, all its threads together."""
+    return _cpu_s(Path(f"/proc/{pid}/stat"))
+
+
+def thread_cpu_s(pid: int, thread: int) -> float:
+    """The same of one thread; the main thread's number is the process's."""
+    return _cpu_s(Path(f"/proc/{pid}/task/{thread}/stat"))
+
+
+def _cpu_s(stat: Path) -> float:
+    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that the process has in RAM."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
+
+
+def busy_s() -> float:
+    """Seconds of CPU time that everything on this process's cores has used, and what other guests took of them."""
+    busy = 0
+    for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
+        name, *ticks = line.split()
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in os.sched_getaffinity(0):
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
+            busy += user + nice + system + irq + softirq + steal
+    return busy * _TICK_S
+
+
+def sync_ms(folder: Path, times: int = 51) -> float:
+    """How long it takes to get a page onto the disk under ``folder``; the median, in milliseconds."""
+    page, took = os.urandom(4096), []
+    path = folder / "sync"
+    with path.open("wb", buffering=0) as file:
+        for _ in range(times):
+            began = time.perf_counter()
+            file.write(page)
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - began)
+    path.unlink()
+    return statistics.median(took) * 1000
+
+
+def file_system(folder: Path) -> str:
+    """The kind of file system that ``folder`` is on."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    here = folder.resolve()
+    holding = [(len(mount[1]), mount[2]) for mount in mounts if here.is_relative_to(mount[1])]
+    return max(holding)[1] if holding else "unknown"
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

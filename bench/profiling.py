@@ -1,0 +1,84 @@
+"""Where the time of a deposit goes: samples the service's worker under load with py-spy, which needs ptrace.
+
+Samples are of the worker's main thread, where all greenlets run. The commit's wait for the disk is on a thread of
+its own and holds up nobody but the commit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench import machine, rooms, servers
+from bench.load import Load
+from bench.measure import COMPLETING, EMPTY, Conditions, Requests, for_figure
+
+_RATE_PER_S: Final = 250
+_STARTS_WITHIN_S: Final = 0.5
+
+
+class ProfileError(Exception):
+    """There is no profile; the text says why."""
+
+
+def profile(figure: str, conditions: Conditions) -> str:
+    """Load the service for ``conditions.seconds`` and tell where its worker's time went. Raises ProfileError."""
+    py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    if py_spy is None:
+        raise ProfileError("py-spy is not installed: pip install py-spy")
+    conditions = for_figure(figure, conditions)
+    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        server, provider = _start(folder, figure, stack)
+        load = Load(
+            server.address,
+            conditions.connections,
+            Requests(server.host, conditions.customers),
+            finished=provider.answered if figure in COMPLETING else None,
+            unfinished_max=conditions.unfinished_max,
+        )
+        load.run(conditions.warm_up_s)
+        output = folder / "samples"
+        with _sampler(py_spy, server.worker, conditions.seconds, output) as sampler:
+            time.sleep(_STARTS_WITHIN_S)
+            before_s = machine.thread_cpu_s(server.worker, server.worker)
+            sample = load.run(conditions.seconds)
+            used_s = machine.thread_cpu_s(server.worker, server.worker) - before_s
+            _, errors = sampler.communicate()
+        if sampler.returncode or not output.exists():
+            raise ProfileError(f"py-spy: {errors.decode(errors='replace').strip()[-500:]}")
+        folded = output.read_text(encoding="utf-8").splitlines()
+        summary = rooms.summarise(folded, f"thread ({server.worker})", str(servers.CHECKOUT))
+    us_per_deposit = used_s / max(1, len(sample.accepted)) * 1_000_000
+    title = (
+        f"{figure}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU of the worker's main thread"
+        f" for a deposit, {summary.total} samples; log lines at INFO go to a file\n\n"
+    )
+    return title + rooms.render(summary, us_per_deposit) + "\n"
+
+
+def _start(folder: Path, figure: str, stack: ExitStack) -> tuple[servers.Server, servers.ProviderProcess]:
+    provider = stack.enter_context(servers.provider(folder))
+    if figure == EMPTY:
+        return stack.enter_context(servers.empty_resource(folder)), provider
+    role = "all" if figure in COMPLETING else "api"
+    return stack.enter_context(servers.service(folder, role, provider.address)), provider
+
+
+def _sampler(py_spy: str, pid: int, seconds: float, output: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(py_spy, "record", "--format", "raw", "--full-filenames", "--threads"),
+            *("--rate", str(_RATE_PER_S), "--duration", str(round(seconds)), "--output", str(output)),
+            *("--pid", str(pid)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )

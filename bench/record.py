@@ -1,0 +1,71 @@
+"""What the service's database says once the load is over: that every acknowledged deposit is there, and finished."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from bench.servers import CHECKOUT, clean_environ, database_url
+from store.sqlite.connection import open_reader
+
+_POLL_S: Final = 0.01
+_STALLED_S: Final = 20.0
+"""Work that does not get less for so long is given up."""
+
+
+def wait_until_finished(folder: Path) -> int:
+    """Wait until nothing is left to do; how much is, when it does not get less any more."""
+    with closing(open_reader(folder / "payments.db")) as reader:
+        least, since = sys.maxsize, time.monotonic()
+        while True:
+            # Finished work has no row, so this gets cheaper towards the end, when it matters.
+            left = int(reader.execute("SELECT count(*) FROM work").get)
+            if left == 0:
+                return 0
+            if left < least:
+                least, since = left, time.monotonic()
+            elif time.monotonic() - since > _STALLED_S:
+                return left
+            time.sleep(_POLL_S)
+
+
+def completion_times_s(folder: Path, transaction_ids: Iterable[str]) -> list[float]:
+    """Of each of these, the seconds from received to completed, by the service's own clock."""
+    wanted = set(transaction_ids)
+    with closing(open_reader(folder / "payments.db")) as reader:
+        rows = reader.execute("SELECT transaction_id, updated_at - created_at FROM transactions")
+        return [took_us / 1_000_000 for transaction_id, took_us in rows if transaction_id in wanted]
+
+
+def check_deposits(folder: Path, accepted: list[str], status: str) -> list[str]:
+    """What is wrong with the deposits that were answered with 202, all of which must have ``status`` by now."""
+    with closing(open_reader(folder / "payments.db")) as reader:
+        stored = dict(reader.execute("SELECT transaction_id, status FROM transactions"))
+    problems = []
+    if len(set(accepted)) != len(accepted):
+        problems.append(f"{len(accepted) - len(set(accepted))} answers name a transaction that another names, too")
+    found = Counter(stored.get(transaction_id, "not stored") for transaction_id in set(accepted))
+    problems += [f"{count} accepted deposits are {what}" for what, count in found.items() if what != status]
+    return problems
+
+
+def verify(folder: Path) -> list[str]:
+    """What ``manage.py verify`` finds wrong."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "verify"],
+        cwd=CHECKOUT,
+        env=clean_environ({"PAYMENTS_DATABASE_URL": database_url(folder)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return []
+    words = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
+    return [f"verify: exit status {done.returncode}: {words[-1][:200]}"]

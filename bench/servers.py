@@ -1,0 +1,171 @@
+"""The processes under measurement, each started on a free loopback port and ended with its ``with`` block."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.machine import children
+from bench.provider import Counters
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+
+_HOST: Final = "127.0.0.1"
+_READY_WITHIN_S: Final = 60.0
+_STOPS_WITHIN_S: Final = 40.0
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_URL: Final = re.compile(r'^(url *= *)"[^"]*"', re.MULTILINE)
+
+
+class ServerError(Exception):
+    """A process did not start, or did not stay; the text says what its log says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A gunicorn with one worker."""
+
+    address: tuple[str, int]
+    master: int
+    worker: int
+    log: Path
+
+    @property
+    def host(self) -> str:
+        """The address as a Host header names it."""
+        return f"{self.address[0]}:{self.address[1]}"
+
+    def complaints(self) -> list[str]:
+        """The lines of its log that are no information."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if '"level":"INFO"' not in line and '"level":"DEBUG"' not in line]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProcess:
+    """The provider; what it counts is read without asking it."""
+
+    address: tuple[str, int]
+    pid: int
+    counters: Counters
+
+    def answered(self) -> int:
+        """Submissions that it has answered."""
+        return self.counters.read()[0]
+
+
+@contextmanager
+def empty_resource(folder: Path) -> Iterator[Server]:
+    """The empty Falcon resource under gunicorn."""
+    with _gunicorn(folder, "empty", ["--config", "bench/empty_gunicorn.py"], {}) as server:
+        yield server
+
+
+@contextmanager
+def service(folder: Path, role: str, provider: tuple[str, int]) -> Iterator[Server]:
+    """The service as in production, on a new database in ``folder``; every gateway's URL is the provider's."""
+    shipped = (CHECKOUT / "config" / "gateways.toml").read_text(encoding="utf-8")
+    gateways = folder / "gateways.toml"
+    gateways.write_text(_URL.sub(rf'\1"http://{provider[0]}:{provider[1]}"', shipped), encoding="utf-8")
+    settings = {
+        "PAYMENTS_DATABASE_URL": database_url(folder),
+        "PAYMENTS_ROLE": role,
+        "PAYMENTS_GATEWAYS_FILE": str(gateways),
+    }
+    with _gunicorn(folder, "service", ["wsgi:app"], settings) as server:
+        yield server
+
+
+@contextmanager
+def provider(folder: Path) -> Iterator[ProviderProcess]:
+    """The bench's own provider."""
+    path = folder / "counters"
+    counters = Counters.create(path)
+    with socket.create_server((_HOST, 0), backlog=1024) as listener:
+        descriptor = listener.fileno()
+        command = [sys.executable, "-m", "bench.provider", str(descriptor), str(path)]
+        with _process(command, folder / "provider.log", os.environ, keep=(descriptor,)) as process:
+            yield ProviderProcess(listener.getsockname(), process.pid, counters)
+
+
+def database_url(folder: Path) -> str:
+    """The database of the service that was started in ``folder``."""
+    return f"sqlite:///{folder / 'payments.db'}"
+
+
+def clean_environ(settings: Mapping[str, str]) -> dict[str, str]:
+    """This environment with ``settings`` alone of those that the service and gunicorn read."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PAYMENTS_", "GUNICORN_"))}
+    return {**kept, **settings}
+
+
+@contextmanager
+def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[str, str]) -> Iterator[Server]:
+    with socket.create_server((_HOST, 0)) as probe:
+        address = _HOST, int(probe.getsockname()[1])
+    environ = clean_environ({"PAYMENTS_BIND": f"{address[0]}:{address[1]}", **settings})
+    log = folder / f"{name}.log"
+    with _process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as process:
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not _ready(address, "/readyz" if name == "service" else "/v1/deposit"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"{name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+            time.sleep(0.05)
+        (worker,) = children(process.pid)
+        yield Server(address, process.pid, worker, log)
+
+
+@contextmanager
+def _process(
+    command: list[str], log: Path, environ: Mapping[str, str], keep: tuple[int, ...] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with its output in ``log``, in a group of its own that ends with the block or with this process."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=keep,
+            process_group=0,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has no other threads
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _ready(address: tuple[str, int], path: str) -> bool:
+    """Whether it answers; the empty resource, which knows POST alone, with 405."""
+    connection = http.client.HTTPConnection(*address, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status in {200, 405}
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
