@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final, cast
 
@@ -27,6 +27,7 @@ from config import gateways_file
 from config.settings import CHECKOUT, Role, Settings, SettingsError
 from domain.commands import Receive
 from domain.money import MoneyError
+from gateways.port import Gateway
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettingsError
 from store.codec import Metadata
@@ -62,6 +63,7 @@ class Service:
         self._settings = settings
         self._options = read_settings(gateways_file.read(settings.gateways_file))
         self._gateways = build_gateways(self._options)
+        _refuse_what_is_not_built(self._gateways)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
@@ -181,6 +183,13 @@ class Service:
         if self._system is None:
             raise StoreUnavailableError(self._problem)
         return self._system
+
+
+def _refuse_what_is_not_built(gateways: Mapping[str, Gateway]) -> None:
+    """Without keys a provider may be asked twice for the same thing after a crash. Raises GatewaySettingsError."""
+    for name, gateway in gateways.items():
+        if not gateway.honours_keys:
+            raise GatewaySettingsError(name, "adapter", "providers without idempotency keys are not built yet")
 
 
 def _offload() -> Callable[[Callable[[], None]], None]:
