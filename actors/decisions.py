@@ -26,6 +26,7 @@ from store.port import (
     WorkItem,
     Write,
 )
+from store.projection import project_review
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,8 @@ class Batch:
             self.head = Head(done.version, done.hash)
             encoded.append(done)
             self.recorded.append((recorded, metadata))
-            if isinstance(event, ReviewOpened):
-                self._reviews.append(
-                    Review(event.review_id, event.transaction_id, event.reason, "open", self._now, None)
-                )
-            elif isinstance(event, TransactionEvent):
+            if isinstance(event, TransactionEvent):
                 self._transactions[event.transaction_id] = None
+            elif (review := project_review(None, recorded)) is not None:
+                self._reviews.append(review)
         return tuple(encoded)

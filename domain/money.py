@@ -32,8 +32,7 @@ EXPONENTS: Final[dict[str, int]] = {
 """Decimals of each currency that the service knows."""
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
-# 10^12 minor units have 13 digits; 64 leave room for trailing zeros and keep arithmetic on giant input away.
-_AMOUNT_LENGTH_MAX: Final = 64
+_STORED: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
 class MoneyError(ValueError):
@@ -90,8 +89,6 @@ def parse_amount(value: str | int | Decimal, currency: str) -> Money:
 def _number(value: str | int | Decimal) -> Decimal:
     """``value`` as a positive number of a size that arithmetic can bear."""
     if isinstance(value, str):
-        if len(value) > _AMOUNT_LENGTH_MAX:
-            raise MoneyError("Too long for an amount.")
         if _AMOUNT.fullmatch(value) is None:
             raise MoneyError('Not an amount: digits with an optional fraction, such as "100.00".')
     elif isinstance(value, bool):
@@ -103,7 +100,7 @@ def _number(value: str | int | Decimal) -> Decimal:
         raise MoneyError("Not a finite number.")
     if number <= 0:
         raise MoneyError("Must be greater than zero.")
-    # A JSON number may be 1e999999999 or carry thousands of digits.
+    # A JSON number may be 1e999999999. How many zeros its text carries is bounded by the body it came in.
     if number.adjusted() > 13:
         raise MoneyError("Above the largest amount.")
     return number
@@ -113,8 +110,6 @@ def _significant(number: Decimal) -> tuple[str, int]:
     """The digits of a positive, finite ``number`` without trailing zeros, and the power of ten of the last one."""
     _, digits, power = number.as_tuple()
     assert isinstance(power, int)  # finite
-    if len(digits) > _AMOUNT_LENGTH_MAX:
-        raise MoneyError("Too long for an amount.")
     text = "".join(map(str, digits))
     significant = text.rstrip("0")
     return significant, power + len(text) - len(significant)
@@ -123,9 +118,10 @@ def _significant(number: Decimal) -> tuple[str, int]:
 def parse_stored(text: str, currency: str) -> Money:
     """Read an amount that this service printed itself; negative ones and zero are fine. Raises MoneyError."""
     exponent = exponent_of(currency)
-    sign, _, digits = text.rpartition("-")
-    whole, _, fraction = digits.partition(".")
-    if not whole.isdigit() or len(fraction) != exponent:
+    match = _STORED.fullmatch(text)
+    if match is None or len(match[3] or "") != exponent:
         raise MoneyError(f"Not an amount of {currency} as this service writes it.")
-    minor = int(whole + fraction)
-    return Money(-minor if sign == "" and text.startswith("-") else minor, currency)
+    minor = int(match[2] + (match[3] or ""))
+    if match[1] and not minor:
+        raise MoneyError(f"Not an amount of {currency} as this service writes it.")
+    return Money(-minor if match[1] else minor, currency)

@@ -6,7 +6,6 @@ Every customer has stored one deposit that is not finished yet, and its actor ke
 are stopped by the sweep, and one is woken again. ``--greenlets``: as under gunicorn's gevent worker.
 """
 
-# ruff: noqa: E402 - gevent patches before anything else is imported
 from __future__ import annotations
 
 import sys

@@ -98,7 +98,7 @@ def test_a_stale_report_that_contradicts_the_record_is_reviewed_once(customers: 
     customers.run()
     assert customers.types()[-2:] == ["DepositCompleted", "ReviewOpened"]
     assert customers.transaction(item.work_id).status is Status.COMPLETED
-    with customers.real.audit() as audit:  # type: ignore[attr-defined]
+    with customers.real.audit() as audit:
         assert [review.transaction_id for review in audit.reviews(item.stream)] == [item.work_id]
 
 

@@ -136,7 +136,7 @@ def test_work_that_an_uncertain_commit_queued_is_not_handed_over_although_the_in
 
 
 def test_a_write_that_the_database_refuses_fails_alone(customers: Customers, store: TroubledStore) -> None:
-    """Of commands written together, the one whose data cannot be stored is answered NotStored, the others are stored."""
+    """Of commands written together, the one that cannot be stored is never called accepted, the others are stored."""
     customers.deposited()
     first = customers.send()  # in flight, so that the next ones share a write
     good, bad = customers.send(), customers.send(details={"order": "\ud800"})

@@ -177,14 +177,15 @@ def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher:
 
 def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
     """A router with a message that waits anywhere is not at rest."""
-    assert router.at_rest
+    rests = [router.at_rest]
     router.tell("a", 1)
     router.tell("b", 1)
-    assert not router.at_rest
+    rests.append(router.at_rest)
     dispatcher.run_one()
-    assert not router.at_rest
+    rests.append(router.at_rest)
     dispatcher.run()
-    assert router.at_rest
+    rests.append(router.at_rest)
+    assert rests == [True, False, False, True]
 
 
 def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any], dispatcher: ByHand) -> None:

@@ -140,9 +140,9 @@ def test_a_message_that_was_taken_is_not_delivered_again(log: list[Any], dispatc
 def test_a_reply_is_set_once_and_read_often() -> None:
     """A reply can be waited for with a limit, read again and again, and not be changed."""
     reply: Reply[int] = Reply()
-    assert not reply.done
+    done_before = reply.done
     reply.set(1)
-    assert reply.done
+    assert (done_before, reply.done) == (False, True)
     assert (reply.get(timeout=0), reply.get()) == (1, 1)
     with pytest.raises(RuntimeError):
         reply.set(2)

@@ -1,84 +1,20 @@
-"""All actors of a process together: the door, the start after a death, the drain, and what clients are told."""
+"""All actors of a process together in virtual time: the start after a death, the drain, rest, and passivation."""
 
 from __future__ import annotations
 
 import random
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from actors.replies import Accepted, NotStored, Reply, Uncertain
-from actors.runtime.runtime import LiveRuntime, Runtime
+from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
-from actors.system import PaymentSystem, SystemSettings
 from domain.account import Status
-from domain.commands import Receive
-from domain.events import Kind
-from domain.money import Money
-from domain.outcomes import Outcome
-from gateways.port import Order
-from gateways.settings import GatewaySettings
 from store.codec import Metadata
 from store.errors import StoreUnavailableError
-from store.port import Store
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
-from tests.actors.support import GATEWAY, Heard, SmallGateway, Trouble, TroubledStore, stream
-
-WAIT_S = 30.0
-SETTINGS = SystemSettings(passivate_after_s=5.0)
-
-
-@dataclass
-class Service:
-    """A system on a runtime and a store, with one gateway."""
-
-    runtime: Runtime
-    store: Store
-    real: SqliteStore
-    gateway: SmallGateway = field(default_factory=SmallGateway)
-    settings: SystemSettings = SETTINGS
-    max_concurrent: int = 5
-    heard: Heard = field(default_factory=Heard)
-
-    def __post_init__(self) -> None:
-        options = GatewaySettings(
-            GATEWAY, "gateway_a", "http://127.0.0.1:1/gatewayA", max_concurrent=self.max_concurrent
-        )
-        self.system = PaymentSystem(
-            runtime=self.runtime,
-            store=self.store,
-            gateways={GATEWAY: (self.gateway, options)},
-            settings=self.settings,
-            listener=self.heard,
-            exclusive=True,
-        )
-
-    def command(self, minor: int = 100) -> Receive:
-        """A new deposit."""
-        return Receive(Kind.DEPOSIT, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
-
-    def receive(self, customer: str = "c1") -> Reply:
-        """Send a deposit and wait for the answer."""
-        return self.system.receive(stream(customer), self.command(), Metadata("r-1"))
-
-    def status(self, transaction_id: str) -> Status:
-        """As the store has it."""
-        view = self.real.transaction("main", transaction_id)
-        assert view is not None
-        return view.transaction.status
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for threads to come to something; fails when they do not."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        threading.Event().wait(0.002)
+from tests.actors.services import Service
+from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
 
 
 def run(service: Service, seconds: float) -> None:
@@ -90,108 +26,10 @@ def run(service: Service, seconds: float) -> None:
     runtime.advance(max(end - runtime.monotonic(), 0.0))
 
 
-# with real threads and a real file
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A migrated database file."""
-    path = tmp_path / "payments.db"
-    migrate(path)
-    return path
-
-
-@pytest.fixture
-def live(path: Path) -> Iterator[Service]:
-    """A started service on real threads."""
-    runtime = LiveRuntime()
-    store = SqliteStore(path, clock=runtime.now)
-    service = Service(runtime, store, store)
-    service.system.start()
-    yield service
-    runtime.stop(5.0)
-    store.close()
-
-
-def test_deposits_from_many_threads_are_completed_once_each(live: Service) -> None:
-    """A deposit goes from the door to the provider and back into the store, many at a time, each with one effect."""
-    replies: list[Reply] = []
-
-    def client(number: int) -> None:
-        replies.extend(live.receive(f"c{number % 3}") for _ in range(10))
-
-    clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join(WAIT_S)
-    accepted = [reply.transaction.transaction_id for reply in replies if isinstance(reply, Accepted)]
-    assert len(accepted) == len(set(accepted)) == 80
-    until(lambda: not live.real.work_counts())
-    assert {live.status(key) for key in accepted} == {Status.COMPLETED}
-    assert sorted(live.gateway.calls) == sorted(accepted)
-    assert live.gateway.at_once_max <= live.max_concurrent
-
-
-def test_an_acceptance_is_durable_when_it_is_told(live: Service) -> None:
-    """Whoever was told "accepted" finds the deposit in the store at that moment."""
-    for _ in range(20):
-        reply = live.receive()
-        assert isinstance(reply, Accepted)
-        assert live.real.transaction("main", reply.transaction.transaction_id) is not None
-
-
-def test_a_provider_that_hangs_holds_up_no_acceptance(live: Service) -> None:
-    """With every slot of the gateway stuck, deposits are still accepted, and done once it moves again."""
-    gate = threading.Event()
-
-    def hang(order: Order) -> Outcome:
-        assert gate.wait(WAIT_S)
-        return live.gateway.accept(order)
-
-    live.gateway.answer = hang
-    accepted = [live.receive(f"c{number}") for number in range(20)]
-    assert all(isinstance(reply, Accepted) for reply in accepted)
-    until(lambda: live.gateway.at_once == live.max_concurrent)
-    [status] = live.system.gateways()
-    assert (status.bulkhead.in_flight, status.bulkhead.waiting) == (5, 15)
-    gate.set()
-    until(lambda: not live.real.work_counts())
-    assert live.gateway.at_once_max == live.max_concurrent
-
-
-def test_a_drained_service_leaves_nothing_half_done(live: Service, path: Path) -> None:
-    """After the drain the calls that are out end and are recorded, the rest is queued, and a new process does it."""
-    gate = threading.Event()
-
-    def hang(order: Order) -> Outcome:
-        assert gate.wait(WAIT_S)
-        return live.gateway.accept(order)
-
-    live.gateway.answer = hang
-    accepted = [live.receive(f"c{number}") for number in range(20)]
-    until(lambda: live.gateway.at_once == live.max_concurrent)
-    live.system.drain()
-    assert live.system.problems()
-    assert not live.system.at_rest
-    gate.set()
-    until(lambda: live.system.at_rest)
-    late = live.receive("late")
-    assert isinstance(late, Accepted)
-    live.system.retire()
-    assert live.real.work_counts() == {(GATEWAY, "queued"): 16}
-    assert len(live.gateway.calls) == 5
-    runtime = LiveRuntime()
-    successor = Service(runtime, live.real, live.real)
-    successor.system.start()
-    until(lambda: not live.real.work_counts())
-    assert runtime.stop(5.0)
-    keys = [reply.transaction.transaction_id for reply in (*accepted, late) if isinstance(reply, Accepted)]
-    assert {live.status(key) for key in keys} == {Status.COMPLETED}
-    assert sorted([*live.gateway.calls, *successor.gateway.calls]) == sorted(keys)
-
-
-# in one thread under a seed
+    """The database file of the fixtures' store."""
+    return tmp_path / "payments.db"
 
 
 @pytest.fixture
@@ -302,32 +140,6 @@ def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, mo
     assert len(simulated.system._customers) > 10
     run(simulated, 10.0)
     assert len(simulated.system._customers) == 0
-
-
-def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A client that waited its deadline out hears what is true: never written, or nobody can tell yet."""
-    monkeypatch.setattr("actors.system.GRACE_S", 0.1)
-    runtime = LiveRuntime()
-    real = SqliteStore(path, clock=runtime.now)
-    store, gate = TroubledStore(real), threading.Event()
-    settings = SystemSettings(request_deadline_s=0.05)
-    service = Service(runtime, store, real, settings=settings)
-    service.system.start()
-    assert isinstance(service.receive("warm"), Accepted | Uncertain | NotStored)
-    load, append = store.load, store.append
-    store.load = lambda *args: (gate.wait(WAIT_S), load(*args))[1]  # type: ignore[method-assign]
-    assert isinstance(service.receive("c1"), NotStored)
-    store.load = load  # type: ignore[method-assign]
-    store.append = lambda writes: (gate.wait(WAIT_S), append(writes))[1]  # type: ignore[method-assign]
-    assert isinstance(service.receive("c2"), Uncertain)
-    gate.set()
-    until(lambda: real.customer(stream("c2")) is not None)
-    until(lambda: service.system._customers.at_rest)
-    assert real.customer(stream("c1")) is None
-    assert runtime.stop(5.0)
-    real.close()
 
 
 def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Service, store: TroubledStore) -> None:

@@ -1,0 +1,60 @@
+"""A whole payment system with one small gateway, on whatever runtime and store a test has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.replies import Reply
+from actors.runtime.runtime import Runtime
+from actors.system import PaymentSystem, SystemSettings
+from domain.account import Status
+from domain.commands import Receive
+from domain.events import Kind
+from domain.money import Money
+from gateways.settings import GatewaySettings
+from store.codec import Metadata
+from store.port import Store
+from store.sqlite.adapter import SqliteStore
+from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
+
+SETTINGS = SystemSettings(passivate_after_s=5.0)
+
+
+@dataclass
+class Service:
+    """A system on a runtime and a store, with one gateway."""
+
+    runtime: Runtime
+    store: Store
+    real: SqliteStore
+    gateway: SmallGateway = field(default_factory=SmallGateway)
+    settings: SystemSettings = SETTINGS
+    max_concurrent: int = 5
+    heard: Heard = field(default_factory=Heard)
+
+    def __post_init__(self) -> None:
+        options = GatewaySettings(
+            GATEWAY, "gateway_a", "http://127.0.0.1:1/gatewayA", max_concurrent=self.max_concurrent
+        )
+        self.system = PaymentSystem(
+            runtime=self.runtime,
+            store=self.store,
+            gateways={GATEWAY: (self.gateway, options)},
+            settings=self.settings,
+            listener=self.heard,
+            exclusive=True,
+        )
+
+    def command(self, minor: int = 100) -> Receive:
+        """A new deposit."""
+        return Receive(Kind.DEPOSIT, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
+
+    def receive(self, customer: str = "c1") -> Reply:
+        """Send a deposit and wait for the answer."""
+        return self.system.receive(stream(customer), self.command(), Metadata("r-1"))
+
+    def status(self, transaction_id: str) -> Status:
+        """As the store has it."""
+        view = self.real.transaction("main", transaction_id)
+        assert view is not None
+        return view.transaction.status
