@@ -67,7 +67,7 @@ def resident() -> int:
 
 def main(customers: int, folder: Path) -> dict[str, float]:
     """See the module."""
-    for room in ("api.app", "gateways.registry", "config.logging", "geventhttpclient", "urllib3"):
+    for room in ("api.app", "gateways.registry", "config.logging", "gateways.gateway_a"):
         importlib.import_module(room)  # what a worker of the service has in memory as well
     systems.SWEEP_S, systems.SWEEP_MAX = 0.02, 5_000  # type: ignore[misc]
     migrate(folder / "payments.db")

@@ -90,7 +90,8 @@ def test_an_executor_starts_threads_only_when_all_are_busy(executor: GrowingExec
 def _until_idle(executor: GrowingExecutor, count: int) -> None:
     """A thread says that it is idle a moment after its function has ended."""
     deadline = time.monotonic() + WAIT_S
-    while executor._idle != count and time.monotonic() < deadline:
+    while executor._idle != count:
+        assert time.monotonic() < deadline, f"{executor._idle} threads are idle and not {count}"
         time.sleep(0)
 
 

@@ -1,0 +1,206 @@
+"""Clients that post deposits from several threads, whatever happens to the service, and log what they were told.
+
+They know HTTP and nothing else: whether an answer was right is judged from the log.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from tests.processes.installation import HOST, Answer, exchange
+from tests.processes.process import PATIENCE_S, wait_until
+
+CUSTOMERS: Final = 20
+_ANSWER_WITHIN_S: Final = 30.0
+_AFTER_REFUSAL_S: Final = 0.05
+_AFTER_503_S: Final = 0.2
+
+_NOT_STORED: Final = 503
+_ACCEPTED: Final = 202
+
+
+@dataclass(slots=True)
+class Sent:
+    """One deposit that was sent: ``number`` is in its details. No status: the answer was lost, or never came."""
+
+    number: int
+    customer: str
+    amount: str
+    status: int | None = None
+    transaction_id: str | None = None
+    said: str | None = None
+    """The transaction's status in the answer."""
+
+
+class Read(NamedTuple):
+    """What ``reader`` was told of a transaction that it knew to be accepted."""
+
+    reader: int
+    transaction_id: str
+    answered: int
+    status: str | None
+
+
+class Seen(NamedTuple):
+    """Versions and hashes of a customer's first events, as ``reader`` saw them, and the version of the customer."""
+
+    reader: int
+    customer: str
+    events: tuple[tuple[int, str], ...]
+    version: int
+
+
+@dataclass
+class Log:
+    """What all clients sent and were told, in the order of each one's own time. Appending is safe from any thread."""
+
+    sent: list[Sent] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    new_number: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+    new_reader: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
+
+    def with_status(self, status: int | None) -> list[Sent]:
+        """The deposits that were answered so."""
+        return [sent for sent in self.sent if sent.status == status]
+
+
+def plain_amount() -> str:
+    """An amount that the simulator plays no trick with."""
+    return f"{random.randint(1, 999)}.{random.randint(20, 99)}"
+
+
+class Load:
+    """``deposits`` deposits from ``threads`` clients; as a block, which ends when the last one is answered or lost.
+
+    A client that is told 503 sends another deposit instead; one that finds nobody listening tries again.
+    """
+
+    def __init__(
+        self, log: Log, port: int, *, deposits: int, threads: int = 8, amount: Callable[[], str] = plain_amount
+    ) -> None:
+        self._log, self._port, self._amount = log, port, amount
+        self._left = deposits
+        self._settled = 0
+        self._lock = threading.Lock()
+        self._deadline = time.monotonic() + 2 * PATIENCE_S
+        self._threads = [threading.Thread(target=self._run, name=f"client-{n}", daemon=True) for n in range(threads)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._deadline = 0.0
+        for thread in self._threads:
+            thread.join()
+        assert error is not None or self._left == 0, "the clients gave up"
+
+    def wait_for(self, settled: int) -> None:
+        """Return when so many deposits were answered (other than 503), or lost their answer."""
+        wait_until(lambda: self._settled >= settled, f"{settled} deposits were answered")
+
+    def _take(self) -> bool:
+        with self._lock:
+            if self._left == 0:
+                return False
+            self._left -= 1
+            return True
+
+    def _run(self) -> None:
+        client = _Client(self._log, self._port)
+        while self._take():
+            while time.monotonic() < self._deadline:
+                if client.deposit(self._amount()) != _NOT_STORED:
+                    break
+                time.sleep(_AFTER_503_S)
+            else:
+                with self._lock:
+                    self._left += 1
+                return
+            with self._lock:
+                self._settled += 1
+            client.look_around()
+        client.close()
+
+
+class _Client:
+    """One connection, made again when it is gone."""
+
+    def __init__(self, log: Log, port: int) -> None:
+        self._log = log
+        self._reader = log.new_reader()
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_WITHIN_S)
+        self._accepted: list[Sent] = []
+
+    def deposit(self, amount: str) -> int | None:
+        """Send a new deposit: the status of its answer, None when that did not come."""
+        self._connect()
+        customer = f"c{random.randrange(CUSTOMERS)}"
+        sent = Sent(self._log.new_number(), customer, amount)
+        self._log.sent.append(sent)
+        body = {
+            "amount": amount,
+            "gateway": "gatewayA",
+            "customer_id": customer,
+            "details": {"request": str(sent.number)},
+        }
+        answer = self._exchange("POST", "/v1/deposit", body)
+        if answer is not None:
+            if isinstance(answer.body, dict):
+                sent.transaction_id, said = answer.body.get("transaction_id"), answer.body.get("status")
+                sent.said = said if isinstance(said, str) else None
+            sent.status = answer.status
+            if answer.status == _ACCEPTED:
+                self._accepted.append(sent)
+        return sent.status
+
+    def look_around(self) -> None:
+        """Now and then, read a transaction that was accepted, or the events of its customer."""
+        if not self._accepted or random.random() > 0.3:
+            return
+        sent = random.choice(self._accepted)
+        if random.random() < 0.7:
+            answer = self._exchange("GET", f"/v1/transactions/{sent.transaction_id}")
+            if answer is not None:
+                status = answer.body.get("status") if answer.status == 200 else None
+                self._log.reads.append(Read(self._reader, str(sent.transaction_id), answer.status, status))
+            return
+        customer = self._exchange("GET", f"/v1/customers/{sent.customer}")
+        events = self._exchange("GET", f"/v1/customers/{sent.customer}/events?limit=200")
+        if customer is not None and customer.status == 200 and events is not None and events.status == 200:
+            hashes = tuple((event["version"], event["hash"]) for event in events.body["items"])
+            self._log.seen.append(Seen(self._reader, sent.customer, hashes, customer.body["version"]))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _connect(self) -> None:
+        """Be connected; who is refused has sent nothing, and tries again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._connection.sock is None and time.monotonic() < deadline:
+            with suppress(OSError):
+                self._connection.connect()
+                return
+            time.sleep(_AFTER_REFUSAL_S)
+
+    def _exchange(self, method: str, path: str, body: object = None) -> Answer | None:
+        try:
+            return exchange(self._connection, method, path, body)
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return None

@@ -1,0 +1,186 @@
+"""The service as somebody would install it, in a folder of its own: database, ledger, gateways file, ports, logs.
+
+It knows how everything is started, and ends whatever is left of it. It judges nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tests.processes.process import Process, free_port, processes_with, wait_until
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+HOST: Final = "127.0.0.1"
+GATEWAY: Final = """
+timeout_s = 5.0
+lookup_after_s = [0.5, 1, 2, 4, 8]
+breaker = { sleep_s = 0.5 }
+"""
+"""How the gateway is set up unless a test says otherwise: sooner back than in production."""
+
+_MARK: Final = "INSTALLATION_FOLDER"
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; ``body`` is its JSON, or None when it has none."""
+
+    status: int
+    body: Any
+    headers: http.client.HTTPMessage
+
+
+class Installation:
+    """One installation below ``folder``; nothing runs yet. ``gateway``: lines of the gateway's table."""
+
+    def __init__(self, folder: Path, gateway: str = GATEWAY) -> None:
+        self.folder = folder
+        self.port, self.simulator_port = free_port(), free_port()
+        self.database_url = f"sqlite:///{folder / 'payments.db'}"
+        self._processes: list[Process] = []
+        self._numbers = count(1)
+        self.configure_gateway(gateway)
+
+    def configure_gateway(self, lines: str) -> None:
+        """Write the gateways file; what is started from now on reads it."""
+        url = f"http://{HOST}:{self.simulator_port}/gatewayA"
+        table = f'[gatewayA]\nadapter = "gateway_a"\nurl = "{url}"\n{lines}'
+        (self.folder / "gateways.toml").write_text(table)
+
+    def environ(self, **settings: str) -> dict[str, str]:
+        """The environment of a process of this installation."""
+        own = {
+            _MARK: str(self.folder),
+            "PAYMENTS_BIND": f"{HOST}:{self.port}",
+            "PAYMENTS_DATABASE_URL": self.database_url,
+            "PAYMENTS_GATEWAYS_FILE": str(self.folder / "gateways.toml"),
+            "SIMULATOR_BIND": f"{HOST}:{self.simulator_port}",
+            "SIMULATOR_LEDGER": str(self.folder / "ledger.jsonl"),
+            "SIMULATOR_CALLBACK_URL": f"http://{HOST}:{self.port}/v1/callbacks",
+        }
+        foreign = ("PAYMENTS_", "SIMULATOR_", "GUNICORN_")
+        return {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | own | settings
+
+    # starting
+
+    def start(self, name: str, *command: str, **settings: str) -> Process:
+        """Start a command of the checkout with this Python, under a name for its logs."""
+        process = Process(
+            f"{next(self._numbers)}-{name}",
+            [sys.executable, *command],
+            cwd=CHECKOUT,
+            environ=self.environ(**settings),
+            folder=self.folder,
+        )
+        self._processes.append(process)
+        return process
+
+    def manage(self, command: str, *arguments: str, **settings: str) -> Process:
+        """Start one of manage.py's commands."""
+        return self.start(command, "manage.py", command, *arguments, **settings)
+
+    def gunicorn(self, **settings: str) -> Process:
+        """Start the service as in production, without waiting for it."""
+        return self.start("service", "-m", "gunicorn", "wsgi:app", **settings)
+
+    def simulator(self) -> Process:
+        """Start the simulated provider, and wait until it answers."""
+        process = self.manage("simulator")
+        self.wait_for_answer(process, self.simulator_port, "/calls")
+        return process
+
+    def service(self, **settings: str) -> Process:
+        """Start the service, and wait until it is ready."""
+        process = self.gunicorn(**settings)
+        self.wait_for_answer(process, self.port, "/readyz")
+        return process
+
+    def wait_for_answer(self, process: Process, port: int, path: str) -> None:
+        """Wait until ``path`` is answered with 200; fail when the process ends before."""
+
+        def answers() -> bool:
+            assert not process.ended, f"{process.name} ended with {process.wait()}"
+            with suppress(OSError, http.client.HTTPException):
+                return self.get(path, port).status == 200
+            return False
+
+        wait_until(answers, f"{process.name} answers {path}")
+
+    def verify(self) -> None:
+        """``manage.py verify`` must find nothing; it may run beside the service."""
+        process = self.manage("verify")
+        assert process.wait() == 0, process.logs
+
+    # talking
+
+    def get(self, path: str, port: int | None = None) -> Answer:
+        """GET ``path`` of the service, or of what listens on ``port``."""
+        return call(self.port if port is None else port, "GET", path)
+
+    def deposit(self, *, port: int | None = None, **members: object) -> Answer:
+        """Post a deposit: the one of the README, but for ``members``."""
+        body = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345", **members}
+        return call(self.port if port is None else port, "POST", "/v1/deposit", body)
+
+    def ledger(self) -> list[dict[str, str]]:
+        """The effects at the provider."""
+        lines: list[dict[str, str]] = self.get("/ledger", self.simulator_port).body
+        return lines
+
+    def order_faults(self, **faults: object) -> None:
+        """Make the provider misbehave; none: behave again."""
+        assert call(self.simulator_port, "POST", "/faults", faults).status == 200
+
+    # ending
+
+    def living(self) -> list[int]:
+        """Ids of all processes of this installation, their children's children included (Linux)."""
+        return processes_with(_MARK, str(self.folder))
+
+    def end(self) -> None:
+        """End everything that was started here, and everything that those started."""
+        for process in self._processes:
+            process.end()
+        for pid in self.living():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.living(), "all processes are gone")
+
+    @property
+    def logs(self) -> str:
+        """What all of them said, the last lines of each."""
+        return "\n".join(filter(None, (process.logs for process in self._processes)))
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    """An installation of which nothing is left after the block."""
+    installation = Installation(folder)
+    try:
+        yield installation
+    finally:
+        installation.end()
+
+
+def call(port: int, method: str, path: str, body: object = None) -> Answer:
+    """One request on a connection of its own. Raises OSError and HTTPException."""
+    with closing(http.client.HTTPConnection(HOST, port, timeout=30)) as connection:
+        return exchange(connection, method, path, body)
+
+
+def exchange(connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> Answer:
+    """One request on an open connection. Raises OSError and HTTPException."""
+    data = None if body is None else json.dumps(body)
+    connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+    response = connection.getresponse()
+    raw = response.read()
+    is_json = (response.getheader("Content-Type") or "").partition(";")[0].endswith("json")
+    return Answer(response.status, json.loads(raw) if is_json else None, response.headers)

@@ -1,0 +1,150 @@
+"""The judge of real processes sees what it is there to see: each way to falsify good evidence is found out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from tests.processes.client import Load, Log, Read, Seen, Sent
+from tests.processes.installation import installed
+from tests.processes.judgement import Witness, judge
+from tests.simulation.history import History
+
+
+@dataclass
+class Evidence:
+    """What clients, provider and store say of one run."""
+
+    log: Log
+    ledger: list[dict[str, str]]
+    history: History
+
+    @property
+    def verdict(self) -> list[str]:
+        """Every broken promise."""
+        return judge(self.log, self.ledger, self.history, plain=True)
+
+    def first_accepted(self) -> Sent:
+        """Some deposit that was accepted."""
+        return self.log.with_status(202)[0]
+
+    def without(self, transaction_id: str | None) -> None:
+        """Take a transaction's events out of the store."""
+        for dump in self.history.entries:
+            dump["events"] = [event for event in dump.get("events", ()) if str(transaction_id) not in event["body"]]
+
+    def copied(self) -> Evidence:
+        """Evidence to falsify."""
+        log = Log([replace(sent) for sent in self.log.sent], [*self.log.reads], [*self.log.seen])
+        return Evidence(log, copy.deepcopy(self.ledger), History(copy.deepcopy(self.history.entries)))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
+    """What a few deposits leave that meet no trouble."""
+    with installed(tmp_path_factory.mktemp("good")) as installation:
+        installation.simulator()
+        installation.service()
+        log, witness = Log(), Witness(installation.database_url)
+        with Load(log, installation.port, deposits=40):
+            pass
+        witness.wait_for_rest()
+        witness.look()
+        yield Evidence(log, installation.ledger(), witness.history_at_rest())
+
+
+def test_good_evidence_is_good(good: Evidence) -> None:
+    """Nothing is found where nothing went wrong."""
+    assert good.copied().verdict == []
+    assert len(good.log.with_status(202)) == 40
+
+
+def _lost(it: Evidence) -> None:
+    it.without(it.first_accepted().transaction_id)
+
+
+def _told_another_id(it: Evidence) -> None:
+    it.first_accepted().transaction_id = "another"
+
+
+def _stored_in_spite_of_503(it: Evidence) -> None:
+    sent = it.first_accepted()
+    sent.status, sent.transaction_id = 503, None
+
+
+def _stored_twice(it: Evidence) -> None:
+    one, other = it.log.with_status(202)[:2]
+    before, other.number = other.number, one.number
+    for dump in it.history.entries:
+        for event in dump.get("events", ()):
+            event["body"] = event["body"].replace(f'"request":"{before}"', f'"request":"{one.number}"')
+
+
+def _effect(**changes: str) -> Callable[[Evidence], None]:
+    return lambda it: it.ledger.append({**it.ledger[0], **changes})
+
+
+def _no_effect(it: Evidence) -> None:
+    del it.ledger[0]
+
+
+def _failed(it: Evidence) -> None:
+    table: dict[str, Any] = next(entry for entry in it.history.entries if entry["what"] == "tables")
+    table["transactions"][next(iter(table["transactions"]))] = "failed"
+
+
+def _forgotten_tail(it: Evidence) -> None:
+    dump = next(entry for entry in it.history.entries if entry["what"] == "dump" and entry["when"] == "rest")
+    del dump["events"][-1]
+
+
+def _not_found(it: Evidence) -> None:
+    it.log.reads.append(Read(1, str(it.first_accepted().transaction_id), 404, None))
+
+
+def _went_on_after_its_end(it: Evidence) -> None:
+    known = str(it.first_accepted().transaction_id)
+    it.log.reads += [Read(1, known, 200, "failed"), Read(2, known, 200, "completed")]
+
+
+def _another_past(it: Evidence) -> None:
+    it.log.seen.append(Seen(1, it.first_accepted().customer, ((1, "00" * 32),), 1))
+
+
+def _went_back(it: Evidence) -> None:
+    it.log.seen += [Seen(99, "c1", (), 5), Seen(99, "c1", (), 4)]
+
+
+def _refused(it: Evidence) -> None:
+    it.log.sent.append(Sent(10_000, "c1", "1.00", status=500))
+
+
+@pytest.mark.parametrize(
+    ("falsify", "promise"),
+    [
+        (_lost, "1:"),
+        (_told_another_id, "1:"),
+        (_stored_twice, "1:"),
+        (_refused, "1:"),
+        (_effect(), "3:"),
+        (_effect(reference="unknown", key="unknown"), "3:"),
+        (_effect(key="fresh"), "3:"),
+        (_no_effect, "4:"),
+        (_failed, "4:"),
+        (_forgotten_tail, "5:"),
+        (_another_past, "5:"),
+        (_went_on_after_its_end, "6:"),
+        (_not_found, "11:"),
+        (_went_back, "11:"),
+        (_stored_in_spite_of_503, "14:"),
+    ],
+)
+def test_falsified_evidence_is_found_out(good: Evidence, falsify: Callable[[Evidence], None], promise: str) -> None:
+    """Each promise has at least one way to be broken that is told under that promise's number."""
+    evidence = good.copied()
+    falsify(evidence)
+    assert any(found.startswith(promise) for found in evidence.verdict), evidence.verdict

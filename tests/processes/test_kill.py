@@ -1,0 +1,139 @@
+"""kill -9 under load: whatever is killed at whatever moment, no acknowledged deposit is lost and none happens twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests.processes.client import Load, Log, plain_amount
+from tests.processes.installation import Installation
+from tests.processes.judgement import Witness, judge
+from tests.processes.process import wait_until
+
+pytestmark = pytest.mark.slow
+
+_SETTINGS = {"PAYMENTS_LEASE_S": "3600"}
+"""Leases outlive the test: what a dead service held, the next one must take up at its start."""
+
+
+class Victim:
+    """A service and its provider, which are killed and started again, round after round."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._provider = installation.simulator()
+        self.slow_down()
+        self._service = installation.service(**_SETTINGS)
+
+    def slow_down(self) -> None:
+        """Let the provider take a while, so that calls are out and work waits whenever somebody dies."""
+        self._installation.order_faults(latency_s=0.05)
+
+    def kill_everything(self) -> None:
+        """Master, worker and provider die at once."""
+        self._service.end()
+        self._provider.end()
+        self._provider = self._installation.simulator()
+        self.slow_down()
+        self._service = self._installation.service(**_SETTINGS)
+
+    def kill_service(self) -> None:
+        """Master and worker die at once."""
+        self._service.end()
+        self._service = self._installation.service(**_SETTINGS)
+
+    def kill_while_it_starts(self) -> None:
+        """The service dies, and its successor dies, too, at some moment of its start."""
+        self._service.end()
+        unlucky = self._installation.gunicorn(**_SETTINGS)
+        time.sleep(random.uniform(0.1, 1.5))
+        unlucky.end()
+        self._service = self._installation.service(**_SETTINGS)
+
+    def kill_worker(self) -> None:
+        """The worker dies; gunicorn starts another."""
+        (worker,) = self._service.children()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: self._service.children() not in ([], [worker]), "there is another worker")
+        self._installation.wait_for_answer(self._service, self._installation.port, "/readyz")
+
+    def kill_master(self) -> None:
+        """The master dies; its worker still works while a new service starts, and waits for port and database."""
+        (orphan,) = self._service.children()
+        self._service.send(signal.SIGKILL)
+        self._service.wait()
+        self._service = self._installation.gunicorn(**_SETTINGS)
+
+        def taken_over() -> bool:
+            assert not self._service.ended, "the new service did not wait for the old one's end"
+            return orphan not in self._installation.living()
+
+        wait_until(taken_over, "the orphaned worker has ended")
+        self._installation.wait_for_answer(self._service, self._installation.port, "/readyz")
+
+
+def test_no_acknowledged_deposit_is_lost(installation: Installation) -> None:
+    """After five kills under load every deposit that got a 202 is completed with exactly one effect."""
+    victim, log, witness = Victim(installation), Log(), Witness(installation.database_url)
+    kills = (
+        victim.kill_service,
+        victim.kill_worker,
+        victim.kill_master,
+        victim.kill_everything,
+        victim.kill_while_it_starts,
+    )
+    for kill in kills:
+        with Load(log, installation.port, deposits=200) as load:
+            load.wait_for(random.randint(20, 150))
+            witness.look()
+            kill()
+            witness.look()
+    installation.verify()
+    witness.wait_for_rest()
+    assert judge(log, installation.ledger(), witness.history_at_rest(), plain=True) == []
+    assert len(log.with_status(202)) > 500
+    installation.verify()
+
+
+TRICKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+"""The minor units that the simulator plays its tricks with."""
+
+
+def tricky_amount() -> str:
+    """As often as not an amount that the provider declines, answers late, wrongly, or not at all."""
+    return f"{random.randint(1, 999)}.{random.choice(TRICKS):02}" if random.random() < 0.5 else plain_amount()
+
+
+def test_no_status_is_a_guess(installation: Installation) -> None:
+    """With a provider that plays all its tricks, and kills: completed if it has the effect, failed if it has none."""
+    installation.configure_gateway(
+        """
+timeout_s = 0.5
+lookup_after_s = [0.3, 0.5, 0.5, 1, 1, 2, 2, 2, 2, 2, 2, 2]
+breaker = { sleep_s = 0.1, request_volume = 20 }
+"""
+    )
+    settings = {
+        "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
+        "PAYMENTS_DEAD_LETTER_MAX_S": "0.5",
+        "PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000",
+    }
+    installation.simulator()
+    service, log, witness = installation.service(**settings), Log(), Witness(installation.database_url)
+    for _ in range(2):
+        with Load(log, installation.port, deposits=120, amount=tricky_amount) as load:
+            load.wait_for(random.randint(40, 100))
+            witness.look()
+            service.end()
+            service = installation.service(**settings)
+            witness.look()
+    witness.wait_for_rest()
+    history = witness.history_at_rest()
+    assert judge(log, installation.ledger(), history, plain=False) == []
+    statuses = [status for table in history.of("tables") for status in table["transactions"].values()]
+    assert {"completed", "failed"} == set(statuses), "the tricks were played"
+    installation.verify()

@@ -1,0 +1,83 @@
+"""SIGTERM under light load: whoever was let in gets an answer, and what was not sent yet waits for the next start."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import threading
+from contextlib import closing
+
+from tests.processes.client import Log, Sent
+from tests.processes.installation import HOST, Installation, exchange
+from tests.processes.judgement import Witness, judge
+from tests.processes.process import PATIENCE_S, wait_until
+
+_CLIENTS = 6
+
+
+def _client(installation: Installation, log: Log, all_are_in: threading.Barrier) -> None:
+    """Posts deposits on one connection until the service wants it closed; no answer shows as no status."""
+    with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
+        assert exchange(connection, "GET", "/healthz").status == 200  # let in by the service, not only by the kernel
+        all_are_in.wait()
+        closing_asked = False
+        while not closing_asked:
+            sent = Sent(log.new_number(), f"c{log.new_number() % 5}", "10.00")
+            log.sent.append(sent)
+            details = {"request": str(sent.number)}
+            body = {"amount": 10, "gateway": "gatewayA", "customer_id": sent.customer, "details": details}
+            try:
+                answer = exchange(connection, "POST", "/v1/deposit", body)
+            except (OSError, http.client.HTTPException):
+                return
+            sent.status = answer.status
+            sent.transaction_id, sent.said = answer.body.get("transaction_id"), answer.body.get("status")
+            closing_asked = answer.headers.get("Connection", "").lower() == "close"
+
+
+def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation) -> None:
+    """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
+    installation.configure_gateway("max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n")
+    installation.simulator()
+    installation.order_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
+    service, log, witness = installation.service(), Log(), Witness(installation.database_url)
+    all_are_in = threading.Barrier(_CLIENTS, timeout=PATIENCE_S)
+    clients = [
+        threading.Thread(target=_client, args=(installation, log, all_are_in), daemon=True) for _ in range(_CLIENTS)
+    ]
+    for client in clients:
+        client.start()
+    wait_until(lambda: len(log.with_status(202)) > 100, "some deposits are accepted")
+    service.send(signal.SIGTERM)
+    for client in clients:
+        client.join()
+    assert service.wait() == 0
+    assert len(log.with_status(202)) == len(log.sent)
+    assert installation.living() != []  # the provider
+    told = installation.get("/calls", installation.simulator_port).body["gatewayA"]
+    assert told < len(log.sent), "there is work that was not sent"
+
+    installation.order_faults()
+    installation.service()
+    witness.wait_for_rest()
+    assert judge(log, installation.ledger(), witness.history_at_rest(), plain=True) == []
+    calls = installation.get("/calls", installation.simulator_port).body["gatewayA"]
+    assert calls == len(log.sent), "nothing was sent twice: what was out was waited for, the rest given back unsent"
+
+
+def test_a_stopping_service_says_so(installation: Installation) -> None:
+    """Who is connected when SIGTERM comes is told that the service is not ready any more, and why."""
+    installation.simulator()
+    service = installation.service()
+    with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
+        assert exchange(connection, "GET", "/readyz").status == 200
+        service.send(signal.SIGTERM)
+        statuses = []
+
+        def told() -> bool:
+            statuses.append(exchange(connection, "GET", "/readyz"))
+            return statuses[-1].status == 503
+
+        wait_until(told, "the service says that it stops")
+    assert "stopping" in statuses[-1].body["detail"]
+    assert service.wait() == 0
