@@ -76,7 +76,7 @@ def verify(arguments: Arguments) -> int:
                 _say(f"{stream} version {problem.version or '-'}: {problem.text}")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
-    except (StoreError, OSError) as error:
+    except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error
     _say(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems")
     return 1 if problems else 0

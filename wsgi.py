@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from gevent import monkey
 from gevent.threadpool import ThreadPool
@@ -40,8 +40,17 @@ logger: Final = logging.getLogger(__name__)
 DRAIN_S: Final = 8.0
 """How long a stopping service waits for the calls that are out; their outcomes are looked up by the next otherwise."""
 
+START_AGAIN_S: Final = 2.0
+"""Wait before a store that could not be opened is tried again."""
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """New objects before a search for garbage, and how many of these before a wider and a full one."""
+
+
+T = TypeVar("T")
+
+
+class _StoppedError(Exception):
+    """The service was stopped while it was starting."""
 
 
 class _StoreToCome:
@@ -80,9 +89,8 @@ class Service:
     def _start(self) -> None:
         try:
             self._start_in_order()
-        except StoreError as error:
-            self._problem = f"The store cannot be opened: {error}"
-            logger.critical(self._problem)
+        except _StoppedError:
+            logger.info("stopped before it was ready")
         except Exception:
             self._problem = "The service could not start; its log says why."
             logger.exception("the service could not start")
@@ -91,12 +99,16 @@ class Service:
         settings = self._settings
         url = settings.database_url
         self._open.enter_context(
-            lock_store(url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
+            self._until_it_works(
+                lambda: lock_store(
+                    url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
+                )
+            )
         )
         if settings.sqlite_path is not None:
-            migrate(url, root=CHECKOUT)
+            self._until_it_works(lambda: migrate(url, root=CHECKOUT))
         self._runtime = runtime = LiveRuntime()
-        store = open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload())
+        store = self._until_it_works(lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload()))
         self._open.callback(store.close)
         system = PaymentSystem(
             runtime=runtime,
@@ -114,13 +126,25 @@ class Service:
             listener=LogListener(),
             exclusive=settings.sqlite_path is not None,
         )
-        system.start()
+        self._until_it_works(system.start)
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._store.store, self._system = store, system
         logger.info("ready")
+
+    def _until_it_works(self, step: Callable[[], T]) -> T:
+        """Try ``step`` again while the store fails: a disk may be mounted yet. Raises _StoppedError."""
+        while True:
+            try:
+                return step()
+            except StoreError as error:
+                problem = f"The store cannot be opened: {error}"
+                if problem != self._problem:
+                    logger.critical(problem)
+                self._problem = problem
+                self._sleep_unless_stopped(START_AGAIN_S)
 
     def drain(self) -> None:
         """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""
@@ -149,7 +173,7 @@ class Service:
 
     def _sleep_unless_stopped(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
-            raise StoreUnavailableError("stopped while waiting for the store")
+            raise _StoppedError
 
     def _say_that_it_waits(self) -> None:
         self._problem = "Another process still uses the database."

@@ -51,7 +51,8 @@ class Children:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup and the like are obeyed
+            # nohup is obeyed. An ignored SIGINT is only what a shell without job control gives to "make run &".
+            if signum is not signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._ask_stop)
 
     def run(self, name: str, command: Sequence[str], stops_within_s: float) -> None:
