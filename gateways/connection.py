@@ -1,29 +1,36 @@
-"""One TCP or TLS connection whose every step keeps to a deadline; knows no HTTP and no provider.
+"""One TCP or TLS connection, posing as the socket of ``http.client``, every step of it bounded in time and size.
 
-Nothing here relies on a library's own timeouts over several reads, so that a peer that sends a byte a second gains
-nothing by it. TLS runs over memory buffers (``SSLObject``) for that reason: the handshake and each record are read
-through the same deadline, in plain threads and in greenlets alike.
+It knows no provider. Its socket never blocks: it is tried, and waited for no longer than the call's deadline leaves.
+A time limit of the socket's own would start anew with each read, under TLS in greenlets even with each packet, and so
+never end for a peer that sends a byte a second.
 """
 
 from __future__ import annotations
 
-import contextlib
+import io
+import math
+import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Self, TypeVar
 
-_RECEIVE_BYTES: Final = 16 * 1024
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _T = TypeVar("_T")
 
-Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""What ``getaddrinfo`` finds."""
+
+
+class TransportError(HTTPException):
+    """What the transport itself objects to. The text repeats nothing of what was sent or received."""
 
 
 class Deadline:
     """A point in time on the monotonic clock by which a whole call must be over."""
-
-    __slots__ = ("_at", "_clock")
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock = clock
@@ -37,97 +44,122 @@ class Deadline:
         return left
 
 
-class Connection:
-    """A connected socket. ``idle_since`` belongs to the pool. Every method raises OSError when the network fails."""
+class Wire(io.BufferedReader):
+    """A connected socket and the one file on it, for one call after the other; ``tls`` has it speak TLS with ``host``.
 
-    __slots__ = ("_socket", "idle_since")
+    Bytes beyond an answer stay in sight here; a file of its own for each answer would lose them. Reading raises
+    OSError when the network fails, TimeoutError at the deadline, and TransportError when the answer grows too large
+    or the peer closes: the end of a connection is never taken for the end of an answer.
+    """
 
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self.idle_since = 0.0
+    def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
+        self._stream = _Stream(connected, tls, host)
+        self._unsent: list[bytes] = []
+        super().__init__(self._stream)
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Hand all of ``data`` to the network. Raises TimeoutError when the peer does not take it in time."""
-        rest = memoryview(data)
+    def start(self, deadline: Deadline, answer_bytes_max: int) -> None:
+        """Begin a call; for the first one over TLS, verify the peer. Raises OSError."""
+        self._stream.deadline, self._stream.room = deadline, answer_bytes_max
+        self._stream.shake_hands()
+
+    def sendall(self, data: bytes) -> None:
+        """Keep ``data`` for ``send_off``: nothing leaves before all is there, and then head and body together."""
+        self._unsent.append(data)
+
+    def send_off(self) -> None:
+        """Hand all that was kept to the network. Raises TimeoutError when the peer does not take it in time."""
+        rest = memoryview(b"".join(self._unsent))
+        self._unsent.clear()
         while rest:
-            self._socket.settimeout(deadline.left_s())
-            rest = rest[self._socket.send(rest) :]
+            rest = rest[self._stream.send(rest) :]
 
-    def receive(self, deadline: Deadline) -> bytes:
-        """What has arrived, at least a byte; ``b""`` when the peer has closed. Raises TimeoutError."""
-        self._socket.settimeout(deadline.left_s())
-        return self._socket.recv(_RECEIVE_BYTES)
+    def makefile(self, _mode: str) -> Self:
+        """The file to read answers from."""
+        return self
 
     def is_fresh(self) -> bool:
         """Whether an idle connection still is one: not closed by the peer, and with nothing unasked-for on it."""
+        self._stream.deadline = None
         try:
-            self._socket.settimeout(0)
-            self._socket.recv(1)
-        except BlockingIOError:
-            return True
-        except OSError:
+            return not self.peek(1)
+        except (OSError, TransportError):
             return False
-        return False
 
     def close(self) -> None:
-        """Close at once. Never raises."""
-        with contextlib.suppress(OSError):
-            self._socket.close()
+        """Do nothing; ``hang_up`` ends the connection.
+
+        ``http.client`` closes its file after each answer, and its socket even before a last answer has been read.
+        """
+
+    def hang_up(self) -> None:
+        """Close the connection at once."""
+        self._stream.endpoint.close()
 
 
-class TlsConnection(Connection):
-    """The same over TLS. The handshake, in which the peer's certificate is verified, is part of making it."""
+class _Stream(io.RawIOBase):
+    """The bytes under a Wire. Without a deadline nothing is waited for."""
 
-    __slots__ = ("_incoming", "_outgoing", "_tls")
+    def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
+        connected.settimeout(0)
+        self.deadline: Deadline | None = None
+        self.room = 0  # how many bytes of the answer may still come
+        self.endpoint = connected
+        self._send: Callable[[memoryview], int] = connected.send
+        self._handshake: Callable[[], None] | None = None
+        if tls is not None:
+            self.endpoint = secure = tls.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
+            self._send, self._handshake = secure.write, secure.do_handshake
 
-    def __init__(self, connected: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> None:
-        super().__init__(connected)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._drive(self._tls.do_handshake, deadline)
+    def readable(self) -> bool:
+        return True
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
-        """Hand all of ``data``, encrypted, to the network. Raises TimeoutError, ssl.SSLError."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._drive(partial(self._tls.write, rest), deadline) :]
-
-    def receive(self, deadline: Deadline) -> bytes:
-        """What has arrived, decrypted; ``b""`` when the peer closed properly. Raises TimeoutError, ssl.SSLError."""
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
         try:
-            return self._drive(partial(self._tls.read, _RECEIVE_BYTES), deadline)
-        except ssl.SSLZeroReturnError:
-            return b""
+            received = self._step(lambda: self.endpoint.recv_into(buffer), select.POLLIN)
+        except BlockingIOError:
+            return None
+        if not received:
+            raise TransportError("the connection was closed before the answer was whole")
+        self.room -= received
+        if self.room < 0 and self.deadline is not None:
+            raise TransportError("the answer is too large")
+        return received
 
-    def _drive(self, step: Callable[[], _T], deadline: Deadline) -> _T:
-        """Take one TLS step, carrying bytes between its buffers and the network for as long as it asks for more."""
+    def send(self, data: memoryview) -> int:
+        return self._step(lambda: self._send(data), select.POLLOUT)
+
+    def shake_hands(self) -> None:
+        if self._handshake is not None:
+            self._step(self._handshake, select.POLLIN)
+            self._handshake = None
+
+    def _step(self, action: Callable[[], _T], awaited: int) -> _T:
+        """What ``action`` returns as soon as the socket lets it."""
         while True:
+            left_s = self.deadline.left_s() if self.deadline else 0.0
             try:
-                result = step()
+                return action()
             except ssl.SSLWantReadError:
-                self._flush(deadline)
-            else:
-                self._flush(deadline)
-                return result
-            arrived = super().receive(deadline)
-            if arrived:
-                self._incoming.write(arrived)
-            else:
-                self._incoming.write_eof()
-
-    def _flush(self, deadline: Deadline) -> None:
-        if self._outgoing.pending:
-            super().send(self._outgoing.read(), deadline)
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            except BlockingIOError:
+                event = awaited
+            if self.deadline is None:
+                raise BlockingIOError
+            ready = select.poll()
+            ready.register(self.endpoint, event)
+            ready.poll(math.ceil(left_s * 1000))
 
 
-def connect(addresses: Sequence[tuple[int, Address]], deadline: Deadline) -> socket.socket:
-    """Connect to the first of ``addresses`` (family, address) that answers; none of them may use up all the time.
+def connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
+    """Connect to the first of ``addresses`` that answers; none of them may use up all the time.
 
     Raises OSError, of the last address that was tried.
     """
     error = OSError("the name has no addresses")
-    for tried, (family, address) in enumerate(addresses):
-        endpoint = socket.socket(family, socket.SOCK_STREAM)
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        endpoint = socket.socket(family, kind, protocol)
         try:
             endpoint.settimeout(deadline.left_s() / (len(addresses) - tried))
             endpoint.connect(address)

@@ -22,8 +22,7 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
-from gateways.http import HttpClient
-from gateways.http_answer import Answer
+from gateways.http import Answer, HttpClient
 from gateways.port import Gateway, Order
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.strict_json import MalformedError, parse_object

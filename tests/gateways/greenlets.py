@@ -21,11 +21,13 @@ from gateways.port import Gateway, Order  # noqa: E402
 from tests.gateways.subjects import GATEWAY_A  # noqa: E402
 
 
-def main(url: str, tls_url: str, certificate: str, each: int) -> None:
+def main(url: str, tls_url: str, drip_url: str, certificate: str, each: int) -> None:
     """Make ``each`` calls of every kind, all together, and print what became of them and how long it took."""
     gateway = GATEWAY_A.gateway(url, timeout_s=1.0, max_concurrent=1000)
     trust = ssl.create_default_context(cafile=certificate)
     secure = HttpClient("secure", tls_url, timeout_s=1.0, max_concurrent=100, tls=trust)
+
+    drip = HttpClient("drip", drip_url, timeout_s=1.0, max_concurrent=100, tls=trust)
 
     def submit(minor: int, number: int, gateway: Gateway = gateway) -> str:
         try:
@@ -35,9 +37,9 @@ def main(url: str, tls_url: str, certificate: str, each: int) -> None:
         except GatewayError as error:
             return type(error).__name__
 
-    def call(number: int) -> str:
+    def call(client: HttpClient, number: int) -> str:
         try:
-            return str(secure.request("GET", f"/{number % 2}", {}).status)
+            return str(client.request("GET", f"/{number % 2}", {}).status)
         except GatewayError as error:
             return type(error).__name__
 
@@ -45,7 +47,8 @@ def main(url: str, tls_url: str, certificate: str, each: int) -> None:
     groups = {
         str(minor): [gevent.spawn(partial(submit, minor, number)) for number in range(each)] for minor in (1, 2, 3, 4)
     }
-    groups |= {f"tls{path}": [gevent.spawn(partial(call, path)) for _ in range(8)] for path in (0, 1)}
+    groups |= {f"tls{path}": [gevent.spawn(partial(call, secure, path)) for _ in range(8)] for path in (0, 1)}
+    groups |= {"handshake": [gevent.spawn(partial(call, drip, 0)) for _ in range(8)]}
     outcomes = {name: Counter(greenlet.get() for greenlet in group) for name, group in groups.items()}
     elapsed_s = time.monotonic() - started
     named = GATEWAY_A.gateway(url.replace("127.0.0.1", "localhost"))
@@ -54,8 +57,9 @@ def main(url: str, tls_url: str, certificate: str, each: int) -> None:
     gateway.close()
     named.close()
     secure.close()
+    drip.close()
     json.dump({"outcomes": outcomes, "again": again, "elapsed_s": elapsed_s}, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))

@@ -198,6 +198,37 @@ class FullListener:
             each.close()
 
 
+class Dripper:
+    """Listens on 127.0.0.1, never reads, and sends ``data`` to each connection, a byte at a time, and then nothing."""
+
+    def __init__(self, data: bytes, every_s: float = 0.05) -> None:
+        self._data, self._every_s = data, every_s
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening and end every connection."""
+        self._ended.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=self._drip, args=self._listener.accept()[:1], daemon=True).start()
+
+    def _drip(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            for index in range(len(self._data)):
+                connection.sendall(self._data[index : index + 1])
+                if self._ended.wait(self._every_s):
+                    return
+            self._ended.wait(30)
+
+
 def unused_port() -> int:
     """A port on 127.0.0.1 where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

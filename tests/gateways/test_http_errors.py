@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import http.client
 import socket
 import ssl
 
 import pytest
 
 from domain.outcomes import GatewayError, NotSentError, OutcomeUnknownError
-from gateways import http
-from gateways.connection import Connection
-from gateways.http import HttpClient, translated
-from gateways.http_answer import AnswerError
+from gateways import connection
+from gateways import http as transport_module
+from gateways.connection import TransportError, Wire
+from gateways.http import FOREIGN_ERRORS, HttpClient, translated
 from tests.gateways.peer import (
     Peer,
 )
@@ -25,22 +26,22 @@ def descendants(of: type[BaseException]) -> set[type[BaseException]]:
 
 
 # The modules that the transport stands on; what else is loaded beside it cannot be raised there.
-MODULES = {"builtins", "socket", "ssl", "select", "gateways.http_answer"}
+MODULES = {"builtins", "socket", "ssl", "select", "http.client", "gateways.connection"}
 FOREIGN = sorted(
-    {each for root in http.FOREIGN_ERRORS for each in descendants(root) if each.__module__ in MODULES},
+    {each for root in FOREIGN_ERRORS for each in descendants(root) if each.__module__ in MODULES},
     key=lambda each: (each.__module__, each.__qualname__),
 )
 
 
 def test_the_enumeration_finds_what_it_must() -> None:
-    """The network's, TLS's, name resolution's and the parser's own errors are all among the foreign ones."""
+    """The network's, TLS's, name resolution's, ``http.client``'s and our own errors are all among the foreign ones."""
     for each in (TimeoutError, ConnectionResetError, BrokenPipeError, socket.gaierror, socket.herror, ssl.SSLError):
         assert each in FOREIGN
-    for other in (ssl.SSLCertVerificationError, ssl.SSLEOFError, UnicodeError, UnicodeEncodeError, AnswerError):
+    for other in (ssl.SSLCertVerificationError, ssl.SSLEOFError, UnicodeError, UnicodeEncodeError, TransportError):
         assert other in FOREIGN
-    for module in (builtins, socket, ssl, http):
+    for module in (builtins, socket, ssl, http.client, connection, transport_module):
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, OSError):
+            if isinstance(value, type) and issubclass(value, OSError | http.client.HTTPException):
                 assert value in FOREIGN
 
 
@@ -56,15 +57,17 @@ def test_every_foreign_error_has_one_meaning(
         raise error
 
     for where, name, meaning in [
-        (http, "connect", NotSentError),
-        (Connection, "send", OutcomeUnknownError),
-        (Connection, "receive", OutcomeUnknownError),
+        (transport_module, "connect", NotSentError),
+        (Wire, "start", NotSentError),
+        (Wire, "send_off", OutcomeUnknownError),
+        (connection._Stream, "readinto", OutcomeUnknownError),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(where, name, fail)
             with pytest.raises(meaning) as caught:
                 post(transport)
-            assert caught.value.__cause__ is error
+            assert caught.value.__cause__ is (error if isinstance(error, OSError | TransportError) else None)
+            assert caught.value.__context__ is None
         assert not transport._idle
     assert post(transport) == 200
 
@@ -73,7 +76,10 @@ class KilledError(BaseException):
     """As a greenlet that is killed would see."""
 
 
-@pytest.mark.parametrize(("where", "name"), [(http, "connect"), (Connection, "send"), (Connection, "receive")])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [(transport_module, "connect"), (Wire, "start"), (Wire, "send_off"), (connection._Stream, "readinto")],
+)
 def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
     client: Client, peer: Peer, where: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,10 +103,13 @@ def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
         (ConnectionRefusedError(111, "Connection refused"), "ConnectionRefusedError: Connection refused"),
         (TimeoutError("timed out"), "TimeoutError: timed out"),
         (OSError(), "OSError"),
+        (TransportError("the answer is too large"), "TransportError: the answer is too large"),
+        (http.client.BadStatusLine("4111111111111111"), "BadStatusLine"),
+        (ValueError("Invalid header value b's3cr3t'"), "ValueError"),
     ],
 )
 def test_texts_are_for_people(error: Exception, text: str) -> None:
-    """The text says which gateway, whether anything was sent, and what happened."""
+    """The text says which gateway, whether anything was sent, and what happened, without a quotation."""
     assert str(translated("one", error, sent=False)) == f"one: not sent, {text}"
     assert str(translated("one", error, sent=True)) == f"one: sent, then {text}"
     assert isinstance(translated("one", error, sent=True), GatewayError)

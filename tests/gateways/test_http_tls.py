@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 
@@ -13,6 +11,7 @@ import pytest
 from domain.outcomes import NotSentError, OutcomeUnknownError
 from tests.gateways.peer import (
     Behave,
+    Dripper,
     Peer,
     answers,
     drips,
@@ -79,29 +78,12 @@ def test_a_certificate_for_another_host_gets_no_request(
 )
 def test_a_handshake_that_comes_to_nothing(client: Client, trust: ssl.SSLContext, data: bytes) -> None:
     """A peer that hangs or drips during the handshake, or speaks no TLS, got no request; the deadline holds."""
-    ended = threading.Event()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            try:
-                for index in range(len(data)):
-                    connection.sendall(data[index : index + 1])
-                    if ended.wait(0.05):
-                        return
-                ended.wait(30)
-            except OSError:
-                return
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        started = time.monotonic()
-        with pytest.raises(NotSentError):
-            post(client(f"https://127.0.0.1:{listener.getsockname()[1]}", HASTY_S, tls=trust))
-        assert time.monotonic() - started < PATIENCE_S
-        ended.set()
-        thread.join()
+    dripper = Dripper(data)
+    started = time.monotonic()
+    with pytest.raises(NotSentError):
+        post(client(f"https://127.0.0.1:{dripper.port}", HASTY_S, tls=trust))
+    assert time.monotonic() - started < PATIENCE_S
+    dripper.close()
 
 
 @pytest.mark.parametrize(
