@@ -121,6 +121,7 @@ class Service:
                 dead_letter_first_s=settings.dead_letter_first_s,
                 dead_letter_max_s=settings.dead_letter_max_s,
                 dead_letter_attempts=settings.dead_letter_attempts,
+                load_threads=0 if settings.sqlite_path is not None else 8,
                 processing=settings.role is not Role.API,
             ),
             listener=LogListener(),

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
+
+from pykka import ActorDeadError
 
 from actors.decisions import Batch, Entry, Refusal
 from actors.listeners import Listener
@@ -33,7 +36,18 @@ from actors.runtime.runtime import Runtime
 from domain.account import TERMINAL, Account, Transaction, UnknownTransactionError
 from domain.outcomes import Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import AppendResult, Committed, Conflict, Duplicate, Fenced, Head, Snapshot, Store, StreamKey
+from store.port import (
+    AppendResult,
+    Committed,
+    Conflict,
+    Duplicate,
+    Fenced,
+    Head,
+    Snapshot,
+    Store,
+    StreamKey,
+    WorkItem,
+)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -172,7 +186,7 @@ class CustomerStreamActor(ServiceActor):
         if write is not None:
             self._batch = batch
             self._awaited = self._with.next_serial()
-            self._with.journal.tell(Append(write, self._awaited, self._address))
+            self._with.journal.tell(Append(write, self._awaited, self.actor_ref))
             return
         self._settle(batch)
         if batch.refusals:
@@ -193,6 +207,9 @@ class CustomerStreamActor(ServiceActor):
             return
         if pending.reply.done:  # given up in an earlier round of the same batch
             return
+        known = pending.command.transaction_id
+        if pending.event_ids and known not in batch.account.transactions and known not in self._asked:
+            raise UnknownTransactionError(known)  # it was written before, maybe: first see whether it is on record
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
         expired = self._with.runtime.monotonic() >= pending.deadline and not pending.in_doubt
         if expired and pending.command.transaction_id not in batch.account.transactions:
@@ -289,13 +306,20 @@ class CustomerStreamActor(ServiceActor):
         assert entry.transaction is not None
         assert entry.item is not None
         if not request.handed_over:
-            request.handed_over = True
-            if entry.leased:
-                self._with.supervisor.tell(Submit(entry.item.gateway, (entry.item,)))
-            elif self._with.intake.processing:
-                self._with.dead_letters.tell(Due(entry.item.gateway, 0.0))
+            request.handed_over = True  # first: twice would be worse than not at all
+            try:
+                self._hand_over(entry.item, leased=entry.leased)
+            except Exception:
+                request.handed_over = False
+                raise
         if not request.reply.done:
             request.reply.set(Accepted(entry.transaction))
+
+    def _hand_over(self, item: WorkItem, *, leased: bool) -> None:
+        if leased:
+            self._with.supervisor.tell(Submit(item.gateway, (item,)))
+        elif self._with.intake.processing:
+            self._with.dead_letters.tell(Due(item.gateway, 0.0))
 
     # trouble
 
@@ -362,14 +386,15 @@ class CustomerStreamActor(ServiceActor):
         if self._account is not None:
             wanted.update(dict.fromkeys(self._account.transactions))
         self._asked = frozenset(wanted)
-        store, stream, address = self._with.store, self._stream, self._address
+        store, stream, itself = self._with.store, self._stream, self.actor_ref
 
         def load() -> None:
             try:
                 result: Snapshot | Exception = store.load(stream, tuple(wanted))
             except Exception as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
                 result = error
-            address.tell(Loaded(serial, result))
+            with suppress(ActorDeadError):  # its successor asks for itself
+                itself.tell(Loaded(serial, result))
 
         self._with.loader.submit(load)
 

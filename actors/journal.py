@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
+
+from pykka import ActorDeadError
 
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.actor import DELIVERIES_MAX, ServiceActor
@@ -72,4 +75,5 @@ class JournalActor(ServiceActor):
             return Unanswered(error, uncertain=True)
 
     def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:
-        append.reply_to.tell(Written(append.serial, result))
+        with suppress(ActorDeadError):  # its successor knows nothing of this append, and loads what came of it
+            append.reply_to.tell(Written(append.serial, result))

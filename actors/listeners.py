@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 
 from actors.messages import CallResult
 from actors.work import read_context
-from domain.events import Recorded, type_name
+from domain.events import Received, Recorded, type_name
 from domain.outcomes import Approved, Declined, NotReceived
-from store.codec import Metadata, data_of
+from store.codec import Metadata
 from store.port import StreamKey, WorkItem
 
 logger: Final = logging.getLogger("payments")
@@ -45,8 +45,12 @@ class LogListener:
                 "stream_id": stream.id,
                 "version": recorded.version,
             }
-            data = data_of(event)
-            fields.update((key, data[key]) for key in _LOGGED if key in data)
+            for name in _LOGGED:
+                value = getattr(event, name, None)
+                if value is not None:
+                    fields[name] = value
+            if isinstance(event, Received):
+                fields["amount"], fields["currency"] = event.money.text, event.money.currency
             logger.info(type_name(event), extra={"fields": fields})
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
@@ -72,7 +76,8 @@ class LogListener:
         logger.warning("breaker %s", state, extra={"fields": {"gateway": gateway, "state": state}})
 
 
-_LOGGED: Final = ("gateway", "gateway_reference", "amount", "currency", "code", "category", "reason", "attempt")
+_LOGGED: Final = ("gateway", "gateway_reference", "code", "category", "reason", "attempt", "review_id")
+"""What of an event is worth reading in a log, and holds nothing personal."""
 
 
 def correlation_of(item: WorkItem) -> str | None:

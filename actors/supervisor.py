@@ -35,6 +35,8 @@ INTAKE_CLOSES_AT: Final = 2_000
 """Waiting work of one gateway from which on new work is left in the store for later."""
 INTAKE_OPENS_AT: Final = 500
 """Waiting work of one gateway below which more is taken."""
+RESTART_S: Final = 1.0
+"""Wait before a new supervisor admits what it found waiting."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,11 @@ class GatewaySupervisorActor(ServiceActor):
         self._runtime, self._lanes, self._intake = runtime, lanes, intake
         self._customer, self._dead_letters, self._self = customer, dead_letters, self_address
         self._listener = listener
+
+    def on_start(self) -> None:
+        """Soon go on with what waits: an actor before this one may have died over it. Not at once, nor in a loop."""
+        for name in self._lanes:
+            self._wake_in(name, RESTART_S)
 
     def receive(self, message: Any) -> None:
         """Take on work, free a slot, try again after a breaker's rest, or tell the state of things."""
@@ -126,6 +133,9 @@ class GatewaySupervisorActor(ServiceActor):
         if wait_s is None or lane.wake_is_set:
             return  # half-open: the probe's end wakes the lane
         lane.wake_is_set = True
+        self._wake_in(name, wait_s)
+
+    def _wake_in(self, name: str, wait_s: float) -> None:
         self._runtime.after(wait_s, lambda: self._self.tell(Wake(name)))
 
     def _call(self, name: str, lane: Lane, item: WorkItem, permit: int) -> None:

@@ -20,6 +20,7 @@ from actors.messages import Drain, Passivate, ReceiveRequest, Recipient, StatusR
 from actors.policy import WorkPolicy
 from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
 from actors.runtime.actor import Reply as Future
+from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
@@ -52,6 +53,8 @@ class SystemSettings:
     dead_letter_first_s: float = 10.0
     dead_letter_max_s: float = 3600.0
     dead_letter_attempts: int = 12
+    load_threads: int = 8
+    """Threads that load customers; 0 loads where the actor runs, for a store whose reads wait for no network."""
     processing: bool = True
     """Whether this process sends work to gateways, or only accepts it."""
 
@@ -88,7 +91,8 @@ class PaymentSystem:
         monotonic = runtime.monotonic
 
         def alone(name: str, make: Callable[[], Any]) -> Address:
-            return Address(make, runtime.dispatcher(name, 1), capacity=MAILBOX_MAX, monotonic=monotonic)
+            dispatcher = runtime.dispatcher(name, 1)
+            return Address(make, dispatcher, capacity=MAILBOX_MAX, monotonic=monotonic, after=runtime.after)
 
         self._intake = intake = Intake(gateways, processing=settings.processing)
         self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
@@ -128,7 +132,7 @@ class PaymentSystem:
         collaborators = Collaborators(
             runtime=runtime,
             store=store,
-            loader=runtime.executor("loader", 8),
+            loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),
             journal=self._journal,
             supervisor=self._supervisor,
             dead_letters=self._dead_letters,
@@ -178,7 +182,7 @@ class PaymentSystem:
 
     def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
-        sent = self.send(stream, command, metadata)
+        sent = self.send(stream, command, metadata, run_here=True)
         if isinstance(sent, NotStored):
             return sent
         try:
@@ -188,13 +192,15 @@ class PaymentSystem:
                 return NotStored("The deadline passed before it could be stored.")
             return Uncertain(command.transaction_id)
 
-    def send(self, stream: StreamKey, command: Receive, metadata: Metadata) -> ReceiveRequest | NotStored:
+    def send(
+        self, stream: StreamKey, command: Receive, metadata: Metadata, *, run_here: bool = False
+    ) -> ReceiveRequest | NotStored:
         """The same without waiting; the request's ``reply`` gets the answer."""
         if not self._started:
             return NotStored("The service is not ready.")
         request = ReceiveRequest(command, metadata, self._runtime.monotonic() + self._settings.request_deadline_s)
         try:
-            self._customers.tell(stream, request)
+            self._customers.tell(stream, request, run_here=run_here)
         except MailboxFullError:
             return NotStored("Too many commands wait for this customer.")
         return request

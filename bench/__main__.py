@@ -56,6 +56,9 @@ def main() -> int:
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(f"a process under measurement ended, or does not answer: {error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -115,8 +118,8 @@ def _facts(cores: int) -> Mapping[str, str]:
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _commit(),
-        "machine": f"{machine.processor()}, {cores} cores of {os.cpu_count()} used; {platform.system()}"
-        f" {platform.release()}; database on {disk}",
+        "machine": f"{machine.processor()}, {cores} cores of {os.cpu_count()} used; {platform.system()};"
+        f" database on {disk}",
         "software": f"Python {platform.python_version()}, {libraries}, SQLite {apsw.sqlite_lib_version()}",
         "service": "SQLite, 1 worker, settings and gateways file as shipped but for addresses; log lines at INFO, as"
         " JSON, into a file",

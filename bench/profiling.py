@@ -1,7 +1,8 @@
 """Where the time of a deposit goes: samples the service's worker under load with py-spy, which needs ptrace.
 
 Samples are of the worker's main thread, where all greenlets run. The commit's wait for the disk is on a thread of
-its own and holds up nobody but the commit.
+its own and holds up nobody but the commit. A sample is of time passed, not of CPU time: on a machine that is busy
+otherwise, a system call that lets another process run looks dearer than it is.
 """
 
 from __future__ import annotations

@@ -67,6 +67,16 @@ class Mailbox:
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Accept a message. Raises ActorDeadError once closed, and MailboxFullError; it is not accepted then."""
+        if self._accept(envelope):
+            self._schedule()
+
+    def put_and_run(self, envelope: Envelope[Any], /) -> None:
+        """The same, and unless the actor runs already, run it here: for a caller that is about to wait for it."""
+        if self._accept(envelope):
+            self.run()
+
+    def _accept(self, envelope: Envelope[Any]) -> bool:
+        """Whether the caller has to see to it that the actor runs."""
         with self._lock:
             if self._closed:
                 raise ActorDeadError("the actor has stopped")
@@ -75,12 +85,12 @@ class Mailbox:
             if len(self._messages) >= self.capacity and getattr(envelope.message, "refusable", False):
                 raise MailboxFullError(f"{len(self._messages)} messages wait already")
             self._messages.append(envelope)
-            if self._scheduled:
-                return
-            self._scheduled = True
-            dispatcher = self._dispatcher
-        assert dispatcher is not None  # bound before the actor's reference is known to anybody
-        dispatcher.schedule(self)
+            idle, self._scheduled = not self._scheduled, True
+            return idle
+
+    def _schedule(self) -> None:
+        assert self._dispatcher is not None  # bound before the actor's reference is known to anybody
+        self._dispatcher.schedule(self)
 
     def get(self) -> Envelope[Any]:
         """The next message of this run. Raises Pause when there is none or the run's quota is spent."""
@@ -129,6 +139,4 @@ class Mailbox:
                 self._messages = None
                 self._scheduled = False
                 return
-            dispatcher = self._dispatcher
-        assert dispatcher is not None
-        dispatcher.schedule(self)
+        self._schedule()

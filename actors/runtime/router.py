@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 from pykka import ActorDeadError, ActorRef
+from pykka._envelope import Envelope  # what Pykka's own references put into an inbox
 
 from actors.runtime.actor import Redelivery, ServiceActor
 from actors.runtime.dispatchers import Dispatcher
@@ -37,10 +38,12 @@ class Router(Generic[K]):
         capacity: int,
         monotonic: Callable[[], float],
         granularity_s: float = 0.0,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self._make, self._dispatcher, self._capacity, self._monotonic = make, dispatcher, capacity, monotonic
         self._granularity_s = granularity_s
         self._on_end = self._ended  # bound once, not for each actor
+        self._on_death = on_death
         self._lock = ShortLock()
         # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
         self._live: OrderedDict[K, tuple[ActorRef[Any], float]] = OrderedDict()
@@ -50,13 +53,19 @@ class Router(Generic[K]):
         """How many actors live."""
         return len(self._live)
 
-    def tell(self, key: K, message: Any) -> None:
-        """Send ``message`` to the actor of ``key``, starting it if need be. Raises MailboxFullError."""
+    def tell(self, key: K, message: Any, *, run_here: bool = False) -> None:
+        """Send ``message`` to the actor of ``key``, starting it if need be. Raises MailboxFullError.
+
+        ``run_here``: let it run in the caller, who is about to wait for its answer: one hand-over less.
+        """
         while True:
             entry = self._live.get(key)
             ref = entry[0] if entry is not None else self.start(key)
             try:
-                ref.tell(message)
+                if run_here:
+                    cast("Mailbox", ref.actor_inbox).put_and_run(Envelope(message))
+                else:
+                    ref.tell(message)
             except ActorDeadError:  # it stopped a moment ago: the next one takes the message
                 self._forget(key, ref)
                 continue
@@ -116,10 +125,16 @@ class Router(Generic[K]):
             left = [*actor.unhandled(), *left]
         for message in left:  # accepted once, and so not to be refused by a mailbox that is full
             self.tell(key, message if isinstance(message, Redelivery) else Redelivery(message, 0))
+        if actor.failed is not None:
+            self._on_death()
+
+
+RESTART_S: Final = 0.5
+"""Wait before an actor that died is begun again for its own sake, and not for a message's."""
 
 
 class Address:
-    """One actor that is always there: started now, and again whenever it dies."""
+    """One actor that is always there: begun again when it died, by ``after`` (a timer) also when nobody tells it."""
 
     def __init__(
         self,
@@ -128,15 +143,24 @@ class Address:
         *,
         capacity: int,
         monotonic: Callable[[], float],
+        after: Callable[[float, Callable[[], None]], object] = lambda _delay_s, _function: None,
     ) -> None:
-        self._router: Router[None] = Router(lambda _: make(), dispatcher, capacity=capacity, monotonic=monotonic)
+        self._router: Router[None] = Router(
+            lambda _: make(),
+            dispatcher,
+            capacity=capacity,
+            monotonic=monotonic,
+            on_death=self._revive,
+        )
+        self._after = after
         self._ref: ActorRef[Any] | None = None
 
     def tell(self, message: Any) -> None:
         """Send ``message``. Raises MailboxFullError."""
-        if self._ref is not None:
+        ref = self._ref
+        if ref is not None:
             try:
-                self._ref.tell(message)
+                ref.tell(message)
             except ActorDeadError:
                 self._ref = None
             else:
@@ -152,3 +176,6 @@ class Address:
     def deaths(self) -> int:
         """How often it died of an error so far."""
         return self._router.deaths
+
+    def _revive(self) -> None:
+        self._after(RESTART_S, self.start)

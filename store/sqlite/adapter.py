@@ -9,7 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from store.port import AppendResult, Offload, Snapshot, StoredEvent, StreamKey, WorkItem, Write, run_directly
+from domain.account import Account
+from store.port import AppendResult, Head, Offload, Snapshot, StoredEvent, StreamKey, WorkItem, Write, run_directly
 from store.queries import Audit, CustomerView, TransactionFilter, TransactionView
 from store.sqlite import reads, work
 from store.sqlite.append import Appender
@@ -58,6 +59,9 @@ class SqliteStore:
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            if reads.head(cursor, stream).version == 0:  # a new customer: one statement is a snapshot, too
+                return Snapshot(Head(), Account(stream.id))
         with self._readers.snapshot() as cursor:
             return reads.load(cursor, stream, transaction_ids)
 

@@ -81,7 +81,11 @@ class Supervised:
         self.bulkheads = {name: Bulkhead() for name in self.names}
         self.lanes = {name: self._lane(name) for name in self.names}
         self.address: Address = Address(
-            self._make, self.runtime.dispatcher("supervisor", 1), capacity=10_000, monotonic=self.runtime.monotonic
+            self._make,
+            self.runtime.dispatcher("supervisor", 1),
+            capacity=10_000,
+            monotonic=self.runtime.monotonic,
+            after=self.runtime.after,
         )
 
     def _make(self) -> GatewaySupervisorActor:

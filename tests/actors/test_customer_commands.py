@@ -90,18 +90,23 @@ def test_what_the_waiting_thread_gave_up_first_is_never_written(customers: Custo
     assert not request.take()
 
 
-def test_more_commands_than_may_wait_are_refused(customers: Customers) -> None:
+def test_more_commands_than_may_wait_are_refused(customers: Customers, store: TroubledStore) -> None:
     """One customer's queue is bounded: what is too much is answered NotStored at once, and the rest is stored."""
+    store.befall("load", StoreUnavailableError("away"))
+    customers.send()
+    customers.run()  # and now it waits before it asks the store again
     requests = []
     for _ in range(WAITING_MAX + 100):
         requests.append(customers.send())
-        if len(requests) % 1_000 == 0:  # let the mailbox empty itself into the actor, whose load is still under way
-            customers.run_until(actor_of(customers).actor_inbox.empty)
+        if len(requests) % 500 == 0:
+            customers.run()
     customers.run()
-    answers = [answer(request) for request in requests]
-    refused = [reply for reply in answers if isinstance(reply, NotStored)]
-    assert len([reply for reply in answers if isinstance(reply, Accepted)]) + len(refused) == len(requests)
-    assert len(customers.events()) == len(requests) - len(refused)
+    refused = [request for request in requests if request.reply.done]
+    assert refused == requests[WAITING_MAX:]
+    assert all(isinstance(answer(request), NotStored) for request in refused)
+    customers.run(5.0)
+    assert all(isinstance(answer(request), Accepted) for request in requests[:WAITING_MAX])
+    assert len(customers.events()) == WAITING_MAX
 
 
 def test_a_conflict_with_another_process_is_decided_again(
@@ -186,6 +191,17 @@ def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) 
     assert customers.handed_over() == []
     assert [due.delay_s for due in customers.dues()] == [0.0]
     assert customers.real.work_counts() == {("gatewayA", "queued"): 1}
+
+
+def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Customers) -> None:
+    """Where nothing is sent, new work waits in the store for the processes that do, and nobody here is told."""
+    customers.intake.processing = False
+    customers.intake.open["gatewayA"] = False
+    request = customers.send()
+    customers.run()
+    assert isinstance(answer(request), Accepted)
+    assert customers.handed_over() == []
+    assert customers.dues() == []
 
 
 def test_only_unfinished_transactions_are_remembered(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:

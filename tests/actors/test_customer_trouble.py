@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from actors.customer import CustomerStreamActor
 from actors.messages import Loaded, OutcomeReport, Passivate, ReceiveRequest, Retry, Unanswered, Written
 from actors.replies import Accepted, NotStored
+from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Refused, Status
 from domain.events import Received
 from domain.outcomes import Approved
 from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Store, Write
-from tests.actors.customers import DEADLINE_S, Customers, answer
+from tests.actors.customers import DEADLINE_S, Customers, actor_of, answer
 from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
 
 AWAY = StoreUnavailableError("away")
@@ -225,6 +227,57 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     assert sorted(it.work_id for it in customers.handed_over()) == sorted([item.work_id, *stored])
     assert customers.transaction(item.work_id).status is Status.COMPLETED
     assert customers.router.at_rest
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_death_amid_the_hand_over_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
+    """When handing over the nth piece of work of a write kills the actor, each is handed over once all the same."""
+    customers.deposited()
+    first = customers.send()
+    customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
+    requests = [first, *[customers.send() for _ in range(3)]]
+    tell, told = customers.supervisor.tell, []
+
+    def deadly(message: object) -> None:
+        told.append(message)
+        if len(told) == nth + 1:
+            raise RuntimeError("no")
+        tell(message)
+
+    customers.supervisor.tell = deadly  # type: ignore[method-assign]
+    customers.run(5.0)
+    assert customers.router.deaths == 1
+    assert [type(answer(request)) for request in requests] == [Accepted] * 4
+    ids = [item.work_id for item in customers.handed_over()[1:]]
+    assert sorted(ids) == sorted(request.command.transaction_id for request in requests)
+
+
+def test_a_command_on_record_is_not_received_again_after_a_death(customers: Customers) -> None:
+    """A successor looks up each command that may be on record, also when another process has finished it meanwhile."""
+    customers.deposited()
+    customers.intake.open[GATEWAY] = False
+    first = customers.send()
+    customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
+    requests = [first, *[customers.send() for _ in range(3)]]
+    tell, told = customers.dead_letters.tell, []
+
+    def deadly(message: object) -> None:
+        told.append(message)
+        if len(told) == 2:
+            raise RuntimeError("no")
+        tell(message)
+
+    customers.dead_letters.tell = deadly  # type: ignore[method-assign]
+    customers.run_until(lambda: customers.router.deaths == 1)
+    elsewhere = SimulatedRuntime(random.Random(1), started_at=customers.runtime.monotonic())
+    process = Customers(elsewhere, customers.real, customers.real, owner="owner-2")
+    for item in customers.real.claim_work("owner-2", GATEWAY, 10):
+        process.report(item, Approved(f"A-{item.work_id}", final=True))
+    process.run()
+    customers.run(5.0)
+    assert [type(answer(request)) for request in requests] == [Accepted] * 4
+    assert customers.types().count("DepositReceived") == 1 + 4
+    assert customers.real.work_counts() == {(GATEWAY, "leased"): 1}
 
 
 def _replace_actor(customers: Customers) -> None:

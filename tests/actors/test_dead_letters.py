@@ -45,6 +45,7 @@ class Scene:
             self.runtime.dispatcher("dead-letters", 1),
             capacity=10_000,
             monotonic=self.runtime.monotonic,
+            after=self.runtime.after,
         )
 
     def start(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Address, Router
+from actors.runtime.simulated import SimulatedRuntime
 from tests.actors.dispatching import AtOnce, ByHand, Die, Recorder, Refusable, stopping
 
 
@@ -175,6 +177,20 @@ def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher:
     assert router.idle(10.0, 10) == []
 
 
+def test_messages_close_together_are_noted_once(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """Within its granularity a router does not look at the clock for each message; idleness is told that coarsely."""
+    router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock, granularity_s=1.0)
+    router.tell("a", 1)
+    clock.now = 0.9
+    router.tell("a", 2)
+    clock.now = 10.0
+    assert len(router.idle(10.0, 10)) == 1
+    clock.now = 11.5
+    router.tell("a", 3)
+    clock.now = 20.9
+    assert router.idle(10.0, 10) == []
+
+
 def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
     """A router with a message that waits anywhere is not at rest."""
     rests = [router.at_rest]
@@ -200,6 +216,31 @@ def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any], di
     dispatcher.run()
     assert log.count("after") == 3
     assert address.deaths > 0
+
+
+def test_an_address_whose_actor_dies_with_nothing_left_lives_again(log: list[Any]) -> None:
+    """Within a second a successor has begun, though nobody told it anything; one that cannot begin does not spin."""
+    runtime = SimulatedRuntime(random.Random(1))
+    dispatcher = runtime.dispatcher("one", 1)
+
+    def die_when_taken(actor: Recorder) -> None:
+        actor.took()
+        raise Die
+
+    address = Address(lambda: Recorder(log), dispatcher, capacity=10, monotonic=runtime.monotonic, after=runtime.after)
+    address.tell(die_when_taken)
+    runtime.run(until=1.0)
+    assert log == ["start", "start"]
+
+    class Hopeless(Recorder):
+        def on_start(self) -> None:
+            log.append("tried")
+            raise Die
+
+    hopeless = Address(lambda: Hopeless(log), dispatcher, capacity=10, monotonic=runtime.monotonic, after=runtime.after)
+    hopeless.start()
+    runtime.run(until=11.0)
+    assert 10 <= log.count("tried") <= 30
 
 
 def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:

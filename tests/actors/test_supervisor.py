@@ -196,6 +196,21 @@ def test_a_listener_that_fails_loses_no_outcome(it: Supervised) -> None:
     assert it.lanes[GATEWAY].in_flight == 0
 
 
+def test_the_outcome_is_with_its_customer_before_the_slot_is_free(it: Supervised) -> None:
+    """No call out means that every outcome is told: a stopping process relies on it when it gives leases back."""
+    supervisor = it.address._router.start(None)
+    free_before: list[bool] = []
+
+    def tell(_: object) -> None:
+        free_before.append(not supervisor.actor_inbox.empty())
+
+    it.customer.tell = tell  # type: ignore[method-assign]
+    it.submit(work())
+    it.end()
+    assert free_before == [False]
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
 def test_lookups_ask_and_never_send(it: Supervised) -> None:
     """Work to resolve is a lookup."""
     item = work(action=Action.RESOLVE)
@@ -273,6 +288,31 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(it: Supervised, sta
     assert list(it.gateway.effects) == [item.work_id for item in items]
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_death_when_the_breaker_turns_stalls_no_lane(it: Supervised, nth: int) -> None:
+    """Whatever waits goes on soon after the actor died at the breaker's nth turn, though nobody tells it anything."""
+    turns = []
+
+    def changed(gateway: str, state: str) -> None:
+        turns.append(state)
+        if len(turns) == nth:
+            raise RuntimeError(f"cannot say that {gateway} is {state}")
+
+    it.heard.breaker_changed = changed  # type: ignore[method-assign]
+    it.gateway.answer = raising(OutcomeUnknownError("timeout"))
+    items = [work() for _ in range(10)]
+    it.submit(*items)
+    for _ in range(FAILURES):
+        it.end()
+    it.gateway.answer = it.gateway.accept
+    for _ in range(10):
+        it.run(SLEEP_S)
+        it.end_all()
+    assert len(it.results()) == 10
+    assert it.address.deaths == 1
+    assert it.lanes[GATEWAY].in_flight == 0
+
+
 def test_an_executor_that_cannot_take_a_call_loses_no_work(it: Supervised) -> None:
     """When no thread can be started, the work waits on and its slot stays free: it goes out when there is one again."""
     original = it.bulkheads[GATEWAY].submit
@@ -286,7 +326,8 @@ def test_an_executor_that_cannot_take_a_call_loses_no_work(it: Supervised) -> No
     it.lanes[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
     items = [work(), work()]
     it.submit(*items)
-    it.submit(work())
+    assert not it.out
+    it.run(2.0)
     it.end_all()
     assert {item.work_id for item in items} <= set(it.gateway.effects)
     assert it.lanes[GATEWAY].in_flight == 0
