@@ -127,12 +127,18 @@ class Service:
             listener=LogListener(),
             exclusive=settings.sqlite_path is not None,
         )
+        self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
+        for (gateway, state), count in sorted(store.work_counts().items()):
+            if gateway not in self._options:
+                logger.error(
+                    "unfinished work of a gateway that is not configured: nobody does it",
+                    extra={"fields": {"gateway": gateway, "state": state, "count": count}},
+                )
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        self._store.store, self._system = store, system
         logger.info("ready")
 
     def _until_it_works(self, step: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ elsewhere, and its result is *reported* through a function that returns or raise
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,6 +15,9 @@ from typing import Final
 import pybreaker
 
 from actors.replies import BreakerStatus
+
+WINDOW_MAX: Final = 10_000
+"""Newest calls that the figures for operators are made of, at most."""
 
 
 class CallFailedError(Exception):
@@ -35,6 +39,8 @@ class _Storage(pybreaker.CircuitMemoryStorage):
 class GatewayBreaker:
     """Trips after ``failures`` technical failures in a row; lets one probe through ``sleep_s`` seconds later.
 
+    ``window_s`` is the time over which operators are told how calls went.
+
     Owned by one actor; not for use from several threads.
     """
 
@@ -43,6 +49,7 @@ class GatewayBreaker:
         *,
         failures: int,
         sleep_s: float,
+        window_s: float,
         monotonic: Callable[[], float],
         now: Callable[[], datetime],
         changed: Callable[[str], None],
@@ -52,6 +59,8 @@ class GatewayBreaker:
             fail_max=failures, reset_timeout=0, state_storage=self._storage, throw_new_error_on_trip=False
         )
         self._sleep_s: Final = sleep_s
+        self._window_s: Final = window_s
+        self._window: deque[tuple[float, bool]] = deque(maxlen=WINDOW_MAX)
         self._monotonic, self._now, self._changed = monotonic, now, changed
         self._generation = 0
         self._reopens = 0.0
@@ -85,6 +94,7 @@ class GatewayBreaker:
         """Say how an admitted call went. What was admitted before the last change of state is ignored."""
         if permit != self._generation:
             return
+        self._window.append((self._monotonic(), healthy))
         before = self.state
 
         def result() -> None:
@@ -109,6 +119,7 @@ class GatewayBreaker:
 
     def status(self) -> BreakerStatus:
         """For operators."""
-        failures = self._breaker.fail_counter
-        percent = 0 if self.state == "closed" and not failures else 100
-        return BreakerStatus(self.state, "auto", percent, failures, self._opened_at, self._reopens_at)
+        oldest = self._monotonic() - self._window_s
+        recent = [healthy for at, healthy in self._window if at >= oldest]
+        percent = 100 * recent.count(False) // len(recent) if recent else 0
+        return BreakerStatus(self.state, "auto", percent, len(recent), self._opened_at, self._reopens_at)

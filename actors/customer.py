@@ -28,11 +28,12 @@ from actors.messages import (
     Unanswered,
     Written,
 )
-from actors.policy import WorkPolicy
+from actors.policy import WorkPolicy, next_step
 from actors.replies import Accepted, NotStored, Uncertain
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
+from actors.work import lost_item
 from domain.account import TERMINAL, Account, Transaction, UnknownTransactionError
 from domain.outcomes import Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -41,12 +42,15 @@ from store.port import (
     Committed,
     Conflict,
     Duplicate,
+    Fence,
     Fenced,
     Head,
+    Part,
     Snapshot,
     Store,
     StreamKey,
     WorkItem,
+    Write,
 )
 
 logger: Final = logging.getLogger(__name__)
@@ -156,9 +160,8 @@ class CustomerStreamActor(ServiceActor):
 
     def _arrived(self, pending: Pending) -> None:
         self.took()
-        if isinstance(pending, ReceiveRequest) and len(self._waiting) >= WAITING_MAX:
-            if pending.take():
-                pending.reply.set(NotStored("Too many commands wait for this customer."))
+        if isinstance(pending, ReceiveRequest) and len(self._waiting) >= WAITING_MAX and pending.take():
+            pending.reply.set(NotStored("Too many commands wait for this customer."))
             return
         self._waiting.append(pending)
 
@@ -340,12 +343,27 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(pending, ReceiveRequest):
             if not pending.reply.done:
                 pending.reply.set(Uncertain(pending.command.transaction_id))
+            if pending.leased and not pending.handed_over:
+                self._let_go(lost_item(self._stream, pending.command))
             return False
         if pending.crashes > 2 * CRASHES_MAX:
+            self._let_go(pending.item)
             return False
         # The work must go on all the same: as one whose outcome is not known, which no odd answer can break.
         pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
+
+    def _let_go(self, item: WorkItem) -> None:
+        """Give up a lease that nobody here works on any more: the work is a dead letter, due for whoever claims it.
+
+        The answer does not matter: a row that is not there, or is somebody else's by now, is fenced off.
+        """
+        policy = self._with.policies[item.gateway]
+        error = Unknown("this process could not record what became of it")
+        now, chance = self._with.runtime.now(), self._with.runtime.random()
+        change = next_step(item, error, policy, now=now, chance=chance, status=None)
+        part = Part(fence=Fence(item.work_id, item.token), work=(change,))
+        self._with.journal.tell(Append(Write(self._stream, self._head, (part,)), 0, self.actor_ref))
 
     def _doubt(self, batch: Batch) -> None:
         """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""

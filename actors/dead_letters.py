@@ -29,6 +29,13 @@ SOON_S: Final = 0.05
 _beats: Final = count(1)
 
 
+class Health:
+    """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+
+
 @dataclass(slots=True)
 class Schedule:
     """One gateway's due work as this process sees it."""
@@ -53,6 +60,7 @@ class DeadLetterActor(ServiceActor):
         processing: bool,
         supervisor: Recipient,
         self_address: Recipient,
+        health: Health,
     ) -> None:
         super().__init__()
         self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
@@ -60,6 +68,7 @@ class DeadLetterActor(ServiceActor):
         self._beat = next(_beats)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
         self._leases_unknown = False
+        self._health = health
 
     def on_start(self) -> None:
         """Begin to beat."""
@@ -92,9 +101,12 @@ class DeadLetterActor(ServiceActor):
             released = self._store.release_dead(self._lease_s)
             if released:
                 logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
+            self._health.problem = None
         except StoreError as error:
+            self._health.problem = f"The store does not answer: {error}"
             logger.warning("the store did not take the heartbeat: %s", error)
         except Exception:  # dying of it would mean to begin with another beat at once, and so without end
+            self._health.problem = "The heartbeat failed; the log says why."
             logger.exception("the heartbeat failed")
         for gateway in self._schedules:
             self._claim(gateway)

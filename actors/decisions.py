@@ -102,7 +102,12 @@ class Batch:
             self.entries.append(Entry(report, None))
             return
         events = self._record(decision, metadata, report.event_ids)
-        change: WorkChange = next_step(item, result, policy, now=self._now, chance=chance)
+        status = None
+        if item.transaction is not None:
+            # Not held when the result led to no decision: then the item's own copy has to do.
+            known = self.account.transactions.get(item.transaction.transaction_id, item.transaction)
+            status = known.status
+        change: WorkChange = next_step(item, result, policy, now=self._now, chance=chance, status=status)
         self._add_part(Part(events=events, fence=Fence(item.work_id, item.token), work=(change,)), report)
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))

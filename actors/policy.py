@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent
-from domain.account import Status
+from domain.account import TERMINAL, Status
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.port import Action, CloseWork, MoveWork, WorkError, WorkItem, WorkState
 
@@ -32,40 +32,58 @@ class WorkPolicy:
 
 
 def next_step(
-    item: WorkItem, result: CallResult, policy: WorkPolicy, *, now: datetime, chance: float
+    item: WorkItem,
+    result: CallResult,
+    policy: WorkPolicy,
+    *,
+    now: datetime,
+    chance: float,
+    status: Status | None = None,
 ) -> MoveWork | CloseWork:
-    """What is next after ``result``; ``chance`` in [0, 1) spreads the waits."""
+    """What is next after ``result``; ``chance`` in [0, 1) spreads the waits.
+
+    ``status`` is the transaction's after ``result`` was recorded, None when it was not.
+    """
     match result:
         case Approved(final=True) | Declined():
-            return CloseWork(item.work_id)
+            if status is None or status in TERMINAL:
+                return CloseWork(item.work_id)
+            # The answer contradicts the record: a review is open, and the transaction still has no end.
+            return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
         case Approved():
             if item.action is Action.SUBMIT:  # accepted, and the final word is to come: the schedule starts anew
                 return _move(item, Action.RESOLVE, policy.lookup_after_s[0], attempts=0)
             return _look_up_again(item, policy)
         case NotReceived():
-            transaction = item.transaction
-            accepted_before = transaction is not None and transaction.status is Status.PROCESSED
-            if policy.honours_keys and not accepted_before:
+            if policy.honours_keys and status is not Status.PROCESSED:
                 return _move(item, Action.SUBMIT, 0.0, attempts=0)
             return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
         case NotSent(reason=reason) | Unknown(reason=reason):
             errors = _with_error(item, now, reason)
             if item.action is Action.RESOLVE:
                 return _look_up_again(item, policy, errors)
+            doubtful = isinstance(result, Unknown) or status is Status.UNKNOWN
             if isinstance(result, Unknown) and not policy.honours_keys:
                 return _move(item, Action.RESOLVE, policy.lookup_after_s[0], attempts=0, errors=errors)
-            return _send_again(item, policy, chance, errors)
+            return _send_again(item, policy, chance, errors, doubtful=doubtful)
         case _:
             assert_never(result)
 
 
-def _send_again(item: WorkItem, policy: WorkPolicy, chance: float, errors: tuple[WorkError, ...]) -> MoveWork:
-    """A few quick retries, then a dead letter with growing waits, then a person (full jitter, AWS 2015)."""
+def _send_again(
+    item: WorkItem, policy: WorkPolicy, chance: float, errors: tuple[WorkError, ...], *, doubtful: bool
+) -> MoveWork:
+    """A few quick retries, then a dead letter with growing waits (full jitter, AWS 2015), then a person.
+
+    ``doubtful``: the money may have moved. That is never left to rest, but looked up once a day at the least.
+    """
     attempts = item.attempts + 1
-    if attempts <= policy.max_retries:
+    dead = attempts - policy.max_retries
+    if dead > policy.dead_letter_attempts and doubtful:
+        return _move(item, Action.RESOLVE, DAY_S, attempts=len(policy.lookup_after_s), errors=errors)
+    if dead <= 0:
         state, ceiling_s = WorkState.QUEUED, min(policy.retry_max_s, policy.retry_first_s * 2 ** (attempts - 1))
     else:
-        dead = attempts - policy.max_retries
         state = WorkState.DEAD if dead <= policy.dead_letter_attempts else WorkState.PARKED
         ceiling_s = min(policy.dead_letter_max_s, policy.dead_letter_first_s * 2 ** min(dead - 1, 60))
     return _move(item, Action.SUBMIT, ceiling_s * chance, attempts=attempts, errors=errors, state=state)

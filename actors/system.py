@@ -13,7 +13,7 @@ from pykka import ActorDeadError, Timeout
 
 from actors.breaker import GatewayBreaker
 from actors.customer import Collaborators, CustomerStreamActor, Intake
-from actors.dead_letters import DeadLetterActor
+from actors.dead_letters import DeadLetterActor, Health
 from actors.journal import JournalActor
 from actors.listeners import Listener
 from actors.messages import Drain, Passivate, ReceiveRequest, Recipient, StatusRequest
@@ -88,6 +88,7 @@ class PaymentSystem:
         self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
         self._owner = runtime.new_id()
         self._started = self._stopping = False
+        self._health = Health()
         monotonic = runtime.monotonic
 
         def alone(name: str, make: Callable[[], Any]) -> Address:
@@ -115,6 +116,7 @@ class PaymentSystem:
                 processing=settings.processing,
                 supervisor=self._supervisor,
                 self_address=self._dead_letters,
+                health=self._health,
             ),
         )
         self._supervisor: Address = alone(
@@ -222,7 +224,9 @@ class PaymentSystem:
         """Why the service is not ready, for people; empty when it is. Never blocks."""
         if self._stopping:
             return ["The service is stopping."]
-        return [] if self._started else ["The service is starting."]
+        if not self._started:
+            return ["The service is starting."]
+        return [] if self._health.problem is None else [self._health.problem]
 
     # parts
 
@@ -240,6 +244,7 @@ class PaymentSystem:
         breaker = GatewayBreaker(
             failures=options.breaker.request_volume,
             sleep_s=options.breaker.sleep_s,
+            window_s=options.breaker.window_s,
             monotonic=self._runtime.monotonic,
             now=self._runtime.now,
             changed=lambda state: listener.breaker_changed(name, state),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from domain.account import Transaction
+from domain.commands import Receive
 from domain.events import Kind
 from store.codec import Metadata
 from store.port import Action, OpenWork, StreamKey, WorkItem
@@ -24,9 +25,12 @@ def context(metadata: Metadata, event_id: str) -> bytes:
 
 
 def read_context(payload: bytes) -> Metadata:
-    """The metadata of events that the work leads to."""
-    correlation_id, causation_id, traceparent = orjson.loads(payload)
-    return Metadata(correlation_id, causation_id, traceparent)
+    """The metadata of events that the work leads to. What cannot be read is no reason to leave the work undone."""
+    try:
+        correlation_id, causation_id, traceparent = orjson.loads(payload)
+        return Metadata(str(correlation_id), causation_id, traceparent)
+    except (ValueError, TypeError):
+        return Metadata("unknown")
 
 
 def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> OpenWork:
@@ -40,6 +44,13 @@ def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> 
         owner,
         payload,
     )
+
+
+def lost_item(stream: StreamKey, command: Receive) -> WorkItem:
+    """The same for a command of which nobody knows whether it was stored."""
+    event_type = event_type_of(command.kind)
+    work_id = command.transaction_id
+    return WorkItem(work_id, FIRST_TOKEN, stream, command.gateway, Action.SUBMIT, event_type, 0, (), None)
 
 
 def first_item(stream: StreamKey, transaction: Transaction, payload: bytes) -> WorkItem:

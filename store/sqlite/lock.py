@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -52,9 +53,12 @@ class StoreLock:
                     waited = True
                     on_wait()
                 sleep(poll_s)
-            # For people who wonder who holds it; nothing reads this.
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # for people who wonder who holds it; nothing reads this
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreUnavailableError(f"the lock file {path.name} cannot be locked: {error.strerror}") from error
         except BaseException:
             os.close(descriptor)
             raise

@@ -162,6 +162,12 @@ UPDATE work
 SET state = 'leased', owner = ?2, token = token + 1
 WHERE work_id = ?1;
 
+-- name: park_work
+-- Leave a piece of work to a person.
+UPDATE work
+SET state = 'parked', owner = NULL, token = token + 1, errors = ?2
+WHERE work_id = ?1;
+
 -- name: select_work_item
 -- A piece of work with its transaction, if it has one.
 SELECT

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 import apsw
 
-from store.port import WorkItem
-from store.sqlite.rows import work_item_of
+from store.errors import CorruptStoreError
+from store.port import WorkError, WorkItem
+from store.sqlite.rows import errors_text, from_us, work_item_of
 from store.sqlite.statements import SQL
+
+logger: Final = logging.getLogger(__name__)
 
 
 def register(cursor: apsw.Cursor, owner: str, now_us: int) -> None:
@@ -42,6 +48,12 @@ def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int
         return []
     due = [row[0] for row in cursor.execute(SQL["select_due"], (gateway, now_us, limit))]
     cursor.executemany(SQL["lease_work"], [(work_id, owner) for work_id in due])
-    return [
-        work_item_of(row) for work_id in due for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall()
-    ]
+    items = []
+    for work_id in due:
+        for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall():
+            try:
+                items.append(work_item_of(row))
+            except CorruptStoreError as error:  # one that cannot be read waits for a person, and holds up nobody
+                logger.error("parked: %s", error)  # noqa: TRY400  # the text says all that a traceback could
+                cursor.execute(SQL["park_work"], (work_id, errors_text((WorkError(from_us(now_us), str(error)),))))
+    return items

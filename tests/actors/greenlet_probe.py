@@ -41,7 +41,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
 
     def offload(job: Callable[[], None]) -> None:
         def slow() -> None:
-            native_sleep(0.002)  # a disk that takes its time, and holds no greenlet up
+            native_sleep(0.005)  # a disk that takes its time, and holds no greenlet up
             job()
 
         before = ticks[0]
@@ -53,7 +53,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
     def tick() -> None:
         while True:
             ticks[0] += 1
-            gevent.sleep(0)
+            gevent.sleep(0.001)
 
     ticker = gevent.spawn(tick)
     path = folder / "payments.db"

@@ -103,6 +103,7 @@ class Supervised:
         breaker = GatewayBreaker(
             failures=FAILURES,
             sleep_s=SLEEP_S,
+            window_s=10.0,
             monotonic=self.runtime.monotonic,
             now=self.runtime.now,
             changed=lambda state: self.heard.breaker_changed(name, state),

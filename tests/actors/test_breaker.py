@@ -20,6 +20,7 @@ class Scene:
         self.breaker = GatewayBreaker(
             failures=FAILURES,
             sleep_s=SLEEP_S,
+            window_s=10.0,
             monotonic=lambda: self.time,
             now=lambda: EPOCH,
             changed=self.told.append,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from actors.dead_letters import CLAIM_MAX, DeadLetterActor
+from actors.dead_letters import CLAIM_MAX, DeadLetterActor, Health
 from actors.messages import Due, Room, Submit
 from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
@@ -31,6 +31,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
+        self.health = Health()
         self.address: Address = Address(
             lambda: DeadLetterActor(
                 runtime=self.runtime,
@@ -41,6 +42,7 @@ class Scene:
                 processing=self.processing,
                 supervisor=self.supervisor,
                 self_address=self.address,
+                health=self.health,
             ),
             self.runtime.dispatcher("dead-letters", 1),
             capacity=10_000,

@@ -108,7 +108,7 @@ def test_every_case_of_the_table(
 
 def test_what_is_processed_already_is_never_sent_again() -> None:
     """A provider that has accepted and now says "never received" is asked again, not sent the money a second time."""
-    step = next_step(work(RESOLVE, 0, Status.PROCESSED), NEVER, KEYS, now=EPOCH, chance=0.5)
+    step = next_step(work(RESOLVE, 0), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.PROCESSED)
     assert isinstance(step, MoveWork)
     assert step.action is RESOLVE
 

@@ -70,7 +70,6 @@ def test_empty_variables_count_as_not_set() -> None:
         ("PAYMENTS_GATEWAYS_FILE", "here.toml", "gateways_file", CHECKOUT / "here.toml"),
         ("PAYMENTS_GATEWAYS_FILE", "/etc/gateways.toml", "gateways_file", Path("/etc/gateways.toml")),
         ("PAYMENTS_DEFAULT_CURRENCY", "KWD", "default_currency", "KWD"),
-        ("PAYMENTS_WITHDRAWALS", "unchecked", "withdrawals", Withdrawals.UNCHECKED),
         ("PAYMENTS_AUTH", "off", "auth", Auth.OFF),
         ("PAYMENTS_REQUEST_DEADLINE_S", "2.5", "request_deadline_s", 2.5),
         ("PAYMENTS_PASSIVATE_AFTER_S", "0.1", "passivate_after_s", 0.1),
