@@ -253,3 +253,15 @@ def test_deaths_do_not_multiply_its_beats(scene: Scene, store: TroubledStore) ->
     scene.run(10 * LEASE_S)
     assert store.calls.count("heartbeat") - before <= 31
     assert scene.address.deaths > 0
+
+
+@pytest.mark.parametrize("method", ["heartbeat", "release_dead"])
+def test_readiness_follows_the_store(scene: Scene, method: str) -> None:
+    """While the store refuses the beat, this process is not ready, and says why; with the next beat it is again."""
+    scene.start()
+    assert scene.health.problem is None
+    scene.store.befall(method, StoreUnavailableError("gone"))
+    scene.run(LEASE_S / 3 + 0.1)
+    assert scene.health.problem == "The store does not answer: gone"
+    scene.run(LEASE_S / 3 + 0.1)
+    assert scene.health.problem is None
