@@ -400,7 +400,9 @@ class CustomerStreamActor(ServiceActor):
 
     def _load(self) -> None:
         serial = self._awaited = self._with.next_serial()
-        wanted = {known: None for pending in self._waiting if (known := _transaction_id(pending)) is not None}
+        wanted = {
+            known: None for pending in self._waiting[:BATCH_MAX] if (known := _transaction_id(pending)) is not None
+        }
         if self._account is not None:
             wanted.update(dict.fromkeys(self._account.transactions))
         self._asked = frozenset(wanted)

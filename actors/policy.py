@@ -44,10 +44,10 @@ def next_step(
 
     ``status`` is the transaction's after ``result`` was recorded, None when it was not.
     """
+    if status in TERMINAL or (status is None and _final(result)):  # nothing is sent for what has its end
+        return CloseWork(item.work_id)
     match result:
         case Approved(final=True) | Declined():
-            if status is None or status in TERMINAL:
-                return CloseWork(item.work_id)
             # The answer contradicts the record: a review is open, and the transaction still has no end.
             return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
         case Approved():
@@ -68,6 +68,10 @@ def next_step(
             return _send_again(item, policy, chance, errors, doubtful=doubtful)
         case _:
             assert_never(result)
+
+
+def _final(result: CallResult) -> bool:
+    return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
 
 
 def _send_again(

@@ -147,7 +147,7 @@ class ServiceActor(pykka.Actor):
             return self.salvage()
         message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
-            logger.error("a message is given up: %r", message)
+            logger.error("a message is given up: %s", type(message).__name__)  # what is in it may be personal
             return self.salvage()
         return [*self.salvage(), Redelivery(message, deaths)]
 

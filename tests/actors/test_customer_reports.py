@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.customer import CRASHES_MAX
+from actors.customer import BATCH_MAX, CACHED_MAX, CRASHES_MAX
 from actors.messages import NotSent
 from actors.replies import Accepted
 from domain.account import Status
@@ -138,6 +138,18 @@ def test_a_report_outlives_an_outage_of_the_store(customers: Customers, store: T
     customers.run(3600.0)
     assert store.troubles_left == 0
     assert customers.transaction(item.work_id).status is Status.COMPLETED
+
+
+def test_a_load_is_bounded_however_much_waits(customers: Customers, store: TroubledStore) -> None:
+    """A load asks for what the next write needs and what is remembered, not for all that waits."""
+    items = [customers.deposited() for _ in range(4 * BATCH_MAX)]
+    store.loads.clear()
+    for item in items:
+        customers.report(item, approved(item))
+    customers.run()
+    assert all(customers.transaction(item.work_id).status is Status.COMPLETED for item in items)
+    assert store.loads, "all were in memory: this has tested nothing"
+    assert max(map(len, store.loads)) <= BATCH_MAX + CACHED_MAX
 
 
 def test_a_report_for_a_customer_that_is_not_in_memory_loads_it(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pykka import ActorDeadError, ActorRef
+from pykka._envelope import Envelope
 
 from actors.runtime.mailbox import QUOTA, Mailbox, MailboxFullError
 from tests.actors.dispatching import ByHand, Die, Recorder, Refusable, stopping
@@ -83,6 +84,24 @@ def test_a_busy_actor_lets_others_have_their_turn(dispatcher: ByHand) -> None:
     dispatcher.run()
     assert log.index("other") == 2 + QUOTA
     assert [entry for entry in log if isinstance(entry, int)] == list(range(3 * QUOTA))
+
+
+def test_a_teller_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHand) -> None:
+    """A caller that is about to wait runs the actor; if it runs already, the message waits its turn."""
+    ref = launch(log, dispatcher)
+    mailbox = mailbox_of(ref)
+    mailbox.put_and_run(Envelope("before it was started"))
+    assert log == []
+    dispatcher.run()
+
+    def tells_itself(_: Recorder) -> None:
+        mailbox.put_and_run(Envelope("told amid a run"))
+        log.append("the run goes on")
+
+    mailbox.put_and_run(Envelope(tells_itself))
+    assert log == ["start", "before it was started", "the run goes on", "told amid a run"]
+    assert not dispatcher.scheduled
+    assert mailbox.at_rest
 
 
 def test_only_what_may_be_refused_is_refused(log: list[Any], dispatcher: ByHand) -> None:

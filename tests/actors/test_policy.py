@@ -134,3 +134,11 @@ def test_work_without_a_transaction_ends_with_a_person() -> None:
         states.append(step.state)
         item = replace(item, attempts=step.attempts)
     assert states == [QUEUED] * 3 + [DEAD] * 5 + [PARKED]
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
+@pytest.mark.parametrize("action", [SUBMIT, RESOLVE])
+@pytest.mark.parametrize("result", [NEVER, FINAL, PENDING, DECLINED, NOT_SENT, UNKNOWN])
+def test_nothing_is_sent_again_for_what_has_its_end(status: Status, result: CallResult, action: Action) -> None:
+    """Whatever a provider says of a transaction that is completed or failed, its work is over."""
+    assert next_step(work(action), result, KEYS, now=EPOCH, chance=0.5, status=status) == CloseWork("t-1")

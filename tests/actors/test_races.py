@@ -95,7 +95,7 @@ class Counting(ServiceActor):
             self._inside.release()
 
 
-def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str) -> None:
+def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, *, run_here: bool) -> None:
     """Every teller tells each key its share, while another thread stops or kills the actors again and again."""
     done = threading.Event()
 
@@ -103,7 +103,7 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str) 
         for message in range(MESSAGES):
             if not tally.windows[number].acquire(timeout=WAIT_S):
                 return  # something was lost, and the count will tell
-            router.tell(message % KEYS, (number, message))
+            router.tell(message % KEYS, (number, message), run_here=run_here)
 
     def disturb() -> None:
         while not done.is_set():
@@ -124,9 +124,10 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str) 
     assert arrived, f"{TELLERS * MESSAGES - tally.handled.total()} messages were lost"
 
 
+@pytest.mark.parametrize("run_here", [False, True])
 @pytest.mark.parametrize("disturbance", ["stop", "die"])
 def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
-    dispatcher: ThreadDispatcher, disturbance: str, caplog: pytest.LogCaptureFixture
+    dispatcher: ThreadDispatcher, caplog: pytest.LogCaptureFixture, *, disturbance: str, run_here: bool
 ) -> None:
     """Tells from many threads race with passivation and with deaths: each message is handled once, by one thread."""
     caplog.set_level("CRITICAL")
@@ -135,7 +136,7 @@ def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
     router: Router[int] = Router(
         lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
     )
-    tell_from_many_threads(router, tally, disturbance)
+    tell_from_many_threads(router, tally, disturbance, run_here=run_here)
     assert set(tally.handled.values()) == {1}
     assert len(tally.handled) == TELLERS * MESSAGES
     assert tally.overlaps == 0

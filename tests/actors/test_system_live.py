@@ -39,12 +39,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def live(path: Path) -> Iterator[Service]:
-    """A started service on real threads."""
+@pytest.fixture(params=[0, 8])
+def live(path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A started service on real threads, which loads customers where they run or on threads of their own."""
     runtime = LiveRuntime()
     store = SqliteStore(path, clock=runtime.now)
-    service = Service(runtime, store, store)
+    service = Service(runtime, store, store, settings=SystemSettings(load_threads=request.param))
     service.system.start()
     yield service
     runtime.stop(5.0)
