@@ -177,9 +177,11 @@ def _record_outcome(
         case Unknown(reason=reason):
             return (OutcomeUnknown(kind, transaction_id, reason),) if status is Status.PENDING else ()
         case Approved(reference=reference, final=final):
-            if status is Status.FAILED:
-                return (_review(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
             known = transaction.gateway_reference
+            if status is Status.FAILED and (final or known not in {None, reference}):
+                return (_review(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
+            if status is Status.FAILED:  # the first answer, "accepted", late: a failure may well follow on that
+                return ()
             if known is not None and known != reference:
                 return (_review(account, transaction, "The gateway reports another reference than is on record."),)
             if status is Status.COMPLETED:

