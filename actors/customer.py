@@ -6,7 +6,7 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 from pykka import ActorDeadError
 
 from actors.decisions import Batch, Entry, Refusal
+from actors.intake import Intake
 from actors.listeners import Listener
 from actors.messages import (
     Append,
@@ -69,20 +70,6 @@ RETRY_S: Final = 0.5
 Pending = ReceiveRequest | OutcomeReport
 
 _NOTHING: Final[frozenset[str]] = frozenset()  # one for all: each new one takes 216 bytes
-
-
-class Intake:
-    """A hint, not a lock: whether this process leases a gateway's new work itself or leaves it queued."""
-
-    def __init__(self, gateways: Collection[str], *, processing: bool) -> None:
-        self.processing = processing
-        self.draining = False
-        self.open = dict.fromkeys(gateways, processing)
-
-    def drain(self) -> None:
-        """From now on everything new stays queued."""
-        self.draining = True
-        self.open = dict.fromkeys(self.open, False)
 
 
 @dataclass(frozen=True, slots=True)

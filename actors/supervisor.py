@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from actors.breaker import GatewayBreaker
 from actors.calls import call_gateway
-from actors.customer import Intake
+from actors.intake import Intake
 from actors.listeners import Listener
 from actors.messages import (
     Drain,

@@ -12,8 +12,9 @@ from typing import Any, Final
 from pykka import ActorDeadError, Timeout
 
 from actors.breaker import GatewayBreaker
-from actors.customer import Collaborators, CustomerStreamActor, Intake
+from actors.customer import Collaborators, CustomerStreamActor
 from actors.dead_letters import DeadLetterActor, Health
+from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.listeners import Listener
 from actors.messages import Drain, Passivate, ReceiveRequest, Recipient, StatusRequest

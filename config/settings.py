@@ -104,11 +104,6 @@ class Settings:
     log_format: LogFormat
 
     @property
-    def heartbeat_s(self) -> float:
-        """How often a process says that it lives: three times per lease."""
-        return self.lease_s / 3
-
-    @property
     def auth_required(self) -> bool:
         """Whether callers need API keys."""
         return self.auth is Auth.REQUIRED or (self.auth is Auth.AUTO and not self.bind.is_loopback)

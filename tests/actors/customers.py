@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from actors.customer import Collaborators, CustomerStreamActor, Intake
+from actors.customer import Collaborators, CustomerStreamActor
+from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.messages import CallResult, Due, OutcomeReport, ReceiveRequest, Recipient, Submit
 from actors.policy import WorkPolicy

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from actors.breaker import GatewayBreaker
-from actors.customer import Intake
+from actors.intake import Intake
 from actors.messages import CallResult, OutcomeReport, StatusRequest, Submit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply

@@ -135,3 +135,13 @@ def test_operators_see_since_when_and_until_when_it_is_open(scene: Scene) -> Non
     scene.time = SLEEP_S
     scene.call(healthy=True)
     assert (scene.breaker.status().state, scene.breaker.status().reopens_at) == ("closed", None)
+
+
+def test_operators_are_told_how_the_calls_of_the_window_went() -> None:
+    """The figures count every call of the last seconds, and none that is older."""
+    it = Scene()
+    for healthy in (True, True, True, False):
+        it.call(healthy=healthy)
+    assert (it.breaker.status().requests, it.breaker.status().error_percent) == (4, 25)
+    it.time += 10.1
+    assert (it.breaker.status().requests, it.breaker.status().error_percent) == (0, 0)

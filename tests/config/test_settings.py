@@ -231,11 +231,6 @@ def test_without_keys_off_loopback_by_decision_only() -> None:
     assert settings.bind.callable_here == Address("127.0.0.1", 8080)
 
 
-def test_heartbeats() -> None:
-    """A process says that it lives every third of its lease."""
-    assert read(PAYMENTS_LEASE_S="30").heartbeat_s == 10
-
-
 def test_no_password_in_a_repr() -> None:
     """Settings that end up in a log or a traceback show no URL."""
     assert "sqlite:" not in repr(read(PAYMENTS_DATABASE_URL="sqlite:////tmp/hunter2.db"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -65,6 +66,26 @@ def test_one_database_by_two_names_has_one_lock(tmp_path: Path) -> None:
     other.symlink_to(path)
     with StoreLock.acquire(path, sleep=_give_up), pytest.raises(_StillHeldError):
         StoreLock.acquire(other, sleep=_give_up)
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
+    """The number written into the lock file is for people only: without room for it the lock is held all the same."""
+    full = OSError(28, "No space left on device")
+    database = tmp_path / "p.db"
+    with (
+        patch("store.sqlite.lock.os.ftruncate", side_effect=full),
+        patch("store.sqlite.lock.os.pwrite", side_effect=full),
+    ):
+        StoreLock.acquire(database, sleep=lambda _: None).release()
+
+
+def test_a_lock_that_other_trouble_keeps_away_can_be_tried_again(tmp_path: Path) -> None:
+    """Whatever the system says of the lock file reaches the start as a store that is not available now."""
+    with (
+        patch("store.sqlite.lock._try_lock", side_effect=OSError(37, "No locks available")),
+        pytest.raises(StoreUnavailableError, match="No locks available"),
+    ):
+        StoreLock.acquire(tmp_path / "p.db", sleep=lambda _: None)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
