@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final, TypeVar, cast
 
@@ -24,16 +24,16 @@ from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
 from config import gateways_file
+from config.logging import InfoLines
 from config.settings import CHECKOUT, Role, Settings, SettingsError
-from domain.commands import Receive
+from domain.commands import Discard, Receive
 from domain.money import MoneyError
-from gateways.port import Gateway
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettingsError
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.factory import PaymentStore, lock_store, migrate, open_store
-from store.port import StreamKey
+from store.port import DeadLetterFilter, GatewayMode, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
 
@@ -72,7 +72,6 @@ class Service:
         self._settings = settings
         self._options = read_settings(gateways_file.read(settings.gateways_file))
         self._gateways = build_gateways(self._options)
-        _refuse_what_is_not_built(self._gateways)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
@@ -124,7 +123,7 @@ class Service:
                 load_threads=0 if settings.sqlite_path is not None else 8,
                 processing=settings.role is not Role.API,
             ),
-            listener=LogListener(),
+            listener=LogListener(InfoLines("payments").write),
             exclusive=settings.sqlite_path is not None,
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
@@ -204,6 +203,18 @@ class Service:
         """See Payments."""
         return self._currencies
 
+    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
+        """See Payments."""
+        return self._ready().set_breaker_mode(mode)
+
+    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
+        """See Payments."""
+        return self._ready().retry_dead_letters(merchant, where)
+
+    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
+        """See Payments."""
+        return NotStored(self._problem) if self._system is None else self._system.discard(command, item, metadata)
+
     def problems(self) -> Sequence[str]:
         """See Payments."""
         if self._stopped.is_set() or self._system is None:
@@ -214,13 +225,6 @@ class Service:
         if self._system is None:
             raise StoreUnavailableError(self._problem)
         return self._system
-
-
-def _refuse_what_is_not_built(gateways: Mapping[str, Gateway]) -> None:
-    """Without keys a provider may be asked twice for the same thing after a crash. Raises GatewaySettingsError."""
-    for name, gateway in gateways.items():
-        if not gateway.honours_keys:
-            raise GatewaySettingsError(name, "adapter", "providers without idempotency keys are not built yet")
 
 
 def _offload() -> Callable[[Callable[[], None]], None]:

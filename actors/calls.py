@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
-from actors.messages import CallResult, NotSent
+from actors.messages import CallResult, NotSent, Unhandled
 from domain.account import Transaction
 from domain.outcomes import NotReceived, NotSentError, OutcomeUnknownError, Unknown
 from gateways.port import Gateway, Order
-from store.port import Action, WorkItem
+from store.port import Action, Doubt, WorkItem
+
+
+def without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
+    """What becomes of ``item`` when that needs no call, or must not be told by one; None: call."""
+    if item.event_type not in HANDLERS:
+        return Unhandled(f"nothing handles events of the type {item.event_type!r}")
+    if item.transaction is None:
+        return Unhandled("the work names no transaction that can be read")
+    if item.action is Action.RESOLVE and not gateway.looks_up:
+        return Unknown("the gateway cannot be asked")
+    if item.action is Action.SUBMIT and item.doubt is Doubt.SENT and not gateway.honours_keys:
+        return Unknown("the process that was about to send it said no more")
+    return None
+
+
+def records_first(gateway: Gateway, item: WorkItem) -> bool:
+    """Whether the record must say that ``item`` is about to be sent before it is."""
+    return item.action is Action.SUBMIT and not gateway.honours_keys
 
 
 def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallResult, bool]:
@@ -17,8 +38,7 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
     A defect in an adapter is an unknown outcome: the request may have gone out.
     """
     transaction = item.transaction
-    if transaction is None:
-        return NotSent("the work names no transaction"), True
+    assert transaction is not None  # without_call saw to that
     order = Order(
         transaction.transaction_id, transaction.kind, transaction.money, transaction.customer_id, transaction.details
     )
@@ -26,6 +46,8 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
         if item.action is Action.RESOLVE:
             return gateway.lookup(order), True
         if _key_may_be_forgotten(gateway, transaction, now):
+            if not gateway.looks_up:
+                return Unknown("the gateway may not know its key any more, and cannot be asked"), True
             found = gateway.lookup(order)
             if not isinstance(found, NotReceived):
                 return found, True
@@ -45,3 +67,11 @@ def _key_may_be_forgotten(gateway: Gateway, transaction: Transaction, now: datet
     """
     age = now - transaction.created_at
     return gateway.honours_keys and not timedelta(0) <= age <= timedelta(seconds=gateway.idempotency_window_s / 2)
+
+
+Handler = Callable[[Gateway, WorkItem, datetime], tuple[CallResult, bool]]
+
+HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
+    {"DepositReceived": call_gateway, "WithdrawalReceived": call_gateway}
+)
+"""What is done about an event, by its type. One that stands not here becomes a dead letter, and holds up nobody."""

@@ -8,37 +8,45 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
 from pykka import ActorDeadError
 
-from actors.decisions import Batch, Entry, Refusal
+from actors.decisions import Batch, Entry, Pending, Refusal
 from actors.intake import Intake
 from actors.listeners import Listener
 from actors.messages import (
     Append,
+    CallResult,
+    Cleared,
+    DiscardRequest,
     Due,
     Loaded,
+    NotSent,
     OutcomeReport,
     Passivate,
     ReceiveRequest,
     Recipient,
+    Request,
     Retry,
+    SubmissionRequest,
     Submit,
     Unanswered,
     Written,
 )
 from actors.policy import WorkPolicy, next_step
 from actors.replies import Accepted, NotStored, Uncertain
+from actors.settling import Settling
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
 from actors.work import lost_item
-from domain.account import TERMINAL, Account, Transaction, UnknownTransactionError
-from domain.outcomes import Unknown
+from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
+from domain.outcomes import NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
+    Action,
     AppendResult,
     Committed,
     Conflict,
@@ -67,8 +75,6 @@ CRASHES_MAX: Final = 3
 RETRY_S: Final = 0.5
 """Wait before the store is asked again after it did not answer."""
 
-Pending = ReceiveRequest | OutcomeReport
-
 _NOTHING: Final[frozenset[str]] = frozenset()  # one for all: each new one takes 216 bytes
 
 
@@ -85,13 +91,14 @@ class Collaborators:
     address: Callable[[StreamKey], Recipient]
     policies: Mapping[str, WorkPolicy]
     intake: Intake
+    settling: Settling
     owner: str
     listener: Listener
     next_serial: Callable[[], int]
 
 
 class CustomerStreamActor(ServiceActor):
-    """Takes ReceiveRequest and OutcomeReport; answers requests, and passes work on to be done or done again."""
+    """Takes requests, submissions and reports; answers requests, and passes work on to be done or done again."""
 
     def __init__(self, *, stream: StreamKey, collaborators: Collaborators) -> None:
         super().__init__()
@@ -114,7 +121,7 @@ class CustomerStreamActor(ServiceActor):
     def receive(self, message: Any) -> None:
         """Handle one message, then go on with whatever can be decided."""
         match message:
-            case ReceiveRequest() | OutcomeReport():
+            case Request() | SubmissionRequest() | OutcomeReport():
                 self._arrived(message)
             case Written(serial=serial, result=result) if serial == self._awaited:
                 self._awaited = None
@@ -147,7 +154,7 @@ class CustomerStreamActor(ServiceActor):
 
     def _arrived(self, pending: Pending) -> None:
         self.took()
-        if isinstance(pending, ReceiveRequest) and len(self._waiting) >= WAITING_MAX and pending.take():
+        if isinstance(pending, Request) and len(self._waiting) >= WAITING_MAX and pending.take():
             pending.reply.set(NotStored("Too many commands wait for this customer."))
             return
         self._waiting.append(pending)
@@ -193,23 +200,38 @@ class CustomerStreamActor(ServiceActor):
 
     def _add(self, batch: Batch, pending: Pending) -> None:
         if isinstance(pending, OutcomeReport):
-            batch.add_report(pending, self._with.policies[pending.item.gateway], self._with.runtime.random())
-            return
-        if pending.reply.done:  # given up in an earlier round of the same batch
-            return
-        known = pending.command.transaction_id
-        if pending.event_ids and known not in batch.account.transactions and known not in self._asked:
+            policy = self._with.policies[pending.item.gateway]
+            batch.add_report(pending, policy, self._with.runtime.random(), self._settle_left_s(pending, policy))
+        elif isinstance(pending, SubmissionRequest):
+            batch.add_submission(pending)
+        elif not pending.reply.done:  # given up in an earlier round of the same batch
+            self._add_request(batch, pending)
+
+    def _add_request(self, batch: Batch, request: Request) -> None:
+        known = request.command.transaction_id
+        if request.event_ids and known not in batch.account.transactions and known not in self._asked:
             raise UnknownTransactionError(known)  # it was written before, maybe: first see whether it is on record
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
-        expired = self._with.runtime.monotonic() >= pending.deadline and not pending.in_doubt
-        if expired and pending.command.transaction_id not in batch.account.transactions:
-            if _take(pending):
-                pending.reply.set(NotStored("The deadline passed before it could be stored."))
+        expired = self._with.runtime.monotonic() >= request.deadline and not request.in_doubt
+        if expired and not (isinstance(request, ReceiveRequest) and known in batch.account.transactions):
+            if _take(request):
+                request.reply.set(NotStored("The deadline passed before it could be stored."))
             return
-        if _take(pending):
-            if pending.leased is None:  # once: a write that is repeated must say what the first one said
-                pending.leased = self._with.intake.open[pending.command.gateway]
-            batch.add_request(pending, self._with.owner if pending.leased else None)
+        if not _take(request):
+            return
+        if isinstance(request, DiscardRequest):
+            batch.add_discard(request, self._with.policies.get(request.item.gateway))
+            return
+        assert isinstance(request, ReceiveRequest)
+        if request.leased is None:  # once: a write that is repeated must say what the first one said
+            request.leased = self._with.intake.open[request.command.gateway]
+        batch.add_request(request, self._with.owner if request.leased else None)
+
+    def _settle_left_s(self, report: OutcomeReport, policy: WorkPolicy) -> float:
+        """How long a provider without keys may still come to know of what it says that it never received."""
+        if policy.honours_keys or not isinstance(report.result, Unknown | NotReceived):
+            return 0.0
+        return self._with.settling.left_s(report.item, policy.settle_s)
 
     # the store's answers
 
@@ -241,10 +263,7 @@ class CustomerStreamActor(ServiceActor):
             case Duplicate(part=part, claim=claim):
                 raise AssertionError(f"part {part} claims {claim.scope}, and nothing here makes claims yet")
             case Fenced(part=part):
-                source = batch.source_of(part)
-                assert isinstance(source, OutcomeReport)
-                logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
-                source.stale = True
+                self._fenced(batch.source_of(part))
             case Unanswered(uncertain=True, error=error):
                 self._doubt(batch)
                 if not isinstance(error, StoreUnavailableError | CommitUncertainError):
@@ -258,6 +277,19 @@ class CustomerStreamActor(ServiceActor):
             case _:
                 assert_never(result)
 
+    def _fenced(self, source: Pending) -> None:
+        """Somebody else has the work by now."""
+        if isinstance(source, OutcomeReport):
+            logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
+            source.stale = True
+            return
+        logger.warning("somebody else has the work by now", extra=_fields(source))
+        self._deciding.remove(source)
+        if isinstance(source, SubmissionRequest):
+            self._with.supervisor.tell(Cleared(source.item.gateway, source.permit, None))
+        else:
+            source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
+
     def _loaded(self, result: Snapshot | Exception) -> None:
         confirming, self._confirming = self._confirming, []
         if isinstance(result, Exception):
@@ -265,7 +297,7 @@ class CustomerStreamActor(ServiceActor):
             self._refuse_deciding("The store is not available.")
             self._put_back()
             for pending in [*self._waiting]:
-                if isinstance(pending, ReceiveRequest) and pending.take():
+                if isinstance(pending, Request) and pending.take():
                     self._waiting.remove(pending)
                     pending.reply.set(NotStored("The store is not available."))
             self._pause()
@@ -287,15 +319,27 @@ class CustomerStreamActor(ServiceActor):
     def _settle(self, batch: Batch) -> None:
         """What is on record now is answered, and its work goes on its way."""
         for entry in batch.entries:
-            if isinstance(entry.source, ReceiveRequest):
-                self._accepted(entry, entry.source)
-            elif entry.moved is not None:
-                self._with.dead_letters.tell(Due(entry.source.item.gateway, entry.moved.delay_s))
+            match entry.source:
+                case Request() as request:
+                    self._accepted(entry, request)
+                case SubmissionRequest(item=item, permit=permit):
+                    self._with.supervisor.tell(Cleared(item.gateway, permit, entry.item))
+                    self._moved(entry, item)
+                case OutcomeReport(item=item):
+                    if entry.moved is None or entry.moved.action is Action.SUBMIT:
+                        self._with.settling.forget(item.work_id)
+                    self._moved(entry, item)
+                case _:
+                    assert_never(entry.source)
 
-    def _accepted(self, entry: Entry, request: ReceiveRequest) -> None:
+    def _moved(self, entry: Entry, item: WorkItem) -> None:
+        if entry.moved is not None:
+            self._with.dead_letters.tell(Due(item.gateway, entry.moved.delay_s))
+
+    def _accepted(self, entry: Entry, request: Request) -> None:
         assert entry.transaction is not None
-        assert entry.item is not None
-        if not request.handed_over:
+        if isinstance(request, ReceiveRequest) and not request.handed_over:
+            assert entry.item is not None
             request.handed_over = True  # first: twice would be worse than not at all
             try:
                 self._hand_over(entry.item, leased=entry.leased)
@@ -327,11 +371,19 @@ class CustomerStreamActor(ServiceActor):
         if pending.crashes <= CRASHES_MAX:
             return True
         logger.error("given up after it met trouble %s times", pending.crashes, extra=_fields(pending))
-        if isinstance(pending, ReceiveRequest):
+        if isinstance(pending, Request):
             if not pending.reply.done:
                 pending.reply.set(Uncertain(pending.command.transaction_id))
-            if pending.leased and not pending.handed_over:
+            if isinstance(pending, ReceiveRequest) and pending.leased and not pending.handed_over:
                 self._let_go(lost_item(self._stream, pending.command))
+            return False
+        if isinstance(pending, SubmissionRequest):
+            if pending.crashes <= 2 * CRASHES_MAX:
+                return True
+            item = pending.item
+            for token in (item.token, item.token + 1):  # its write may be stored; whichever is not the work's is fenced
+                self._let_go(replace(item, token=token), NotSent("that it is about to be sent cannot be recorded"))
+            self._with.supervisor.tell(Cleared(item.gateway, pending.permit, None))
             return False
         if pending.crashes > 2 * CRASHES_MAX:
             self._let_go(pending.item)
@@ -340,22 +392,23 @@ class CustomerStreamActor(ServiceActor):
         pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
-    def _let_go(self, item: WorkItem) -> None:
-        """Give up a lease that nobody here works on any more: the work is a dead letter, due for whoever claims it.
+    def _let_go(
+        self, item: WorkItem, result: CallResult = Unknown("this process could not record what became of it")
+    ) -> None:
+        """Give up a lease that nobody here works on any more: the work goes on as ``result`` has it.
 
         The answer does not matter: a row that is not there, or is somebody else's by now, is fenced off.
         """
         policy = self._with.policies[item.gateway]
-        error = Unknown("this process could not record what became of it")
         now, chance = self._with.runtime.now(), self._with.runtime.random()
-        change = next_step(item, error, policy, now=now, chance=chance, status=None)
+        change = next_step(item, result, policy, now=now, chance=chance, status=None)
         part = Part(fence=Fence(item.work_id, item.token), work=(change,))
         self._with.journal.tell(Append(Write(self._stream, self._head, (part,)), 0, self.actor_ref))
 
     def _doubt(self, batch: Batch) -> None:
         """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""
         for entry in batch.entries:
-            if isinstance(entry.source, ReceiveRequest):
+            if isinstance(entry.source, Request):
                 entry.source.in_doubt = True
 
     def _suspect(self) -> None:
@@ -366,10 +419,10 @@ class CustomerStreamActor(ServiceActor):
         self._deciding = []
 
     def _refuse_deciding(self, reason: str) -> None:
-        """Answer the requests in hand: nothing of them is stored. Reports stay, and so do requests in doubt."""
+        """Answer the requests in hand: nothing of them is stored. All else stays, and so do requests in doubt."""
         kept: list[Pending] = []
         for pending in self._deciding:
-            if isinstance(pending, OutcomeReport) or pending.in_doubt:
+            if not isinstance(pending, Request) or pending.in_doubt:
                 kept.append(pending)
             elif not pending.reply.done:
                 pending.reply.set(NotStored(reason))
@@ -406,7 +459,7 @@ class CustomerStreamActor(ServiceActor):
         self._with.loader.submit(load)
 
 
-def _take(request: ReceiveRequest) -> bool:
+def _take(request: Request) -> bool:
     """Take the request, unless it is taken already; False when the waiting thread gave it up first."""
     if not request.taken:
         request.taken = request.take()
@@ -414,9 +467,11 @@ def _take(request: ReceiveRequest) -> bool:
 
 
 def _transaction_id(pending: Pending) -> str | None:
-    if isinstance(pending, OutcomeReport):
+    if isinstance(pending, OutcomeReport | SubmissionRequest):
         return pending.item.transaction.transaction_id if pending.item.transaction is not None else None
-    return pending.command.transaction_id if pending.taken else None  # a new command's cannot be on record
+    if isinstance(pending, ReceiveRequest) and not pending.taken:
+        return None  # a new command's cannot be on record
+    return pending.command.transaction_id
 
 
 def _trimmed(account: Account) -> Account:
@@ -432,4 +487,6 @@ def _trimmed(account: Account) -> Account:
 def _fields(pending: Pending) -> dict[str, dict[str, str]]:
     if isinstance(pending, OutcomeReport):
         return {"fields": {"work_id": pending.item.work_id, "result": type(pending.result).__name__}}
+    if isinstance(pending, SubmissionRequest):
+        return {"fields": {"work_id": pending.item.work_id}}
     return {"fields": {"transaction_id": pending.command.transaction_id}}

@@ -7,16 +7,18 @@ due; this actor is the timer over them. It also says that this process lives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from actors.messages import Alarm, Due, Recipient, Room, Submit, Tick
+from actors.messages import Alarm, Due, OrderMode, Recipient, Recovered, RetryDead, Room, SetMode, Submit, Tick
+from actors.replies import GatewayStatus
+from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
 from store.errors import CommitUncertainError, StoreError
-from store.port import Store
+from store.port import GatewayMode, Store
 
 logger: Final = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ SOON_S: Final = 0.05
 
 
 _beats: Final = count(1)
+T = TypeVar("T")
 
 
 class Health:
@@ -87,13 +90,52 @@ class DeadLetterActor(ServiceActor):
             case Room(gateway=gateway):
                 self._schedules[gateway].room = True
                 self._claim(gateway)
+            case Recovered(gateway=gateway):
+                self._hasten(gateway)
+            case RetryDead(merchant=merchant, where=where, reply=reply):
+                if self._answer(reply, lambda: self._store.retry_dead(merchant, where)):
+                    for gateway in self._schedules:
+                        self._claim(gateway)
+            case OrderMode(mode=mode, reply=reply):
+                self._order(mode, reply)
+
+    def _order(self, mode: GatewayMode, reply: Future[GatewayStatus]) -> None:
+        try:
+            self._store.set_gateway_mode(mode)
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
+            _fail(reply, error)
+            return
+        logger.warning("breaker ordered %s: %s", mode.mode, mode.reason, extra={"fields": {"gateway": mode.gateway}})
+        self._supervisor.tell(SetMode(mode, reply))
+
+    def _answer(self, reply: Future[T], call: Callable[[], T]) -> bool:
+        """Answer with what ``call`` returns or raises; whether it returned."""
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001  # see _order
+            _fail(reply, error)
+            return False
+        if not reply.done:
+            reply.set(result)
+        return True
+
+    def _hasten(self, gateway: str) -> None:
+        """The gateway answers again: ask now what became of all that is open there, and not when it was planned."""
+        try:
+            hastened = self._store.hasten_lookups(gateway)
+        except StoreError as error:  # then they are asked when it was planned
+            logger.warning("lookups could not be pulled forward: %s", error)
+            return
+        if hastened:
+            logger.info("lookups pulled forward", extra={"fields": {"gateway": gateway, "count": hastened}})
+        self._claim(gateway)
 
     def _tick(self) -> None:
         """Every third of a lease: say that this process lives, and look for what nobody told us of."""
         self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
         try:
             if self._leases_unknown:  # give all of them back rather than hold some for ever that nobody works on
-                self._store.retire_owner(self._owner)
+                self._store.retire_owner(self._owner, unsent=False)
                 self._leases_unknown = False
             if not self._store.heartbeat(self._owner):
                 logger.error("this process was held for dead; its work went to others")
@@ -101,6 +143,9 @@ class DeadLetterActor(ServiceActor):
             released = self._store.release_dead(self._lease_s)
             if released:
                 logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
+            for mode in self._store.gateway_modes().values():
+                if mode.gateway in self._schedules:  # ordered here before a restart, or in another process
+                    self._supervisor.tell(SetMode(mode))
             self._health.problem = None
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"
@@ -146,3 +191,8 @@ class DeadLetterActor(ServiceActor):
             schedule.alarm.cancel()
         schedule.alarm_at = at
         schedule.alarm = self._runtime.after(delay_s, lambda: self._self.tell(Alarm(gateway)))
+
+
+def _fail(reply: Future[Any], error: Exception) -> None:
+    if not reply.done:
+        reply.set_exception((type(error), error, None))

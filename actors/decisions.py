@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from actors.messages import OutcomeReport, ReceiveRequest
-from actors.policy import WorkPolicy, next_step
+from actors.messages import DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
+from actors.policy import WorkPolicy, next_step, ran_a_day
 from actors.work import context, first_item, open_submit, read_context
-from domain.account import Account, Refused, Transaction, decide, evolve
-from domain.commands import RecordOutcome
+from domain.account import Account, Refused, Status, Transaction, UnknownTransactionError, decide, evolve
+from domain.commands import OpenReview, RecordOutcome, RecordSubmission
 from domain.events import Event, Recorded, ReviewOpened, TransactionEvent
 from domain.outcomes import Approved, Declined, Unknown
 from store.codec import Metadata, encode
 from store.port import (
+    Action,
+    CloseWork,
+    Doubt,
     EncodedEvent,
     Fence,
     Head,
@@ -22,22 +25,26 @@ from store.port import (
     Part,
     Review,
     StreamKey,
-    WorkChange,
     WorkItem,
+    WorkState,
     Write,
 )
 from store.projection import project_review
+
+
+Pending = Request | SubmissionRequest | OutcomeReport
+"""What a customer's actor decides on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What one request or report comes to once the batch is stored."""
 
-    source: ReceiveRequest | OutcomeReport
+    source: Pending
     transaction: Transaction | None
     """The transaction as this part leaves it."""
     item: WorkItem | None = None
-    """A new transaction's work."""
+    """A new transaction's work, or the one that may be sent now."""
     leased: bool = False
     moved: MoveWork | None = None
 
@@ -46,7 +53,7 @@ class Entry:
 class Refusal:
     """A request that is refused if the stream still ends where the decision saw it end."""
 
-    request: ReceiveRequest
+    request: Request
     refused: Refused
 
 
@@ -66,7 +73,7 @@ class Batch:
         self.recorded: list[tuple[Recorded, Metadata]] = []
         self._before, self._now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
-        self._sources: list[ReceiveRequest | OutcomeReport] = []
+        self._sources: list[Pending] = []
         self._transactions: dict[str, None] = {}
         self._reviews: list[Review] = []
 
@@ -85,15 +92,62 @@ class Batch:
         item = first_item(self.stream, transaction, payload)
         self.entries.append(Entry(request, transaction, item, leased=owner is not None))
 
-    def add_report(self, report: OutcomeReport, policy: WorkPolicy, chance: float) -> None:
+    def add_discard(self, request: DiscardRequest, policy: WorkPolicy | None) -> None:
+        """Decide on a person's order to give work up; refused where the gateway may have got it."""
+        item, command = request.item, request.command
+        known = self._known(command.transaction_id)
+        if request.event_ids and known.status is Status.FAILED:  # an earlier write of this very request was stored
+            self.entries.append(Entry(request, known))
+            return
+        if policy is None or not policy.discardable(item):
+            detail = "An attempt may have reached the gateway: only a person who has asked there can settle it."
+            self.refusals.append(Refusal(request, Refused("not-discardable", detail)))
+            return
+        decision = decide(self.account, command)
+        if isinstance(decision, Refused):
+            self.refusals.append(Refusal(request, decision))
+            return
+        events = self._record(decision, request.metadata, request.event_ids)
+        fence = Fence(item.work_id, item.token)
+        self._add_part(Part(events=events, fence=fence, work=(CloseWork(item.work_id),)), request)
+        self.entries.append(Entry(request, self.account.transactions[command.transaction_id]))
+
+    def add_submission(self, request: SubmissionRequest) -> None:
+        """Write down that the work is about to be sent; the entry's ``item`` is what may go out then, if anything."""
+        item = request.item
+        assert item.transaction is not None
+        transaction_id = item.transaction.transaction_id
+        known = self._known(transaction_id)
+        if request.attempt is None:
+            request.attempt = known.submissions + 1
+        after = replace(item, token=item.token + 1, doubt=Doubt.SENT)
+        fence = Fence(item.work_id, item.token)
+        if known.submissions >= request.attempt:
+            # An earlier write of this very request was stored, if the token is the one that it left: whoever else
+            # may have submitted this attempt had to claim the work first.
+            self._add_part(Part(fence=Fence(item.work_id, after.token)), request)
+            self.entries.append(Entry(request, known, replace(after, transaction=known)))
+            return
+        if known.status not in {Status.PENDING, Status.UNKNOWN}:  # it was settled otherwise: nothing is to be sent
+            change = CloseWork(item.work_id) if known.status.terminal else _resolve(item)
+            self._add_part(Part(fence=fence, work=(change,)), request)
+            self.entries.append(Entry(request, known, moved=change if isinstance(change, MoveWork) else None))
+            return
+        decision = decide(self.account, RecordSubmission(transaction_id, request.attempt))
+        assert not isinstance(decision, Refused)  # only a person's command can be refused
+        events = self._record(decision, _metadata(item), request.event_ids)
+        leased = MoveWork(
+            item.work_id, item.action, WorkState.LEASED, 0.0, item.attempts, item.errors, doubt=Doubt.SENT
+        )
+        self._add_part(Part(events=events, fence=fence, work=(leased,)), request)
+        known = self.account.transactions[transaction_id]
+        self.entries.append(Entry(request, known, replace(after, transaction=known)))
+
+    def add_report(self, report: OutcomeReport, policy: WorkPolicy, chance: float, settle_left_s: float = 0.0) -> None:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result
-        decision: Sequence[Event] = ()
-        if item.transaction is not None and isinstance(result, Approved | Declined | Unknown):
-            outcome = decide(self.account, RecordOutcome(item.transaction.transaction_id, result))
-            assert not isinstance(outcome, Refused)  # only a client's command can be refused
-            decision = outcome
-        metadata = read_context(item.payload) if item.payload is not None else Metadata(item.work_id)
+        decision = self._outcome(report, policy)
+        metadata = _metadata(item)
         if report.stale:
             evidence = [event for event in decision if isinstance(event, ReviewOpened)]
             events = self._record(evidence, metadata, report.event_ids)
@@ -107,10 +161,32 @@ class Batch:
             # Not held when the result led to no decision: then the item's own copy has to do.
             known = self.account.transactions.get(item.transaction.transaction_id, item.transaction)
             status = known.status
-        change: WorkChange = next_step(item, result, policy, now=self._now, chance=chance, status=status)
+        change = next_step(
+            item, result, policy, now=self._now, chance=chance, status=status, settle_left_s=settle_left_s
+        )
         self._add_part(Part(events=events, fence=Fence(item.work_id, item.token), work=(change,)), report)
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
+
+    def _outcome(self, report: OutcomeReport, policy: WorkPolicy) -> Sequence[Event]:
+        """What ``report`` adds to the record."""
+        transaction, result = report.item.transaction, report.result
+        if transaction is None:
+            return ()
+        decision: Sequence[Event] | Refused = ()
+        if isinstance(result, Approved | Declined | Unknown):
+            decision = decide(self.account, RecordOutcome(transaction.transaction_id, result))
+        if not decision and not report.stale and ran_a_day(report.item, result, policy):
+            reason = "A day of lookups has not told what became of it."
+            decision = decide(self.account, OpenReview(transaction.transaction_id, reason))
+        assert not isinstance(decision, Refused)  # only a person's command can be refused
+        return decision
+
+    def _known(self, transaction_id: str) -> Transaction:
+        try:
+            return self.account.transactions[transaction_id]
+        except KeyError:
+            raise UnknownTransactionError(transaction_id) from None
 
     def write(self) -> Write | None:
         """The write of everything added; None when nothing needs to be stored."""
@@ -128,11 +204,11 @@ class Batch:
             tuple(self._reviews),
         )
 
-    def source_of(self, part: int) -> ReceiveRequest | OutcomeReport:
+    def source_of(self, part: int) -> Pending:
         """Whose part number ``part`` of the write is."""
         return self._sources[part]
 
-    def _add_part(self, part: Part, source: ReceiveRequest | OutcomeReport) -> None:
+    def _add_part(self, part: Part, source: Pending) -> None:
         self._parts.append(part)
         self._sources.append(source)
 
@@ -152,3 +228,12 @@ class Batch:
             elif (review := project_review(None, recorded)) is not None:
                 self._reviews.append(review)
         return tuple(encoded)
+
+
+def _metadata(item: WorkItem) -> Metadata:
+    return read_context(item.payload) if item.payload is not None else Metadata(item.work_id)
+
+
+def _resolve(item: WorkItem) -> MoveWork:
+    """The gateway has it already: ask there, soon."""
+    return MoveWork(item.work_id, Action.RESOLVE, WorkState.QUEUED, 0.0, 0, item.errors, item.doubt)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from actors.messages import CallResult
 from actors.work import read_context
-from domain.events import Received, Recorded, type_name
+from domain.events import EVENT_TYPES, Received, Recorded, type_name
 from domain.outcomes import Approved, Declined, NotReceived
 from store.codec import Metadata
 from store.port import StreamKey, WorkItem
@@ -29,29 +30,28 @@ class Listener(Protocol):
         """A gateway's breaker is now open, half_open or closed."""
 
 
+Line = tuple[str, dict[str, Any]]
+"""The message of a log line, and its fields."""
+
+
+def log_each(lines: Iterable[Line]) -> None:
+    """Log ``lines`` at INFO as any other."""
+    for message, fields in lines:
+        logger.info(message, extra={"fields": fields})
+
+
 class LogListener:
-    """One log line for each step of a transaction, with its transaction and correlation id, and no personal data."""
+    """One log line for each step of a transaction, with its transaction and correlation id, and no personal data.
+
+    ``write`` takes the lines of what was recorded together; they are by far the most.
+    """
+
+    def __init__(self, write: Callable[[Iterable[Line]], None] = log_each) -> None:
+        self._write = write
 
     def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
         """See Listener."""
-        if not logger.isEnabledFor(logging.INFO):
-            return
-        for recorded, metadata in events:
-            event = recorded.event
-            fields: dict[str, Any] = {
-                "transaction_id": getattr(event, "transaction_id", None),
-                "correlation_id": metadata.correlation_id,
-                "stream_name": stream.name,
-                "stream_id": stream.id,
-                "version": recorded.version,
-            }
-            for name in _LOGGED:
-                value = getattr(event, name, None)
-                if value is not None:
-                    fields[name] = value
-            if isinstance(event, Received):
-                fields["amount"], fields["currency"] = event.money.text, event.money.currency
-            logger.info(type_name(event), extra={"fields": fields})
+        self._write(_line(stream, recorded, metadata) for recorded, metadata in events)
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
         """See Listener."""
@@ -78,6 +78,28 @@ class LogListener:
 
 _LOGGED: Final = ("gateway", "gateway_reference", "code", "category", "reason", "attempt", "review_id")
 """What of an event is worth reading in a log, and holds nothing personal."""
+_LOGGED_OF: Final = {
+    cls: tuple(name for name in _LOGGED if name in {field.name for field in dataclasses.fields(cls)})
+    for cls, _ in EVENT_TYPES.values()
+}
+
+
+def _line(stream: StreamKey, recorded: Recorded, metadata: Metadata) -> Line:
+    event = recorded.event
+    fields: dict[str, Any] = {
+        "transaction_id": getattr(event, "transaction_id", None),
+        "correlation_id": metadata.correlation_id,
+        "stream_name": stream.name,
+        "stream_id": stream.id,
+        "version": recorded.version,
+    }
+    for name in _LOGGED_OF[type(event)]:
+        value = getattr(event, name)
+        if value is not None:
+            fields[name] = value
+    if isinstance(event, Received):
+        fields["amount"], fields["currency"] = event.money.text, event.money.currency
+    return type_name(event), fields
 
 
 def correlation_of(item: WorkItem) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.breaker import Permit
 from actors.replies import GatewayStatus, Reply
 from actors.runtime.actor import Reply as Future
-from domain.commands import Receive
+from domain.commands import Discard, Receive
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.codec import Metadata
-from store.port import AppendResult, Snapshot, WorkItem, Write
+from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, WorkItem, Write
 
 
 class Recipient(Protocol):
@@ -27,33 +28,35 @@ class NotSent:
     reason: str
 
 
-CallResult = Approved | Declined | Unknown | NotSent | NotReceived
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """The work had its turn, and then no call was made after all: that is no attempt."""
+
+    reason: str
 
 
-class ReceiveRequest:
-    """A client's command on its way to its customer's actor, with the answer that a thread waits for.
+@dataclass(frozen=True, slots=True)
+class Unhandled:
+    """Nobody here knows how to do this work: it is left to a person."""
+
+    reason: str
+
+
+CallResult = Approved | Declined | Unknown | NotSent | NotReceived | NotTried | Unhandled
+
+
+class Request:
+    """A command from outside on its way to its customer's actor, with the answer that a thread waits for.
 
     Whoever takes it first decides its fate: the actor that puts it into a write, or the waiting thread that gives
     up at the deadline. So "nothing is stored, and nothing ever will be" is a fact and not a guess.
     """
 
     refusable = True
-    __slots__ = (
-        "_claim",
-        "command",
-        "crashes",
-        "deadline",
-        "event_ids",
-        "handed_over",
-        "in_doubt",
-        "leased",
-        "metadata",
-        "reply",
-        "taken",
-    )
+    command: Receive | Discard
+    __slots__ = ("_claim", "crashes", "deadline", "event_ids", "in_doubt", "metadata", "reply", "taken")
 
-    def __init__(self, command: Receive, metadata: Metadata, deadline: float) -> None:
-        self.command = command
+    def __init__(self, metadata: Metadata, deadline: float) -> None:
         self.metadata = metadata
         self.deadline = deadline  # on the monotonic clock
         self.reply: Future[Reply] = Future()
@@ -61,8 +64,6 @@ class ReceiveRequest:
         self.taken = False  # by the actor, and not by the waiting thread
         self.event_ids: list[str] = []  # chosen once, so that a repeated write is known again by them
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
-        self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
-        self.handed_over = False  # its work was given to the supervisor
         self.crashes = 0
 
     def take(self) -> bool:
@@ -72,6 +73,42 @@ class ReceiveRequest:
         except IndexError:
             return False
         return True
+
+
+class ReceiveRequest(Request):
+    """A client's deposit or withdrawal."""
+
+    __slots__ = ("command", "handed_over", "leased")
+
+    def __init__(self, command: Receive, metadata: Metadata, deadline: float) -> None:
+        super().__init__(metadata, deadline)
+        self.command: Receive = command
+        self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
+        self.handed_over = False  # its work was given to the supervisor
+
+
+class DiscardRequest(Request):
+    """A person's order to give up the dead letter ``item``; holds only while nobody takes that up."""
+
+    __slots__ = ("command", "item")
+
+    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata, deadline: float) -> None:
+        super().__init__(metadata, deadline)
+        self.command: Discard = command
+        self.item = item
+
+
+class SubmissionRequest:
+    """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
+
+    __slots__ = ("attempt", "crashes", "event_ids", "item", "permit")
+
+    def __init__(self, item: WorkItem, permit: Permit) -> None:
+        self.item = item
+        self.permit = permit
+        self.attempt: int | None = None  # chosen once, as the ids are
+        self.event_ids: list[str] = []
+        self.crashes = 0
 
 
 class OutcomeReport:
@@ -144,11 +181,20 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """The submission of ``item`` is on record and may go out; None: it must not, and its slot is free."""
+
+    gateway: str
+    permit: Permit
+    item: WorkItem | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A call is over and its slot is free. ``healthy``: the gateway answered, be it with a decline."""
 
     gateway: str
-    permit: int
+    permit: Permit
     healthy: bool
 
 
@@ -164,6 +210,38 @@ class StatusRequest:
     """Ask the supervisor for the state of all gateways."""
 
     reply: Future[tuple[GatewayStatus, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that."""
+
+    mode: GatewayMode
+    reply: Future[GatewayStatus] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMode:
+    """Keep a person's order for a gateway's breaker, then have it carried out."""
+
+    mode: GatewayMode
+    reply: Future[GatewayStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDead:
+    """Have the merchant's dead letters that fit done again now; the answer is how many they are."""
+
+    merchant: str
+    where: DeadLetterFilter
+    reply: Future[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The gateway answers again: what became of its open transactions can be asked now."""
+
+    gateway: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from actors.replies import GatewayStatus, Reply
-from domain.commands import Receive
+from domain.commands import Discard, Receive
 from store.codec import Metadata
-from store.port import StreamKey
+from store.port import DeadLetterFilter, GatewayMode, StreamKey, WorkItem
 
 
 class Payments(Protocol):
@@ -25,6 +25,18 @@ class Payments(Protocol):
 
     def gateway_currencies(self) -> dict[str, frozenset[str]]:
         """The configured gateways and the currencies that each takes; never blocks."""
+
+    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
+        """Force a configured gateway's breaker open or closed, or leave it to itself again; holds over restarts.
+
+        Raises StoreError (nothing has changed), and TimeoutError when it is not known whether it has.
+        """
+
+    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Have the merchant's dead letters that fit done again now; how many they are. Raises as above."""
+
+    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
+        """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
 
     def problems(self) -> Sequence[str]:
         """Why the service is not ready, for people; empty when it is. Never blocks."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from actors.messages import CallResult, NotSent
+from actors.messages import CallResult, NotSent, NotTried, Unhandled
 from domain.account import TERMINAL, Status
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
-from store.port import Action, CloseWork, MoveWork, WorkError, WorkItem, WorkState
+from store.port import Action, CloseWork, Doubt, MoveWork, WorkError, WorkItem, WorkState
 
 DAY_S: Final = 86_400.0
 ERRORS_KEPT: Final = 20
@@ -19,7 +19,10 @@ ERROR_LENGTH_MAX: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class WorkPolicy:
-    """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2)."""
+    """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2).
+
+    ``settle_s``: how long after a sender's last word a lookup that finds nothing proves nothing yet, without keys.
+    """
 
     honours_keys: bool
     max_retries: int
@@ -27,8 +30,15 @@ class WorkPolicy:
     dead_letter_first_s: float
     dead_letter_max_s: float
     dead_letter_attempts: int
+    looks_up: bool = True
+    settle_s: float = 0.0
     retry_first_s: float = 0.2
     retry_max_s: float = 5.0
+
+    def discardable(self, item: WorkItem) -> bool:
+        """Whether every attempt at ``item`` surely never reached the gateway."""
+        # Without keys nothing goes out before it is on record, so that a lost lease alone raises no doubt.
+        return item.action is Action.SUBMIT and item.doubt <= (Doubt.NONE if self.honours_keys else Doubt.LEASE_LOST)
 
 
 def next_step(
@@ -39,10 +49,12 @@ def next_step(
     now: datetime,
     chance: float,
     status: Status | None = None,
+    settle_left_s: float = 0.0,
 ) -> MoveWork | CloseWork:
     """What is next after ``result``; ``chance`` in [0, 1) spreads the waits.
 
-    ``status`` is the transaction's after ``result`` was recorded, None when it was not.
+    ``status`` is the transaction's after ``result`` was recorded, None when it was not. ``settle_left_s``: for so
+    long still the gateway may come to know what it says that it never received.
     """
     if status in TERMINAL or (status is None and _final(result)):  # nothing is sent for what has its end
         return CloseWork(item.work_id)
@@ -52,30 +64,73 @@ def next_step(
             return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
         case Approved():
             if item.action is Action.SUBMIT:  # accepted, and the final word is to come: the schedule starts anew
-                return _move(item, Action.RESOLVE, policy.lookup_after_s[0], attempts=0)
+                return _look_up_first(item, policy)
             return _look_up_again(item, policy)
         case NotReceived():
-            if policy.honours_keys and status is not Status.PROCESSED:
-                return _move(item, Action.SUBMIT, 0.0, attempts=0)
-            return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
+            return _not_received(item, policy, now, status, settle_left_s)
+        case Unhandled(reason=reason):
+            errors = _with_error(item, now, reason)
+            return _move(item, item.action, 0.0, attempts=item.attempts, errors=errors, state=WorkState.PARKED)
+        case NotTried():
+            return _move(item, item.action, 0.0, attempts=item.attempts, doubt=_doubt_unsent(item, policy))
         case NotSent(reason=reason) | Unknown(reason=reason):
             errors = _with_error(item, now, reason)
             if item.action is Action.RESOLVE:
                 return _look_up_again(item, policy, errors)
-            doubtful = isinstance(result, Unknown) or status is Status.UNKNOWN
-            if isinstance(result, Unknown) and not policy.honours_keys:
-                return _move(item, Action.RESOLVE, policy.lookup_after_s[0], attempts=0, errors=errors)
-            return _send_again(item, policy, chance, errors, doubtful=doubtful)
+            if isinstance(result, Unknown):
+                if not policy.honours_keys:
+                    return _look_up_first(item, policy, errors)
+                return _send_again(item, policy, chance, errors, Doubt.SENT, doubtful=True)
+            doubt = _doubt_unsent(item, policy)
+            doubtful = status is Status.UNKNOWN or doubt is not Doubt.NONE
+            return _send_again(item, policy, chance, errors, doubt, doubtful=doubtful)
         case _:
             assert_never(result)
+
+
+def ran_a_day(item: WorkItem, result: CallResult, policy: WorkPolicy) -> bool:
+    """Whether with this lookup the schedule has run for a day without an answer; True once in a schedule."""
+    if item.action is not Action.RESOLVE or isinstance(result, Approved | Declined | NotTried):
+        return False
+    return _since_sending_s(item.attempts - 1, policy) < DAY_S <= _since_sending_s(item.attempts, policy)
+
+
+def _since_sending_s(lookup: int, policy: WorkPolicy) -> float:
+    """When the schedule makes its lookup of that number, from 0."""
+    waits = policy.lookup_after_s
+    return sum(waits[: lookup + 1]) + DAY_S * max(lookup + 1 - len(waits), 0)
 
 
 def _final(result: CallResult) -> bool:
     return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
 
 
+def _doubt_unsent(item: WorkItem, policy: WorkPolicy) -> Doubt:
+    """What remains open when the newest attempt surely was not sent: without keys there can be no other."""
+    return item.doubt if policy.honours_keys or item.action is Action.RESOLVE else Doubt.NONE
+
+
+def _not_received(
+    item: WorkItem, policy: WorkPolicy, now: datetime, status: Status | None, settle_left_s: float
+) -> MoveWork:
+    if status is Status.PROCESSED:
+        return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
+    if policy.honours_keys:
+        return _move(item, Action.SUBMIT, 0.0, attempts=0)
+    if settle_left_s > 0:
+        again = _look_up_again(item, policy)
+        return replace(again, delay_s=min(again.delay_s, settle_left_s))
+    return _move(item, Action.SUBMIT, 0.0, attempts=0, doubt=Doubt.NONE)
+
+
 def _send_again(
-    item: WorkItem, policy: WorkPolicy, chance: float, errors: tuple[WorkError, ...], *, doubtful: bool
+    item: WorkItem,
+    policy: WorkPolicy,
+    chance: float,
+    errors: tuple[WorkError, ...],
+    doubt: Doubt,
+    *,
+    doubtful: bool,
 ) -> MoveWork:
     """A few quick retries, then a dead letter with growing waits (full jitter, AWS 2015), then a person.
 
@@ -84,13 +139,20 @@ def _send_again(
     attempts = item.attempts + 1
     dead = attempts - policy.max_retries
     if dead > policy.dead_letter_attempts and doubtful:
-        return _move(item, Action.RESOLVE, DAY_S, attempts=len(policy.lookup_after_s), errors=errors)
+        return _move(item, Action.RESOLVE, DAY_S, attempts=len(policy.lookup_after_s), errors=errors, doubt=doubt)
     if dead <= 0:
         state, ceiling_s = WorkState.QUEUED, min(policy.retry_max_s, policy.retry_first_s * 2 ** (attempts - 1))
     else:
         state = WorkState.DEAD if dead <= policy.dead_letter_attempts else WorkState.PARKED
         ceiling_s = min(policy.dead_letter_max_s, policy.dead_letter_first_s * 2 ** min(dead - 1, 60))
-    return _move(item, Action.SUBMIT, ceiling_s * chance, attempts=attempts, errors=errors, state=state)
+    delay_s = ceiling_s * chance
+    return _move(item, Action.SUBMIT, delay_s, attempts=attempts, errors=errors, state=state, doubt=doubt)
+
+
+def _look_up_first(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """It was sent: the schedule of lookups begins."""
+    delay_s = policy.lookup_after_s[0]
+    return _move(item, Action.RESOLVE, delay_s, attempts=0, errors=errors, doubt=Doubt.SENT)
 
 
 def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
@@ -108,8 +170,10 @@ def _move(
     attempts: int,
     errors: tuple[WorkError, ...] | None = None,
     state: WorkState = WorkState.QUEUED,
+    doubt: Doubt | None = None,
 ) -> MoveWork:
-    return MoveWork(item.work_id, action, state, delay_s, attempts, item.errors if errors is None else errors)
+    kept = item.errors if errors is None else errors
+    return MoveWork(item.work_id, action, state, delay_s, attempts, kept, item.doubt if doubt is None else doubt)
 
 
 def _with_error(item: WorkItem, now: datetime, error: str) -> tuple[WorkError, ...]:

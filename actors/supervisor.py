@@ -10,17 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from actors.breaker import GatewayBreaker
-from actors.calls import call_gateway
+from actors.breaker import GatewayBreaker, Permit
+from actors.calls import HANDLERS, records_first, without_call
 from actors.intake import Intake
 from actors.listeners import Listener
 from actors.messages import (
+    CallResult,
+    Cleared,
     Drain,
     Finished,
+    NotTried,
     OutcomeReport,
     Recipient,
+    Recovered,
     Room,
+    SetMode,
     StatusRequest,
+    SubmissionRequest,
     Submit,
     Wake,
 )
@@ -87,12 +93,27 @@ class GatewaySupervisorActor(ServiceActor):
                 self.took()
                 lane.owes_room = lane.owes_room or claimed
                 self._admit(gateway, lane)
+            case Cleared(gateway=gateway, permit=permit, item=item):
+                lane = self._lanes[gateway]
+                self.took()
+                self._cleared(gateway, lane, permit, item)
             case Finished(gateway=gateway, permit=permit, healthy=healthy):
                 lane = self._lanes[gateway]
                 lane.in_flight -= 1
                 self.took()
+                before = lane.breaker.state
                 lane.breaker.report(permit, healthy=healthy)
+                self._recovered(gateway, lane, before)
                 self._admit(gateway, lane)
+            case SetMode(mode=mode, reply=reply):
+                lane = self._lanes[mode.gateway]
+                before = lane.breaker.state
+                lane.breaker.force(mode.mode)
+                self.took()
+                if reply is not None and not reply.done:
+                    reply.set(_status(mode.gateway, lane))
+                self._recovered(mode.gateway, lane, before)
+                self._admit(mode.gateway, lane)
             case Wake(gateway=gateway):
                 lane = self._lanes[gateway]
                 lane.wake_is_set = False
@@ -106,6 +127,11 @@ class GatewaySupervisorActor(ServiceActor):
         if self._intake.draining:
             return
         while lane.waiting and lane.in_flight < lane.max_concurrent:
+            result = without_call(lane.gateway, lane.waiting[0])
+            if result is not None:
+                self._report(lane.waiting[0], result)
+                lane.waiting.popleft()
+                continue
             permit = lane.breaker.admit()
             if permit is None:
                 self._wake_later(name, lane)
@@ -113,7 +139,10 @@ class GatewaySupervisorActor(ServiceActor):
             item = lane.waiting.popleft()
             lane.in_flight += 1
             try:
-                self._call(name, lane, item, permit)
+                if records_first(lane.gateway, item):
+                    self._customer(item.stream).tell(SubmissionRequest(item, permit))
+                else:
+                    self._call(name, lane, item, permit)
             except Exception:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
                 lane.in_flight -= 1
                 lane.waiting.appendleft(item)
@@ -128,25 +157,48 @@ class GatewaySupervisorActor(ServiceActor):
                 lane.owes_room = False
                 self._dead_letters.tell(Room(name))
 
+    def _cleared(self, name: str, lane: Lane, permit: Permit, item: WorkItem | None) -> None:
+        """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
+        called = False
+        try:
+            if item is not None and not self._intake.draining and lane.breaker.holds(permit):
+                self._call(name, lane, item, permit)
+                called = True
+        finally:
+            if not called:
+                lane.in_flight -= 1
+                lane.breaker.withdraw(permit)
+                if item is not None:
+                    self._report(item, NotTried("the gateway's breaker opened, or the service stops"))
+        if not called:
+            self._admit(name, lane)
+
+    def _report(self, item: WorkItem, result: CallResult) -> None:
+        self._customer(item.stream).tell(OutcomeReport(item, result))
+
+    def _recovered(self, name: str, lane: Lane, before: str) -> None:
+        if before != "closed" and lane.breaker.state == "closed":
+            self._dead_letters.tell(Recovered(name))
+
     def _wake_later(self, name: str, lane: Lane) -> None:
         wait_s = lane.breaker.wait_s()
         if wait_s is None or lane.wake_is_set:
-            return  # half-open: the probe's end wakes the lane
+            return  # the end of a call wakes the lane
         lane.wake_is_set = True
         self._wake_in(name, wait_s)
 
     def _wake_in(self, name: str, wait_s: float) -> None:
         self._runtime.after(wait_s, lambda: self._self.tell(Wake(name)))
 
-    def _call(self, name: str, lane: Lane, item: WorkItem, permit: int) -> None:
+    def _call(self, name: str, lane: Lane, item: WorkItem, permit: Permit) -> None:
         def call() -> None:
             began = self._runtime.monotonic()
-            result, healthy = call_gateway(lane.gateway, item, self._runtime.now())
+            result, healthy = HANDLERS[item.event_type](lane.gateway, item, self._runtime.now())
             try:
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
                 # In this order: once no call is out, every outcome is with its customer.
-                self._customer(item.stream).tell(OutcomeReport(item, result))
+                self._report(item, result)
                 self._self.tell(Finished(name, permit, healthy))
 
         lane.executor.submit(call)

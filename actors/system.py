@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pykka import ActorDeadError, Timeout
 
@@ -17,7 +17,17 @@ from actors.dead_letters import DeadLetterActor, Health
 from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.listeners import Listener
-from actors.messages import Drain, Passivate, ReceiveRequest, Recipient, StatusRequest
+from actors.messages import (
+    DiscardRequest,
+    Drain,
+    OrderMode,
+    Passivate,
+    ReceiveRequest,
+    Recipient,
+    Request,
+    RetryDead,
+    StatusRequest,
+)
 from actors.policy import WorkPolicy
 from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
 from actors.runtime.actor import Reply as Future
@@ -25,14 +35,18 @@ from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
+from actors.settling import Settling
 from actors.supervisor import GatewaySupervisorActor, Lane
-from domain.commands import Receive
+from domain.commands import Discard, Receive
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from store.codec import Metadata
-from store.port import Store, StreamKey
+from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Request)
 
 MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
@@ -42,6 +56,8 @@ SWEEP_MAX: Final = 2_000
 GRACE_S: Final = 0.5
 """How much later than its deadline an answer may come before its caller gives up on it."""
 STATUS_TIMEOUT_S: Final = 1.0
+PERMIT_GRACE_S: Final = 5.0
+"""How much longer than its calls may take a permit holds: for the record before them, and the report after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,7 @@ class PaymentSystem:
             address=self._customer,
             policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
             intake=intake,
+            settling=Settling(monotonic),
             owner=self._owner,
             listener=listener,
             next_serial=count(1).__next__,
@@ -153,6 +170,9 @@ class PaymentSystem:
             released = self._store.release_dead(0.0)
             if released:
                 logger.info("unfinished work found", extra={"fields": {"count": released}})
+        for mode in self._store.gateway_modes().values():  # before anything can be sent
+            if mode.gateway in self._lanes:
+                self._lanes[mode.gateway].breaker.force(mode.mode)
         self._store.register_owner(self._owner)
         self._dead_letters.start()
         self._runtime.after(SWEEP_S, self._sweep)
@@ -175,7 +195,7 @@ class PaymentSystem:
     def retire(self) -> None:
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
-            self._store.retire_owner(self._owner)
+            self._store.retire_owner(self._owner, unsent=self.at_rest)
 
     # the door (see actors.payments.Payments)
 
@@ -185,7 +205,32 @@ class PaymentSystem:
 
     def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
-        sent = self.send(stream, command, metadata, run_here=True)
+        return self._answer(self.send(stream, command, metadata, run_here=True))
+
+    def send(
+        self, stream: StreamKey, command: Receive, metadata: Metadata, *, run_here: bool = False
+    ) -> ReceiveRequest | NotStored:
+        """The same without waiting; the request's ``reply`` gets the answer."""
+        return self._send(stream, ReceiveRequest(command, metadata, self._deadline()), run_here=run_here)
+
+    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
+        """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
+        request = DiscardRequest(command, item, metadata, self._deadline())
+        return self._answer(self._send(item.stream, request, run_here=True))
+
+    def _deadline(self) -> float:
+        return self._runtime.monotonic() + self._settings.request_deadline_s
+
+    def _send(self, stream: StreamKey, request: R, *, run_here: bool) -> R | NotStored:
+        if not self._started:
+            return NotStored("The service is not ready.")
+        try:
+            self._customers.tell(stream, request, run_here=run_here)
+        except MailboxFullError:
+            return NotStored("Too many commands wait for this customer.")
+        return request
+
+    def _answer(self, sent: Request | NotStored) -> Reply:
         if isinstance(sent, NotStored):
             return sent
         try:
@@ -193,20 +238,28 @@ class PaymentSystem:
         except Timeout:
             if sent.take():
                 return NotStored("The deadline passed before it could be stored.")
-            return Uncertain(command.transaction_id)
+            return Uncertain(sent.command.transaction_id)
 
-    def send(
-        self, stream: StreamKey, command: Receive, metadata: Metadata, *, run_here: bool = False
-    ) -> ReceiveRequest | NotStored:
-        """The same without waiting; the request's ``reply`` gets the answer."""
-        if not self._started:
-            return NotStored("The service is not ready.")
-        request = ReceiveRequest(command, metadata, self._runtime.monotonic() + self._settings.request_deadline_s)
+    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
+        """Force a configured gateway's breaker open or closed, or leave it to itself again; holds over restarts.
+
+        Raises StoreError (nothing has changed), and TimeoutError when it is not known whether it has.
+        """
+        order = OrderMode(mode, Future())
+        self._dead_letters.tell(order)
+        return self._wait(order.reply)
+
+    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Have the merchant's dead letters that fit done again now; how many they are. Raises as above."""
+        order = RetryDead(merchant, where, Future())
+        self._dead_letters.tell(order)
+        return self._wait(order.reply)
+
+    def _wait(self, reply: Future[T]) -> T:
         try:
-            self._customers.tell(stream, request, run_here=run_here)
-        except MailboxFullError:
-            return NotStored("Too many commands wait for this customer.")
-        return request
+            return reply.get(timeout=self._settings.request_deadline_s)
+        except Timeout as error:
+            raise TimeoutError("no answer in time") from error
 
     def gateways(self) -> Sequence[GatewayStatus]:
         """All configured gateways, names ascending. Raises TimeoutError when their supervisor does not answer."""
@@ -243,9 +296,11 @@ class PaymentSystem:
     def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
         name = gateway.name
         breaker = GatewayBreaker(
-            failures=options.breaker.request_volume,
+            error_percent=options.breaker.error_percent,
+            request_volume=options.breaker.request_volume,
             sleep_s=options.breaker.sleep_s,
             window_s=options.breaker.window_s,
+            permit_s=2 * options.timeout_s + PERMIT_GRACE_S,  # a call may be a lookup and a submission
             monotonic=self._runtime.monotonic,
             now=self._runtime.now,
             changed=lambda state: listener.breaker_changed(name, state),
@@ -262,4 +317,6 @@ class PaymentSystem:
             dead_letter_first_s=settings.dead_letter_first_s,
             dead_letter_max_s=settings.dead_letter_max_s,
             dead_letter_attempts=settings.dead_letter_attempts,
+            looks_up=gateway.looks_up,
+            settle_s=options.timeout_s + options.settle_s,
         )

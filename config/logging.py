@@ -1,8 +1,8 @@
 """How log lines look and where they go: JSON for machines or text for people, one record to one write.
 
 It decides nothing about what is logged and never looks at the environment. Fields of a record come as
-``extra={"fields": {...}}``. Lines are written on the way of every deposit, so a record costs one dictionary, one
-``orjson.dumps`` and one ``write``; nothing else is looked up for it.
+``extra={"fields": {...}}``. The lines that every deposit writes go through ``InfoLines``, which spares them the record:
+a line costs one dictionary and one ``orjson.dumps``, and lines that belong together one ``write``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 import logging
 import logging.config
 import os
+import select
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -47,9 +49,13 @@ class LineHandler(logging.Handler):
         except Exception:  # noqa: BLE001 - logging's own rule: emit never raises into the program
             self.handleError(record)
             return
+        self.write(line)
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines. What a pipe takes at once (``PIPE_BUF``) does not mix with other processes' lines."""
         try:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            while lines:
+                lines = lines[os.write(self._descriptor, lines) :]
         except OSError:
             return
 
@@ -66,29 +72,18 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its newline."""
-        line: dict[str, Any] = {
-            "time": self._time(record.created),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        line = _line(self.time(record.created), record.levelname, record.name, record.getMessage())
         fields = getattr(record, "fields", None)
         if fields:
-            if not _OWN_KEYS.isdisjoint(fields):
-                fields = {f"field_{key}" if key in _OWN_KEYS else key: value for key, value in fields.items()}
-            line.update(fields)
+            line.update(_renamed(fields))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = record.stack_info
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except TypeError:
-            # Lone surrogates, keys that are no texts, integers above 64 bits: rare, and still worth a line.
-            texts = {str(key): value if isinstance(value, str) else repr(value) for key, value in line.items()}
-            return json.dumps(texts)
+        return _json(line).decode()
 
-    def _time(self, created: float) -> str:
+    def time(self, created: float) -> str:
+        """``created``, in seconds since 1970, as lines have it."""
         second, micros = divmod(int(created * 1_000_000), 1_000_000)
         # The pair is replaced as a whole, so that another thread never sees one second with another's text.
         cached, text = self._second
@@ -96,6 +91,71 @@ class JsonFormatter(logging.Formatter):
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = (second, text)
         return f"{text}.{micros:06d}Z"
+
+
+def _line(time_text: str, level: str, name: str, message: str) -> dict[str, Any]:
+    return {"time": time_text, "level": level, "logger": name, "message": message}
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    if _OWN_KEYS.isdisjoint(fields):
+        return fields
+    return {f"field_{key}" if key in _OWN_KEYS else key: value for key, value in fields.items()}
+
+
+def _json(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str)
+    except TypeError:
+        # Lone surrogates, keys that are no texts, integers above 64 bits: rare, and still worth a line.
+        texts = {str(key): value if isinstance(value, str) else repr(value) for key, value in line.items()}
+        return json.dumps(texts).encode()
+
+
+class InfoLines:
+    """What one logger says at INFO, many lines at once: the very lines of its ``info``, without a record for each.
+
+    Where anything but one JSON ``LineHandler`` listens, as in tests and for people, each line is logged as usual.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def write(self, lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Log each message with its fields; ``lines`` is not looked at when nobody listens."""
+        logger = self._logger
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        handler = self._only_listener()
+        formatter = None if handler is None else handler.formatter
+        if handler is None or not isinstance(formatter, JsonFormatter):
+            for message, fields in lines:
+                logger.info(message, extra={"fields": fields})
+            return
+        now = formatter.time(time.time())
+        written = b""
+        for message, fields in lines:
+            try:
+                text = _json(_line(now, "INFO", logger.name, message) | _renamed(fields)) + b"\n"
+            except Exception:  # noqa: BLE001 - no payment fails for its log: the handler says what is wrong
+                logger.info(message, extra={"fields": fields})
+                continue
+            if len(written) + len(text) > select.PIPE_BUF:
+                handler.write(written)
+                written = b""
+            written += text
+        if written:
+            handler.write(written)
+
+    def _only_listener(self) -> LineHandler | None:
+        """The handler at the root, when it is all that hears this logger and hears everything."""
+        logger, handlers = self._logger, logging.root.handlers
+        if logger.handlers or logger.filters or not logger.propagate or len(handlers) != 1:
+            return None
+        handler = handlers[0]
+        if isinstance(handler, LineHandler) and handler.level <= logging.INFO and not handler.filters:
+            return handler
+        return None
 
 
 class ConsoleFormatter(logging.Formatter):

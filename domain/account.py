@@ -20,7 +20,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from domain.commands import Command, Receive, RecordOutcome, RecordSubmission
+from domain.commands import Command, Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
 from domain.events import (
     Completed,
     Event,
@@ -145,6 +145,11 @@ def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
             return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
         case RecordOutcome():
             return _record_outcome(account, _transaction(account, command.transaction_id), command.outcome)
+        case Discard():
+            return _discard(_transaction(account, command.transaction_id), command.reason)
+        case OpenReview():
+            transaction = _transaction(account, command.transaction_id)
+            return () if transaction.status.terminal else (_review(account, transaction, command.reason),)
         case _:
             assert_never(command)
 
@@ -194,6 +199,12 @@ def _record_outcome(
             return () if status is Status.FAILED else (Failed(kind, transaction_id, code, category, message),)
         case _:
             assert_never(outcome)
+
+
+def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused:
+    if transaction.status is Status.PENDING and not transaction.gateway_reference:
+        return (Failed(transaction.kind, transaction.transaction_id, "discarded", None, reason),)
+    return Refused("not-discardable", f"The transaction is {transaction.status}: only what surely never was sent may be.")
 
 
 def _review(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:

@@ -41,4 +41,23 @@ class RecordOutcome:
     outcome: Approved | Declined | Unknown
 
 
-Command = Receive | RecordSubmission | RecordOutcome
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Give a transaction up of which every attempt surely never reached its gateway; ``reason`` is a person's.
+
+    Whether that is so the record alone cannot tell: whoever issues the command has made sure of it.
+    """
+
+    transaction_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReview:
+    """Ask for a person: nothing else will settle the transaction, or something about it cannot be right."""
+
+    transaction_id: str
+    reason: str
+
+
+Command = Receive | RecordSubmission | RecordOutcome | Discard | OpenReview

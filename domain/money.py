@@ -55,11 +55,14 @@ class Money:
 def minor_to_text(minor: int, currency: str) -> str:
     """Print ``minor`` units of ``currency`` with all of its decimals. Raises MoneyError for an unknown currency."""
     exponent = exponent_of(currency)
+    digits = str(minor)
     if exponent == 0:
-        return str(minor)
-    sign = "-" if minor < 0 else ""
-    whole, fraction = divmod(abs(minor), 10**exponent)
-    return f"{sign}{whole}.{fraction:0{exponent}d}"
+        return digits
+    if minor < 0:
+        return "-" + minor_to_text(-minor, currency)
+    if len(digits) <= exponent:
+        digits = digits.zfill(exponent + 1)
+    return f"{digits[:-exponent]}.{digits[-exponent:]}"
 
 
 def exponent_of(currency: str) -> int:

@@ -68,6 +68,7 @@ class GatewayA:
         self.name = settings.name
         self.currencies = CURRENCIES
         self.honours_keys = True
+        self.looks_up = True
         self.idempotency_window_s = settings.number("idempotency_window_s")
         self._http = HttpClient(
             settings.name, settings.url, timeout_s=settings.timeout_s, max_concurrent=settings.max_concurrent

@@ -66,7 +66,8 @@ class Answer:
     @property
     def media_type(self) -> str:
         """The content type without its parameters, in lower case; empty when the answer names none."""
-        return ",".join(self.headers.get_all("Content-Type", [])).partition(";")[0].strip().lower()
+        types = self.headers.get_all("Content-Type", [])
+        return ",".join(each.partition(";")[0].strip().lower() for each in types)
 
 
 class Connection(HTTPConnection):

@@ -41,6 +41,10 @@ class Gateway(Protocol):
         """Whether the same key twice is surely one effect."""
 
     @property
+    def looks_up(self) -> bool:
+        """Whether the provider can be asked what became of an order; else ``lookup`` is never called."""
+
+    @property
     def idempotency_window_s(self) -> float:
         """For how long after its first use the provider remembers a key; 0 when it honours none."""
 

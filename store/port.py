@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from domain.account import Account, Balance, Transaction
@@ -80,6 +80,17 @@ class Action(StrEnum):
     RESOLVE = "resolve"
 
 
+class Doubt(IntEnum):
+    """Whether the provider may have got an attempt whose outcome nobody knows. A higher one includes the lower."""
+
+    NONE = 0
+    """Every attempt so far surely never reached it, or there was none."""
+    LEASE_LOST = 1
+    """Whoever had the work died, or was held for dead, without a word: it may have sent what needs no record before."""
+    SENT = 2
+    """On record: an attempt was about to go out, or went out, and what came of it is not known."""
+
+
 class WorkError(NamedTuple):
     """One failed attempt, for people."""
 
@@ -105,7 +116,7 @@ class OpenWork:
 
 @dataclass(frozen=True, slots=True)
 class MoveWork:
-    """What becomes of a piece of work that goes on: due again ``delay_s`` from now. Renews its token.
+    """What becomes of a piece of work that goes on: due again ``delay_s`` from now. Its token goes up by one.
 
     ``state`` leased keeps the lease of the owner that has it; if nobody has it, it is queued.
     """
@@ -116,6 +127,7 @@ class MoveWork:
     delay_s: float
     attempts: int
     errors: tuple[WorkError, ...]
+    doubt: Doubt = Doubt.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +235,23 @@ class WorkItem:
     errors: tuple[WorkError, ...]
     transaction: Transaction | None
     payload: bytes | None = None
+    doubt: Doubt = Doubt.NONE
+
+
+class DeadLetterFilter(NamedTuple):
+    """Which dead letters are meant; None does not filter. ``state`` is dead or parked."""
+
+    gateway: str | None = None
+    state: WorkState | None = None
+    work_id: str | None = None
+
+
+class GatewayMode(NamedTuple):
+    """What a person ordered of a gateway's breaker: ``mode`` is ``open``, ``closed`` or ``auto``."""
+
+    gateway: str
+    mode: str
+    reason: str
 
 
 class Store(Protocol):
@@ -249,17 +278,38 @@ class Store(Protocol):
     def heartbeat(self, owner: str) -> bool:
         """Say that ``owner`` lives. False when it is held for dead: its leases are others' by now."""
 
-    def retire_owner(self, owner: str) -> int:
-        """Give up ``owner`` and queue all that it leases; how many that were."""
+    def retire_owner(self, owner: str, *, unsent: bool) -> int:
+        """Give up ``owner`` and queue all that it leases; how many that were.
+
+        Unless all of that is surely ``unsent``, it is in doubt afterwards: at least ``Doubt.LEASE_LOST``.
+        """
 
     def release_dead(self, lease_s: float) -> int:
-        """Queue the work of owners whose heartbeat is older than ``lease_s``, and forget them; how much that was."""
+        """Queue the work of owners whose heartbeat is older than ``lease_s``, and forget them; how much that was.
+
+        It is in doubt afterwards: at least ``Doubt.LEASE_LOST``.
+        """
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """Lease up to ``limit`` pieces of the gateway's work that are due to ``owner``, oldest due first."""
 
     def next_due_s(self, gateway: str) -> float | None:
         """Seconds until the gateway's next queued or dead work is due (0 when some is); None when there is none."""
+
+    def hasten_lookups(self, gateway: str) -> int:
+        """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were."""
+
+    def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Queue the merchant's dead letters (dead and parked) that fit, due now, under new tokens; how many that were.
+
+        Attempts, errors and doubt stay.
+        """
+
+    def gateway_modes(self) -> dict[str, GatewayMode]:
+        """What was ordered last of each gateway's breaker; gateways of which nothing was ordered are left out."""
+
+    def set_gateway_mode(self, mode: GatewayMode) -> None:
+        """Keep an order, in place of an earlier one for the same gateway."""
 
     def close(self) -> None:
         """Close all connections."""

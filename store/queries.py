@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
-from store.port import Head, Review, StoredEvent, StreamKey
+from store.port import DeadLetterFilter, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
 class TransactionView(NamedTuple):
@@ -25,6 +25,21 @@ class CustomerView(NamedTuple):
 
     version: int
     balances: Sequence[tuple[str, Balance]]
+
+
+class DeadLetter(NamedTuple):
+    """A piece of work that failed too often, or that nobody can do; ``state`` is dead (due again) or parked.
+
+    ``item.token`` is the work's at this moment: a fence with it holds only while nobody else takes the work up.
+    ``item.transaction`` is None when there is none, or when its row cannot be read.
+    """
+
+    item: WorkItem
+    transaction_id: str | None
+    state: WorkState
+    next_attempt_at: datetime | None
+    """None when parked."""
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,17 @@ class Queries(Protocol):
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Pieces of unfinished work by (gateway, state)."""
+
+    def dead_letters(
+        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """The merchant's dead letters that fit, work ids descending (newest first) below ``before``, at most ``limit``.
+
+        One whose row cannot be read in full is listed all the same.
+        """
+
+    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """The merchant's dead letter of that id; None as well when the work is not dead (any more)."""
 
     def ping(self) -> None:
         """Do the least that shows that the store answers."""

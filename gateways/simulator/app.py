@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Final
 
 import falcon
 
-from gateways.simulator import gateway_a
+from gateways.simulator import gateway_a, gateway_b
 from gateways.simulator.callbacks import CallbackSender
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.faces import Faces, read_body
@@ -18,19 +19,24 @@ from gateways.simulator.journal import Journal
 from gateways.simulator.provider import Later, Provider, Record
 from gateways.strict_json import MalformedError, parse_object
 
-DIALECTS: Final = (gateway_a.DIALECT,)
+DIALECTS: Final = (gateway_a.DIALECT, gateway_b.DIALECT)
 
 _JSON: Final = "application/json"
 
 
-def make_app(ledger: Journal, memory: Journal, callbacks: CallbackSender, later: Later) -> App:
-    """The application over two open journals; ``later`` runs a function after so many seconds."""
+def make_app(
+    ledger: Journal, memory: Journal, callbacks: CallbackSender, keys: Mapping[str, bytes], later: Later
+) -> App:
+    """The application over two open journals; ``keys`` sign the callbacks of the gateways of these names.
+
+    ``later`` runs a function after so many seconds.
+    """
     names = [dialect.name for dialect in DIALECTS]
     faults = FaultBook(names)
     faces = Faces(faults, names)
     app: App = falcon.App()
     for dialect in DIALECTS:
-        notify = partial(_notify, callbacks, dialect)
+        notify = partial(_notify, callbacks, dialect, keys[dialect.name])
         provider = Provider(dialect.name, dialect.prefix, ledger=ledger, memory=memory, later=later, notify=notify)
         dialect.mount(app, provider, faces)
     app.add_route("/ledger", _Ledger(ledger))
@@ -39,8 +45,8 @@ def make_app(ledger: Journal, memory: Journal, callbacks: CallbackSender, later:
     return app
 
 
-def _notify(callbacks: CallbackSender, dialect: Dialect, record: Record, times: int, *, wait: bool) -> None:
-    callbacks.send(dialect.name, partial(dialect.callback, record), times, wait=wait)
+def _notify(callbacks: CallbackSender, dialect: Dialect, key: bytes, record: Record, times: int, *, wait: bool) -> None:
+    callbacks.send(dialect.name, partial(dialect.callback, record, key), times, wait=wait)
 
 
 class _Ledger:

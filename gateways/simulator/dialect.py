@@ -17,11 +17,15 @@ App = falcon.App[falcon.Request, falcon.Response]
 class Dialect:
     """One gateway's wire format: one file each.
 
-    ``prefix`` begins its ids (``A-1``); ``mount`` adds its routes to the application; ``callback`` makes headers and
-    body of the callback that tells what became of a record, signed for this moment.
+    ``prefix`` begins its ids (``A-1``); ``mount`` adds its routes to the application. ``secret_env`` names the variable
+    with the secret of its callbacks, ``key`` makes the key of the signature of it (ValueError: it cannot be one), and
+    ``callback``, given that key, makes headers and body of the callback that tells what became of a record, signed for
+    this moment.
     """
 
     name: str
     prefix: str
+    secret_env: str
     mount: Callable[[App, Provider, Faces], None]
-    callback: Callable[[Record], tuple[Mapping[str, str], bytes]]
+    key: Callable[[str], bytes]
+    callback: Callable[[Record, bytes], tuple[Mapping[str, str], bytes]]

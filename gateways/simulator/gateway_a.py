@@ -14,7 +14,6 @@ import falcon
 
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
-from gateways.development import CALLBACK_SECRET
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.faces import Faces, read_body
 from gateways.simulator.provider import Asked, KeyReusedError, Provider, Record
@@ -25,6 +24,7 @@ NAME: Final = "gatewayA"
 
 _CURRENCIES: Final = frozenset({"USD", "EUR", "GBP", "JPY", "KWD"})
 _JSON: Final = "application/json"
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how one begins)
 _PATHS: Final = {"deposits": Kind.DEPOSIT, "withdrawals": Kind.WITHDRAWAL}
 
 
@@ -36,8 +36,16 @@ def mount(app: App, provider: Provider, faces: Faces) -> None:
         app.add_route(f"/{NAME}/{path}/{{reference}}", resource, suffix="one")
 
 
-def callback(record: Record) -> tuple[Mapping[str, str], bytes]:
-    """Headers and body of the callback that tells what became of ``record``."""
+def key_of(secret: str) -> bytes:
+    """The key that the text of ``secret`` stands for. Raises ValueError when it is not ``whsec_<base64>``."""
+    key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    if not secret.startswith(_SECRET_PREFIX) or not key:
+        raise ValueError("not whsec_<base64>")
+    return key
+
+
+def callback(record: Record, key: bytes) -> tuple[Mapping[str, str], bytes]:
+    """Headers and body of the callback that tells what became of ``record``, signed with ``key``."""
     status = "completed" if record.truth is Truth.SUCCESS else "failed"
     body = _dump(
         {
@@ -50,12 +58,11 @@ def callback(record: Record) -> tuple[Mapping[str, str], bytes]:
             "extra_data": {},
         }
     )
-    return _signed(f"msg_{record.asked.reference}_{status}", int(time.time()), body), body
+    return _signed(key, f"msg_{record.asked.reference}_{status}", int(time.time()), body), body
 
 
-def _signed(webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
+def _signed(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
     """The headers of https://github.com/standard-webhooks/standard-webhooks: HMAC-SHA256 of ``id.timestamp.body``."""
-    key = base64.b64decode(CALLBACK_SECRET.removeprefix("whsec_"))
     signature = hmac.new(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return {
         "Content-Type": _JSON,
@@ -129,4 +136,4 @@ def _dump(value: Mapping[str, object]) -> bytes:
     return json.dumps(value).encode("ascii")
 
 
-DIALECT: Final = Dialect(NAME, "A", mount, callback)
+DIALECT: Final = Dialect(NAME, "A", "SIMULATOR_GATEWAY_A_SECRET", mount, key_of, callback)

@@ -15,6 +15,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from gateways.development import CALLBACK_SECRET
 from gateways.simulator.app import DIALECTS, make_app
 from gateways.simulator.callbacks import CallbackSender
 from gateways.simulator.faces import SOCKET
@@ -44,6 +45,7 @@ def serve(environ: Mapping[str, str]) -> None:
     host, port = _address(environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
     ledger_path = Path(environ.get("SIMULATOR_LEDGER") or "var/ledger.jsonl")
     callback_url = environ.get("SIMULATOR_CALLBACK_URL") or "http://127.0.0.1:8080/v1/callbacks"
+    keys = _keys(environ)
     try:
         callbacks = CallbackSender(callback_url, _later)
     except ValueError:
@@ -59,7 +61,7 @@ def serve(environ: Mapping[str, str]) -> None:
     except OSError as error:
         raise SystemExit(f"simulator: cannot open its ledger {ledger_path}: {error.strerror}") from None
     try:
-        app = make_app(ledger, memory, callbacks, _later)
+        app = make_app(ledger, memory, callbacks, keys, _later)
     except (ValueError, LookupError, TypeError):
         raise SystemExit(f"simulator: its ledger {ledger_path} holds what it did not write") from None
     server = WSGIServer(listener, app, spawn=Pool(_CONNECTIONS_MAX), handler_class=_Handler, log=None)
@@ -82,6 +84,17 @@ def _address(bind: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise SystemExit("simulator: SIMULATOR_BIND must be an address and a port, such as 127.0.0.1:8090")
     return host.strip("[]"), int(port)
+
+
+def _keys(environ: Mapping[str, str]) -> Mapping[str, bytes]:
+    """What signs each gateway's callbacks: of its secret in ``environ``, or else of the development secret."""
+    keys = {}
+    for dialect in DIALECTS:
+        try:
+            keys[dialect.name] = dialect.key(environ.get(dialect.secret_env) or CALLBACK_SECRET)
+        except ValueError:
+            raise SystemExit(f"simulator: {dialect.secret_env} is no secret of {dialect.name}") from None
+    return keys
 
 
 def _later(seconds: float, function: Callable[[], None]) -> None:

@@ -10,8 +10,21 @@ from pathlib import Path
 import apsw
 
 from domain.account import Account
-from store.port import AppendResult, Head, Offload, Snapshot, StoredEvent, StreamKey, WorkItem, Write, run_directly
-from store.queries import Audit, CustomerView, TransactionFilter, TransactionView
+from store.port import (
+    AppendResult,
+    DeadLetterFilter,
+    Doubt,
+    GatewayMode,
+    Head,
+    Offload,
+    Snapshot,
+    StoredEvent,
+    StreamKey,
+    WorkItem,
+    Write,
+    run_directly,
+)
+from store.queries import Audit, CustomerView, DeadLetter, TransactionFilter, TransactionView
 from store.sqlite import reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
@@ -73,9 +86,10 @@ class SqliteStore:
         """See ``store.port.Store``."""
         return self._writer.run(lambda cursor: work.beat(cursor, owner, self._now_us()))
 
-    def retire_owner(self, owner: str) -> int:
+    def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
-        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us()))
+        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
+        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us(), doubt))
 
     def release_dead(self, lease_s: float) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
@@ -86,7 +100,8 @@ class SqliteStore:
 
         def job(cursor: apsw.Cursor) -> int:
             now_us = self._now_us()
-            return sum(work.retire(cursor, owner, now_us) for owner in work.dead_owners(cursor, now_us, silent_us))
+            dead = work.dead_owners(cursor, now_us, silent_us)
+            return sum(work.retire(cursor, owner, now_us, Doubt.LEASE_LOST) for owner in dead)
 
         return self._writer.run(job)
 
@@ -101,6 +116,23 @@ class SqliteStore:
         with self._readers.cursor() as cursor:
             due_us = reads.first_due_us(cursor, gateway)
         return None if due_us is None else max(0.0, (due_us - self._now_us()) / 1_000_000)
+
+    def hasten_lookups(self, gateway: str) -> int:
+        """See ``store.port.Store``; those that are due already do not count."""
+        return self._writer.run(lambda cursor: work.hasten_lookups(cursor, gateway, self._now_us()))
+
+    def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: work.retry_dead(cursor, merchant, where, self._now_us()))
+
+    def gateway_modes(self) -> dict[str, GatewayMode]:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.gateway_modes(cursor)
+
+    def set_gateway_mode(self, mode: GatewayMode) -> None:
+        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        self._writer.run(lambda cursor: work.set_mode(cursor, mode, self._now_us()))
 
     def close(self) -> None:
         """See ``store.port.Store``; closing twice does no harm."""
@@ -135,6 +167,18 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.work_counts(cursor)
+
+    def dead_letters(
+        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.dead_letters(cursor, merchant, where, before, limit)
+
+    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.dead_letter(cursor, merchant, work_id)
 
     def ping(self) -> None:
         """See ``store.queries.Queries``."""

@@ -166,8 +166,9 @@ class Appender:
 
     def _move(self, work: MoveWork) -> None:
         due_us = self._now_us + round(work.delay_s * 1_000_000)
+        errors = errors_text(work.errors)
         self._cursor.execute(
-            _MOVE_WORK, (work.work_id, work.action, work.state, work.attempts, due_us, errors_text(work.errors))
+            _MOVE_WORK, (work.work_id, work.action, work.state, work.attempts, due_us, errors, work.doubt)
         )
 
     def _lives(self, owner: str) -> bool:

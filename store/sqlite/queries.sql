@@ -1,4 +1,5 @@
 -- Every statement of the SQLite adapter but BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
+-- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads.
 
 -- name: select_head
 -- The end of a stream.
@@ -96,7 +97,8 @@ SET action = ?2,
     token = token + 1,
     attempts = ?4,
     next_attempt_at = ?5,
-    errors = ?6
+    errors = ?6,
+    doubt = ?7
 WHERE work_id = ?1;
 
 -- name: delete_work
@@ -135,9 +137,10 @@ DELETE FROM owners
 WHERE owner = ?1;
 
 -- name: release_work
--- Queue all that an owner leases, due at once, under new tokens. Reads all work: owners end rarely.
+-- Queue all that an owner leases, due at once, under new tokens, in the doubt of ?3 or more. Reads all work: owners
+-- end rarely.
 UPDATE work
-SET state = 'queued', owner = NULL, token = token + 1, next_attempt_at = ?2
+SET state = 'queued', owner = NULL, token = token + 1, next_attempt_at = ?2, doubt = max(doubt, ?3)
 WHERE state = 'leased' AND owner = ?1;
 
 -- name: select_first_due
@@ -170,15 +173,58 @@ WHERE work_id = ?1;
 
 -- name: select_work_item
 -- A piece of work with its transaction, if it has one.
-SELECT
-    w.work_id, w.token, w.stream_name, w.stream_id, w.gateway, w.action, w.event_type, w.attempts, w.errors,
-    w.payload,
-    t.transaction_id, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.details, t.status, t.reserved,
-    t.submissions, t.gateway_reference, t.failure_code, t.failure_category, t.failure_message, t.version,
-    t.created_at, t.updated_at
-FROM work AS w
-LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
+SELECT w.*, t.*
+FROM work_rows AS w
+LEFT JOIN transaction_rows AS t ON t.transaction_id = w.transaction_id
 WHERE w.work_id = ?1;
+
+-- name: hasten_lookups
+-- Make a gateway's queued lookups due that are not yet.
+UPDATE work
+SET next_attempt_at = ?2
+WHERE gateway = ?1 AND state IN ('queued', 'dead') AND state = 'queued' AND action = 'resolve' AND next_attempt_at > ?2;
+
+-- name: retry_dead
+-- Queue a merchant's dead letters, due at once, under new tokens; a filter that is NULL holds for all.
+-- Any text is from '' on and below any blob.
+UPDATE work
+SET state = 'queued', token = token + 1, next_attempt_at = ?2
+WHERE stream_name = ?1
+    AND state IN ('dead', 'parked')
+    AND work_id >= coalesce(?3, '')
+    AND work_id <= coalesce(?3, x'')
+    AND (?4 IS NULL OR gateway = ?4)
+    AND (?5 IS NULL OR state = ?5);
+
+-- name: select_work_row
+-- A piece of work without its transaction, whose row may be damaged.
+SELECT w.*
+FROM work_rows AS w
+WHERE w.work_id = ?1;
+
+-- name: select_dead_letters
+-- A merchant's dead letters below an id, newest first; a filter that is NULL holds for all.
+SELECT w.*
+FROM work_rows AS w
+WHERE w.stream_name = ?1
+    AND w.state IN ('dead', 'parked')
+    AND w.work_id < coalesce(?2, x'')
+    AND (?4 IS NULL OR w.work_id = ?4)
+    AND (?5 IS NULL OR w.gateway = ?5)
+    AND (?6 IS NULL OR w.state = ?6)
+ORDER BY w.work_id DESC
+LIMIT ?3;
+
+-- name: upsert_gateway_mode
+-- Keep an order for a gateway's breaker.
+INSERT INTO gateway_modes (gateway, mode, reason, set_at)
+VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, set_at = excluded.set_at;
+
+-- name: select_gateway_modes
+-- The last order for each gateway that has one.
+SELECT gateway, mode, reason
+FROM gateway_modes;
 
 -- name: select_balances
 -- A customer's balances, currencies ascending.
@@ -189,58 +235,28 @@ ORDER BY currency;
 
 -- name: select_stream_transaction
 -- One transaction of a customer.
-SELECT
-    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
-    created_at, updated_at
-FROM transactions
+SELECT t.*
+FROM transaction_rows AS t
 WHERE transaction_id = ?3 AND stream_name = ?1 AND stream_id = ?2;
 
 -- name: select_stream_transactions
 -- All transactions of a customer, ids ascending.
-SELECT
-    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
-    created_at, updated_at
-FROM transactions
+SELECT t.*
+FROM transaction_rows AS t
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY transaction_id;
 
 -- name: select_transaction_view
--- One transaction of a merchant with what needs attention about it, the most urgent first.
-SELECT
-    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
-    created_at, updated_at,
-    CASE
-        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
-            THEN 'review'
-        ELSE (
-            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
-            FROM work AS w
-            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
-        )
-    END
-FROM transactions AS t
+-- One transaction of a merchant with what needs attention about it.
+SELECT t.*
+FROM transaction_views AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
 -- name: select_merchant_transactions
 -- A merchant's transactions below an id, newest first; a filter that is NULL holds for all.
 -- Any blob is above any text. The plus keeps SQLite on the primary key, whose order needs no sorting.
-SELECT
-    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
-    created_at, updated_at,
-    CASE
-        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
-            THEN 'review'
-        ELSE (
-            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
-            FROM work AS w
-            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
-        )
-    END
-FROM transactions AS t
+SELECT t.*
+FROM transaction_views AS t
 WHERE +t.stream_name = ?1
     AND t.transaction_id < coalesce(?2, x'')
     AND (?4 IS NULL OR t.status = ?4)
@@ -253,20 +269,8 @@ LIMIT ?3;
 
 -- name: select_customer_transactions
 -- The same of one customer, through the index by stream.
-SELECT
-    transaction_id, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version,
-    created_at, updated_at,
-    CASE
-        WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
-            THEN 'review'
-        ELSE (
-            SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
-            FROM work AS w
-            WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
-        )
-    END
-FROM transactions AS t
+SELECT t.*
+FROM transaction_views AS t
 WHERE t.stream_name = ?1
     AND t.stream_id = ?9
     AND t.transaction_id < coalesce(?2, x'')

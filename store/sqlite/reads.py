@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import apsw
 
-from domain.account import Account
-from store.port import Head, Snapshot, StoredEvent, StreamKey
-from store.queries import CustomerView, TransactionFilter, TransactionView
-from store.sqlite.rows import balance_of, event_of, to_us, transaction_of
+from domain.account import Account, Transaction
+from store.errors import CorruptStoreError
+from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
+from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
+from store.sqlite.rows import Row, balance_of, dead_letter_of, event_of, to_us, transaction_of, transaction_view_of
 from store.sqlite.statements import SQL
+
+logger: Final = logging.getLogger(__name__)
+
+_DEAD: Final = frozenset({WorkState.DEAD, WorkState.PARKED})
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
@@ -35,7 +42,7 @@ def head(cursor: apsw.Cursor, stream: StreamKey) -> Head:
 def transaction(cursor: apsw.Cursor, merchant: str, transaction_id: str) -> TransactionView | None:
     """The merchant's transaction of that id."""
     row = cursor.execute(SQL["select_transaction_view"], (merchant, transaction_id)).fetchone()
-    return None if row is None else TransactionView(transaction_of(row), row[17])
+    return None if row is None else transaction_view_of(row)
 
 
 def transactions(
@@ -56,7 +63,7 @@ def transactions(
         rows = cursor.execute(SQL["select_merchant_transactions"], values)
     else:
         rows = cursor.execute(SQL["select_customer_transactions"], (*values, where.customer_id))
-    return [TransactionView(transaction_of(row), row[17]) for row in rows]
+    return [transaction_view_of(row) for row in rows]
 
 
 def customer(cursor: apsw.Cursor, stream: StreamKey) -> CustomerView | None:
@@ -75,6 +82,39 @@ def stream_events(cursor: apsw.Cursor, stream: StreamKey, after: int, limit: int
 def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:
     """Pieces of work by gateway and state."""
     return {(gateway, state): count for gateway, state, count in cursor.execute(SQL["count_work"])}
+
+
+def dead_letters(
+    cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, before: str | None, limit: int
+) -> Sequence[DeadLetter]:
+    """Newest first, ids below ``before``."""
+    values = (merchant, before, limit, where.work_id, where.gateway, where.state)
+    return [_dead_letter(cursor, row) for row in cursor.execute(SQL["select_dead_letters"], values).fetchall()]
+
+
+def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
+    """The merchant's dead letter of that id."""
+    row = cursor.execute(SQL["select_work_row"], (work_id,)).fetchone()
+    letter = None if row is None else _dead_letter(cursor, row)
+    if letter is None or letter.item.stream.name != merchant or letter.state not in _DEAD:
+        return None
+    return letter
+
+
+def _dead_letter(cursor: apsw.Cursor, row: Row) -> DeadLetter:
+    _, _, stream_name, stream_id, *_, transaction_id, _, _, _ = row
+    transactions: list[Transaction] = []
+    key = (stream_name, stream_id, transaction_id)
+    try:
+        transactions += map(transaction_of, cursor.execute(SQL["select_stream_transaction"], key).fetchall())
+    except (CorruptStoreError, UnicodeDecodeError) as error:
+        logger.warning("listed without its transaction: %s", error)
+    return dead_letter_of(row, transactions[0] if transactions else None)
+
+
+def gateway_modes(cursor: apsw.Cursor) -> dict[str, GatewayMode]:
+    """The last orders by gateway."""
+    return {row[0]: GatewayMode(*row) for row in cursor.execute(SQL["select_gateway_modes"])}
 
 
 def first_due_us(cursor: apsw.Cursor, gateway: str) -> int | None:

@@ -1,10 +1,10 @@
-"""Between the port's values and the columns of SQLite. Knows the order of columns in ``queries.sql``."""
+"""Between the port's values and the columns of SQLite. Knows the order of columns in ``queries.sql`` and in views."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -13,13 +13,17 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Category
 from store.errors import CorruptStoreError
-from store.port import Action, Review, StoredEvent, StreamKey, WorkError, WorkItem
+from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
+from store.queries import DeadLetter, TransactionView
+
+T = TypeVar("T")
 
 Row = tuple[Any, ...]
 """A row as apsw gives it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
+_UNREADABLE: Final = (ValueError, TypeError, OverflowError)
 
 
 def to_us(at: datetime) -> int:
@@ -66,7 +70,7 @@ def transaction_row(stream: StreamKey, transaction: Transaction) -> Row:
 
 
 def transaction_of(row: Sequence[Any]) -> Transaction:
-    """A transaction from its 17 columns. Raises CorruptStoreError."""
+    """A transaction from the columns of ``transaction_rows``. Raises CorruptStoreError."""
     try:
         return Transaction(
             transaction_id=row[0],
@@ -86,8 +90,13 @@ def transaction_of(row: Sequence[Any]) -> Transaction:
             created_at=from_us(row[15]),
             updated_at=from_us(row[16]),
         )
-    except (ValueError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise CorruptStoreError(f"the row of transaction {row[0]!r} cannot be read: {error}") from error
+
+
+def transaction_view_of(row: Row) -> TransactionView:
+    """A transaction from the columns of ``transaction_views``. Raises CorruptStoreError."""
+    return TransactionView(transaction_of(row), row[18])
 
 
 def balance_of(row: Row) -> tuple[str, Balance]:
@@ -112,20 +121,47 @@ def errors_text(errors: Sequence[WorkError]) -> str:
 
 
 def work_item_of(row: Row) -> WorkItem:
-    """A piece of work from the columns of ``select_work_item``. Raises CorruptStoreError."""
-    work_id, token, stream_name, stream_id, gateway, action, event_type, attempts, errors, payload = row[:10]
+    """A piece of work from the columns of ``work_rows`` and ``transaction_rows``. Raises CorruptStoreError."""
     try:
-        return WorkItem(
-            work_id,
-            token,
-            StreamKey(stream_name, stream_id),
-            gateway,
-            Action(action),
-            event_type,
-            attempts,
-            tuple(WorkError(from_us(at), error) for at, error in orjson.loads(errors)),
-            None if row[10] is None else transaction_of(row[10:]),
-            payload,
-        )
-    except (ValueError, OverflowError) as error:
-        raise CorruptStoreError(f"the row of work {work_id!r} cannot be read: {error}") from error
+        transaction = None if row[15] is None else transaction_of(row[15:])
+        return _work_item(row, Action(row[5]), _errors_in(row), Doubt(row[10]), transaction)
+    except _UNREADABLE as error:
+        raise CorruptStoreError(f"the row of work {row[0]!r} cannot be read: {error}") from error
+
+
+def dead_letter_of(row: Row, transaction: Transaction | None) -> DeadLetter:
+    """A dead letter from the columns of ``work_rows``; for what cannot be read in them stands what promises least."""
+    action = _readable(lambda: Action(row[5]), Action.RESOLVE)
+    doubt = _readable(lambda: Doubt(row[10]), Doubt.SENT)
+    transaction_id, state, next_attempt_at, created_at = row[11:15]
+    return DeadLetter(
+        item=_work_item(row, action, readable_errors(row), doubt, transaction),
+        transaction_id=transaction_id,
+        state=WorkState(state),
+        next_attempt_at=None if state == WorkState.PARKED else _readable(lambda: from_us(next_attempt_at), None),
+        created_at=_readable(lambda: from_us(created_at), _EPOCH),
+    )
+
+
+def readable_errors(row: Row) -> tuple[WorkError, ...]:
+    """The errors of a row of ``work_rows``, none when they cannot be read."""
+    return _readable(lambda: _errors_in(row), ())
+
+
+def _work_item(
+    row: Row, action: Action, errors: tuple[WorkError, ...], doubt: Doubt, transaction: Transaction | None
+) -> WorkItem:
+    work_id, token, stream_name, stream_id, gateway, _, event_type, attempts, _, payload = row[:10]
+    stream = StreamKey(stream_name, stream_id)
+    return WorkItem(work_id, token, stream, gateway, action, event_type, attempts, errors, transaction, payload, doubt)
+
+
+def _errors_in(row: Row) -> tuple[WorkError, ...]:
+    return tuple(WorkError(from_us(at), error) for at, error in orjson.loads(row[8]))
+
+
+def _readable(read: Callable[[], T], otherwise: T) -> T:
+    try:
+        return read()
+    except _UNREADABLE:
+        return otherwise

@@ -1,4 +1,7 @@
-"""Owners, leases and claims of work, each within an open transaction. Never begins or commits."""
+"""Owners, leases and claims of work, and what people order, each within an open transaction.
+
+Never begins or commits.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Final
 import apsw
 
 from store.errors import CorruptStoreError
-from store.port import WorkError, WorkItem
-from store.sqlite.rows import errors_text, from_us, work_item_of
+from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem
+from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
 
 logger: Final = logging.getLogger(__name__)
@@ -26,9 +29,9 @@ def beat(cursor: apsw.Cursor, owner: str, now_us: int) -> bool:
     return cursor.connection.changes() == 1
 
 
-def retire(cursor: apsw.Cursor, owner: str, now_us: int) -> int:
-    """Forget ``owner`` and queue all that it leases; how much that was."""
-    cursor.execute(SQL["release_work"], (owner, now_us))
+def retire(cursor: apsw.Cursor, owner: str, now_us: int, doubt: Doubt) -> int:
+    """Forget ``owner`` and queue all that it leases, in ``doubt`` at the least; how much that was."""
+    cursor.execute(SQL["release_work"], (owner, now_us, doubt))
     released = cursor.connection.changes()
     cursor.execute(SQL["delete_owner"], (owner,))
     return released
@@ -50,10 +53,32 @@ def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int
     cursor.executemany(SQL["lease_work"], [(work_id, owner) for work_id in due])
     items = []
     for work_id in due:
-        for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall():
-            try:
-                items.append(work_item_of(row))
-            except CorruptStoreError as error:  # one that cannot be read waits for a person, and holds up nobody
-                logger.error("parked: %s", error)  # noqa: TRY400  # the text says all that a traceback could
-                cursor.execute(SQL["park_work"], (work_id, errors_text((WorkError(from_us(now_us), str(error)),))))
+        try:
+            items += [work_item_of(row) for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall()]
+        except (CorruptStoreError, UnicodeDecodeError) as error:
+            logger.error("parked: %s", error)  # noqa: TRY400  # the text says all that a traceback could
+            _park(cursor, work_id, WorkError(from_us(now_us), str(error)))
     return items
+
+
+def _park(cursor: apsw.Cursor, work_id: str, error: WorkError) -> None:
+    """Work that cannot be read waits for a person, and holds up nobody."""
+    for row in cursor.execute(SQL["select_work_row"], (work_id,)).fetchall():
+        cursor.execute(SQL["park_work"], (work_id, errors_text((*readable_errors(row), error))))
+
+
+def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:
+    """Make the gateway's queued lookups due; how many were not. Those that were keep their place before others."""
+    cursor.execute(SQL["hasten_lookups"], (gateway, now_us))
+    return cursor.connection.changes()
+
+
+def retry_dead(cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, now_us: int) -> int:
+    """Queue the merchant's dead letters that fit; how many that were."""
+    cursor.execute(SQL["retry_dead"], (merchant, now_us, where.work_id, where.gateway, where.state))
+    return cursor.connection.changes()
+
+
+def set_mode(cursor: apsw.Cursor, mode: GatewayMode, now_us: int) -> None:
+    """Keep the order, in place of an earlier one."""
+    cursor.execute(SQL["upsert_gateway_mode"], (*mode, now_us))

@@ -14,6 +14,7 @@ from actors.policy import WorkPolicy
 from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
+from actors.settling import Settling
 from domain.account import Transaction
 from domain.commands import Receive
 from domain.events import Kind, Recorded
@@ -82,6 +83,7 @@ class Customers:
             address=self.address,
             policies={GATEWAY: POLICY},
             intake=self.intake,
+            settling=Settling(runtime.monotonic),
             owner=self.owner,
             listener=self.heard,
             next_serial=count(1).__next__,

@@ -23,6 +23,7 @@ from tests.actors.support import GATEWAY, Heard, Inbox, SmallGateway, stream
 
 FAILURES = 3
 SLEEP_S = 10.0
+PERMIT_S = 60.0
 
 _numbers = count(1)
 
@@ -101,9 +102,11 @@ class Supervised:
 
     def _lane(self, name: str) -> Lane:
         breaker = GatewayBreaker(
-            failures=FAILURES,
-            sleep_s=SLEEP_S,
+            error_percent=50.0,
+            request_volume=FAILURES,
             window_s=10.0,
+            sleep_s=SLEEP_S,
+            permit_s=PERMIT_S,
             monotonic=self.runtime.monotonic,
             now=self.runtime.now,
             changed=lambda state: self.heard.breaker_changed(name, state),

@@ -13,7 +13,7 @@ from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Order
 from store.codec import Metadata
-from store.port import AppendResult, Snapshot, Store, StreamKey, WorkItem, Write
+from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, Store, StreamKey, WorkItem, Write
 
 T = TypeVar("T")
 
@@ -69,6 +69,7 @@ class SmallGateway:
         self.name = name
         self.currencies = frozenset({"USD", "JPY"})
         self.honours_keys = True
+        self.looks_up = True
         self.idempotency_window_s = 86_400.0
         self.effects: dict[str, Order] = {}
         self.calls: list[str] = []
@@ -152,9 +153,25 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("heartbeat", lambda: self._store.heartbeat(owner))
 
-    def retire_owner(self, owner: str) -> int:
+    def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See Store."""
-        return self._meet("retire_owner", lambda: self._store.retire_owner(owner))
+        return self._meet("retire_owner", lambda: self._store.retire_owner(owner, unsent=unsent))
+
+    def hasten_lookups(self, gateway: str) -> int:
+        """See Store."""
+        return self._meet("hasten_lookups", lambda: self._store.hasten_lookups(gateway))
+
+    def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
+        """See Store."""
+        return self._meet("retry_dead", lambda: self._store.retry_dead(merchant, where))
+
+    def gateway_modes(self) -> dict[str, GatewayMode]:
+        """See Store."""
+        return self._meet("gateway_modes", lambda: self._store.gateway_modes())
+
+    def set_gateway_mode(self, mode: GatewayMode) -> None:
+        """See Store."""
+        self._meet("set_gateway_mode", lambda: self._store.set_gateway_mode(mode))
 
     def release_dead(self, lease_s: float) -> int:
         """See Store."""

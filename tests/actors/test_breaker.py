@@ -2,41 +2,81 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
-from actors.breaker import GatewayBreaker
+from actors.breaker import RAMP_FIRST, RAMP_MAX, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 
-FAILURES = 3
-SLEEP_S = 10.0
+VOLUME = 4
+WINDOW_S = 10.0
+SLEEP_S = 20.0
+PERMIT_S = 5.0
 
 
 class Scene:
-    """A breaker, its clock, and the states that it told of."""
+    """A breaker, its clocks, and the states that it told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, error_percent: float = 50.0) -> None:
         self.time = 0.0
+        self.wall: datetime = EPOCH
         self.told: list[str] = []
         self.breaker = GatewayBreaker(
-            failures=FAILURES,
+            error_percent=error_percent,
+            request_volume=VOLUME,
+            window_s=WINDOW_S,
             sleep_s=SLEEP_S,
-            window_s=10.0,
+            permit_s=PERMIT_S,
             monotonic=lambda: self.time,
-            now=lambda: EPOCH,
+            now=lambda: self.wall,
             changed=self.told.append,
         )
 
-    def call(self, *, healthy: bool) -> bool:
-        """Make one call if it is let through; whether it was."""
+    def admitted(self) -> Permit:
+        """A permit that there must be."""
         permit = self.breaker.admit()
-        if permit is not None:
-            self.breaker.report(permit, healthy=healthy)
-        return permit is not None
+        assert permit is not None
+        return permit
+
+    def calls(self, results: str) -> None:
+        """One call after the other, each let through: ``+`` is a healthy one, ``-`` a failure."""
+        for result in results:
+            self.breaker.report(self.admitted(), healthy=result == "+")
+
+    def all_that_go(self, at_most: int = 200) -> list[Permit]:
+        """Permits until none is to be had."""
+        permits = []
+        while len(permits) < at_most and (permit := self.breaker.admit()) is not None:
+            permits.append(permit)
+        return permits
+
+    def room(self) -> int:
+        """How many calls would go out now; none does."""
+        permits = self.all_that_go()
+        for permit in permits:
+            self.breaker.withdraw(permit)
+        return len(permits)
 
     def trip(self) -> None:
         """As many failures as it takes."""
-        for _ in range(FAILURES):
-            assert self.call(healthy=False)
+        self.calls("-" * VOLUME)
+        assert self.breaker.state == "open"
+
+    def half_open(self) -> Permit:
+        """The one probe after a trip."""
+        self.trip()
+        self.time += SLEEP_S
+        return self.admitted()
+
+    def recover(self) -> None:
+        """Closed again after a trip: the ramp begins."""
+        self.breaker.report(self.half_open(), healthy=True)
+
+    def figures(self) -> tuple[int, int]:
+        """Requests and error percentage, as operators see them."""
+        status = self.breaker.status()
+        return status.requests, status.error_percent
 
 
 @pytest.fixture
@@ -45,103 +85,242 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_it_opens_after_failures_in_a_row(scene: Scene) -> None:
-    """So many technical failures in a row open it, and a healthy answer in between starts the count anew."""
-    for _ in range(FAILURES - 1):
-        scene.call(healthy=False)
-    scene.call(healthy=True)
-    for _ in range(FAILURES - 1):
-        scene.call(healthy=False)
+@pytest.mark.parametrize(
+    ("results", "opens"),
+    [
+        ("---", False),  # too few to judge by
+        ("----", True),
+        ("+++-", False),
+        ("--++", True),  # the call that makes the volume full may be a healthy one
+        ("++--", True),
+        ("+++---", True),
+        ("+++--", False),
+        ("-+++" * 50, False),
+    ],
+)
+def test_it_opens_by_the_share_of_failures(scene: Scene, results: str, *, opens: bool) -> None:
+    """Of enough calls in the window at least half must fail; neither their order nor their run matters."""
+    scene.calls(results)
+    assert scene.breaker.state == ("open" if opens else "closed")
+    assert scene.told == ["open"] * opens
+
+
+@pytest.mark.parametrize(
+    ("error_percent", "results", "opens"),
+    [
+        (33.3, "++-++-", True),
+        (33.4, "++-++-", False),
+        (100.0, "-" * 3 + "+", False),
+        (100.0, "-" * 4, True),
+        (1.0, "+" * 99 + "-", True),
+        (1.0, "+" * 100 + "-", False),
+    ],
+)
+def test_the_percentage_need_not_be_whole(error_percent: float, results: str, *, opens: bool) -> None:
+    """The limit is compared exactly, not rounded to whole percents."""
+    scene = Scene(error_percent)
+    scene.calls(results)
+    assert (scene.breaker.state == "open") == opens
+
+
+def test_what_is_older_than_the_window_does_not_count(scene: Scene) -> None:
+    """Failures of which never as many as it takes fall into one window do not come together."""
+    for _ in range(20):
+        scene.calls("-")
+        scene.time += 3.5
     assert scene.breaker.state == "closed"
-    scene.call(healthy=False)
-    assert scene.breaker.state == "open"
-    assert scene.told == ["open"]
+
+
+def test_the_window_forgets_part_by_part(scene: Scene) -> None:
+    """The figures are of the last ten parts of the window: exact, and down to nothing once the last is too old."""
+    seen = []
+    for results in ("++-", "+", "-+"):
+        scene.calls(results)
+        seen.append(scene.figures())
+        scene.time += 1.0
+    for _ in range(10):
+        seen.append(scene.figures())
+        scene.time += 1.0
+    assert seen == [(3, 33), (4, 25), (6, 33)] + [(6, 33)] * 7 + [(3, 33), (2, 50), (0, 0)]
 
 
 def test_nothing_goes_out_while_it_is_open(scene: Scene) -> None:
     """Open means no call, until its sleep is over to the last moment."""
     scene.trip()
     assert scene.breaker.admit() is None
-    scene.time = SLEEP_S - 0.001
+    scene.time = SLEEP_S - 0.25
     assert scene.breaker.admit() is None
-    assert scene.breaker.wait_s() == pytest.approx(0.001)
+    assert scene.breaker.wait_s() == 0.25
     scene.time = SLEEP_S
+    assert scene.breaker.wait_s() == 0.0
     assert scene.breaker.admit() is not None
 
 
 def test_one_probe_goes_out_half_open(scene: Scene) -> None:
-    """After the sleep exactly one call goes out, and the next only after its result."""
-    scene.trip()
-    scene.time = SLEEP_S
-    probe = scene.breaker.admit()
-    assert probe is not None
+    """After the sleep exactly one call goes out, and its success closes the breaker."""
+    probe = scene.half_open()
     assert scene.breaker.state == "half_open"
     assert [scene.breaker.admit() for _ in range(5)] == [None] * 5
     scene.breaker.report(probe, healthy=True)
-    assert scene.breaker.state == "closed"
-    assert scene.call(healthy=True)
+    assert scene.told == ["open", "half_open", "closed"]
+    assert scene.figures() == (0, 0)
 
 
 def test_a_probe_that_fails_opens_it_again(scene: Scene) -> None:
     """A failed probe starts another whole sleep."""
-    scene.trip()
-    scene.time = SLEEP_S
-    assert scene.call(healthy=False)
+    scene.breaker.report(scene.half_open(), healthy=False)
     assert scene.breaker.state == "open"
-    scene.time = 2 * SLEEP_S - 0.001
+    assert scene.breaker.wait_s() == SLEEP_S
+    assert scene.told == ["open", "half_open", "open"]
+
+
+def test_a_probe_that_never_ends_has_failed(scene: Scene) -> None:
+    """The breaker opens when the probe's permit expires, for a whole sleep from then on, however late it is noticed."""
+    probe = scene.half_open()
+    assert scene.breaker.wait_s() == PERMIT_S + SLEEP_S
+    scene.time += PERMIT_S - 0.25
+    assert scene.breaker.holds(probe)
+    scene.time += 0.25 + SLEEP_S / 2
+    scene.wall += timedelta(hours=1)
+    assert not scene.breaker.holds(probe)
+    assert scene.told == ["open", "half_open", "open"]
+    assert scene.breaker.status().opened_at == scene.wall - timedelta(seconds=SLEEP_S / 2)
+    scene.breaker.report(probe, healthy=True)
+    assert scene.breaker.wait_s() == SLEEP_S / 2
     assert scene.breaker.admit() is None
-    scene.time = 2 * SLEEP_S
-    assert scene.call(healthy=True)
-    assert scene.told == ["open", "half_open", "open", "half_open", "closed"]
+    scene.time += SLEEP_S / 2
+    assert scene.breaker.admit() is not None
+
+
+def test_a_probe_that_never_went_out_is_given_anew(scene: Scene) -> None:
+    """A permit that is given back says nothing of the gateway, and is another's at once."""
+    scene.breaker.withdraw(scene.half_open())
+    assert scene.breaker.state == "half_open"
+    assert scene.breaker.wait_s() == 0.0
+    scene.calls("+")
+    assert scene.breaker.state == "closed"
 
 
 @pytest.mark.parametrize("healthy", [True, False])
 def test_results_of_an_older_generation_are_ignored(scene: Scene, *, healthy: bool) -> None:
     """What was admitted before the breaker turned says nothing about now, neither good nor bad."""
-    old = scene.breaker.admit()
-    assert old is not None
+    old = scene.admitted()
     scene.trip()
     scene.breaker.report(old, healthy=healthy)
     assert scene.breaker.state == "open"
     scene.time = SLEEP_S
-    probe = scene.breaker.admit()
-    assert probe is not None
+    probe = scene.admitted()
     scene.breaker.report(old, healthy=healthy)
+    scene.breaker.withdraw(old)
     assert scene.breaker.state == "half_open"
+    assert scene.breaker.admit() is None
     scene.breaker.report(probe, healthy=True)
-    for _ in range(FAILURES):
+    for _ in range(VOLUME):
         scene.breaker.report(old, healthy=False)
     assert scene.breaker.state == "closed"
+    assert scene.figures() == (0, 0)
 
 
-def test_failures_before_it_opened_do_not_count_after(scene: Scene) -> None:
-    """Closed again, it needs as many failures as ever to open."""
-    scene.trip()
-    scene.time = SLEEP_S
-    assert scene.call(healthy=True)
-    for _ in range(FAILURES - 1):
-        scene.call(healthy=False)
-    assert scene.breaker.state == "closed"
+@pytest.mark.parametrize("end", ["reported", "withdrawn", "expired"])
+def test_a_permit_is_good_for_one_report_in_its_time(scene: Scene, end: str) -> None:
+    """After a report, after being given back and after its time a permit neither holds nor counts any more."""
+    permit = scene.admitted()
+    assert scene.breaker.holds(permit)
+    if end == "reported":
+        scene.breaker.report(permit, healthy=True)
+    elif end == "withdrawn":
+        scene.breaker.withdraw(permit)
+    else:
+        scene.time += PERMIT_S
+    before = scene.figures()
+    assert not scene.breaker.holds(permit)
+    scene.breaker.report(permit, healthy=False)
+    assert scene.figures() == before
+
+
+def test_after_a_recovery_calls_grow_in_number(scene: Scene) -> None:
+    """Calls double with each round trip, from two on, until nothing is held back any more."""
+    scene.recover()
+    rounds = []
+    while len(rounds) < 10:
+        permits = scene.all_that_go()
+        rounds.append(len(permits))
+        for permit in permits:
+            scene.breaker.report(permit, healthy=True)
+    assert rounds[:6] == [RAMP_FIRST, 4, 8, 16, 32, RAMP_MAX]
+    assert set(rounds[6:]) == {200}
+
+
+def test_a_failure_during_the_ramp_halves_it(scene: Scene) -> None:
+    """Fewer calls go out after a failure, never less than one, and the failure counts in the window besides."""
+    scene.recover()
+    scene.calls("+" * 10)
+    assert scene.figures() == (10, 0)
+    for room in (6, 3, 1, 1):
+        scene.calls("-")
+        assert scene.room() == room
+    assert scene.figures() == (14, 28)
+
+
+def test_the_ramp_ends_with_an_answer_after_a_quiet_window(scene: Scene) -> None:
+    """When none failed for a whole window, the next healthy answer lifts the limit; a failure starts the wait anew."""
+    scene.recover()
+    scene.time += WINDOW_S - 0.25
+    scene.calls("-")
+    scene.time += WINDOW_S - 0.25
+    scene.calls("+")
+    assert scene.room() == 2
+    scene.time += 0.25
+    assert scene.room() == 2
+    scene.calls("+")
+    assert scene.room() == 200
+
+
+def test_a_provider_that_says_nothing_gets_no_stampede(scene: Scene) -> None:
+    """Permits that expire make room for as many others, and never lift the limit however long that goes on."""
+    scene.recover()
+    for _ in range(50):
+        assert len(scene.all_that_go()) == RAMP_FIRST
+        assert scene.breaker.wait_s() == PERMIT_S
+        scene.time += PERMIT_S
+        assert scene.breaker.wait_s() == 0.0
+    scene.calls("+")
+    assert len(scene.all_that_go()) == RAMP_FIRST + 1
+
+
+def test_how_long_to_wait_for_room_on_the_ramp(scene: Scene) -> None:
+    """When more are out than may be, those of them that must expire first are waited for."""
+    scene.recover()
+    scene.calls("+")
+    first = scene.admitted()
+    for _ in range(RAMP_FIRST):
+        scene.time += 1.0
+        scene.admitted()
+    assert scene.breaker.wait_s() == PERMIT_S - 2.0
+    scene.breaker.report(first, healthy=False)
+    assert scene.breaker.admit() is None  # one may be out, and two are
+    assert scene.breaker.wait_s() == PERMIT_S
 
 
 def test_operators_see_since_when_and_until_when_it_is_open(scene: Scene) -> None:
-    """The status tells the state, and its times while it is open."""
+    """The status tells the state, its times while it is open, and the figures that led there."""
     assert scene.breaker.status().opened_at is None
-    scene.trip()
+    scene.calls("-+--")
     status = scene.breaker.status()
-    assert (status.state, status.opened_at, status.mode) == ("open", EPOCH, "auto")
-    assert status.reopens_at is not None
-    assert (status.reopens_at - EPOCH).total_seconds() == SLEEP_S
+    assert (status.state, status.mode, status.requests, status.error_percent) == ("open", "auto", 4, 75)
+    assert (status.opened_at, status.reopens_at) == (EPOCH, EPOCH + timedelta(seconds=SLEEP_S))
     scene.time = SLEEP_S
-    scene.call(healthy=True)
-    assert (scene.breaker.status().state, scene.breaker.status().reopens_at) == ("closed", None)
+    scene.calls("+")
+    status = scene.breaker.status()
+    assert (status.state, status.opened_at, status.reopens_at) == ("closed", None, None)
 
 
-def test_operators_are_told_how_the_calls_of_the_window_went() -> None:
-    """The figures count every call of the last seconds, and none that is older."""
-    it = Scene()
-    for healthy in (True, True, True, False):
-        it.call(healthy=healthy)
-    assert (it.breaker.status().requests, it.breaker.status().error_percent) == (4, 25)
-    it.time += 10.1
-    assert (it.breaker.status().requests, it.breaker.status().error_percent) == (0, 0)
+@pytest.mark.parametrize("jump", [timedelta(days=365), -timedelta(days=365)])
+def test_the_wall_clock_decides_nothing(scene: Scene, jump: timedelta) -> None:
+    """However it jumps, the sleep lasts as long as it should."""
+    scene.trip()
+    scene.wall += jump
+    assert scene.breaker.admit() is None
+    assert scene.breaker.wait_s() == SLEEP_S
+    scene.time = SLEEP_S
+    assert scene.breaker.admit() is not None

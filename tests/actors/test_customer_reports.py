@@ -28,7 +28,7 @@ def approved(item: WorkItem) -> Approved:
 
 def claimed_elsewhere(customers: Customers) -> WorkItem:
     """Lets another process take all work over; gives what it got."""
-    customers.real.retire_owner(OWNER)
+    customers.real.retire_owner(OWNER, unsent=True)
     customers.real.register_owner("owner-9")
     [item] = customers.real.claim_work("owner-9", GATEWAY, 10)
     return item

@@ -167,7 +167,7 @@ def test_a_living_process_keeps_its_leases(scene: Scene) -> None:
 def test_a_process_that_was_held_for_dead_begins_anew(scene: Scene, real_store: SqliteStore) -> None:
     """When others took this process for dead it registers again, and claims again."""
     scene.start()
-    real_store.retire_owner(OWNER)
+    real_store.retire_owner(OWNER, unsent=True)
     ids = scene.queued(1)
     scene.run(LEASE_S)
     assert scene.claimed() == ids
@@ -193,7 +193,7 @@ def test_a_failing_store_does_not_stop_it(scene: Scene, store: TroubledStore, me
     """Whichever call fails, and however, it beats on and claims once the store works again."""
     scene.start()
     if method == "register_owner":
-        scene.real.retire_owner(OWNER)
+        scene.real.retire_owner(OWNER, unsent=True)
     store.befall(method, error, error)
     ids = scene.queued(2)
     scene.address.tell(Due(GATEWAY, 0.0))

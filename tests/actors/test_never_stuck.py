@@ -46,7 +46,7 @@ def test_a_row_that_cannot_be_read_holds_up_nobody(
 ) -> None:
     """A piece of work that is damaged is parked with the reason; its neighbours are claimed all the same."""
     items = [customers.deposited() for _ in range(3)]
-    real_store.retire_owner(OWNER)
+    real_store.retire_owner(OWNER, unsent=True)
     real_store.register_owner(OWNER)
     with patch("store.sqlite.work.work_item_of", side_effect=_damaged(items[1].work_id)):
         claimed = real_store.claim_work(OWNER, GATEWAY, 10)

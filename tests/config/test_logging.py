@@ -6,14 +6,16 @@ import json
 import logging
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 
 import pytest
 
-from config.logging import ConsoleFormatter, JsonFormatter, LineHandler
+from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
 from config.settings import CHECKOUT
 
 
@@ -102,6 +104,112 @@ def test_awkward_fields(
     assert line.pop("level") == "WARNING"
     del line["time"], line["logger"]
     assert line == found
+
+
+@contextmanager
+def nothing_but_json(pipe: tuple[BufferedReader, int]) -> Iterator[BufferedReader]:
+    """What a process that logs JSON writes: the one handler at the root sends it to the pipe."""
+    handler = LineHandler(pipe[1])
+    handler.setFormatter(JsonFormatter())
+    before, logging.root.handlers = logging.root.handlers, [handler]  # within the test: pytest adds its own before it
+    try:
+        yield pipe[0]
+    finally:
+        logging.root.handlers = before
+
+
+@pytest.fixture
+def payments() -> Iterator[logging.Logger]:
+    """The logger of the transactions' steps, at INFO."""
+    logger = logging.getLogger("payments")
+    logger.setLevel("INFO")
+    yield logger
+    logger.setLevel("NOTSET")
+
+
+AWKWARD: list[tuple[str, dict[str, object]]] = [
+    ("DepositReceived", {"transaction_id": "t-1", "version": 1, "category": None}),
+    ("100 %s of \x1b", {"message": "x", "error": ValueError("no")}),
+    ("huge", {"huge": 2**70, "half": "\ud800", "forged": '"}\n{"level": "INFO"'}),
+]
+
+
+def test_many_lines_at_once_are_the_lines_of_the_logger(
+    pipe: tuple[BufferedReader, int], payments: logging.Logger
+) -> None:
+    """Lines without records are, but for the time, byte for byte those that records make, in their order."""
+    with nothing_but_json(pipe) as written:
+        InfoLines("payments").write(AWKWARD)
+        for message, fields in AWKWARD:
+            payments.info(message, extra={"fields": fields})
+        lines = [re.sub(rb'"time": ?"[^"]+"', b"", written.readline()) for _ in range(2 * len(AWKWARD))]
+    assert lines[: len(AWKWARD)] == lines[len(AWKWARD) :]
+
+
+@pytest.mark.usefixtures("payments")
+def test_many_lines_at_once_are_one_write(pipe: tuple[BufferedReader, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that belong together cost one system call, but never more than a pipe takes without mixing them."""
+    writes: list[bytes] = []
+
+    def write(_descriptor: int, data: bytes) -> int:
+        writes.append(bytes(data))
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    with nothing_but_json(pipe):
+        InfoLines("payments").write([("Processed", {"n": 1}), ("Completed", {"n": 2})])
+        assert [data.count(b"\n") for data in writes] == [2]
+        writes.clear()
+        InfoLines("payments").write([("Processed", {"text": "x" * 1_000}) for _ in range(10)])
+    assert all(data.endswith(b"\n") and len(data) <= select.PIPE_BUF for data in writes)
+    assert [data.count(b"\n") for data in writes] == [3, 3, 3, 1]
+
+
+@pytest.mark.usefixtures("payments")
+def test_one_line_longer_than_a_pipe_takes_at_once(pipe: tuple[BufferedReader, int]) -> None:
+    """A line that is longer than what a pipe takes in one piece is written whole, and after what came before it."""
+    with nothing_but_json(pipe) as written:
+        InfoLines("payments").write([("short", {}), ("long", {"text": "x" * select.PIPE_BUF})])
+        found = [json.loads(written.readline()) for _ in range(2)]
+    assert [line["message"] for line in found] == ["short", "long"]
+    assert len(found[1]["text"]) == select.PIPE_BUF
+
+
+def test_lines_that_nobody_wants_are_not_made(pipe: tuple[BufferedReader, int], payments: logging.Logger) -> None:
+    """Above INFO nothing is written, and the lines are not even put together."""
+    payments.setLevel("WARNING")
+    lines = iter([("DepositReceived", {"n": 1})])
+    with nothing_but_json(pipe) as written:
+        InfoLines("payments").write(lines)
+        payments.warning("first")
+        assert json.loads(written.readline())["message"] == "first"
+    assert list(lines) == [("DepositReceived", {"n": 1})]
+
+
+@pytest.mark.usefixtures("payments")
+def test_a_line_that_cannot_be_made(pipe: tuple[BufferedReader, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be written is told on standard error; its neighbours are logged and nothing is raised."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+        __repr__ = __str__
+
+    with nothing_but_json(pipe) as written:
+        InfoLines("payments").write([("broken", {"field": Broken()}), ("next", {"n": 1})])
+        assert json.loads(written.readline())["message"] == "next"
+    assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("payments")
+def test_others_who_listen_hear_every_line(pipe: tuple[BufferedReader, int], caplog: pytest.LogCaptureFixture) -> None:
+    """With another handler or format than one JSON handler the lines are records like any other."""
+    with nothing_but_json(pipe) as written:
+        logging.root.addHandler(caplog.handler)
+        InfoLines("payments").write([("DepositReceived", {"n": 1})])
+        assert json.loads(written.readline())["n"] == 1
+    assert [record.getMessage() for record in caplog.records] == ["DepositReceived"]
 
 
 def test_tracebacks(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> None:

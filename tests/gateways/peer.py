@@ -165,6 +165,16 @@ def resets(exchange: Exchange) -> None:
     exchange.connection.close()
 
 
+def resets_after(data: bytes) -> Behave:
+    """These very bytes, and then the connection is torn down."""
+
+    def behave(exchange: Exchange) -> None:
+        sends(data)(exchange)
+        resets(exchange)
+
+    return behave
+
+
 def closes(exchange: Exchange) -> None:
     """The connection is closed without an answer."""
     exchange.connection.close()

@@ -20,6 +20,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
+    Doubt,
     Duplicate,
     EncodedEvent,
     Fence,
@@ -52,6 +53,7 @@ class Model:
     streams: dict[StreamKey, list[EncodedEvent]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     claims: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, Doubt] = field(default_factory=dict)
 
     def head(self, stream: StreamKey, back: int = 0) -> Head:
         """The stream's head, or the head that it had ``back`` events ago."""
@@ -106,11 +108,13 @@ class Model:
             if change.work_id in self.tokens:
                 raise _Refused
             self.tokens[change.work_id] = 1
+            self.doubts[change.work_id] = Doubt.NONE
         elif change.work_id in self.tokens:
             if isinstance(change, CloseWork):
-                del self.tokens[change.work_id]
+                del self.tokens[change.work_id], self.doubts[change.work_id]
             else:
                 self.tokens[change.work_id] += 1
+                self.doubts[change.work_id] = change.doubt
 
 
 def plain(answer: AppendResult) -> tuple[object, ...]:
@@ -134,7 +138,16 @@ def _as_told(answer: tuple[object, ...], expected: tuple[object, ...]) -> tuple[
 _claims = st.builds(Claim, st.just("s"), st.sampled_from(KEYS), st.sampled_from([b"1", b"2"]))
 _changes = st.one_of(
     st.sampled_from(WORK).map(lambda key: OpenWork(key, None, "gatewayA", Action.SUBMIT, "DepositReceived", OWNER)),
-    st.sampled_from(WORK).map(lambda key: MoveWork(key, Action.RESOLVE, WorkState.QUEUED, 1.0, 1, ())),
+    st.builds(
+        MoveWork,
+        st.sampled_from(WORK),
+        st.just(Action.RESOLVE),
+        st.sampled_from([WorkState.QUEUED, WorkState.LEASED]),
+        st.just(1.0),
+        st.just(1),
+        st.just(()),
+        st.sampled_from(Doubt),
+    ),
     st.sampled_from(WORK).map(CloseWork),
 )
 
@@ -188,6 +201,10 @@ class Appending(Protocol):
         """See ``store.port.Store``."""
 
 
+WorkRows = dict[str, tuple[int, Doubt]]
+"""Token and doubt of each piece of work."""
+
+
 class AppendMachine(RuleBasedStateMachine):
     """Batches of new and repeated writes; now and then the store is closed and opened again."""
 
@@ -199,6 +216,10 @@ class AppendMachine(RuleBasedStateMachine):
 
     def again(self) -> Appending:
         """The store that was closed, opened again."""
+        raise NotImplementedError
+
+    def work_rows(self) -> WorkRows:
+        """The work that is in the store."""
         raise NotImplementedError
 
     def __init__(self) -> None:
@@ -270,6 +291,11 @@ class AppendMachine(RuleBasedStateMachine):
             assert [(e.event_id, e.version, e.body, e.hash) for e in stored] == [
                 (e.event_id, e.version, e.body, e.hash) for e in events
             ]
+
+    @invariant()
+    def work_is_as_in_the_model(self) -> None:
+        """Exactly the work that is open is there, under its token and in the doubt that its last move said."""
+        assert self.work_rows() == {key: (token, self.model.doubts[key]) for key, token in self.model.tokens.items()}
 
     def teardown(self) -> None:
         """Close the store."""

@@ -16,6 +16,7 @@ from store.port import (
     Action,
     Claim,
     CloseWork,
+    Doubt,
     Fence,
     Head,
     MoveWork,
@@ -176,6 +177,7 @@ def move(
     attempts: int = 1,
     errors: tuple[WorkError, ...] = (),
     action: Action = Action.SUBMIT,
+    doubt: Doubt = Doubt.NONE,
 ) -> MoveWork:
     """Work that goes on."""
-    return MoveWork(work_id, action, state, delay_s, attempts, errors)
+    return MoveWork(work_id, action, state, delay_s, attempts, errors, doubt)

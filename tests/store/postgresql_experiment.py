@@ -18,6 +18,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
+    Doubt,
     Duplicate,
     Fenced,
     Head,
@@ -150,6 +151,7 @@ def _change(change: WorkChange) -> dict[str, object]:
         "delay_s": change.delay_s,
         "attempts": change.attempts,
         "errors": orjson.loads(errors_text(change.errors)),
+        "doubt": int(change.doubt),
     }
 
 
@@ -201,11 +203,10 @@ class PostgresqlExperiment:
         row = self.connection.execute(query, stream, binary=True).fetchone()
         return Head() if row is None else Head(*row)
 
-    def work_count(self) -> int:
-        """How much work there is."""
-        row = self.connection.execute("SELECT count(*) FROM work").fetchone()
-        assert row is not None
-        return int(row[0])
+    def work_rows(self) -> dict[str, tuple[int, Doubt]]:
+        """Token and doubt of each piece of work."""
+        rows = self.connection.execute("SELECT work_id, token, doubt FROM work")
+        return {key: (token, Doubt(doubt)) for key, token, doubt in rows}
 
     def register_owner(self, owner: str) -> None:
         """Put in an owner."""

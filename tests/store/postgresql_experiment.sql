@@ -98,8 +98,10 @@ CREATE TABLE work (
     errors          jsonb       NOT NULL,
     payload         bytea,
     created_at      timestamptz NOT NULL,
+    doubt           smallint    NOT NULL DEFAULT 0,
     CONSTRAINT work_pk PRIMARY KEY (work_id),
-    CONSTRAINT work_owned_when_leased CHECK ((state = 'leased') = (owner IS NOT NULL))
+    CONSTRAINT work_owned_when_leased CHECK ((state = 'leased') = (owner IS NOT NULL)),
+    CONSTRAINT work_doubt_known CHECK (doubt IN (0, 1, 2))
 );
 
 CREATE TYPE verdict AS (write bigint, answer text, part bigint, scope text, key text, value bytea);
@@ -367,7 +369,8 @@ AS $$
         token = w.token + 1,
         attempts = (k.change ->> 'attempts')::bigint,
         next_attempt_at = clock_timestamp() + make_interval(secs => (k.change ->> 'delay_s')::double precision),
-        errors = k.change -> 'errors'
+        errors = k.change -> 'errors',
+        doubt = (k.change ->> 'doubt')::smallint
     FROM unnest(k_work, k_change) AS k (work, change)
     WHERE w.work_id = k.work AND k.change ->> 'kind' = 'move';
 

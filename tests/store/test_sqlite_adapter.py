@@ -12,11 +12,12 @@ import pytest
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
 from store.factory import lock_store, migrate, open_audit, open_store, sqlite_path
 from store.named_queries import load_queries
-from store.port import Committed, Head, Snapshot, StreamKey
+from store.port import Committed, DeadLetterFilter, Head, Snapshot, StreamKey
 from store.queries import TransactionFilter
 from store.sqlite import connection as connection_module
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.failures import translated
+from store.sqlite.migrate import migrations
 from store.sqlite.statements import SQL
 from tests.store.builders import OWNER, Clock, Customer
 
@@ -26,7 +27,7 @@ URL = "sqlite:///var/payments.db"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A store opened by its URL, with one deposit in it."""
-    assert migrate(URL, root=tmp_path) == [1]
+    assert migrate(URL, root=tmp_path) == list(migrations())
     store = open_store(URL, root=tmp_path, clock=Clock())
     assert isinstance(store, SqliteStore)
     store.register_owner(OWNER)
@@ -52,6 +53,7 @@ WHOLE_TABLES = {
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "select_dead_owners": "owners are as many as processes",
     "fill_unfinished": "an audit reads everything",
+    "select_gateway_modes": "orders are as many as gateways",
     "ping": "one row",
 }
 
@@ -73,6 +75,15 @@ def bindings_of(name: str) -> tuple[None, ...]:
     return (None,) * max((number for number in range(1, 30) if f"?{number}" in SQL[name]), default=0)
 
 
+@pytest.mark.parametrize("name", ["select_dead_letters", "retry_dead"])
+def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str) -> None:
+    """The list and the retry of dead letters go down an index that holds nothing else."""
+    connection = store._writer._connection
+    plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
+    assert len(plan) == 1
+    assert plan[0].startswith("SEARCH work USING INDEX work_dead_letters (stream_name=? AND work_id")
+
+
 def test_every_statement_is_used() -> None:
     """The file of queries holds none that the adapter does not know."""
     folder = Path(connection_module.__file__).parent
@@ -92,6 +103,9 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         lambda: store.next_due_s("gatewayA"),
         lambda: store.claim_work(OWNER, "gatewayA", 5),
         lambda: store.release_dead(1e6),
+        lambda: store.dead_letters("main", DeadLetterFilter(), before=None, limit=1),
+        lambda: store.dead_letter("main", "t1"),
+        store.gateway_modes,
         store.work_counts,
         store.ping,
         lambda: list(iter_audit(store)),

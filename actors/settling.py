@@ -1,0 +1,38 @@
+"""For how long this process has known of each submission whose outcome is open, on its own monotonic clock.
+
+A provider without idempotency keys may queue what it was sent, and "not yet" looks like "never". Wall clocks may
+jump and processes die, so the wait counts from when this very process learned of the submission: never too short.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from store.port import WorkItem
+
+KNOWN_MAX: Final = 100_000
+"""Submissions remembered; the wait of one that was forgotten begins anew."""
+
+
+class Settling:
+    """Shared by the customers of one process."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._since: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def left_s(self, item: WorkItem, settle_s: float) -> float:
+        """Seconds until a lookup that does not find the item's newest submission counts; 0.0: it counts now."""
+        submissions = 0 if item.transaction is None else item.transaction.submissions
+        known = self._since.get(item.work_id)
+        if known is None or known[0] != submissions:
+            known = self._since[item.work_id] = (submissions, self._monotonic())
+            if len(self._since) > KNOWN_MAX:
+                self._since.popitem(last=False)
+        return max(known[1] + settle_s - self._monotonic(), 0.0)
+
+    def forget(self, work_id: str) -> None:
+        """The outcome is known, or it is sent again."""
+        self._since.pop(work_id, None)

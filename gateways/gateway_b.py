@@ -1,0 +1,161 @@
+"""gatewayB: XML over HTTP, without idempotency keys: the same reference twice is two effects (contract.md, section 4).
+
+It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from domain.events import Kind
+from domain.outcomes import (
+    Approved,
+    Category,
+    Declined,
+    NotReceived,
+    NotSentError,
+    Outcome,
+    OutcomeUnknownError,
+)
+from gateways.http import Answer, HttpClient
+from gateways.port import Gateway, Order
+from gateways.settings import GatewaySettings, OptionValue
+from gateways.strict_xml import MalformedError, parse_elements
+
+# --- facts ---
+
+CURRENCIES: Final = frozenset({"USD", "EUR"})
+
+OPTIONS: Final[Mapping[str, OptionValue]] = MappingProxyType({})
+
+CODES: Final[Mapping[str, tuple[str, Category]]] = MappingProxyType(
+    {
+        "05": ("do_not_honor", Category.HARD),
+        "54": ("expired_card", Category.HARD),
+        "51": ("insufficient_funds", Category.SOFT),
+        "91": ("issuer_unavailable", Category.SOFT),
+    }
+)
+"""The provider's codes, of ISO 8583, and the normalised ones."""
+
+NOT_EXECUTED: Final[frozenset[int]] = frozenset()
+"""Statuses by which the provider promises that it did nothing: it promises so for none."""
+
+_PATHS: Final[Mapping[Kind, str]] = MappingProxyType({Kind.DEPOSIT: "/deposit", Kind.WITHDRAWAL: "/withdraw"})
+_NOT_FOUND: Final = "not_found"
+_REFERENCE: Final = re.compile(r"[!-~]{1,128}")
+_CODE: Final = re.compile(r"[0-9A-Z]{2}")  # too short for anything that must not be repeated
+
+
+def build(settings: GatewaySettings) -> Gateway:
+    """Make the gateway that ``settings`` describe."""
+    return GatewayB(settings)
+
+
+# --- what it does ---
+
+
+class GatewayB:
+    """The adapter; see ``gateways.port.Gateway`` for what each member means."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.name = settings.name
+        self.currencies = CURRENCIES
+        self.honours_keys = False
+        self.looks_up = True
+        self.idempotency_window_s = 0.0
+        self._http = HttpClient(
+            settings.name, settings.url, timeout_s=settings.timeout_s, max_concurrent=settings.max_concurrent
+        )
+
+    def submit(self, order: Order) -> Outcome:
+        """Ask for the money to be moved: once more with each call. Raises NotSentError, OutcomeUnknownError."""
+        answer = self._send("POST", _PATHS[order.kind], _body(order))
+        if answer.status in NOT_EXECUTED:
+            raise NotSentError(f"{self.name}: answered {answer.status}, which promises that nothing was done")
+        return self._outcome(self._said(answer))
+
+    def lookup(self, order: Order) -> Outcome | NotReceived:
+        """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
+        said = self._said(self._send("GET", f"/status?reference={quote(order.transaction_id, safe='')}"))
+        if said.get("status") == _NOT_FOUND and not said.get("transaction_id"):
+            return NotReceived()
+        return self._outcome(said)
+
+    def close(self) -> None:
+        """Close pooled connections; calls under way may still finish."""
+        self._http.close()
+
+    # --- one send ---
+
+    def _send(self, method: str, path: str, body: bytes = b"") -> Answer:
+        headers = {"Accept": "application/xml"}
+        if body:
+            headers["Content-Type"] = "application/xml"
+        return self._http.request(method, path, headers, body)
+
+    # --- parsing ---
+
+    def _outcome(self, said: Mapping[str, str]) -> Outcome:
+        """What a final-looking answer says. Raises OutcomeUnknownError."""
+        if _REFERENCE.fullmatch(said.get("transaction_id", "")) is None:
+            raise self._unknown("answered without a usable transaction_id")
+        match said.get("status"):
+            case "success":
+                return Approved(said["transaction_id"], final=True)
+            case "pending":
+                return Approved(said["transaction_id"], final=False)
+            case "declined":
+                return _declined(said.get("code", ""))
+            case _:
+                raise self._unknown("answered with a status that is not known")
+
+    def _said(self, answer: Answer) -> Mapping[str, str]:
+        """The elements of the answer. Only a well-formed 200 says anything; raises OutcomeUnknownError."""
+        if answer.status != 200:
+            raise self._unknown(f"answered with status {answer.status}")
+        if answer.media_type not in {"", "application/xml", "text/xml"}:
+            raise self._unknown("answered with another content type than XML")
+        if answer.headers.get_content_charset("utf-8") != "utf-8":
+            raise self._unknown("answered in another encoding than UTF-8")
+        try:
+            return parse_elements(answer.body, "response")
+        except MalformedError as error:
+            raise self._unknown(f"answered with a body that cannot be read: {error}") from None
+
+    def _unknown(self, what: str) -> OutcomeUnknownError:
+        return OutcomeUnknownError(f"{self.name}: {what}")
+
+
+# --- building ---
+
+
+def _body(order: Order) -> bytes:
+    elements = {
+        "reference": order.transaction_id,
+        "amount": order.money.text,
+        "currency": order.money.currency,
+        "customer": order.customer_id,
+    }
+    inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items())
+    return f"<request>{inner}</request>".encode("ascii", "xmlcharrefreplace")
+
+
+# --- the code table ---
+
+
+def _declined(code: str) -> Declined:
+    """A decline by its code. One that is not in the table is shown to people when it looks like a code."""
+    if not code:
+        return Declined("declined", None, "Declined without a code.")
+    if _CODE.fullmatch(code) is None:
+        return Declined("declined", None, "Declined with a code that cannot be repeated here.")
+    if code not in CODES:
+        return Declined("declined", None, f"Declined with the provider's code {code}.")
+    normalised, category = CODES[code]
+    return Declined(normalised, category, f"Declined: {normalised.replace('_', ' ')}.")

@@ -1,0 +1,211 @@
+"""The circuit breaker against a model of it, under any order of calls, results, waits and orders of a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from actors.breaker import GatewayBreaker, Permit
+from actors.runtime.simulated import EPOCH
+
+# All times are multiples of a quarter, which binary fractions express exactly.
+STEP_S = 0.25
+WINDOW_S = 5.0
+SLEEP_S = 3.0
+PERMIT_S = 2.0
+VOLUME = 4
+PERCENT = 40
+
+
+@dataclass
+class Model:
+    """The rules in plain lists, carried out at each tick of the clock instead of when somebody asks."""
+
+    time: float = 0.0
+    state: str = "closed"
+    mode: str = "auto"
+    told: list[str] = field(default_factory=list)
+    results: list[tuple[float, bool]] = field(default_factory=list)
+    out: dict[Permit, float] = field(default_factory=dict)
+    opened: float = 0.0
+    limit: int | None = None
+    trouble: float = 0.0
+
+    def turn(self, state: str) -> None:
+        """Begin a state: nothing of before counts."""
+        self.out.clear()
+        self.limit = None
+        if state != self.state:
+            self.told.append(state)
+            if state == "closed":
+                self.results.clear()
+        self.state = state
+
+    def window(self) -> list[bool]:
+        """The results in the last ten parts of the window, the one that is being filled included."""
+        part = WINDOW_S / 10
+        return [healthy for at, healthy in self.results if at // part > self.time // part - 10]
+
+    def percent(self) -> float:
+        """How many of them failed."""
+        window = self.window()
+        return 100 * window.count(False) / len(window) if window else 0.0
+
+    def tick(self) -> None:
+        """A quarter of a second passes."""
+        self.time += STEP_S
+        expired = [permit for permit, given in self.out.items() if self.time >= given + PERMIT_S]
+        for permit in expired:
+            del self.out[permit]
+            self.trouble = self.time
+        if expired and self.state == "half_open":
+            self.turn("open")
+            self.opened = self.time
+
+    def may_admit(self) -> bool:
+        """Whether a call may go out now; the breaker turns half-open by that."""
+        if self.mode == "closed":
+            return True
+        if self.mode == "open":
+            return False
+        if self.state == "open" and self.time >= self.opened + SLEEP_S:
+            self.turn("half_open")
+        room = {"open": 0, "half_open": 1}.get(self.state, 1000 if self.limit is None else self.limit)
+        return len(self.out) < room
+
+    def report(self, permit: Permit, *, healthy: bool) -> None:
+        """A result comes in."""
+        if permit not in self.out:
+            return
+        del self.out[permit]
+        self.results.append((self.time, healthy))
+        if self.mode == "closed":
+            return
+        if self.state == "half_open":
+            self.turn("closed" if healthy else "open")
+            self.limit, self.trouble = (2 if healthy else None), self.time
+        elif len(self.window()) >= VOLUME and self.percent() >= PERCENT:
+            self.turn("open")
+        elif self.limit is not None and not healthy:
+            self.limit, self.trouble = max(self.limit // 2, 1), self.time
+        elif self.limit is not None:
+            done = self.limit + 1 > 64 or self.time >= self.trouble + WINDOW_S
+            self.limit = None if done else self.limit + 1
+        if self.state == "open":
+            self.opened = self.time
+
+    def force(self, mode: str) -> None:
+        """A person's order."""
+        if mode == self.mode:
+            return
+        was, self.mode = self.mode, mode
+        if mode != "auto":
+            self.turn(mode)
+        elif was == "open":
+            self.turn("half_open")
+        else:
+            self.turn("closed")
+            self.results.clear()
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Does the same to the breaker and to the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.given: list[Permit] = []
+        self.told: list[str] = []
+        self.breaker = GatewayBreaker(
+            error_percent=PERCENT,
+            request_volume=VOLUME,
+            window_s=WINDOW_S,
+            sleep_s=SLEEP_S,
+            permit_s=PERMIT_S,
+            monotonic=lambda: self.model.time,
+            now=lambda: EPOCH,
+            changed=self.told.append,
+        )
+
+    @rule(times=st.integers(1, 5))
+    def admit(self, times: int) -> None:
+        """Calls are let through when the model says so, each with a permit that nobody had before."""
+        for _ in range(times):
+            expected = self.model.may_admit()
+            permit = self.breaker.admit()
+            assert (permit is not None) == expected
+            if permit is not None:
+                assert permit not in self.given
+                self.given.append(permit)
+                self.model.out[permit] = self.model.time
+
+    @precondition(lambda self: self.given)
+    @rule(data=st.data(), healthy=st.booleans())
+    def report_any(self, data: st.DataObject, *, healthy: bool) -> None:
+        """A result of any call, however old, may come at any time, and more than once."""
+        permit = data.draw(st.sampled_from(self.given[-20:]))
+        self.model.report(permit, healthy=healthy)
+        self.breaker.report(permit, healthy=healthy)
+
+    @precondition(lambda self: self.model.out)
+    @rule(results=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=6))
+    def report_those_out(self, results: list[bool]) -> None:
+        """Results of calls that are out."""
+        for permit, healthy in zip(list(self.model.out), results, strict=False):
+            self.model.report(permit, healthy=healthy)
+            self.breaker.report(permit, healthy=healthy)
+
+    @precondition(lambda self: self.given)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        """A permit is given back."""
+        permit = data.draw(st.sampled_from(self.given[-20:]))
+        self.model.out.pop(permit, None)
+        self.breaker.withdraw(permit)
+
+    @rule(steps=st.integers(1, 40))
+    def wait(self, steps: int) -> None:
+        """Time passes, unnoticed by the breaker."""
+        for _ in range(steps):
+            self.model.tick()
+
+    @precondition(lambda self: self.model.mode != "open")
+    @rule()
+    def wait_as_told(self) -> None:
+        """After exactly the time that the breaker asks for a call is let through, and none before that."""
+        wait_s = self.breaker.wait_s()
+        assert wait_s is not None
+        for _ in range(int(wait_s / STEP_S)):
+            assert not self.model.may_admit()
+            self.model.tick()
+        self.admit(1)
+        assert self.given[-1] in self.model.out
+
+    @rule(mode=st.sampled_from(["auto", "auto", "open", "closed"]))
+    def force(self, mode: str) -> None:
+        """A person gives an order."""
+        self.model.force(mode)
+        self.breaker.force(mode)
+
+    @invariant()
+    def all_is_as_in_the_model(self) -> None:
+        """State, what was told of it, figures and permits are the model's, whoever asks first."""
+        status = self.breaker.status()
+        assert (status.state, status.mode) == (self.model.state, self.model.mode)
+        assert self.told == self.model.told
+        assert (status.requests, status.error_percent) == (len(self.model.window()), int(self.model.percent()))
+        assert {permit for permit in self.given if self.breaker.holds(permit)} == set(self.model.out)
+
+    @invariant()
+    def calls_are_kept_back(self) -> None:
+        """Nothing is out while it is open, and one call at most while it is half-open."""
+        out = sum(map(self.breaker.holds, self.given))
+        assert out <= {"open": 0, "half_open": 1}.get(self.breaker.state, len(self.given))
+
+
+def test_the_breaker_does_as_its_model() -> None:
+    """Whatever happens in whatever order, the breaker admits, counts and turns as the model does."""
+    run_state_machine_as_test(BreakerMachine, settings=settings(max_examples=150, stateful_step_count=40))

@@ -1,0 +1,137 @@
+"""What is particular to gatewayB: its requests word for word, its codes, and what it takes for XML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from domain.events import Kind
+from domain.money import Money
+from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
+from gateways.port import Gateway, Order
+from tests.gateways.peer import Peer, answers
+from tests.gateways.subjects import GATEWAY_B
+
+XML = "application/xml"
+
+
+@pytest.fixture
+def gateway(peer: Peer) -> Iterator[Gateway]:
+    """A gatewayB whose provider is ``peer``, under a path of its own."""
+    made = GATEWAY_B.gateway(f"{peer.url}/gatewayB", timeout_s=5)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposit"), (Kind.WITHDRAWAL, "withdraw")])
+def test_a_submission_word_for_word(
+    gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
+) -> None:
+    """Path and body are those of contract.md, section 4; there is no key, and details stay here."""
+    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
+    asked = order(10_000, "USD", kind, order="7")
+    gateway.submit(asked)
+    request = peer.requests[0]
+    assert (request.method, request.path) == ("POST", f"/gatewayB/{path}")
+    assert "idempotency-key" not in request.headers
+    assert request.headers["content-type"] == XML
+    assert request.body.decode("ascii") == (
+        f"<request><reference>{asked.transaction_id}</reference><amount>100.00</amount>"
+        "<currency>USD</currency><customer>12345</customer></request>"
+    )
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_lookup_word_for_word(gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind) -> None:
+    """A lookup is a GET with the reference in its query, the same for deposits and withdrawals."""
+    peer.behave = answers(*GATEWAY_B.not_found, XML)
+    asked = order(kind=kind)
+    assert gateway.lookup(asked) == NotReceived()
+    request = peer.requests[0]
+    assert (request.method, request.path) == ("GET", f"/gatewayB/status?reference={asked.transaction_id}")
+    assert request.body == b""
+
+
+def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
+    """Whatever stands in an order arrives as text, and stays within its element or its query field."""
+    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
+    odd = Order("r&1", Kind.DEPOSIT, Money(1, "EUR"), "</customer><amount>9&ä]]>", {})
+    gateway.submit(odd)
+    gateway.lookup(odd)
+    assert peer.requests[0].body == (
+        b"<request><reference>r&amp;1</reference><amount>0.01</amount><currency>EUR</currency>"
+        b"<customer>&lt;/customer&gt;&lt;amount&gt;9&amp;&#228;]]&gt;</customer></request>"
+    )
+    assert peer.requests[1].path == "/gatewayB/status?reference=r%261"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("05", Declined("do_not_honor", Category.HARD, "Declined: do not honor.")),
+        ("54", Declined("expired_card", Category.HARD, "Declined: expired card.")),
+        ("51", Declined("insufficient_funds", Category.SOFT, "Declined: insufficient funds.")),
+        ("91", Declined("issuer_unavailable", Category.SOFT, "Declined: issuer unavailable.")),
+        ("14", Declined("declined", None, "Declined with the provider's code 14.")),
+        ("5", Declined("declined", None, "Declined with a code that cannot be repeated here.")),
+        ("do_not_honor", Declined("declined", None, "Declined with a code that cannot be repeated here.")),
+    ],
+)
+def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, outcome: Declined) -> None:
+    """The provider's codes become the normalised ones; others decline, too, without a category."""
+    peer.behave = answers(200, GATEWAY_B.said("declined", code, "B-1"), XML)
+    assert gateway.submit(order()) == outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"<transaction_id>B-1</transaction_id><status>success</status>", Approved("B-1", final=True)),
+        (b"<status>pending</status><fee>1</fee><transaction_id>B-1</transaction_id>", Approved("B-1", final=False)),
+        (
+            b"\n <transaction_id>B-1</transaction_id>\n <status>success</status>\n <code/>\n",
+            Approved("B-1", final=True),
+        ),
+        (b"<status>not_found</status>", NotReceived()),
+        (b"<status>not_found</status><transaction_id></transaction_id><code>25</code>", NotReceived()),
+    ],
+)
+def test_what_leaves_no_doubt_is_taken(
+    gateway: Gateway, peer: Peer, order: Callable[..., Order], body: bytes, outcome: Approved | NotReceived
+) -> None:
+    """Order, white space between elements, an element more, and an empty one that is left out change nothing."""
+    peer.behave = answers(200, b"<response>" + body + b"</response>", XML)
+    assert gateway.lookup(order()) == outcome
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/xml", "application/xml; charset=utf-8", 'Application/XML;charset="UTF-8"', ""]
+)
+def test_content_types_of_xml(gateway: Gateway, peer: Peer, order: Callable[..., Order], media_type: str) -> None:
+    """Both names of XML are taken, with UTF-8 named or not."""
+    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), media_type)
+    assert gateway.submit(order()) == Approved("B-1", final=True)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["charset=latin1", "charset=", "charset*=x'y'z", "charset*0=utf;charset*1=-7", "charset=\xff", "=;=;;"],
+)
+def test_odd_parameters_of_a_content_type(
+    gateway: Gateway, peer: Peer, order: Callable[..., Order], parameters: str
+) -> None:
+    """Parameters that cannot be read never become another error than "unknown"."""
+    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), f"{XML};{parameters}")
+    try:
+        assert gateway.submit(order()) == Approved("B-1", final=True)
+    except OutcomeUnknownError:
+        assert parameters != "=;=;;"
+
+
+def test_facts(gateway: Gateway) -> None:
+    """The facts of contract.md, section 4: no keys, so nothing is remembered under one."""
+    assert gateway.currencies == {"USD", "EUR"}
+    assert not gateway.honours_keys
+    assert gateway.idempotency_window_s == 0
+    assert gateway.looks_up

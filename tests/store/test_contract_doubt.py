@@ -1,0 +1,111 @@
+"""Contract of doubt: whether a provider may have got an attempt is remembered with the work, whoever has it next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from store.factory import PaymentStore
+from store.port import Action, Committed, Doubt, Fence, Fenced, WorkItem, WorkState
+from tests.store.builders import OWNER, Customer, Step, move
+
+COMMITTED = Committed()
+OTHER = "owner-2"
+ALL = list(Doubt)
+
+
+def leased_in_each_doubt(store: PaymentStore) -> Customer:
+    """Three pieces of work under token 2, leased to OWNER, named by their doubt."""
+    customer = Customer()
+    store.append([customer.deposit(doubt.name, owner=OWNER) for doubt in ALL])
+    moves = [move(doubt.name, state=WorkState.LEASED, doubt=doubt) for doubt in ALL]
+    assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
+    return customer
+
+
+def doubts(items: list[WorkItem]) -> dict[str, Doubt]:
+    """The doubt of each piece of work."""
+    return {item.work_id: item.doubt for item in items}
+
+
+def test_new_work_is_in_no_doubt(store: PaymentStore) -> None:
+    """Nothing has been sent of what was just opened and never was anybody's."""
+    store.append([Customer().deposit("t1")])
+    (item,) = store.claim_work(OWNER, "gatewayA", 1)
+    assert item.doubt is Doubt.NONE
+
+
+@pytest.mark.parametrize("doubt", ALL)
+def test_doubt_is_what_the_last_move_said(store: PaymentStore, doubt: Doubt) -> None:
+    """A move says how much doubt there is, more or less than before; a claim changes nothing about it."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    for before in ALL:
+        for said in (before, doubt):
+            assert store.append([customer.write(Step(work=(move("t1", doubt=said),)))]) == [COMMITTED]
+            (item,) = store.claim_work(OWNER, "gatewayA", 1)
+            assert item.doubt is said
+
+
+def test_the_work_of_the_dead_is_in_doubt(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """What a dead owner had may have been sent; what is on record as sent stays that."""
+    leased_in_each_doubt(store)
+    pass_time(16)
+    assert store.release_dead(15) == 3
+    store.register_owner(OTHER)
+    found = doubts(store.claim_work(OTHER, "gatewayA", 10))
+    assert found == {"NONE": Doubt.LEASE_LOST, "LEASE_LOST": Doubt.LEASE_LOST, "SENT": Doubt.SENT}
+
+
+@pytest.mark.parametrize("unsent", [True, False])
+def test_work_that_is_given_back_is_in_doubt_unless_unsent(store: PaymentStore, *, unsent: bool) -> None:
+    """An owner that retires says whether it has sent nothing; else all that it had may have been."""
+    leased_in_each_doubt(store)
+    assert store.retire_owner(OWNER, unsent=unsent) == 3
+    store.register_owner(OTHER)
+    least = Doubt.NONE if unsent else Doubt.LEASE_LOST
+    assert doubts(store.claim_work(OTHER, "gatewayA", 10)) == {one.name: max(one, least) for one in ALL}
+
+
+def test_the_work_of_others_stays_as_it_is(store: PaymentStore) -> None:
+    """Only what the retired owner had is in doubt: neither another's work nor what is nobody's."""
+    store.register_owner(OTHER)
+    customer = Customer()
+    store.append([customer.deposit("mine", owner=OWNER), customer.deposit("theirs", owner=OTHER)])
+    store.append([customer.deposit("nobodys")])
+    assert store.retire_owner(OWNER, unsent=False) == 1
+    assert store.retire_owner(OTHER, unsent=True) == 1
+    store.register_owner(OTHER)
+    found = doubts(store.claim_work(OTHER, "gatewayA", 10))
+    assert found == {"mine": Doubt.LEASE_LOST, "theirs": Doubt.NONE, "nobodys": Doubt.NONE}
+
+
+def test_an_owner_moves_what_it_keeps(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A move to leased keeps the lease and raises the token by exactly one: the next, and no other, passes a fence.
+
+    So an owner can put on record that it is about to send, and go on under the token that it knows without asking.
+    """
+    customer = Customer()
+    store.append([customer.deposit("t1")])
+    (item,) = store.claim_work(OWNER, "gatewayA", 1)
+    about_to_send = move("t1", state=WorkState.LEASED, doubt=Doubt.SENT)
+    assert store.append([customer.write(Step(fence=Fence("t1", item.token), work=(about_to_send,)))]) == [COMMITTED]
+    pass_time(1_000)
+    assert store.claim_work(OWNER, "gatewayA", 1) == []
+    assert store.work_counts() == {("gatewayA", "leased"): 1}
+    for stale in (item.token, item.token + 2):
+        assert store.append([customer.twin().complete("t1", fence=Fence("t1", stale))]) == [Fenced(0)]
+    assert store.append([customer.twin().complete("t1", fence=Fence("t1", item.token + 1))]) == [COMMITTED]
+
+
+def test_what_an_owner_keeps_is_released_with_it(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """The lease that a move kept is the owner's: when that one dies, the work goes to others, with its doubt."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    store.append([customer.write(Step(work=(move("t1", state=WorkState.LEASED, doubt=Doubt.SENT, attempts=4),)))])
+    pass_time(16)
+    assert store.release_dead(15) == 1
+    store.register_owner(OTHER)
+    (item,) = store.claim_work(OTHER, "gatewayA", 1)
+    assert (item.token, item.attempts, item.action, item.doubt) == (4, 4, Action.SUBMIT, Doubt.SENT)

@@ -1,0 +1,117 @@
+"""Migrations of a database that is in use: what an earlier version of the service stored goes on."""
+# ruff: noqa: S608 - the statements are this file's own
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from domain.events import Kind, OutcomeUnknown, Submitted
+from store.errors import SchemaError
+from store.port import Committed, Doubt, GatewayMode, WorkState
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate, migrations
+from tests.store.builders import OWNER, Clock, Customer, Step, move
+from tests.store.looking import contents
+from tests.store.tampering import fill, problems
+
+FIRST = {1: migrations()[1]}
+
+
+def as_of_first(newer: Path, older: Path) -> None:
+    """Make ``older`` a database of the first version with all rows of ``newer`` that such a one can hold."""
+    migrate(older, FIRST)
+    connection = apsw.Connection(str(older))
+    connection.execute("ATTACH ? AS newer", (str(newer),))
+    for (table,) in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+        columns = ", ".join(str(row[1]) for row in connection.execute(f"PRAGMA main.table_info({table})"))
+        connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
+    connection.close()
+
+
+def seen(path: Path) -> dict[str, object]:
+    """All that a store shows."""
+    store = SqliteStore(path, clock=Clock())
+    try:
+        return contents(store)
+    finally:
+        store.close()
+
+
+def test_a_database_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    """After the upgrade everything is there that was, nothing is found wrong, and it is as good as a new one."""
+    newer, older = tmp_path / "newer.db", tmp_path / "older.db"
+    fill(newer)
+    as_of_first(newer, older)
+    with pytest.raises(SchemaError, match="version 1, this service needs"):
+        SqliteStore(older, clock=Clock())
+    assert migrate(older) == list(migrations())[1:]
+    assert seen(older) == seen(newer)
+    assert problems(older) == []
+    schemas = []
+    for path in (newer, older):
+        connection = apsw.Connection(str(path))
+        schemas.append(connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall())
+        connection.close()
+    assert schemas[0] == schemas[1]
+    store = SqliteStore(older, clock=Clock())
+    assert store.gateway_modes() == {}
+    assert store.append([Customer("new").deposit("new")]) == [Committed()]
+    store.close()
+
+
+def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
+    """Of earlier work only what nobody ever had after its opening is in none: it was kept of no attempt."""
+    newer, older = tmp_path / "newer.db", tmp_path / "older.db"
+    migrate(newer)
+    store = SqliteStore(newer, clock=Clock())
+    store.register_owner(OWNER)
+    customer = Customer()
+    keys = ["fresh", "moved", "parked", "submitted", "unknown"]
+    store.append([customer.deposit(key) for key in keys])
+    steps = [
+        Step(work=(move("moved"), move("parked", state=WorkState.PARKED))),
+        Step((Submitted(Kind.DEPOSIT, "submitted", 1),), work=(move("submitted"),)),
+        Step((OutcomeUnknown(Kind.DEPOSIT, "unknown", "timeout"),), work=(move("unknown"),)),
+    ]
+    assert store.append([customer.write(*steps)]) == [Committed()]
+    store.close()
+    as_of_first(newer, older)
+    migrate(older)
+    store = SqliteStore(older, clock=Clock())
+    doubts = {item.work_id: item.doubt for item in store.claim_work(OWNER, "gatewayA", 10)}
+    parked = store.dead_letter("main", "parked")
+    assert parked is not None
+    assert {**doubts, "parked": parked.item.doubt} == {
+        "fresh": Doubt.NONE,
+        "moved": Doubt.LEASE_LOST,
+        "parked": Doubt.LEASE_LOST,
+        "submitted": Doubt.SENT,
+        "unknown": Doubt.SENT,
+    }
+    store.close()
+
+
+@pytest.mark.parametrize("doubt", [-1, 3])
+def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, doubt: int) -> None:
+    """The column that was added is checked as if it had been there from the first."""
+    fill(tmp_path / "payments.db")
+    connection = apsw.Connection(str(tmp_path / "payments.db"))
+    with pytest.raises(apsw.ConstraintError, match="work_doubt_known"):
+        connection.execute("UPDATE work SET doubt = ?", (doubt,))
+    connection.close()
+
+
+def test_orders_outlive_the_process(tmp_path: Path) -> None:
+    """What was ordered of a breaker is known to the store that is opened next."""
+    path = tmp_path / "payments.db"
+    migrate(path)
+    order = GatewayMode("gatewayA", "open", "the provider asked for it")
+    store = SqliteStore(path, clock=Clock())
+    store.set_gateway_mode(order)
+    store.close()
+    store = SqliteStore(path, clock=Clock())
+    assert store.gateway_modes() == {"gatewayA": order}
+    store.close()
