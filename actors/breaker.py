@@ -246,13 +246,13 @@ class GatewayBreaker:
         if mode == self._mode:
             return
         before, was, self._mode = self._state, self._mode, mode
-        if mode == "open" and before != "open":
+        if mode == "open":
             self._breaker.open()
-        elif mode == "closed" and before != "closed":
+        elif mode == "closed":
             self._breaker.close()
-        elif mode == "auto" and was == "open":
+        elif was == "open":
             self._breaker.half_open()
-        elif mode == "auto":
+        else:
             self._window.clear()
         if self._state != before:
             self._turned(now)

@@ -260,8 +260,10 @@ class CustomerStreamActor(ServiceActor):
         match result:
             case Conflict():
                 pass
-            case Duplicate(part=part, claim=claim):
-                raise AssertionError(f"part {part} claims {claim.scope}, and nothing here makes claims yet")
+            case Duplicate(part=part):
+                source = batch.source_of(part)
+                assert isinstance(source, OutcomeReport)  # nobody else makes claims
+                source.reviewed = True
             case Fenced(part=part):
                 self._fenced(batch.source_of(part))
             case Unanswered(uncertain=True, error=error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from actors.messages import DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
 from actors.policy import WorkPolicy, next_step, ran_a_day
@@ -16,6 +17,7 @@ from domain.outcomes import Approved, Declined, Unknown
 from store.codec import Metadata, encode
 from store.port import (
     Action,
+    Claim,
     CloseWork,
     Doubt,
     EncodedEvent,
@@ -118,22 +120,23 @@ class Batch:
         assert item.transaction is not None
         transaction_id = item.transaction.transaction_id
         known = self._known(transaction_id)
-        if request.attempt is None:
-            request.attempt = known.submissions + 1
+        # As the claim saw it, with the token that is held since: a cache may be behind what others sent before that.
+        attempt = item.transaction.submissions + 1
         after = replace(item, token=item.token + 1, doubt=Doubt.SENT)
-        fence = Fence(item.work_id, item.token)
-        if known.submissions >= request.attempt:
-            # An earlier write of this very request was stored, if the token is the one that it left: whoever else
-            # may have submitted this attempt had to claim the work first.
-            self._add_part(Part(fence=Fence(item.work_id, after.token)), request)
-            self.entries.append(Entry(request, known, replace(after, transaction=known)))
-            return
+        # An earlier write of this very request was stored, if the token is the one that it left: whoever else may have
+        # submitted this attempt had to claim the work first.
+        written = known.submissions >= attempt
+        fence = Fence(item.work_id, after.token if written else item.token)
         if known.status not in {Status.PENDING, Status.UNKNOWN}:  # it was settled otherwise: nothing is to be sent
             change = CloseWork(item.work_id) if known.status.terminal else _resolve(item)
             self._add_part(Part(fence=fence, work=(change,)), request)
             self.entries.append(Entry(request, known, moved=change if isinstance(change, MoveWork) else None))
             return
-        decision = decide(self.account, RecordSubmission(transaction_id, request.attempt))
+        if written:
+            self._add_part(Part(fence=fence), request)
+            self.entries.append(Entry(request, known, replace(after, transaction=known)))
+            return
+        decision = decide(self.account, RecordSubmission(transaction_id, attempt))
         assert not isinstance(decision, Refused)  # only a person's command can be refused
         events = self._record(decision, _metadata(item), request.event_ids)
         leased = MoveWork(
@@ -152,7 +155,7 @@ class Batch:
             evidence = [event for event in decision if isinstance(event, ReviewOpened)]
             events = self._record(evidence, metadata, report.event_ids)
             if events:
-                self._add_part(Part(events=events), report)
+                self._add_part(Part(events=events, claims=_claims(evidence)), report)
             self.entries.append(Entry(report, None))
             return
         events = self._record(decision, metadata, report.event_ids)
@@ -164,7 +167,8 @@ class Batch:
         change = next_step(
             item, result, policy, now=self._now, chance=chance, status=status, settle_left_s=settle_left_s
         )
-        self._add_part(Part(events=events, fence=Fence(item.work_id, item.token), work=(change,)), report)
+        fence = Fence(item.work_id, item.token)
+        self._add_part(Part(events=events, claims=_claims(decision), fence=fence, work=(change,)), report)
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
 
@@ -180,6 +184,8 @@ class Batch:
             reason = "A day of lookups has not told what became of it."
             decision = decide(self.account, OpenReview(transaction.transaction_id, reason))
         assert not isinstance(decision, Refused)  # only a person's command can be refused
+        if report.reviewed:
+            return [event for event in decision if not isinstance(event, ReviewOpened)]
         return decision
 
     def _known(self, transaction_id: str) -> Transaction:
@@ -228,6 +234,18 @@ class Batch:
             elif (review := project_review(None, recorded)) is not None:
                 self._reviews.append(review)
         return tuple(encoded)
+
+
+REVIEW_SCOPE: Final = "review"
+
+
+def _claims(events: Sequence[Event]) -> tuple[Claim, ...]:
+    """A person is asked about the same thing once: a gateway may repeat itself at every lookup."""
+    return tuple(
+        Claim(REVIEW_SCOPE, f"{event.transaction_id}:{event.reason}", event.review_id.encode())
+        for event in events
+        if isinstance(event, ReviewOpened)
+    )
 
 
 def _metadata(item: WorkItem) -> Metadata:

@@ -114,13 +114,14 @@ class SubmissionRequest:
 class OutcomeReport:
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
-    __slots__ = ("crashes", "event_ids", "item", "result", "stale")
+    __slots__ = ("crashes", "event_ids", "item", "result", "reviewed", "stale")
 
     def __init__(self, item: WorkItem, result: CallResult) -> None:
         self.item = item
         self.result = result
         self.event_ids: list[str] = []
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
+        self.reviewed = False  # a person was asked about this very thing before
         self.crashes = 0
 
 

@@ -108,9 +108,13 @@ class PaymentSystem:
         self._health = Health()
         monotonic = runtime.monotonic
 
+        self._alone: dict[str, Address] = {}
+
         def alone(name: str, make: Callable[[], Any]) -> Address:
             dispatcher = runtime.dispatcher(name, 1)
-            return Address(make, dispatcher, capacity=MAILBOX_MAX, monotonic=monotonic, after=runtime.after)
+            address = Address(make, dispatcher, capacity=MAILBOX_MAX, monotonic=monotonic, after=runtime.after)
+            self._alone[name] = address
+            return address
 
         self._intake = intake = Intake(gateways, processing=settings.processing)
         self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
@@ -174,7 +178,8 @@ class PaymentSystem:
             if mode.gateway in self._lanes:
                 self._lanes[mode.gateway].breaker.force(mode.mode)
         self._store.register_owner(self._owner)
-        self._dead_letters.start()
+        for address in self._alone.values():
+            address.start()
         self._runtime.after(SWEEP_S, self._sweep)
         self._started = True
 
@@ -280,7 +285,8 @@ class PaymentSystem:
             return ["The service is stopping."]
         if not self._started:
             return ["The service is starting."]
-        return [] if self._health.problem is None else [self._health.problem]
+        dead = [f"The {name} actor is being restarted." for name, address in self._alone.items() if not address.alive]
+        return dead if self._health.problem is None else [*dead, self._health.problem]
 
     # parts
 

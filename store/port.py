@@ -297,7 +297,10 @@ class Store(Protocol):
         """Seconds until the gateway's next queued or dead work is due (0 when some is); None when there is none."""
 
     def hasten_lookups(self, gateway: str) -> int:
-        """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were."""
+        """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were.
+
+        Those that were not due yet are made in addition to their schedule: their attempts go down by one (not below 0).
+        """
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
         """Queue the merchant's dead letters (dead and parked) that fit, due now, under new tokens; how many that were.

@@ -126,8 +126,8 @@ class Router(Generic[K]):
             if entry is not None:
                 return entry[0]
             ref = actor.launch(self._dispatcher, self._capacity)
-            self._live[key] = (ref, now)
             self._hand_over(key, ref)
+            self._live[key] = (ref, now)  # last: tellers look in here without the lock
             return ref
 
     def living(self, key: K) -> ActorRef[Any] | None:

@@ -171,17 +171,16 @@ UPDATE work
 SET state = 'parked', owner = NULL, token = token + 1, errors = ?2
 WHERE work_id = ?1;
 
--- name: select_work_item
--- A piece of work with its transaction, if it has one.
-SELECT w.*, t.*
+-- name: select_work_row
+-- A piece of work. Its transaction is read by itself: it may be damaged, and a join of the two costs more than both.
+SELECT w.*
 FROM work_rows AS w
-LEFT JOIN transaction_rows AS t ON t.transaction_id = w.transaction_id
 WHERE w.work_id = ?1;
 
 -- name: hasten_lookups
 -- Make a gateway's queued lookups due that are not yet.
 UPDATE work
-SET next_attempt_at = ?2
+SET next_attempt_at = ?2, attempts = max(attempts - 1, 0)
 WHERE gateway = ?1 AND state IN ('queued', 'dead') AND state = 'queued' AND action = 'resolve' AND next_attempt_at > ?2;
 
 -- name: retry_dead
@@ -195,12 +194,6 @@ WHERE stream_name = ?1
     AND work_id <= coalesce(?3, x'')
     AND (?4 IS NULL OR gateway = ?4)
     AND (?5 IS NULL OR state = ?5);
-
--- name: select_work_row
--- A piece of work without its transaction, whose row may be damaged.
-SELECT w.*
-FROM work_rows AS w
-WHERE w.work_id = ?1;
 
 -- name: select_dead_letters
 -- A merchant's dead letters below an id, newest first; a filter that is NULL holds for all.

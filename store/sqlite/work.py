@@ -17,6 +17,8 @@ from store.sqlite.statements import SQL
 
 logger: Final = logging.getLogger(__name__)
 
+_NO_TRANSACTION: Final = (None,)
+
 
 def register(cursor: apsw.Cursor, owner: str, now_us: int) -> None:
     """Put in ``owner``, alive now."""
@@ -52,19 +54,19 @@ def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int
     due = [row[0] for row in cursor.execute(SQL["select_due"], (gateway, now_us, limit))]
     cursor.executemany(SQL["lease_work"], [(work_id, owner) for work_id in due])
     items = []
+    select_work, select_transaction = SQL["select_work_row"], SQL["select_stream_transaction"]
     for work_id in due:
+        row = cursor.execute(select_work, (work_id,)).fetchone()
+        assert row is not None
         try:
-            items += [work_item_of(row) for row in cursor.execute(SQL["select_work_item"], (work_id,)).fetchall()]
+            beside = cursor.execute(select_transaction, (row[2], row[3], row[11])).fetchone()
+            items.append(work_item_of(row + (beside or _NO_TRANSACTION)))
         except (CorruptStoreError, UnicodeDecodeError) as error:
             logger.error("parked: %s", error)  # noqa: TRY400  # the text says all that a traceback could
-            _park(cursor, work_id, WorkError(from_us(now_us), str(error)))
+            # One that cannot be read waits for a person, and holds up nobody.
+            errors = (*readable_errors(row), WorkError(from_us(now_us), str(error)))
+            cursor.execute(SQL["park_work"], (work_id, errors_text(errors)))
     return items
-
-
-def _park(cursor: apsw.Cursor, work_id: str, error: WorkError) -> None:
-    """Work that cannot be read waits for a person, and holds up nobody."""
-    for row in cursor.execute(SQL["select_work_row"], (work_id,)).fetchall():
-        cursor.execute(SQL["park_work"], (work_id, errors_text((*readable_errors(row), error))))
 
 
 def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 from actors.runtime.simulated import SimulatedRuntime
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from tests.actors.customers import Customers
+from tests.actors.customers import KEYLESS, Customers
 from tests.actors.support import TroubledStore
 
 
@@ -41,6 +41,12 @@ def store(real_store: SqliteStore) -> TroubledStore:
 def customers(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Customers:
     """The customers of one process."""
     return Customers(runtime, store, real_store)
+
+
+@pytest.fixture
+def keyless(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Customers:
+    """The same at a gateway without idempotency keys."""
+    return Customers(runtime, store, real_store, policy=KEYLESS)
 
 
 @pytest.fixture

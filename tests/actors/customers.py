@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
+from actors.breaker import Permit
 from actors.customer import Collaborators, CustomerStreamActor
 from actors.intake import Intake
 from actors.journal import JournalActor
-from actors.messages import CallResult, Due, OutcomeReport, ReceiveRequest, Recipient, Submit
+from actors.messages import (
+    CallResult,
+    Cleared,
+    DiscardRequest,
+    Due,
+    OutcomeReport,
+    ReceiveRequest,
+    Recipient,
+    Request,
+    SubmissionRequest,
+    Submit,
+)
 from actors.policy import WorkPolicy
 from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
 from actors.settling import Settling
 from domain.account import Transaction
-from domain.commands import Receive
+from domain.commands import Discard, Receive
 from domain.events import Kind, Recorded
 from domain.money import Money
 from domain.outcomes import Approved
@@ -33,6 +45,7 @@ POLICY = WorkPolicy(
     dead_letter_max_s=3600.0,
     dead_letter_attempts=12,
 )
+KEYLESS = replace(POLICY, honours_keys=False, settle_s=65.0)
 DEADLINE_S = 10.0
 STEPS_MAX = 50_000
 
@@ -60,6 +73,7 @@ class Customers:
     dead_letters: Inbox = field(default_factory=Inbox)
     heard: Heard = field(default_factory=Heard)
     intake: Intake = field(default_factory=lambda: Intake([GATEWAY], processing=True))
+    policy: WorkPolicy = POLICY
 
     def __post_init__(self) -> None:
         runtime = self.runtime
@@ -81,7 +95,7 @@ class Customers:
             supervisor=self.supervisor,
             dead_letters=self.dead_letters,
             address=self.address,
-            policies={GATEWAY: POLICY},
+            policies={GATEWAY: self.policy},
             intake=self.intake,
             settling=Settling(runtime.monotonic),
             owner=self.owner,
@@ -122,6 +136,19 @@ class Customers:
         self.router.tell(stream(customer), report)
         return report
 
+    def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionRequest:
+        """Tell the customer's actor that ``item`` is about to be sent, under a permit of that number."""
+        request = SubmissionRequest(item, Permit(0, number))
+        self.router.tell(stream(customer), request)
+        return request
+
+    def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardRequest:
+        """Tell the customer's actor that a person gives ``item`` up."""
+        deadline = self.runtime.monotonic() + deadline_s
+        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"), deadline)
+        self.router.tell(item.stream, request)
+        return request
+
     def run(self, seconds: float = 0.0) -> None:
         """Let everything happen that happens within ``seconds``, and let these pass."""
         until = self.runtime.monotonic() + seconds
@@ -161,6 +188,14 @@ class Customers:
         """The work that the supervisor was given, in order."""
         return [item for submit in self.supervisor.of(Submit) for item in submit.items]
 
+    def cleared(self) -> list[Cleared]:
+        """What the supervisor was told of submissions, in order."""
+        return self.supervisor.of(Cleared)
+
+    def claim(self, owner: str | None = None, limit: int = 10) -> list[WorkItem]:
+        """Lease what is due, as the dead letters do."""
+        return self.real.claim_work(self.owner if owner is None else owner, GATEWAY, limit)
+
     def dues(self) -> list[Due]:
         """What the dead letters were told of."""
         return self.dead_letters.of(Due)
@@ -182,7 +217,7 @@ class Customers:
         return view.transaction
 
 
-def answer(request: ReceiveRequest) -> Reply:
+def answer(request: Request) -> Reply:
     """The answer that is there; pykka.Timeout when there is none."""
     return request.reply.get(timeout=0)
 

@@ -46,7 +46,7 @@ class Scene:
 
     def all_that_go(self, at_most: int = 200) -> list[Permit]:
         """Permits until none is to be had."""
-        permits = []
+        permits: list[Permit] = []
         while len(permits) < at_most and (permit := self.breaker.admit()) is not None:
             permits.append(permit)
         return permits
@@ -241,7 +241,7 @@ def test_a_permit_is_good_for_one_report_in_its_time(scene: Scene, end: str) -> 
 def test_after_a_recovery_calls_grow_in_number(scene: Scene) -> None:
     """Calls double with each round trip, from two on, until nothing is held back any more."""
     scene.recover()
-    rounds = []
+    rounds: list[int] = []
     while len(rounds) < 10:
         permits = scene.all_that_go()
         rounds.append(len(permits))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from actors.runtime.mailbox import MailboxFullError
-from actors.runtime.router import Address, Router
-from actors.runtime.simulated import SimulatedRuntime
+from actors.runtime.router import Router
 from tests.actors.dispatching import AtOnce, ByHand, Die, Recorder, Refusable, stopping
 
 
@@ -100,6 +99,93 @@ def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand
     dispatcher.run()
     assert log == ["start a", "start a", "salvaged 1", "salvaged 2", "delivered again", "waited"]
     assert router.deaths == 1
+
+
+def test_a_message_told_while_the_dead_are_replaced_comes_last(
+    log: list[Any], dispatcher: ByHand, clock: Clock
+) -> None:
+    """Between an actor's death and its successor's life a teller waits its turn behind all that was told before."""
+
+    class Told(Recorder):
+        def salvage(self) -> Sequence[Any]:
+            router.tell("a", "while it died 1")
+            router.tell("a", "while it died 2")
+            assert not router.at_rest
+            return ["salvaged"]
+
+    router: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=10, monotonic=clock)
+
+    def dies(actor: Recorder) -> None:
+        actor.took()
+        raise Die
+
+    router.tell("a", dies)
+    router.tell("a", "waited")
+    dispatcher.run()
+    assert log == ["start", "start", "salvaged", "waited", "while it died 1", "while it died 2"]
+    assert router.at_rest
+
+
+def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """While the dead are replaced as much may wait as in a mailbox, and what may not be refused always may."""
+    commands = [Refusable() for _ in range(3)]
+
+    class Told(Recorder):
+        def salvage(self) -> Sequence[Any]:
+            for command in commands:
+                router.tell("a", command)
+            with pytest.raises(MailboxFullError):
+                router.tell("a", Refusable())
+            router.tell("a", "an answer")
+            return ()
+
+    router: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=3, monotonic=clock)
+
+    def dies(actor: Recorder) -> None:
+        actor.took()
+        raise Die
+
+    router.tell("a", dies)
+    dispatcher.run()
+    assert log == ["start", "start", *commands, "an answer"]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_salvage_that_fails_is_asked_again(log: list[Any], dispatcher: ByHand, clock: Clock, failures: int) -> None:
+    """What an actor died of may hit its salvage, too: it is asked again, and the successor begins whatever comes."""
+    left = [SystemExit("a kill"), Die()][:failures]
+
+    class Unlucky(Recorder):
+        def salvage(self) -> Sequence[Any]:
+            if left:
+                raise left.pop()
+            return self.keeps
+
+    router: Router[str] = Router(lambda _: Unlucky(log), dispatcher, capacity=10, monotonic=clock)
+
+    def keeps_and_dies(actor: Recorder) -> None:
+        actor.keeps = ["salvaged"]
+        actor.took()
+        raise Die
+
+    router.tell("a", keeps_and_dies)
+    router.tell("a", "waited")
+    dispatcher.run()
+    assert log == ["start", "start", "salvaged", "waited"]
+
+
+def test_a_salvage_that_always_fails_costs_nobody_else(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """What waits in the mailbox of an actor that gives nothing away is handled all the same."""
+
+    class Stubborn(Recorder):
+        def salvage(self) -> Sequence[Any]:
+            raise Die
+
+    router: Router[str] = Router(lambda _: Stubborn(log), dispatcher, capacity=10, monotonic=clock)
+    router.tell("a", Die())
+    router.tell("a", "waited")
+    dispatcher.run()
+    assert log == ["start", "start", "waited"]
 
 
 def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
@@ -204,45 +290,6 @@ def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatch
     assert rests == [True, False, False, True]
 
 
-def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any], dispatcher: ByHand) -> None:
-    """An address is one actor that is always there."""
-    address = Address(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
-    address.start()
-    dispatcher.run()
-    assert log == ["start"]
-    for _ in range(3):
-        address.tell(Die())
-        address.tell("after")
-    dispatcher.run()
-    assert log.count("after") == 3
-    assert address.deaths > 0
-
-
-def test_an_address_whose_actor_dies_with_nothing_left_lives_again(log: list[Any]) -> None:
-    """Within a second a successor has begun, though nobody told it anything; one that cannot begin does not spin."""
-    runtime = SimulatedRuntime(random.Random(1))
-    dispatcher = runtime.dispatcher("one", 1)
-
-    def die_when_taken(actor: Recorder) -> None:
-        actor.took()
-        raise Die
-
-    address = Address(lambda: Recorder(log), dispatcher, capacity=10, monotonic=runtime.monotonic, after=runtime.after)
-    address.tell(die_when_taken)
-    runtime.run(until=1.0)
-    assert log == ["start", "start"]
-
-    class Hopeless(Recorder):
-        def on_start(self) -> None:
-            log.append("tried")
-            raise Die
-
-    hopeless = Address(lambda: Hopeless(log), dispatcher, capacity=10, monotonic=runtime.monotonic, after=runtime.after)
-    hopeless.start()
-    runtime.run(until=11.0)
-    assert 10 <= log.count("tried") <= 30
-
-
 def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:
     """When making the actor fails, the teller hears of it, and the next teller tries anew."""
     makes = []
@@ -258,3 +305,45 @@ def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -
         router.tell("a", "lost")
     router.tell("a", "heard")
     assert len(router) == 1
+
+
+def test_a_successor_that_cannot_be_made_loses_nothing(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """What the dead left waits until an actor can be made again, and comes before what was told since."""
+    makes: list[str] = []
+
+    def make(key: str) -> Recorder:
+        makes.append(key)
+        if 2 <= len(makes) <= 3:
+            raise Die
+        return Recorder(log)
+
+    def dies(actor: Recorder) -> None:
+        actor.took()
+        raise Die
+
+    router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=clock)
+    router.tell("a", dies)
+    router.tell("a", "waited")
+    dispatcher.run()
+    assert not router.at_rest
+    with pytest.raises(Die):
+        router.tell("a", "refused")
+    router.tell("a", "told since")
+    dispatcher.run()
+    assert log == ["start", "start", "waited", "told since"]
+
+
+def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """The making of an actor is foreign code: it may even tell its own address, and there is one actor all the same."""
+
+    def make(key: str) -> Recorder:
+        if key == "a" and not len(router):
+            router.tell("b", "from a's making")
+            router.tell("a", "from its own making")
+        return Recorder(log, f" {key}")
+
+    router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=clock)
+    router.tell("a", "hello")
+    dispatcher.run()
+    assert len(router) == 2
+    assert sorted(log) == ["from a's making", "from its own making", "hello", "start a", "start b"]

@@ -50,6 +50,7 @@ def test_a_service_that_has_not_started_stores_nothing(
     assert isinstance(reply, NotStored)
     assert store.batches == []
     service.system.start()
+    run(service, 0.0)
     assert service.system.problems() == []
     service.system.drain()
     assert service.system.problems()

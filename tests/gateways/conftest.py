@@ -103,8 +103,8 @@ def start_simulator() -> Iterator[Callable[..., Simulator]]:
     """Starts simulators that a test may end itself; those that it leaves, failing or not, are ended after it."""
     started: list[Simulator] = []
 
-    def start(ledger: Path, callback_url: str = "http://127.0.0.1:9/none") -> Simulator:
-        started.append(Simulator(ledger, callback_url))
+    def start(ledger: Path, callback_url: str = "http://127.0.0.1:9/none", **variables: str) -> Simulator:
+        started.append(Simulator(ledger, callback_url, **variables))
         return started[-1]
 
     yield start

@@ -25,11 +25,16 @@ COMMAND = [sys.executable, "-c", "import os; from gateways.simulator import run;
 class Simulator:
     """A running simulator with its ledger at ``ledger``. Make it again with the same ledger to restart it."""
 
-    def __init__(self, ledger: Path, callback_url: str = "http://127.0.0.1:9/none", bind: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        ledger: Path,
+        callback_url: str = "http://127.0.0.1:9/none",
+        bind: str = "127.0.0.1:0",
+        **variables: str,
+    ) -> None:
         self.ledger = ledger
-        self._process = subprocess.Popen(
-            COMMAND, cwd=CHECKOUT, env=environment(ledger, callback_url, bind), stdout=subprocess.PIPE, text=True
-        )
+        environ = {**environment(ledger, callback_url, bind), **variables}
+        self._process = subprocess.Popen(COMMAND, cwd=CHECKOUT, env=environ, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.greeting = self._process.stdout.readline()
         if "listening on" not in self.greeting:
@@ -53,12 +58,17 @@ class Simulator:
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, object]:
         """Status and JSON of a plain request, by the standard library's client. ``_`` in header names means ``-``."""
+        status, answer = self.call_raw(method, path, body, **headers)
+        return status, json.loads(answer)
+
+    def call_raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        """The same, with the body as it came."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=5)
         with closing(connection):
             names = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, names)
             answer = connection.getresponse()
-            return answer.status, json.load(answer)
+            return answer.status, answer.read()
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -93,3 +93,4 @@ def test_facts(gateway: Gateway) -> None:
     assert gateway.currencies == {"USD", "EUR", "GBP", "JPY", "KWD"}
     assert gateway.honours_keys
     assert gateway.idempotency_window_s == 86_400
+    assert gateway.looks_up

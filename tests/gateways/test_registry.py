@@ -67,6 +67,7 @@ OPTIONS = {"reference": "T-1"}
 class Third:
     currencies = frozenset({"CHF"})
     honours_keys = False
+    looks_up = True
     idempotency_window_s = 0.0
 
     def __init__(self, settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_table_with_the_least_has_the_defaults_of_the_contract() -> None:
 
 
 def test_the_file_that_comes_with_the_service_says_what_the_contract_says() -> None:
-    """config/gateways.toml holds gatewayA with the values of contract.md, section 2."""
+    """config/gateways.toml holds both gateways with the values of contract.md, section 2."""
     tables = tomllib.loads((CHECKOUT / "config/gateways.toml").read_text("utf-8"))
     settings = GatewaySettings.from_table("gatewayA", tables["gatewayA"])
     assert settings == GatewaySettings(
@@ -41,6 +42,13 @@ def test_the_file_that_comes_with_the_service_says_what_the_contract_says() -> N
         adapter="gateway_a",
         url="http://127.0.0.1:8090/gatewayA",
         callback_secrets_env="PAYMENTS_GATEWAY_A_SECRETS",
+    )
+    assert GatewaySettings.from_table("gatewayB", tables["gatewayB"]) == replace(
+        settings,
+        name="gatewayB",
+        adapter="gateway_b",
+        url="http://127.0.0.1:8090/gatewayB",
+        callback_secrets_env="PAYMENTS_GATEWAY_B_SECRETS",
     )
 
 

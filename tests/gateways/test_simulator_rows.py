@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
 from gateways.development import CALLBACK_SECRET
 from gateways.port import Gateway, Order
-from tests.gateways.peer import Peer, Request
+from tests.gateways.peer import Behave, Peer, Request, answers
 from tests.gateways.simulator_process import (
     BODY,
     Simulator,
@@ -92,7 +93,7 @@ def test_03_04_12_13_are_pending_then_told(  # noqa: PLR0917 (fixtures)
             "currency": "USD",
             "extra_data": {},
         }
-        assert is_signed(callback)
+        assert is_signed(callback, CALLBACK_SECRET)
     assert len({callback.headers["webhook-id"] for callback in callbacks_of(service, asked)}) == 1
     assert len(simulator.effects(asked.transaction_id)) == (status == "completed")
     for ask in (gateway.submit, gateway.lookup):
@@ -102,15 +103,31 @@ def test_03_04_12_13_are_pending_then_told(  # noqa: PLR0917 (fixtures)
             assert isinstance(ask(asked), Declined)
 
 
-def is_signed(callback: Request) -> bool:
-    """Whether the signature is that of the Standard Webhooks specification under the development secret."""
-    key = base64.b64decode(CALLBACK_SECRET.removeprefix("whsec_"))
+def is_signed(callback: Request, secret: str) -> bool:
+    """Whether the signature is that of the Standard Webhooks specification under ``secret``."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
     assert 24 <= len(key) <= 64
     timestamp = callback.headers["webhook-timestamp"]
     assert abs(int(timestamp) - time.time()) < 60
     signed = f"{callback.headers['webhook-id']}.{timestamp}.".encode() + callback.body
     expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     return expected in callback.headers["webhook-signature"].split(" ")
+
+
+def test_callbacks_are_signed_with_the_secret_of_the_environment(
+    tmp_path: Path, order: Orders, peers: Callable[[Behave], Peer], start_simulator: Callable[..., Simulator]
+) -> None:
+    """SIMULATOR_GATEWAY_A_SECRET takes the place of the development secret."""
+    secret = "whsec_" + base64.b64encode(b"a secret of somebody's own").decode()
+    service = peers(answers(200, b""))
+    started = start_simulator(tmp_path / "ledger.jsonl", service.url, SIMULATOR_GATEWAY_A_SECRET=secret)
+    gateway = GATEWAY_A.gateway(f"{started.url}/gatewayA")
+    asked = order(10_012)
+    gateway.submit(asked)
+    gateway.close()
+    [callback] = callbacks_of(service, asked)
+    assert is_signed(callback, secret)
+    assert not is_signed(callback, CALLBACK_SECRET)
 
 
 @pytest.mark.parametrize("minor", [5, 6, 9, 10])

@@ -212,7 +212,7 @@ def test_it_says_where_it_listens_and_ends_when_asked(tmp_path: Path, start_simu
     """One line tells address, ledger and callback URL; SIGTERM ends it with 0, even while clients hang on."""
     simulator = start_simulator(tmp_path / "ledger.jsonl", "http://127.0.0.1:9/v1/callbacks")
     assert simulator.greeting == (
-        f"simulator: listening on {simulator.url} (/gatewayA; /ledger /calls /faults), "
+        f"simulator: listening on {simulator.url} (/gatewayA, /gatewayB; /ledger /calls /faults), "
         f"ledger {tmp_path}/ledger.jsonl, callbacks to http://127.0.0.1:9/v1/callbacks\n"
     )
     host, port = simulator.url.removeprefix("http://").split(":")
@@ -229,6 +229,9 @@ def test_it_says_where_it_listens_and_ends_when_asked(tmp_path: Path, start_simu
         ({"SIMULATOR_BIND": "taken"}, "cannot listen on 127.0.0.1:"),
         ({"SIMULATOR_LEDGER": "/dev/null/ledger"}, "cannot open its ledger /dev/null/ledger"),
         ({"SIMULATOR_CALLBACK_URL": "nowhere"}, "SIMULATOR_CALLBACK_URL must be an http or https URL"),
+        ({"SIMULATOR_GATEWAY_A_SECRET": "s3cr3t"}, "SIMULATOR_GATEWAY_A_SECRET is no secret of gatewayA"),
+        ({"SIMULATOR_GATEWAY_A_SECRET": "whsec_"}, "SIMULATOR_GATEWAY_A_SECRET is no secret of gatewayA"),
+        ({"SIMULATOR_GATEWAY_A_SECRET": "whsec_s3cr3t!"}, "SIMULATOR_GATEWAY_A_SECRET is no secret of gatewayA"),
     ],
 )
 def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, change: dict[str, str], text: str) -> None:
@@ -242,6 +245,7 @@ def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, change: dict[st
         )
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"simulator: {text}")
+    assert "s3cr3t" not in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

@@ -29,6 +29,7 @@ REFUSED = {
     "a name twice": b"<r><a>1</a><a>1</a></r>",
     "an empty name twice": b"<r><a/><a/></r>",
     "deeper": b"<r><a><b>1</b></a></r>",
+    "deeper, and empty": b"<r><a>1<b/></a></r>",
     "deep": b"<r>" * 30_000,
     "text between": b"<r>1<a>1</a></r>",
     "a no-break space between": "<r>\u00a0<a>1</a></r>".encode(),

@@ -35,6 +35,7 @@ class Sent:
     number: int
     customer: str
     amount: str
+    gateway: str = "gatewayA"
     status: int | None = None
     transaction_id: str | None = None
     said: str | None = None
@@ -79,6 +80,11 @@ def plain_amount() -> str:
     return f"{random.randint(1, 999)}.{random.randint(20, 99)}"
 
 
+def any_gateway() -> str:
+    """One with idempotency keys as often as one without: a customer has deposits at both."""
+    return random.choice(("gatewayA", "gatewayB"))
+
+
 class Load:
     """``deposits`` deposits from ``threads`` clients; as a block, which ends when the last one is answered or lost.
 
@@ -86,9 +92,16 @@ class Load:
     """
 
     def __init__(
-        self, log: Log, port: int, *, deposits: int, threads: int = 8, amount: Callable[[], str] = plain_amount
+        self,
+        log: Log,
+        port: int,
+        *,
+        deposits: int,
+        threads: int = 8,
+        amount: Callable[[], str] = plain_amount,
+        gateway: Callable[[], str] = any_gateway,
     ) -> None:
-        self._log, self._port, self._amount = log, port, amount
+        self._log, self._port, self._amount, self._gateway = log, port, amount, gateway
         self._left = deposits
         self._settled = 0
         self._lock = threading.Lock()
@@ -124,7 +137,7 @@ class Load:
         client = _Client(self._log, self._port)
         while self._take():
             while time.monotonic() < self._deadline:
-                if client.deposit(self._amount()) != _NOT_STORED:
+                if client.deposit(self._amount(), self._gateway()) != _NOT_STORED:
                     break
                 time.sleep(_AFTER_503_S)
             else:
@@ -146,15 +159,15 @@ class _Client:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_WITHIN_S)
         self._accepted: list[Sent] = []
 
-    def deposit(self, amount: str) -> int | None:
+    def deposit(self, amount: str, gateway: str) -> int | None:
         """Send a new deposit: the status of its answer, None when that did not come."""
         self._connect()
         customer = f"c{random.randrange(CUSTOMERS)}"
-        sent = Sent(self._log.new_number(), customer, amount)
+        sent = Sent(self._log.new_number(), customer, amount, gateway)
         self._log.sent.append(sent)
         body = {
             "amount": amount,
-            "gateway": "gatewayA",
+            "gateway": gateway,
             "customer_id": customer,
             "details": {"request": str(sent.number)},
         }

@@ -20,14 +20,23 @@ from tests.processes.process import Process, free_port, processes_with, wait_unt
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"
-GATEWAY: Final = """
+GATEWAY_A: Final = """
 timeout_s = 5.0
 lookup_after_s = [0.5, 1, 2, 4, 8]
 breaker = { sleep_s = 0.5 }
 """
-"""How the gateway is set up unless a test says otherwise: sooner back than in production."""
+"""How the gateway with keys is set up unless a test says otherwise: sooner back than in production."""
+GATEWAY_B: Final = """
+timeout_s = 2.0
+settle_s = 1
+lookup_after_s = [0.3, 0.5, 0.5, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]
+breaker = { sleep_s = 0.5 }
+"""
+"""The same for the one without keys, which must be asked what became of whatever got no answer."""
 
 _MARK: Final = "INSTALLATION_FOLDER"
+_LEDGER: Final = "ledger.jsonl"
+_MEMORY: Final = "ledger.memory.jsonl"
 
 
 class Answer(NamedTuple):
@@ -38,22 +47,32 @@ class Answer(NamedTuple):
     headers: http.client.HTTPMessage
 
 
-class Installation:
-    """One installation below ``folder``; nothing runs yet. ``gateway``: lines of the gateway's table."""
+class Books(NamedTuple):
+    """What the provider has on disk: each movement of money, and each request that it took and that moved none yet."""
 
-    def __init__(self, folder: Path, gateway: str = GATEWAY) -> None:
+    effects: list[dict[str, Any]]
+    taken: list[dict[str, Any]]
+
+
+class Installation:
+    """One installation below ``folder``; nothing runs yet."""
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_port(), free_port()
         self.database_url = f"sqlite:///{folder / 'payments.db'}"
         self._processes: list[Process] = []
         self._numbers = count(1)
-        self.configure_gateway(gateway)
+        self.configure_gateways()
 
-    def configure_gateway(self, lines: str) -> None:
-        """Write the gateways file; what is started from now on reads it."""
-        url = f"http://{HOST}:{self.simulator_port}/gatewayA"
-        table = f'[gatewayA]\nadapter = "gateway_a"\nurl = "{url}"\n{lines}'
-        (self.folder / "gateways.toml").write_text(table)
+    def configure_gateways(self, *, a: str = GATEWAY_A, b: str = GATEWAY_B) -> None:
+        """Write the gateways file with these lines in the two tables; what is started from now on reads it."""
+        provider = f"http://{HOST}:{self.simulator_port}"
+        tables = (
+            f'[gatewayA]\nadapter = "gateway_a"\nurl = "{provider}/gatewayA"\n{a}',
+            f'[gatewayB]\nadapter = "gateway_b"\nurl = "{provider}/gatewayB"\n{b}',
+        )
+        (self.folder / "gateways.toml").write_text("\n".join(tables))
 
     def environ(self, **settings: str) -> dict[str, str]:
         """The environment of a process of this installation."""
@@ -63,7 +82,7 @@ class Installation:
             "PAYMENTS_DATABASE_URL": self.database_url,
             "PAYMENTS_GATEWAYS_FILE": str(self.folder / "gateways.toml"),
             "SIMULATOR_BIND": f"{HOST}:{self.simulator_port}",
-            "SIMULATOR_LEDGER": str(self.folder / "ledger.jsonl"),
+            "SIMULATOR_LEDGER": str(self.folder / _LEDGER),
             "SIMULATOR_CALLBACK_URL": f"http://{HOST}:{self.port}/v1/callbacks",
         }
         foreign = ("PAYMENTS_", "SIMULATOR_", "GUNICORN_")
@@ -125,15 +144,29 @@ class Installation:
         """GET ``path`` of the service, or of what listens on ``port``."""
         return call(self.port if port is None else port, "GET", path)
 
+    def post(self, path: str, body: object = None) -> Answer:
+        """POST ``body`` to ``path`` of the service."""
+        return call(self.port, "POST", path, body)
+
     def deposit(self, *, port: int | None = None, **members: object) -> Answer:
         """Post a deposit: the one of the README, but for ``members``."""
         body = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345", **members}
         return call(self.port if port is None else port, "POST", "/v1/deposit", body)
 
-    def ledger(self) -> list[dict[str, str]]:
-        """The effects at the provider."""
-        lines: list[dict[str, str]] = self.get("/ledger", self.simulator_port).body
-        return lines
+    def books(self) -> Books:
+        """What the provider wrote down before it answered."""
+        taken = [json.loads(line) for line in (self.folder / _MEMORY).read_bytes().splitlines()]
+        return Books(self.get("/ledger", self.simulator_port).body, taken)
+
+    def calls(self, gateway: str) -> int:
+        """How many calls the provider has counted at ``gateway`` since it was started."""
+        count: int = self.get("/calls", self.simulator_port).body[gateway]
+        return count
+
+    def breaker(self, gateway: str) -> dict[str, Any]:
+        """The breaker of ``gateway`` as operators see it."""
+        breaker: dict[str, Any] = self.get(f"/v1/gateways/{gateway}").body["breaker"]
+        return breaker
 
     def order_faults(self, **faults: object) -> None:
         """Make the provider misbehave; none: behave again."""

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from store.factory import open_audit
+from store.port import StreamKey
+from store.queries import Audit
 from tests.processes.client import Log, Sent
-from tests.processes.installation import CHECKOUT
+from tests.processes.installation import CHECKOUT, Books
 from tests.processes.process import PATIENCE_S
 from tests.simulation.checker import violations
 from tests.simulation.history import History
 
 _ANSWERS: Final = {202: "accepted", 503: "not-stored", 504: "uncertain", None: "none"}
+_HONOURS_KEYS: Final = "gatewayA"
+_RECEIVED: Final = "DepositReceived"
 _TERMINAL: Final = frozenset({"completed", "failed"})
 _POLL_S: Final = 0.2
 
@@ -45,14 +49,21 @@ class Witness:
                 ]
                 self._history.add("dump", time.monotonic(), when=when, stream=list(stream), events=events)
                 if when == "rest":
-                    self._history.add(
-                        "tables",
-                        time.monotonic(),
-                        stream=list(stream),
-                        transactions={row.transaction_id: row.status.value for row in audit.transactions(stream)},
-                        balances={currency: [it.available, it.reserved] for currency, it in audit.balances(stream)},
-                        unfinished=list(audit.unfinished(stream)),
-                    )
+                    self._write_down_tables(audit, stream)
+
+    def _write_down_tables(self, audit: Audit, stream: StreamKey) -> None:
+        self._history.add(
+            "tables",
+            time.monotonic(),
+            when="rest",
+            stream=list(stream),
+            transactions={
+                row.transaction_id: [row.status.value, row.gateway_reference] for row in audit.transactions(stream)
+            },
+            balances={currency: [it.available, it.reserved] for currency, it in audit.balances(stream)},
+            reviews=[[row.transaction_id, row.state] for row in audit.reviews(stream)],
+            unfinished=list(audit.unfinished(stream)),
+        )
 
     def unfinished(self) -> int:
         """How many transactions still have work."""
@@ -72,39 +83,65 @@ class Witness:
         return self._history
 
 
-def judge(log: Log, ledger: Sequence[Mapping[str, str]], history: History, *, plain: bool) -> list[str]:
+def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]:
     """Every broken promise, as a sentence. ``plain``: the provider had no reason to decline anything."""
     history = History([*history.entries])
     recorded = _recorded(history)
     for sent in log.sent:
-        fields = {"id": _id_of(sent, recorded), "customer": sent.customer, "amount": sent.amount, "currency": "USD"}
-        history.add("sent", 0.0, **fields)
-        answer = _ANSWERS.get(sent.status, "refused")
-        history.add("answer", 0.0, id=fields["id"], answer=answer, status=sent.said)
-    for line in ledger:
-        history.add("effect", 0.0, key=line["reference"], amount=line["amount"], currency=line["currency"])
+        key = _id_of(sent, recorded)
+        history.add(
+            "sent",
+            0.0,
+            id=key,
+            kind="deposit",
+            gateway=sent.gateway,
+            customer=sent.customer,
+            amount=sent.amount,
+            currency="USD",
+        )
+        history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=sent.said)
+    _add_provider(history, books)
     found = violations(history)
     found += _requests(log, recorded)
-    found += [
-        f"3: {line['key']} is the key of an effect of {line['reference']}"
-        for line in ledger
-        if line["key"] != line["reference"]
-    ]
+    found += _gateways(books, history)
     found += _readers(log, history)
     if plain:
         found += _plain(history)
     return found
 
 
-def _recorded(history: History) -> dict[str, list[str]]:
-    """The transactions on record by the number of the request that led to them."""
-    recorded: dict[str, list[str]] = defaultdict(list)
+def _add_provider(history: History, books: Books) -> None:
+    """Its books as the checker reads them. They name no customer: whose the transaction is, the record says."""
+    for name in ("gatewayA", "gatewayB"):
+        history.add("gateway", 0.0, name=name, keys=name == _HONOURS_KEYS, looks_up=True)
+    customers = {data["transaction_id"]: customer for kind, customer, data in _events(history) if kind == _RECEIVED}
+    fates: dict[str, list[list[str | None]]] = defaultdict(list)
+    for line in books.effects:
+        key = line["reference"]
+        fields = {name: line[name] for name in ("gateway", "kind", "amount", "currency", "id")}
+        history.add("effect", 0.0, key=key, customer=customers.get(key), **fields)
+        fates[key].append([line["id"], None])
+    for line in books.taken:
+        fates[line["reference"]].append([line["id"], line.get("code")])
+    for key, of_key in fates.items():
+        history.add("truth", 0.0, key=key, fates=of_key)
+
+
+def _events(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Type, customer and data of all events on record in the end."""
     for dump in history.of("dump"):
         if dump["when"] == "rest":
             for event in dump["events"]:
                 body: dict[str, Any] = json.loads(event["body"])
-                if body["type"] == "DepositReceived":
-                    recorded[body["data"]["details"]["request"]].append(body["data"]["transaction_id"])
+                yield body["type"], body["stream_id"], body["data"]
+
+
+def _recorded(history: History) -> dict[str, list[str]]:
+    """The transactions on record by the number of the request that led to them."""
+    recorded: dict[str, list[str]] = defaultdict(list)
+    for kind, _, data in _events(history):
+        if kind == _RECEIVED:
+            recorded[data["details"]["request"]].append(data["transaction_id"])
     return recorded
 
 
@@ -123,6 +160,38 @@ def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
             yield f"1: request {sent.number} was told {sent.transaction_id} and is on record as {ids}"
         if sent.status not in _ANSWERS:
             yield f"1: request {sent.number} is a good one and was answered {sent.status}"
+
+
+def _gateways(books: Books, history: History) -> Iterator[str]:
+    """Promise 3 by gateway: one key for all attempts where keys are known, else every attempt on record before it."""
+    chosen: dict[str, str] = {}
+    submissions: Counter[str] = Counter()
+    for kind, _, data in _events(history):
+        if kind == _RECEIVED:
+            chosen[data["transaction_id"]] = data["gateway"]
+        elif kind == "DepositSubmitted":
+            submissions[data["transaction_id"]] += 1
+    for line in (*books.effects, *books.taken):
+        reference = line["reference"]
+        if line["key"] != (reference if line["gateway"] == _HONOURS_KEYS else None):
+            yield f"3: {reference} was sent to {line['gateway']} under the key {line['key']}"
+        if chosen.get(reference, line["gateway"]) != line["gateway"]:
+            yield f"3: {reference} was sent to {line['gateway']}, and meant for {chosen[reference]}"
+    for reference, times in _asked_without_key(books).items():
+        if times > submissions[reference]:
+            yield f"3: {reference} was sent {times} times, and {submissions[reference]} attempts are on record"
+    for reference in submissions:
+        if chosen.get(reference) == _HONOURS_KEYS:
+            yield f"3: {reference} needs no record before it is sent, and has one"
+
+
+def _asked_without_key(books: Books) -> Counter[str]:
+    """How often the provider was surely asked for each reference: what was lost on the way, it has not written down."""
+    accepted = {
+        (line["reference"], line["id"]) for line in (*books.effects, *books.taken) if line["key"] is None and line["id"]
+    }
+    lost = [line["reference"] for line in books.taken if line["key"] is None and line["id"] is None]
+    return Counter(reference for reference, _ in accepted) + Counter(lost)
 
 
 def _readers(log: Log, history: History) -> Iterator[str]:
@@ -155,6 +224,6 @@ def _readers(log: Log, history: History) -> Iterator[str]:
 
 def _plain(history: History) -> Iterator[str]:
     for table in history.of("tables"):
-        for key, status in table["transactions"].items():
+        for key, (status, _) in table["transactions"].items():
             if status == "failed":
                 yield f"4: {key} failed, and nobody had a reason to decline it"

@@ -56,7 +56,7 @@ def test_a_newcomers_first_deposit(installation: Installation) -> None:
     assert customer["balances"] == [{"currency": "USD", "available": "100.00", "reserved": "0.00"}]
     events = installation.get("/v1/customers/12345/events").body["items"]
     assert [event["type"] for event in events] == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
-    assert [line["reference"] for line in installation.ledger()] == [deposit["transaction_id"]]
+    assert [line["reference"] for line in installation.books().effects] == [deposit["transaction_id"]]
     assert installation.get("/swagger/index.html").status == 200
     assert str(installation.folder / "payments.db") in dev.out
     assert str(installation.folder / "ledger.jsonl") in dev.out

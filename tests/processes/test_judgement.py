@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.processes.client import Load, Log, Read, Seen, Sent
-from tests.processes.installation import installed
+from tests.processes.installation import Books, installed
 from tests.processes.judgement import Witness, judge
 from tests.simulation.history import History
 
@@ -20,13 +20,13 @@ class Evidence:
     """What clients, provider and store say of one run."""
 
     log: Log
-    ledger: list[dict[str, str]]
+    books: Books
     history: History
 
     @property
     def verdict(self) -> list[str]:
         """Every broken promise."""
-        return judge(self.log, self.ledger, self.history, plain=True)
+        return judge(self.log, self.books, self.history, plain=True)
 
     def first_accepted(self) -> Sent:
         """Some deposit that was accepted."""
@@ -40,7 +40,7 @@ class Evidence:
     def copied(self) -> Evidence:
         """Evidence to falsify."""
         log = Log([replace(sent) for sent in self.log.sent], [*self.log.reads], [*self.log.seen])
-        return Evidence(log, copy.deepcopy(self.ledger), History(copy.deepcopy(self.history.entries)))
+        return Evidence(log, copy.deepcopy(self.books), History(copy.deepcopy(self.history.entries)))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
             pass
         witness.wait_for_rest()
         witness.look()
-        yield Evidence(log, installation.ledger(), witness.history_at_rest())
+        yield Evidence(log, installation.books(), witness.history_at_rest())
 
 
 def test_good_evidence_is_good(good: Evidence) -> None:
@@ -84,17 +84,33 @@ def _stored_twice(it: Evidence) -> None:
             event["body"] = event["body"].replace(f'"request":"{before}"', f'"request":"{one.number}"')
 
 
-def _effect(**changes: str) -> Callable[[Evidence], None]:
-    return lambda it: it.ledger.append({**it.ledger[0], **changes})
+def _effect(at: str = "gatewayA", **changes: str | None) -> Callable[[Evidence], None]:
+    """One more movement of money, much like the first one at a gateway."""
+
+    def falsify(it: Evidence) -> None:
+        like = next(effect for effect in it.books.effects if effect["gateway"] == at)
+        it.books.effects.append({**like, **changes})
+
+    return falsify
+
+
+def _sent_without_a_record(it: Evidence) -> None:
+    like = next(effect for effect in it.books.effects if effect["gateway"] == "gatewayB")
+    it.books.taken.append({**like, "id": None})
+
+
+def _sent_once_more_without_an_effect(it: Evidence) -> None:
+    like = next(effect for effect in it.books.effects if effect["gateway"] == "gatewayB")
+    it.books.taken.append({**like, "id": "B-1000", "truth": "declined"})
 
 
 def _no_effect(it: Evidence) -> None:
-    del it.ledger[0]
+    del it.books.effects[0]
 
 
 def _failed(it: Evidence) -> None:
     table: dict[str, Any] = next(entry for entry in it.history.entries if entry["what"] == "tables")
-    table["transactions"][next(iter(table["transactions"]))] = "failed"
+    table["transactions"][next(iter(table["transactions"]))] = ["failed", None]
 
 
 def _forgotten_tail(it: Evidence) -> None:
@@ -133,6 +149,11 @@ def _refused(it: Evidence) -> None:
         (_effect(), "3:"),
         (_effect(reference="unknown", key="unknown"), "3:"),
         (_effect(key="fresh"), "3:"),
+        (_effect("gatewayB"), "3:"),
+        (_effect("gatewayB", id="B-1000"), "3:"),
+        (_effect("gatewayB", gateway="gatewayA"), "3:"),
+        (_sent_without_a_record, "3:"),
+        (_sent_once_more_without_an_effect, "3:"),
         (_no_effect, "4:"),
         (_failed, "4:"),
         (_forgotten_tail, "5:"),

@@ -38,7 +38,7 @@ def test_a_wrong_setting(installation: Installation, settings: dict[str, str], n
 
 def test_a_wrong_gateways_table(installation: Installation) -> None:
     """What is wrong in the gateways file is told with the gateway and the key."""
-    installation.configure_gateway("timeout_s = 0\n")
+    installation.configure_gateways(a="timeout_s = 0\n")
     for process in (installation.gunicorn(), installation.manage("dev")):
         line = refusal(process)
         assert "gatewayA" in line

@@ -37,7 +37,7 @@ def _client(installation: Installation, log: Log, all_are_in: threading.Barrier)
 
 def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation) -> None:
     """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
-    installation.configure_gateway("max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n")
+    installation.configure_gateways(a="max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n")
     installation.simulator()
     installation.order_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
     service, log, witness = installation.service(), Log(), Witness(installation.database_url)
@@ -54,14 +54,14 @@ def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installat
     assert service.wait() == 0
     assert len(log.with_status(202)) == len(log.sent)
     assert installation.living() != []  # the provider
-    told = installation.get("/calls", installation.simulator_port).body["gatewayA"]
+    told = installation.calls("gatewayA")
     assert told < len(log.sent), "there is work that was not sent"
 
     installation.order_faults()
     installation.service()
     witness.wait_for_rest()
-    assert judge(log, installation.ledger(), witness.history_at_rest(), plain=True) == []
-    calls = installation.get("/calls", installation.simulator_port).body["gatewayA"]
+    assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
+    calls = installation.calls("gatewayA")
     assert calls == len(log.sent), "nothing was sent twice: what was out was waited for, the rest given back unsent"
 
 

@@ -50,11 +50,11 @@ def test_a_second_service_waits(installation: Installation) -> None:
 def test_an_orphan_lets_go_of_the_port(installation: Installation) -> None:
     """A worker whose master was killed waits for its calls, however long; the next service has the port meanwhile."""
     installation.simulator()
-    installation.configure_gateway("timeout_s = 60\n")
+    installation.configure_gateways(a="timeout_s = 60\n")
     first = installation.service()
     installation.order_faults(latency_s=60)
     assert installation.deposit().status == 202
-    wait_until(lambda: installation.get("/calls", installation.simulator_port).body["gatewayA"] == 1, "the call is out")
+    wait_until(lambda: installation.calls("gatewayA") == 1, "the call is out")
     (orphan,) = first.children()
     first.send(signal.SIGKILL)
     first.wait()
@@ -79,13 +79,13 @@ def test_unfinished_work_of_a_killed_service(installation: Installation) -> None
     witness.look()
     assert witness.unfinished() == UNFINISHED
     accepting.end()
-    assert installation.ledger() == []
+    assert installation.books().effects == []
 
     started = time.monotonic()
     installation.service()
     ready = time.monotonic()
     witness.wait_for_rest()
     print(f"ready after {ready - started:.2f} s, {UNFINISHED} finished after {time.monotonic() - started:.2f} s")  # noqa: T201 - with -s
-    assert judge(log, installation.ledger(), witness.history_at_rest(), plain=True) == []
-    assert len(installation.ledger()) == UNFINISHED
+    assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
+    assert len(installation.books().effects) == UNFINISHED
     installation.verify()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from actors.runtime.actor import ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import AppendResult, Snapshot, StreamKey, WorkItem, Write
-from store.sqlite.adapter import SqliteStore
+from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, StreamKey, WorkItem, Write
+from tests.simulation.recording import RecordingStore
+
+T = TypeVar("T")
 
 
 class Crashed(BaseException):
@@ -49,15 +52,71 @@ def _raise(_message: object) -> None:
 
 
 class FaultyStore:
-    """Implements store.port.Store. What it lets through is the real store's."""
+    """Implements store.port.Store. What it lets through is the real store's.
 
-    def __init__(self, store: SqliteStore, chance: random.Random, rate: float) -> None:
-        self._store, self._chance, self._rate = store, chance, rate
+    ``jump`` is called now and then just before the store looks at the clock.
+    """
+
+    def __init__(
+        self, store: RecordingStore, chance: random.Random, rate: float, jump: Callable[[], None] = lambda: None
+    ) -> None:
+        self._store, self._chance, self._rate, self._jump = store, chance, rate, jump
         self.calm = False
         self.crashed = False
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See Store; may die or fail before or after the commit."""
+        return self._write(lambda: self._store.append(writes))
+
+    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
+        """See Store."""
+        return self._read(lambda: self._store.load(stream, transaction_ids))
+
+    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
+        """See Store."""
+        return self._write(lambda: self._store.claim_work(owner, gateway, limit))
+
+    def register_owner(self, owner: str) -> None:
+        """See Store."""
+        self._write(lambda: self._store.register_owner(owner))
+
+    def heartbeat(self, owner: str) -> bool:
+        """See Store."""
+        return self._write(lambda: self._store.heartbeat(owner))
+
+    def retire_owner(self, owner: str, *, unsent: bool) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.retire_owner(owner, unsent=unsent))
+
+    def release_dead(self, lease_s: float) -> int:
+        """See Store; a clock that jumps just before makes this process look dead while it lives."""
+        return self._write(lambda: self._store.release_dead(lease_s))
+
+    def next_due_s(self, gateway: str) -> float | None:
+        """See Store."""
+        return self._read(lambda: self._store.next_due_s(gateway))
+
+    def hasten_lookups(self, gateway: str) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.hasten_lookups(gateway))
+
+    def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.retry_dead(merchant, where))
+
+    def gateway_modes(self) -> dict[str, GatewayMode]:
+        """See Store."""
+        return self._read(self._store.gateway_modes)
+
+    def set_gateway_mode(self, mode: GatewayMode) -> None:
+        """See Store."""
+        self._write(lambda: self._store.set_gateway_mode(mode))
+
+    def close(self) -> None:
+        """See Store."""
+        self._store.close()
+
+    def _write(self, do: Callable[[], T]) -> T:
         draw = self._draw()
         if draw < 0.01:
             self._die()
@@ -67,60 +126,27 @@ class FaultyStore:
             raise CommitUncertainError("simulated: not stored")
         if draw < 0.05:
             raise RuntimeError("simulated defect before the commit")
-        results = self._store.append(writes)
+        if 0.09 <= draw < 0.1:
+            self._jump()
+        result = do()
         if draw < 0.06:
             self._die()
         if draw < 0.08:
             raise CommitUncertainError("simulated: stored")
         if draw < 0.09:
             raise RuntimeError("simulated defect after the commit")
-        return results
+        return result
 
-    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
-        """See Store."""
+    def _read(self, do: Callable[[], T]) -> T:
         draw = self._draw()
         if draw < 0.03:
             raise StoreUnavailableError("simulated")
         if draw < 0.04:
-            raise RuntimeError("simulated defect while loading")
-        return self._store.load(stream, transaction_ids)
-
-    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
-        """See Store."""
-        draw = self._draw()
-        if draw < 0.03:
-            raise StoreUnavailableError("simulated")
-        items = self._store.claim_work(owner, gateway, limit)
-        if draw < 0.05:
-            self._die()
-        return items
-
-    def register_owner(self, owner: str) -> None:
-        """See Store."""
-        self._store.register_owner(owner)
-
-    def heartbeat(self, owner: str) -> bool:
-        """See Store."""
-        return self._store.heartbeat(owner)
-
-    def retire_owner(self, owner: str) -> int:
-        """See Store."""
-        return self._store.retire_owner(owner)
-
-    def release_dead(self, lease_s: float) -> int:
-        """See Store."""
-        return self._store.release_dead(lease_s)
-
-    def next_due_s(self, gateway: str) -> float | None:
-        """See Store."""
-        return self._store.next_due_s(gateway)
-
-    def close(self) -> None:
-        """See Store."""
-        self._store.close()
+            raise RuntimeError("simulated defect while reading")
+        return do()
 
     def _draw(self) -> float:
-        """In [0, 1): small numbers are faults, the likelier the higher this seed's rate."""
+        """In [0, 1) and above: small numbers are faults, the likelier the higher this seed's rate."""
         return 1.0 if self.calm or not self._rate else self._chance.random() / self._rate
 
     def _die(self) -> None:

@@ -221,12 +221,12 @@ def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Call
 def test_the_last_order_for_a_breaker_is_kept(store: PaymentStore) -> None:
     """There is one order for each gateway, the last; an order that is none is refused and changes nothing."""
     assert store.gateway_modes() == {}
-    for mode in ("open", "closed", "auto", "open"):
-        order = GatewayMode("gatewayA", mode, f"because {mode}")
+    orders = [GatewayMode("gatewayA", mode, f"because {mode}") for mode in ("open", "closed", "auto", "open")]
+    for order in orders:
         store.set_gateway_mode(order)
         assert store.gateway_modes() == {"gatewayA": order}
     other = GatewayMode("gatewayB", "closed", "")
     store.set_gateway_mode(other)
     with pytest.raises(UnstorableError):
         store.set_gateway_mode(GatewayMode("gatewayA", "ajar", "no such mode"))
-    assert store.gateway_modes() == {"gatewayA": order, "gatewayB": other}
+    assert store.gateway_modes() == {"gatewayA": orders[-1], "gatewayB": other}

@@ -23,7 +23,6 @@ TRANSACTION_EDITS = [
     "status = 'odd'",
     "kind = 'odd'",
     "details = '{'",
-    "currency = 'odd'",
     "created_at = 1 << 62",
     "gateway_reference = CAST(x'ff' AS TEXT)",
 ]

@@ -1,0 +1,415 @@
+"""The record before a sending without keys: durable before anything goes out, once for each attempt, and fenced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actors.customer import BATCH_MAX
+from actors.messages import Cleared, Loaded, NotSent, NotTried, Passivate, Retry, SubmissionRequest, Written
+from actors.replies import Accepted
+from domain.account import Status, evolve
+from domain.events import Completed, Event, Failed, Kind, Processed, Recorded, Submitted
+from domain.outcomes import Approved, NotReceived, Unknown
+from store.codec import Metadata, encode
+from store.errors import CommitUncertainError, StoreUnavailableError
+from store.port import Action, Doubt, Head, Part, WorkItem, Write
+from tests.actors.customers import KEYLESS, Customers, answer
+from tests.actors.deaths import Fatal
+from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore, stream
+
+UNCERTAIN = CommitUncertainError("cut")
+AWAY = StoreUnavailableError("away")
+
+
+def submitted(customers: Customers) -> list[tuple[str, int]]:
+    """What the record says of sendings, in order."""
+    events = [recorded.event for recorded in customers.events()]
+    return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
+
+
+def sendable(customers: Customers) -> list[WorkItem]:
+    """What the supervisor may send, in order."""
+    return [cleared.item for cleared in customers.cleared() if cleared.item is not None]
+
+
+def row(customers: Customers, owner: str = "looker") -> WorkItem:
+    """The only piece of work as whoever claims it now would get it; nobody else has it after that."""
+    customers.real.retire_owner(customers.owner, unsent=True)
+    customers.real.register_owner(owner)
+    [item] = customers.claim(owner)
+    return item
+
+
+def on_record(customers: Customers, item: WorkItem, *events: Event) -> None:
+    """Puts ``events`` of the item's transaction on record behind everybody's back; its work stays as it is."""
+    snapshot = customers.real.load(item.stream, [item.work_id])
+    account, head, encoded = snapshot.account, snapshot.head, []
+    for event in events:
+        recorded = Recorded(account.version + 1, customers.runtime.now(), event)
+        account = evolve(account, recorded)
+        done = encode(item.stream, head, recorded, customers.runtime.new_id(), Metadata("elsewhere"))
+        head = Head(done.version, done.hash)
+        encoded.append(done)
+    rows = (account.transactions[item.work_id],), tuple(account.balances.items())
+    customers.real.append([Write(item.stream, snapshot.head, (Part(events=tuple(encoded)),), *rows)])
+
+
+def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
+    """By the time that the supervisor hears, the attempt is on record and the work is in doubt, still leased."""
+    item = keyless.deposited()
+    seen: list[tuple[list[str], dict[tuple[str, str], int]]] = []
+    tell = keyless.supervisor.tell
+
+    def told(message: object) -> None:
+        if isinstance(message, Cleared):
+            seen.append((keyless.types(), keyless.real.work_counts()))
+        tell(message)
+
+    keyless.supervisor.tell = told  # type: ignore[method-assign]
+    request = keyless.submit(item, 7)
+    keyless.run()
+    assert seen == [(["DepositReceived", "DepositSubmitted"], {(GATEWAY, "leased"): 1})]
+    [cleared] = keyless.cleared()
+    assert (cleared.gateway, cleared.permit) == (GATEWAY, request.permit)
+    assert cleared.item is not None
+    assert (cleared.item.token, cleared.item.doubt, cleared.item.attempts) == (item.token + 1, Doubt.SENT, 0)
+    assert cleared.item.transaction == keyless.transaction(item.work_id)
+    assert cleared.item.transaction.submissions == 1
+    assert row(keyless).doubt is Doubt.SENT
+
+
+@pytest.mark.parametrize("result", [Approved("B-1", final=True), NotSent("refused"), NotTried("no"), Unknown("?")])
+def test_the_outcome_is_told_under_the_token_of_the_clearance(keyless: Customers, result: Any) -> None:
+    """What the sending comes to is recorded for the work as the clearance left it."""
+    keyless.submit(keyless.deposited())
+    keyless.run()
+    [item] = sendable(keyless)
+    keyless.report(item, result)
+    keyless.run()
+    status = keyless.transaction(item.work_id).status
+    expected = {Approved: Status.COMPLETED, Unknown: Status.UNKNOWN}.get(type(result), Status.PENDING)
+    assert status is expected
+    if expected is Status.COMPLETED:
+        assert keyless.real.work_counts() == {}
+    else:
+        keyless.runtime.advance(KEYLESS.lookup_after_s[0])
+        [again] = keyless.claim()
+        assert again.action is (Action.RESOLVE if isinstance(result, Unknown) else Action.SUBMIT)
+        assert again.doubt is (Doubt.SENT if isinstance(result, Unknown) else Doubt.NONE)
+        assert again.attempts == (1 if isinstance(result, NotSent) else 0)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_each_attempt_has_a_number_of_its_own(keyless: Customers, times: int) -> None:
+    """An attempt that was not sent after all keeps its number; the next one has the next."""
+    item = keyless.deposited()
+    for _ in range(times):
+        keyless.submit(item)
+        keyless.run()
+        keyless.report(sendable(keyless)[-1], NotSent("refused"))
+        keyless.run()
+        keyless.runtime.advance(10.0)
+        [item] = keyless.claim()
+    assert submitted(keyless) == [(item.work_id, number + 1) for number in range(times)]
+
+
+def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
+    """When somebody else has the work by now nothing is written and nothing goes out, and its slot is free."""
+    item = keyless.deposited()
+    theirs = row(keyless)
+    request = keyless.submit(item)
+    keyless.run()
+    assert keyless.cleared() == [Cleared(GATEWAY, request.permit, None)]
+    assert submitted(keyless) == []
+    keyless.report(theirs, Approved("B-1", final=True))
+    keyless.run()
+    assert keyless.transaction(item.work_id).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("again", [[], [UNCERTAIN], [AWAY], [UNCERTAIN, UNCERTAIN, AWAY]])
+def test_an_uncertain_commit_clears_once(
+    keyless: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
+) -> None:
+    """Whether the write was stored the first time or the last, there is one attempt on record and one clearance."""
+    item = keyless.deposited()
+    store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
+    keyless.submit(item)
+    keyless.run(30.0)
+    assert store.troubles_left == 0
+    assert submitted(keyless) == [(item.work_id, 1)]
+    [cleared] = keyless.cleared()
+    assert cleared.item is not None
+    assert cleared.item.token == item.token + 1
+    keyless.report(cleared.item, Approved("B-1", final=True))
+    keyless.run()
+    assert keyless.real.work_counts() == {}
+
+
+def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: TroubledStore) -> None:
+    """It may take as long as it takes: before the record there is no clearance, and with it there is one."""
+    item = keyless.deposited()
+    store.befall("append", *[AWAY] * 30)
+    store.befall("load", *[AWAY] * 30)
+    keyless.submit(item)
+    keyless.run_until(lambda: store.troubles_left == 0)
+    assert keyless.cleared() == []
+    keyless.run(5.0)
+    assert [cleared.work_id for cleared in sendable(keyless)] == [item.work_id]
+    assert submitted(keyless) == [(item.work_id, 1)]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", [SubmissionRequest, Loaded, Written, Retry])
+def test_a_death_at_any_message_clears_once(
+    keyless: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
+) -> None:
+    """Whichever message the actor dies of: one attempt on record for each submission, and one clearance."""
+    items = [keyless.deposited() for _ in range(3)]
+    fatal = Fatal(keyless, kind, after=after, times=times)
+    keyless.router.tell(stream(), Passivate())
+    keyless.run()
+    if kind is Retry:
+        store.befall("load", AWAY)
+    for number, item in enumerate(items):
+        keyless.submit(item, number)
+    keyless.run(5.0)
+    assert fatal.left == 0
+    assert sorted(submitted(keyless)) == sorted((item.work_id, 1) for item in items)
+    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
+    assert len(keyless.cleared()) == 3
+    assert keyless.router.at_rest
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
+    """When clearing the nth submission of a write kills the actor, each is cleared once: twice were two payments."""
+    items = [keyless.deposited() for _ in range(4)]
+    keyless.send()  # in flight first, so that the submissions share a write
+    for number, item in enumerate(items):
+        keyless.submit(item, number)
+    tell, told = keyless.supervisor.tell, []
+
+    def deadly(message: object) -> None:
+        if isinstance(message, Cleared):
+            told.append(message)
+            if len(told) == nth:
+                raise RuntimeError("no")
+        tell(message)
+
+    keyless.supervisor.tell = deadly  # type: ignore[method-assign]
+    keyless.run(5.0)
+    assert keyless.router.deaths == 1
+    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
+    assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_journal_that_dies_clears_once(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
+    """A journal killed before or after its commit changes nothing of that."""
+    item = keyless.deposited()
+    store.befall("append", Trouble(SystemExit(), after=stored))
+    keyless.submit(item)
+    keyless.run(5.0)
+    assert submitted(keyless) == [(item.work_id, 1)]
+    assert len(keyless.cleared()) == len(sendable(keyless)) == 1
+
+
+def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -> None:
+    """Passivation at any moment loses no submission, and an actor that has to load first clears as well."""
+    item = keyless.deposited()
+    keyless.router.tell(stream(), Passivate())
+    keyless.run()
+    assert len(keyless.router) == 0
+    keyless.submit(item)
+    for _ in range(20):
+        keyless.router.tell(stream(), Passivate())
+        keyless.runtime.step()
+    keyless.run()
+    assert [it.work_id for it in sendable(keyless)] == [item.work_id]
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([Processed(Kind.DEPOSIT, "", "B-7")], {(GATEWAY, "queued"): 1}),
+        ([Processed(Kind.DEPOSIT, "", "B-7"), Completed(Kind.DEPOSIT, "")], {}),
+        ([Failed(Kind.DEPOSIT, "", "do_not_honor", None, "no")], {}),
+    ],
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_was_settled_meanwhile_is_not_sent(
+    keyless: Customers, events: list[Any], left: dict[tuple[str, str], int], *, cached: bool
+) -> None:
+    """A transaction that is processed or has its end when its turn comes is not sent; its work goes on, or ends."""
+    item = keyless.deposited()
+    on_record(keyless, item, *[replace(event, transaction_id=item.work_id) for event in events])
+    if not cached:
+        keyless.router.tell(stream(), Passivate())
+        keyless.run()
+    keyless.submit(item)
+    keyless.run()
+    assert [cleared.item for cleared in keyless.cleared()] == [None]
+    assert submitted(keyless) == []
+    assert keyless.real.work_counts() == left
+    if left:
+        assert [due.delay_s for due in keyless.dues()] == [0.0]
+        [again] = keyless.claim()
+        assert again.action is Action.RESOLVE
+
+
+def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Customers, store: TroubledStore) -> None:
+    """Also when the attempt turns out to be on record, what has its end by then is not sent, and its work ends."""
+    item = keyless.deposited()
+    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    keyless.submit(item)
+    keyless.run_until(lambda: store.troubles_left == 0)
+    on_record(keyless, item, Failed(Kind.DEPOSIT, item.work_id, "do_not_honor", None, "no"))
+    keyless.run(5.0)
+    assert submitted(keyless) == [(item.work_id, 1)]
+    assert [cleared.item for cleared in keyless.cleared()] == [None]
+    assert keyless.real.work_counts() == {}
+
+
+def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store: TroubledStore) -> None:
+    """Commands, outcomes and submissions that come together cost one commit, and each gets its own answer."""
+    items = [keyless.deposited() for _ in range(4)]
+    keyless.submit(items[3])
+    keyless.run()
+    [out] = sendable(keyless)
+    store.batches.clear()
+    first = keyless.send()
+    for number, item in enumerate(items[:3]):
+        keyless.submit(item, number)
+    keyless.report(out, Approved("B-1", final=True))
+    second = keyless.send()
+    keyless.run()
+    assert len(store.batches) == 2
+    assert isinstance(answer(first), Accepted)
+    assert isinstance(answer(second), Accepted)
+    assert len(sendable(keyless)) == 4
+    assert keyless.transaction(out.work_id).status is Status.COMPLETED
+
+
+def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
+    """In one write with a stale submission the others are cleared all the same, and none twice."""
+    stale = keyless.deposited()
+    keyless.real.retire_owner(OWNER, unsent=True)
+    keyless.real.register_owner(OWNER)
+    keyless.real.register_owner("owner-9")
+    assert keyless.claim("owner-9")
+    items = [keyless.deposited() for _ in range(3)]
+    requests = [keyless.submit(item, number) for number, item in enumerate([items[0], stale, items[1], items[2]])]
+    keyless.run()
+    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
+    assert [cleared.permit for cleared in keyless.cleared() if cleared.item is None] == [requests[1].permit]
+    assert len(submitted(keyless)) == 3
+
+
+def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
+    """However many wait, each is cleared once."""
+    items = [keyless.deposited() for _ in range(2 * BATCH_MAX + 3)]
+    for number, item in enumerate(items):
+        keyless.submit(item, number)
+    keyless.run()
+    assert [item.work_id for item in sendable(keyless)] == [item.work_id for item in items]
+
+
+def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
+    """Another process took the work, submitted it, lost it, was told that it never arrived, and died."""
+    [item] = other.claim()
+    other.submit(item)
+    other.run()
+    [out] = sendable(other)
+    other.report(out, Unknown("timeout"))
+    other.run(KEYLESS.lookup_after_s[0])
+    for _ in range(10):
+        other.run(KEYLESS.settle_s)
+        if taken := other.claim():
+            if taken[0].action is Action.SUBMIT:
+                break
+            other.report(taken[0], NotReceived())
+            other.run()
+    other.real.retire_owner(other.owner, unsent=True)
+    [again] = keyless.claim()
+    assert again.action is Action.SUBMIT
+    return again
+
+
+def test_a_cache_that_is_behind_strands_no_work(keyless: Customers, another_process: Callable[[], Customers]) -> None:
+    """That somebody else made an attempt since this process last looked is no reason to drop work leased to it now."""
+    first = keyless.deposited()
+    keyless.real.retire_owner(OWNER, unsent=True)
+    other = another_process()
+    keyless.real.register_owner(OWNER)
+    other = replace(other, policy=KEYLESS)
+    item = elsewhere_never_received(keyless, other)
+    assert item.work_id == first.work_id
+    keyless.submit(item)
+    keyless.run()
+    assert [it.token for it in sendable(keyless)] == [item.token + 1]
+    assert submitted(keyless) == [(item.work_id, 1), (item.work_id, 2)]
+
+
+def test_somebody_elses_attempt_is_not_taken_for_its_own(
+    keyless: Customers, store: TroubledStore, another_process: Callable[[], Customers]
+) -> None:
+    """A write that was not stored is not known again by an attempt that another process made after taking the work."""
+    item = keyless.deposited()
+    store.befall("append", UNCERTAIN, UNCERTAIN)
+    keyless.submit(item)
+    keyless.run_until(lambda: store.troubles_left == 0)
+    keyless.real.retire_owner(OWNER, unsent=True)
+    other = replace(another_process(), store=keyless.real, policy=KEYLESS)
+    [theirs] = other.claim()
+    assert theirs.work_id == item.work_id
+    other.submit(theirs)
+    while not other.cleared():
+        other.runtime.step()
+    keyless.run(30.0)
+    assert [it.token for it in sendable(other)] == [theirs.token + 1]
+    assert [cleared.item for cleared in keyless.cleared()] == [None]
+    assert submitted(keyless) == [(item.work_id, 1)]
+
+
+def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> None:
+    """One that always meets a defect frees its slot in the end, and its work goes on as work that was not sent."""
+    item = keyless.deposited()
+    assert item.transaction is not None
+    neighbour = keyless.deposited()
+    odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
+    keyless.submit(odd, 1)
+    keyless.submit(neighbour, 2)
+    keyless.run(60.0)
+    assert keyless.router.at_rest
+    assert [cleared.permit.number for cleared in keyless.cleared() if cleared.item is None] == [1]
+    assert [it.work_id for it in sendable(keyless)] == [neighbour.work_id]
+    [again] = [it for it in keyless.claim() if it.work_id == item.work_id]
+    assert (again.action, again.doubt, again.attempts) == (Action.SUBMIT, Doubt.NONE, 1)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
+    keyless: Customers, store: TroubledStore, *, stored: bool
+) -> None:
+    """A defect that these data meet at every commit must not hold a gateway's slot for ever."""
+    item = keyless.deposited()
+    append = store.append
+
+    def failing(writes: Any) -> Any:
+        if any(event.type == "DepositSubmitted" for write in writes for part in write.parts for event in part.events):
+            if stored:
+                append(writes)
+            raise RuntimeError("a defect that these data meet")
+        return append(writes)
+
+    store.append = failing  # type: ignore[method-assign]
+    keyless.submit(item)
+    keyless.run(120.0)
+    assert len(keyless.cleared()) == 1
+    assert keyless.router.at_rest

@@ -1,0 +1,155 @@
+"""The providers' side of the promises: effects (3, 4, 8), when something may be sent again (3), and breakers (13)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.folding import Fold
+from tests.simulation.history import History
+
+Entry = Mapping[str, Any]
+
+
+def effect_violations(history: History, fold: Fold) -> Iterator[str]:
+    """Promises 3, 4 and 8: the providers' ledgers and their truth against the record."""
+    effects: dict[str, list[Entry]] = defaultdict(list)
+    for effect in history.of("effect"):
+        effects[effect["key"]].append(effect)
+    for key, of_key in effects.items():
+        if len(of_key) > 1:
+            yield f"3: {key} had {len(of_key)} effects"
+        seen = fold.transactions.get(key)
+        if seen is None:
+            yield f"3: an effect of {key}, which is not on record"
+            continue
+        for effect in of_key:
+            names = ("gateway", "kind", "amount", "currency", "customer")
+            if tuple(effect[name] for name in names) != tuple(getattr(seen, name) for name in names):
+                yield f"3: the effect of {key} is of other contents than the record"
+    truth = {entry["key"]: entry["fates"] for entry in history.of("truth")}
+    for key, seen in fold.transactions.items():
+        fates = truth.get(key, [])
+        if seen.status == "completed" and key not in effects:
+            yield f"4: {key} is completed without an effect"
+        elif seen.status == "completed" and seen.reference != effects[key][0]["id"]:
+            yield f"8: {key} is completed under {seen.reference} and had its effect under {effects[key][0]['id']}"
+        elif seen.status == "failed" and key in effects:
+            yield f"4: {key} is failed and has an effect"
+        elif seen.status == "failed" and seen.code != "discarded" and seen.code not in {fate[1] for fate in fates}:
+            yield f"8: {key} is failed with {seen.code}, and the provider says {fates}"
+        elif seen.status == "processed" and seen.reference not in {fate[0] for fate in fates}:
+            yield f"8: {key} is processed under {seen.reference}, and the provider says {fates}"
+
+
+@dataclass
+class _Sent:
+    """One submission as the history tells it."""
+
+    call: Entry
+    result: str | None = None
+    """None: its sender died over it, or it is still out."""
+
+
+@dataclass
+class _Order:
+    """What was sent and asked for one reference."""
+
+    sent: list[_Sent] = field(default_factory=list)
+    recorded: int = 0
+    """Submitted events committed so far."""
+    unknown_until: float = 0.0
+    not_received_at: float | None = None
+    """When the newest lookup was asked that did not find it."""
+
+
+def sending_violations(history: History) -> Iterator[str]:
+    """Promise 3 before its damage shows: nothing is sent again that may still have its effect.
+
+    Without keys each call stands on record before it begins, and one that may have arrived is sent again only after
+    a lookup did not find it, asked when even a provider that queued it must have known it.
+    """
+    gateways = {entry["name"]: entry for entry in history.of("gateway")}
+    orders: dict[str, _Order] = defaultdict(_Order)
+    calls: dict[tuple[str, int], tuple[Entry, _Sent | None]] = {}
+    events: set[str] = set()
+    for entry in history.entries:
+        if entry["what"] == "write":
+            for event_id, kind_of_event, data in (event for part in entry["parts"] for event in part["events"]):
+                if event_id in events:
+                    continue
+                events.add(event_id)
+                if kind_of_event.endswith("Submitted"):
+                    orders[data["transaction_id"]].recorded += 1
+                elif data.get("code") == "discarded":
+                    yield from _discarded(data["transaction_id"], orders[data["transaction_id"]])
+        elif entry["what"] == "call":
+            order, gateway = orders[entry["key"]], gateways[entry["gateway"]]
+            sent = _Sent(entry) if entry["verb"] == "submit" else None
+            calls[entry["gateway"], entry["number"]] = entry, sent
+            if sent is not None:
+                yield from _sent_again(gateway, order, entry)
+                order.sent.append(sent)
+            elif not gateway["looks_up"]:
+                yield f"3: {entry['key']} was looked up at {gateway['name']}, which cannot be asked"
+        elif entry["what"] == "ended":
+            call, sent = calls[entry["gateway"], entry["number"]]
+            if sent is not None:
+                sent.result = entry["result"]
+            elif entry["result"] == "NotReceived":
+                orders[call["key"]].not_received_at = call["at"]
+
+
+def _sent_again(gateway: Entry, order: _Order, call: Entry) -> Iterator[str]:
+    key = call["key"]
+    if gateway["keys"]:
+        if order.recorded:
+            yield f"3: {key} has submissions on record at a gateway that honours keys"
+        return
+    if len(order.sent) >= order.recorded:
+        yield f"3: {key} was sent the {len(order.sent) + 1}. time with {order.recorded} submissions on record"
+    for earlier in order.sent:
+        surely_known_at = earlier.call["at"] + gateway["timeout_s"] + gateway["settle_s"]
+        proven = order.not_received_at is not None and order.not_received_at >= surely_known_at
+        if earlier.result != "NotSent" and not proven:
+            yield f"3: {key} was sent again although its call at {earlier.call['at']} may yet have its effect"
+
+
+def _discarded(key: str, order: _Order) -> Iterator[str]:
+    for sent in order.sent:
+        if sent.result != "NotSent":
+            yield f"4: {key} was discarded although its call at {sent.call['at']} may have arrived"
+
+
+@dataclass
+class _Breaker:
+    state: str = "closed"
+    probes: int = 0
+    forced_open: bool = False
+
+
+def breaker_violations(history: History) -> Iterator[str]:
+    """Promise 13, judged where calls are handed to their bulkheads: from there on nothing holds them up."""
+    breakers: dict[str, _Breaker] = defaultdict(_Breaker)
+    for entry in history.entries:
+        if entry["what"] == "boot":
+            for breaker in breakers.values():
+                breaker.state, breaker.probes = "closed", 0
+        elif entry["what"] == "breaker":
+            breaker = breakers[entry["gateway"]]
+            breaker.state, breaker.probes = entry["state"], 0
+        elif entry["what"] == "mode":
+            # Between an order and its answer either may hold.
+            breakers[entry["gateway"]].forced_open = entry["phase"] == "done" and entry["mode"] == "open"
+        elif entry["what"] == "handed":
+            breaker = breakers[entry["gateway"]]
+            where = f"{entry['gateway']} at {entry['at']}"
+            breaker.probes += 1
+            if breaker.state == "open":
+                yield f"13: a call to {where} while its breaker was open"
+            if breaker.state == "half_open" and breaker.probes > 1:
+                yield f"13: a call to {where} beside the probe"
+            if breaker.forced_open:
+                yield f"13: a call to {where} against the operator's order"

@@ -1,0 +1,82 @@
+"""The work's side of the promises: nobody is forgotten (10), and no outcome comes in under a stale token (12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.simulation.folding import TERMINAL, Fold
+from tests.simulation.history import History
+
+UNFENCED: Final = ("Received", "ReviewOpened", "ReviewClosed")
+"""Ends of the types of events that may be appended without having the work."""
+
+
+def token_violations(history: History) -> Iterator[str]:
+    """Promise 12: what advances a transaction carries the newest token, and a token is new for each who has the work."""
+    rows: dict[str, list[Any]] = {}
+    seen: set[str] = set()
+    for entry in history.entries:
+        if entry["what"] == "work":
+            yield from _changed(entry["rows"], rows)
+        elif entry["what"] == "write":
+            ids = {event[0] for part in entry["parts"] for event in part["events"]}
+            if not ids or not ids <= seen:  # else it is the same write again: the first one counted
+                seen |= ids
+                for part in entry["parts"]:
+                    yield from _fenced(part, rows)
+
+
+def _changed(changes: Mapping[str, list[Any] | None], rows: dict[str, list[Any]]) -> Iterator[str]:
+    for key, row in changes.items():
+        before = rows.get(key)
+        if row is None:
+            rows.pop(key, None)
+            continue
+        rows[key] = row
+        if before is None:
+            continue
+        (token, _, owner), (token_before, _, owner_before) = row, before
+        if token < token_before or (token == token_before and owner_before not in {owner, "moved"}):
+            yield f"12: the work of {key} went from {before} to {row} under no new token"
+
+
+def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str]:
+    types = [event[1] for event in part["events"]]
+    fence = part["fence"]
+    if fence is None:
+        if not all(name.endswith(UNFENCED) for name in types):
+            yield f"12: {types} were appended without a token"
+    elif fence[0] not in rows or rows[fence[0]][0] != fence[1]:
+        yield f"12: {types} of {fence[0]} were appended under {fence[1]}; its work was at {rows.get(fence[0])}"
+    for change, key in part["work"]:
+        if change == "move":
+            if fence is None or fence[0] != key:
+                yield f"12: the work of {key} was moved without its token"
+            elif key in rows:  # under the next token; whose it is now the next entry tells
+                rows[key] = [rows[key][0] + 1, "moved", "moved"]
+
+
+def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
+    """Promise 10: at any time everything open is somebody's business; at rest only a person's."""
+    gateways = {entry["name"]: entry for entry in history.of("gateway")}
+    under_review = set(fold.reviews.values())
+    unfinished: set[str] = set()
+    for table in history.of("tables"):
+        reviewed = {transaction_id for transaction_id, state in table["reviews"] if state == "open"}
+        for key, (status, _) in table["transactions"].items():
+            if status not in TERMINAL and key not in table["unfinished"] and key not in reviewed:
+                yield f"10: {key} is {status} at {table['at']}, and nobody's business"
+        if table["when"] == "rest":
+            unfinished |= set(table["unfinished"])
+    waiting = set()
+    for key, seen in fold.transactions.items():
+        if seen.status not in TERMINAL:
+            gateway = gateways[seen.gateway]
+            if gateway["keys"] or gateway["looks_up"] or not seen.submissions or key not in under_review:
+                yield f"10: {key} is still {seen.status} at {seen.gateway} long after the last fault"
+            waiting.add(key)
+    for key in sorted(unfinished - waiting):
+        yield f"10: {key} is at rest and has work left"
+    for key in sorted(map(str, under_review - waiting)):
+        yield f"10: a review of {key} although its provider never contradicted itself"

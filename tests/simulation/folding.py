@@ -1,0 +1,138 @@
+"""The events of a history, folded by the checker's own hand: what became of each transaction and balance."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+from tests.simulation.history import History
+
+STEPS: Final = {
+    ("pending", "OutcomeUnknown"): "unknown",
+    ("pending", "Processed"): "processed",
+    ("pending", "Failed"): "failed",
+    ("unknown", "Processed"): "processed",
+    ("unknown", "Failed"): "failed",
+    ("processed", "Completed"): "completed",
+    ("processed", "Failed"): "failed",
+}
+TERMINAL: Final = frozenset({"completed", "failed"})
+DECIMALS: Final = {"USD": 2, "JPY": 0}
+
+
+@dataclass
+class Seen:
+    """What the events say of one transaction."""
+
+    kind: str
+    customer: str
+    gateway: str
+    amount: str
+    currency: str
+    reserved: bool
+    status: str = "pending"
+    received: int = 1
+    submissions: int = 0
+    reference: str | None = None
+    code: str | None = None
+
+    @property
+    def minor(self) -> int:
+        """The amount in minor units."""
+        return minor(self.amount, self.currency)
+
+
+@dataclass
+class Fold:
+    """All streams of the last dump."""
+
+    transactions: dict[str, Seen] = field(default_factory=dict)
+    balances: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    """Available and reserved, by customer and currency."""
+    reviews: dict[str, str | None] = field(default_factory=dict)
+    """Open ones: review to transaction."""
+
+
+def minor(amount: str, currency: str) -> int:
+    """An amount in minor units."""
+    return int(Decimal(amount).scaleb(DECIMALS[currency]))
+
+
+def fold_streams(history: History, fold: Fold) -> Iterator[str]:
+    """Promises 5, 6 and 7, over every dump of every stream; the last one of each goes into ``fold``."""
+    earlier: dict[str, list[str]] = {}
+    for dump in history.of("dump"):
+        stream = "/".join(dump["stream"])
+        before = bytes(32)
+        for number, event in enumerate(dump["events"], start=1):
+            body = event["body"].encode()
+            before = sha256(before + body).digest()
+            if event["version"] != number or json.loads(body)["version"] != number:
+                yield f"5: {stream} holds version {event['version']} where {number} belongs"
+            if before.hex() != event["hash"]:
+                yield f"5: {stream} version {number}: the hash does not chain"
+        hashes = [event["hash"] for event in dump["events"]]
+        if hashes[: len(earlier.get(stream, []))] != earlier.get(stream, []):
+            yield f"5: an earlier dump of {stream} is no prefix of a later one"
+        earlier[stream] = hashes
+        if dump["when"] == "rest":
+            for event in dump["events"]:
+                yield from _apply(json.loads(event["body"]), fold)
+
+
+def _apply(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
+    data, customer = event["data"], event["stream_id"]
+    if event["type"] == "ReviewOpened":
+        fold.reviews[data["review_id"]] = data["transaction_id"]
+        return
+    if event["type"] == "ReviewClosed":
+        fold.reviews.pop(data["review_id"], None)
+        return
+    key = data["transaction_id"]
+    kind = "withdrawal" if event["type"].startswith("Withdrawal") else "deposit"
+    what = event["type"].removeprefix(kind.capitalize())
+    seen = fold.transactions.get(key)
+    if what == "Received":
+        if seen is not None:
+            seen.received += 1
+            yield f"1: {key} was received {seen.received} times"
+            return
+        seen = fold.transactions[key] = Seen(
+            kind, customer, data["gateway"], data["amount"], data["currency"], data.get("reserved", False)
+        )
+    elif seen is None or seen.kind != kind:
+        yield f"6: {event['type']} of {key}, which was never received as such"
+        return
+    elif what == "Submitted":
+        seen.submissions += 1
+        if seen.status in TERMINAL or data["attempt"] != seen.submissions:
+            yield f"6: {key} was submitted the {data['attempt']}. time after {seen.submissions - 1} times ({seen.status})"
+    else:
+        yield from _step(key, seen, what, data)
+    yield from _rebalance(key, seen, what, fold.balances[customer, seen.currency])
+
+
+def _step(key: str, seen: Seen, what: str, data: Mapping[str, Any]) -> Iterator[str]:
+    to = STEPS.get((seen.status, what))
+    if to is None:
+        yield f"6: {key} went from {seen.status} by {what}"
+        return
+    seen.status = to
+    seen.reference = data.get("gateway_reference", seen.reference)
+    seen.code = data.get("code")
+
+
+def _rebalance(key: str, seen: Seen, what: str, balance: list[int]) -> Iterator[str]:
+    if seen.kind == "deposit":
+        balance[0] += seen.minor if what == "Completed" else 0
+    elif seen.reserved:
+        available, reserved = {"Received": (-1, 1), "Completed": (0, -1), "Failed": (1, -1)}.get(what, (0, 0))
+        balance[0] += available * seen.minor
+        balance[1] += reserved * seen.minor
+    if min(balance) < 0:
+        yield f"7: {key} took its customer's balance below zero: {balance}"
