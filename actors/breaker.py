@@ -8,7 +8,6 @@ rule: https://github.com/Netflix/Hystrix/wiki/How-it-Works#circuit-breaker
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +18,8 @@ from typing import Final, NamedTuple
 import pybreaker
 
 from actors.replies import BreakerStatus
+from actors.rolling_window import RollingWindow
 
-BUCKETS: Final = 10
-"""Parts of the rolling window; the oldest is forgotten as a whole."""
 RAMP_FIRST: Final = 2
 """Permits out at once right after a probe succeeded."""
 RAMP_MAX: Final = 64
@@ -43,55 +41,13 @@ class Permit(NamedTuple):
     number: int
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tick: int
-    requests: int = 0
-    failures: int = 0
-
-
-class _Window:
-    """How the calls of the last ``window_s`` seconds went, the bucket that is being filled included."""
-
-    def __init__(self, window_s: float) -> None:
-        self._bucket_s: Final = window_s / BUCKETS
-        self._buckets: deque[_Bucket] = deque()
-        self.requests = self.failures = 0
-
-    def add(self, now: float, *, healthy: bool) -> None:
-        tick = self.roll(now)
-        if not self._buckets or self._buckets[-1].tick < tick:
-            self._buckets.append(_Bucket(tick))
-        self._buckets[-1].requests += 1
-        self._buckets[-1].failures += not healthy
-        self.requests += 1
-        self.failures += not healthy
-
-    def roll(self, now: float) -> int:
-        """Forget what is too old; the number of the bucket that ``now`` falls into."""
-        tick = int(now // self._bucket_s)
-        while self._buckets and self._buckets[0].tick <= tick - BUCKETS:
-            gone = self._buckets.popleft()
-            self.requests -= gone.requests
-            self.failures -= gone.failures
-        return tick
-
-    def share(self, whole: int) -> int:
-        """The share of failures, in parts of ``whole``, rounded down; 0 without any call."""
-        return whole * self.failures // self.requests if self.requests else 0
-
-    def clear(self) -> None:
-        self._buckets.clear()
-        self.requests = self.failures = 0
-
-
 class _Storage(pybreaker.CircuitMemoryStorage):
     """Lets pybreaker compare the window's error share with ``fail_max``, in place of failures in a row.
 
     Keeps no opening time: pybreaker would compare it with the wall clock, which may jump.
     """
 
-    def __init__(self, window: _Window, request_volume: int) -> None:
+    def __init__(self, window: RollingWindow, request_volume: int) -> None:
         super().__init__(pybreaker.STATE_CLOSED)
         self._window, self._request_volume = window, request_volume
 
@@ -150,7 +106,7 @@ class GatewayBreaker:
         now: Callable[[], datetime],
         changed: Callable[[str], None],
     ) -> None:
-        self._window = _Window(window_s)
+        self._window = RollingWindow(window_s)
         self._storage = _Storage(self._window, request_volume)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=max(round(error_percent * _WHOLE / 100), 1),

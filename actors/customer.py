@@ -37,10 +37,10 @@ from actors.messages import (
 )
 from actors.policy import WorkPolicy, next_step
 from actors.replies import Accepted, NotStored, Uncertain
-from actors.settling import Settling
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
+from actors.settling import Settling
 from actors.work import lost_item
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
 from domain.outcomes import NotReceived, Unknown
@@ -75,6 +75,7 @@ CRASHES_MAX: Final = 3
 RETRY_S: Final = 0.5
 """Wait before the store is asked again after it did not answer."""
 
+_NOT_RECORDED: Final = Unknown("this process could not record what became of it")
 _NOTHING: Final[frozenset[str]] = frozenset()  # one for all: each new one takes 216 bytes
 
 
@@ -142,6 +143,10 @@ class CustomerStreamActor(ServiceActor):
             self._doubt(self._batch)
         kept: list[Pending] = []
         for pending in self._deciding:
+            if isinstance(pending, SubmissionRequest) and pending.cleared:
+                continue  # it may be on its way: there is nothing left to do for it here
+            if isinstance(pending, Request) and pending.event_ids:
+                pending.in_doubt = True  # it was put into a write, and only its answer would say what became of that
             pending.crashes += 1
             if self._tolerable(pending):
                 kept.append(pending)
@@ -193,9 +198,18 @@ class CustomerStreamActor(ServiceActor):
             self._advance()
 
     def _take_up(self) -> None:
-        """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else."""
+        """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else.
+
+        A piece of work is in a batch once: a fence looks at its token as it was before the batch.
+        """
         waiting, taken = self._waiting, self._deciding
+        works = {work_id for pending in taken if (work_id := _work_id(pending)) is not None}
         while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
+            work_id = _work_id(waiting[0])
+            if work_id is not None:
+                if work_id in works:
+                    break
+                works.add(work_id)
             taken.append(waiting.pop(0))
 
     def _add(self, batch: Batch, pending: Pending) -> None:
@@ -288,7 +302,7 @@ class CustomerStreamActor(ServiceActor):
         logger.warning("somebody else has the work by now", extra=_fields(source))
         self._deciding.remove(source)
         if isinstance(source, SubmissionRequest):
-            self._with.supervisor.tell(Cleared(source.item.gateway, source.permit, None))
+            self._clear(source, None)
         else:
             source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
 
@@ -324,15 +338,26 @@ class CustomerStreamActor(ServiceActor):
             match entry.source:
                 case Request() as request:
                     self._accepted(entry, request)
-                case SubmissionRequest(item=item, permit=permit):
-                    self._with.supervisor.tell(Cleared(item.gateway, permit, entry.item))
-                    self._moved(entry, item)
+                case SubmissionRequest() as submission:
+                    self._clear(submission, entry.item)
+                    self._moved(entry, submission.item)
                 case OutcomeReport(item=item):
                     if entry.moved is None or entry.moved.action is Action.SUBMIT:
                         self._with.settling.forget(item.work_id)
                     self._moved(entry, item)
                 case _:
                     assert_never(entry.source)
+
+    def _clear(self, submission: SubmissionRequest, item: WorkItem | None) -> None:
+        """Say to the supervisor that ``item`` may go out, or (None) that nothing is to be sent."""
+        if submission.cleared:
+            return
+        submission.cleared = True  # first: twice could be two payments
+        try:
+            self._with.supervisor.tell(Cleared(submission.item.gateway, submission.permit, item))
+        except Exception:
+            submission.cleared = False
+            raise
 
     def _moved(self, entry: Entry, item: WorkItem) -> None:
         if entry.moved is not None:
@@ -385,7 +410,7 @@ class CustomerStreamActor(ServiceActor):
             item = pending.item
             for token in (item.token, item.token + 1):  # its write may be stored; whichever is not the work's is fenced
                 self._let_go(replace(item, token=token), NotSent("that it is about to be sent cannot be recorded"))
-            self._with.supervisor.tell(Cleared(item.gateway, pending.permit, None))
+            self._clear(pending, None)
             return False
         if pending.crashes > 2 * CRASHES_MAX:
             self._let_go(pending.item)
@@ -394,9 +419,7 @@ class CustomerStreamActor(ServiceActor):
         pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
-    def _let_go(
-        self, item: WorkItem, result: CallResult = Unknown("this process could not record what became of it")
-    ) -> None:
+    def _let_go(self, item: WorkItem, result: CallResult = _NOT_RECORDED) -> None:
         """Give up a lease that nobody here works on any more: the work goes on as ``result`` has it.
 
         The answer does not matter: a row that is not there, or is somebody else's by now, is fenced off.
@@ -416,7 +439,9 @@ class CustomerStreamActor(ServiceActor):
     def _suspect(self) -> None:
         """Something in hand meets a defect. From now on each goes alone, and after those who met none."""
         for pending in self._deciding:
-            pending.crashes = min(pending.crashes + 1, 2 * CRASHES_MAX)  # a report is not given up for a store's defect
+            # A report is not given up for a store's defect.
+            limit = 2 * CRASHES_MAX if isinstance(pending, OutcomeReport) else 2 * CRASHES_MAX + 1
+            pending.crashes = min(pending.crashes + 1, limit)
         self._waiting.extend(pending for pending in self._deciding if self._tolerable(pending))
         self._deciding = []
 
@@ -466,6 +491,10 @@ def _take(request: Request) -> bool:
     if not request.taken:
         request.taken = request.take()
     return request.taken
+
+
+def _work_id(pending: Pending) -> str | None:
+    return pending.item.work_id if isinstance(pending, DiscardRequest | SubmissionRequest | OutcomeReport) else None
 
 
 def _transaction_id(pending: Pending) -> str | None:

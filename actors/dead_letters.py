@@ -100,6 +100,9 @@ class DeadLetterActor(ServiceActor):
                 self._order(mode, reply)
 
     def _order(self, mode: GatewayMode, reply: Future[GatewayStatus]) -> None:
+        if mode.gateway not in self._schedules:
+            _fail(reply, LookupError(f"no gateway {mode.gateway!r}"))
+            return
         try:
             self._store.set_gateway_mode(mode)
         except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
@@ -172,6 +175,7 @@ class DeadLetterActor(ServiceActor):
             return  # the next beat tries again
         except Exception:  # see _tick
             logger.exception("due work could not be claimed")
+            self._leases_unknown = True
             return
         if items:
             schedule.room = False
@@ -194,5 +198,8 @@ class DeadLetterActor(ServiceActor):
 
 
 def _fail(reply: Future[Any], error: Exception) -> None:
+    """Answer with ``error``; one after which nobody knows what was stored is no answer in time."""
+    if isinstance(error, CommitUncertainError):
+        error = TimeoutError(str(error))
     if not reply.done:
         reply.set_exception((type(error), error, None))

@@ -10,7 +10,16 @@ from typing import Final
 from actors.messages import DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
 from actors.policy import WorkPolicy, next_step, ran_a_day
 from actors.work import context, first_item, open_submit, read_context
-from domain.account import Account, Refused, Status, Transaction, UnknownTransactionError, decide, evolve
+from domain.account import (
+    DISCARDED,
+    Account,
+    Refused,
+    Status,
+    Transaction,
+    UnknownTransactionError,
+    decide,
+    evolve,
+)
 from domain.commands import OpenReview, RecordOutcome, RecordSubmission
 from domain.events import Event, Recorded, ReviewOpened, TransactionEvent
 from domain.outcomes import Approved, Declined, Unknown
@@ -32,7 +41,6 @@ from store.port import (
     Write,
 )
 from store.projection import project_review
-
 
 Pending = Request | SubmissionRequest | OutcomeReport
 """What a customer's actor decides on."""
@@ -98,7 +106,8 @@ class Batch:
         """Decide on a person's order to give work up; refused where the gateway may have got it."""
         item, command = request.item, request.command
         known = self._known(command.transaction_id)
-        if request.event_ids and known.status is Status.FAILED:  # an earlier write of this very request was stored
+        if request.event_ids and known.failure is not None and known.failure.code == DISCARDED:
+            # An earlier write of this very request was stored.
             self.entries.append(Entry(request, known))
             return
         if policy is None or not policy.discardable(item):
@@ -124,20 +133,19 @@ class Batch:
         attempt = item.transaction.submissions + 1
         after = replace(item, token=item.token + 1, doubt=Doubt.SENT)
         # An earlier write of this very request was stored, if the token is the one that it left: whoever else may have
-        # submitted this attempt had to claim the work first.
-        written = known.submissions >= attempt
+        # submitted this attempt had to claim the work first. A request that wrote nothing yet is one handed over twice.
+        written = known.submissions >= attempt and bool(request.event_ids)
         fence = Fence(item.work_id, after.token if written else item.token)
         if known.status not in {Status.PENDING, Status.UNKNOWN}:  # it was settled otherwise: nothing is to be sent
             change = CloseWork(item.work_id) if known.status.terminal else _resolve(item)
             self._add_part(Part(fence=fence, work=(change,)), request)
             self.entries.append(Entry(request, known, moved=change if isinstance(change, MoveWork) else None))
             return
-        if written:
+        if known.submissions >= attempt:
             self._add_part(Part(fence=fence), request)
             self.entries.append(Entry(request, known, replace(after, transaction=known)))
             return
-        decision = decide(self.account, RecordSubmission(transaction_id, attempt))
-        assert not isinstance(decision, Refused)  # only a person's command can be refused
+        decision = self._decided(RecordSubmission(transaction_id, attempt))
         events = self._record(decision, _metadata(item), request.event_ids)
         leased = MoveWork(
             item.work_id, item.action, WorkState.LEASED, 0.0, item.attempts, item.errors, doubt=Doubt.SENT
@@ -149,7 +157,7 @@ class Batch:
     def add_report(self, report: OutcomeReport, policy: WorkPolicy, chance: float, settle_left_s: float = 0.0) -> None:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result
-        decision = self._outcome(report, policy)
+        decision = self._outcome(report)
         metadata = _metadata(item)
         if report.stale:
             evidence = [event for event in decision if isinstance(event, ReviewOpened)]
@@ -172,20 +180,25 @@ class Batch:
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
 
-    def _outcome(self, report: OutcomeReport, policy: WorkPolicy) -> Sequence[Event]:
+    def _outcome(self, report: OutcomeReport) -> Sequence[Event]:
         """What ``report`` adds to the record."""
-        transaction, result = report.item.transaction, report.result
+        item, transaction, result = report.item, report.item.transaction, report.result
         if transaction is None:
             return ()
-        decision: Sequence[Event] | Refused = ()
+        decision: Sequence[Event] = ()
         if isinstance(result, Approved | Declined | Unknown):
-            decision = decide(self.account, RecordOutcome(transaction.transaction_id, result))
-        if not decision and not report.stale and ran_a_day(report.item, result, policy):
+            decision = self._decided(RecordOutcome(transaction.transaction_id, result))
+        status = self.account.transactions.get(transaction.transaction_id, transaction).status
+        if not report.stale and ran_a_day(item, result, self._now, status=status):
             reason = "A day of lookups has not told what became of it."
-            decision = decide(self.account, OpenReview(transaction.transaction_id, reason))
-        assert not isinstance(decision, Refused)  # only a person's command can be refused
+            decision = [*decision, *self._decided(OpenReview(transaction.transaction_id, reason))]
         if report.reviewed:
             return [event for event in decision if not isinstance(event, ReviewOpened)]
+        return decision
+
+    def _decided(self, command: RecordOutcome | OpenReview | RecordSubmission) -> Sequence[Event]:
+        decision = decide(self.account, command)
+        assert not isinstance(decision, Refused)  # only a client's or a person's command can be refused
         return decision
 
     def _known(self, transaction_id: str) -> Transaction:

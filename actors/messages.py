@@ -101,13 +101,13 @@ class DiscardRequest(Request):
 class SubmissionRequest:
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
 
-    __slots__ = ("attempt", "crashes", "event_ids", "item", "permit")
+    __slots__ = ("cleared", "crashes", "event_ids", "item", "permit")
 
     def __init__(self, item: WorkItem, permit: Permit) -> None:
         self.item = item
         self.permit = permit
-        self.attempt: int | None = None  # chosen once, as the ids are
         self.event_ids: list[str] = []
+        self.cleared = False  # the supervisor was told so: it may be on its way
         self.crashes = 0
 
 

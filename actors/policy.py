@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent, NotTried, Unhandled
@@ -73,32 +73,21 @@ def next_step(
             return _move(item, item.action, 0.0, attempts=item.attempts, errors=errors, state=WorkState.PARKED)
         case NotTried():
             return _move(item, item.action, 0.0, attempts=item.attempts, doubt=_doubt_unsent(item, policy))
-        case NotSent(reason=reason) | Unknown(reason=reason):
-            errors = _with_error(item, now, reason)
-            if item.action is Action.RESOLVE:
-                return _look_up_again(item, policy, errors)
-            if isinstance(result, Unknown):
-                if not policy.honours_keys:
-                    return _look_up_first(item, policy, errors)
-                return _send_again(item, policy, chance, errors, Doubt.SENT, doubtful=True)
-            doubt = _doubt_unsent(item, policy)
-            doubtful = status is Status.UNKNOWN or doubt is not Doubt.NONE
-            return _send_again(item, policy, chance, errors, doubt, doubtful=doubtful)
+        case NotSent() | Unknown():
+            return _failed(item, result, policy, _with_error(item, now, result.reason), chance=chance, status=status)
         case _:
             assert_never(result)
 
 
-def ran_a_day(item: WorkItem, result: CallResult, policy: WorkPolicy) -> bool:
-    """Whether with this lookup the schedule has run for a day without an answer; True once in a schedule."""
-    if item.action is not Action.RESOLVE or isinstance(result, Approved | Declined | NotTried):
+def ran_a_day(item: WorkItem, result: CallResult, now: datetime, *, status: Status) -> bool:
+    """Whether nobody has said for a day what became of the item's transaction, and this lookup did not either.
+
+    ``status`` is the transaction's. That it never arrived is an answer, unless it was accepted before.
+    """
+    if item.transaction is None or item.action is not Action.RESOLVE:
         return False
-    return _since_sending_s(item.attempts - 1, policy) < DAY_S <= _since_sending_s(item.attempts, policy)
-
-
-def _since_sending_s(lookup: int, policy: WorkPolicy) -> float:
-    """When the schedule makes its lookup of that number, from 0."""
-    waits = policy.lookup_after_s
-    return sum(waits[: lookup + 1]) + DAY_S * max(lookup + 1 - len(waits), 0)
+    silent = isinstance(result, NotSent | Unknown) or (isinstance(result, NotReceived) and status is Status.PROCESSED)
+    return silent and now - item.transaction.updated_at >= timedelta(seconds=DAY_S)
 
 
 def _final(result: CallResult) -> bool:
@@ -119,8 +108,30 @@ def _not_received(
         return _move(item, Action.SUBMIT, 0.0, attempts=0)
     if settle_left_s > 0:
         again = _look_up_again(item, policy)
-        return replace(again, delay_s=min(again.delay_s, settle_left_s))
+        if again.delay_s <= settle_left_s:
+            return again
+        return replace(again, delay_s=settle_left_s, attempts=item.attempts)  # in addition to the schedule
     return _move(item, Action.SUBMIT, 0.0, attempts=0, doubt=Doubt.NONE)
+
+
+def _failed(
+    item: WorkItem,
+    result: NotSent | Unknown,
+    policy: WorkPolicy,
+    errors: tuple[WorkError, ...],
+    *,
+    chance: float,
+    status: Status | None,
+) -> MoveWork:
+    if item.action is Action.RESOLVE:
+        return _look_up_again(item, policy, errors)
+    if isinstance(result, NotSent):
+        doubt = _doubt_unsent(item, policy)
+        doubtful = status is Status.UNKNOWN or doubt is not Doubt.NONE
+        return _send_again(item, policy, chance, errors, doubt, doubtful=doubtful)
+    if policy.honours_keys:
+        return _send_again(item, policy, chance, errors, Doubt.SENT, doubtful=True)
+    return _look_up_first(item, policy, errors)
 
 
 def _send_again(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 from actors.breaker import GatewayBreaker, Permit
@@ -56,7 +57,9 @@ class Lane:
     max_concurrent: int
     waiting: deque[WorkItem] = field(default_factory=deque)
     in_flight: int = 0
-    wake_is_set: bool = False
+    clearing: set[Permit] = field(default_factory=set)
+    """Permits of submissions that are being recorded."""
+    wakes_at: float = inf
     owes_room: bool = False
 
 
@@ -116,7 +119,7 @@ class GatewaySupervisorActor(ServiceActor):
                 self._admit(mode.gateway, lane)
             case Wake(gateway=gateway):
                 lane = self._lanes[gateway]
-                lane.wake_is_set = False
+                lane.wakes_at = inf
                 self._admit(gateway, lane)
             case Drain():
                 self._intake.drain()
@@ -140,11 +143,13 @@ class GatewaySupervisorActor(ServiceActor):
             lane.in_flight += 1
             try:
                 if records_first(lane.gateway, item):
+                    lane.clearing.add(permit)
                     self._customer(item.stream).tell(SubmissionRequest(item, permit))
                 else:
                     self._call(name, lane, item, permit)
-            except Exception:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
+            except BaseException:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
                 lane.in_flight -= 1
+                lane.clearing.discard(permit)
                 lane.waiting.appendleft(item)
                 lane.breaker.report(permit, healthy=False)
                 raise
@@ -159,17 +164,24 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _cleared(self, name: str, lane: Lane, permit: Permit, item: WorkItem | None) -> None:
         """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
-        called = False
+        if permit not in lane.clearing:
+            return  # told twice: a second call would be a second payment
+        lane.clearing.remove(permit)
+        called = tried = False
         try:
             if item is not None and not self._intake.draining and lane.breaker.holds(permit):
+                tried = True
                 self._call(name, lane, item, permit)
                 called = True
         finally:
             if not called:
-                lane.in_flight -= 1
-                lane.breaker.withdraw(permit)
-                if item is not None:
+                if item is not None:  # in this order: once no slot is taken, every outcome is with its customer
                     self._report(item, NotTried("the gateway's breaker opened, or the service stops"))
+                lane.in_flight -= 1
+                if tried:  # no thread can be had for it: not again and again in a loop
+                    lane.breaker.report(permit, healthy=False)
+                else:
+                    lane.breaker.withdraw(permit)
         if not called:
             self._admit(name, lane)
 
@@ -182,9 +194,10 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _wake_later(self, name: str, lane: Lane) -> None:
         wait_s = lane.breaker.wait_s()
-        if wait_s is None or lane.wake_is_set:
-            return  # the end of a call wakes the lane
-        lane.wake_is_set = True
+        at = inf if wait_s is None else self._runtime.monotonic() + wait_s
+        if wait_s is None or lane.wakes_at <= at:
+            return  # the end of a call wakes the lane, or an earlier alarm does
+        lane.wakes_at = at
         self._wake_in(name, wait_s)
 
     def _wake_in(self, name: str, wait_s: float) -> None:

@@ -10,6 +10,8 @@ from actors.payments import Payments
 from api import error_handlers, openapi
 from api.operations import Documented
 from api.resources.customers import CustomerEventsResource, CustomerResource
+from api.resources.dead_letter_orders import DiscardResource, RetryDeadLetterResource, RetryDeadLettersResource
+from api.resources.dead_letters import DeadLetterResource, DeadLettersResource
 from api.resources.deposits import DepositResource
 from api.resources.documentation import (
     INDEX,
@@ -18,7 +20,7 @@ from api.resources.documentation import (
     SwaggerPageResource,
     ToSwaggerResource,
 )
-from api.resources.gateways import GatewayResource, GatewaysResource
+from api.resources.gateways import BreakerResource, GatewayResource, GatewaysResource
 from api.resources.health import HealthResource, ReadinessResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.tracing import RequestIds, random_request_id
@@ -46,6 +48,12 @@ def create_app(
         ("/v1/customers/{customer_id}/events", CustomerEventsResource(queries)),
         ("/v1/gateways", GatewaysResource(payments)),
         ("/v1/gateways/{name}", GatewayResource(payments)),
+        ("/v1/gateways/{name}/breaker", BreakerResource(payments)),
+        ("/v1/dead-letters", DeadLettersResource(payments, queries)),
+        ("/v1/dead-letters/retry", RetryDeadLettersResource(payments)),
+        ("/v1/dead-letters/{dead_letter_id}", DeadLetterResource(queries)),
+        ("/v1/dead-letters/{dead_letter_id}/retry", RetryDeadLetterResource(payments, queries)),
+        ("/v1/dead-letters/{dead_letter_id}/discard", DiscardResource(payments, queries)),
         ("/healthz", HealthResource()),
         ("/readyz", ReadinessResource(payments)),
         ("/openapi.json", document),

@@ -20,6 +20,7 @@ from domain.money import MoneyError, exponent_of
 
 DETAILS_MAX: Final = 20
 DETAIL_LENGTH_MAX: Final = 500
+REASON_LENGTH_MAX: Final = 500
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
 
@@ -76,6 +77,35 @@ class Text(Value[str]):
         if isinstance(value, str) and self._fits(value):
             return value
         raise ValidationError(self._wrong if isinstance(value, str) else "Not a string.")
+
+
+class Reason(Value[str]):
+    """What a person says for the record."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", minLength=1, maxLength=REASON_LENGTH_MAX))
+
+    def _read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Not a string.")
+        if not 1 <= len(value) <= REASON_LENGTH_MAX:
+            raise ValidationError(f"Not 1 to {REASON_LENGTH_MAX} characters.")
+        if _UNFIT.search(value):
+            raise ValidationError("Holds a control character or a lone surrogate.")
+        return value
+
+
+class Choice(Value[_T]):
+    """One of a few words; ``choices`` says what each means."""
+
+    def __init__(self, choices: Mapping[str, _T], **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", enum=list(choices)))
+        self._choices = choices
+
+    def _read(self, value: Any) -> _T:
+        if isinstance(value, str) and value in self._choices:
+            return self._choices[value]
+        raise ValidationError(f"Not one of: {', '.join(self._choices)}.")
 
 
 class Currency(Value[str]):

@@ -12,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
 from api.operations import JSON, Documented, Operation
-from api.patterns import CUSTOMER_ID, GATEWAY_NAME
+from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME
 from api.problems import MEDIA_TYPE, ProblemType
 from api.responses import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
@@ -23,6 +23,10 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
         "schema": {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"},
         "description": "Your own id of the customer.",
         "example": "12345",
+    },
+    "dead_letter_id": {
+        "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
+        "description": "The dead letter's id.",
     },
     "name": {
         "schema": {"type": "string", "pattern": f"^{GATEWAY_NAME.pattern}$"},

@@ -8,12 +8,32 @@ from typing import Any, ClassVar, Final, Protocol
 
 from marshmallow import Schema
 
-from api.problems import INTERNAL_ERROR, INVALID_REQUEST, UNAVAILABLE, ProblemType
+from api.problems import (
+    BODY_TOO_LARGE,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MALFORMED_BODY,
+    NOT_FOUND,
+    OUTCOME_UNKNOWN,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    ProblemType,
+)
 
 JSON: Final = "application/json"
 
 READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
 """What any read may end in."""
+
+ORDER_PROBLEMS: Final = (
+    *READ_PROBLEMS,
+    MALFORMED_BODY,
+    NOT_FOUND,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    OUTCOME_UNKNOWN,
+)
+"""What any order of a person about something may end in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-from api.patterns import GATEWAY_NAME, TRANSACTION_ID, VERSION
+from api.patterns import DEAD_LETTER_ID, GATEWAY_NAME, TRANSACTION_ID, VERSION
 
 _T = TypeVar("_T")
 
@@ -20,6 +20,7 @@ class CursorKind(Enum):
     TRANSACTIONS = ("t", TRANSACTION_ID)
     VERSIONS = ("v", VERSION)
     GATEWAYS = ("g", GATEWAY_NAME)
+    DEAD_LETTERS = ("d", DEAD_LETTER_ID)
 
     def __init__(self, letter: str, key: re.Pattern[str]) -> None:
         self.letter = letter

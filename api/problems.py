@@ -26,6 +26,8 @@ IDEMPOTENCY_KEY_UNSUPPORTED: Final = ProblemType(
 )
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
+NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
+DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
 REFUSED: Final = ProblemType("refused", 422, "The command is refused")
@@ -43,6 +45,8 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         IDEMPOTENCY_KEY_UNSUPPORTED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        NOT_DISCARDABLE,
+        DEAD_LETTER_BUSY,
         BODY_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         REFUSED,

@@ -5,23 +5,35 @@ Owns the rules between fields, such as an amount and its currency; knows no HTTP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 
-from api.fields import Amount, Currency, Cursor, Details, Limit, Text, Timestamp
+from api.fields import Amount, Choice, Currency, Cursor, Details, Limit, Reason, Text, Timestamp
 from api.names import printable_errors
 from api.paging import CursorKind
 from api.patterns import CUSTOMER_ID, GATEWAY_NAME
 from api.problems import invalid
+from api.views import LETTER_STATES
 from domain.account import Status
 from domain.events import Kind
 from domain.money import Money, MoneyError, parse_amount
+from store.port import WorkState
 
+_LETTER_STATES: Final = {word: state for state, word in LETTER_STATES.items()}
 _CUSTOMER_ID_WRONG: Final = "Not 1 to 128 of A-Z a-z 0-9 . _ : @ -"
 _GATEWAY_WRONG: Final = "No such gateway."
+
+
+def _gateway_filter() -> Text:
+    return Text(GATEWAY_NAME, _GATEWAY_WRONG, metadata={"description": "Only those of this gateway."})
+
+
+def _letter_state() -> Choice[WorkState]:
+    description = "`waiting`: tried again by itself. `parked`: only when a person says so."
+    return Choice(_LETTER_STATES, metadata={"description": description})
 
 
 class CommandSchema(Schema):
@@ -63,6 +75,46 @@ class CommandSchema(Schema):
     )
 
 
+class OrderSchema(Schema):
+    """An order of a person, who must say why."""
+
+    class Meta:
+        """Nothing that is not understood is taken."""
+
+        unknown = RAISE
+
+    reason = Reason(required=True, metadata={"description": "Why, for the record."})
+
+
+class BreakerOrderSchema(OrderSchema):
+    """How a gateway's circuit breaker shall be."""
+
+    mode = Choice(
+        {mode: mode for mode in ("open", "closed", "auto")},
+        required=True,
+        metadata={
+            "description": "`open`: no calls. `closed`: all calls, whatever comes of them. `auto`: as calls go.",
+            "example": "auto",
+        },
+    )
+
+
+class DiscardSchema(OrderSchema):
+    """Why a dead letter is given up."""
+
+
+class RetrySchema(Schema):
+    """Which dead letters are meant; without any field all of them."""
+
+    class Meta:
+        """A misspelt field must not make it all of them."""
+
+        unknown = RAISE
+
+    gateway = _gateway_filter()
+    state = _letter_state()
+
+
 class PageSchema(Schema):
     """Which page of a list is wanted."""
 
@@ -75,7 +127,7 @@ class TransactionsQuery(PageSchema):
     cursor = Cursor(CursorKind.TRANSACTIONS)
     customer_id = Text(CUSTOMER_ID, _CUSTOMER_ID_WRONG, metadata={"description": "Only this customer's."})
     status = fields.Enum(Status, by_value=True, metadata={"type": "string", "description": "Only those that stand so."})
-    gateway = Text(GATEWAY_NAME, _GATEWAY_WRONG, metadata={"description": "Only those of this gateway."})
+    gateway = _gateway_filter()
     type = fields.Enum(
         Kind, by_value=True, metadata={"type": "string", "description": "Only deposits, or only withdrawals."}
     )
@@ -95,6 +147,14 @@ class GatewaysQuery(PageSchema):
     cursor = Cursor(CursorKind.GATEWAYS)
 
 
+class DeadLettersQuery(PageSchema):
+    """Which dead letters are wanted; filters that are given must all fit."""
+
+    cursor = Cursor(CursorKind.DEAD_LETTERS)
+    gateway = _gateway_filter()
+    state = _letter_state()
+
+
 class Payment(NamedTuple):
     """A validated command, with the defaults filled in."""
 
@@ -105,6 +165,23 @@ class Payment(NamedTuple):
 
 
 _COMMAND: Final = CommandSchema()
+
+
+def read_fields(raw: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """The fields of the JSON object ``raw`` as ``schema`` loads them. Raises ProblemError that names the wrong ones."""
+    try:
+        loaded: dict[str, Any] = schema.load(raw)
+    except ValidationError as error:
+        raise invalid(printable_errors(error.messages_dict)) from None
+    return loaded
+
+
+def known_gateway(given: Mapping[str, Any], gateways: Collection[str]) -> str | None:
+    """The field ``gateway`` of a filter, if it is there. Raises ProblemError when no such one is configured."""
+    gateway: str | None = given.get("gateway")
+    if gateway is not None and gateway not in gateways:
+        raise invalid({"gateway": [_GATEWAY_WRONG]})
+    return gateway
 
 
 def read_payment(raw: Mapping[str, Any], gateways: Mapping[str, frozenset[str]], default_currency: str) -> Payment:

@@ -154,6 +154,43 @@ class GatewaySchema(Schema):
     bulkhead = fields.Nested(BulkheadSchema, required=True)
 
 
+class AttemptErrorSchema(Schema):
+    """What went wrong with one attempt."""
+
+    at = _time("When.")
+    error = _text("For people.")
+
+
+class DeadLetterSchema(Schema):
+    """A piece of work that failed too often, or that nothing can do."""
+
+    id = _text("The id of the work.")
+    transaction_id = _text_or_null("The transaction that it is about.", format="uuid")
+    gateway = _text("The gateway that it is for.", example="gatewayA")
+    action = _text("`submit`: send the transaction. `resolve`: find out what became of it.", example="submit")
+    event_type = _text("The event that led to it.", example="DepositReceived")
+    state = _text("`waiting`: tried again by itself. `parked`: only when a person says so.", enum=["waiting", "parked"])
+    attempts = _integer("Attempts so far.", minimum=0)
+    next_attempt_at = _time_or_null("When it is tried again by itself; null when parked.")
+    errors = fields.List(
+        fields.Nested(AttemptErrorSchema), required=True, metadata={"description": "Of its attempts, oldest first."}
+    )
+    created_at = _time("When the work came up.")
+
+
+class DeadLetterListSchema(Schema):
+    """A page of dead letters, newest first."""
+
+    items = fields.List(fields.Nested(DeadLetterSchema), required=True)
+    next_cursor = _next_cursor()
+
+
+class CountSchema(Schema):
+    """How many there were."""
+
+    count = _integer("So many.", minimum=0)
+
+
 class TransactionListSchema(Schema):
     """A page of transactions, newest first."""
 
@@ -195,5 +232,8 @@ class ProblemSchema(Schema):
     )
     transaction_id = fields.String(
         metadata={"description": "With `outcome-unknown`: ask for it later.", "format": "uuid"}
+    )
+    resolution = fields.String(
+        metadata={"description": "With `not-discardable`: where a person may settle the transaction."}
     )
     problems = fields.List(fields.String(), metadata={"description": "With `not-ready`: what is missing."})

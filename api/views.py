@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from actors.replies import GatewayStatus
 from domain.account import Transaction
 from domain.money import minor_to_text
 from store.codec import read_body, timestamp
-from store.port import StoredEvent
-from store.queries import CustomerView, TransactionView
+from store.port import StoredEvent, WorkState
+from store.queries import CustomerView, DeadLetter, TransactionView
+
+LETTER_STATES: Final[Mapping[WorkState, str]] = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
+"""The states of work that make it a dead letter, in the API's words."""
 
 
 def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]:
@@ -97,6 +101,23 @@ def gateway(status: GatewayStatus) -> dict[str, Any]:
             "waiting": bulkhead.waiting,
             "max_concurrent": bulkhead.max_concurrent,
         },
+    }
+
+
+def dead_letter(it: DeadLetter) -> dict[str, Any]:
+    """A dead letter with the errors of its attempts."""
+    item = it.item
+    return {
+        "id": item.work_id,
+        "transaction_id": it.transaction_id,
+        "gateway": item.gateway,
+        "action": item.action,
+        "event_type": item.event_type,
+        "state": LETTER_STATES[it.state],
+        "attempts": item.attempts,
+        "next_attempt_at": _time(it.next_attempt_at),
+        "errors": [{"at": timestamp(error.at), "error": error.error} for error in item.errors],
+        "created_at": timestamp(it.created_at),
     }
 
 

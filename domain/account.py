@@ -53,6 +53,8 @@ class Status(StrEnum):
         return self in TERMINAL
 
 
+DISCARDED: Final = "discarded"
+"""The code of a failure that a person ordered."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
@@ -203,8 +205,9 @@ def _record_outcome(
 
 def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused:
     if transaction.status is Status.PENDING and not transaction.gateway_reference:
-        return (Failed(transaction.kind, transaction.transaction_id, "discarded", None, reason),)
-    return Refused("not-discardable", f"The transaction is {transaction.status}: only what surely never was sent may be.")
+        return (Failed(transaction.kind, transaction.transaction_id, DISCARDED, None, reason),)
+    detail = f"The transaction is {transaction.status}: only what surely never was sent may be."
+    return Refused("not-discardable", detail)
 
 
 def _review(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:

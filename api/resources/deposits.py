@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import ClassVar, Final, assert_never
+from typing import ClassVar, Final
 
 import falcon
 import orjson
 
 from actors.payments import Payments
-from actors.replies import Accepted, NotStored, Reply, Uncertain
+from actors.replies import Reply, Uncertain
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
@@ -24,18 +24,15 @@ from api.problems import (
     INVALID_REQUEST,
     MALFORMED_BODY,
     OUTCOME_UNKNOWN,
-    PROBLEMS,
     REFUSED,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
-    ProblemError,
-    unavailable,
 )
 from api.query import refuse_query
+from api.replies import accepted
 from api.requests import CommandSchema, Payment, read_payment
 from api.responses import TransactionSchema
 from api.tracing import metadata, request_id
-from domain.account import Refused
 from domain.commands import Receive
 from domain.events import Kind
 from store.port import StreamKey
@@ -131,20 +128,7 @@ class DepositResource:
 
 def answer(resp: falcon.Response, reply: Reply) -> None:
     """The HTTP answer to a command. Raises ProblemError when it was not accepted."""
-    match reply:
-        case Accepted(transaction=transaction):
-            resp.status = falcon.HTTP_202
-            resp.set_header("location", f"/v1/transactions/{transaction.transaction_id}")
-            resp.data = orjson.dumps(views.transaction(transaction))
-        case Refused(code=code, detail=detail):
-            raise ProblemError(PROBLEMS.get(code) or REFUSED._replace(name=code), detail)
-        case NotStored(reason=reason, retry_after_s=retry_after_s):
-            raise unavailable(reason, retry_after_s)
-        case Uncertain(transaction_id=transaction_id):
-            raise ProblemError(
-                OUTCOME_UNKNOWN,
-                f"Ask for /v1/transactions/{transaction_id} later: it is there when the command was stored.",
-                transaction_id=transaction_id,
-            )
-        case _:
-            assert_never(reply)
+    transaction = accepted(reply)
+    resp.status = falcon.HTTP_202
+    resp.set_header("location", f"/v1/transactions/{transaction.transaction_id}")
+    resp.data = orjson.dumps(views.transaction(transaction))

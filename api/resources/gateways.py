@@ -1,4 +1,4 @@
-"""Reading the gateways and the state of their breakers and bulkheads, as the actors tell it."""
+"""The gateways with their breakers and bulkheads, as the actors tell it, and a person's orders to a breaker."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import orjson
 from actors.payments import Payments
 from actors.replies import GatewayStatus
 from api import views
-from api.operations import READ_PROBLEMS, Answer, Operation
+from api.body import read_object
+from api.operations import ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
 from api.query import read_query, refuse_query
-from api.requests import GatewaysQuery
+from api.replies import ordering
+from api.requests import BreakerOrderSchema, GatewaysQuery, read_fields
 from api.responses import GatewayListSchema, GatewaySchema
+from store.port import GatewayMode
 
 
 class GatewaysResource:
@@ -71,7 +74,47 @@ class GatewayResource:
                 if status.name == name:
                     resp.data = orjson.dumps(views.gateway(status))
                     return
-        raise ProblemError(NOT_FOUND, "No such gateway.")
+        raise _no_gateway()
+
+
+class BreakerResource:
+    """``/v1/gateways/{name}/breaker``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "post": Operation(
+            operation_id="setBreakerMode",
+            tag="Gateways",
+            summary="Hold a circuit breaker open or closed",
+            description="`open` stops all calls to the gateway; its work waits. `closed` lets all calls through, "
+            "whatever comes of them. `auto` leaves the breaker to itself again: after `open` a single call goes "
+            "first. An order holds until the next one, restarts included.",
+            body=BreakerOrderSchema,
+            body_examples={
+                "stop": {"mode": "open", "reason": "The provider asked for it."},
+                "as usual": {"mode": "auto", "reason": "The provider is back."},
+            },
+            answer=Answer(200, "The gateway as it is now.", GatewaySchema),
+            problems=ORDER_PROBLEMS,
+        )
+    }
+
+    def __init__(self, payments: Payments) -> None:
+        self._payments = payments
+        self._schema = BreakerOrderSchema()
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Give the order."""
+        refuse_query(req)
+        if name not in self._payments.gateway_currencies():
+            raise _no_gateway()
+        order = read_fields(read_object(req), self._schema)
+        with ordering(f"/v1/gateways/{name}"):
+            status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
+        resp.data = orjson.dumps(views.gateway(status))
+
+
+def _no_gateway() -> ProblemError:
+    return ProblemError(NOT_FOUND, "No such gateway.")
 
 
 def _statuses(payments: Payments) -> Sequence[GatewayStatus]:

@@ -14,9 +14,9 @@ from api.callers import merchant_of
 from api.operations import READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import TRANSACTION_ID
-from api.problems import NOT_FOUND, ProblemError, invalid
+from api.problems import NOT_FOUND, ProblemError
 from api.query import read_query, refuse_query
-from api.requests import TransactionsQuery
+from api.requests import TransactionsQuery, known_gateway
 from api.responses import TransactionListSchema, TransactionSchema
 from store.queries import Queries, TransactionFilter, TransactionView
 
@@ -79,13 +79,10 @@ class TransactionsResource:
         resp.data = orjson.dumps(page(rows, limit, views.transaction_view, _cursor))
 
     def _filter(self, query: Mapping[str, Any]) -> TransactionFilter:
-        gateway = query.get("gateway")
-        if gateway is not None and gateway not in self._payments.gateway_currencies():
-            raise invalid({"gateway": ["No such gateway."]})
         return TransactionFilter(
             customer_id=query.get("customer_id"),
             status=query.get("status"),
-            gateway=gateway,
+            gateway=known_gateway(query, self._payments.gateway_currencies()),
             kind=query.get("type"),
             created_from=query.get("created_from"),
             created_to=query.get("created_to"),

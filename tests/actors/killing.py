@@ -58,7 +58,7 @@ class Killer:
             self._watch(actor)
             return original(actor, *arguments)
 
-        ServiceActor.launch = launch  # type: ignore[method-assign]  # put back below
+        ServiceActor.launch = launch  # type: ignore[method-assign, assignment]  # put back below
         try:
             yield
         finally:
@@ -92,7 +92,7 @@ class Killer:
             actor._with = replace(collaborators, **stand_ins)  # type: ignore[attr-defined]
         for lane in getattr(actor, "_lanes", {}).values():
             self._watch_lane(lane)
-        actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign]  # of this instance
+        actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign, assignment]  # of this one
         begin, salvage = actor.on_start, actor.salvage
         watched_begin, watched_salvage = (
             self._around(actor, lambda _: begin()),

@@ -2,81 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from actors.breaker import RAMP_FIRST, RAMP_MAX, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
-
-VOLUME = 4
-WINDOW_S = 10.0
-SLEEP_S = 20.0
-PERMIT_S = 5.0
-
-
-class Scene:
-    """A breaker, its clocks, and the states that it told of."""
-
-    def __init__(self, error_percent: float = 50.0) -> None:
-        self.time = 0.0
-        self.wall: datetime = EPOCH
-        self.told: list[str] = []
-        self.breaker = GatewayBreaker(
-            error_percent=error_percent,
-            request_volume=VOLUME,
-            window_s=WINDOW_S,
-            sleep_s=SLEEP_S,
-            permit_s=PERMIT_S,
-            monotonic=lambda: self.time,
-            now=lambda: self.wall,
-            changed=self.told.append,
-        )
-
-    def admitted(self) -> Permit:
-        """A permit that there must be."""
-        permit = self.breaker.admit()
-        assert permit is not None
-        return permit
-
-    def calls(self, results: str) -> None:
-        """One call after the other, each let through: ``+`` is a healthy one, ``-`` a failure."""
-        for result in results:
-            self.breaker.report(self.admitted(), healthy=result == "+")
-
-    def all_that_go(self, at_most: int = 200) -> list[Permit]:
-        """Permits until none is to be had."""
-        permits: list[Permit] = []
-        while len(permits) < at_most and (permit := self.breaker.admit()) is not None:
-            permits.append(permit)
-        return permits
-
-    def room(self) -> int:
-        """How many calls would go out now; none does."""
-        permits = self.all_that_go()
-        for permit in permits:
-            self.breaker.withdraw(permit)
-        return len(permits)
-
-    def trip(self) -> None:
-        """As many failures as it takes."""
-        self.calls("-" * VOLUME)
-        assert self.breaker.state == "open"
-
-    def half_open(self) -> Permit:
-        """The one probe after a trip."""
-        self.trip()
-        self.time += SLEEP_S
-        return self.admitted()
-
-    def recover(self) -> None:
-        """Closed again after a trip: the ramp begins."""
-        self.breaker.report(self.half_open(), healthy=True)
-
-    def figures(self) -> tuple[int, int]:
-        """Requests and error percentage, as operators see them."""
-        status = self.breaker.status()
-        return status.requests, status.error_percent
+from tests.actors.breakers import PERMIT_S, SLEEP_S, VOLUME, Scene
 
 
 @pytest.fixture
@@ -236,70 +167,6 @@ def test_a_permit_is_good_for_one_report_in_its_time(scene: Scene, end: str) -> 
     assert not scene.breaker.holds(permit)
     scene.breaker.report(permit, healthy=False)
     assert scene.figures() == before
-
-
-def test_after_a_recovery_calls_grow_in_number(scene: Scene) -> None:
-    """Calls double with each round trip, from two on, until nothing is held back any more."""
-    scene.recover()
-    rounds: list[int] = []
-    while len(rounds) < 10:
-        permits = scene.all_that_go()
-        rounds.append(len(permits))
-        for permit in permits:
-            scene.breaker.report(permit, healthy=True)
-    assert rounds[:6] == [RAMP_FIRST, 4, 8, 16, 32, RAMP_MAX]
-    assert set(rounds[6:]) == {200}
-
-
-def test_a_failure_during_the_ramp_halves_it(scene: Scene) -> None:
-    """Fewer calls go out after a failure, never less than one, and the failure counts in the window besides."""
-    scene.recover()
-    scene.calls("+" * 10)
-    assert scene.figures() == (10, 0)
-    for room in (6, 3, 1, 1):
-        scene.calls("-")
-        assert scene.room() == room
-    assert scene.figures() == (14, 28)
-
-
-def test_the_ramp_ends_with_an_answer_after_a_quiet_window(scene: Scene) -> None:
-    """When none failed for a whole window, the next healthy answer lifts the limit; a failure starts the wait anew."""
-    scene.recover()
-    scene.time += WINDOW_S - 0.25
-    scene.calls("-")
-    scene.time += WINDOW_S - 0.25
-    scene.calls("+")
-    assert scene.room() == 2
-    scene.time += 0.25
-    assert scene.room() == 2
-    scene.calls("+")
-    assert scene.room() == 200
-
-
-def test_a_provider_that_says_nothing_gets_no_stampede(scene: Scene) -> None:
-    """Permits that expire make room for as many others, and never lift the limit however long that goes on."""
-    scene.recover()
-    for _ in range(50):
-        assert len(scene.all_that_go()) == RAMP_FIRST
-        assert scene.breaker.wait_s() == PERMIT_S
-        scene.time += PERMIT_S
-        assert scene.breaker.wait_s() == 0.0
-    scene.calls("+")
-    assert len(scene.all_that_go()) == RAMP_FIRST + 1
-
-
-def test_how_long_to_wait_for_room_on_the_ramp(scene: Scene) -> None:
-    """When more are out than may be, those of them that must expire first are waited for."""
-    scene.recover()
-    scene.calls("+")
-    first = scene.admitted()
-    for _ in range(RAMP_FIRST):
-        scene.time += 1.0
-        scene.admitted()
-    assert scene.breaker.wait_s() == PERMIT_S - 2.0
-    scene.breaker.report(first, healthy=False)
-    assert scene.breaker.admit() is None  # one may be out, and two are
-    assert scene.breaker.wait_s() == PERMIT_S
 
 
 def test_operators_see_since_when_and_until_when_it_is_open(scene: Scene) -> None:

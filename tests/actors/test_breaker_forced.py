@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from actors.runtime.simulated import EPOCH
-from tests.actors.test_breaker import SLEEP_S, VOLUME, WINDOW_S, Scene
+from tests.actors.breakers import SLEEP_S, VOLUME, WINDOW_S, Scene
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -31,7 +32,8 @@ class Model:
     state: str = "closed"
     mode: str = "auto"
     told: list[str] = field(default_factory=list)
-    results: list[tuple[float, bool]] = field(default_factory=list)
+    healthy: Counter[int] = field(default_factory=Counter)
+    failed: Counter[int] = field(default_factory=Counter)
     out: dict[Permit, float] = field(default_factory=dict)
     opened: float = 0.0
     limit: int | None = None
@@ -44,19 +46,24 @@ class Model:
         if state != self.state:
             self.told.append(state)
             if state == "closed":
-                self.results.clear()
+                self.forget()
         self.state = state
 
-    def window(self) -> list[bool]:
-        """The results in the last ten parts of the window, the one that is being filled included."""
-        part = WINDOW_S / 10
-        self.results = [result for result in self.results if result[0] // part > self.time // part - 10]
-        return [healthy for _, healthy in self.results]
+    def forget(self) -> None:
+        """Begin an empty window."""
+        self.healthy.clear()
+        self.failed.clear()
 
-    def percent(self, volume: int = 1) -> float:
-        """How many of them failed, if there are so many as to say."""
-        window = self.window()
-        return 100 * window.count(False) / len(window) if len(window) >= volume else 0.0
+    def figures(self) -> tuple[int, float]:
+        """Calls and the percentage of failures in the last ten parts of the window, this one included."""
+        latest = [(self.healthy[part], self.failed[part]) for part in range(self.part() - 9, self.part() + 1)]
+        failed = sum(it[1] for it in latest)
+        requests = failed + sum(it[0] for it in latest)
+        return requests, 100 * failed / requests if requests else 0.0
+
+    def part(self) -> int:
+        """Which part of a window it is."""
+        return int(self.time // (WINDOW_S / 10))
 
     def tick(self) -> None:
         """A quarter of a second passes."""
@@ -85,13 +92,14 @@ class Model:
         if permit not in self.out:
             return
         del self.out[permit]
-        self.results.append((self.time, healthy))
+        (self.healthy if healthy else self.failed)[self.part()] += 1
+        requests, percent = self.figures()
         if self.mode == "closed":
             return
         if self.state == "half_open":
             self.turn("closed" if healthy else "open")
             self.limit, self.trouble = (2 if healthy else None), self.time
-        elif self.percent(VOLUME) >= PERCENT:
+        elif requests >= VOLUME and percent >= PERCENT:
             self.turn("open")
         elif self.limit is not None and not healthy:
             self.limit, self.trouble = max(self.limit // 2, 1), self.time
@@ -112,7 +120,7 @@ class Model:
             self.turn("half_open")
         else:
             self.turn("closed")
-            self.results.clear()
+            self.forget()
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -210,7 +218,8 @@ class BreakerMachine(RuleBasedStateMachine):
         status = self.breaker.status()
         assert (status.state, status.mode) == (self.model.state, self.model.mode)
         assert self.told == self.model.told
-        assert (status.requests, status.error_percent) == (len(self.model.window()), int(self.model.percent()))
+        requests, percent = self.model.figures()
+        assert (status.requests, status.error_percent) == (requests, int(percent))
         holding = {permit for permit in self.given if self.breaker.holds(permit)}
         assert holding == set(self.model.out)
         # Whatever the model says: nothing is out while it is open, and one call at most while it is half-open.

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from actors.calls import call_gateway
-from actors.messages import CallResult, NotSent
+from actors.calls import HANDLERS, call_gateway, records_first, without_call
+from actors.messages import CallResult, NotSent, Unhandled
 from actors.runtime.simulated import EPOCH
+from actors.work import event_type_of
+from domain.events import Kind
 from domain.outcomes import (
     Approved,
     Category,
@@ -22,7 +24,7 @@ from domain.outcomes import (
     Unknown,
 )
 from gateways.port import Order
-from store.port import Action
+from store.port import Action, Doubt
 from tests.actors.lanes import work
 from tests.actors.support import SmallGateway
 
@@ -120,14 +122,6 @@ def test_without_keys_there_is_no_window(gateway: SmallGateway) -> None:
     assert gateway.lookups == []
 
 
-def test_work_that_names_no_transaction_is_not_sent(gateway: SmallGateway) -> None:
-    """There is nothing to send."""
-    assert call_gateway(gateway, replace(work(), transaction=None), EPOCH)[0] == NotSent(
-        "the work names no transaction"
-    )
-    assert gateway.calls == []
-
-
 @pytest.mark.parametrize("seconds", [WINDOW_S / 2 + 1, -1.0])
 def test_a_clock_that_was_wrong_does_not_hide_that_a_key_may_be_forgotten(
     gateway: SmallGateway, seconds: float
@@ -135,3 +129,91 @@ def test_a_clock_that_was_wrong_does_not_hide_that_a_key_may_be_forgotten(
     """Half of the window is left to clocks that were wrong, and a transaction from the future proves one that was."""
     call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
     assert len(gateway.lookups) == 1
+
+
+def test_without_lookups_what_may_be_forgotten_is_not_sent(gateway: SmallGateway) -> None:
+    """When the key may be forgotten and the provider cannot be asked, nothing is sent, and that is nobody's failure."""
+    gateway.looks_up = False
+    result, healthy = call_gateway(gateway, work(), LATE)
+    assert isinstance(result, Unknown)
+    assert healthy
+    assert (gateway.calls, gateway.lookups) == ([], [])
+
+
+UNKNOWN_TYPES: list[dict[str, Any]] = [
+    {"event_type": "DepositEaten"},
+    {"event_type": ""},
+    {"event_type": "DepositProcessed"},
+    {"event_type": "depositreceived"},
+    {"transaction": None},
+    {"transaction": None, "event_type": "x"},
+]
+
+
+@pytest.mark.parametrize("keys", [True, False])
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("changes", UNKNOWN_TYPES)
+def test_what_nobody_can_do_is_never_called(
+    gateway: SmallGateway, changes: dict[str, Any], action: Action, doubt: Doubt, *, keys: bool
+) -> None:
+    """Without a handler or a transaction there is no call, whatever else the work says; the reason is for people."""
+    gateway.honours_keys = keys
+    result = without_call(gateway, replace(work(action=action), doubt=doubt, **changes))
+    assert isinstance(result, Unhandled)
+    assert result.reason
+
+
+@pytest.mark.parametrize("event_type", ["DepositReceived", "WithdrawalReceived"])
+@pytest.mark.parametrize(
+    ("action", "doubt", "keys", "looks_up", "called"),
+    [
+        (Action.SUBMIT, Doubt.NONE, True, True, True),
+        (Action.SUBMIT, Doubt.LEASE_LOST, True, True, True),
+        (Action.SUBMIT, Doubt.SENT, True, True, True),
+        (Action.SUBMIT, Doubt.SENT, True, False, True),
+        (Action.SUBMIT, Doubt.NONE, False, True, True),
+        (Action.SUBMIT, Doubt.LEASE_LOST, False, True, True),
+        (Action.SUBMIT, Doubt.SENT, False, True, False),
+        (Action.SUBMIT, Doubt.SENT, False, False, False),
+        (Action.RESOLVE, Doubt.NONE, True, True, True),
+        (Action.RESOLVE, Doubt.SENT, False, True, True),
+        (Action.RESOLVE, Doubt.SENT, False, False, False),
+        (Action.RESOLVE, Doubt.NONE, True, False, False),
+    ],
+)
+def test_what_is_called(
+    gateway: SmallGateway,
+    action: Action,
+    doubt: Doubt,
+    event_type: str,
+    *,
+    keys: bool,
+    looks_up: bool,
+    called: bool,
+) -> None:
+    """Never a sending without keys of which the record knows no outcome, and never a lookup where none is to be had."""
+    gateway.honours_keys, gateway.looks_up = keys, looks_up
+    result = without_call(gateway, replace(work(action=action), doubt=doubt, event_type=event_type))
+    assert (result is None) == called
+    assert result is None or isinstance(result, Unknown)
+
+
+@pytest.mark.parametrize(
+    ("action", "keys", "first"),
+    [
+        (Action.SUBMIT, True, False),
+        (Action.SUBMIT, False, True),
+        (Action.RESOLVE, True, False),
+        (Action.RESOLVE, False, False),
+    ],
+)
+def test_what_is_recorded_before_it_is_sent(gateway: SmallGateway, action: Action, *, keys: bool, first: bool) -> None:
+    """A sending without keys, and nothing else."""
+    gateway.honours_keys = keys
+    assert records_first(gateway, work(action=action)) is first
+
+
+def test_every_event_that_opens_work_has_a_handler() -> None:
+    """Each kind of transaction can be sent, under the very type that its work carries."""
+    assert {event_type_of(kind) for kind in Kind} == set(HANDLERS)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pytest
 
-from actors.messages import CallResult, NotSent
-from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
+from actors.messages import CallResult, NotSent, NotTried, Unhandled
+from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step, ran_a_day
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
-from store.port import Action, CloseWork, MoveWork, WorkError, WorkItem, WorkState
+from store.port import Action, CloseWork, Doubt, MoveWork, WorkError, WorkItem, WorkState
 from tests.actors.lanes import work as a_piece_of_work
 
 KEYS: Final = WorkPolicy(
@@ -31,6 +31,8 @@ QUEUED, DEAD, PARKED = WorkState.QUEUED, WorkState.DEAD, WorkState.PARKED
 FINAL, PENDING = Approved("A-1", final=True), Approved("A-1", final=False)
 DECLINED = Declined("do_not_honor", Category.HARD, "no")
 NOT_SENT, UNKNOWN, NEVER = NotSent("refused"), Unknown("timeout"), NotReceived()
+NOT_TRIED, UNHANDLED = NotTried("the breaker opened"), Unhandled("nothing handles it")
+NONE, LEASE_LOST, SENT = Doubt
 
 
 def work(action: Action = SUBMIT, attempts: int = 0, status: Status = Status.PENDING, **changes: Any) -> WorkItem:
@@ -58,9 +60,9 @@ CASES: Final[list[tuple[Action, int, CallResult, WorkPolicy, tuple[Action, WorkS
     (RESOLVE, 1, PENDING, KEYS, (RESOLVE, QUEUED, 120.0, 2)),
     (RESOLVE, 2, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 3)),
     (RESOLVE, 500, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 501)),
-    # never received: again at once under the same key; without one only a lookup may go on
+    # never received: again at once, under the same key, or without one when nothing can come of it any more
     (RESOLVE, 2, NEVER, KEYS, (SUBMIT, QUEUED, 0.0, 0)),
-    (RESOLVE, 0, NEVER, NO_KEYS, (RESOLVE, QUEUED, 30.0, 1)),
+    (RESOLVE, 0, NEVER, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
     # surely not sent: a few quick retries, then a dead letter, then a person; without keys as well
     (SUBMIT, 0, NOT_SENT, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
     (SUBMIT, 1, NOT_SENT, NO_KEYS, (SUBMIT, QUEUED, 0.4, 2)),
@@ -80,6 +82,14 @@ CASES: Final[list[tuple[Action, int, CallResult, WorkPolicy, tuple[Action, WorkS
     (RESOLVE, 0, NOT_SENT, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
     (RESOLVE, 1, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 120.0, 2)),
     (RESOLVE, 10_000, UNKNOWN, KEYS, (RESOLVE, QUEUED, DAY_S, 10_001)),
+    # not tried: as it was, at once, and no attempt
+    (SUBMIT, 0, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
+    (SUBMIT, 7, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 7)),
+    (RESOLVE, 3, NOT_TRIED, KEYS, (RESOLVE, QUEUED, 0.0, 3)),
+    # nobody can do it: to a person at once
+    (SUBMIT, 0, UNHANDLED, KEYS, (SUBMIT, PARKED, 0.0, 0)),
+    (SUBMIT, 5, UNHANDLED, NO_KEYS, (SUBMIT, PARKED, 0.0, 5)),
+    (RESOLVE, 2, UNHANDLED, KEYS, (RESOLVE, PARKED, 0.0, 2)),
 ]
 
 
@@ -138,7 +148,204 @@ def test_work_without_a_transaction_ends_with_a_person() -> None:
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
 @pytest.mark.parametrize("action", [SUBMIT, RESOLVE])
-@pytest.mark.parametrize("result", [NEVER, FINAL, PENDING, DECLINED, NOT_SENT, UNKNOWN])
+@pytest.mark.parametrize("result", [NEVER, FINAL, PENDING, DECLINED, NOT_SENT, UNKNOWN, NOT_TRIED, UNHANDLED])
 def test_nothing_is_sent_again_for_what_has_its_end(status: Status, result: CallResult, action: Action) -> None:
     """Whatever a provider says of a transaction that is completed or failed, its work is over."""
     assert next_step(work(action), result, KEYS, now=EPOCH, chance=0.5, status=status) == CloseWork("t-1")
+
+
+# Action, doubt before, result, with keys, status afterwards -> doubt afterwards; None: closed.
+DOUBTS: Final[list[tuple[Action, Doubt, CallResult, bool, Status, Doubt | None]]] = [
+    # sent, and it may have arrived
+    (SUBMIT, NONE, UNKNOWN, True, Status.UNKNOWN, SENT),
+    (SUBMIT, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, SENT),
+    (SUBMIT, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
+    (SUBMIT, NONE, UNKNOWN, False, Status.UNKNOWN, SENT),
+    # it did arrive
+    (SUBMIT, NONE, PENDING, True, Status.PROCESSED, SENT),
+    (SUBMIT, SENT, PENDING, False, Status.PROCESSED, SENT),
+    # surely not sent this time: with keys that says nothing of the times before, without keys there was none
+    (SUBMIT, NONE, NOT_SENT, True, Status.PENDING, NONE),
+    (SUBMIT, LEASE_LOST, NOT_SENT, True, Status.PENDING, LEASE_LOST),
+    (SUBMIT, SENT, NOT_SENT, True, Status.UNKNOWN, SENT),
+    (SUBMIT, SENT, NOT_SENT, False, Status.PENDING, NONE),
+    (SUBMIT, LEASE_LOST, NOT_SENT, False, Status.PENDING, NONE),
+    (SUBMIT, NONE, NOT_TRIED, True, Status.PENDING, NONE),
+    (SUBMIT, SENT, NOT_TRIED, True, Status.UNKNOWN, SENT),
+    (SUBMIT, SENT, NOT_TRIED, False, Status.PENDING, NONE),
+    (SUBMIT, SENT, NOT_TRIED, False, Status.UNKNOWN, NONE),
+    # a lookup that could not be made or had no answer says nothing of what was sent
+    (RESOLVE, SENT, NOT_SENT, False, Status.UNKNOWN, SENT),
+    (RESOLVE, SENT, NOT_TRIED, False, Status.UNKNOWN, SENT),
+    (RESOLVE, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
+    (RESOLVE, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, LEASE_LOST),
+    (RESOLVE, SENT, PENDING, False, Status.PROCESSED, SENT),
+    # it never arrived; a provider with keys is asked under the same one again, and nothing is to be discarded then
+    (RESOLVE, SENT, NEVER, False, Status.UNKNOWN, NONE),
+    (RESOLVE, SENT, NEVER, True, Status.UNKNOWN, SENT),
+    (RESOLVE, SENT, NEVER, False, Status.PROCESSED, SENT),
+    # nobody looked
+    (SUBMIT, NONE, UNHANDLED, True, Status.PENDING, NONE),
+    (SUBMIT, LEASE_LOST, UNHANDLED, True, Status.PENDING, LEASE_LOST),
+    (SUBMIT, SENT, UNHANDLED, False, Status.UNKNOWN, SENT),
+    (RESOLVE, SENT, UNHANDLED, False, Status.UNKNOWN, SENT),
+    # the end
+    (SUBMIT, SENT, FINAL, False, Status.COMPLETED, None),
+    (RESOLVE, SENT, DECLINED, True, Status.FAILED, None),
+]
+
+
+@pytest.mark.parametrize(("action", "before", "result", "keys", "status", "after"), DOUBTS)
+def test_every_doubt(
+    *, action: Action, before: Doubt, result: CallResult, keys: bool, status: Status, after: Doubt | None
+) -> None:
+    """What remains open after each result; too little would let a person falsify the record by discarding."""
+    item = work(action, doubt=before)
+    step = next_step(item, result, KEYS if keys else NO_KEYS, now=EPOCH, chance=0.5, status=status)
+    assert (step.doubt if isinstance(step, MoveWork) else None) is after
+
+
+@pytest.mark.parametrize("attempts", range(12))
+@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
+@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
+def test_with_keys_doubt_never_grows_less(status: Status, result: CallResult, doubt: Doubt, attempts: int) -> None:
+    """However often it fails, also when it goes from sending to looking up."""
+    step = next_step(work(SUBMIT, attempts, doubt=doubt), result, KEYS, now=EPOCH, chance=0.5, status=status)
+    assert isinstance(step, MoveWork)
+    assert step.doubt >= doubt
+
+
+@pytest.mark.parametrize(
+    ("action", "doubt", "keys", "discardable"),
+    [
+        (SUBMIT, NONE, True, True),
+        (SUBMIT, LEASE_LOST, True, False),
+        (SUBMIT, SENT, True, False),
+        (SUBMIT, NONE, False, True),
+        (SUBMIT, LEASE_LOST, False, True),
+        (SUBMIT, SENT, False, False),
+        *[(RESOLVE, doubt, keys, False) for doubt in Doubt for keys in (True, False)],
+    ],
+)
+def test_what_may_be_discarded(action: Action, doubt: Doubt, *, keys: bool, discardable: bool) -> None:
+    """Only what surely was never sent; without keys a sending is on record, so that a lost lease alone says nothing."""
+    assert (KEYS if keys else NO_KEYS).discardable(work(action, doubt=doubt)) is discardable
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
+@pytest.mark.parametrize(
+    ("attempts", "left_s", "delay_s"),
+    [
+        (0, 65.0, 30.0),
+        (0, 30.0, 30.0),
+        (0, 29.0, 29.0),
+        (1, 65.0, 65.0),
+        (2, 65.0, 65.0),
+        (50, 1e-9, 1e-9),
+        (50, 200_000.0, DAY_S),
+    ],
+)
+def test_never_received_proves_nothing_before_its_time(
+    status: Status, attempts: int, left_s: float, delay_s: float
+) -> None:
+    """Without keys it is looked up again, at the latest when the answer counts; it is not sent."""
+    item = work(RESOLVE, attempts, doubt=SENT)
+    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=status, settle_left_s=left_s)
+    assert isinstance(step, MoveWork)
+    assert (step.action, step.state, step.delay_s, step.doubt) == (RESOLVE, QUEUED, delay_s, SENT)
+
+
+def test_with_keys_nothing_has_to_settle() -> None:
+    """Under the same key it may arrive late and it is one effect."""
+    step = next_step(work(RESOLVE), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=60.0)
+    assert isinstance(step, MoveWork)
+    assert step.action is SUBMIT
+
+
+@pytest.mark.parametrize("left_s", [0.0, 60.0])
+@pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
+def test_what_was_accepted_is_never_sent_again(policy: WorkPolicy, left_s: float) -> None:
+    """A provider that has accepted and then says "never received" contradicts itself: people see that, and it waits."""
+    item = work(RESOLVE, 1, doubt=SENT)
+    step = next_step(item, NEVER, policy, now=EPOCH, chance=0.5, status=Status.PROCESSED, settle_left_s=left_s)
+    assert isinstance(step, MoveWork)
+    assert (step.action, step.delay_s, len(step.errors)) == (RESOLVE, 120.0, 1)
+
+
+@pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
+@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("action", Action)
+def test_what_nobody_can_do_goes_to_a_person_with_its_error(action: Action, doubt: Doubt, policy: WorkPolicy) -> None:
+    """Parked at once, the reason for people with it, and nothing else about it changes."""
+    item = work(action, 4, doubt=doubt)
+    step = next_step(item, UNHANDLED, policy, now=EPOCH, chance=0.5, status=Status.PENDING)
+    errors = (WorkError(EPOCH, UNHANDLED.reason),)
+    assert step == MoveWork("t-1", action, PARKED, 0.0, 4, errors, doubt)
+
+
+# The schedule, and the number of the lookup that comes a day or more after the sending.
+SCHEDULES: Final[list[tuple[tuple[float, ...], int]]] = [
+    ((5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0), 6),
+    ((5.0,), 1),
+    ((DAY_S,), 0),
+    ((DAY_S - 1.0,), 1),
+    ((3 * DAY_S,), 0),
+    ((43_200.0, 43_200.0), 1),
+    ((43_200.0, 43_199.0), 2),
+    ((5.0, 100_000.0, 200_000.0, 5.0), 1),
+    ((0.001,) * 50, 50),
+]
+
+
+@pytest.mark.parametrize(("schedule", "expected"), SCHEDULES)
+@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
+def test_a_schedule_runs_a_day_once(schedule: tuple[float, ...], expected: int, result: CallResult) -> None:
+    """At the first lookup that comes a day or more after the sending, and at no other, however long it goes on."""
+    policy = replace(NO_KEYS, lookup_after_s=schedule)
+    sent = next_step(work(doubt=SENT), UNKNOWN, policy, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+    assert isinstance(sent, MoveWork)
+    item, at_s, ran = work(RESOLVE, sent.attempts, doubt=SENT), sent.delay_s, []
+    for number in range(100):
+        if ran_a_day(item, result, policy, status=Status.UNKNOWN):
+            ran.append((number, at_s >= DAY_S))
+        step = next_step(item, result, policy, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+        assert isinstance(step, MoveWork)
+        item, at_s = replace(item, attempts=step.attempts), at_s + step.delay_s
+    assert ran == [(expected, True)]
+
+
+@pytest.mark.parametrize("schedule", [schedule for schedule, _ in SCHEDULES])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
+@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
+def test_doubt_that_outlived_its_dead_letters_comes_to_a_person(
+    schedule: tuple[float, ...], status: Status, result: CallResult
+) -> None:
+    """What is only looked up after its last dead letter has run a day with the first such lookup that has no answer."""
+    policy = replace(KEYS, lookup_after_s=schedule)
+    attempts = KEYS.max_retries + KEYS.dead_letter_attempts
+    last = next_step(work(SUBMIT, attempts, doubt=SENT), UNKNOWN, policy, now=EPOCH, chance=0.5, status=status)
+    assert isinstance(last, MoveWork)
+    assert (last.action, last.state, last.delay_s) == (RESOLVE, QUEUED, DAY_S)
+    item = work(RESOLVE, last.attempts, doubt=SENT)
+    assert ran_a_day(item, result, policy, status=status)
+
+
+@pytest.mark.parametrize("result", [FINAL, PENDING, DECLINED, NOT_TRIED, UNHANDLED])
+@pytest.mark.parametrize("attempts", range(8))
+def test_an_answer_is_no_day_without_one(result: CallResult, attempts: int) -> None:
+    """Whatever the gateway says, also that it goes on, or when nobody asked it."""
+    assert not ran_a_day(work(RESOLVE, attempts), result, KEYS, status=Status.UNKNOWN)
+
+
+@pytest.mark.parametrize("attempts", range(8))
+def test_sendings_are_no_schedule(attempts: int) -> None:
+    """Attempts at sending are counted as well, and never make a day of lookups."""
+    assert not ran_a_day(work(SUBMIT, attempts), UNKNOWN, KEYS, status=Status.UNKNOWN)
+
+
+@pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
+@pytest.mark.parametrize(("status", "ran"), [(Status.UNKNOWN, False), (Status.PROCESSED, True)])
+def test_never_received_is_an_answer_unless_it_was_accepted(policy: WorkPolicy, status: Status, *, ran: bool) -> None:
+    """What is sent again needs no person; what was accepted, and then never received, does."""
+    assert ran_a_day(work(RESOLVE, 3), NEVER, policy, status=status) is ran

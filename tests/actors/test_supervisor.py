@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Drain, NotSent, OutcomeReport, Room
+from actors.breaker import RAMP_FIRST
+from actors.messages import Drain, NotSent, OutcomeReport, Room, Unhandled
 from actors.supervisor import INTAKE_CLOSES_AT, INTAKE_OPENS_AT
 from domain.outcomes import (
     Approved,
@@ -112,7 +113,7 @@ def test_no_call_goes_out_while_the_breaker_is_open(it: Supervised) -> None:
 
 
 def test_one_probe_goes_out_half_open_and_the_rest_after_it(it: Supervised) -> None:
-    """After the sleep one call goes out by itself; when it succeeds the others follow up to the bulkhead's bound."""
+    """After the sleep one call goes out by itself; when it succeeds the others follow, few at first."""
     trip(it)
     it.gateway.answer = it.gateway.accept
     it.submit(*[work() for _ in range(5)])
@@ -120,6 +121,9 @@ def test_one_probe_goes_out_half_open_and_the_rest_after_it(it: Supervised) -> N
     assert len(it.out) == 1
     it.submit(work())
     assert len(it.out) == 1
+    it.end()
+    assert len(it.out) == RAMP_FIRST
+    it.end()
     it.end()
     assert len(it.out) == 3
     it.end_all()
@@ -219,12 +223,11 @@ def test_lookups_ask_and_never_send(it: Supervised) -> None:
     assert it.gateway.calls == []
 
 
-def test_work_that_names_no_transaction_is_not_sent(it: Supervised) -> None:
-    """There is nothing to send: it goes back as not sent, and says nothing about the gateway's health."""
-    it.submit(replace(work(), transaction=None))
-    it.end()
-    assert it.results() == [NotSent("the work names no transaction")]
-    assert it.gateway.calls == []
+def test_work_that_nobody_can_do_is_told_without_a_call(it: Supervised) -> None:
+    """What names no transaction, or an event that nothing handles, goes back at once and says nothing of the gateway."""
+    it.submit(replace(work(), transaction=None), replace(work(), event_type="DepositEaten"))
+    assert [type(result) for result in it.results()] == [Unhandled] * 2
+    assert (it.out, it.gateway.calls, it.status()[0].breaker.requests) == ([], [], 0)
 
 
 def test_the_intake_closes_and_opens_with_what_waits(it: Supervised) -> None:

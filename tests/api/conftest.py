@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.support import Api, World
+from tests.api.support import Api
+from tests.api.world import World
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.api.support import BODY, Api, World
+from tests.api.support import BODY, Api
+from tests.api.world import World
 
 LONG = "9" * 5000
 

@@ -9,7 +9,8 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from tests.api.support import BODY, Api, World
+from tests.api.support import BODY, Api
+from tests.api.world import World
 
 KIB = 1024
 GOOD = json.dumps(BODY).encode()

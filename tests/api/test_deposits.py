@@ -17,7 +17,8 @@ from domain.money import Money
 from store.codec import Metadata
 from store.errors import StoreUnavailableError
 from store.port import StreamKey
-from tests.api.support import BODY, Api, World
+from tests.api.support import BODY, Api
+from tests.api.world import World
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -8,7 +8,9 @@ from urllib.parse import quote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.api.support import BODY, CURRENCIES, Api, World
+from domain.account import Refused
+from tests.api.support import BODY, Api
+from tests.api.world import CURRENCIES, World
 
 WORLD = World()
 API = Api(WORLD)
@@ -85,7 +87,9 @@ def test_any_headers(headers: dict[str, str]) -> None:
 
 
 @given(
-    st.sampled_from(["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways", "/v1/customers/12345"]),
+    st.sampled_from(
+        ["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways", "/v1/customers/12345", "/v1/dead-letters"]
+    ),
     st.lists(
         st.tuples(
             st.sampled_from(
@@ -108,11 +112,51 @@ def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
 
 
 @given(
-    st.sampled_from(["/v1/transactions/{}", "/v1/customers/{}", "/v1/customers/{}/events", "/v1/gateways/{}", "/{}"]),
+    st.sampled_from(
+        [
+            *("/v1/transactions/{}", "/v1/customers/{}", "/v1/customers/{}/events", "/v1/gateways/{}", "/{}"),
+            *("/v1/dead-letters/{}", "/v1/dead-letters/{}/retry", "/v1/dead-letters/{}/discard"),
+        ]
+    ),
     st.binary(max_size=40),
 )
 @settings(max_examples=300, deadline=None)
 def test_any_id(template: str, name: bytes) -> None:
     """Any bytes in place of an id are found or not found."""
     result = API.get(template.format(quote(name, safe="")))
-    assert result.status_code in (200, 302, 404)
+    assert result.status_code in (200, 302, 404, 405)
+
+
+ORDER = st.fixed_dictionaries(
+    {},
+    optional={
+        "mode": st.sampled_from(["open", "closed", "auto"]) | VALUES,
+        "reason": ANY_TEXT | VALUES,
+        "gateway": st.sampled_from(sorted(CURRENCIES)) | VALUES,
+        "state": st.sampled_from(["waiting", "parked"]) | VALUES,
+    },
+)
+
+
+@given(
+    st.sampled_from(
+        [
+            "/v1/gateways/gatewayA/breaker",
+            "/v1/dead-letters/retry",
+            "/v1/dead-letters/nobody/retry",
+            "/v1/dead-letters/buried/discard",
+        ]
+    ),
+    VALUES | ORDER,
+)
+@settings(max_examples=300, deadline=None)
+def test_any_order(path: str, order: object) -> None:
+    """Any JSON value as an order is carried out, refused with a name or finds nothing."""
+    WORLD.letters.clear()
+    WORLD.bury("buried")
+    WORLD.reply = Refused("not-discardable", "No.")
+    try:
+        result = API.order(path, order)
+    finally:
+        WORLD.reset()
+    assert result.status_code in (200, 202, 400, 404, 409)

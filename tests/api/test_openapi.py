@@ -12,7 +12,8 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from api.problems import PROBLEMS
-from tests.api.support import BODY, Api, World
+from tests.api.support import BODY, Api
+from tests.api.world import World
 
 # Ways to the page and what it loads: no part of the API.
 PAGES = {"/", "/swagger", "/swagger/", "/swagger/{asset}"}
@@ -77,6 +78,24 @@ def test_the_examples_are_accepted(api: Api, world: World) -> None:
     assert examples[0] == BODY
     assert [api.post(json.dumps(example)).status_code for example in examples] == [202] * len(examples)
     assert len(world.calls) == len(examples)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/gateways/{name}/breaker", 200),
+        ("/v1/dead-letters/retry", 202),
+        ("/v1/dead-letters/{dead_letter_id}/discard", 200),
+    ],
+)
+def test_the_examples_of_orders_are_accepted(api: Api, world: World, path: str, status: int) -> None:
+    """The examples of a person's orders can be sent as they are."""
+    letter_id = api.deposit().json["transaction_id"]
+    world.bury(letter_id)
+    body = api.document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    address = path.format(name="gatewayA", dead_letter_id=letter_id)
+    assert body["examples"]
+    assert {api.order(address, it["value"]).status_code for it in body["examples"].values()} == {status}
 
 
 def test_the_problems_are_the_ones_of_the_table(api: Api) -> None:

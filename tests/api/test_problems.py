@@ -9,7 +9,8 @@ import pytest
 
 from api.problems import PROBLEMS, by_status
 from api.tracing import random_request_id
-from tests.api.support import Api, World
+from tests.api.support import Api
+from tests.api.world import World
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,12 @@ def test_an_unknown_route(api: Api, path: str, method: str) -> None:
         ("/v1/customers/x/events", {"GET"}),
         ("/v1/gateways", {"GET"}),
         ("/v1/gateways/x", {"GET"}),
+        ("/v1/gateways/x/breaker", {"POST"}),
+        ("/v1/dead-letters", {"GET"}),
+        ("/v1/dead-letters/x", {"GET"}),
+        ("/v1/dead-letters/retry", {"POST"}),
+        ("/v1/dead-letters/x/retry", {"POST"}),
+        ("/v1/dead-letters/x/discard", {"POST"}),
         ("/healthz", {"GET"}),
         ("/readyz", {"GET"}),
         ("/openapi.json", {"GET"}),

@@ -12,9 +12,10 @@ from marshmallow import ValidationError
 
 from api.fields import Timestamp
 from api.paging import CursorKind, decode_cursor, encode_cursor
-from tests.api.support import Api, World
+from tests.api.support import Api
+from tests.api.world import World
 
-LISTS = ["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways"]
+LISTS = ["/v1/transactions", "/v1/customers/12345/events", "/v1/gateways", "/v1/dead-letters"]
 SINGLES = [
     "/v1/transactions/019ab000-0000-7000-8000-000000000001",
     "/v1/customers/12345",
@@ -135,10 +136,10 @@ def test_many_unknown_fields_make_no_long_answer(api: Api) -> None:
         assert len(result.json["errors"]) == 50
 
 
-def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+def test_a_cursor_of_one_list_is_none_of_another(api: Api, world: World) -> None:
     """Cursors cannot be mixed up."""
     for _ in range(2):
-        api.deposit()
+        world.bury(api.deposit().json["transaction_id"])
     cursors = [api.get(path, params={"limit": "1"}).json["next_cursor"] for path in LISTS]
     assert all(cursors)
     for own, cursor in enumerate(cursors):
@@ -184,7 +185,8 @@ def test_the_corners_of_rfc_3339() -> None:
 def test_a_broken_store_is_a_503(api: Api, world: World) -> None:
     """When the store does not answer, reads say so and when to come back."""
     world.down = True
-    for path in ("/v1/transactions", "/v1/customers/12345", "/v1/customers/12345/events", SINGLES[0]):
+    lists = ("/v1/transactions", "/v1/dead-letters", "/v1/customers/12345/events")
+    for path in (*lists, "/v1/customers/12345", SINGLES[0], "/v1/dead-letters/x"):
         result = api.get(path)
         assert (result.status_code, result.json["type"]) == (503, "/problems/unavailable")
         assert result.headers["Retry-After"] == "1"

@@ -7,7 +7,8 @@ import pytest
 from domain.account import Failure, Status
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, Unknown
-from tests.api.support import Api, World
+from tests.api.support import Api
+from tests.api.world import World
 
 NOT_IDS = ["x", "0", "019AB000-0000-7000-8000-000000000001", "019ab000000070008000000000000001", "%00", "a b", "é"]
 ABSENT = "019ab000-0000-7000-8000-00000000ffff"

@@ -24,6 +24,7 @@ from tests.simulation.history import History
 _ANSWERS: Final = {202: "accepted", 503: "not-stored", 504: "uncertain", None: "none"}
 _HONOURS_KEYS: Final = "gatewayA"
 _RECEIVED: Final = "DepositReceived"
+_SUBMITTED: Final = "DepositSubmitted"
 _TERMINAL: Final = frozenset({"completed", "failed"})
 _POLL_S: Final = 0.2
 
@@ -164,19 +165,14 @@ def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
 
 def _gateways(books: Books, history: History) -> Iterator[str]:
     """Promise 3 by gateway: one key for all attempts where keys are known, else every attempt on record before it."""
-    chosen: dict[str, str] = {}
-    submissions: Counter[str] = Counter()
-    for kind, _, data in _events(history):
-        if kind == _RECEIVED:
-            chosen[data["transaction_id"]] = data["gateway"]
-        elif kind == "DepositSubmitted":
-            submissions[data["transaction_id"]] += 1
+    chosen = {data["transaction_id"]: data["gateway"] for kind, _, data in _events(history) if kind == _RECEIVED}
+    submissions = Counter(data["transaction_id"] for kind, _, data in _events(history) if kind == _SUBMITTED)
     for line in (*books.effects, *books.taken):
-        reference = line["reference"]
-        if line["key"] != (reference if line["gateway"] == _HONOURS_KEYS else None):
-            yield f"3: {reference} was sent to {line['gateway']} under the key {line['key']}"
-        if chosen.get(reference, line["gateway"]) != line["gateway"]:
-            yield f"3: {reference} was sent to {line['gateway']}, and meant for {chosen[reference]}"
+        reference, gateway = line["reference"], line["gateway"]
+        if line["key"] != (reference if gateway == _HONOURS_KEYS else None):
+            yield f"3: {reference} was sent to {gateway} under the key {line['key']}"
+        if chosen.get(reference, gateway) != gateway:
+            yield f"3: {reference} was sent to {gateway}, and meant for {chosen[reference]}"
     for reference, times in _asked_without_key(books).items():
         if times > submissions[reference]:
             yield f"3: {reference} was sent {times} times, and {submissions[reference]} attempts are on record"

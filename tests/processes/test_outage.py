@@ -15,10 +15,11 @@ from tests.processes.judgement import Witness, judge
 from tests.processes.process import wait_until
 
 SLEEP_S: Final = 0.5
+_BOTH: Final = f"timeout_s = 2\nmax_retries = 5\nbreaker = {{ sleep_s = {SLEEP_S} }}\n"
 GATEWAYS: Final = {
-    "a": f"timeout_s = 2\nmax_retries = 5\nbreaker = {{ sleep_s = {SLEEP_S} }}\n",
+    "a": _BOTH,
     # Whatever got no answer would be asked about in an hour, if the provider's return did not pull that forward.
-    "b": f"timeout_s = 2\nsettle_s = 1\nmax_retries = 5\nlookup_after_s = [3600]\nbreaker = {{ sleep_s = {SLEEP_S} }}\n",
+    "b": f"settle_s = 1\nlookup_after_s = [3600]\n{_BOTH}",
 }
 SETTINGS: Final = {
     # So few that they would be used up within seconds if waiting for the provider took any.
@@ -45,7 +46,7 @@ def statuses(installation: Installation, gateway: str) -> Counter[object]:
 def is_open(installation: Installation, gateway: str) -> bool:
     """Whether the breaker of ``gateway`` is open and none of its calls is out."""
     seen = installation.get(f"/v1/gateways/{gateway}").body
-    return seen["breaker"]["state"] == "open" and seen["bulkhead"]["in_flight"] == 0
+    return (seen["breaker"]["state"], seen["bulkhead"]["in_flight"]) == ("open", 0)
 
 
 def assert_probes_only(installation: Installation, gateway: str) -> None:

@@ -7,6 +7,8 @@ import signal
 import threading
 from contextlib import closing
 
+import pytest
+
 from tests.processes.client import Log, Sent
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
@@ -15,17 +17,17 @@ from tests.processes.process import PATIENCE_S, wait_until
 _CLIENTS = 6
 
 
-def _client(installation: Installation, log: Log, all_are_in: threading.Barrier) -> None:
+def _client(installation: Installation, log: Log, gateway: str, all_are_in: threading.Barrier) -> None:
     """Posts deposits on one connection until the service wants it closed; no answer shows as no status."""
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
         assert exchange(connection, "GET", "/healthz").status == 200  # let in by the service, not only by the kernel
         all_are_in.wait()
         closing_asked = False
         while not closing_asked:
-            sent = Sent(log.new_number(), f"c{log.new_number() % 5}", "10.00")
+            sent = Sent(log.new_number(), f"c{log.new_number() % 5}", "10.00", gateway)
             log.sent.append(sent)
             details = {"request": str(sent.number)}
-            body = {"amount": 10, "gateway": "gatewayA", "customer_id": sent.customer, "details": details}
+            body = {"amount": 10, "gateway": gateway, "customer_id": sent.customer, "details": details}
             try:
                 answer = exchange(connection, "POST", "/v1/deposit", body)
             except (OSError, http.client.HTTPException):
@@ -35,15 +37,18 @@ def _client(installation: Installation, log: Log, all_are_in: threading.Barrier)
             closing_asked = answer.headers.get("Connection", "").lower() == "close"
 
 
-def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation) -> None:
+@pytest.mark.parametrize("gateway", ["gatewayA", "gatewayB"])
+def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation, gateway: str) -> None:
     """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
-    installation.configure_gateways(a="max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n")
+    two_at_once = "max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n"
+    installation.configure_gateways(a=two_at_once, b=two_at_once)
     installation.simulator()
     installation.order_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
     service, log, witness = installation.service(), Log(), Witness(installation.database_url)
     all_are_in = threading.Barrier(_CLIENTS, timeout=PATIENCE_S)
     clients = [
-        threading.Thread(target=_client, args=(installation, log, all_are_in), daemon=True) for _ in range(_CLIENTS)
+        threading.Thread(target=_client, args=(installation, log, gateway, all_are_in), daemon=True)
+        for _ in range(_CLIENTS)
     ]
     for client in clients:
         client.start()
@@ -54,15 +59,41 @@ def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installat
     assert service.wait() == 0
     assert len(log.with_status(202)) == len(log.sent)
     assert installation.living() != []  # the provider
-    told = installation.calls("gatewayA")
+    told = installation.calls(gateway)
     assert told < len(log.sent), "there is work that was not sent"
 
     installation.order_faults()
     installation.service()
     witness.wait_for_rest()
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
-    calls = installation.calls("gatewayA")
+    calls = installation.calls(gateway)
     assert calls == len(log.sent), "nothing was sent twice: what was out was waited for, the rest given back unsent"
+
+
+def test_a_call_that_outlasts_the_stop_is_asked_about(installation: Installation) -> None:
+    """Without keys nothing is sent twice: what had no answer when the service ended is looked up by the next one."""
+    installation.configure_gateways(b="timeout_s = 25\nlookup_after_s = [0.3, 0.5, 1, 1, 1, 1, 1, 1, 1]\n")
+    installation.simulator()
+    service, witness = installation.service(), Witness(installation.database_url)
+    silent = installation.deposit(gateway="gatewayB", amount="10.06")  # it has its effect, and there is no answer
+    wait_until(lambda: installation.calls("gatewayB") == 1, "the call is out")
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+    assert len(installation.books().effects) == 1
+
+    installation.service()
+    witness.wait_for_rest()
+    path = f"/v1/transactions/{silent.body['transaction_id']}"
+    assert installation.get(path).body["status"] == "completed"
+    assert len(installation.books().effects) == 1
+    events = installation.get("/v1/customers/12345/events").body["items"]
+    assert [event["type"] for event in events] == [
+        "DepositReceived",
+        "DepositSubmitted",
+        "DepositOutcomeUnknown",
+        "DepositProcessed",
+        "DepositCompleted",
+    ]
 
 
 def test_a_stopping_service_says_so(installation: Installation) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.simulation.checker_gateways import breaker_violations, effect_violations, sending_violations
 from tests.simulation.checker_work import token_violations, waiting_violations
-from tests.simulation.folding import TERMINAL, Fold, fold_streams, minor
+from tests.simulation.folding import TERMINAL, Fold, Seen, fold_streams, minor
 from tests.simulation.history import History
 
 
@@ -35,25 +35,28 @@ def _answers(history: History, fold: Fold) -> Iterator[str]:
     answers = {entry["id"]: entry for entry in history.of("answer")}
     sent = {entry["id"]: entry for entry in history.of("sent")}
     for key, request in sent.items():
-        answer = answers.get(key)
         recorded = fold.transactions.get(key)
-        if answer is None:
-            yield f"1: {key} got no answer although its process lived"
-        elif answer["answer"] == "accepted" and recorded is None:
-            yield f"1: {key} was accepted and is not on record"
-        elif answer["answer"] == "accepted" and answer["status"] != "pending":
-            yield f"1: {key} was accepted as {answer['status']}"
-        elif answer["answer"] in {"not-stored", "refused"} and recorded is not None:
-            yield f"14: {key} was answered {answer['answer']} and is on record"
+        yield from _answered(key, answers.get(key), recorded)
         if recorded is not None:
-            seen = (recorded.kind, recorded.gateway, recorded.amount, recorded.currency, recorded.customer)
-            if seen != tuple(request[name] for name in ("kind", "gateway", "amount", "currency", "customer")):
+            names = ("kind", "gateway", "amount", "currency", "customer")
+            if tuple(getattr(recorded, name) for name in names) != tuple(request[name] for name in names):
                 yield f"1: {key} is on record with other contents than were sent"
     for key in fold.transactions.keys() - sent.keys():
         yield f"1: {key} is on record and was never sent"
     for rest in history.of("rest"):
         if rest["outstanding"]:
             yield "1: requests were left without an answer"
+
+
+def _answered(key: str, answer: Mapping[str, Any] | None, recorded: Seen | None) -> Iterator[str]:
+    if answer is None:
+        yield f"1: {key} got no answer although its process lived"
+    elif answer["answer"] == "accepted" and recorded is None:
+        yield f"1: {key} was accepted and is not on record"
+    elif answer["answer"] == "accepted" and answer["status"] != "pending":
+        yield f"1: {key} was accepted as {answer['status']}"
+    elif answer["answer"] in {"not-stored", "refused"} and recorded is not None:
+        yield f"14: {key} was answered {answer['answer']} and is on record"
 
 
 def _refusals(history: History) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.folding import Fold
+from tests.simulation.folding import Fold, Seen
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -31,17 +31,22 @@ def effect_violations(history: History, fold: Fold) -> Iterator[str]:
                 yield f"3: the effect of {key} is of other contents than the record"
     truth = {entry["key"]: entry["fates"] for entry in history.of("truth")}
     for key, seen in fold.transactions.items():
-        fates = truth.get(key, [])
-        if seen.status == "completed" and key not in effects:
+        yield from _ended_truly(key, seen, effects.get(key, []), truth.get(key, []))
+
+
+def _ended_truly(key: str, seen: Seen, effects: list[Entry], fates: list[list[Any]]) -> Iterator[str]:
+    if seen.status == "completed":
+        if not effects:
             yield f"4: {key} is completed without an effect"
-        elif seen.status == "completed" and seen.reference != effects[key][0]["id"]:
-            yield f"8: {key} is completed under {seen.reference} and had its effect under {effects[key][0]['id']}"
-        elif seen.status == "failed" and key in effects:
+        elif seen.reference != effects[0]["id"]:
+            yield f"8: {key} is completed under {seen.reference} and had its effect under {effects[0]['id']}"
+    elif seen.status == "failed":
+        if effects:
             yield f"4: {key} is failed and has an effect"
-        elif seen.status == "failed" and seen.code != "discarded" and seen.code not in {fate[1] for fate in fates}:
+        elif seen.code != "discarded" and seen.code not in {fate[1] for fate in fates}:
             yield f"8: {key} is failed with {seen.code}, and the provider says {fates}"
-        elif seen.status == "processed" and seen.reference not in {fate[0] for fate in fates}:
-            yield f"8: {key} is processed under {seen.reference}, and the provider says {fates}"
+    elif seen.status == "processed" and seen.reference not in {fate[0] for fate in fates}:
+        yield f"8: {key} is processed under {seen.reference}, and the provider says {fates}"
 
 
 @dataclass
@@ -60,7 +65,6 @@ class _Order:
     sent: list[_Sent] = field(default_factory=list)
     recorded: int = 0
     """Submitted events committed so far."""
-    unknown_until: float = 0.0
     not_received_at: float | None = None
     """When the newest lookup was asked that did not find it."""
 
@@ -71,35 +75,49 @@ def sending_violations(history: History) -> Iterator[str]:
     Without keys each call stands on record before it begins, and one that may have arrived is sent again only after
     a lookup did not find it, asked when even a provider that queued it must have known it.
     """
-    gateways = {entry["name"]: entry for entry in history.of("gateway")}
-    orders: dict[str, _Order] = defaultdict(_Order)
-    calls: dict[tuple[str, int], tuple[Entry, _Sent | None]] = {}
-    events: set[str] = set()
+    watch = _Sendings(history)
     for entry in history.entries:
         if entry["what"] == "write":
-            for event_id, kind_of_event, data in (event for part in entry["parts"] for event in part["events"]):
-                if event_id in events:
-                    continue
-                events.add(event_id)
-                if kind_of_event.endswith("Submitted"):
-                    orders[data["transaction_id"]].recorded += 1
-                elif data.get("code") == "discarded":
-                    yield from _discarded(data["transaction_id"], orders[data["transaction_id"]])
+            yield from watch.written(entry)
         elif entry["what"] == "call":
-            order, gateway = orders[entry["key"]], gateways[entry["gateway"]]
-            sent = _Sent(entry) if entry["verb"] == "submit" else None
-            calls[entry["gateway"], entry["number"]] = entry, sent
-            if sent is not None:
-                yield from _sent_again(gateway, order, entry)
-                order.sent.append(sent)
-            elif not gateway["looks_up"]:
-                yield f"3: {entry['key']} was looked up at {gateway['name']}, which cannot be asked"
+            yield from watch.called(entry)
         elif entry["what"] == "ended":
-            call, sent = calls[entry["gateway"], entry["number"]]
-            if sent is not None:
-                sent.result = entry["result"]
-            elif entry["result"] == "NotReceived":
-                orders[call["key"]].not_received_at = call["at"]
+            watch.ended(entry)
+
+
+class _Sendings:
+    def __init__(self, history: History) -> None:
+        self._gateways = {entry["name"]: entry for entry in history.of("gateway")}
+        self._orders: dict[str, _Order] = defaultdict(_Order)
+        self._calls: dict[tuple[str, int], tuple[Entry, _Sent | None]] = {}
+        self._events: set[str] = set()
+
+    def written(self, write: Entry) -> Iterator[str]:
+        for event_id, kind_of_event, data in (event for part in write["parts"] for event in part["events"]):
+            if event_id in self._events:
+                continue
+            self._events.add(event_id)
+            if kind_of_event.endswith("Submitted"):
+                self._orders[data["transaction_id"]].recorded += 1
+            elif data.get("code") == "discarded":
+                yield from _discarded(data["transaction_id"], self._orders[data["transaction_id"]])
+
+    def called(self, call: Entry) -> Iterator[str]:
+        order, gateway = self._orders[call["key"]], self._gateways[call["gateway"]]
+        sent = _Sent(call) if call["verb"] == "submit" else None
+        self._calls[call["gateway"], call["number"]] = call, sent
+        if sent is not None:
+            yield from _sent_again(gateway, order, call)
+            order.sent.append(sent)
+        elif not gateway["looks_up"]:
+            yield f"3: {call['key']} was looked up at {gateway['name']}, which cannot be asked"
+
+    def ended(self, entry: Entry) -> None:
+        call, sent = self._calls[entry["gateway"], entry["number"]]
+        if sent is not None:
+            sent.result = entry["result"]
+        elif entry["result"] == "NotReceived":
+            self._orders[call["key"]].not_received_at = call["at"]
 
 
 def _sent_again(gateway: Entry, order: _Order, call: Entry) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from actors.messages import ReceiveRequest
@@ -41,7 +42,7 @@ class Client:
         """One deposit or withdrawal."""
         chance = self._chance
         kind = Kind.WITHDRAWAL if chance.random() < 0.25 else Kind.DEPOSIT
-        most = chance.choice([5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
+        most = chance.choice([500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
         money = Money(chance.randint(1, most), chance.choice(["USD", "USD", "JPY"]))
         command = Receive(kind, runtime.new_id(), chance.choice(self._gateways), money, {"n": "1"})
         customer = f"c{chance.randrange(CUSTOMERS)}"
@@ -98,9 +99,9 @@ class Operator:
     def meddle(self, system: PaymentSystem, store: Queries, runtime: ThreadedRuntime) -> None:
         """Some order or other."""
         draw, gateway = self._chance.random(), self._chance.choice(self._gateways)
-        if draw < 0.4:
+        if draw < 0.3:
             self.order_mode(system, runtime, gateway, self._chance.choice(["open", "closed", "auto"]))
-        elif draw < 0.6:
+        elif draw < 0.5:
             self.retry(system, runtime, DeadLetterFilter(gateway))
         else:
             self._discard(system, store, runtime)
@@ -143,10 +144,8 @@ class Operator:
     def _try(self, runtime: ThreadedRuntime, order: Callable[[], None], *, delay_s: float = 0.0) -> None:
         def thread() -> None:
             # A store that fails is told to the operator, who gives up; one that dies takes the process with it.
-            try:
+            with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 order()
-            except (StoreError, TimeoutError, RuntimeError, Crashed):
-                pass
 
         runtime.begin(thread, delay_s=delay_s)
 

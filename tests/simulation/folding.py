@@ -111,7 +111,7 @@ def _apply(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
     elif what == "Submitted":
         seen.submissions += 1
         if seen.status in TERMINAL or data["attempt"] != seen.submissions:
-            yield f"6: {key} was submitted the {data['attempt']}. time after {seen.submissions - 1} times ({seen.status})"
+            yield f"6: {key}, {seen.status}, was submitted as {data['attempt']}. in place of {seen.submissions}."
     else:
         yield from _step(key, seen, what, data)
     yield from _rebalance(key, seen, what, fold.balances[customer, seen.currency])

@@ -63,7 +63,8 @@ class Mischief:
                 timeout = 0
             return get(reply, timeout=timeout)
 
-        Mailbox.put, Reply.get = put_maybe_twice, get_virtually  # type: ignore[method-assign]  # put back below
+        Mailbox.put = put_maybe_twice  # type: ignore[method-assign]  # put back below
+        Reply.get = get_virtually  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:

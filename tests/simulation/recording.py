@@ -96,13 +96,14 @@ class RecordingStore:
 
     # what only the simulation asks
 
-    def left_to_do(self) -> int:
-        """Pieces of work that are neither parked nor of a transaction under review."""
-        (count,) = self._eyes.execute(
-            "SELECT count(*) FROM work AS w WHERE w.state <> 'parked' AND NOT EXISTS"
-            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')"
-        ).fetchone()
-        return int(count)
+    def left_to_do(self, for_people: str) -> int:
+        """Pieces of work; without those for the gateway ``for_people`` whose transactions are under review."""
+        rows = self._eyes.execute(
+            "SELECT w.work_id FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
+            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')",
+            (for_people,),
+        )
+        return len(rows.fetchall())
 
     def _seen(self, result: T) -> T:
         self._look()

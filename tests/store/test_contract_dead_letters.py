@@ -135,6 +135,7 @@ def test_dead_letters_in_pages(store: PaymentStore, where: DeadLetterFilter, exp
         paged: list[str] = []
         while page := listed(store, where, before=paged[-1] if paged else None, limit=limit):
             assert len(page) <= limit
+            assert not set(page) & set(paged)
             paged += page
         assert paged == expected
 
@@ -210,12 +211,12 @@ def test_lookups_are_hastened(store: PaymentStore, pass_time: Callable[[float], 
 def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
     """Work that was due before stays before those that are hastened, lookups included."""
     customer = Customer()
-    for key, delay_s in (("late", 60), ("due", 1)):
+    for key, delay_s in (("a later", 60), ("b due", 1)):
         store.append([customer.deposit(key, owner=OWNER)])
         store.append([customer.write(Step(work=(move(key, action=Action.RESOLVE, delay_s=delay_s),)))])
     pass_time(5)
     store.hasten_lookups("gatewayA")
-    assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 1)] == ["due"]
+    assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 1)] == ["b due"]
 
 
 def test_the_last_order_for_a_breaker_is_kept(store: PaymentStore) -> None:

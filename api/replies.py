@@ -1,0 +1,51 @@
+"""What the actors reply to a command, or fail to reply, as success or as a problem. Knows no HTTP but the problems."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import assert_never
+
+from actors.replies import Accepted, NotStored, Reply, Uncertain
+from api.problems import OUTCOME_UNKNOWN, PROBLEMS, REFUSED, ProblemError, unavailable
+from domain.account import Refused, Transaction
+from store.errors import CommitUncertainError, StoreError
+
+log = logging.getLogger(__name__)
+
+
+def accepted(reply: Reply) -> Transaction:
+    """The transaction as the command left it. Raises ProblemError when the command was not accepted."""
+    match reply:
+        case Accepted(transaction=transaction):
+            return transaction
+        case Refused(code=code, detail=detail):
+            raise ProblemError(PROBLEMS.get(code) or REFUSED._replace(name=code), detail)
+        case NotStored(reason=reason, retry_after_s=retry_after_s):
+            raise unavailable(reason, retry_after_s)
+        case Uncertain(transaction_id=transaction_id):
+            raise ProblemError(
+                OUTCOME_UNKNOWN,
+                f"Ask for /v1/transactions/{transaction_id} later: it is there when the command was stored.",
+                transaction_id=transaction_id,
+            )
+        case _:
+            assert_never(reply)
+
+
+@contextmanager
+def ordering(address: str) -> Iterator[None]:
+    """Around an order that may be given again without harm; ``address`` shows what became of it.
+
+    Raises ProblemError: 503 when nothing has changed, 504 when that is not known.
+    """
+    try:
+        yield
+    except (TimeoutError, CommitUncertainError) as error:
+        log.warning("whether an order was carried out is not known: %s", error)
+        detail = f"Ask for {address} to see what holds now. The same order once more does no harm."
+        raise ProblemError(OUTCOME_UNKNOWN, detail) from None
+    except StoreError as error:
+        log.warning("an order was not carried out: %s", error)
+        raise unavailable("The store does not take the order. Nothing has changed.") from None

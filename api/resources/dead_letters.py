@@ -1,0 +1,89 @@
+"""Reading dead letters, one or many, straight from the store's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import falcon
+import orjson
+
+from actors.payments import Payments
+from api import views
+from api.callers import merchant_of
+from api.operations import READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, encode_cursor, page
+from api.patterns import DEAD_LETTER_ID
+from api.problems import NOT_FOUND, ProblemError
+from api.query import read_query, refuse_query
+from api.requests import DeadLettersQuery, known_gateway
+from api.responses import DeadLetterListSchema, DeadLetterSchema
+from store.port import DeadLetterFilter
+from store.queries import DeadLetter, Queries
+
+
+class DeadLetterResource:
+    """``/v1/dead-letters/{dead_letter_id}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getDeadLetter",
+            tag="Dead letters",
+            summary="One dead letter",
+            description="A dead letter with the errors of its attempts. There is none once its work is taken up again.",
+            answer=Answer(200, "The dead letter.", DeadLetterSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, dead_letter_id: str) -> None:
+        """Show a dead letter."""
+        refuse_query(req)
+        resp.data = orjson.dumps(views.dead_letter(find(self._queries, req, dead_letter_id)))
+
+
+class DeadLettersResource:
+    """``/v1/dead-letters``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="listDeadLetters",
+            tag="Dead letters",
+            summary="Many dead letters",
+            description="Work that failed too often, or that nothing can do, newest first. Filters that are given "
+            "must all fit.",
+            query=DeadLettersQuery,
+            answer=Answer(200, "A page of dead letters.", DeadLetterListSchema),
+            problems=READ_PROBLEMS,
+        )
+    }
+
+    def __init__(self, payments: Payments, queries: Queries) -> None:
+        self._payments = payments
+        self._queries = queries
+        self._schema = DeadLettersQuery()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List dead letters."""
+        query = read_query(req, self._schema)
+        limit: int = query["limit"]
+        where = DeadLetterFilter(known_gateway(query, self._payments.gateway_currencies()), query.get("state"))
+        rows = self._queries.dead_letters(merchant_of(req), where, before=query.get("cursor"), limit=limit + 1)
+        resp.data = orjson.dumps(page(rows, limit, views.dead_letter, _cursor))
+
+
+def find(queries: Queries, req: falcon.Request, dead_letter_id: str) -> DeadLetter:
+    """The caller's dead letter of that id. Raises ProblemError when there is none."""
+    letter = None
+    if DEAD_LETTER_ID.fullmatch(dead_letter_id):
+        letter = queries.dead_letter(merchant_of(req), dead_letter_id)
+    if letter is None:
+        raise ProblemError(NOT_FOUND, "No such dead letter.")
+    return letter
+
+
+def _cursor(letter: DeadLetter) -> str:
+    return encode_cursor(CursorKind.DEAD_LETTERS, letter.item.work_id)

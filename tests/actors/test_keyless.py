@@ -1,0 +1,322 @@
+"""A whole payment system at a gateway without keys, in virtual time: wherever it dies, at most one effect each."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.messages import ReceiveRequest
+from actors.replies import Accepted, NotStored
+from actors.runtime.simulated import SimulatedRuntime
+from actors.system import PaymentSystem, SystemSettings
+from domain.account import Status
+from domain.commands import Receive
+from domain.events import OutcomeUnknown, Recorded, ReviewOpened, Submitted
+from domain.events import Kind as KindOf
+from domain.money import Money
+from gateways.port import Order
+from gateways.settings import GatewaySettings
+from store.codec import Metadata, decode
+from store.errors import CommitUncertainError, StoreUnavailableError
+from store.port import Doubt, WorkState
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from tests.actors.keyless import SETTLE_S, TIMEOUT_S, KeylessProvider
+from tests.actors.support import GATEWAY, Heard, Trouble, TroubledStore, stream
+
+DAY_S = 86_400.0
+SETTINGS = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0)
+
+
+class World:
+    """The file, the provider and one process after the other."""
+
+    def __init__(self, folder: Path, seed: int, **provider: Any) -> None:
+        self.chance = random.Random(seed)
+        self.path = folder / f"payments-{seed}.db"
+        migrate(self.path)
+        self.runtime = SimulatedRuntime(self.chance, started_at=100.0)
+        self.provider = KeylessProvider(self.runtime, self.chance, **provider)
+        self.provider.watch = self._watch
+        self.sent: list[ReceiveRequest] = []
+        self.boot()
+
+    def boot(self) -> None:
+        """A process begins."""
+        self.provider.runtime = self.runtime
+        self.real = SqliteStore(self.path, clock=self.runtime.now, synchronous="OFF")
+        self.store = TroubledStore(self.real)
+        options = GatewaySettings(
+            GATEWAY, "gateway_b", "http://127.0.0.1:1/b", timeout_s=TIMEOUT_S, max_concurrent=3, settle_s=SETTLE_S
+        )
+        self.system = PaymentSystem(
+            runtime=self.runtime,
+            store=self.store,
+            gateways={GATEWAY: (self.provider, options)},
+            settings=SETTINGS,
+            listener=Heard(),
+            exclusive=True,
+        )
+        self.system.start()
+
+    def crash(self, down_s: float = 1.0) -> None:
+        """The process is gone with all that it had in memory, and another begins."""
+        self.real.close()
+        self.runtime = SimulatedRuntime(self.chance, started_at=self.runtime.monotonic() + down_s)
+        self.boot()
+
+    def send(self, count: int = 1, customers: int = 2) -> list[str]:
+        """Deposits from some customers; their ids."""
+        ids = []
+        for number in range(count):
+            command = Receive(KindOf.DEPOSIT, self.runtime.new_id(), GATEWAY, Money(100, "USD"), {})
+            sent = self.system.send(stream(f"c{number % customers}"), command, Metadata("r"))
+            assert not isinstance(sent, NotStored)
+            self.sent.append(sent)
+            ids.append(command.transaction_id)
+        return ids
+
+    def steps(self, count: int) -> None:
+        """Let so many things happen."""
+        for _ in range(count):
+            if not self.runtime.step(self.runtime.monotonic() + 1.0):
+                return
+
+    def run(self, seconds: float) -> None:
+        """Let virtual ``seconds`` pass with everything that happens in them."""
+        end = self.runtime.monotonic() + seconds
+        for _ in range(100_000):
+            if not self.runtime.step(end):
+                self.runtime.advance(max(end - self.runtime.monotonic(), 0.0))
+                return
+        raise RuntimeError("it goes on and on")
+
+    def leap(self, seconds: float) -> None:
+        """Let ``seconds`` pass with what happens in them late and in portions: an idle service ticks every second."""
+        end = self.runtime.monotonic() + seconds
+        while self.runtime.monotonic() < end:
+            self.runtime.advance(1800.0)
+            self.run(7.0)
+
+    def finish(self) -> None:
+        """Let everything come to its end."""
+        self.run(1.0)
+        for _ in range(200):
+            if not self.real.work_counts():
+                return
+            self.run(20.0)
+            self.runtime.advance(self.chance.choice([0.0, 50.0, 600.0]))
+        self.leap(5 * DAY_S)
+
+    def events(self) -> list[Recorded]:
+        """All that is on record."""
+        with self.real.audit() as audit:
+            return [decode(event.body) for key in audit.streams() for event in audit.events(key)]
+
+    def statuses(self) -> dict[str, Status]:
+        """As the read tables have it."""
+        with self.real.audit() as audit:
+            return {row.transaction_id: row.status for key in audit.streams() for row in audit.transactions(key)}
+
+    def submitted(self, key: str) -> int:
+        """How many sendings of a transaction are on record."""
+        events = [recorded.event for recorded in self.events()]
+        return sum(isinstance(event, Submitted) and event.transaction_id == key for event in events)
+
+    def judge(self) -> None:
+        """At rest: one effect at most, statuses that say so, and nothing left over."""
+        effects, statuses = self.provider.effects(), self.statuses()
+        assert {key: count for key, count in effects.items() if count > 1} == {}
+        ended = {key: status for key, status in statuses.items() if status is Status.COMPLETED}
+        assert set(ended) == set(effects)
+        assert {status for status in statuses.values()} <= {Status.COMPLETED, Status.FAILED}
+        assert self.real.work_counts() == {}
+        answered = [it for it in self.sent if it.reply.done and isinstance(it.reply.get(timeout=0), Accepted)]
+        assert {it.command.transaction_id for it in answered} <= set(statuses)
+        assert not [recorded for recorded in self.events() if isinstance(recorded.event, ReviewOpened)]
+
+    def _watch(self, order: Order) -> None:
+        """A sending begins: the record must know of it by now."""
+        on_record = self.submitted(order.transaction_id)
+        assert on_record > self.provider.sendings[order.transaction_id], "sent without a record of it"
+
+
+@pytest.mark.parametrize("steps", range(64))
+def test_a_successor_finishes_with_at_most_one_effect(tmp_path: Path, steps: int) -> None:
+    """Wherever the process was dropped: all that is on record comes to its end, and none of it is paid twice."""
+    world = World(tmp_path, steps)
+    world.send(5)
+    world.steps(steps)
+    world.crash()
+    world.finish()
+    world.judge()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_many_deaths_make_no_second_effect(tmp_path: Path, seed: int) -> None:
+    """However often and wherever processes die, with deposits coming in between."""
+    world = World(tmp_path, seed)
+    for _ in range(6):
+        world.send(world.chance.randrange(4))
+        world.steps(world.chance.randrange(60))
+        if world.chance.random() < 0.3:
+            world.run(world.chance.choice([1.0, 10.0, 40.0, 70.0, 700.0]))
+        world.crash(world.chance.choice([0.1, 1.0, 30.0, 100.0, 30_000.0]))
+    world.finish()
+    world.judge()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_store_that_fails_makes_no_second_effect(tmp_path: Path, seed: int) -> None:
+    """Commits that fail, or of which nobody knows the end, before and after they are stored."""
+    world = World(tmp_path, seed)
+    troubles = [
+        None,
+        StoreUnavailableError("away"),
+        Trouble(CommitUncertainError("cut")),
+        Trouble(CommitUncertainError("cut"), after=True),
+        Trouble(RuntimeError("a defect"), after=True),
+        Trouble(SystemExit(), after=True),
+    ]
+    for _ in range(4):
+        for method in ("append", "append", "append", "load", "claim_work"):
+            laid = [None] * 3 + [world.chance.choice(troubles[: 2 if method == "load" else 6]) for _ in range(6)]
+            world.chance.shuffle(laid)
+            world.store.befall(method, *laid)
+        world.send(3)
+        world.run(world.chance.choice([0.0, 1.0, 70.0]))
+    world.finish()
+    world.judge()
+
+
+def test_what_is_queued_for_the_whole_wait_is_not_sent_again(tmp_path: Path) -> None:
+    """Up to the sender's deadline and the settling time "not found" is no reason to pay again."""
+    world = World(tmp_path, 1, fates=("queued",))
+    ids = world.send(6)
+    world.finish()
+    world.judge()
+    assert [world.provider.sendings[key] for key in ids] == [1] * 6
+
+
+@pytest.mark.parametrize("at_s", [0.0, 1.0, 30.0, 64.0])
+def test_a_successor_waits_the_whole_time_again(tmp_path: Path, at_s: float) -> None:
+    """What the dead process sent may still stand in a queue: its successor counts from when it began."""
+    world = World(tmp_path, 1, fates=("lost",))
+    [key] = world.send()
+    while not world.provider.sendings[key]:
+        world.runtime.step()
+    world.run(at_s)
+    world.crash(0.1)
+    began = world.runtime.monotonic()
+    world.provider.fate = lambda _: "answered"
+    while world.provider.sendings[key] < 2:
+        world.runtime.step()
+    assert world.runtime.monotonic() >= began + TIMEOUT_S + SETTLE_S
+    world.finish()
+    world.judge()
+
+
+def test_what_was_lost_is_sent_again_soon_after_that(tmp_path: Path) -> None:
+    """Once "never received" counts, the money is not kept waiting for the rest of the schedule."""
+    world = World(tmp_path, 1, fates=("lost",))
+    [key] = world.send()
+    world.run(TIMEOUT_S + SETTLE_S - 1.0)
+    assert world.provider.sendings[key] == 1
+    world.provider.fate = lambda _: "answered"
+    world.run(40.0)
+    assert world.statuses() == {key: Status.COMPLETED}
+    assert world.submitted(key) == 2
+
+
+@pytest.mark.parametrize("jump_s", [-7200.0, 7200.0, 3 * DAY_S])
+def test_a_wall_clock_that_jumps_sends_nothing_early(tmp_path: Path, jump_s: float) -> None:
+    """The wait is real time; lookups that come early find out nothing that counts."""
+    world = World(tmp_path, 1, fates=("queued",))
+    ids = world.send(3)
+    world.run(1.0)
+    world.runtime.wall_offset_s += jump_s
+    world.run(TIMEOUT_S + SETTLE_S)
+    assert [world.provider.sendings[key] for key in ids] == [1] * 3
+    world.finish()
+    assert set(world.statuses().values()) == {Status.COMPLETED}
+    assert max(world.provider.effects().values()) == 1
+
+
+def test_a_sending_that_was_refused_is_tried_again_without_a_lookup(tmp_path: Path) -> None:
+    """Surely not sent is no doubt: it becomes neither unknown nor, in the end, undiscardable."""
+    world = World(tmp_path, 1, fates=("refused",))
+    [key] = world.send()
+    world.run(600.0)
+    assert world.statuses() == {key: Status.PENDING}
+    assert not [recorded for recorded in world.events() if isinstance(recorded.event, OutcomeUnknown)]
+    assert world.submitted(key) > 3
+    world.provider.fate = lambda _: "answered"
+    world.finish()
+    world.judge()
+
+
+def test_a_gateway_that_cannot_be_asked_comes_to_a_person_and_is_never_sent_again(tmp_path: Path) -> None:
+    """Neither lookup nor key: the status stays unknown for ever, one review is open, and nothing is sent again."""
+    world = World(tmp_path, 1, fates=("silent",))
+    world.provider.looks_up = False
+    [key] = world.send()
+    world.leap(DAY_S - 3600.0)
+    assert not [recorded for recorded in world.events() if isinstance(recorded.event, ReviewOpened)]
+    world.crash()
+    world.leap(10 * DAY_S)
+    reviews = [recorded.event for recorded in world.events() if isinstance(recorded.event, ReviewOpened)]
+    assert [review.transaction_id for review in reviews] == [key]
+    assert world.statuses() == {key: Status.UNKNOWN}
+    assert world.provider.sendings[key] == 1
+    assert world.real.work_counts() == {(GATEWAY, WorkState.QUEUED): 1}
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 3))
+def test_a_gateway_that_cannot_be_asked_is_sent_once_wherever_it_dies(tmp_path: Path, steps: int) -> None:
+    """A process that died about to send leaves an unknown outcome: with nobody to ask it is not sent a second time."""
+    world = World(tmp_path, steps, fates=("answered",))
+    world.provider.looks_up = False
+    ids = world.send(3)
+    world.steps(steps)
+    world.crash()
+    world.leap(3 * DAY_S)
+    for key in ids:
+        assert world.provider.sendings[key] <= 1
+        status = world.statuses().get(key)
+        assert status in {None, Status.COMPLETED, Status.UNKNOWN}
+        assert status is not Status.COMPLETED or world.provider.sendings[key] == 1
+
+
+def test_what_waits_for_a_slot_when_the_process_dies_is_simply_sent(tmp_path: Path) -> None:
+    """Leased is not submitted: without a record of a sending there is no doubt, and no lookup."""
+    world = World(tmp_path, 1, fates=("answered",))
+    world.system.drain()
+    world.run(0.1)
+    ids = world.send(5)
+    world.run(0.1)
+    world.crash()
+    world.run(1.0)
+    assert world.statuses() == dict.fromkeys(ids, Status.COMPLETED)
+    assert not [recorded for recorded in world.events() if isinstance(recorded.event, OutcomeUnknown)]
+
+
+@pytest.mark.parametrize("steps", range(0, 80, 4))
+def test_a_drained_process_leaves_no_doubt(tmp_path: Path, steps: int) -> None:
+    """A process that stops in good order gives back what it did not send as unsent, whatever the moment."""
+    world = World(tmp_path, steps, fates=("answered",))
+    ids = world.send(8)
+    world.steps(steps)
+    world.system.drain()
+    for _ in range(10_000):
+        if world.system.at_rest:
+            break
+        world.runtime.step(world.runtime.monotonic() + 1.0)
+    world.system.retire()
+    for key in ids:
+        status = world.statuses().get(key)
+        assert (status is Status.COMPLETED) == bool(world.provider.sendings[key])
+    world.real.register_owner("looker")
+    assert all(item.doubt is Doubt.NONE for item in world.real.claim_work("looker", GATEWAY, 100))

@@ -1,0 +1,116 @@
+"""How long "never received" proves nothing yet: always at least the whole wait since this process knew, never less."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.runtime.simulated import SimulatedRuntime
+from actors.settling import Settling
+from store.port import WorkItem
+from tests.actors.lanes import work
+
+SETTLE_S = 65.0
+
+
+def item(submissions: int = 1, key: str = "t-1") -> WorkItem:
+    """Work of a transaction that was submitted so often."""
+    made = work()
+    assert made.transaction is not None
+    return replace(made, work_id=key, transaction=replace(made.transaction, submissions=submissions))
+
+
+@pytest.fixture
+def runtime() -> SimulatedRuntime:
+    """For its clocks."""
+    return SimulatedRuntime(random.Random(1), started_at=100.0)
+
+
+def test_the_whole_wait_begins_when_it_is_first_heard_of(runtime: SimulatedRuntime) -> None:
+    """However long ago it was sent: this process knows of it from now on."""
+    settling = Settling(runtime.monotonic)
+    assert settling.left_s(item(), SETTLE_S) == SETTLE_S
+    runtime.advance(60.0)
+    assert settling.left_s(item(), SETTLE_S) == pytest.approx(5.0)
+    runtime.advance(5.0)
+    assert settling.left_s(item(), SETTLE_S) == 0.0
+    runtime.advance(5.0)
+    assert settling.left_s(item(), SETTLE_S) == 0.0
+
+
+@pytest.mark.parametrize("jump_s", [-100_000.0, 100_000.0])
+def test_wall_clocks_may_jump(runtime: SimulatedRuntime, jump_s: float) -> None:
+    """The wait is real time, whatever the wall clock says meanwhile."""
+    settling = Settling(runtime.monotonic)
+    settling.left_s(item(), SETTLE_S)
+    runtime.wall_offset_s = jump_s
+    runtime.advance(1.0)
+    assert settling.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S - 1.0)
+
+
+def test_each_submission_has_a_wait_of_its_own(runtime: SimulatedRuntime) -> None:
+    """Another submission of the same work, and other work, wait from when they are heard of."""
+    settling = Settling(runtime.monotonic)
+    settling.left_s(item(), SETTLE_S)
+    runtime.advance(SETTLE_S)
+    assert settling.left_s(item(submissions=2), SETTLE_S) == SETTLE_S
+    assert settling.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
+
+
+def test_what_is_forgotten_waits_anew(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too long is harmless: what was settled, or pushed out by others, begins with the whole wait again."""
+    monkeypatch.setattr("actors.settling.KNOWN_MAX", 3)
+    settling = Settling(runtime.monotonic)
+    for number in range(4):
+        settling.left_s(item(key=f"t-{number}"), SETTLE_S)
+    runtime.advance(SETTLE_S)
+    assert settling.left_s(item(key="t-3"), SETTLE_S) == 0.0
+    assert settling.left_s(item(key="t-0"), SETTLE_S) == SETTLE_S
+    settling.forget("t-3")
+    settling.forget("t-3")
+    assert settling.left_s(item(key="t-3"), SETTLE_S) == SETTLE_S
+
+
+def test_what_is_remembered_is_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many submissions are open, and however often each is asked for."""
+    monkeypatch.setattr("actors.settling.KNOWN_MAX", 10)
+    settling = Settling(runtime.monotonic)
+    for number in range(200):
+        for submissions in (1, 2, 1):
+            settling.left_s(item(submissions, key=f"t-{number % 50}"), SETTLE_S)
+    assert len(settling._since) <= 10
+
+
+def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime) -> None:
+    """It is asked for, and nothing breaks."""
+    settling = Settling(runtime.monotonic)
+    assert settling.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
+
+
+steps = st.one_of(
+    st.tuples(st.just("ask"), st.integers(0, 3), st.integers(1, 3)),
+    st.tuples(st.just("forget"), st.integers(0, 3), st.just(0)),
+    st.tuples(st.just("pass"), st.integers(0, 40), st.just(0)),
+)
+
+
+@given(st.lists(steps, max_size=60))
+def test_it_is_never_too_short(history: list[tuple[str, int, int]]) -> None:
+    """Whatever is asked in whatever order: the wait is over at the earliest that long after the first question."""
+    runtime = SimulatedRuntime(random.Random(1), started_at=100.0)
+    settling = Settling(runtime.monotonic)
+    asked: dict[tuple[int, int], float] = {}
+    for verb, number, submissions in history:
+        if verb == "pass":
+            runtime.advance(number)
+        elif verb == "forget":
+            settling.forget(f"t-{number}")
+        else:
+            first = asked.setdefault((number, submissions), runtime.monotonic())
+            left = settling.left_s(item(submissions, f"t-{number}"), SETTLE_S)
+            assert 0.0 <= left <= SETTLE_S
+            assert left >= first + SETTLE_S - runtime.monotonic()

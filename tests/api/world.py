@@ -1,0 +1,258 @@
+"""A payment system in memory behind the API's two doors.
+
+The rules are the real ones (``domain``, ``store.codec``); only durability and gateways are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from actors.replies import Accepted, BreakerStatus, BulkheadStatus, GatewayStatus, Reply
+from domain.account import Account, Refused, Transaction, decide, evolve
+from domain.commands import Command, Discard, Receive, RecordOutcome
+from domain.events import Recorded
+from domain.outcomes import Approved, Declined, Unknown
+from store.codec import Metadata, encode
+from store.errors import StoreUnavailableError
+from store.port import (
+    Action,
+    DeadLetterFilter,
+    Doubt,
+    GatewayMode,
+    Head,
+    StoredEvent,
+    StreamKey,
+    WorkError,
+    WorkItem,
+    WorkState,
+)
+from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
+
+START = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+CURRENCIES = {
+    "gatewayA": frozenset({"USD", "EUR", "GBP", "JPY", "KWD"}),
+    "gatewayB": frozenset({"USD", "EUR"}),
+}
+
+
+class World:
+    """``Payments`` and ``Queries`` at once; ``calls`` is what reached the actors."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.calls: list[tuple[StreamKey, Receive, Metadata]] = []
+        self.reply: Reply | Exception | None = None
+        self.not_ready: list[str] = []
+        self.down = False
+        self.deaf = False
+        self.attention: dict[str, str] = {}
+        self.letters: list[DeadLetter] = []
+        self.modes: list[GatewayMode] = []
+        self.retried: list[tuple[str, DeadLetterFilter]] = []
+        self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
+        self.trouble: Exception | None = None
+        self._accounts: dict[StreamKey, Account] = {}
+        self._events: dict[StreamKey, list[StoredEvent]] = {}
+        self._ids = count(1)
+        self._seconds = count()
+        self._positions = count(1)
+
+    # The door to the actors.
+
+    def new_transaction_id(self) -> str:
+        """Ids in ascending order."""
+        return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
+
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+        """Carry the command out, unless ``reply`` says what to answer instead."""
+        self.calls.append((stream, command, metadata))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply or self._apply(stream, command, command.transaction_id, metadata)
+
+    def gateways(self) -> Sequence[GatewayStatus]:
+        """Both gateways, the second with an open breaker."""
+        if self.deaf:
+            raise TimeoutError
+        closed = BreakerStatus("closed", "auto", 0, 3, None, None)
+        opened = BreakerStatus("open", "auto", 60, 5, START, START + timedelta(seconds=10))
+        return [
+            GatewayStatus(name, adapter, tuple(sorted(CURRENCIES[name])), breaker, BulkheadStatus(1, 2, 20))
+            for name, adapter, breaker in (("gatewayA", "gateway_a", closed), ("gatewayB", "gateway_b", opened))
+        ]
+
+    def gateway_currencies(self) -> dict[str, frozenset[str]]:
+        """Both gateways."""
+        return CURRENCIES
+
+    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
+        """Carry the order out, unless ``trouble`` says what happens instead."""
+        self.modes.append(mode)
+        if self.trouble is not None:
+            raise self.trouble
+        before = next(it for it in self.gateways() if it.name == mode.gateway)
+        state = "half_open" if mode.mode == "auto" else mode.mode
+        return replace(before, breaker=BreakerStatus(state, mode.mode, 0, 0, None, None))
+
+    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Take up what fits, unless ``trouble`` says what happens instead."""
+        self.retried.append((merchant, where))
+        if self.trouble is not None:
+            raise self.trouble
+        fitting = self._letters(merchant, where)
+        self.letters = [it for it in self.letters if it not in fitting]
+        return len(fitting)
+
+    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
+        """Carry the order out, unless ``reply`` says what to answer instead."""
+        self.discards.append((command, item, metadata))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply or self._apply(item.stream, command, command.transaction_id, metadata)
+
+    def problems(self) -> Sequence[str]:
+        """What the test says."""
+        return self.not_ready
+
+    def settle(self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown) -> None:
+        """What a gateway's answer would lead to."""
+        command = RecordOutcome(transaction_id, outcome)
+        assert isinstance(self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c")), Accepted)
+
+    def _apply(self, stream: StreamKey, command: Command, transaction_id: str, metadata: Metadata) -> Reply:
+        account = self._accounts.get(stream, Account(stream.id))
+        events = decide(account, command)
+        if isinstance(events, Refused):
+            return events
+        stored = self._events.setdefault(stream, [])
+        for event in events:
+            recorded = Recorded(account.version + 1, START + timedelta(seconds=next(self._seconds)), event)
+            head = Head(account.version, stored[-1].hash) if stored else Head()
+            encoded = encode(stream, head, recorded, f"e{next(self._positions)}", metadata)
+            stored.append(StoredEvent(int(encoded.event_id[1:]), stream, *encoded))
+            account = evolve(account, recorded)
+        self._accounts[stream] = account
+        return Accepted(account.transactions[transaction_id])
+
+    # The door to the store.
+
+    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
+        """By id, within the merchant."""
+        return next((it for it in self._all(merchant) if it.transaction.transaction_id == transaction_id), None)
+
+    def transactions(
+        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
+    ) -> Sequence[TransactionView]:
+        """Newest first."""
+
+        def fits(it: Transaction) -> bool:
+            return (
+                where.customer_id in (None, it.customer_id)
+                and where.status in (None, it.status)
+                and where.gateway in (None, it.gateway)
+                and where.kind in (None, it.kind)
+                and (where.created_from is None or it.created_at >= where.created_from)
+                and (where.created_to is None or it.created_at < where.created_to)
+                and (before is None or it.transaction_id < before)
+            )
+
+        views = sorted(self._all(merchant), key=lambda it: it.transaction.transaction_id, reverse=True)
+        return [it for it in views if fits(it.transaction)][:limit]
+
+    def customer(self, stream: StreamKey) -> CustomerView | None:
+        """The account's version and balances."""
+        self._reach()
+        account = self._accounts.get(stream)
+        return None if account is None else CustomerView(account.version, sorted(account.balances.items()))
+
+    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Ascending versions."""
+        self._reach()
+        return self._events.get(stream, [])[after : after + limit]
+
+    def dead_letters(
+        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """Newest first."""
+        self._reach()
+        letters = sorted(self._letters(merchant, where), key=lambda it: it.item.work_id, reverse=True)
+        return [it for it in letters if before is None or it.item.work_id < before][:limit]
+
+    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """By id, within the merchant."""
+        self._reach()
+        return next(iter(self._letters(merchant, DeadLetterFilter(work_id=work_id))), None)
+
+    def bury(
+        self,
+        transaction_id: str,
+        customer_id: str = "12345",
+        *,
+        state: WorkState = WorkState.DEAD,
+        merchant: str = "main",
+    ) -> WorkItem:
+        """Make the work of a transaction a dead letter, with two errors."""
+        stream = StreamKey(merchant, customer_id)
+        account = self._accounts.get(stream)
+        transaction = None if account is None else account.transactions.get(transaction_id)
+        errors = tuple(WorkError(START + timedelta(seconds=n), f"refused {n}") for n in (1, 2))
+        gateway = "gatewayA" if transaction is None else transaction.gateway
+        item = WorkItem(
+            transaction_id,
+            7,
+            stream,
+            gateway,
+            Action.SUBMIT,
+            "DepositReceived",
+            2,
+            errors,
+            transaction,
+            doubt=Doubt.NONE,
+        )
+        due = START + timedelta(seconds=60) if state is WorkState.DEAD else None
+        self.letters.append(DeadLetter(item, transaction_id, state, due, START))
+        return item
+
+    def _letters(self, merchant: str, where: DeadLetterFilter) -> list[DeadLetter]:
+        return [
+            it
+            for it in self.letters
+            if it.item.stream.name == merchant
+            and where.gateway in (None, it.item.gateway)
+            and where.state in (None, it.state)
+            and where.work_id in (None, it.item.work_id)
+        ]
+
+    def work_counts(self) -> dict[tuple[str, str], int]:
+        """Nobody asks here."""
+        return {}
+
+    def ping(self) -> None:
+        """Nobody asks here."""
+
+    def _all(self, merchant: str) -> list[TransactionView]:
+        self._reach()
+        return [
+            TransactionView(it, self.attention.get(it.transaction_id))
+            for stream, account in self._accounts.items()
+            if stream.name == merchant
+            for it in account.transactions.values()
+        ]
+
+    def _reach(self) -> None:
+        if self.down:
+            raise StoreUnavailableError("the disk is gone")
+
+    def change(self, transaction_id: str, customer_id: str, **changes: Any) -> None:
+        """Change what is known of a transaction, for what the domain cannot do yet."""
+        stream = StreamKey("main", customer_id)
+        account = self._accounts[stream]
+        changed = replace(account.transactions[transaction_id], **changes)
+        self._accounts[stream] = replace(account, transactions={**account.transactions, transaction_id: changed})

@@ -1,0 +1,156 @@
+"""What a person can do from outside: force a breaker, and have dead letters done again or given up."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Final
+
+from tests.processes.installation import Answer, Installation
+from tests.processes.process import Process, wait_until
+
+DEPOSITS: Final = 3
+SOON: Final = {
+    "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
+    "PAYMENTS_DEAD_LETTER_MAX_S": "0.1",
+    "PAYMENTS_DEAD_LETTER_ATTEMPTS": "2",
+}
+IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000 }\n"
+"""No retries but those of dead letters, and no breaker that would keep them back."""
+
+
+def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]:
+    """Force the breaker of ``gateway``, or leave it to itself again; as the answer shows it."""
+    answer = installation.post(f"/v1/gateways/{gateway}/breaker", {"mode": mode, "reason": "maintenance"})
+    assert answer.status == 200
+    breaker: dict[str, Any] = answer.body["breaker"]
+    return breaker
+
+
+def accepted(installation: Installation, gateway: str, amount: str = "10.00") -> str:
+    """The path of a new deposit."""
+    answer = installation.deposit(gateway=gateway, amount=amount)
+    assert (answer.status, answer.body["status"]) == (202, "pending")
+    path: str = answer.headers["Location"]
+    return path
+
+
+def wait_for_status(installation: Installation, path: str, status: str) -> None:
+    """Wait until the deposit is in this status."""
+    wait_until(lambda: bool(installation.get(path).body["status"] == status), f"{path} is {status}")
+
+
+def restarted(installation: Installation, service: Process, how: signal.Signals) -> Process:
+    """Another service in the place of the one that ``how`` ends."""
+    service.send_to_group(how)
+    service.wait()
+    return installation.service()
+
+
+def test_a_breaker_that_is_forced_open(installation: Installation) -> None:
+    """Nothing is called, deposits wait as pending, over stops and kills, until the order is taken back."""
+    installation.simulator()
+    service = installation.service()
+    assert order(installation, "gatewayB", "open")["mode"] == "open"
+    waiting = [accepted(installation, "gatewayB") for _ in range(DEPOSITS)]
+    wait_for_status(installation, accepted(installation, "gatewayA"), "completed")
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        service = restarted(installation, service, how)
+        breaker = installation.breaker("gatewayB")
+        assert (breaker["state"], breaker["mode"], breaker["reopens_at"]) == ("open", "open", None)
+        waiting.append(accepted(installation, "gatewayB"))
+        wait_for_status(installation, accepted(installation, "gatewayA"), "completed")
+    for path in waiting:
+        seen = installation.get(path).body
+        assert (seen["status"], seen["attention"]) == ("pending", None)
+    assert installation.calls("gatewayB") == 0
+
+    assert order(installation, "gatewayB", "auto")["mode"] == "auto"
+    for path in waiting:
+        wait_for_status(installation, path, "completed")
+    assert installation.calls("gatewayB") == len(waiting), "each is sent once"
+    assert installation.breaker("gatewayB")["state"] == "closed"
+
+
+def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
+    """Calls go out however many fail; left to itself again it opens as soon as enough have failed."""
+    installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
+    installation.simulator()
+    installation.service(**SOON | {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"})
+    installation.order_faults(gateway="gatewayA", error=1)
+    order(installation, "gatewayA", "closed")
+    path = accepted(installation, "gatewayA")
+    wait_until(lambda: installation.calls("gatewayA") >= 6, "it is called in spite of its failures")
+    assert installation.breaker("gatewayA")["state"] == "closed"
+    order(installation, "gatewayA", "auto")
+    wait_until(lambda: bool(installation.breaker("gatewayA")["state"] == "open"), "it opens by itself")
+
+    installation.order_faults()
+    order(installation, "gatewayA", "closed")
+    wait_for_status(installation, path, "completed")
+    assert len(installation.books().effects) == 1
+
+
+def dead_letters(installation: Installation, query: str = "") -> list[dict[str, Any]]:
+    """The dead letters that fit."""
+    items: list[dict[str, Any]] = installation.get(f"/v1/dead-letters{query}").body["items"]
+    return items
+
+
+def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> None:
+    """They are listed with every error; done again, one or all, they complete, and one that is discarded has failed."""
+    installation.configure_gateways(a=IMPATIENT, b=IMPATIENT)
+    installation.service(**SOON)  # and nobody listens where the provider should be
+    paths = [accepted(installation, gateway) for gateway in ("gatewayA", "gatewayB", "gatewayA", "gatewayB")]
+    wait_until(lambda: len(dead_letters(installation, "?state=parked")) == len(paths), "all are parked")
+    for letter in dead_letters(installation):
+        assert (letter["action"], letter["attempts"], len(letter["errors"])) == ("submit", 3, 3)
+        assert all("not sent" in error["error"] for error in letter["errors"])
+        assert letter["gateway"] == installation.get(f"/v1/transactions/{letter['transaction_id']}").body["gateway"]
+    assert {installation.get(path).body["attention"] for path in paths} == {"parked"}
+    by_path = {f"/v1/transactions/{letter['transaction_id']}": letter["id"] for letter in dead_letters(installation)}
+
+    for path in paths[:2]:
+        answer = installation.post(f"/v1/dead-letters/{by_path[path]}/discard", {"reason": "the customer paid in cash"})
+        assert answer.status == 200
+        discarded = installation.get(path).body
+        assert (discarded["status"], discarded["attention"]) == ("failed", None)
+        assert discarded["failure"]["code"] == "discarded"
+    assert installation.post(f"/v1/dead-letters/{by_path[paths[0]]}/discard", {"reason": "again"}).status == 404
+
+    one, other = paths[2:]
+    assert installation.post(f"/v1/dead-letters/{by_path[one]}/retry").status == 202
+    wait_until(lambda: 4 in {letter["attempts"] for letter in dead_letters(installation)}, "it has failed again")
+    installation.simulator()
+    assert installation.post(f"/v1/dead-letters/{by_path[one]}/retry").status == 202
+    wait_for_status(installation, one, "completed")
+    assert [letter["id"] for letter in dead_letters(installation)] == [by_path[other]]
+    answer = installation.post("/v1/dead-letters/retry", {"gateway": "gatewayB", "state": "parked"})
+    assert (answer.status, answer.body) == (202, {"count": 1})
+    wait_for_status(installation, other, "completed")
+    assert len(installation.books().effects) == 2
+
+
+def test_what_may_have_been_sent_is_not_discarded(installation: Installation) -> None:
+    """With a key it stays a dead letter of unknown outcome, and completes when the provider answers: 409 until then."""
+    installation.configure_gateways(a=IMPATIENT)
+    installation.simulator()
+    installation.order_faults(gateway="gatewayA", unknown=1)
+    installation.service(**SOON | {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"})
+    path = accepted(installation, "gatewayA")
+    wait_until(lambda: bool(installation.get(path).body["attention"] == "dead_letter"), "it is a dead letter")
+
+    answers: list[Answer] = []
+
+    def refused() -> bool:
+        letters = dead_letters(installation)
+        reason = {"reason": "why not"}
+        answers.extend(installation.post(f"/v1/dead-letters/{letter['id']}/discard", reason) for letter in letters)
+        # In an attempt it is no dead letter (404), or becomes none just now (409, too, under another name).
+        return any(answer.body["type"] == "/problems/not-discardable" for answer in answers)
+
+    wait_until(refused, "the discard is refused")
+    assert {answer.status for answer in answers} <= {404, 409}
+    assert installation.get(path).body["status"] == "unknown"
+    installation.order_faults()
+    wait_for_status(installation, path, "completed")
+    assert len(installation.books().effects) == 1
