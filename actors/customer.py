@@ -355,7 +355,7 @@ class CustomerStreamActor(ServiceActor):
         submission.cleared = True  # first: twice could be two payments
         try:
             self._with.supervisor.tell(Cleared(submission.item.gateway, submission.permit, item))
-        except Exception:
+        except BaseException:
             submission.cleared = False
             raise
 
@@ -370,7 +370,7 @@ class CustomerStreamActor(ServiceActor):
             request.handed_over = True  # first: twice would be worse than not at all
             try:
                 self._hand_over(entry.item, leased=entry.leased)
-            except Exception:
+            except BaseException:
                 request.handed_over = False
                 raise
         if not request.reply.done:

@@ -33,10 +33,13 @@ T = TypeVar("T")
 
 
 class Health:
-    """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
+    """What outlives a dead-letter actor."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
+        self.leases_unknown = False
+        """Work may be leased to this process that nobody in it knows of."""
 
 
 @dataclass(slots=True)
@@ -70,7 +73,6 @@ class DeadLetterActor(ServiceActor):
         self._processing, self._supervisor, self._self = processing, supervisor, self_address
         self._beat = next(_beats)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
-        self._leases_unknown = False
         self._health = health
 
     def on_start(self) -> None:
@@ -137,9 +139,9 @@ class DeadLetterActor(ServiceActor):
         """Every third of a lease: say that this process lives, and look for what nobody told us of."""
         self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
         try:
-            if self._leases_unknown:  # give all of them back rather than hold some for ever that nobody works on
+            if self._health.leases_unknown:  # give all of them back rather than hold some for ever that nobody works on
                 self._store.retire_owner(self._owner, unsent=False)
-                self._leases_unknown = False
+                self._health.leases_unknown = False
             if not self._store.heartbeat(self._owner):
                 logger.error("this process was held for dead; its work went to others")
                 self._store.register_owner(self._owner)
@@ -163,24 +165,37 @@ class DeadLetterActor(ServiceActor):
         schedule = self._schedules[gateway]
         if not schedule.room or not self._processing:
             return
+        health = self._health
+        known, health.leases_unknown = health.leases_unknown, True  # until what was claimed is with the supervisor
         try:
             items = self._store.claim_work(self._owner, gateway, CLAIM_MAX)
-            next_due_s = None if items else self._store.next_due_s(gateway)
         except CommitUncertainError as error:
             logger.warning("nobody knows whether due work was claimed: %s", error)
-            self._leases_unknown = True
             return
         except StoreError as error:
             logger.warning("due work could not be claimed: %s", error)
+            health.leases_unknown = known
             return  # the next beat tries again
         except Exception:  # see _tick
             logger.exception("due work could not be claimed")
-            self._leases_unknown = True
             return
         if items:
             schedule.room = False
             self._supervisor.tell(Submit(gateway, tuple(items), claimed=True))
-        elif next_due_s is not None:
+        health.leases_unknown = known
+        if not items:
+            self._ask_when(gateway)
+
+    def _ask_when(self, gateway: str) -> None:
+        try:
+            next_due_s = self._store.next_due_s(gateway)
+        except StoreError as error:
+            logger.warning("nobody knows when work is due: %s", error)
+            return  # the next beat tries again
+        except Exception:  # see _tick
+            logger.exception("nobody knows when work is due")
+            return
+        if next_due_s is not None:
             self._ring_in(gateway, next_due_s)
 
     def _ring_in(self, gateway: str, delay_s: float) -> None:

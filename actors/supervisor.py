@@ -112,9 +112,9 @@ class GatewaySupervisorActor(ServiceActor):
                 lane = self._lanes[mode.gateway]
                 before = lane.breaker.state
                 lane.breaker.force(mode.mode)
-                self.took()
                 if reply is not None and not reply.done:
                     reply.set(_status(mode.gateway, lane))
+                self.took()
                 self._recovered(mode.gateway, lane, before)
                 self._admit(mode.gateway, lane)
             case Wake(gateway=gateway):
@@ -159,8 +159,8 @@ class GatewaySupervisorActor(ServiceActor):
         elif waiting <= INTAKE_OPENS_AT:
             self._intake.open[name] = self._intake.processing
             if lane.owes_room:
-                lane.owes_room = False
                 self._dead_letters.tell(Room(name))
+                lane.owes_room = False  # last: said twice it does no harm, and not at all it stops the gateway
 
     def _cleared(self, name: str, lane: Lane, permit: Permit, item: WorkItem | None) -> None:
         """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
@@ -210,9 +210,10 @@ class GatewaySupervisorActor(ServiceActor):
             try:
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
-                # In this order: once no call is out, every outcome is with its customer.
-                self._report(item, result)
-                self._self.tell(Finished(name, permit, healthy))
+                try:  # in this order: once no call is out, every outcome is with its customer
+                    self._report(item, result)
+                finally:
+                    self._self.tell(Finished(name, permit, healthy))
 
         lane.executor.submit(call)
 

@@ -15,6 +15,7 @@ from actors.messages import (
     Cleared,
     DiscardRequest,
     Due,
+    NotSent,
     OutcomeReport,
     ReceiveRequest,
     Recipient,
@@ -27,14 +28,14 @@ from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
 from actors.settling import Settling
-from domain.account import Transaction
+from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive
-from domain.events import Kind, Recorded
+from domain.events import Event, Kind, Recorded
 from domain.money import Money
 from domain.outcomes import Approved
-from store.codec import Metadata, decode
+from store.codec import Metadata, decode, encode
 from store.factory import PaymentStore
-from store.port import Store, StreamKey, WorkItem
+from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
 
 POLICY = WorkPolicy(
@@ -181,6 +182,36 @@ class Customers:
         self.report(item, Approved(f"A-{item.work_id}", final=True), customer)
         self.run()
         return item
+
+    def dead_letter(self, customer: str = "c1", minor: int = 10_000, *, kind: Kind = Kind.DEPOSIT) -> WorkItem:
+        """A transaction of which every attempt was refused, as people see its work now."""
+        request = self.send(customer, minor, kind=kind)
+        self.run()
+        assert isinstance(answer(request), Accepted)
+        item = replace(self.handed_over()[-1], attempts=self.policy.max_retries)
+        self.report(item, NotSent("refused"), customer)
+        self.run()
+        return self.letter(item)
+
+    def letter(self, item: WorkItem) -> WorkItem:
+        """A dead letter's work as people see it; LookupError when it is none."""
+        letter = self.real.dead_letter("main", item.work_id)
+        if letter is None:
+            raise LookupError(item.work_id)
+        return letter.item
+
+    def on_record(self, item: WorkItem, *events: Event) -> None:
+        """Put ``events`` of the item's transaction on record behind everybody's back; its work stays as it is."""
+        snapshot = self.real.load(item.stream, [item.work_id])
+        account, head, encoded = snapshot.account, snapshot.head, []
+        for event in events:
+            recorded = Recorded(account.version + 1, self.runtime.now(), event)
+            account = evolve(account, recorded)
+            done = encode(item.stream, head, recorded, self.runtime.new_id(), Metadata("elsewhere"))
+            head = Head(done.version, done.hash)
+            encoded.append(done)
+        rows = (account.transactions[item.work_id],), tuple(account.balances.items())
+        self.real.append([Write(item.stream, snapshot.head, (Part(events=tuple(encoded)),), *rows)])
 
     # what came of it
 

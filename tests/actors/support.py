@@ -167,7 +167,7 @@ class TroubledStore(Store):
 
     def gateway_modes(self) -> dict[str, GatewayMode]:
         """See Store."""
-        return self._meet("gateway_modes", lambda: self._store.gateway_modes())
+        return self._meet("gateway_modes", self._store.gateway_modes)
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
         """See Store."""

@@ -2,85 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from actors.dead_letters import CLAIM_MAX, DeadLetterActor, Health
+from actors.dead_letters import CLAIM_MAX
 from actors.messages import Due, Room, Submit
-from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
-from store.port import WorkItem, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, OWNER, Inbox, Trouble, TroubledStore
-from tests.store.builders import Customer, Step, move
-
-LEASE_S = 15.0
-
-
-@dataclass
-class Scene:
-    """A dead-letter actor on a store; the test plays the supervisor."""
-
-    runtime: SimulatedRuntime
-    store: TroubledStore
-    real: SqliteStore
-    processing: bool = True
-    supervisor: Inbox = field(default_factory=Inbox)
-
-    def __post_init__(self) -> None:
-        self.real.register_owner(OWNER)
-        self.health = Health()
-        self.address: Address = Address(
-            lambda: DeadLetterActor(
-                runtime=self.runtime,
-                store=self.store,
-                gateways=[GATEWAY, "gatewayB"],
-                owner=OWNER,
-                lease_s=LEASE_S,
-                processing=self.processing,
-                supervisor=self.supervisor,
-                self_address=self.address,
-                health=self.health,
-            ),
-            self.runtime.dispatcher("dead-letters", 1),
-            capacity=10_000,
-            monotonic=self.runtime.monotonic,
-            after=self.runtime.after,
-        )
-
-    def start(self) -> None:
-        """Begin, and let the first beat be over."""
-        self.address.start()
-        self.run(0.0)
-
-    def run(self, seconds: float) -> None:
-        """Let everything happen that happens within ``seconds``, and let these pass."""
-        until = self.runtime.monotonic() + seconds
-        self.runtime.run(until)
-        self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
-
-    def queued(self, count: int = 1, first: int = 1, owner: str | None = None, delay_s: float = 0.0) -> list[str]:
-        """Put so many pieces of work into the store, due in ``delay_s``."""
-        ids = [f"t-{number:04}" for number in range(first, first + count)]
-        writes: list[Write] = []
-        for key in ids:
-            customer = Customer(f"c-{key}")
-            customer.now = self.runtime.now()
-            writes.append(customer.deposit(key, owner=owner))
-            if delay_s:
-                writes.append(customer.write(Step(work=(move(key, state=WorkState.DEAD, delay_s=delay_s),))))
-        self.real.append(writes)
-        return ids
-
-    def claimed(self) -> list[str]:
-        """The work that the supervisor was given, in order."""
-        return [item.work_id for item in self.items()]
-
-    def items(self) -> list[WorkItem]:
-        """The same with all that is known of it."""
-        return [item for submit in self.supervisor.of(Submit) for item in submit.items]
+from tests.actors.letters import LEASE_S, Scene
+from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
+from tests.store.builders import Customer
 
 
 @pytest.fixture
@@ -226,6 +157,19 @@ def test_a_claim_whose_commit_is_uncertain_strands_no_work(scene: Scene, store: 
     for _ in range(10):
         scene.run(LEASE_S)
         scene.address.tell(Room(GATEWAY))
+    assert sorted(set(scene.claimed())) == ids
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_claim_that_kills_its_actor_strands_no_work(scene: Scene, store: TroubledStore, *, stored: bool) -> None:
+    """The same when the actor died of it: its successor does not know what was leased, and gives it all back."""
+    ids = scene.queued(3)
+    store.befall("claim_work", Trouble(SystemExit(), after=stored))
+    scene.start()
+    for _ in range(10):
+        scene.run(LEASE_S)
+        scene.address.tell(Room(GATEWAY))
+    assert scene.address.deaths == 1
     assert sorted(set(scene.claimed())) == ids
 
 

@@ -284,68 +284,54 @@ def test_what_nobody_can_do_goes_to_a_person_with_its_error(action: Action, doub
     assert step == MoveWork("t-1", action, PARKED, 0.0, 4, errors, doubt)
 
 
-# The schedule, and the number of the lookup that comes a day or more after the sending.
-SCHEDULES: Final[list[tuple[tuple[float, ...], int]]] = [
-    ((5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0), 6),
-    ((5.0,), 1),
-    ((DAY_S,), 0),
-    ((DAY_S - 1.0,), 1),
-    ((3 * DAY_S,), 0),
-    ((43_200.0, 43_200.0), 1),
-    ((43_200.0, 43_199.0), 2),
-    ((5.0, 100_000.0, 200_000.0, 5.0), 1),
-    ((0.001,) * 50, 50),
-]
+DAY: Final = timedelta(seconds=DAY_S)
 
 
-@pytest.mark.parametrize(("schedule", "expected"), SCHEDULES)
 @pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-def test_a_schedule_runs_a_day_once(schedule: tuple[float, ...], expected: int, result: CallResult) -> None:
-    """At the first lookup that comes a day or more after the sending, and at no other, however long it goes on."""
-    policy = replace(NO_KEYS, lookup_after_s=schedule)
-    sent = next_step(work(doubt=SENT), UNKNOWN, policy, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
-    assert isinstance(sent, MoveWork)
-    item, at_s, ran = work(RESOLVE, sent.attempts, doubt=SENT), sent.delay_s, []
-    for number in range(100):
-        if ran_a_day(item, result, policy, status=Status.UNKNOWN):
-            ran.append((number, at_s >= DAY_S))
-        step = next_step(item, result, policy, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
-        assert isinstance(step, MoveWork)
-        item, at_s = replace(item, attempts=step.attempts), at_s + step.delay_s
-    assert ran == [(expected, True)]
-
-
-@pytest.mark.parametrize("schedule", [schedule for schedule, _ in SCHEDULES])
-@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
-@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-def test_doubt_that_outlived_its_dead_letters_comes_to_a_person(
-    schedule: tuple[float, ...], status: Status, result: CallResult
+@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN, Status.PROCESSED])
+@pytest.mark.parametrize("attempts", [0, 1, 6, 500])
+@pytest.mark.parametrize(
+    ("after", "ran"),
+    [
+        (timedelta(0), False),
+        (timedelta(days=-3), False),
+        (DAY - timedelta(microseconds=1), False),
+        (DAY, True),
+        (3 * DAY, True),
+    ],
+)
+def test_a_day_without_a_word(
+    after: timedelta, attempts: int, status: Status, result: CallResult, *, ran: bool
 ) -> None:
-    """What is only looked up after its last dead letter has run a day with the first such lookup that has no answer."""
-    policy = replace(KEYS, lookup_after_s=schedule)
-    attempts = KEYS.max_retries + KEYS.dead_letter_attempts
-    last = next_step(work(SUBMIT, attempts, doubt=SENT), UNKNOWN, policy, now=EPOCH, chance=0.5, status=status)
-    assert isinstance(last, MoveWork)
-    assert (last.action, last.state, last.delay_s) == (RESOLVE, QUEUED, DAY_S)
-    item = work(RESOLVE, last.attempts, doubt=SENT)
-    assert ran_a_day(item, result, policy, status=status)
+    """A day after the last event, by the clock, a lookup without an answer is for a person; however many there were."""
+    assert ran_a_day(work(RESOLVE, attempts), result, EPOCH + after, status=status) is ran
 
 
 @pytest.mark.parametrize("result", [FINAL, PENDING, DECLINED, NOT_TRIED, UNHANDLED])
-@pytest.mark.parametrize("attempts", range(8))
-def test_an_answer_is_no_day_without_one(result: CallResult, attempts: int) -> None:
+def test_an_answer_is_no_day_without_one(result: CallResult) -> None:
     """Whatever the gateway says, also that it goes on, or when nobody asked it."""
-    assert not ran_a_day(work(RESOLVE, attempts), result, KEYS, status=Status.UNKNOWN)
+    assert not ran_a_day(work(RESOLVE), result, EPOCH + 3 * DAY, status=Status.UNKNOWN)
 
 
-@pytest.mark.parametrize("attempts", range(8))
-def test_sendings_are_no_schedule(attempts: int) -> None:
-    """Attempts at sending are counted as well, and never make a day of lookups."""
-    assert not ran_a_day(work(SUBMIT, attempts), UNKNOWN, KEYS, status=Status.UNKNOWN)
+def test_sendings_are_no_lookups() -> None:
+    """An attempt at sending is no lookup, however old the transaction; and without one there is nothing to review."""
+    assert not ran_a_day(work(SUBMIT), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
+    assert not ran_a_day(work(RESOLVE, transaction=None), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
 
 
-@pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
 @pytest.mark.parametrize(("status", "ran"), [(Status.UNKNOWN, False), (Status.PROCESSED, True)])
-def test_never_received_is_an_answer_unless_it_was_accepted(policy: WorkPolicy, status: Status, *, ran: bool) -> None:
+def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, ran: bool) -> None:
     """What is sent again needs no person; what was accepted, and then never received, does."""
-    assert ran_a_day(work(RESOLVE, 3), NEVER, policy, status=status) is ran
+    assert ran_a_day(work(RESOLVE, 3), NEVER, EPOCH + DAY, status=status) is ran
+
+
+@pytest.mark.parametrize("left_s", [10.0, 1000.0])
+@pytest.mark.parametrize("attempts", [0, 1, 2, 9])
+def test_a_lookup_that_comes_early_does_not_use_up_the_schedule(attempts: int, left_s: float) -> None:
+    """One that only waits for the answer to count is made in addition, so that it does not lead to daily lookups."""
+    item = work(RESOLVE, attempts, doubt=SENT)
+    plain = next_step(item, UNKNOWN, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=left_s)
+    assert isinstance(step, MoveWork)
+    assert isinstance(plain, MoveWork)
+    assert (step.delay_s, step.attempts) == min((left_s, attempts), (plain.delay_s, plain.attempts))

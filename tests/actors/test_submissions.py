@@ -11,12 +11,11 @@ import pytest
 from actors.customer import BATCH_MAX
 from actors.messages import Cleared, Loaded, NotSent, NotTried, Passivate, Retry, SubmissionRequest, Written
 from actors.replies import Accepted
-from domain.account import Status, evolve
-from domain.events import Completed, Event, Failed, Kind, Processed, Recorded, Submitted
+from domain.account import Status
+from domain.events import Completed, Failed, Kind, Processed, Submitted
 from domain.outcomes import Approved, NotReceived, Unknown
-from store.codec import Metadata, encode
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, Doubt, Head, Part, WorkItem, Write
+from store.port import Action, Doubt, WorkItem
 from tests.actors.customers import KEYLESS, Customers, answer
 from tests.actors.deaths import Fatal
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore, stream
@@ -42,20 +41,6 @@ def row(customers: Customers, owner: str = "looker") -> WorkItem:
     customers.real.register_owner(owner)
     [item] = customers.claim(owner)
     return item
-
-
-def on_record(customers: Customers, item: WorkItem, *events: Event) -> None:
-    """Puts ``events`` of the item's transaction on record behind everybody's back; its work stays as it is."""
-    snapshot = customers.real.load(item.stream, [item.work_id])
-    account, head, encoded = snapshot.account, snapshot.head, []
-    for event in events:
-        recorded = Recorded(account.version + 1, customers.runtime.now(), event)
-        account = evolve(account, recorded)
-        done = encode(item.stream, head, recorded, customers.runtime.new_id(), Metadata("elsewhere"))
-        head = Head(done.version, done.hash)
-        encoded.append(done)
-    rows = (account.transactions[item.work_id],), tuple(account.balances.items())
-    customers.real.append([Write(item.stream, snapshot.head, (Part(events=tuple(encoded)),), *rows)])
 
 
 def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
@@ -248,7 +233,7 @@ def test_what_was_settled_meanwhile_is_not_sent(
 ) -> None:
     """A transaction that is processed or has its end when its turn comes is not sent; its work goes on, or ends."""
     item = keyless.deposited()
-    on_record(keyless, item, *[replace(event, transaction_id=item.work_id) for event in events])
+    keyless.on_record(item, *[replace(event, transaction_id=item.work_id) for event in events])
     if not cached:
         keyless.router.tell(stream(), Passivate())
         keyless.run()
@@ -269,7 +254,7 @@ def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Custome
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     keyless.submit(item)
     keyless.run_until(lambda: store.troubles_left == 0)
-    on_record(keyless, item, Failed(Kind.DEPOSIT, item.work_id, "do_not_honor", None, "no"))
+    keyless.on_record(item, Failed(Kind.DEPOSIT, item.work_id, "do_not_honor", None, "no"))
     keyless.run(5.0)
     assert submitted(keyless) == [(item.work_id, 1)]
     assert [cleared.item for cleared in keyless.cleared()] == [None]

@@ -224,7 +224,7 @@ def test_lookups_ask_and_never_send(it: Supervised) -> None:
 
 
 def test_work_that_nobody_can_do_is_told_without_a_call(it: Supervised) -> None:
-    """What names no transaction, or an event that nothing handles, goes back at once and says nothing of the gateway."""
+    """What names no transaction, or an event that nothing handles, goes back at once, and is no failure."""
     it.submit(replace(work(), transaction=None), replace(work(), event_type="DepositEaten"))
     assert [type(result) for result in it.results()] == [Unhandled] * 2
     assert (it.out, it.gateway.calls, it.status()[0].breaker.requests) == ([], [], 0)

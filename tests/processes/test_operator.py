@@ -14,7 +14,8 @@ SOON: Final = {
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.1",
     "PAYMENTS_DEAD_LETTER_ATTEMPTS": "2",
 }
-IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000 }\n"
+ENDLESSLY: Final = {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"}
+IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000, sleep_s = 0.1 }\n"
 """No retries but those of dead letters, and no breaker that would keep them back."""
 
 
@@ -75,7 +76,7 @@ def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
     """Calls go out however many fail; left to itself again it opens as soon as enough have failed."""
     installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
     installation.simulator()
-    installation.service(**SOON | {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"})
+    installation.service(**SOON | ENDLESSLY)
     installation.order_faults(gateway="gatewayA", error=1)
     order(installation, "gatewayA", "closed")
     path = accepted(installation, "gatewayA")
@@ -130,15 +131,8 @@ def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> 
     assert len(installation.books().effects) == 2
 
 
-def test_what_may_have_been_sent_is_not_discarded(installation: Installation) -> None:
-    """With a key it stays a dead letter of unknown outcome, and completes when the provider answers: 409 until then."""
-    installation.configure_gateways(a=IMPATIENT)
-    installation.simulator()
-    installation.order_faults(gateway="gatewayA", unknown=1)
-    installation.service(**SOON | {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"})
-    path = accepted(installation, "gatewayA")
-    wait_until(lambda: bool(installation.get(path).body["attention"] == "dead_letter"), "it is a dead letter")
-
+def wait_for_refusal(installation: Installation) -> None:
+    """Wait until a discard of the only dead letter is refused because it may have been sent."""
     answers: list[Answer] = []
 
     def refused() -> bool:
@@ -150,7 +144,32 @@ def test_what_may_have_been_sent_is_not_discarded(installation: Installation) ->
 
     wait_until(refused, "the discard is refused")
     assert {answer.status for answer in answers} <= {404, 409}
+
+
+def test_what_was_sent_without_an_answer_is_not_discarded(installation: Installation) -> None:
+    """With a key it stays a dead letter of unknown outcome: 409, until the provider answers, and then it completes."""
+    installation.configure_gateways(a=IMPATIENT)
+    installation.simulator()
+    installation.order_faults(gateway="gatewayA", unknown=1)
+    installation.service(**SOON | ENDLESSLY)
+    path = accepted(installation, "gatewayA")
+    wait_for_refusal(installation)
     assert installation.get(path).body["status"] == "unknown"
     installation.order_faults()
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
+
+
+def test_what_a_killed_process_may_have_sent_is_not_discarded(installation: Installation) -> None:
+    """Nobody knows what it did with the work that it had: 409, although every attempt since has reached nobody."""
+    installation.configure_gateways(a=IMPATIENT)
+    service = installation.service(**SOON | ENDLESSLY)
+    order(installation, "gatewayA", "open")
+    path = accepted(installation, "gatewayA")
+    service.end()
+    installation.service(**SOON | ENDLESSLY)
+    order(installation, "gatewayA", "auto")
+    wait_for_refusal(installation)
+    assert installation.get(path).body["status"] == "pending"
+    installation.simulator()
+    wait_for_status(installation, path, "completed")

@@ -96,14 +96,14 @@ class RecordingStore:
 
     # what only the simulation asks
 
-    def left_to_do(self, for_people: str) -> int:
-        """Pieces of work; without those for the gateway ``for_people`` whose transactions are under review."""
+    def left_to_do(self, for_people: str) -> set[str]:
+        """States of the work that is left; without that for the gateway ``for_people`` which is under review."""
         rows = self._eyes.execute(
-            "SELECT w.work_id FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
+            "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
             " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')",
             (for_people,),
         )
-        return len(rows.fetchall())
+        return {str(row[0]) for row in rows}
 
     def _seen(self, result: T) -> T:
         self._look()

@@ -221,9 +221,13 @@ class World:
                 break
             self._client.collect(self._runtime)
             if to_the_end and step % 50 == 0 and not self._client.waits and not self._runtime.busy:
-                if not self._recording.left_to_do(self._providers[-1].name):
+                left = self._recording.left_to_do(self._providers[-1].name)
+                if not left:
                     break
-                self._skip_what_is_dull()
+                if left == {"parked"}:  # what the operator's orders before the last outage's end could not help
+                    self._operator.retry(self._system, self._runtime, DeadLetterFilter())
+                else:
+                    self._skip_what_is_dull()
 
     def _skip_what_is_dull(self) -> None:
         """Nothing to do for long: let the time pass at once, and not beat by beat."""

@@ -1,0 +1,342 @@
+"""Dead letters that a person gives up: only what surely never was sent, once, and never while anybody works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+
+import pytest
+
+from actors.customer import CRASHES_MAX
+from actors.messages import DiscardRequest, Loaded, NotSent, Passivate, Submit, Written
+from actors.replies import Accepted, NotStored, Uncertain
+from actors.runtime.simulated import SimulatedRuntime
+from domain.account import Refused, Status
+from domain.events import Completed, Event, Failed, Kind, OutcomeUnknown, Processed
+from domain.outcomes import Approved, Unknown
+from store.codec import read_body
+from store.errors import CommitUncertainError, StoreUnavailableError
+from store.port import Action, DeadLetterFilter, Doubt
+from store.sqlite.adapter import SqliteStore
+from tests.actors.customers import DEADLINE_S, KEYLESS, POLICY, Customers, answer
+from tests.actors.deaths import Fatal
+from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore, stream
+
+UNCERTAIN = CommitUncertainError("cut")
+AWAY = StoreUnavailableError("away")
+
+
+def failures(customers: Customers, customer: str = "c1") -> list[str]:
+    """The codes of all failures on record."""
+    events = [recorded.event for recorded in customers.events(customer)]
+    return [event.code for event in events if isinstance(event, Failed)]
+
+
+def refusal(request: DiscardRequest) -> str:
+    """The code that it was refused with."""
+    refused = answer(request)
+    assert isinstance(refused, Refused)
+    return refused.code
+
+
+def test_a_discard_fails_the_transaction_and_ends_its_work(customers: Customers) -> None:
+    """One event, with who and why; the work is gone, and so is the dead letter."""
+    letter = customers.dead_letter()
+    request = customers.discard(letter, reason="the customer has paid cash")
+    customers.run()
+    accepted = answer(request)
+    assert isinstance(accepted, Accepted)
+    assert accepted.transaction == customers.transaction(letter.work_id)
+    assert accepted.transaction.status is Status.FAILED
+    assert accepted.transaction.failure is not None
+    assert (accepted.transaction.failure.code, accepted.transaction.failure.message) == (
+        "discarded",
+        "the customer has paid cash",
+    )
+    assert customers.types() == ["DepositReceived", "DepositFailed"]
+    stored = customers.real.stream_events(stream(), after=1, limit=1)
+    assert read_body(stored[0].body).metadata["who"] == "ann"
+    assert customers.real.work_counts() == {}
+
+
+def test_a_discarded_withdrawal_releases_its_reserve(customers: Customers) -> None:
+    """What was reserved is available again."""
+    customers.completed(minor=500)
+    letter = customers.dead_letter(minor=300, kind=Kind.WITHDRAWAL)
+    customers.discard(letter)
+    customers.run()
+    view = customers.real.customer(stream())
+    assert view is not None
+    [(_, balance)] = view.balances
+    assert (balance.available, balance.reserved) == (500, 0)
+
+
+STATUSES: dict[Status, Callable[[str], list[Event]]] = {
+    Status.PENDING: lambda _: [],
+    Status.UNKNOWN: lambda key: [OutcomeUnknown(Kind.DEPOSIT, key, "timeout")],
+    Status.PROCESSED: lambda key: [Processed(Kind.DEPOSIT, key, "A-1")],
+    Status.COMPLETED: lambda key: [Processed(Kind.DEPOSIT, key, "A-1"), Completed(Kind.DEPOSIT, key)],
+    Status.FAILED: lambda key: [Failed(Kind.DEPOSIT, key, "do_not_honor", None, "no")],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dead letter as people may see it, and how its transaction stands."""
+
+    keys: bool
+    doubt: Doubt
+    action: Action
+    status: Status
+
+
+CASES = [Case(*values) for values in product([True, False], Doubt, Action, Status)]
+SURELY_NEVER_SENT = [
+    Case(keys, doubt, Action.SUBMIT, Status.PENDING)
+    for keys, doubt in [(True, Doubt.NONE), (False, Doubt.NONE), (False, Doubt.LEASE_LOST)]
+]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_may_be_discarded(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, case: Case, *, cached: bool
+) -> None:
+    """Pending, to be sent, and surely never sent; without keys a lost lease is no doubt. All else is refused."""
+    customers = Customers(runtime, store, real_store, policy=POLICY if case.keys else KEYLESS)
+    letter = customers.dead_letter()
+    customers.on_record(letter, *STATUSES[case.status](letter.work_id))
+    if not cached:
+        customers.router.tell(stream(), Passivate())
+        customers.run()
+    before = customers.types()
+    request = customers.discard(replace(letter, doubt=case.doubt, action=case.action))
+    customers.run()
+    if case in SURELY_NEVER_SENT:
+        assert isinstance(answer(request), Accepted)
+        assert customers.types() == [*before, "DepositFailed"]
+    else:
+        assert refusal(request) == "not-discardable"
+        assert customers.types() == before
+        assert customers.letter(letter).token == letter.token
+
+
+def test_a_second_discard_is_refused(customers: Customers) -> None:
+    """What is discarded is failed, and what is failed is not discarded: one event, whatever is asked after that."""
+    letter = customers.dead_letter()
+    requests = [customers.discard(letter) for _ in range(3)]
+    customers.run()
+    again = customers.discard(letter)
+    customers.run()
+    assert [type(answer(request)) for request in requests] == [Accepted, Refused, Refused]
+    assert refusal(again) == "not-discardable"
+    assert failures(customers) == ["discarded"]
+
+
+def test_a_discard_of_what_somebody_works_on_is_refused(customers: Customers) -> None:
+    """Once it is leased, queued again or moved, what people saw is out of date: busy, and nothing of it is stored."""
+    letter = customers.dead_letter()
+    customers.runtime.advance(3600.0)
+    [item] = customers.claim()
+    request = customers.discard(letter)
+    customers.run()
+    assert refusal(request) == "dead-letter-busy"
+    customers.report(item, Approved("A-1", final=True))
+    customers.run()
+    assert customers.transaction(letter.work_id).status is Status.COMPLETED
+
+
+def test_a_discard_of_what_was_ordered_to_be_retried_is_refused(customers: Customers) -> None:
+    """The one order or the other, never both."""
+    letter = customers.dead_letter()
+    assert customers.real.retry_dead("main", DeadLetterFilter(work_id=letter.work_id)) == 1
+    request = customers.discard(letter)
+    customers.run()
+    assert refusal(request) == "dead-letter-busy"
+    assert failures(customers) == []
+
+
+def test_a_busy_discard_holds_up_no_neighbour(customers: Customers) -> None:
+    """In one write with a discard that comes too late the others are stored and answered all the same."""
+    busy, fine = customers.dead_letter(), customers.dead_letter()
+    customers.real.retry_dead("main", DeadLetterFilter(work_id=busy.work_id))
+    first = customers.send()
+    late, good, last = customers.discard(busy), customers.discard(fine), customers.send()
+    customers.run()
+    assert refusal(late) == "dead-letter-busy"
+    assert [type(answer(request)) for request in (first, good, last)] == [Accepted] * 3
+    assert failures(customers) == ["discarded"]
+    assert customers.types().count("DepositReceived") == 4
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("again", [[], [UNCERTAIN], [AWAY], [UNCERTAIN, UNCERTAIN, AWAY]])
+def test_an_uncertain_commit_discards_once(
+    customers: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
+) -> None:
+    """Whenever it was stored: one event, and the person is told that it is done."""
+    letter = customers.dead_letter()
+    store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
+    request = customers.discard(letter)
+    customers.run(60.0)
+    assert isinstance(answer(request), Accepted)
+    assert failures(customers) == ["discarded"]
+    assert customers.real.work_counts() == {}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_uncertain_discard_does_not_take_anothers_end_for_its_own(
+    customers: Customers, store: TroubledStore, *, stored: bool
+) -> None:
+    """When it was not stored and the work went its way meanwhile, that is what the person is told."""
+    letter = customers.dead_letter()
+    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    request = customers.discard(letter)
+    customers.run_until(lambda: store.troubles_left == 0)
+    if not stored:
+        customers.real.retry_dead("main", DeadLetterFilter())
+        customers.claim()
+        customers.on_record(letter, Failed(Kind.DEPOSIT, letter.work_id, "do_not_honor", None, "no"))
+    customers.run(30.0)
+    assert isinstance(answer(request), Accepted if stored else Refused)
+    assert failures(customers) == ["discarded" if stored else "do_not_honor"]
+
+
+def test_a_store_that_is_away_discards_nothing(customers: Customers, store: TroubledStore) -> None:
+    """Then the person is told at once that nothing is stored, and nothing ever is."""
+    letter = customers.dead_letter()
+    store.befall("append", AWAY)
+    request = customers.discard(letter)
+    customers.run(60.0)
+    assert isinstance(answer(request), NotStored)
+    assert failures(customers) == []
+    assert customers.letter(letter).token == letter.token
+
+
+@pytest.mark.parametrize("times", [1, 2, CRASHES_MAX])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", [DiscardRequest, Loaded, Written])
+def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: type, after: bool, times: int) -> None:
+    """Whichever message the actor dies of: one event and one answer, which is true."""
+    letter = customers.dead_letter()
+    fatal = Fatal(customers, kind, after=after, times=times)
+    customers.router.tell(stream(), Passivate())
+    customers.run()
+    request = customers.discard(letter)
+    customers.run(5.0)
+    assert fatal.left <= max(times - 1, 0)
+    if not request.reply.done:  # given up with its message: whoever waits for it says so when he takes it back
+        assert request.take()
+        assert failures(customers) == []
+    elif isinstance(answer(request), Accepted):
+        assert failures(customers) == ["discarded"]
+    else:
+        assert isinstance(answer(request), Uncertain)
+    assert customers.router.at_rest
+
+
+def test_what_is_on_record_is_never_called_not_stored(customers: Customers, store: TroubledStore) -> None:
+    """A death after the commit, and a store away until the deadline is over: it is discarded, and nobody denies it."""
+    letter = customers.dead_letter()
+    customers.send()  # in flight first, so that the next two share a write
+    neighbour, request = customers.send(), customers.discard(letter)
+    tell = customers.supervisor.tell
+
+    def deadly(message: object) -> None:
+        if isinstance(message, Submit) and message.items[0].work_id == neighbour.command.transaction_id:
+            customers.supervisor.tell = tell  # type: ignore[method-assign]
+            store.befall("load", *[AWAY] * 40)
+            raise RuntimeError("no")
+        tell(message)
+
+    customers.supervisor.tell = deadly  # type: ignore[method-assign]
+    customers.run(DEADLINE_S + 60.0)
+    assert customers.router.deaths == 1
+    assert failures(customers) == ["discarded"]
+    assert isinstance(answer(request), Accepted)
+
+
+def test_a_discard_that_comes_too_late_is_not_carried_out(customers: Customers) -> None:
+    """After its deadline nobody waits for it any more: nothing is stored."""
+    letter = customers.dead_letter()
+    request = customers.discard(letter, deadline_s=0.0)
+    customers.run()
+    assert isinstance(answer(request), NotStored)
+    assert failures(customers) == []
+
+
+def test_a_discard_that_its_caller_gave_up_is_not_carried_out(customers: Customers) -> None:
+    """Whoever takes it first decides its fate."""
+    letter = customers.dead_letter()
+    request = customers.discard(letter)
+    assert request.take()
+    customers.run()
+    assert not request.reply.done
+    assert failures(customers) == []
+
+
+def test_a_discard_of_what_is_not_on_record_is_answered(customers: Customers) -> None:
+    """An order for a transaction that the customer does not have is answered, and disturbs nobody."""
+    letter = customers.dead_letter()
+    request = customers.discard(replace(letter, work_id="nobody"))
+    neighbour = customers.send()
+    customers.run(60.0)
+    assert request.reply.done
+    assert not isinstance(answer(request), Accepted)
+    assert isinstance(answer(neighbour), Accepted)
+    assert customers.router.at_rest
+
+
+def test_a_discard_at_a_gateway_that_is_configured_no_more_is_refused(customers: Customers) -> None:
+    """Whether it honours keys nobody knows then, and so not what a lost lease means."""
+    letter = customers.dead_letter()
+    request = customers.discard(replace(letter, gateway="gone"))
+    customers.run()
+    assert refusal(request) == "not-discardable"
+
+
+def test_without_keys_a_submission_that_was_refused_may_be_discarded(keyless: Customers) -> None:
+    """The provider was never reached: all attempts are on record, and none of them is open."""
+    keyless.submit(keyless.deposited())
+    keyless.run()
+    [item] = [cleared.item for cleared in keyless.cleared() if cleared.item is not None]
+    keyless.report(replace(item, attempts=KEYLESS.max_retries), NotSent("refused"))
+    keyless.run()
+    letter = keyless.letter(item)
+    assert letter.doubt is Doubt.NONE
+    keyless.discard(letter)
+    keyless.run()
+    assert failures(keyless) == ["discarded"]
+
+
+def test_with_keys_what_was_ever_unknown_may_not(customers: Customers) -> None:
+    """That the newest attempts were refused says nothing of the first one."""
+    item = customers.deposited()
+    customers.report(item, Unknown("timeout"))
+    customers.run()
+    customers.runtime.advance(60.0)
+    [item] = customers.claim()
+    customers.report(replace(item, attempts=POLICY.max_retries), NotSent("refused"))
+    customers.run()
+    letter = customers.letter(item)
+    assert letter.doubt is Doubt.SENT
+    request = customers.discard(letter)
+    customers.run()
+    assert refusal(request) == "not-discardable"
+
+
+def test_with_keys_what_a_dead_process_had_may_not(customers: Customers) -> None:
+    """It may have sent it: with keys nothing is written down before."""
+    customers.deposited()
+    customers.real.retire_owner(OWNER, unsent=False)
+    customers.real.register_owner(OWNER)
+    [item] = customers.claim()
+    customers.report(replace(item, attempts=POLICY.max_retries), NotSent("refused"))
+    customers.run()
+    letter = customers.letter(item)
+    request = customers.discard(letter)
+    customers.run()
+    assert letter.doubt is Doubt.LEASE_LOST
+    assert refusal(request) == "not-discardable"
+    assert customers.real.work_counts() == {(GATEWAY, "dead"): 1}
