@@ -59,6 +59,7 @@ from store.port import (
     Store,
     StreamKey,
     WorkItem,
+    WorkState,
     Write,
 )
 
@@ -162,7 +163,18 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(pending, Request) and len(self._waiting) >= WAITING_MAX and pending.take():
             pending.reply.set(NotStored("Too many commands wait for this customer."))
             return
+        if isinstance(pending, SubmissionRequest) and self._in_hand_already(pending):
+            self._clear(pending, None)
+            return
         self._waiting.append(pending)
+
+    def _in_hand_already(self, submission: SubmissionRequest) -> bool:
+        """Whether the same work was handed over twice: a second record of it could pass for the first one's."""
+        item = submission.item
+        return any(
+            isinstance(it, SubmissionRequest) and (it.item.work_id, it.item.token) == (item.work_id, item.token)
+            for it in (*self._deciding, *self._waiting)
+        )
 
     # deciding
 
@@ -245,7 +257,7 @@ class CustomerStreamActor(ServiceActor):
         """How long a provider without keys may still come to know of what it says that it never received."""
         if policy.honours_keys or not isinstance(report.result, Unknown | NotReceived):
             return 0.0
-        return self._with.settling.left_s(report.item, policy.settle_s)
+        return self._with.settling.left_s(report.item, policy.settle_s, report.asked_at)
 
     # the store's answers
 
@@ -360,8 +372,11 @@ class CustomerStreamActor(ServiceActor):
             raise
 
     def _moved(self, entry: Entry, item: WorkItem) -> None:
-        if entry.moved is not None:
-            self._with.dead_letters.tell(Due(item.gateway, entry.moved.delay_s))
+        if entry.moved is None:
+            return
+        if entry.moved.state in {WorkState.DEAD, WorkState.PARKED}:
+            self._with.listener.dead_letter(item, entry.moved)
+        self._with.dead_letters.tell(Due(item.gateway, entry.moved.delay_s))
 
     def _accepted(self, entry: Entry, request: Request) -> None:
         assert entry.transaction is not None

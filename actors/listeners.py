@@ -12,7 +12,7 @@ from actors.work import read_context
 from domain.events import EVENT_TYPES, Received, Recorded, type_name
 from domain.outcomes import Approved, Declined, NotReceived
 from store.codec import Metadata
-from store.port import StreamKey, WorkItem
+from store.port import MoveWork, StreamKey, WorkItem, WorkState
 
 logger: Final = logging.getLogger("payments")
 
@@ -28,6 +28,9 @@ class Listener(Protocol):
 
     def breaker_changed(self, gateway: str, state: str) -> None:
         """A gateway's breaker is now open, half_open or closed."""
+
+    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """``item`` failed once more and is a dead letter: tried again later (dead), or left to a person (parked)."""
 
 
 Line = tuple[str, dict[str, Any]]
@@ -74,6 +77,21 @@ class LogListener:
     def breaker_changed(self, gateway: str, state: str) -> None:
         """See Listener."""
         logger.warning("breaker %s", state, extra={"fields": {"gateway": gateway, "state": state}})
+
+    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """See Listener."""
+        parked = move.state is WorkState.PARKED
+        fields: Mapping[str, Any] = {
+            "transaction_id": item.work_id,
+            "correlation_id": correlation_of(item),
+            "gateway": item.gateway,
+            "action": item.action,
+            "attempts": move.attempts,
+            "next_attempt_in_s": None if parked else round(move.delay_s, 1),
+            "reason": move.errors[-1].error if move.errors else None,
+        }
+        level, message = (logging.ERROR, "parked for a person") if parked else (logging.WARNING, "dead letter")
+        logger.log(level, message, extra={"fields": fields})
 
 
 _LOGGED: Final = ("gateway", "gateway_reference", "code", "category", "reason", "attempt", "review_id")

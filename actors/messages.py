@@ -114,11 +114,12 @@ class SubmissionRequest:
 class OutcomeReport:
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
-    __slots__ = ("crashes", "event_ids", "item", "result", "reviewed", "stale")
+    __slots__ = ("asked_at", "crashes", "event_ids", "item", "result", "reviewed", "stale")
 
-    def __init__(self, item: WorkItem, result: CallResult) -> None:
+    def __init__(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
         self.item = item
         self.result = result
+        self.asked_at = asked_at  # when the call began, on the monotonic clock: what it says is as old as that
         self.event_ids: list[str] = []
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
         self.reviewed = False  # a person was asked about this very thing before

@@ -23,15 +23,20 @@ class Settling:
         self._monotonic = monotonic
         self._since: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def left_s(self, item: WorkItem, settle_s: float) -> float:
-        """Seconds until a lookup that does not find the item's newest submission counts; 0.0: it counts now."""
+    def left_s(self, item: WorkItem, settle_s: float, asked_at: float | None = None) -> float:
+        """Seconds until a lookup that does not find the item's newest submission counts; 0.0: this one does.
+
+        ``asked_at``: when the lookup in question began, on the monotonic clock; None: now. What it says is as old as
+        that, however long its way here was.
+        """
         submissions = 0 if item.transaction is None else item.transaction.submissions
         known = self._since.get(item.work_id)
         if known is None or known[0] != submissions:
             known = self._since[item.work_id] = (submissions, self._monotonic())
             if len(self._since) > KNOWN_MAX:
                 self._since.popitem(last=False)
-        return max(known[1] + settle_s - self._monotonic(), 0.0)
+        asked_at = self._monotonic() if asked_at is None else asked_at
+        return max(known[1] + settle_s - asked_at, 0.0)
 
     def forget(self, work_id: str) -> None:
         """The outcome is known, or it is sent again."""

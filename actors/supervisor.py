@@ -185,8 +185,8 @@ class GatewaySupervisorActor(ServiceActor):
         if not called:
             self._admit(name, lane)
 
-    def _report(self, item: WorkItem, result: CallResult) -> None:
-        self._customer(item.stream).tell(OutcomeReport(item, result))
+    def _report(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
+        self._customer(item.stream).tell(OutcomeReport(item, result, asked_at))
 
     def _recovered(self, name: str, lane: Lane, before: str) -> None:
         if before != "closed" and lane.breaker.state == "closed":
@@ -211,7 +211,7 @@ class GatewaySupervisorActor(ServiceActor):
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
                 try:  # in this order: once no call is out, every outcome is with its customer
-                    self._report(item, result)
+                    self._report(item, result, began)
                 finally:
                     self._self.tell(Finished(name, permit, healthy))
 

@@ -1,8 +1,13 @@
-"""Appending within an open transaction: all checks of a write, then all of its rows. Never begins, commits or waits."""
+"""Appending writes one by one within an open transaction: all checks of a write, then all of its rows.
+
+For writes that are not stored by one statement (``batch``): each is answered on its own, whatever is amiss with it or
+with the others. Never begins, commits or waits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import apsw
@@ -11,35 +16,25 @@ from store.numbering import numbered_events
 from store.port import (
     AppendResult,
     Claim,
-    CloseWork,
     Committed,
     Conflict,
     Duplicate,
     EncodedEvent,
     Fenced,
     Head,
-    MoveWork,
-    OpenWork,
-    WorkState,
+    Part,
     Write,
 )
-from store.sqlite.rows import errors_text, event_of, to_us, transaction_row
+from store.sqlite.batch import INSERT, Batch
+from store.sqlite.rows import event_of
 from store.sqlite.statements import SQL
 
 MISSED_EVENTS_MAX: Final = 256
 """How many events a conflict tells at once; a writer further behind is told the rest by its next conflict."""
 
 _SELECT_HEAD: Final = SQL["select_head"]
-_INSERT_EVENT: Final = SQL["insert_event"]
-_UPSERT_TRANSACTION: Final = SQL["upsert_transaction"]
-_UPSERT_BALANCE: Final = SQL["upsert_balance"]
-_UPSERT_REVIEW: Final = SQL["upsert_review"]
 _SELECT_CLAIM: Final = SQL["select_claim"]
-_INSERT_CLAIM: Final = SQL["insert_claim"]
 _SELECT_TOKEN: Final = SQL["select_work_token"]
-_INSERT_WORK: Final = SQL["insert_work"]
-_MOVE_WORK: Final = SQL["move_work"]
-_DELETE_WORK: Final = SQL["delete_work"]
 _COMMITTED: Final = Committed()
 
 
@@ -49,7 +44,6 @@ class Appender:
     def __init__(self, cursor: apsw.Cursor, now_us: int) -> None:
         self._cursor = cursor
         self._now_us = now_us
-        self._alive: dict[str, bool] = {}
 
     def append(self, write: Write) -> AppendResult:
         """Check ``write`` against the store as it is now and put in its rows if it holds.
@@ -64,7 +58,7 @@ class Appender:
         answer = self._against_claims_and_fences(write, repeatable=not events)
         if answer is not None:
             return answer
-        self._insert(write, events)
+        self._insert(write)
         return _COMMITTED
 
     def _against_head(self, write: Write, events: Sequence[EncodedEvent]) -> AppendResult | None:
@@ -118,62 +112,10 @@ class Appender:
             return _COMMITTED
         return duplicate
 
-    def _insert(self, write: Write, events: Sequence[EncodedEvent]) -> None:
-        execute = self._cursor.execute
-        stream_name, stream_id = stream = write.stream
-        for event_id, version, type_, body, hash_ in events:
-            execute(_INSERT_EVENT, (stream_name, stream_id, version, event_id, type_, body, hash_))
-        for transaction in write.transactions:
-            execute(_UPSERT_TRANSACTION, transaction_row(stream, transaction))
-        for currency, balance in write.balances:
-            execute(_UPSERT_BALANCE, (stream_name, stream_id, currency, balance.available, balance.reserved))
-        for review in write.reviews:
-            closed_at = None if review.closed_at is None else to_us(review.closed_at)
-            opened_at = to_us(review.opened_at)
-            execute(
-                _UPSERT_REVIEW,
-                (review.review_id, *stream, review.transaction_id, review.reason, review.state, opened_at, closed_at),
-            )
+    def _insert(self, write: Write) -> None:
+        rows = replace(write, parts=tuple(replace(part, work=()) for part in write.parts))
+        self._cursor.execute(INSERT, Batch([rows], self._now_us).unchecked)
         for part in write.parts:
-            for claim in part.claims:
-                execute(_INSERT_CLAIM, claim)
-            for change in part.work:
-                if isinstance(change, CloseWork):
-                    execute(_DELETE_WORK, (change.work_id,))
-                elif isinstance(change, OpenWork):
-                    self._open(write, change)
-                else:
-                    self._move(change)
-
-    def _open(self, write: Write, work: OpenWork) -> None:
-        # An owner that is held for dead would keep the work for ever: nobody looks for it again.
-        owner = work.owner if work.owner is not None and self._lives(work.owner) else None
-        self._cursor.execute(
-            _INSERT_WORK,
-            (
-                work.work_id,
-                *write.stream,
-                work.transaction_id,
-                work.gateway,
-                work.action,
-                work.event_type,
-                WorkState.QUEUED if owner is None else WorkState.LEASED,
-                owner,
-                self._now_us,
-                work.payload,
-            ),
-        )
-
-    def _move(self, work: MoveWork) -> None:
-        due_us = self._now_us + round(work.delay_s * 1_000_000)
-        errors = errors_text(work.errors)
-        self._cursor.execute(
-            _MOVE_WORK, (work.work_id, work.action, work.state, work.attempts, due_us, errors, work.doubt)
-        )
-
-    def _lives(self, owner: str) -> bool:
-        known = self._alive.get(owner)
-        if known is None:
-            known = self._cursor.execute(SQL["select_owner"], (owner,)).fetchone() is not None
-            self._alive[owner] = known
-        return known
+            for change in part.work:  # one after the other: several may be about the same work
+                alone = Write(write.stream, write.head, (Part(work=(change,)),))
+                self._cursor.execute(INSERT, Batch([alone], self._now_us).unchecked)

@@ -18,6 +18,10 @@ UNSTORABLE: Final = (UnicodeEncodeError, OverflowError, TypeError, ValueError)
 """What binding a value raises when the value is of no type or size that SQLite has (apsw, "Types")."""
 
 
+NOT_COMMITTED: Final = (*_DATA, *_SCHEMA, apsw.BusyError, apsw.ConnectionClosedError)
+"""What a statement that is its own transaction is refused with before it gets to its COMMIT."""
+
+
 def translated(error: apsw.Error) -> StoreError:
     """The store's error for ``error``, which was not raised by COMMIT."""
     text = f"{type(error).__name__}: {error}"
@@ -37,3 +41,12 @@ def translation() -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise translated(error) from error
+
+
+@contextmanager
+def storable() -> Iterator[None]:
+    """Raise UnstorableError for a value of no type or size that SQLite has."""
+    try:
+        yield
+    except UNSTORABLE as error:
+        raise UnstorableError(f"{type(error).__name__}: {error}") from error

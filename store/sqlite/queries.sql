@@ -1,4 +1,4 @@
--- Every statement of the SQLite adapter but BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
+-- Every statement of the SQLite adapter but append.sql, BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
 -- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads.
 
 -- name: select_head
@@ -23,87 +23,16 @@ SELECT hash
 FROM events
 WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
 
--- name: insert_event
--- Append one event; the position is the next one.
-INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
-
--- name: upsert_transaction
--- Write a transaction's row as it is now; what never changes is left as it was. Another customer's is refused (NULL).
-INSERT INTO transactions (
-    transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-    submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at, updated_at
-)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-ON CONFLICT (transaction_id) DO UPDATE SET
-    status = excluded.status,
-    submissions = excluded.submissions,
-    gateway_reference = excluded.gateway_reference,
-    failure_code = excluded.failure_code,
-    failure_category = excluded.failure_category,
-    failure_message = excluded.failure_message,
-    version = CASE
-        WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
-    END,
-    updated_at = excluded.updated_at;
-
--- name: upsert_balance
--- Write a customer's balance in one currency as it is now.
-INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
-VALUES (?1, ?2, ?3, ?4, ?5)
-ON CONFLICT (stream_name, stream_id, currency) DO UPDATE SET
-    available_minor = excluded.available_minor,
-    reserved_minor = excluded.reserved_minor;
-
--- name: upsert_review
--- Write a review's row as it is now.
-INSERT INTO reviews (review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-ON CONFLICT (review_id) DO UPDATE SET
-    state = excluded.state,
-    closed_at = excluded.closed_at;
-
 -- name: select_claim
 -- What took a claim.
 SELECT value
 FROM claims
 WHERE scope = ?1 AND key = ?2;
 
--- name: insert_claim
--- Take a claim.
-INSERT INTO claims (scope, key, value)
-VALUES (?1, ?2, ?3);
-
 -- name: select_work_token
 -- The token that a fence is compared with.
 SELECT token
 FROM work
-WHERE work_id = ?1;
-
--- name: insert_work
--- Open a piece of work, leased or queued.
-INSERT INTO work (
-    work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token, attempts,
-    next_attempt_at, errors, payload, created_at
-)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, 0, ?10, '[]', ?11, ?10);
-
--- name: move_work
--- Let a piece of work go on under a new token; only one that is leased can stay so.
-UPDATE work
-SET action = ?2,
-    state = CASE WHEN ?3 = 'leased' AND owner IS NULL THEN 'queued' ELSE ?3 END,
-    owner = CASE WHEN ?3 = 'leased' THEN owner END,
-    token = token + 1,
-    attempts = ?4,
-    next_attempt_at = ?5,
-    errors = ?6,
-    doubt = ?7
-WHERE work_id = ?1;
-
--- name: delete_work
--- A piece of work is done.
-DELETE FROM work
 WHERE work_id = ?1;
 
 -- name: select_owner

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import apsw
 
-from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
+from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Offload
 from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
-from store.sqlite.failures import UNSTORABLE, translated, translation
+from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
 
 T = TypeVar("T")
 
@@ -39,18 +39,43 @@ class Writer:
         with self._turn:
             self._begin()
             try:
-                result = job(self._cursor)
+                with storable():
+                    result = job(self._cursor)
             except apsw.Error as error:
                 self._roll_back()
                 raise translated(error) from error
-            except UNSTORABLE as error:
-                self._roll_back()
-                raise UnstorableError(f"{type(error).__name__}: {error}") from error
             except BaseException:
                 self._roll_back()
                 raise
             self._commit()
             return result
+
+    def define(self, script: str) -> None:
+        """Run ``script``, which makes temporary things of this connection. Raises StoreError."""
+        with self._turn, translation():
+            self._connection.execute(script)
+
+    def run_statement(self, statement: str, values: tuple[str | None, ...]) -> None:
+        """Run ``statement`` in a transaction of its own, off the caller's thread as a whole.
+
+        SQLite takes the interpreter's lock back after each statement, and the COMMIT is part of this one: so the
+        other thread disturbs this one but once. Raises as ``run`` does, and UnstorableError when a constraint, or a
+        trigger, refuses it.
+        """
+        with self._turn:
+            if self._unsettled:
+                with translation():
+                    self._settle()
+            try:
+                with storable():
+                    self._offloaded(lambda: self._execute_patiently(statement, values))
+            except NOT_COMMITTED as error:
+                raise translated(error) from error
+            except apsw.Error as error:
+                self._commit_failed(error)
+            except BaseException:
+                self._unsettled = True
+                raise
 
     def close(self) -> None:
         """Close the connection, after the job that runs."""
@@ -67,9 +92,12 @@ class Writer:
                 self._offloaded(self._begin_patiently)
 
     def _begin_patiently(self) -> None:
+        self._execute_patiently("BEGIN IMMEDIATE", ())
+
+    def _execute_patiently(self, statement: str, values: tuple[str | None, ...]) -> None:
         self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         try:
-            self._cursor.execute("BEGIN IMMEDIATE")
+            self._cursor.execute(statement, values)
         finally:
             self._connection.set_busy_timeout(0)
 
@@ -84,15 +112,18 @@ class Writer:
         try:
             self._offloaded(lambda: self._execute("COMMIT"))
         except apsw.Error as error:
-            self._unsettled = True
-            try:
-                self._settle()
-            except apsw.Error:
-                raise CommitUncertainError(f"COMMIT failed: {type(error).__name__}: {error}") from error
-            raise StoreUnavailableError(f"COMMIT failed and is undone: {type(error).__name__}: {error}") from error
+            self._commit_failed(error)
         except BaseException:
             self._unsettled = True
             raise
+
+    def _commit_failed(self, error: apsw.Error) -> NoReturn:
+        self._unsettled = True
+        try:
+            self._settle()
+        except apsw.Error:
+            raise CommitUncertainError(f"COMMIT failed: {type(error).__name__}: {error}") from error
+        raise StoreUnavailableError(f"COMMIT failed and is undone: {type(error).__name__}: {error}") from error
 
     def _settle(self) -> None:
         """Make sure that a COMMIT that failed stays undone, even if this process dies next.

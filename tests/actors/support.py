@@ -13,7 +13,18 @@ from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Order
 from store.codec import Metadata
-from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, Store, StreamKey, WorkItem, Write
+from store.port import (
+    AppendResult,
+    DeadLetterFilter,
+    GatewayMode,
+    MoveWork,
+    Snapshot,
+    Store,
+    StreamKey,
+    WorkItem,
+    WorkState,
+    Write,
+)
 
 T = TypeVar("T")
 
@@ -48,6 +59,7 @@ class Heard(Listener):
         self.events: list[Recorded] = []
         self.calls: list[tuple[str, CallResult]] = []
         self.breakers: list[tuple[str, str]] = []
+        self.dead_letters: list[tuple[str, WorkState]] = []
 
     def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
         """See Listener."""
@@ -60,6 +72,10 @@ class Heard(Listener):
     def breaker_changed(self, gateway: str, state: str) -> None:
         """See Listener."""
         self.breakers.append((gateway, state))
+
+    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """See Listener."""
+        self.dead_letters.append((item.work_id, move.state))
 
 
 class SmallGateway:

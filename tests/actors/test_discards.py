@@ -98,6 +98,7 @@ SURELY_NEVER_SENT = [
 ]
 
 
+@pytest.mark.parametrize("runtime", [1], indirect=True)
 @pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_may_be_discarded(

@@ -14,7 +14,7 @@ from tests.actors.keyless import DAY_S, SETTLE_S, TIMEOUT_S, World
 from tests.actors.support import GATEWAY, Trouble
 
 
-@pytest.mark.parametrize("steps", range(64))
+@pytest.mark.parametrize("steps", [*range(40), *range(40, 80, 4)])
 def test_a_successor_finishes_with_at_most_one_effect(tmp_path: Path, steps: int) -> None:
     """Wherever the process was dropped: all that is on record comes to its end, and none of it is paid twice."""
     world = World(tmp_path, steps)
@@ -25,7 +25,7 @@ def test_a_successor_finishes_with_at_most_one_effect(tmp_path: Path, steps: int
     world.judge()
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_many_deaths_make_no_second_effect(tmp_path: Path, seed: int) -> None:
     """However often and wherever processes die, with deposits coming in between."""
     world = World(tmp_path, seed)
@@ -39,7 +39,7 @@ def test_many_deaths_make_no_second_effect(tmp_path: Path, seed: int) -> None:
     world.judge()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(20), 1360])
 def test_a_store_that_fails_makes_no_second_effect(tmp_path: Path, seed: int) -> None:
     """Commits that fail, or of which nobody knows the end, before and after they are stored."""
     world = World(tmp_path, seed)
@@ -144,7 +144,7 @@ def test_a_gateway_that_cannot_be_asked_comes_to_a_person_and_is_never_sent_agai
     assert world.real.work_counts() == {(GATEWAY, WorkState.QUEUED): 1}
 
 
-@pytest.mark.parametrize("steps", range(0, 60, 3))
+@pytest.mark.parametrize("steps", range(0, 60, 6))
 def test_a_gateway_that_cannot_be_asked_is_sent_once_wherever_it_dies(tmp_path: Path, steps: int) -> None:
     """A process that died about to send leaves an unknown outcome: with nobody to ask it is not sent a second time."""
     world = World(tmp_path, steps, fates=("answered",))
@@ -173,7 +173,7 @@ def test_what_waits_for_a_slot_when_the_process_dies_is_simply_sent(tmp_path: Pa
     assert not [recorded for recorded in world.events() if isinstance(recorded.event, OutcomeUnknown)]
 
 
-@pytest.mark.parametrize("steps", range(0, 80, 4))
+@pytest.mark.parametrize("steps", range(0, 80, 8))
 def test_a_drained_process_leaves_no_doubt(tmp_path: Path, steps: int) -> None:
     """A process that stops in good order gives back what it did not send as unsent, whatever the moment."""
     world = World(tmp_path, steps, fates=("answered",))

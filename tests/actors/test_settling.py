@@ -91,6 +91,26 @@ def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime
     assert settling.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
 
 
+@pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, 0.0), (66.0, 0.0)])
+def test_an_answer_is_as_old_as_its_question(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
+    """However long it took until somebody listened to it."""
+    settling = Settling(runtime.monotonic)
+    settling.left_s(item(), SETTLE_S)
+    asked_at = runtime.monotonic() + asked_after_s
+    runtime.advance(1000.0)
+    assert settling.left_s(item(), SETTLE_S, asked_at) == pytest.approx(left_s)
+
+
+def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRuntime) -> None:
+    """Whoever hears of a submission by a lookup waits the whole time from then on."""
+    settling = Settling(runtime.monotonic)
+    asked_at = runtime.monotonic()
+    runtime.advance(1000.0)
+    assert settling.left_s(item(), SETTLE_S, asked_at) >= SETTLE_S
+    runtime.advance(SETTLE_S)
+    assert settling.left_s(item(), SETTLE_S) == 0.0
+
+
 steps = st.one_of(
     st.tuples(st.just("ask"), st.integers(0, 3), st.integers(1, 3)),
     st.tuples(st.just("forget"), st.integers(0, 3), st.just(0)),

@@ -362,6 +362,26 @@ def test_somebody_elses_attempt_is_not_taken_for_its_own(
     assert submitted(keyless) == [(item.work_id, 1)]
 
 
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize(
+    "trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True), UNCERTAIN], [RuntimeError("no")] * 2]
+)
+def test_work_that_is_handed_over_twice_is_cleared_once(
+    keyless: Customers, store: TroubledStore, trouble: list[Any], *, later: bool
+) -> None:
+    """Under one token there is one sending, however often the supervisor asks, and each question frees its slot."""
+    item = keyless.deposited()
+    store.befall("append", *trouble)
+    keyless.submit(item, 1)
+    if later:
+        keyless.run(5.0)
+    keyless.submit(item, 2)
+    keyless.run(30.0)
+    assert submitted(keyless) == [(item.work_id, 1)]
+    assert len(sendable(keyless)) == 1
+    assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [1, 2]
+
+
 def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> None:
     """One that always meets a defect frees its slot in the end, and its work goes on as work that was not sent."""
     item = keyless.deposited()

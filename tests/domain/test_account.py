@@ -15,8 +15,9 @@ from domain.account import (
     decide,
     evolve,
 )
-from domain.commands import Command, Receive, RecordOutcome, RecordSubmission
+from domain.commands import Command, Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
 from domain.events import (
+    Failed,
     Kind,
     Recorded,
     ReviewOpened,
@@ -45,6 +46,8 @@ commands = st.one_of(
     st.builds(RecordSubmission, st.sampled_from(IDS), st.integers(1, 3)),
     st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
     st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
+    st.builds(Discard, st.sampled_from(IDS), st.just("no more")),
+    st.builds(OpenReview, st.sampled_from(IDS), st.just("a day without an answer")),
 )
 # Long histories in which deposits complete early, so that withdrawals find something to take.
 histories = st.lists(commands, max_size=60).map(
@@ -101,7 +104,7 @@ def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(histories)
 def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: list[Command]) -> None:
-    """Only a checked withdrawal above what is available is refused, and a refusal records nothing."""
+    """No other withdrawal than a checked one above what is available is refused; a refusal records nothing."""
     ledger = Ledger()
     for command in history:
         if not ledger.known(command):
@@ -113,16 +116,16 @@ def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: l
             short = command.kind is Kind.WITHDRAWAL and command.checked and available < command.money.minor
             assert isinstance(answer, Refused) == short
         else:
-            assert not isinstance(answer, Refused)
+            assert isinstance(command, Discard) or not isinstance(answer, Refused)
         if isinstance(answer, Refused):
-            assert answer.code == "insufficient-funds"
+            assert answer.code == ("not-discardable" if isinstance(command, Discard) else "insufficient-funds")
             assert ledger.account == before
 
 
 @settings(max_examples=300, deadline=None)
 @given(histories)
 def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
-    """A command decided on again at once leads to nothing, unless it contradicts the record (and did so before)."""
+    """A command decided on again at once leads to nothing, unless it asked for a review (and asks again)."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
@@ -130,7 +133,9 @@ def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
             if isinstance(first, Refused):
                 continue
             again = decide(ledger.account, command)
-            if first and isinstance(first[0], ReviewOpened):
+            if isinstance(command, Discard):
+                assert isinstance(again, Refused)
+            elif first and isinstance(first[0], ReviewOpened):
                 assert not isinstance(again, Refused)
                 assert [type(event) for event in again] == [ReviewOpened]
             else:
@@ -189,3 +194,46 @@ def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
         account = evolve(account, Recorded(version, START + timedelta(seconds=version), event))
     assert account == ledger.account
     assert account.version == len(ledger.events)
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories)
+def test_a_discard_fails_what_waits_and_nothing_else(history: list[Command]) -> None:
+    """It is carried out for what is pending, whatever came before, and refused for all else; it never repeats."""
+    ledger = Ledger()
+    for command in history:
+        if not ledger.known(command):
+            continue
+        before = ledger.account
+        answer = ledger.apply(command)
+        if isinstance(command, Discard):
+            pending = before.transactions[command.transaction_id].status is Status.PENDING
+            assert isinstance(answer, Refused) != pending
+            transaction = ledger.account.transactions[command.transaction_id]
+            if pending:
+                assert transaction.failure is not None
+                assert (transaction.status, transaction.failure.code) == (Status.FAILED, "discarded")
+            else:
+                assert transaction == before.transactions[command.transaction_id]
+    discarded = [
+        event.transaction_id for event in ledger.events if isinstance(event, Failed) and event.code == "discarded"
+    ]
+    assert len(discarded) == len(set(discarded))
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories)
+def test_a_review_is_opened_for_what_has_no_end(history: list[Command]) -> None:
+    """Asked for, it changes nothing but the version, and what has its end needs none."""
+    ledger = Ledger()
+    for command in history:
+        if not ledger.known(command):
+            continue
+        before = ledger.account
+        answer = ledger.apply(command)
+        if isinstance(command, OpenReview):
+            terminal = before.transactions[command.transaction_id].status.terminal
+            assert not isinstance(answer, Refused)
+            assert [type(event) for event in answer] == ([] if terminal else [ReviewOpened])
+            assert ledger.account.transactions == before.transactions
+            assert ledger.account.balances == before.balances

@@ -16,7 +16,7 @@ from domain.account import (
     decide,
     evolve,
 )
-from domain.commands import Receive, RecordOutcome, RecordSubmission
+from domain.commands import Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
 from domain.events import (
     Completed,
     Event,
@@ -26,6 +26,7 @@ from domain.events import (
     Processed,
     Received,
     Recorded,
+    ReviewOpened,
     Submitted,
 )
 from domain.money import Money
@@ -163,6 +164,46 @@ def test_submissions(status: Status, attempt: int, recorded: bool) -> None:  # n
             evolve(account, step)
 
 
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("submissions", [0, 2])
+@pytest.mark.parametrize("status", Status)
+def test_a_discard_in_every_status(status: Status, submissions: int, kind: Kind) -> None:
+    """Only what is pending may be given up, submissions that were refused included; the reserve is released."""
+    account = account_at(status, kind)
+    if submissions and not status.terminal:
+        event = Submitted(kind, "t1", submissions)
+        account = evolve(account, Recorded(account.version + 1, START, event))
+    answer = decide(account, Discard("t1", "the customer has paid cash"))
+    if status is not Status.PENDING:
+        assert isinstance(answer, Refused)
+        assert answer.code == "not-discardable"
+        assert status.value in answer.detail
+        return
+    assert answer == (Failed(kind, "t1", "discarded", None, "the customer has paid cash"),)
+    after = evolve(account, Recorded(account.version + 1, START, answer[0]))
+    assert after.transactions["t1"].status is Status.FAILED
+    assert after.balances["USD"] == Balance(5, 0)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("status", Status)
+def test_a_review_in_every_status(status: Status, kind: Kind) -> None:
+    """A person may be asked about whatever has no end, under an id that no other review of the stream has."""
+    account = account_at(status, kind)
+    answer = decide(account, OpenReview("t1", "a day without an answer"))
+    if status.terminal:
+        assert answer == ()
+        return
+    [review] = answer  # type: ignore[misc]  # no refusal
+    assert isinstance(review, ReviewOpened)
+    assert (review.transaction_id, review.reason) == ("t1", "a day without an answer")
+    after = evolve(account, Recorded(account.version + 1, START, review))
+    [another] = decide(after, OpenReview("t1", "again"))  # type: ignore[misc]
+    assert isinstance(another, ReviewOpened)
+    assert another.review_id != review.review_id
+    assert (after.transactions, after.balances) == (account.transactions, account.balances)
+
+
 @pytest.mark.parametrize("version", [-1, 0, 4, 6])
 def test_versions_follow_each_other(version: int) -> None:
     """Evolve takes the next version only."""
@@ -180,6 +221,9 @@ def test_a_transaction_that_was_not_loaded() -> None:
         decide(account, RecordOutcome("t9", Unknown("timeout")))
     with pytest.raises(UnknownTransactionError):
         decide(account, RecordSubmission("t9", 1))
+    for command in (Discard("t9", "no more"), OpenReview("t9", "a day")):
+        with pytest.raises(UnknownTransactionError):
+            decide(account, command)
     with pytest.raises(UnknownTransactionError):
         evolve(account, Recorded(account.version + 1, START, Completed(Kind.DEPOSIT, "t9")))
 

@@ -26,11 +26,11 @@ lookup_after_s = [0.5, 1, 2, 4, 8]
 breaker = { sleep_s = 0.5 }
 """
 """How the gateway with keys is set up unless a test says otherwise: sooner back than in production."""
-GATEWAY_B: Final = """
+GATEWAY_B: Final = f"""
 timeout_s = 2.0
 settle_s = 1
-lookup_after_s = [0.3, 0.5, 0.5, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]
-breaker = { sleep_s = 0.5 }
+lookup_after_s = {[0.3, 0.5, *[1] * 30]}
+breaker = {{ sleep_s = 0.5 }}
 """
 """The same for the one without keys, which must be asked what became of whatever got no answer."""
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from pykka._envelope import Envelope
 
 from actors.runtime.actor import ServiceActor
+from actors.runtime.mailbox import Mailbox
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, StreamKey, WorkItem, Write
 from tests.simulation.recording import RecordingStore
@@ -20,31 +23,43 @@ class Crashed(BaseException):
 
 
 class Deadly:
-    """Makes actors die: an error at any message, before its handler or after it."""
+    """Makes actors die: an error at any message, before its handler, when it tells somebody something, or after it."""
 
     def __init__(self, chance: random.Random, rate: float) -> None:
         self._chance, self._rate = chance, rate
+        self._handling = False
         self.calm = False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """For as long as the block lasts."""
-        original = ServiceActor.on_receive
+        original, put = ServiceActor.on_receive, Mailbox.put
 
         def on_receive(actor: ServiceActor, message: object) -> object:
             draw = 1.0 if self.calm else self._chance.random()
             if draw < self._rate:
                 actor.receive = _raise  # type: ignore[method-assign, assignment]  # this instance only: it dies of it
-            reply = original(actor, message)
+            self._handling, before = True, self._handling
+            try:
+                reply = original(actor, message)
+            finally:
+                self._handling = before
             if draw < 2 * self._rate:
                 raise RuntimeError("simulated defect after a message")
             return reply
 
+        def put_or_die(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
+            if self._handling and not self.calm and self._chance.random() < self._rate:
+                raise RuntimeError("simulated defect amid a message")
+            put(mailbox, envelope)
+
         ServiceActor.on_receive = on_receive  # type: ignore[method-assign, assignment]  # put back below
+        Mailbox.put = put_or_die  # type: ignore[method-assign]
         try:
             yield
         finally:
             ServiceActor.on_receive = original  # type: ignore[method-assign]
+            Mailbox.put = put  # type: ignore[method-assign]
 
 
 def _raise(_message: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,21 +46,31 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte(tmp_path: Path) -> N
 def test_faults_do_happen(tmp_path: Path) -> None:
     """A simulation in which nothing goes wrong proves nothing: over some seeds each kind of trouble is met."""
     met: set[tuple[str, str | None]] = set()
-    calls: dict[str, int] = {}
-    repeated = False
-    for seed in range(1, 31):
+    calls: Counter[tuple[str, str]] = Counter()
+    written: Counter[str] = Counter()
+    for seed in range(1, 41):
         folder = tmp_path / str(seed)
         folder.mkdir()
         for entry in simulate(seed, folder).entries:
-            met.add((entry["what"], entry.get("answer")))
-            if entry["what"] == "call":
-                calls[entry["key"]] = calls.get(entry["key"], 0) + 1
-                repeated = repeated or calls[entry["key"]] > 1
-    assert {
-        ("crash", None),
-        ("clock", None),
-        ("answer", "accepted"),
-        ("answer", "none"),
-        ("answer", "not-stored"),
-    } <= met
-    assert repeated
+            met.add(
+                (entry["what"], entry.get("answer") or entry.get("result") or entry.get("state") or entry.get("mode"))
+            )
+            if entry["what"] == "call" and entry["verb"] == "submit":
+                calls[entry["gateway"], entry["key"]] += 1
+            if entry["what"] == "write":
+                written.update(event[1] for part in entry["parts"] for event in part["events"])
+    troubles: dict[str, list[str | None]] = {
+        "answer": ["accepted", "refused", "none", "not-stored"],
+        "ended": ["Approved", "Declined", "NotReceived", "NotSent", "unknown"],
+        "breaker": ["open", "half_open", "closed"],
+        "mode": ["open", "closed", "auto"],
+        "discard": ["accepted", "refused"],
+        "crash": [None],
+        "stop": [None],
+        "clock": [None],
+    }
+    assert {(what, how) for what, ways in troubles.items() for how in ways} <= met
+    for gateway in ["gatewayA", "gatewayB"]:
+        assert max(times for (name, _), times in calls.items() if name == gateway) > 1
+    assert min(written[name] for name in ["DepositOutcomeUnknown", "WithdrawalCompleted", "WithdrawalFailed"]) > 0
+    assert written["ReviewOpened"] > 0

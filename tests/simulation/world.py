@@ -12,7 +12,7 @@ from actors.messages import CallResult
 from actors.system import PaymentSystem, SystemSettings
 from gateways.settings import GatewaySettings
 from store.errors import StoreError
-from store.port import DeadLetterFilter, StreamKey, WorkItem
+from store.port import DeadLetterFilter, MoveWork, StreamKey, WorkItem
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.simulation.client import Client, Operator
@@ -53,6 +53,9 @@ class _Listener:
         """Keep it."""
         if not self._runtime.dead:
             self._history.add("breaker", self._runtime.monotonic(), gateway=gateway, state=state)
+
+    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """Ignore."""
 
 
 class World:

@@ -87,8 +87,9 @@ def test_the_power_cut_would_be_seen(disk: FaultyDisk, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", [apsw.FullError, apsw.IOError])
 @pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize("customers", [1, 2], ids=["one by one", "as one statement"])
 def test_a_fault_at_every_operation_of_a_commit(
-    store: SqliteStore, disk: FaultyDisk, tmp_path: Path, failure: type[apsw.Error], *, once: bool
+    store: SqliteStore, disk: FaultyDisk, tmp_path: Path, failure: type[apsw.Error], *, once: bool, customers: int
 ) -> None:
     """Wherever the disk fails in a commit, "unavailable" means not stored, now and after the process's death.
 
@@ -97,8 +98,9 @@ def test_a_fault_at_every_operation_of_a_commit(
     """
     seen = set()
     for number in itertools.count():
-        customer = Customer(f"c{number}")
-        writes = [customer.deposit(f"a{number}"), customer.deposit(f"b{number}")]
+        first = Customer(f"c{number}")
+        second = first if customers == 1 else Customer(f"d{number}")
+        writes = [first.deposit(f"a{number}"), second.deposit(f"b{number}")]
         before = contents(store)
         disk.fault = fail_at(number, failure, once=once)
         try:
@@ -112,10 +114,11 @@ def test_a_fault_at_every_operation_of_a_commit(
             if isinstance(error, StoreUnavailableError):
                 assert left == before
             else:
-                assert left == before or len(left) == len(before) + 1
+                assert left == before or len(left) == len(before) + customers
             disk.fault = healthy
             assert store.append(writes) == [COMMITTED, COMMITTED]
-            assert versions(store, customer.stream) == [1, 2]
+            assert versions(store, first.stream) == ([1, 2] if customers == 1 else [1])
+            assert versions(store, second.stream) == ([1, 2] if customers == 1 else [1])
         else:
             disk.fault = healthy
             assert answers == [COMMITTED, COMMITTED]

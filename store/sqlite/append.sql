@@ -1,0 +1,122 @@
+-- A batch of writes as one statement, which is a transaction of its own: INSERT INTO batch with the values below.
+--
+-- Made anew on each writing connection. Everything is a JSON array with an array for each row; blobs are hexadecimal
+-- text. The first three say what the batch expects of the store; when anything is otherwise, nothing is stored.
+
+CREATE TEMP VIEW batch AS
+SELECT
+    NULL AS heads,         -- of streams: stream_name, stream_id, 'version:hash' or NULL for a new stream
+    NULL AS fences,        -- of work: work_id, token
+    NULL AS free_claims,   -- scope, key
+    NULL AS events,        -- the columns as they are named below, here and in the following
+    NULL AS transactions,
+    NULL AS balances,
+    NULL AS reviews,
+    NULL AS claims,
+    NULL AS opened_work,   -- work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, owner, payload, now
+    NULL AS moved_work,    -- work_id, action, state, attempts, next_attempt_at, errors, doubt
+    NULL AS closed_work;   -- work_id
+
+CREATE TEMP TRIGGER append_batch INSTEAD OF INSERT ON batch
+BEGIN
+    SELECT RAISE(ABORT, 'not as the batch expects')
+    WHERE EXISTS (
+            SELECT 1
+            FROM jsonb_each(NEW.heads) AS h
+            WHERE (
+                SELECT e.version || ':' || lower(hex(e.hash))
+                FROM events AS e
+                WHERE e.stream_name = h.value ->> 0 AND e.stream_id = h.value ->> 1
+                ORDER BY e.version DESC
+                LIMIT 1
+            ) IS NOT h.value ->> 2
+        )
+        OR EXISTS (
+            SELECT 1
+            FROM jsonb_each(NEW.fences) AS f
+            WHERE (SELECT w.token FROM work AS w WHERE w.work_id = f.value ->> 0) IS NOT f.value ->> 1
+        )
+        OR EXISTS (
+            SELECT 1
+            FROM jsonb_each(NEW.free_claims) AS c
+            WHERE EXISTS (SELECT 1 FROM claims AS t WHERE t.scope = c.value ->> 0 AND t.key = c.value ->> 1)
+        );
+
+    -- In the order of the array: the positions are the next ones.
+    INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), unhex(value ->> 6)
+    FROM jsonb_each(NEW.events);
+
+    -- Rows as they are now; what never changes is left as it was. Another customer's is refused (NULL).
+    INSERT INTO transactions (
+        transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
+        submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at,
+        updated_at
+    )
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
+        value ->> 16, value ->> 17
+    FROM jsonb_each(NEW.transactions)
+    WHERE true
+    ON CONFLICT (transaction_id) DO UPDATE SET
+        status = excluded.status,
+        submissions = excluded.submissions,
+        gateway_reference = excluded.gateway_reference,
+        failure_code = excluded.failure_code,
+        failure_category = excluded.failure_category,
+        failure_message = excluded.failure_message,
+        version = CASE
+            WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
+        END,
+        updated_at = excluded.updated_at;
+
+    INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+    FROM jsonb_each(NEW.balances)
+    WHERE true
+    ON CONFLICT (stream_name, stream_id, currency) DO UPDATE SET
+        available_minor = excluded.available_minor,
+        reserved_minor = excluded.reserved_minor;
+
+    INSERT INTO reviews (review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at)
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+    FROM jsonb_each(NEW.reviews)
+    WHERE true
+    ON CONFLICT (review_id) DO UPDATE SET
+        state = excluded.state,
+        closed_at = excluded.closed_at;
+
+    INSERT INTO claims (scope, key, value)
+    SELECT value ->> 0, value ->> 1, unhex(value ->> 2)
+    FROM jsonb_each(NEW.claims);
+
+    -- An owner that is held for dead would keep the work for ever: nobody looks for it again.
+    INSERT INTO work (
+        work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token, attempts,
+        next_attempt_at, errors, payload, created_at
+    )
+    SELECT
+        n.value ->> 0, n.value ->> 1, n.value ->> 2, n.value ->> 3, n.value ->> 4, n.value ->> 5, n.value ->> 6,
+        CASE WHEN o.owner IS NULL THEN 'queued' ELSE 'leased' END, o.owner, 1, 0, n.value ->> 9, '[]',
+        unhex(n.value ->> 8), n.value ->> 9
+    FROM jsonb_each(NEW.opened_work) AS n
+    LEFT JOIN owners AS o ON o.owner = n.value ->> 7;
+
+    -- Under new tokens; only work that is leased can stay so.
+    UPDATE work
+    SET action = m.value ->> 1,
+        state = CASE WHEN m.value ->> 2 = 'leased' AND owner IS NULL THEN 'queued' ELSE m.value ->> 2 END,
+        owner = CASE WHEN m.value ->> 2 = 'leased' THEN owner END,
+        token = token + 1,
+        attempts = m.value ->> 3,
+        next_attempt_at = m.value ->> 4,
+        errors = m.value ->> 5,
+        doubt = m.value ->> 6
+    FROM jsonb_each(NEW.moved_work) AS m
+    WHERE work_id = m.value ->> 0;
+
+    DELETE FROM work
+    WHERE work_id IN (SELECT value ->> 0 FROM jsonb_each(NEW.closed_work));
+END;

@@ -1,0 +1,111 @@
+"""The rows of many writes, and what the writes expect of the store, as the values of one statement.
+
+Knows ``append.sql``: the order of its arrays and of the items in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from store.numbering import numbered_events
+from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
+from store.sqlite.rows import errors_text, to_us, transaction_row
+
+DEFINITION: Final = Path(__file__).with_name("append.sql").read_text(encoding="utf-8")
+"""What a connection needs before it can insert a batch."""
+INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+
+_Rows = list[tuple[Any, ...]]
+_EXPECTATIONS: Final = 3
+
+
+class Batch:
+    """``writes`` as rows. ``now_us`` is the time of all of it.
+
+    Raises UnstorableError when a write's events do not number on from its head, and one of ``failures.UNSTORABLE``.
+    """
+
+    def __init__(self, writes: Sequence[Write], now_us: int) -> None:
+        self._now_us = now_us
+        self._touched: list[object] = []
+        self._heads: _Rows = []
+        self._fences: _Rows = []
+        self._events: _Rows = []
+        self._transactions: _Rows = []
+        self._balances: _Rows = []
+        self._reviews: _Rows = []
+        self._claims: _Rows = []
+        self._opened: _Rows = []
+        self._moved: _Rows = []
+        self._closed: _Rows = []
+        for write in writes:
+            self._add(write)
+        expected = (self._heads, self._fences, [claim[:2] for claim in self._claims])
+        read_tables = (self._transactions, self._balances, self._reviews, self._claims)
+        work = (self._opened, self._moved, self._closed)
+        self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))
+        """For INSERT: it stores all writes, or none when anything is not as one of them expects."""
+        self.independent: Final = len(set(self._touched)) == len(self._touched)
+        """Whether no two of the writes, and no two changes of one, touch the same stream, work or claim."""
+
+    @property
+    def unchecked(self) -> tuple[str | None, ...]:
+        """For INSERT, after the expectations were looked at."""
+        return (*(None,) * _EXPECTATIONS, *self.values[_EXPECTATIONS:])
+
+    def _add(self, write: Write) -> None:
+        stream_name, stream_id = stream = write.stream
+        events = numbered_events(write)
+        if events:
+            self._touched.append(stream)
+            self._heads.append((stream_name, stream_id, _end(write.head)))
+            self._events += [_event_row(stream_name, stream_id, event) for event in events]
+        for part in write.parts:
+            self._add_part(stream_name, stream_id, part)
+        self._transactions += [transaction_row(stream, transaction) for transaction in write.transactions]
+        for currency, balance in write.balances:
+            self._balances.append((stream_name, stream_id, currency, balance.available, balance.reserved))
+        for review in write.reviews:
+            closed_us = None if review.closed_at is None else to_us(review.closed_at)
+            about = (review.transaction_id, review.reason, review.state, to_us(review.opened_at), closed_us)
+            self._reviews.append((review.review_id, stream_name, stream_id, *about))
+
+    def _add_part(self, stream_name: str, stream_id: str, part: Part) -> None:
+        for claim in part.claims:
+            self._touched.append(("claim", claim.scope, claim.key))
+            self._claims.append((claim.scope, claim.key, claim.value.hex()))
+        fence = part.fence
+        if fence is not None:
+            self._fences.append((fence.work_id, fence.token))
+            if len(part.work) != 1 or part.work[0].work_id != fence.work_id:
+                self._touched.append(fence.work_id)  # looked at, and so nobody else's to change
+        for change in part.work:
+            work_id = change.work_id
+            self._touched.append(work_id)
+            if isinstance(change, CloseWork):
+                self._closed.append((work_id,))
+            elif isinstance(change, OpenWork):
+                payload = None if change.payload is None else change.payload.hex()
+                what = (change.transaction_id, change.gateway, change.action, change.event_type, change.owner, payload)
+                self._opened.append((work_id, stream_name, stream_id, *what, self._now_us))
+            else:
+                due_us = self._now_us + round(change.delay_s * 1_000_000)
+                how = (change.state, change.attempts, due_us, errors_text(change.errors), change.doubt)
+                self._moved.append((work_id, change.action, *how))
+
+
+def _end(head: Head) -> str | None:
+    return None if head == Head() else f"{head.version}:{head.hash.hex()}"
+
+
+def _event_row(stream_name: str, stream_id: str, event: EncodedEvent) -> tuple[Any, ...]:
+    event_id, version, type_, body, hash_ = event
+    return stream_name, stream_id, version, event_id, type_, body.hex(), hash_.hex()
+
+
+def _json(rows: _Rows) -> str | None:
+    return orjson.dumps(rows).decode() if rows else None
