@@ -49,9 +49,9 @@ class JournalActor(ServiceActor):
 
     def _commit(self) -> None:
         results = self._append(self._batch)
-        batch, self._batch = self._batch, []
-        for append, result in zip(batch, results, strict=True):
+        for append, result in zip([*self._batch], results, strict=True):
             self._answer(append, result)
+            del self._batch[0]  # not before: who got no answer is appended again, and known by its event ids
 
     def _append(self, batch: list[Append]) -> list[AppendResult | Unanswered]:
         try:

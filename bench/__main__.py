@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +24,12 @@ from typing import Final
 import apsw
 
 from bench import machine, report
-from bench.measure import EMPTY, FIGURES, Conditions, Measured, best_connections, measure
+from bench.measure import EMPTY, FIGURES, Conditions, Measured, measure
 from bench.profiling import ProfileError, profile
+from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
-_CANDIDATES: Final = (8, 16, 32, 64)
 _LIBRARIES: Final = ("falcon", "gunicorn", "gevent", "marshmallow", "pykka", "orjson", "apsw")
 
 
@@ -38,21 +39,25 @@ def main() -> int:
     # So that every process and folder is cleaned up when this one is ended.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(143))
     cores = machine.use_two_cores()
+    if options.profile:
+        figures = [options.profile]
+    else:
+        figures = [EMPTY, *(figure for figure in FIGURES[1:] if not options.only or figure in options.only)]
     conditions = Conditions(
         seconds=options.seconds,
         warm_up_s=min(2.0, options.seconds),
-        connections=options.connections,
+        connections=dict.fromkeys(figures, options.connections),
         customers=options.customers,
         unfinished_max=options.unfinished,
     )
     try:
-        if not conditions.connections:
-            _say("looking for the best number of connections")
-            conditions = best_connections(conditions, _CANDIDATES, _say)
+        if not options.connections:
+            _say("looking for the best numbers of connections")
+            conditions = replace(conditions, connections=best_connections(figures, conditions, _say))
         if options.profile:
             _say(profile(options.profile, conditions))
             return 0
-        return _measure(options, conditions, cores)
+        return _measure(options, conditions, figures, cores)
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -63,8 +68,7 @@ def main() -> int:
         return 130
 
 
-def _measure(options: argparse.Namespace, conditions: Conditions, cores: int) -> int:
-    figures = [EMPTY, *(figure for figure in FIGURES[1:] if not options.only or figure in options.only)]
+def _measure(options: argparse.Namespace, conditions: Conditions, figures: Sequence[str], cores: int) -> int:
     rounds: dict[str, list[Measured]] = {figure: [] for figure in figures}
     facts = _facts(cores)
     for number in range(1, options.rounds + 1):
@@ -99,15 +103,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each time (default 5)")
     parser.add_argument("--only", nargs="+", choices=FIGURES[1:], help="these, and what they are compared with")
-    parser.add_argument("--connections", type=int, default=0, help="clients; 0 (the default) looks for the best number")
+    parser.add_argument(
+        "--connections", type=int, default=0, help="clients; 0 (the default) looks for each side's best"
+    )
     parser.add_argument("--customers", type=int, default=10_000, help="different ones (default 10000)")
     parser.add_argument("--unfinished", type=int, default=256, help="accepted, not completed, at most (default 256)")
     parser.add_argument("--profile", choices=FIGURES, help="where the time goes, instead")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds < 1 or options.customers < 1:
         parser.error("--rounds, --seconds and --customers are at least 1")
-    if options.connections < 0 or options.unfinished < max(_CANDIDATES) or options.unfinished < options.connections:
-        parser.error(f"--unfinished is at least {max(_CANDIDATES)}, and at least --connections")
+    if options.connections < 0 or options.unfinished < max(CANDIDATES) or options.unfinished < options.connections:
+        parser.error(f"--unfinished is at least {max(CANDIDATES)}, and at least --connections")
     return options
 
 

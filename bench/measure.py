@@ -6,7 +6,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +24,6 @@ FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT)
 COMPLETING: Final = frozenset({COMPLETE, COMPLETE_HOT})
 
 _SEED: Final = 1
-_TRIAL_S: Final = 1.0
-_AS_GOOD: Final = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,8 @@ class Conditions:
 
     seconds: float
     warm_up_s: float
-    connections: int
+    connections: Mapping[str, int]
+    """Clients of each figure, each with one request under way."""
     customers: int
     unfinished_max: int
     """Deposits that may be accepted and not completed, in the figures that count completions."""
@@ -120,7 +119,7 @@ def measure(figure: str, conditions: Conditions) -> Measured:
 def _measure_empty(folder: Path, conditions: Conditions) -> Measured:
     with servers.empty_resource(folder) as server:
         requests = Requests(server.host, conditions.customers)
-        load = Load(server.address, conditions.connections, requests)
+        load = Load(server.address, conditions.connections[EMPTY], requests)
         load.run(conditions.warm_up_s)
         watch = _Watch({"worker": server.worker, "load": os.getpid()})
         sample = load.run(conditions.seconds)
@@ -137,7 +136,7 @@ def _measure_service(folder: Path, figure: str, conditions: Conditions, *, compl
         requests = Requests(service.host, conditions.customers)
         load = Load(
             service.address,
-            conditions.connections,
+            conditions.connections[figure],
             requests,
             finished=provider.answered if completing else None,
             unfinished_max=conditions.unfinished_max,
@@ -181,21 +180,3 @@ def _failures(sample: Sample) -> list[str]:
 def _provider_problems(provider: servers.ProviderProcess) -> list[str]:
     answered, different = provider.counters.read()
     return [] if answered == different else [f"{answered - different} deposits were sent to the provider twice"]
-
-
-def best_connections(conditions: Conditions, candidates: tuple[int, ...], say: Callable[[str], None]) -> Conditions:
-    """The conditions with the number of connections at which the empty resource is at its best.
-
-    Where more make no difference to it (3 %), it is the most of them: more requests at once are what the service's
-    batches are made of, and what it meets in life.
-    """
-    rates = dict.fromkeys(candidates, 0.0)
-    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name, servers.empty_resource(Path(name)) as server:
-        requests = Requests(server.host, conditions.customers)
-        Load(server.address, candidates[0], requests).run(conditions.warm_up_s)
-        for connections in (*candidates, *reversed(candidates)):
-            sample = Load(server.address, connections, requests).run(_TRIAL_S)
-            rates[connections] = max(rates[connections], sample.rate)
-    say(", ".join(f"{connections} connections {rate:,.0f}/s" for connections, rate in rates.items()))
-    as_good = [connections for connections, rate in rates.items() if rate >= _AS_GOOD * max(rates.values())]
-    return replace(conditions, connections=max(as_good))

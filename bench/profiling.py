@@ -39,7 +39,7 @@ def profile(figure: str, conditions: Conditions) -> str:
         server, provider = _start(folder, figure, stack)
         load = Load(
             server.address,
-            conditions.connections,
+            conditions.connections[figure],
             Requests(server.host, conditions.customers),
             finished=provider.answered if figure in COMPLETING else None,
             unfinished_max=conditions.unfinished_max,

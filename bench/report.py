@@ -24,7 +24,8 @@ _HOW_TO_READ: Final = """\
   the empty resource's rates just before and just after it. The tables give the median of the rounds and, in brackets,
   the least and the greatest.
 - **Empty Falcon resource**: reads a JSON body, answers 202 with a small one; under gunicorn with the very settings of
-  the service, at the number of connections that suits it best. The same connections load all figures.
+  the service. Each side is loaded with the number of connections that suits it best, searched in the same way for both
+  before the first round: the empty resource's best is with fewer than the service's, whose commits carry what waits.
 - **Accepted**: `POST /v1/deposit` answered with 202, which is sent after the commit is on disk. The service runs with
   `PAYMENTS_ROLE=api`: the work stays queued in the store.
 - **Completed**: the whole way, service in the role `all`, to a provider process that answers at once. Clients are a
@@ -70,11 +71,17 @@ def _facts(facts: Mapping[str, str], conditions: Conditions, rounds: Rounds) -> 
         **facts,
         "rounds": f"{min(map(len, rounds.values()))}, of {conditions.seconds:g} s for each figure, on new processes"
         f" and a new database after {conditions.warm_up_s:g} s of warming up",
-        "connections": f"{conditions.connections}",
+        "connections": _connections(conditions.connections, list(rounds)),
         "customers": f"{conditions.customers:,}",
         "accepted and not completed": f"at most {conditions.unfinished_max} deposits",
     }
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _connections(connections: Mapping[str, int], figures: Sequence[str]) -> str:
+    if len({connections[figure] for figure in figures}) == 1:
+        return f"{connections[figures[0]]}"
+    return "; ".join(f"{connections[figure]} for {_WORDS[figure]}" for figure in figures)
 
 
 def _figures(rounds: Rounds) -> str:

@@ -54,6 +54,8 @@ def chain(before: bytes, body: bytes) -> bytes:
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds."""
     utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    if utc.microsecond:  # orjson leaves a fraction of zero out, and is five times as fast
+        return orjson.dumps(utc, option=orjson.OPT_UTC_Z)[1:-1].decode()
     return utc.isoformat(timespec="microseconds")[:26] + "Z"
 
 

@@ -20,7 +20,7 @@ from actors.runtime.dispatchers import Dispatcher, Executor, GrowingExecutor, Th
 
 logger: Final = logging.getLogger(__name__)
 
-_NUMBERS_DRAWN: Final = 400
+_ENDS_DRAWN: Final = 400
 
 
 class Timer(Protocol):
@@ -57,13 +57,23 @@ class Runtime(Protocol):
 
 def uuid7(at: datetime, chance: int) -> str:
     """A UUIDv7 of the milliseconds of ``at`` and 74 bits of ``chance`` (RFC 9562, section 5.7)."""
-    return _uuid7(int(at.timestamp() * 1000), chance)
-
-
-def _uuid7(millis: int, chance: int) -> str:
-    text = f"{millis & 0xFFFFFFFFFFFF:012x}"
     low = f"{0x8000000000000000 | chance & 0x3FFFFFFFFFFFFFFF:016x}"
-    return f"{text[:8]}-{text[8:]}-{0x7000 | chance >> 62 & 0xFFF:04x}-{low[:4]}-{low[4:]}"
+    return f"{_beginning(int(at.timestamp() * 1000))}{0x7000 | chance >> 62 & 0xFFF:04x}-{low[:4]}-{low[4:]}"
+
+
+def _beginning(millis: int) -> str:
+    text = f"{millis & 0xFFFFFFFFFFFF:012x}"
+    return f"{text[:8]}-{text[8:]}-"
+
+
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _ends(count: int) -> list[str]:
+    """The rest of so many UUIDv7, of the system's randomness: texts are cut faster than numbers are printed."""
+    drawn = os.urandom(10 * count).hex()
+    digits = (drawn[at : at + 20] for at in range(0, len(drawn), 20))
+    return [f"7{some[:3]}-{_VARIANT[some[3]]}{some[4:7]}-{some[7:19]}" for some in digits]
 
 
 class _LiveTimer:
@@ -125,7 +135,8 @@ class LiveRuntime:
         self._timers = Timers()
         self._pools: list[ThreadDispatcher | GrowingExecutor] = []
         self._random: Final = random.Random()  # noqa: S311  # spreads waits; ids do not come from it
-        self._numbers: list[int] = []
+        self._ends: list[str] = []
+        self._beginning = (-1, "")
 
     def dispatcher(self, name: str, threads: int) -> Dispatcher:
         """See Runtime."""
@@ -153,16 +164,18 @@ class LiveRuntime:
 
     def new_id(self) -> str:
         """See Runtime."""
-        return _uuid7(time.time_ns() // 1_000_000, self._chance_of_ids())
-
-    def _chance_of_ids(self) -> int:
-        # One system call for 400 ids. Taking from the end of a list is atomic, so that no number is used twice.
+        millis = time.time_ns() // 1_000_000
+        # The pair is replaced as a whole, so that another thread never sees one time with another's text.
+        cached, beginning = self._beginning
+        if millis != cached:
+            beginning = _beginning(millis)
+            self._beginning = (millis, beginning)
+        # One system call for 400 ids. Taking from the end of a list is atomic, so that none is used twice.
         while True:
             try:
-                return self._numbers.pop()
+                return beginning + self._ends.pop()
             except IndexError:
-                drawn = os.urandom(10 * _NUMBERS_DRAWN)
-                self._numbers = [int.from_bytes(drawn[at : at + 10]) for at in range(0, len(drawn), 10)]
+                self._ends = _ends(_ENDS_DRAWN)
 
     def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
         """See Runtime."""

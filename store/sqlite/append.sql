@@ -1,13 +1,13 @@
 -- A batch of writes as one statement, which is a transaction of its own: INSERT INTO batch with the values below.
 --
 -- Made anew on each writing connection. Everything is a JSON array with an array for each row; blobs are hexadecimal
--- text. The first three say what the batch expects of the store; when anything is otherwise, nothing is stored.
+-- text. The first two say what the batch expects of the store: when anything is otherwise, nothing is stored. That
+-- a claim is taken its key tells.
 
 CREATE TEMP VIEW batch AS
 SELECT
     NULL AS heads,         -- of streams: stream_name, stream_id, 'version:hash' or NULL for a new stream
     NULL AS fences,        -- of work: work_id, token
-    NULL AS free_claims,   -- scope, key
     NULL AS events,        -- the columns as they are named below, here and in the following
     NULL AS transactions,
     NULL AS balances,
@@ -35,11 +35,6 @@ BEGIN
             SELECT 1
             FROM jsonb_each(NEW.fences) AS f
             WHERE (SELECT w.token FROM work AS w WHERE w.work_id = f.value ->> 0) IS NOT f.value ->> 1
-        )
-        OR EXISTS (
-            SELECT 1
-            FROM jsonb_each(NEW.free_claims) AS c
-            WHERE EXISTS (SELECT 1 FROM claims AS t WHERE t.scope = c.value ->> 0 AND t.key = c.value ->> 1)
         );
 
     -- In the order of the array: the positions are the next ones.

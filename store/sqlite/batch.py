@@ -17,10 +17,10 @@ from store.sqlite.rows import errors_text, to_us, transaction_row
 
 DEFINITION: Final = Path(__file__).with_name("append.sql").read_text(encoding="utf-8")
 """What a connection needs before it can insert a batch."""
-INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
 _Rows = list[tuple[Any, ...]]
-_EXPECTATIONS: Final = 3
+_EXPECTATIONS: Final = 2
 
 
 class Batch:
@@ -44,7 +44,7 @@ class Batch:
         self._closed: _Rows = []
         for write in writes:
             self._add(write)
-        expected = (self._heads, self._fences, [claim[:2] for claim in self._claims])
+        expected = (self._heads, self._fences)
         read_tables = (self._transactions, self._balances, self._reviews, self._claims)
         work = (self._opened, self._moved, self._closed)
         self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))

@@ -30,7 +30,7 @@ from actors.runtime.simulated import SimulatedRuntime
 from actors.settling import Settling
 from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive
-from domain.events import Event, Kind, Recorded
+from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved
 from store.codec import Metadata, decode, encode
@@ -133,7 +133,7 @@ class Customers:
 
     def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeReport:
         """Tell the customer's actor what a call came to."""
-        report = OutcomeReport(item, result)
+        report = OutcomeReport(item, result, self.runtime.monotonic())
         self.router.tell(stream(customer), report)
         return report
 
@@ -222,6 +222,15 @@ class Customers:
     def cleared(self) -> list[Cleared]:
         """What the supervisor was told of submissions, in order."""
         return self.supervisor.of(Cleared)
+
+    def sendable(self) -> list[WorkItem]:
+        """What of it the supervisor may send, in order."""
+        return [cleared.item for cleared in self.cleared() if cleared.item is not None]
+
+    def submitted(self) -> list[tuple[str, int]]:
+        """What the record of c1 says of sendings, in order."""
+        events = [recorded.event for recorded in self.events()]
+        return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
 
     def claim(self, owner: str | None = None, limit: int = 10) -> list[WorkItem]:
         """Lease what is due, as the dead letters do."""

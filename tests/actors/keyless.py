@@ -195,7 +195,8 @@ class World:
         assert self.real.work_counts() == {}
         answered = [it for it in self.sent if it.reply.done and isinstance(it.reply.get(timeout=0), Accepted)]
         assert {it.command.transaction_id for it in answered} <= set(statuses)
-        assert self.reviews() == []
+        if self.runtime.monotonic() < DAY_S:  # later a person may well have been asked
+            assert self.reviews() == []
 
     def _watch(self, order: Order) -> None:
         """A sending begins: the record must know of it by now."""

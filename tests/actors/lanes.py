@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from actors.breaker import GatewayBreaker
 from actors.intake import Intake
-from actors.messages import CallResult, OutcomeReport, StatusRequest, Submit
+from actors.messages import CallResult, Cleared, OutcomeReport, StatusRequest, SubmissionRequest, Submit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
@@ -18,7 +18,7 @@ from actors.supervisor import GatewaySupervisorActor, Lane
 from domain.account import Status, Transaction
 from domain.events import Kind
 from domain.money import Money
-from store.port import Action, WorkItem
+from store.port import Action, Doubt, WorkItem
 from tests.actors.support import GATEWAY, Heard, Inbox, SmallGateway, stream
 
 FAILURES = 3
@@ -154,3 +154,37 @@ class Supervised:
         self.address.tell(request)
         self.run()
         return request.reply.get(timeout=0)
+
+
+class Keyless(Supervised):
+    """A supervisor of gateways without keys; the test says when a submission is on record."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for gateway in self.gateways.values():
+            gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
+
+    @property
+    def asked(self) -> list[SubmissionRequest]:
+        """The submissions that customers were to write down, in order."""
+        return self.customer.of(SubmissionRequest)
+
+    def clear(self, request: SubmissionRequest, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
+        """Says that the submission is on record, or that nothing may go out."""
+        after = replace(request.item, token=request.item.token + 1, doubt=Doubt.SENT) if item is None else item
+        self.address.tell(Cleared(after.gateway, request.permit, None if refused else after))
+        self.run()
+        return after
+
+    def clear_all(self) -> None:
+        """Says so of all, one after the other, and lets the calls end, until nothing is asked any more."""
+        done = 0
+        while done < len(self.asked):
+            self.clear(self.asked[done])
+            done += 1
+            self.end_all()
+
+    @property
+    def slots_taken(self) -> int:
+        """As operators see it."""
+        return self.status()[0].bulkhead.in_flight

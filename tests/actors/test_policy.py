@@ -4,45 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from actors.messages import CallResult, NotSent, NotTried, Unhandled
-from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step, ran_a_day
+from actors.messages import CallResult, NotSent
+from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
-from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
-from store.port import Action, CloseWork, Doubt, MoveWork, WorkError, WorkItem, WorkState
-from tests.actors.lanes import work as a_piece_of_work
-
-KEYS: Final = WorkPolicy(
-    honours_keys=True,
-    max_retries=3,
-    lookup_after_s=(5.0, 30.0, 120.0),
-    dead_letter_first_s=10.0,
-    dead_letter_max_s=100.0,
-    dead_letter_attempts=5,
+from store.port import Action, CloseWork, Doubt, MoveWork, WorkError, WorkState
+from tests.actors.policies import (
+    DEAD,
+    DECLINED,
+    FINAL,
+    KEYS,
+    NEVER,
+    NO_KEYS,
+    NOT_SENT,
+    NOT_TRIED,
+    PARKED,
+    PENDING,
+    QUEUED,
+    RESOLVE,
+    SENT,
+    SUBMIT,
+    UNHANDLED,
+    UNKNOWN,
+    work,
 )
-NO_KEYS: Final = replace(KEYS, honours_keys=False)
-
-SUBMIT, RESOLVE = Action.SUBMIT, Action.RESOLVE
-QUEUED, DEAD, PARKED = WorkState.QUEUED, WorkState.DEAD, WorkState.PARKED
-FINAL, PENDING = Approved("A-1", final=True), Approved("A-1", final=False)
-DECLINED = Declined("do_not_honor", Category.HARD, "no")
-NOT_SENT, UNKNOWN, NEVER = NotSent("refused"), Unknown("timeout"), NotReceived()
-NOT_TRIED, UNHANDLED = NotTried("the breaker opened"), Unhandled("nothing handles it")
-NONE, LEASE_LOST, SENT = Doubt
-
-
-def work(action: Action = SUBMIT, attempts: int = 0, status: Status = Status.PENDING, **changes: Any) -> WorkItem:
-    """A piece of work of a transaction that was created at EPOCH."""
-    item = a_piece_of_work()
-    assert item.transaction is not None
-    transaction = replace(item.transaction, transaction_id="t-1", status=status)
-    item = replace(item, work_id="t-1", action=action, attempts=attempts, transaction=transaction)
-    return replace(item, **changes)
-
 
 # Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
 # A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
@@ -154,85 +143,6 @@ def test_nothing_is_sent_again_for_what_has_its_end(status: Status, result: Call
     assert next_step(work(action), result, KEYS, now=EPOCH, chance=0.5, status=status) == CloseWork("t-1")
 
 
-# Action, doubt before, result, with keys, status afterwards -> doubt afterwards; None: closed.
-DOUBTS: Final[list[tuple[Action, Doubt, CallResult, bool, Status, Doubt | None]]] = [
-    # sent, and it may have arrived
-    (SUBMIT, NONE, UNKNOWN, True, Status.UNKNOWN, SENT),
-    (SUBMIT, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, SENT),
-    (SUBMIT, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
-    (SUBMIT, NONE, UNKNOWN, False, Status.UNKNOWN, SENT),
-    # it did arrive
-    (SUBMIT, NONE, PENDING, True, Status.PROCESSED, SENT),
-    (SUBMIT, SENT, PENDING, False, Status.PROCESSED, SENT),
-    # surely not sent this time: with keys that says nothing of the times before, without keys there was none
-    (SUBMIT, NONE, NOT_SENT, True, Status.PENDING, NONE),
-    (SUBMIT, LEASE_LOST, NOT_SENT, True, Status.PENDING, LEASE_LOST),
-    (SUBMIT, SENT, NOT_SENT, True, Status.UNKNOWN, SENT),
-    (SUBMIT, SENT, NOT_SENT, False, Status.PENDING, NONE),
-    (SUBMIT, LEASE_LOST, NOT_SENT, False, Status.PENDING, NONE),
-    (SUBMIT, NONE, NOT_TRIED, True, Status.PENDING, NONE),
-    (SUBMIT, SENT, NOT_TRIED, True, Status.UNKNOWN, SENT),
-    (SUBMIT, SENT, NOT_TRIED, False, Status.PENDING, NONE),
-    (SUBMIT, SENT, NOT_TRIED, False, Status.UNKNOWN, NONE),
-    # a lookup that could not be made or had no answer says nothing of what was sent
-    (RESOLVE, SENT, NOT_SENT, False, Status.UNKNOWN, SENT),
-    (RESOLVE, SENT, NOT_TRIED, False, Status.UNKNOWN, SENT),
-    (RESOLVE, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
-    (RESOLVE, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, LEASE_LOST),
-    (RESOLVE, SENT, PENDING, False, Status.PROCESSED, SENT),
-    # it never arrived; a provider with keys is asked under the same one again, and nothing is to be discarded then
-    (RESOLVE, SENT, NEVER, False, Status.UNKNOWN, NONE),
-    (RESOLVE, SENT, NEVER, True, Status.UNKNOWN, SENT),
-    (RESOLVE, SENT, NEVER, False, Status.PROCESSED, SENT),
-    # nobody looked
-    (SUBMIT, NONE, UNHANDLED, True, Status.PENDING, NONE),
-    (SUBMIT, LEASE_LOST, UNHANDLED, True, Status.PENDING, LEASE_LOST),
-    (SUBMIT, SENT, UNHANDLED, False, Status.UNKNOWN, SENT),
-    (RESOLVE, SENT, UNHANDLED, False, Status.UNKNOWN, SENT),
-    # the end
-    (SUBMIT, SENT, FINAL, False, Status.COMPLETED, None),
-    (RESOLVE, SENT, DECLINED, True, Status.FAILED, None),
-]
-
-
-@pytest.mark.parametrize(("action", "before", "result", "keys", "status", "after"), DOUBTS)
-def test_every_doubt(
-    *, action: Action, before: Doubt, result: CallResult, keys: bool, status: Status, after: Doubt | None
-) -> None:
-    """What remains open after each result; too little would let a person falsify the record by discarding."""
-    item = work(action, doubt=before)
-    step = next_step(item, result, KEYS if keys else NO_KEYS, now=EPOCH, chance=0.5, status=status)
-    assert (step.doubt if isinstance(step, MoveWork) else None) is after
-
-
-@pytest.mark.parametrize("attempts", range(12))
-@pytest.mark.parametrize("doubt", Doubt)
-@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
-@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-def test_with_keys_doubt_never_grows_less(status: Status, result: CallResult, doubt: Doubt, attempts: int) -> None:
-    """However often it fails, also when it goes from sending to looking up."""
-    step = next_step(work(SUBMIT, attempts, doubt=doubt), result, KEYS, now=EPOCH, chance=0.5, status=status)
-    assert isinstance(step, MoveWork)
-    assert step.doubt >= doubt
-
-
-@pytest.mark.parametrize(
-    ("action", "doubt", "keys", "discardable"),
-    [
-        (SUBMIT, NONE, True, True),
-        (SUBMIT, LEASE_LOST, True, False),
-        (SUBMIT, SENT, True, False),
-        (SUBMIT, NONE, False, True),
-        (SUBMIT, LEASE_LOST, False, True),
-        (SUBMIT, SENT, False, False),
-        *[(RESOLVE, doubt, keys, False) for doubt in Doubt for keys in (True, False)],
-    ],
-)
-def test_what_may_be_discarded(action: Action, doubt: Doubt, *, keys: bool, discardable: bool) -> None:
-    """Only what surely was never sent; without keys a sending is on record, so that a lost lease alone says nothing."""
-    assert (KEYS if keys else NO_KEYS).discardable(work(action, doubt=doubt)) is discardable
-
-
 @pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
 @pytest.mark.parametrize(
     ("attempts", "left_s", "delay_s"),
@@ -282,47 +192,6 @@ def test_what_nobody_can_do_goes_to_a_person_with_its_error(action: Action, doub
     step = next_step(item, UNHANDLED, policy, now=EPOCH, chance=0.5, status=Status.PENDING)
     errors = (WorkError(EPOCH, UNHANDLED.reason),)
     assert step == MoveWork("t-1", action, PARKED, 0.0, 4, errors, doubt)
-
-
-DAY: Final = timedelta(seconds=DAY_S)
-
-
-@pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-@pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN, Status.PROCESSED])
-@pytest.mark.parametrize("attempts", [0, 1, 6, 500])
-@pytest.mark.parametrize(
-    ("after", "ran"),
-    [
-        (timedelta(0), False),
-        (timedelta(days=-3), False),
-        (DAY - timedelta(microseconds=1), False),
-        (DAY, True),
-        (3 * DAY, True),
-    ],
-)
-def test_a_day_without_a_word(
-    after: timedelta, attempts: int, status: Status, result: CallResult, *, ran: bool
-) -> None:
-    """A day after the last event, by the clock, a lookup without an answer is for a person; however many there were."""
-    assert ran_a_day(work(RESOLVE, attempts), result, EPOCH + after, status=status) is ran
-
-
-@pytest.mark.parametrize("result", [FINAL, PENDING, DECLINED, NOT_TRIED, UNHANDLED])
-def test_an_answer_is_no_day_without_one(result: CallResult) -> None:
-    """Whatever the gateway says, also that it goes on, or when nobody asked it."""
-    assert not ran_a_day(work(RESOLVE), result, EPOCH + 3 * DAY, status=Status.UNKNOWN)
-
-
-def test_sendings_are_no_lookups() -> None:
-    """An attempt at sending is no lookup, however old the transaction; and without one there is nothing to review."""
-    assert not ran_a_day(work(SUBMIT), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
-    assert not ran_a_day(work(RESOLVE, transaction=None), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
-
-
-@pytest.mark.parametrize(("status", "ran"), [(Status.UNKNOWN, False), (Status.PROCESSED, True)])
-def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, ran: bool) -> None:
-    """What is sent again needs no person; what was accepted, and then never received, does."""
-    assert ran_a_day(work(RESOLVE, 3), NEVER, EPOCH + DAY, status=status) is ran
 
 
 @pytest.mark.parametrize("left_s", [10.0, 1000.0])

@@ -67,7 +67,7 @@ def test_what_is_looked_up_while_it_is_pending_comes_to_a_person_as_well(
     assert customers.transaction(item.work_id).status is Status.PENDING
     for _ in range(2):
         lookup(customers, result, DAY_S + 60.0)
-    assert len(reviews(customers)) == 1
+        assert len(reviews(customers)) == 1
     expected = Status.UNKNOWN if isinstance(result, Unknown) else Status.PENDING
     assert customers.transaction(item.work_id).status is expected
 

@@ -9,30 +9,18 @@ from typing import Any
 import pytest
 
 from actors.customer import BATCH_MAX
-from actors.messages import Cleared, Loaded, NotSent, NotTried, Passivate, Retry, SubmissionRequest, Written
+from actors.messages import Cleared, NotSent, NotTried, Passivate
 from actors.replies import Accepted
 from domain.account import Status
-from domain.events import Completed, Failed, Kind, Processed, Submitted
+from domain.events import Completed, Failed, Kind, Processed
 from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Action, Doubt, WorkItem
 from tests.actors.customers import KEYLESS, Customers, answer
-from tests.actors.deaths import Fatal
-from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore, stream
+from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
 
 UNCERTAIN = CommitUncertainError("cut")
 AWAY = StoreUnavailableError("away")
-
-
-def submitted(customers: Customers) -> list[tuple[str, int]]:
-    """What the record says of sendings, in order."""
-    events = [recorded.event for recorded in customers.events()]
-    return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
-
-
-def sendable(customers: Customers) -> list[WorkItem]:
-    """What the supervisor may send, in order."""
-    return [cleared.item for cleared in customers.cleared() if cleared.item is not None]
 
 
 def row(customers: Customers, owner: str = "looker") -> WorkItem:
@@ -72,7 +60,7 @@ def test_the_outcome_is_told_under_the_token_of_the_clearance(keyless: Customers
     """What the sending comes to is recorded for the work as the clearance left it."""
     keyless.submit(keyless.deposited())
     keyless.run()
-    [item] = sendable(keyless)
+    [item] = keyless.sendable()
     keyless.report(item, result)
     keyless.run()
     status = keyless.transaction(item.work_id).status
@@ -95,11 +83,11 @@ def test_each_attempt_has_a_number_of_its_own(keyless: Customers, times: int) ->
     for _ in range(times):
         keyless.submit(item)
         keyless.run()
-        keyless.report(sendable(keyless)[-1], NotSent("refused"))
+        keyless.report(keyless.sendable()[-1], NotSent("refused"))
         keyless.run()
         keyless.runtime.advance(10.0)
         [item] = keyless.claim()
-    assert submitted(keyless) == [(item.work_id, number + 1) for number in range(times)]
+    assert keyless.submitted() == [(item.work_id, number + 1) for number in range(times)]
 
 
 def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
@@ -109,100 +97,10 @@ def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
     request = keyless.submit(item)
     keyless.run()
     assert keyless.cleared() == [Cleared(GATEWAY, request.permit, None)]
-    assert submitted(keyless) == []
+    assert keyless.submitted() == []
     keyless.report(theirs, Approved("B-1", final=True))
     keyless.run()
     assert keyless.transaction(item.work_id).status is Status.COMPLETED
-
-
-@pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("again", [[], [UNCERTAIN], [AWAY], [UNCERTAIN, UNCERTAIN, AWAY]])
-def test_an_uncertain_commit_clears_once(
-    keyless: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
-) -> None:
-    """Whether the write was stored the first time or the last, there is one attempt on record and one clearance."""
-    item = keyless.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
-    keyless.submit(item)
-    keyless.run(30.0)
-    assert store.troubles_left == 0
-    assert submitted(keyless) == [(item.work_id, 1)]
-    [cleared] = keyless.cleared()
-    assert cleared.item is not None
-    assert cleared.item.token == item.token + 1
-    keyless.report(cleared.item, Approved("B-1", final=True))
-    keyless.run()
-    assert keyless.real.work_counts() == {}
-
-
-def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: TroubledStore) -> None:
-    """It may take as long as it takes: before the record there is no clearance, and with it there is one."""
-    item = keyless.deposited()
-    store.befall("append", *[AWAY] * 30)
-    store.befall("load", *[AWAY] * 30)
-    keyless.submit(item)
-    keyless.run_until(lambda: store.troubles_left == 0)
-    assert keyless.cleared() == []
-    keyless.run(5.0)
-    assert [cleared.work_id for cleared in sendable(keyless)] == [item.work_id]
-    assert submitted(keyless) == [(item.work_id, 1)]
-
-
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", [SubmissionRequest, Loaded, Written, Retry])
-def test_a_death_at_any_message_clears_once(
-    keyless: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
-) -> None:
-    """Whichever message the actor dies of: one attempt on record for each submission, and one clearance."""
-    items = [keyless.deposited() for _ in range(3)]
-    fatal = Fatal(keyless, kind, after=after, times=times)
-    keyless.router.tell(stream(), Passivate())
-    keyless.run()
-    if kind is Retry:
-        store.befall("load", AWAY)
-    for number, item in enumerate(items):
-        keyless.submit(item, number)
-    keyless.run(5.0)
-    assert fatal.left == 0
-    assert sorted(submitted(keyless)) == sorted((item.work_id, 1) for item in items)
-    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
-    assert len(keyless.cleared()) == 3
-    assert keyless.router.at_rest
-
-
-@pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
-    """When clearing the nth submission of a write kills the actor, each is cleared once: twice were two payments."""
-    items = [keyless.deposited() for _ in range(4)]
-    keyless.send()  # in flight first, so that the submissions share a write
-    for number, item in enumerate(items):
-        keyless.submit(item, number)
-    tell, told = keyless.supervisor.tell, []
-
-    def deadly(message: object) -> None:
-        if isinstance(message, Cleared):
-            told.append(message)
-            if len(told) == nth:
-                raise RuntimeError("no")
-        tell(message)
-
-    keyless.supervisor.tell = deadly  # type: ignore[method-assign]
-    keyless.run(5.0)
-    assert keyless.router.deaths == 1
-    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
-    assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("stored", [False, True])
-def test_a_journal_that_dies_clears_once(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """A journal killed before or after its commit changes nothing of that."""
-    item = keyless.deposited()
-    store.befall("append", Trouble(SystemExit(), after=stored))
-    keyless.submit(item)
-    keyless.run(5.0)
-    assert submitted(keyless) == [(item.work_id, 1)]
-    assert len(keyless.cleared()) == len(sendable(keyless)) == 1
 
 
 def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -> None:
@@ -216,7 +114,7 @@ def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -
         keyless.router.tell(stream(), Passivate())
         keyless.runtime.step()
     keyless.run()
-    assert [it.work_id for it in sendable(keyless)] == [item.work_id]
+    assert [it.work_id for it in keyless.sendable()] == [item.work_id]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +138,7 @@ def test_what_was_settled_meanwhile_is_not_sent(
     keyless.submit(item)
     keyless.run()
     assert [cleared.item for cleared in keyless.cleared()] == [None]
-    assert submitted(keyless) == []
+    assert keyless.submitted() == []
     assert keyless.real.work_counts() == left
     if left:
         assert [due.delay_s for due in keyless.dues()] == [0.0]
@@ -248,25 +146,12 @@ def test_what_was_settled_meanwhile_is_not_sent(
         assert again.action is Action.RESOLVE
 
 
-def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Customers, store: TroubledStore) -> None:
-    """Also when the attempt turns out to be on record, what has its end by then is not sent, and its work ends."""
-    item = keyless.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
-    keyless.submit(item)
-    keyless.run_until(lambda: store.troubles_left == 0)
-    keyless.on_record(item, Failed(Kind.DEPOSIT, item.work_id, "do_not_honor", None, "no"))
-    keyless.run(5.0)
-    assert submitted(keyless) == [(item.work_id, 1)]
-    assert [cleared.item for cleared in keyless.cleared()] == [None]
-    assert keyless.real.work_counts() == {}
-
-
 def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store: TroubledStore) -> None:
     """Commands, outcomes and submissions that come together cost one commit, and each gets its own answer."""
     items = [keyless.deposited() for _ in range(4)]
     keyless.submit(items[3])
     keyless.run()
-    [out] = sendable(keyless)
+    [out] = keyless.sendable()
     store.batches.clear()
     first = keyless.send()
     for number, item in enumerate(items[:3]):
@@ -277,7 +162,7 @@ def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store
     assert len(store.batches) == 2
     assert isinstance(answer(first), Accepted)
     assert isinstance(answer(second), Accepted)
-    assert len(sendable(keyless)) == 4
+    assert len(keyless.sendable()) == 4
     assert keyless.transaction(out.work_id).status is Status.COMPLETED
 
 
@@ -291,9 +176,9 @@ def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
     items = [keyless.deposited() for _ in range(3)]
     requests = [keyless.submit(item, number) for number, item in enumerate([items[0], stale, items[1], items[2]])]
     keyless.run()
-    assert sorted(item.work_id for item in sendable(keyless)) == sorted(item.work_id for item in items)
+    assert sorted(item.work_id for item in keyless.sendable()) == sorted(item.work_id for item in items)
     assert [cleared.permit for cleared in keyless.cleared() if cleared.item is None] == [requests[1].permit]
-    assert len(submitted(keyless)) == 3
+    assert len(keyless.submitted()) == 3
 
 
 def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
@@ -302,7 +187,7 @@ def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
     for number, item in enumerate(items):
         keyless.submit(item, number)
     keyless.run()
-    assert [item.work_id for item in sendable(keyless)] == [item.work_id for item in items]
+    assert [item.work_id for item in keyless.sendable()] == [item.work_id for item in items]
 
 
 def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
@@ -310,7 +195,7 @@ def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
     [item] = other.claim()
     other.submit(item)
     other.run()
-    [out] = sendable(other)
+    [out] = other.sendable()
     other.report(out, Unknown("timeout"))
     other.run(KEYLESS.lookup_after_s[0])
     for _ in range(10):
@@ -337,84 +222,5 @@ def test_a_cache_that_is_behind_strands_no_work(keyless: Customers, another_proc
     assert item.work_id == first.work_id
     keyless.submit(item)
     keyless.run()
-    assert [it.token for it in sendable(keyless)] == [item.token + 1]
-    assert submitted(keyless) == [(item.work_id, 1), (item.work_id, 2)]
-
-
-def test_somebody_elses_attempt_is_not_taken_for_its_own(
-    keyless: Customers, store: TroubledStore, another_process: Callable[[], Customers]
-) -> None:
-    """A write that was not stored is not known again by an attempt that another process made after taking the work."""
-    item = keyless.deposited()
-    store.befall("append", UNCERTAIN, UNCERTAIN)
-    keyless.submit(item)
-    keyless.run_until(lambda: store.troubles_left == 0)
-    keyless.real.retire_owner(OWNER, unsent=True)
-    other = replace(another_process(), store=keyless.real, policy=KEYLESS)
-    [theirs] = other.claim()
-    assert theirs.work_id == item.work_id
-    other.submit(theirs)
-    while not other.cleared():
-        other.runtime.step()
-    keyless.run(30.0)
-    assert [it.token for it in sendable(other)] == [theirs.token + 1]
-    assert [cleared.item for cleared in keyless.cleared()] == [None]
-    assert submitted(keyless) == [(item.work_id, 1)]
-
-
-@pytest.mark.parametrize("later", [False, True])
-@pytest.mark.parametrize(
-    "trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True), UNCERTAIN], [RuntimeError("no")] * 2]
-)
-def test_work_that_is_handed_over_twice_is_cleared_once(
-    keyless: Customers, store: TroubledStore, trouble: list[Any], *, later: bool
-) -> None:
-    """Under one token there is one sending, however often the supervisor asks, and each question frees its slot."""
-    item = keyless.deposited()
-    store.befall("append", *trouble)
-    keyless.submit(item, 1)
-    if later:
-        keyless.run(5.0)
-    keyless.submit(item, 2)
-    keyless.run(30.0)
-    assert submitted(keyless) == [(item.work_id, 1)]
-    assert len(sendable(keyless)) == 1
-    assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [1, 2]
-
-
-def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> None:
-    """One that always meets a defect frees its slot in the end, and its work goes on as work that was not sent."""
-    item = keyless.deposited()
-    assert item.transaction is not None
-    neighbour = keyless.deposited()
-    odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
-    keyless.submit(odd, 1)
-    keyless.submit(neighbour, 2)
-    keyless.run(60.0)
-    assert keyless.router.at_rest
-    assert [cleared.permit.number for cleared in keyless.cleared() if cleared.item is None] == [1]
-    assert [it.work_id for it in sendable(keyless)] == [neighbour.work_id]
-    [again] = [it for it in keyless.claim() if it.work_id == item.work_id]
-    assert (again.action, again.doubt, again.attempts) == (Action.SUBMIT, Doubt.NONE, 1)
-
-
-@pytest.mark.parametrize("stored", [False, True])
-def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
-    keyless: Customers, store: TroubledStore, *, stored: bool
-) -> None:
-    """A defect that these data meet at every commit must not hold a gateway's slot for ever."""
-    item = keyless.deposited()
-    append = store.append
-
-    def failing(writes: Any) -> Any:
-        if any(event.type == "DepositSubmitted" for write in writes for part in write.parts for event in part.events):
-            if stored:
-                append(writes)
-            raise RuntimeError("a defect that these data meet")
-        return append(writes)
-
-    store.append = failing  # type: ignore[method-assign]
-    keyless.submit(item)
-    keyless.run(120.0)
-    assert len(keyless.cleared()) == 1
-    assert keyless.router.at_rest
+    assert [it.token for it in keyless.sendable()] == [item.token + 1]
+    assert keyless.submitted() == [(item.work_id, 1), (item.work_id, 2)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench import report
 from bench.figures import Spread, percentile, ratios
 from bench.measure import ACCEPT, EMPTY, Conditions, Measured
+from bench.search import fewest_as_good
 
-CONDITIONS = Conditions(seconds=5, warm_up_s=1, connections=32, customers=100, unfinished_max=256)
+CONDITIONS = Conditions(seconds=5, warm_up_s=1, connections={EMPTY: 16, ACCEPT: 64}, customers=100, unfinished_max=256)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,7 @@ def test_page() -> None:
     }
     page = report.render({"machine": "two cores"}, CONDITIONS, rounds)
     assert "- machine: two cores\n" in page
+    assert "- connections: 16 for empty Falcon resource; 64 for accepted, many customers\n" in page
     assert (
         "| accepted, many customers | 0.55 (0.50..0.60) | 1.00 (1.00..1.00) | 2,200 (2,000..2,400) | 1.0 / 2.0 |"
         in page
@@ -56,6 +60,27 @@ def test_page() -> None:
     assert "Disturbed" not in page
     rounds[ACCEPT][0].others_cpu = 0.5
     assert "used up to 0.50 cores" in report.render({}, CONDITIONS, rounds)
+
+
+def test_one_number_of_connections() -> None:
+    """When all figures were loaded alike the page says so once."""
+    rounds = {EMPTY: [_measured(EMPTY, 4000.0)] * 2, ACCEPT: [_measured(ACCEPT, 2000.0)]}
+    alike = replace(CONDITIONS, connections=dict.fromkeys(rounds, 32))
+    assert "- connections: 32\n" in report.render({}, alike, rounds)
+
+
+@pytest.mark.parametrize(
+    ("rates", "connections"),
+    [
+        ({8: 100.0, 16: 200.0, 32: 300.0}, 32),
+        ({8: 100.0, 16: 292.0, 32: 300.0}, 16),
+        ({8: 100.0, 16: 290.0, 32: 300.0}, 32),
+        ({8: 300.0, 16: 200.0, 32: 100.0}, 8),
+    ],
+)
+def test_the_best_number_of_connections(rates: dict[int, float], connections: int) -> None:
+    """A server is at its best with the fewest connections that no other number beats by more than the noise."""
+    assert fewest_as_good(rates) == connections
 
 
 def test_problems() -> None:

@@ -17,7 +17,7 @@ from domain.money import Money
 from store.codec import Metadata
 from store.errors import StoreError
 from store.port import DeadLetterFilter, GatewayMode, StreamKey
-from store.queries import Queries
+from store.queries import DeadLetter, Queries
 from tests.simulation.faults import Crashed
 from tests.simulation.history import History
 from tests.simulation.threads import ThreadedRuntime
@@ -104,7 +104,9 @@ class Operator:
         elif draw < 0.5:
             self.retry(system, runtime, DeadLetterFilter(gateway))
         else:
-            self._discard(system, store, runtime)
+            letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
+            for letter in self._chance.sample(letters, min(len(letters), 3)):
+                self._discard(system, letter, runtime)
 
     def order_mode(self, system: PaymentSystem, runtime: ThreadedRuntime, gateway: str, mode: str) -> None:
         """Force a breaker, or let go of it; one order at a time, so that it is known which came last."""
@@ -126,11 +128,7 @@ class Operator:
         """Have dead letters done again."""
         self._try(runtime, lambda: _ignore(system.retry_dead_letters("main", where)))
 
-    def _discard(self, system: PaymentSystem, store: Queries, runtime: ThreadedRuntime) -> None:
-        letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
-        if not letters:
-            return
-        letter = self._chance.choice(letters)
+    def _discard(self, system: PaymentSystem, letter: DeadLetter, runtime: ThreadedRuntime) -> None:
         assert letter.transaction_id is not None
         command = Discard(letter.transaction_id, "simulated")
 

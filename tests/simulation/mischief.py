@@ -73,7 +73,7 @@ class Mischief:
     def _again(self, message: object) -> object | None:
         """What comes once more; None for most."""
         if isinstance(message, OutcomeReport) and not message.stale:
-            return OutcomeReport(message.item, message.result) if self._happens() else None
+            return OutcomeReport(message.item, message.result, message.asked_at) if self._happens() else None
         if isinstance(message, TWICE) and self._happens():
             # Room is owed once for what was claimed; the work itself is what comes twice.
             return Submit(message.gateway, message.items) if isinstance(message, Submit) else message

@@ -121,9 +121,12 @@ class World:
         elif draw < 0.95:
             self._runtime.advance(self.chance.choice([1.0, 12.0, 100.0]))
         else:
-            self.chance.choice(self._providers).fail_for(self.chance.choice([5.0, 40.0, 400.0]))
+            self._cut_off_somebody()
         if self.chance.random() < 0.3 * self._operator_rate:
             self._operator.meddle(self._system, self._real, self._runtime)
+
+    def _cut_off_somebody(self) -> None:
+        self.chance.choice(self._providers).fail_for(self.chance.choice([5.0, 40.0, 400.0]))
 
     def _come_to_rest(self) -> None:
         self._calm = self.deadly.calm = self.mischief.calm = self._runtime.calm = self._store.calm = True
@@ -187,8 +190,10 @@ class World:
         self._store.crashed = True
 
     def _crash(self) -> None:
-        """Everything in memory is gone; the file and the world outside go on."""
+        """Everything in memory is gone; the file and the world outside go on, but for what went down with it."""
         self.history.add("crash", self._runtime.monotonic())
+        if not self._calm and self.chance.random() < 0.3:
+            self._cut_off_somebody()
         self._go_down(self.chance.choice([0.5, 1.0, 1.0, 1.0, 30.0, 30_000.0]))
 
     def _stop(self) -> None:

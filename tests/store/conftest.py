@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from store.factory import PaymentStore
+from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock
+from tests.store.postgresql_server import Schema, new_schema, server_url
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,45 @@ class Ground:
     pass_time: Callable[[float], None]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="session")
+def postgresql_url() -> str:
+    """A server that answers; without one the test is skipped."""
+    try:
+        return server_url()
+    except LookupError as error:
+        pytest.skip(f"not run on PostgreSQL: {error}")
+
+
+@pytest.fixture(scope="session")
+def migrated_schema(postgresql_url: str) -> Iterator[Schema]:
+    """The tables that the tests share, one after the other."""
+    with new_schema(postgresql_url) as schema:
+        schema.make_tables()
+        yield schema
+
+
+@pytest.fixture
+def schema(migrated_schema: Schema) -> Schema:
+    """The same without a row."""
+    migrated_schema.clear()
+    return migrated_schema
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """One ground for each adapter."""
-    assert request.param == "sqlite"
-    path = tmp_path / "payments.db"
-    migrate(path)
-    clock = Clock()
-    store = SqliteStore(path, clock=clock)
-    yield Ground(store, clock.advance)
-    store.close()
+    if request.param == "postgresql":
+        schema: Schema = request.getfixturevalue("schema")
+        postgresql = PostgresqlStore(schema.conninfo())
+        yield Ground(postgresql, schema.pass_time)
+        postgresql.close()
+    else:
+        path = tmp_path / "payments.db"
+        migrate(path)
+        clock = Clock()
+        sqlite = SqliteStore(path, clock=clock)
+        yield Ground(sqlite, clock.advance)
+        sqlite.close()
 
 
 @pytest.fixture

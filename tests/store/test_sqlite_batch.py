@@ -96,7 +96,7 @@ def test_a_batch_reads_no_whole_table(tmp_path: Path) -> None:
     values = Batch([Customer().write(deposit("t1"), Step((received("t2"),)))], 0).values
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {INSERT}", values).fetchall()]
     store.close()
-    assert len([step for step in plan if "VIRTUAL TABLE" in step]) == 11, plan
+    assert len([step for step in plan if "VIRTUAL TABLE" in step]) == 10, plan
     rest = [step for step in plan if "VIRTUAL TABLE" not in step and "CONSTANT" not in step]
     assert [step for step in rest if "SEARCH" in step]
     assert not [step for step in rest if step.startswith("SCAN") or "TEMP B-TREE" in step], plan

@@ -1,0 +1,111 @@
+"""A PostgreSQL server for tests: a schema of the tests' own, cleared between them, and a clock that is told to go on.
+
+PAYMENTS_TEST_DATABASE_URL names the server, else a local one is tried.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from store.postgresql.migrate import migrate
+from tests.store.builders import START
+
+DEFAULT_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
+NOT_DURABLE: Final = "-c synchronous_commit=off"
+
+_CLOCK: Final = """
+CREATE TABLE test_clock (now timestamptz NOT NULL);
+INSERT INTO test_clock (now) VALUES (now());
+CREATE OR REPLACE FUNCTION store_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now FROM test_clock';
+"""
+_CLEAR: Final = """
+ALTER TABLE events DISABLE TRIGGER events_refuse_change;
+DELETE FROM events; DELETE FROM heads; DELETE FROM transactions; DELETE FROM balances; DELETE FROM reviews;
+DELETE FROM claims; DELETE FROM owners; DELETE FROM work; DELETE FROM gateway_modes;
+ALTER TABLE events ENABLE TRIGGER events_refuse_change;
+"""
+
+
+def server_url() -> str:
+    """The URL of a server that answers. Raises LookupError with the reason when there is none."""
+    url = os.environ.get("PAYMENTS_TEST_DATABASE_URL", DEFAULT_URL)
+    if not url.startswith("postgres"):
+        raise LookupError("PAYMENTS_TEST_DATABASE_URL names no PostgreSQL")
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError as error:
+        raise LookupError(f"no PostgreSQL answers ({str(error).splitlines()[0]})") from error
+    return url
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A schema of its own: ``admin`` is a connection of its owner, ``role`` the service's, with the least rights.
+
+    ``role`` is empty where the tests' user may not make roles; then the service is the owner.
+    """
+
+    url: str
+    name: str
+    role: str
+    admin: psycopg.Connection[tuple[Any, ...]]
+
+    def conninfo(self, *, owner: bool = False, options: str = NOT_DURABLE, **more: object) -> str:
+        """What a store connects with: as the service's role, or as the owner of the tables."""
+        who = {} if owner or not self.role else {"user": self.role, "password": self.role}
+        return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **who, **more)
+
+    def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement as the owner; its rows."""
+        cursor = self.admin.execute(cast("LiteralString", statement), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def make_tables(self) -> None:
+        """Migrate, and replace the database's clock."""
+        migrate(self.conninfo(owner=True), service_role=self.role)
+        self.admin.execute(_CLOCK)
+        if self.role:
+            self.admin.execute(sql.SQL("GRANT SELECT ON test_clock TO {}").format(sql.Identifier(self.role)))
+
+    def clear(self) -> None:
+        """Take everything out, and set the clock to START."""
+        self.admin.execute(_CLEAR)
+        self.set_clock(START)
+
+    def set_clock(self, now: datetime) -> None:
+        """Say what time it is for the database."""
+        self.admin.execute("UPDATE test_clock SET now = %s", (now,))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.admin.execute("UPDATE test_clock SET now = now + %s", (timedelta(seconds=seconds),))
+
+
+@contextmanager
+def new_schema(url: str) -> Iterator[Schema]:
+    """An empty schema and a role that may do nothing yet; both are gone afterwards."""
+    name = f"payments_test_{uuid.uuid4().hex}"
+    options = f"-c search_path={name} {NOT_DURABLE}"
+    with psycopg.connect(url, autocommit=True, options=options) as admin:
+        role = name
+        try:
+            admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            role = ""
+        admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        try:
+            yield Schema(url, name, role, admin)
+        finally:
+            admin.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+            if role:
+                admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
