@@ -1,6 +1,7 @@
 """Opens the store that a database URL names. The only file that knows every adapter.
 
-``sqlite:///var/payments.db`` is a file below ``root``, ``sqlite:////var/lib/payments.db`` an absolute one.
+``sqlite:///var/payments.db`` is a file below ``root``, ``sqlite:////var/lib/payments.db`` an absolute one;
+``postgresql://user@host/database`` is a server's database, with any parameter that libpq knows.
 """
 
 from __future__ import annotations
@@ -9,17 +10,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from store.errors import StoreError
 from store.port import Offload, Store, run_directly
+from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.audit import open_audit as open_postgresql_audit
+from store.postgresql.migrate import check_schema as check_postgresql
+from store.postgresql.migrate import migrate as migrate_postgresql
+from store.postgresql.sessions import audit_settings
 from store.queries import Audit, Auditable, Queries
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import check_schema
 from store.sqlite.migrate import migrate as migrate_sqlite
+
+
+_POSTGRESQL: Final = ("postgresql://", "postgres://")
 
 
 class PaymentStore(Store, Queries, Auditable, Protocol):
@@ -29,8 +38,11 @@ class PaymentStore(Store, Queries, Auditable, Protocol):
 def open_store(url: str, *, root: Path, clock: Callable[[], datetime], offload: Offload = run_directly) -> PaymentStore:
     """The store at ``url``, whose schema must be of this version.
 
+    A server has a clock of its own, which all its clients share, and is waited for where ``offload`` is not needed.
     Raises SchemaError, StoreUnavailableError, or StoreError for a URL of no known kind.
     """
+    if url.startswith(_POSTGRESQL):
+        return PostgresqlStore(url)
     return SqliteStore(sqlite_path(url, root), clock=clock, offload=offload)
 
 
@@ -39,6 +51,8 @@ def migrate(url: str, *, root: Path) -> list[int]:
 
     Safe to run twice and at the same time in several processes. Raises SchemaError when the tables are newer.
     """
+    if url.startswith(_POSTGRESQL):
+        return migrate_postgresql(url)
     return migrate_sqlite(sqlite_path(url, root))
 
 
@@ -49,13 +63,16 @@ def lock_store(
 
     ``on_wait`` is called once when another process has it. A store for several processes knows no such lock.
     """
-    if url.startswith("postgresql:"):
+    if url.startswith(_POSTGRESQL):
         return nullcontext()
     return StoreLock.acquire(sqlite_path(url, root), sleep=sleep, on_wait=on_wait)
 
 
 def open_audit(url: str, *, root: Path) -> AbstractContextManager[Audit]:
     """One consistent, read-only view of the store at ``url``, beside a service that may be running."""
+    if url.startswith(_POSTGRESQL):
+        check_postgresql(url)
+        return open_postgresql_audit(audit_settings(url))
     path = sqlite_path(url, root)
     check_schema(path)
     return open_sqlite_audit(path)
@@ -64,8 +81,9 @@ def open_audit(url: str, *, root: Path) -> AbstractContextManager[Audit]:
 def sqlite_path(url: str, root: Path) -> Path:
     """The file that ``url`` names. Raises StoreError for any other kind of URL."""
     scheme, separator, rest = url.partition("://")
-    if scheme in {"postgresql", "postgres"}:
-        raise StoreError("PostgreSQL is not built yet: use sqlite:///…")
     if scheme != "sqlite" or not separator or not rest.startswith("/") or len(rest) < 2 or "?" in rest:
-        raise StoreError("the database URL must look like sqlite:///relative/file.db or sqlite:////absolute/file.db")
+        raise StoreError(
+            "the database URL must look like sqlite:///relative/file.db, sqlite:////absolute/file.db or"
+            " postgresql://user@host/database"
+        )
     return root / unquote(rest[1:])

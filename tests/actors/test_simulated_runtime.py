@@ -117,11 +117,16 @@ def test_an_id_has_the_layout_of_its_rfc(make: Callable[[], LiveRuntime | Simula
     """Version 7, the RFC's variant, 48 bits of Unix time in milliseconds: RFC 9562, section 5.7."""
     runtime = make()
     before = runtime.now()
-    new = UUID(runtime.new_id())
+    texts = [runtime.new_id() for _ in range(100)]
     after = runtime.now()
-    assert (new.version, new.variant) == (7, RFC_4122)
-    assert str(new) == str(new).lower()
-    assert before.timestamp() * 1000 - 1 <= new.int >> 80 <= after.timestamp() * 1000
+    made = [UUID(text) for text in texts]
+    assert {(new.version, new.variant) for new in made} == {(7, RFC_4122)}
+    assert [str(new) for new in made] == texts
+    assert all(before.timestamp() * 1000 - 1 <= new.int >> 80 <= after.timestamp() * 1000 for new in made)
+    seen = 0
+    for new in made:
+        seen |= new.int ^ made[0].int
+    assert seen & ((1 << 76) - 1) == (0xFFF << 64) | ((1 << 62) - 1), "all 74 bits of chance are used, and no others"
     if isinstance(runtime, LiveRuntime):
         assert runtime.stop(10.0)
 

@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from actors.messages import CallResult
 from actors.system import PaymentSystem, SystemSettings
 from gateways.settings import GatewaySettings
 from store.errors import StoreError
-from store.port import DeadLetterFilter, MoveWork, StreamKey, WorkItem
+from store.port import DeadLetterFilter
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.simulation.client import Client, Operator
 from tests.simulation.faults import Crashed, Deadly, FaultyStore
 from tests.simulation.history import History
+from tests.simulation.listening import SlowListener
 from tests.simulation.mischief import Mischief
 from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
 from tests.simulation.recording import RecordingStore
@@ -33,29 +33,6 @@ WALL_OFF_MAX_S: Final = 4_500.0
 SETTINGS: Final = SystemSettings(
     request_deadline_s=10.0, passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4
 )
-
-
-class _Listener:
-    """Writes breakers into the history; a thread may be slow to pass a result on."""
-
-    def __init__(self, history: History, runtime: ThreadedRuntime, chance: random.Random, rate: float) -> None:
-        self._history, self._runtime, self._chance, self._rate = history, runtime, chance, rate
-
-    def recorded(self, stream: StreamKey, events: object) -> None:
-        """Ignore: the store is the record."""
-
-    def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:  # noqa: ARG002  # the port's names
-        """The thread of the call may stand still for a while before it reports."""
-        if not self._runtime.dead and not self._runtime.calm and self._chance.random() < 0.03 * self._rate:
-            self._runtime.pause(self._chance.choice([0.01, 0.5, 4.0, 90.0]))
-
-    def breaker_changed(self, gateway: str, state: str) -> None:
-        """Keep it."""
-        if not self._runtime.dead:
-            self._history.add("breaker", self._runtime.monotonic(), gateway=gateway, state=state)
-
-    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
-        """Ignore."""
 
 
 class World:
@@ -173,7 +150,7 @@ class World:
             store=self._store,
             gateways={provider.name: (provider, _settings(provider)) for provider in self._providers},
             settings=SETTINGS,
-            listener=_Listener(self.history, self._runtime, self.chance, self._slow_rate),
+            listener=SlowListener(self.history, self._runtime, self.chance, self._slow_rate),
             exclusive=True,
         )
         while True:

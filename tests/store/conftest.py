@@ -48,14 +48,20 @@ def schema(migrated_schema: Schema) -> Schema:
     return migrated_schema
 
 
+@pytest.fixture(scope="session")
+def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
+    """Connecting costs more than most tests: one store for all of them, as the service's role."""
+    store = PostgresqlStore(migrated_schema.conninfo())
+    yield store
+    store.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """One ground for each adapter."""
     if request.param == "postgresql":
         schema: Schema = request.getfixturevalue("schema")
-        postgresql = PostgresqlStore(schema.conninfo())
-        yield Ground(postgresql, schema.pass_time)
-        postgresql.close()
+        yield Ground(request.getfixturevalue("shared_store"), schema.pass_time)
     else:
         path = tmp_path / "payments.db"
         migrate(path)

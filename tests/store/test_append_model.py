@@ -1,4 +1,4 @@
-"""The SQLite adapter's ``append`` against its model, under any order of good, bad and repeated writes."""
+"""Each adapter's ``append`` against its model, under any order of good, bad and repeated writes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from store.port import Doubt
+from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.store.append_model import AppendMachine, WorkRows
 from tests.store.builders import OWNER, Clock
+from tests.store.postgresql_server import Schema
 
 
 class SqliteMachine(AppendMachine):
@@ -53,6 +55,35 @@ class SqliteMachine(AppendMachine):
         self.folder.cleanup()
 
 
+class PostgresqlMachine(AppendMachine):
+    """The machine on a schema; heads are compared as well."""
+
+    schema: Schema
+    store: PostgresqlStore
+
+    def fresh(self) -> PostgresqlStore:
+        """Empty tables."""
+        self.schema.clear()
+        store = self.again()
+        store.register_owner(OWNER)
+        return store
+
+    def again(self) -> PostgresqlStore:
+        """Other connections."""
+        return PostgresqlStore(self.schema.conninfo(), writers=1, readers=1)
+
+    def work_rows(self) -> WorkRows:
+        """The rows of the table."""
+        rows = self.schema.execute("SELECT work_id, token, doubt FROM work")
+        return {key: (token, Doubt(doubt)) for key, token, doubt in rows}
+
+    @invariant()
+    def heads_are_as_in_the_model(self) -> None:
+        """Each stream ends where it ends in the model."""
+        for stream in self.model.streams:
+            assert self.store.load(stream).head == self.model.head(stream)
+
+
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """A migrated database to copy."""
@@ -60,12 +91,25 @@ def template(tmp_path: Path) -> Path:
     return tmp_path / "template.db"
 
 
-def test_append_answers_as_its_model(template: Path) -> None:
+def test_append_on_sqlite_answers_as_its_model(template: Path) -> None:
     """Whatever is appended in whatever order, the answers and the contents are those of the model."""
     SqliteMachine.template = template
+    _run(SqliteMachine, max_examples=60, steps=25)
+
+
+def test_append_on_postgresql_answers_as_its_model(schema: Schema) -> None:
+    """The very same machine finds the very same answers: the port means the same on both."""
+    PostgresqlMachine.schema = schema
+    _run(PostgresqlMachine, max_examples=25, steps=20)
+
+
+def _run(machine: type[AppendMachine], *, max_examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        SqliteMachine,
+        machine,
         settings=settings(
-            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=max_examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

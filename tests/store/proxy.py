@@ -1,0 +1,157 @@
+"""A proxy between a store and its PostgreSQL server that knows where messages end, counts them, and cuts the line."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import Final
+
+_SYNC: Final = b"S"
+_COMPLETE: Final = b"C"
+
+
+class Cut(Enum):
+    """Where the line is cut, the next time that a statement passes."""
+
+    BEFORE_REQUEST = "the server never gets it"
+    AFTER_REQUEST = "the server has it all and has not answered"
+    BEFORE_ANSWER = "the server has committed and its answer is lost"
+
+
+class Proxy:
+    """Listens on a free port of 127.0.0.1 and passes everything on to ``host:port``; each connection on two threads."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.round_trips = 0
+        """How often a client has sent something and waited for the answer."""
+        self._lock = threading.Lock()
+        self._cuts: list[Cut] = []
+        self._sockets: list[socket.socket] = []
+        self.on_cut: Callable[[], None] = lambda: None
+        """Called just before the line is cut."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self, *where: Cut) -> None:
+        """Cut the line at the next statement, and again at those after it."""
+        self._cuts += where
+
+    def refuse(self) -> None:
+        """Let nobody in any more."""
+        self._listener.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._listener.close()
+        for one in self._sockets:
+            _shut(one)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                _Line(self, client, server).start()
+
+    def counted(self) -> None:
+        """One more round trip."""
+        with self._lock:
+            self.round_trips += 1
+
+    def next_cut(self, *places: Cut) -> Cut | None:
+        """The cut that is due at one of ``places``; it is then done with."""
+        with self._lock:
+            return self._cuts.pop(0) if self._cuts and self._cuts[0] in places else None
+
+
+class _Line:
+    """One client's connection. Statements are those that come with a Sync; ``_cutting`` is set when one is to be cut."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client, self._server = client, server
+        self._greeted = False
+        self._answer_is_lost = False
+
+    def start(self) -> None:
+        for job in (self._requests, self._answers):
+            threading.Thread(target=job, daemon=True).start()
+
+    def _requests(self) -> None:
+        with suppress(OSError):
+            self._server.sendall(self._startup())
+            held = b""
+            while True:
+                kind, message = self._message(self._client)
+                held += message
+                if kind in (b"", _SYNC, b"Q", b"X", b"p"):
+                    if not self._pass(kind, held):
+                        break
+                    held = b""
+        self._shut()
+
+    def _pass(self, kind: bytes, held: bytes) -> bool:
+        if kind == b"":
+            return False
+        if kind == _SYNC:
+            self._proxy.counted()
+            cut = self._proxy.next_cut(*Cut)
+            if cut is Cut.BEFORE_REQUEST:
+                self._proxy.on_cut()
+                return False
+            self._answer_is_lost = cut is Cut.BEFORE_ANSWER
+            self._server.sendall(held)
+            if cut is Cut.AFTER_REQUEST:
+                self._proxy.on_cut()
+                return False
+            return True
+        self._server.sendall(held)
+        return True
+
+    def _answers(self) -> None:
+        with suppress(OSError):
+            while data := self._server.recv(65_536):
+                if self._answer_is_lost and data.endswith(b"Z\x00\x00\x00\x05I"):
+                    self._proxy.on_cut()
+                    break
+                if not self._answer_is_lost:
+                    self._client.sendall(data)
+        self._shut()
+
+    def _startup(self) -> bytes:
+        length = _exactly(self._client, 4)
+        return length + _exactly(self._client, int.from_bytes(length) - 4)
+
+    @staticmethod
+    def _message(source: socket.socket) -> tuple[bytes, bytes]:
+        kind = source.recv(1)
+        if not kind:
+            return b"", b""
+        length = _exactly(source, 4)
+        return kind, kind + length + _exactly(source, int.from_bytes(length) - 4)
+
+    def _shut(self) -> None:
+        _shut(self._client)
+        _shut(self._server)
+
+
+def _exactly(source: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = source.recv(count - len(data))
+        if not more:
+            raise ConnectionResetError
+        data += more
+    return data
+
+
+def _shut(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

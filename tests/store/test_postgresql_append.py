@@ -1,0 +1,139 @@
+"""What the PostgreSQL adapter's ``append`` promises beyond the port: one round trip, no position lost by losers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from domain.account import Balance
+from store.errors import UnstorableError
+from store.port import Claim, Committed, Conflict, DeadLetterFilter, Duplicate, Fence, Fenced, WorkError, Write
+from store.postgresql.adapter import PostgresqlStore
+from tests.store.builders import OWNER, START, Customer, Step, move, received
+from tests.store.looking import versions
+from tests.store.postgresql_server import Schema
+from tests.store.proxy import Proxy
+
+COMMITTED = Committed()
+
+
+@pytest.fixture
+def store(schema: Schema, shared_store: PostgresqlStore) -> PostgresqlStore:
+    """The shared store without a row but OWNER."""
+    assert schema.execute("SELECT 1 FROM events") == []
+    shared_store.register_owner(OWNER)
+    return shared_store
+
+
+@pytest.fixture
+def proxy(schema: Schema) -> Iterator[Proxy]:
+    """A line to the server on which messages are counted."""
+    proxy = Proxy(*address(schema))
+    yield proxy
+    proxy.close()
+
+
+def address(schema: Schema) -> tuple[str, int]:
+    """Where the server listens."""
+    parts = conninfo_to_dict(schema.url)
+    return str(parts.get("host", "127.0.0.1")), int(parts.get("port") or 5432)
+
+
+def through(proxy: Proxy, schema: Schema, **more: object) -> str:
+    """What connects through the proxy, which reads no TLS."""
+    return schema.conninfo(host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable", **more)
+
+
+def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
+    """Good, conflicting, duplicate, fenced and dependent writes in one statement, which commits by itself."""
+    store = PostgresqlStore(through(proxy, schema), writers=1)
+    store.register_owner(OWNER)
+    claim = Claim("key", "1", b"t1")
+    stale, late, twice, good = (Customer(name) for name in ("stale", "late", "twice", "good"))
+    rival = stale.twin()
+    assert store.append([rival.deposit("t1", claims=[claim]), late.deposit("t2", owner=OWNER)]) == [COMMITTED] * 2
+    before = proxy.round_trips
+    answers = store.append(
+        [
+            good.deposit("t3", owner=OWNER),
+            stale.deposit("t4"),
+            late.complete("t2", fence=Fence("t2", 7)),
+            twice.deposit("t5", claims=[Claim("key", "1", b"t5")]),
+            good.deposit("t6"),
+            good.complete("t3", fence=Fence("t3", 1)),
+        ]
+    )
+    assert proxy.round_trips == before + 1
+    missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
+    assert len(missed) == 1
+    assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED, COMMITTED]
+    assert [versions(store, who.stream) for who in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
+    store.close()
+
+
+def test_losers_burn_no_positions(store: PostgresqlStore) -> None:
+    """Positions stay without gaps when writers lose, however they lose."""
+    winner = Customer()
+    store.append([winner.deposit("t0", claims=[Claim("key", "0", b"")])])
+    for number in range(1, 6):
+        twice, fenced = Customer(f"twice{number}"), Customer(f"fenced{number}")
+        losers = [
+            Customer().deposit(f"lost{number}"),
+            twice.deposit(f"twice{number}", claims=[Claim("key", "0", b"x")]),
+            fenced.write(*_stale_step(number)),
+        ]
+        answers = store.append([*losers, winner.deposit(f"t{number}")])
+        assert [type(answer) for answer in answers] == [Conflict, Duplicate, Fenced, Committed]
+    positions = [event.position for event in store.stream_events(winner.stream, after=0, limit=10)]
+    assert positions == list(range(positions[0], positions[0] + 6))
+
+
+def _stale_step(number: int) -> list[Step]:
+    return [Step((received(f"fenced{number}"),), fence=Fence("nothing", 1))]
+
+
+def test_what_cannot_be_stored_leaves_its_neighbours_storable(store: PostgresqlStore) -> None:
+    """A check that fails stores nothing of the batch; the others are stored when tried one by one."""
+    good, bad = Customer("good").deposit("t1"), Customer("bad").deposit("t2")
+    bad = Write(bad.stream, bad.head, bad.parts, bad.transactions, (("USD", Balance(-1, 0)),))
+    with pytest.raises(UnstorableError):
+        store.append([good, bad])
+    assert store.append([good]) == [COMMITTED]
+    assert versions(store, bad.stream) == []
+
+
+def test_text_that_the_database_cannot_hold(store: PostgresqlStore) -> None:
+    """PostgreSQL has no U+0000 in text: such a write fails alone, and errors of attempts are kept with theirs."""
+    with pytest.raises(UnstorableError):
+        store.append([Customer().deposit("t1", claims=[Claim("key", "\x00", b"")])])
+    customer = Customer()
+    store.append([customer.deposit("t1")])
+    error = WorkError(START, "a provider's \x00")
+    assert store.append([customer.write(Step(work=(move("t1", errors=(error,)),)))]) == [COMMITTED]
+    (item,) = store.claim_work(OWNER, "gatewayA", 1)
+    assert item.errors == (error,)
+
+
+def test_a_large_batch_is_stored_in_order(store: PostgresqlStore) -> None:
+    """Hundreds of writers in one batch, with claims, work and rows: all stored, in the order given."""
+    customers = [Customer(f"c{number:03}") for number in range(300)]
+    batch = [one.deposit(f"t-{one.stream.id}", claims=[Claim("key", one.stream.id, b"")]) for one in customers]
+    assert store.append(batch) == [COMMITTED] * 300
+    assert [event.stream for event in store.all_events(after=0, limit=1000)] == [one.stream for one in customers]
+    assert store.append(batch) == [COMMITTED] * 300, "known again by its events"
+    assert len(store.all_events(after=0, limit=1000)) == 300
+
+
+def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Schema) -> None:
+    """A damaged piece of work waits for a person and holds up nobody; damage to its transaction does so, too."""
+    customer = Customer()
+    store.append([customer.deposit(f"t{number}") for number in range(3)])
+    schema.execute("UPDATE work SET errors = '[7]' WHERE work_id = 't0'")
+    schema.execute("UPDATE transactions SET currency = '?' WHERE transaction_id = 't1'")
+    assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)] == ["t2"]
+    assert store.work_counts() == {("gatewayA", "leased"): 1, ("gatewayA", "parked"): 2}
+    letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
+    assert [(letter.item.work_id, letter.item.transaction is None) for letter in letters] == [("t1", True), ("t0", False)]
+    assert all("cannot be read" in letter.item.errors[-1].error for letter in letters)
