@@ -57,7 +57,7 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
     except OutcomeUnknownError as error:
         return Unknown(str(error) or "the outcome is not known"), False
     except BaseException as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
-        return Unknown(f"the adapter failed: {error!r}"), False
+        return Unknown(f"the adapter failed: {type(error).__name__}"), False  # its text may hold what a provider sent
 
 
 def _key_may_be_forgotten(gateway: Gateway, transaction: Transaction, now: datetime) -> bool:

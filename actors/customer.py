@@ -43,13 +43,14 @@ from actors.runtime.runtime import Runtime
 from actors.settling import Settling
 from actors.work import lost_item
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
-from domain.outcomes import NotReceived, Unknown
+from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
     Action,
     AppendResult,
     Committed,
     Conflict,
+    Doubt,
     Duplicate,
     Fence,
     Fenced,
@@ -96,7 +97,21 @@ class Collaborators:
     settling: Settling
     owner: str
     listener: Listener
+    leases_unknown: Callable[[], None]
     next_serial: Callable[[], int]
+
+
+class _LetGo:
+    """Hears whether a lease was given up. One that was not is given back with all others, at the next beat."""
+
+    __slots__ = ("_leases_unknown",)
+
+    def __init__(self, leases_unknown: Callable[[], None]) -> None:
+        self._leases_unknown = leases_unknown
+
+    def tell(self, message: object, /) -> None:
+        if isinstance(message, Written) and isinstance(message.result, Unanswered):
+            self._leases_unknown()
 
 
 class CustomerStreamActor(ServiceActor):
@@ -146,7 +161,7 @@ class CustomerStreamActor(ServiceActor):
         for pending in self._deciding:
             if isinstance(pending, SubmissionRequest) and pending.cleared:
                 continue  # it may be on its way: there is nothing left to do for it here
-            if isinstance(pending, Request) and pending.event_ids:
+            if isinstance(pending, Request | SubmissionRequest) and pending.event_ids:
                 pending.in_doubt = True  # it was put into a write, and only its answer would say what became of that
             pending.crashes += 1
             if self._tolerable(pending):
@@ -257,7 +272,10 @@ class CustomerStreamActor(ServiceActor):
         """How long a provider without keys may still come to know of what it says that it never received."""
         if policy.honours_keys or not isinstance(report.result, Unknown | NotReceived):
             return 0.0
-        return self._with.settling.left_s(report.item, policy.settle_s, report.asked_at)
+        item = report.item
+        orphaned = item.action is Action.SUBMIT and item.doubt is Doubt.SENT and report.asked_at is None
+        sent_within_s = policy.permit_s if orphaned else 0.0
+        return self._with.settling.left_s(item, policy.settle_s, report.asked_at, sent_within_s=sent_within_s)
 
     # the store's answers
 
@@ -310,17 +328,19 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(source, OutcomeReport):
             logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
             source.stale = True
+            if isinstance(source.result, Approved):
+                self._with.settling.accepted(source.item.work_id)
             return
         logger.warning("somebody else has the work by now", extra=_fields(source))
-        self._deciding.remove(source)
         if isinstance(source, SubmissionRequest):
             self._clear(source, None)
         else:
             source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
+        self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
 
-    def _loaded(self, result: Snapshot | Exception) -> None:
+    def _loaded(self, result: Snapshot | BaseException) -> None:
         confirming, self._confirming = self._confirming, []
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
             self._refuse_deciding("The store is not available.")
             self._put_back()
@@ -353,8 +373,8 @@ class CustomerStreamActor(ServiceActor):
                 case SubmissionRequest() as submission:
                     self._clear(submission, entry.item)
                     self._moved(entry, submission.item)
-                case OutcomeReport(item=item):
-                    if entry.moved is None or entry.moved.action is Action.SUBMIT:
+                case OutcomeReport(item=item, stale=stale):
+                    if not stale and (entry.moved is None or entry.moved.action is Action.SUBMIT):
                         self._with.settling.forget(item.work_id)
                     self._moved(entry, item)
                 case _:
@@ -443,12 +463,13 @@ class CustomerStreamActor(ServiceActor):
         now, chance = self._with.runtime.now(), self._with.runtime.random()
         change = next_step(item, result, policy, now=now, chance=chance, status=None)
         part = Part(fence=Fence(item.work_id, item.token), work=(change,))
-        self._with.journal.tell(Append(Write(self._stream, self._head, (part,)), 0, self.actor_ref))
+        write = Write(self._stream, self._head, (part,))
+        self._with.journal.tell(Append(write, 0, _LetGo(self._with.leases_unknown)))
 
     def _doubt(self, batch: Batch) -> None:
         """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""
         for entry in batch.entries:
-            if isinstance(entry.source, Request):
+            if isinstance(entry.source, Request | SubmissionRequest):
                 entry.source.in_doubt = True
 
     def _suspect(self) -> None:
@@ -492,8 +513,8 @@ class CustomerStreamActor(ServiceActor):
 
         def load() -> None:
             try:
-                result: Snapshot | Exception = store.load(stream, tuple(wanted))
-            except Exception as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
+                result: Snapshot | BaseException = store.load(stream, tuple(wanted))
+            except BaseException as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
                 result = error
             with suppress(ActorDeadError):  # its successor asks for itself
                 itself.tell(Loaded(serial, result))

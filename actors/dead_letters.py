@@ -18,7 +18,7 @@ from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
 from store.errors import CommitUncertainError, StoreError
-from store.port import GatewayMode, Store
+from store.port import DeadLetterFilter, GatewayMode, Store
 
 logger: Final = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ CLAIM_MAX: Final = 200
 SOON_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
 
+
+CLOCK_OFF_S: Final = 1.0
+"""How far the wall clock may go back before the dues follow it."""
 
 _beats: Final = count(1)
 T = TypeVar("T")
@@ -40,6 +43,14 @@ class Health:
         """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
         self.leases_unknown = False
         """Work may be leased to this process that nobody in it knows of."""
+        self.lease_kept = False
+        """The same, said by whoever could not give a lease up."""
+        self.clocks: tuple[float, float] | None = None
+        """What the wall clock and the monotonic one showed together, in seconds."""
+
+    def doubt_leases(self) -> None:
+        """Have all leases given back at the next beat."""
+        self.lease_kept = True
 
 
 @dataclass(slots=True)
@@ -95,11 +106,24 @@ class DeadLetterActor(ServiceActor):
             case Recovered(gateway=gateway):
                 self._hasten(gateway)
             case RetryDead(merchant=merchant, where=where, reply=reply):
-                if self._answer(reply, lambda: self._store.retry_dead(merchant, where)):
+                if self._answer(reply, lambda: self._retry(merchant, where)):
                     for gateway in self._schedules:
                         self._claim(gateway)
             case OrderMode(mode=mode, reply=reply):
                 self._order(mode, reply)
+
+    def _retry(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Nothing of a gateway that is not configured: nobody would do it, and it would be on no list any more."""
+        count = 0
+        for name in self._schedules:
+            if where.gateway in {None, name}:
+                try:
+                    count += self._store.retry_dead(merchant, where._replace(gateway=name))
+                except StoreError as error:
+                    if count:
+                        raise CommitUncertainError(f"{count} are retried, and then: {error}") from error
+                    raise
+        return count
 
     def _order(self, mode: GatewayMode, reply: Future[GatewayStatus]) -> None:
         if mode.gateway not in self._schedules:
@@ -139,9 +163,8 @@ class DeadLetterActor(ServiceActor):
         """Every third of a lease: say that this process lives, and look for what nobody told us of."""
         self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
         try:
-            if self._health.leases_unknown:  # give all of them back rather than hold some for ever that nobody works on
-                self._store.retire_owner(self._owner, unsent=False)
-                self._health.leases_unknown = False
+            self._follow_the_clock()
+            self._give_back()
             if not self._store.heartbeat(self._owner):
                 logger.error("this process was held for dead; its work went to others")
                 self._store.register_owner(self._owner)
@@ -160,6 +183,31 @@ class DeadLetterActor(ServiceActor):
             logger.exception("the heartbeat failed")
         for gateway in self._schedules:
             self._claim(gateway)
+
+    def _follow_the_clock(self) -> None:
+        """Dues are times of the wall clock: when that is set back, they must not wait until it gets there again."""
+        now = (self._runtime.now().timestamp(), self._runtime.monotonic())
+        wall, monotonic = self._health.clocks or now
+        lost_s = (now[1] - monotonic) - (now[0] - wall)
+        if lost_s > CLOCK_OFF_S:
+            moved = self._store.clock_set_back(lost_s)
+            logger.warning("the clock was set back", extra={"fields": {"seconds": round(lost_s, 1), "count": moved}})
+        if self._health.clocks is None or abs(lost_s) > CLOCK_OFF_S:
+            self._health.clocks = now
+
+    def _give_back(self) -> None:
+        """All leases, rather than hold some for ever that nobody here works on. Raises StoreError."""
+        health = self._health
+        if not health.leases_unknown and not health.lease_kept:
+            return
+        health.lease_kept = False
+        try:
+            self._store.retire_owner(self._owner, unsent=False)
+        except BaseException:
+            health.lease_kept = True
+            raise
+        health.leases_unknown = False
+        self._store.register_owner(self._owner)
 
     def _claim(self, gateway: str) -> None:
         schedule = self._schedules[gateway]

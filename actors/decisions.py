@@ -110,8 +110,13 @@ class Batch:
             # An earlier write of this very request was stored.
             self.entries.append(Entry(request, known))
             return
+        if known.status.terminal:
+            self.refusals.append(Refusal(request, Refused("dead-letter-busy", f"It is {known.status} by now.")))
+            return
         if policy is None or not policy.discardable(item):
             detail = "An attempt may have reached the gateway: only a person who has asked there can settle it."
+            if policy is None:
+                detail = "Its gateway is not configured: nobody here can tell whether an attempt has reached it."
             self.refusals.append(Refusal(request, Refused("not-discardable", detail)))
             return
         decision = decide(self.account, command)
@@ -134,7 +139,7 @@ class Batch:
         after = replace(item, token=item.token + 1, doubt=Doubt.SENT)
         # An earlier write of this very request was stored, if the token is the one that it left: whoever else may have
         # submitted this attempt had to claim the work first. A request that wrote nothing yet is one handed over twice.
-        written = known.submissions >= attempt and bool(request.event_ids)
+        written = known.submissions >= attempt and request.in_doubt
         fence = Fence(item.work_id, after.token if written else item.token)
         if known.status not in {Status.PENDING, Status.UNKNOWN}:  # it was settled otherwise: nothing is to be sent
             change = CloseWork(item.work_id) if known.status.terminal else _resolve(item)
@@ -157,7 +162,7 @@ class Batch:
     def add_report(self, report: OutcomeReport, policy: WorkPolicy, chance: float, settle_left_s: float = 0.0) -> None:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result
-        decision = self._outcome(report)
+        decision = self._outcome(report, settle_left_s)
         metadata = _metadata(item)
         if report.stale:
             evidence = [event for event in decision if isinstance(event, ReviewOpened)]
@@ -180,7 +185,7 @@ class Batch:
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
 
-    def _outcome(self, report: OutcomeReport) -> Sequence[Event]:
+    def _outcome(self, report: OutcomeReport, settle_left_s: float) -> Sequence[Event]:
         """What ``report`` adds to the record."""
         item, transaction, result = report.item, report.item.transaction, report.result
         if transaction is None:
@@ -189,7 +194,7 @@ class Batch:
         if isinstance(result, Approved | Declined | Unknown):
             decision = self._decided(RecordOutcome(transaction.transaction_id, result))
         status = self.account.transactions.get(transaction.transaction_id, transaction).status
-        if not report.stale and ran_a_day(item, result, self._now, status=status):
+        if not report.stale and ran_a_day(item, result, self._now, status=status, settle_left_s=settle_left_s):
             reason = "A day of lookups has not told what became of it."
             decision = [*decision, *self._decided(OpenReview(transaction.transaction_id, reason))]
         if report.reviewed:

@@ -101,12 +101,13 @@ class DiscardRequest(Request):
 class SubmissionRequest:
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
 
-    __slots__ = ("cleared", "crashes", "event_ids", "item", "permit")
+    __slots__ = ("cleared", "crashes", "event_ids", "in_doubt", "item", "permit")
 
     def __init__(self, item: WorkItem, permit: Permit) -> None:
         self.item = item
         self.permit = permit
         self.event_ids: list[str] = []
+        self.in_doubt = False  # an append of it was sent, and it is not known what became of that
         self.cleared = False  # the supervisor was told so: it may be on its way
         self.crashes = 0
 
@@ -131,7 +132,7 @@ class Loaded:
     """The answer to load number ``serial``."""
 
     serial: int
-    result: Snapshot | Exception
+    result: Snapshot | BaseException
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ ERROR_LENGTH_MAX: Final = 500
 class WorkPolicy:
     """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2).
 
-    ``settle_s``: how long after a sender's last word a lookup that finds nothing proves nothing yet, without keys.
+    Without keys, ``settle_s`` is how long after a sender's last word a lookup that finds nothing proves nothing yet,
+    and ``permit_s`` how long after recording a submission a sender may begin to send it.
     """
 
     honours_keys: bool
@@ -32,6 +33,7 @@ class WorkPolicy:
     dead_letter_attempts: int
     looks_up: bool = True
     settle_s: float = 0.0
+    permit_s: float = 0.0
     retry_first_s: float = 0.2
     retry_max_s: float = 5.0
 
@@ -79,14 +81,16 @@ def next_step(
             assert_never(result)
 
 
-def ran_a_day(item: WorkItem, result: CallResult, now: datetime, *, status: Status) -> bool:
+def ran_a_day(item: WorkItem, result: CallResult, now: datetime, *, status: Status, settle_left_s: float = 0.0) -> bool:
     """Whether nobody has said for a day what became of the item's transaction, and this lookup did not either.
 
-    ``status`` is the transaction's. That it never arrived is an answer, unless it was accepted before.
+    ``status`` is the transaction's. That it never arrived is an answer, if it counts and it was not accepted before.
     """
     if item.transaction is None or item.action is not Action.RESOLVE:
         return False
-    silent = isinstance(result, NotSent | Unknown) or (isinstance(result, NotReceived) and status is Status.PROCESSED)
+    silent = isinstance(result, NotSent | Unknown)
+    if isinstance(result, NotReceived):
+        silent = status is Status.PROCESSED or settle_left_s > 0
     return silent and now - item.transaction.updated_at >= timedelta(seconds=DAY_S)
 
 

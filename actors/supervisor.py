@@ -5,6 +5,7 @@ It never blocks: calls run on the bulkhead's threads and come back as messages. 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,8 +36,11 @@ from actors.replies import BulkheadStatus, GatewayStatus
 from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
+from domain.outcomes import Unknown
 from gateways.port import Gateway
 from store.port import StreamKey, WorkItem
+
+logger: Final = logging.getLogger(__name__)
 
 INTAKE_CLOSES_AT: Final = 2_000
 """Waiting work of one gateway from which on new work is left in the store for later."""
@@ -97,9 +101,7 @@ class GatewaySupervisorActor(ServiceActor):
                 lane.owes_room = lane.owes_room or claimed
                 self._admit(gateway, lane)
             case Cleared(gateway=gateway, permit=permit, item=item):
-                lane = self._lanes[gateway]
-                self.took()
-                self._cleared(gateway, lane, permit, item)
+                self._cleared(gateway, self._lanes[gateway], permit, item)
             case Finished(gateway=gateway, permit=permit, healthy=healthy):
                 lane = self._lanes[gateway]
                 lane.in_flight -= 1
@@ -166,24 +168,25 @@ class GatewaySupervisorActor(ServiceActor):
         """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
         if permit not in lane.clearing:
             return  # told twice: a second call would be a second payment
-        lane.clearing.remove(permit)
-        called = tried = False
-        try:
-            if item is not None and not self._intake.draining and lane.breaker.holds(permit):
-                tried = True
+        if item is not None and not self._intake.draining and lane.breaker.holds(permit):
+            lane.clearing.remove(permit)
+            self.took()  # from here on it may be out
+            try:
                 self._call(name, lane, item, permit)
-                called = True
-        finally:
-            if not called:
-                if item is not None:  # in this order: once no slot is taken, every outcome is with its customer
-                    self._report(item, NotTried("the gateway's breaker opened, or the service stops"))
+            except BaseException:  # no thread can be had for it: not again and again in a loop
+                self._report(item, NotTried("no thread can be had for it"))
                 lane.in_flight -= 1
-                if tried:  # no thread can be had for it: not again and again in a loop
-                    lane.breaker.report(permit, healthy=False)
-                else:
-                    lane.breaker.withdraw(permit)
-        if not called:
-            self._admit(name, lane)
+                lane.breaker.report(permit, healthy=False)
+                raise
+            return
+        # Nothing goes out. This may be handled once more until that is told: such a permit never holds again.
+        if item is not None:  # in this order: once no slot is taken, every outcome is with its customer
+            self._report(item, NotTried("the gateway's breaker opened, or the service stops"))
+        lane.clearing.remove(permit)
+        lane.in_flight -= 1
+        self.took()
+        lane.breaker.withdraw(permit)
+        self._admit(name, lane)
 
     def _report(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
         self._customer(item.stream).tell(OutcomeReport(item, result, asked_at))
@@ -204,10 +207,19 @@ class GatewaySupervisorActor(ServiceActor):
         self._runtime.after(wait_s, lambda: self._self.tell(Wake(name)))
 
     def _call(self, name: str, lane: Lane, item: WorkItem, permit: Permit) -> None:
+        """Have a thread call. When this raises, none will."""
+        claim = [None]  # whoever takes it decides whether there is a call; taking the last item of a list is atomic
+
         def call() -> None:
-            began = self._runtime.monotonic()
-            result, healthy = HANDLERS[item.event_type](lane.gateway, item, self._runtime.now())
             try:
+                claim.pop()
+            except IndexError:
+                return
+            began = self._runtime.monotonic()
+            result: CallResult = Unknown("the call broke off")
+            healthy = False
+            try:
+                result, healthy = HANDLERS[item.event_type](lane.gateway, item, self._runtime.now())
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
                 try:  # in this order: once no call is out, every outcome is with its customer
@@ -215,7 +227,15 @@ class GatewaySupervisorActor(ServiceActor):
                 finally:
                     self._self.tell(Finished(name, permit, healthy))
 
-        lane.executor.submit(call)
+        try:
+            lane.executor.submit(call)
+        except BaseException:
+            try:
+                claim.pop()
+            except IndexError:  # a thread has it all the same
+                logger.exception("a call was handed over, and then this")
+                return
+            raise
 
 
 def _status(name: str, lane: Lane) -> GatewayStatus:

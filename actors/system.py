@@ -41,6 +41,7 @@ from domain.commands import Discard, Receive
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from store.codec import Metadata
+from store.errors import StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ class PaymentSystem:
             settling=Settling(monotonic),
             owner=self._owner,
             listener=listener,
+            leases_unknown=self._health.doubt_leases,
             next_serial=count(1).__next__,
         )
 
@@ -250,15 +252,22 @@ class PaymentSystem:
 
         Raises StoreError (nothing has changed), and TimeoutError when it is not known whether it has.
         """
+        self._must_be_started()
         order = OrderMode(mode, Future())
         self._dead_letters.tell(order)
         return self._wait(order.reply)
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
         """Have the merchant's dead letters that fit done again now; how many they are. Raises as above."""
+        self._must_be_started()
         order = RetryDead(merchant, where, Future())
         self._dead_letters.tell(order)
         return self._wait(order.reply)
+
+    def _must_be_started(self) -> None:
+        """Nobody may wake an actor before ``start`` does: the breakers' modes come first. Raises StoreError."""
+        if not self._started:
+            raise StoreUnavailableError("the service is starting")
 
     def _wait(self, reply: Future[T]) -> T:
         try:
@@ -306,7 +315,7 @@ class PaymentSystem:
             request_volume=options.breaker.request_volume,
             sleep_s=options.breaker.sleep_s,
             window_s=options.breaker.window_s,
-            permit_s=2 * options.timeout_s + PERMIT_GRACE_S,  # a call may be a lookup and a submission
+            permit_s=_permit_s(options),
             monotonic=self._runtime.monotonic,
             now=self._runtime.now,
             changed=lambda state: listener.breaker_changed(name, state),
@@ -325,4 +334,9 @@ class PaymentSystem:
             dead_letter_attempts=settings.dead_letter_attempts,
             looks_up=gateway.looks_up,
             settle_s=options.timeout_s + options.settle_s,
+            permit_s=_permit_s(options),
         )
+
+
+def _permit_s(options: GatewaySettings) -> float:
+    return 2 * options.timeout_s + PERMIT_GRACE_S  # a call may be a lookup and a submission

@@ -27,6 +27,7 @@ IDEMPOTENCY_KEY_UNSUPPORTED: Final = ProblemType(
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
+GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The gateway is not configured")
 DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
@@ -46,6 +47,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         NOT_DISCARDABLE,
+        GATEWAY_NOT_CONFIGURED,
         DEAD_LETTER_BUSY,
         BODY_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,

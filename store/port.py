@@ -296,6 +296,12 @@ class Store(Protocol):
     def next_due_s(self, gateway: str) -> float | None:
         """Seconds until the gateway's next queued or dead work is due (0 when some is); None when there is none."""
 
+    def clock_set_back(self, lost_s: float) -> int:
+        """This host's wall clock went back by ``lost_s``: what is to be due stays as far away as it was; how much is.
+
+        Nothing where the times are a server's.
+        """
+
     def hasten_lookups(self, gateway: str) -> int:
         """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were.
 

@@ -16,7 +16,16 @@ from api.body import read_object
 from api.callers import merchant_of
 from api.names import printable
 from api.operations import ORDER_PROBLEMS, Answer, Operation
-from api.problems import DEAD_LETTER_BUSY, NOT_DISCARDABLE, NOT_FOUND, OUTCOME_UNKNOWN, REFUSED, ProblemError, invalid
+from api.problems import (
+    DEAD_LETTER_BUSY,
+    GATEWAY_NOT_CONFIGURED,
+    NOT_DISCARDABLE,
+    NOT_FOUND,
+    OUTCOME_UNKNOWN,
+    REFUSED,
+    ProblemError,
+    invalid,
+)
 from api.query import refuse_query
 from api.replies import accepted, ordering
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
@@ -42,7 +51,7 @@ class RetryDeadLetterResource:
             description="Has the work done again as soon as its gateway takes calls. Its attempts go on counting. "
             "There is no body.",
             answer=Answer(202, "The dead letter as it was just before.", DeadLetterSchema),
-            problems=ORDER_PROBLEMS,
+            problems=(*ORDER_PROBLEMS, GATEWAY_NOT_CONFIGURED),
         )
     }
 
@@ -55,6 +64,8 @@ class RetryDeadLetterResource:
         refuse_query(req)
         letter = find(self._queries, req, dead_letter_id)
         _refuse_fields(req)
+        if letter.item.gateway not in self._payments.gateway_currencies():
+            raise ProblemError(GATEWAY_NOT_CONFIGURED, f"Nobody would do it until {letter.item.gateway} is configured.")
         with ordering(f"/v1/dead-letters/{dead_letter_id}"):
             count = self._payments.retry_dead_letters(merchant_of(req), DeadLetterFilter(work_id=dead_letter_id))
         if count == 0:
@@ -71,7 +82,8 @@ class RetryDeadLettersResource:
             operation_id="retryDeadLetters",
             tag="Dead letters",
             summary="Try many again now",
-            description="The same for all that fit what is given; an empty object means all.",
+            description="The same for all that fit what is given; an empty object means all. Those of a gateway that "
+            "is not configured (any more) are left as they are.",
             body=RetrySchema,
             body_examples={
                 "a gateway's parked ones": {"gateway": "gatewayA", "state": "parked"},

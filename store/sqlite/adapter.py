@@ -132,6 +132,10 @@ class SqliteStore:
             due_us = reads.first_due_us(cursor, gateway)
         return None if due_us is None else max(0.0, (due_us - self._now_us()) / 1_000_000)
 
+    def clock_set_back(self, lost_s: float) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: work.set_dues_back(cursor, round(lost_s * 1_000_000)))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See ``store.port.Store``; those that are due already do not count."""
         return self._writer.run(lambda cursor: work.hasten_lookups(cursor, gateway, self._now_us()))

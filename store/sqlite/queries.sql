@@ -106,6 +106,12 @@ SELECT w.*
 FROM work_rows AS w
 WHERE w.work_id = ?1;
 
+-- name: set_dues_back
+-- The clock was set back: what is to be due goes with it.
+UPDATE work
+SET next_attempt_at = next_attempt_at - ?1
+WHERE state IN ('queued', 'dead');
+
 -- name: hasten_lookups
 -- Make a gateway's queued lookups due that are not yet.
 UPDATE work

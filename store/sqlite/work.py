@@ -69,6 +69,12 @@ def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int
     return items
 
 
+def set_dues_back(cursor: apsw.Cursor, lost_us: int) -> int:
+    """Let everything that will be due be so that much earlier; how much that is."""
+    cursor.execute(SQL["set_dues_back"], (lost_us,))
+    return cursor.connection.changes()
+
+
 def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:
     """Make the gateway's queued lookups due; how many were not. Those that were keep their place before others."""
     cursor.execute(SQL["hasten_lookups"], (gateway, now_us))

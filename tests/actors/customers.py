@@ -99,6 +99,7 @@ class Customers:
             policies={GATEWAY: self.policy},
             intake=self.intake,
             settling=Settling(runtime.monotonic),
+            leases_unknown=lambda: None,
             owner=self.owner,
             listener=self.heard,
             next_serial=count(1).__next__,

@@ -173,6 +173,10 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("retire_owner", lambda: self._store.retire_owner(owner, unsent=unsent))
 
+    def clock_set_back(self, lost_s: float) -> int:
+        """See Store."""
+        return self._meet("clock_set_back", lambda: self._store.clock_set_back(lost_s))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._meet("hasten_lookups", lambda: self._store.hasten_lookups(gateway))

@@ -111,6 +111,10 @@ class FaultyStore:
         """See Store."""
         return self._read(lambda: self._store.next_due_s(gateway))
 
+    def clock_set_back(self, lost_s: float) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.clock_set_back(lost_s))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._write(lambda: self._store.hasten_lookups(gateway))

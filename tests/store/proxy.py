@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Final
 
 _SYNC: Final = b"S"
-_COMPLETE: Final = b"C"
+_ALONE: Final = (b"Q", b"X", b"p")
+_EXECUTE: Final = b"E"
 
 
 class Cut(Enum):
@@ -64,19 +65,18 @@ class Proxy:
         with self._lock:
             self.round_trips += 1
 
-    def next_cut(self, *places: Cut) -> Cut | None:
-        """The cut that is due at one of ``places``; it is then done with."""
+    def next_cut(self) -> Cut | None:
+        """Where to cut the line now, if at all."""
         with self._lock:
-            return self._cuts.pop(0) if self._cuts and self._cuts[0] in places else None
+            return self._cuts.pop(0) if self._cuts else None
 
 
 class _Line:
-    """One client's connection. Statements are those that come with a Sync; ``_cutting`` is set when one is to be cut."""
+    """One client's connection. A statement that can be cut is one that is executed and ends with a Sync."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy = proxy
         self._client, self._server = client, server
-        self._greeted = False
         self._answer_is_lost = False
 
     def start(self) -> None:
@@ -86,32 +86,31 @@ class _Line:
     def _requests(self) -> None:
         with suppress(OSError):
             self._server.sendall(self._startup())
-            held = b""
+            held, executes = b"", False
             while True:
                 kind, message = self._message(self._client)
                 held += message
-                if kind in (b"", _SYNC, b"Q", b"X", b"p"):
-                    if not self._pass(kind, held):
+                executes = executes or kind == _EXECUTE
+                if kind == _SYNC:
+                    self._proxy.counted()
+                    if not self._pass(held, self._proxy.next_cut() if executes else None):
                         break
+                    held, executes = b"", False
+                elif kind in _ALONE:
+                    self._server.sendall(held)
                     held = b""
+                elif not kind:
+                    break
         self._shut()
 
-    def _pass(self, kind: bytes, held: bytes) -> bool:
-        if kind == b"":
-            return False
-        if kind == _SYNC:
-            self._proxy.counted()
-            cut = self._proxy.next_cut(*Cut)
-            if cut is Cut.BEFORE_REQUEST:
-                self._proxy.on_cut()
-                return False
-            self._answer_is_lost = cut is Cut.BEFORE_ANSWER
+    def _pass(self, held: bytes, cut: Cut | None) -> bool:
+        """Pass a statement on; False when the line is cut at it."""
+        self._answer_is_lost = cut is Cut.BEFORE_ANSWER
+        if cut is not Cut.BEFORE_REQUEST:
             self._server.sendall(held)
-            if cut is Cut.AFTER_REQUEST:
-                self._proxy.on_cut()
-                return False
-            return True
-        self._server.sendall(held)
+        if cut in (Cut.BEFORE_REQUEST, Cut.AFTER_REQUEST):
+            self._proxy.on_cut()
+            return False
         return True
 
     def _answers(self) -> None:

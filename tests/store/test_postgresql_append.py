@@ -131,7 +131,10 @@ def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Sche
     customer = Customer()
     store.append([customer.deposit(f"t{number}") for number in range(3)])
     schema.execute("UPDATE work SET errors = '[7]' WHERE work_id = 't0'")
-    schema.execute("UPDATE transactions SET currency = '?' WHERE transaction_id = 't1'")
+    schema.execute(
+        "UPDATE transactions SET status = 'failed', failure_code = 'x', failure_category = 'odd'"
+        " WHERE transaction_id = 't1'"
+    )
     assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)] == ["t2"]
     assert store.work_counts() == {("gatewayA", "leased"): 1, ("gatewayA", "parked"): 2}
     letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)

@@ -214,12 +214,6 @@ def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
         open_store(url, root=tmp_path, clock=Clock())
 
 
-def test_postgresql_is_still_to_come(tmp_path: Path) -> None:
-    """A URL of PostgreSQL is understood and refused."""
-    with pytest.raises(StoreError, match="not built yet"):
-        open_store("postgresql://localhost/x", root=tmp_path, clock=Clock())
-
-
 def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
     """The lock lies beside the database, and an audit opens beside the service that holds it."""
     with lock_store(URL, root=tmp_path, sleep=lambda _: None):

@@ -1,0 +1,159 @@
+"""PostgresqlStore: the store and query ports on one PostgreSQL database. Puts the parts together, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Final
+
+from store.port import (
+    AppendResult,
+    DeadLetterFilter,
+    Doubt,
+    GatewayMode,
+    Snapshot,
+    StoredEvent,
+    StreamKey,
+    WorkItem,
+    Write,
+)
+from store.postgresql import reads, work
+from store.postgresql.audit import open_audit
+from store.postgresql.migrate import check_schema
+from store.postgresql.sessions import Sessions, audit_settings, connection_settings
+from store.postgresql.writer import Writer
+from store.queries import Audit, CustomerView, DeadLetter, TransactionFilter, TransactionView
+
+WRITERS: Final = 4
+READERS: Final = 8
+
+
+class PostgresqlStore:
+    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+
+    The database must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it does not
+    answer. Any number of processes may hold one each; all share the database's clock. Uses at most ``writers`` and
+    ``readers`` connections at a time: no number of readers keeps a write waiting.
+    """
+
+    def __init__(self, url: str, *, writers: int = WRITERS, readers: int = READERS) -> None:
+        check_schema(url)
+        self._url = url
+        settings = connection_settings(url)
+        self._writing = Sessions(settings, name="writers", size=writers)
+        self._reading = Sessions(settings, name="readers", size=readers)
+        self._writer = Writer(self._writing)
+
+    # Store
+
+    def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """See ``store.port.Store``; one round trip and one COMMIT for all."""
+        return self._writer.append(writes)
+
+    def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.load(session, stream, transaction_ids))
+
+    def register_owner(self, owner: str) -> None:
+        """See ``store.port.Store``."""
+        self._writer.change(lambda session: work.register(session, owner), repeatable=True)
+
+    def heartbeat(self, owner: str) -> bool:
+        """See ``store.port.Store``."""
+        return self._writer.change(lambda session: work.beat(session, owner), repeatable=True)
+
+    def retire_owner(self, owner: str, *, unsent: bool) -> int:
+        """See ``store.port.Store``; the queued work is due at once."""
+        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
+        return self._writer.change(lambda session: work.retire(session, owner, doubt), repeatable=True)
+
+    def release_dead(self, lease_s: float) -> int:
+        """See ``store.port.Store``; the queued work is due at once."""
+        return self._writer.change(lambda session: work.release_silent(session, lease_s), repeatable=True)
+
+    def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
+        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing.
+
+        Raises CommitUncertainError when the connection was cut: what was claimed, if anything, is known to nobody.
+        """
+        return self._writer.change(lambda session: work.claim(session, owner, gateway, limit), repeatable=False)
+
+    def next_due_s(self, gateway: str) -> float | None:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.next_due_s(session, gateway))
+
+    def clock_set_back(self, lost_s: float) -> int:  # noqa: ARG002  # the times are the server's
+        """See ``store.port.Store``."""
+        return 0
+
+    def hasten_lookups(self, gateway: str) -> int:
+        """See ``store.port.Store``; those that are due already do not count."""
+        return self._writer.change(lambda session: work.hasten_lookups(session, gateway), repeatable=True)
+
+    def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.change(lambda session: work.retry_dead(session, merchant, where), repeatable=False)
+
+    def gateway_modes(self) -> dict[str, GatewayMode]:
+        """See ``store.port.Store``."""
+        return self._reading.read(reads.gateway_modes)
+
+    def set_gateway_mode(self, mode: GatewayMode) -> None:
+        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        self._writer.change(lambda session: work.set_mode(session, mode), repeatable=True)
+
+    def close(self) -> None:
+        """Close all connections; closing twice does no harm."""
+        self._reading.close()
+        self._writing.close()
+
+    # Queries
+
+    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.transaction(session, merchant, transaction_id))
+
+    def transactions(
+        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
+    ) -> Sequence[TransactionView]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.transactions(session, merchant, where, before, limit))
+
+    def customer(self, stream: StreamKey) -> CustomerView | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.customer(session, stream))
+
+    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.stream_events(session, stream, after, limit))
+
+    def all_events(self, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Events of all streams by ascending position above ``after``, up to the first that may still be committed.
+
+        So whoever goes on from the last position that it got never skips one.
+        """
+        return self._reading.read(lambda session: reads.all_events(session, after, limit))
+
+    def work_counts(self) -> dict[tuple[str, str], int]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(reads.work_counts)
+
+    def dead_letters(
+        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.dead_letters(session, merchant, where, before, limit))
+
+    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.dead_letter(session, merchant, work_id))
+
+    def ping(self) -> None:
+        """See ``store.queries.Queries``."""
+        self._reading.read(reads.ping)
+
+    # Auditable
+
+    def audit(self) -> AbstractContextManager[Audit]:
+        """See ``store.queries.Auditable``."""
+        return open_audit(audit_settings(self._url))

@@ -1,0 +1,68 @@
+"""The one place where errors of psycopg become errors of the store; knows nothing of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+
+from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
+
+_DATA: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+_DAMAGE: Final = (errors.DataCorrupted, errors.IndexCorrupted)
+_SCHEMA: Final = (psycopg.ProgrammingError,)
+_CLAIMS_KEY: Final = "claims_pk"
+
+UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
+"""What encoding a value raises when the value is of no type or size that JSON has (UnicodeEncodeError included)."""
+
+
+def translated(error: psycopg.Error) -> StoreError:
+    """The store's error for ``error``, after which nothing of the call is stored."""
+    text = f"{type(error).__name__}: {str(error).strip()}"
+    if isinstance(error, _DATA):
+        return UnstorableError(text)
+    if isinstance(error, _DAMAGE):
+        return CorruptStoreError(text)
+    if isinstance(error, _SCHEMA):
+        return SchemaError(text)
+    return StoreUnavailableError(text)
+
+
+def is_lost(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
+    """Whether the connection was cut, so that what it was doing may have been done all the same.
+
+    Any other error is the server's own word that the transaction is undone.
+    """
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed
+
+
+def is_race(error: psycopg.Error) -> bool:
+    """Whether another process got in the way, and the same call made again finds what it did.
+
+    Two that take one claim at the same instant are told apart by its key; the loser has not seen the winner's yet.
+    """
+    if isinstance(error, errors.UniqueViolation):
+        return error.diag.constraint_name == _CLAIMS_KEY
+    return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
+
+
+@contextmanager
+def translation() -> Iterator[None]:
+    """Raise errors of psycopg from the block as errors of the store."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+@contextmanager
+def storable() -> Iterator[None]:
+    """Raise UnstorableError for a value of no type or size that the database has."""
+    try:
+        yield
+    except UNSTORABLE as error:
+        raise UnstorableError(f"{type(error).__name__}: {error}") from error

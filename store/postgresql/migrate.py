@@ -1,0 +1,87 @@
+"""Brings a database's tables to the version that this service needs, and says whether they are. Knows no table itself.
+
+Migrations are the files ``migrations/NNNN_title.sql``; the table ``schema_migrations`` holds the numbers applied. All
+of it lives in the first schema of the connection's search path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, LiteralString, cast
+
+from psycopg import sql
+
+from store.errors import SchemaError
+from store.postgresql.failures import translation
+from store.postgresql.sessions import Session, connection_settings
+
+SERVICE_ROLE: Final = "payments_service"
+"""The role that is given the least rights that the service needs, if there is one of this name."""
+
+_HERE: Final = Path(__file__).parent
+_WAIT_MS: Final = 60_000
+_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('payments: migrate ' || current_schema(), 0))"
+_CREATE: Final = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number     integer     NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT schema_migrations_pk PRIMARY KEY (number)
+)
+"""
+_VERSION: Final = "SELECT coalesce(max(number), 0) FROM schema_migrations"
+
+
+def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
+    """The scripts by their numbers, which are 1, 2, 3 and so on."""
+    scripts = {int(file.name[:4]): file.read_text(encoding="utf-8") for file in sorted(folder.glob("[0-9]*.sql"))}
+    if list(scripts) != list(range(1, len(scripts) + 1)):
+        raise SchemaError(f"the migrations in {folder.name} are not numbered 1, 2, 3 and so on: {list(scripts)}")
+    return scripts
+
+
+def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> list[int]:
+    """Apply what is missing, all of it in one transaction, and give ``service_role`` its rights; the numbers applied.
+
+    Many that do this at once are safe: one does it and the others wait. Raises SchemaError for newer tables.
+    """
+    scripts = migrations() if scripts is None else scripts
+    settings = connection_settings(url, statement_ms=_WAIT_MS, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
+    with translation(), Session.connect(**settings) as session:
+        session.execute(_LOCK)
+        session.execute(_CREATE)
+        version = _refuse_newer(session, scripts)
+        missing = [number for number in scripts if number > version]
+        for number in missing:
+            session.execute(cast("LiteralString", scripts[number]))
+            session.execute("INSERT INTO schema_migrations (number) VALUES (%s)", (number,))
+        _give_rights(session, service_role)
+    return missing
+
+
+def check_schema(url: str) -> None:
+    """Raises SchemaError unless the database has exactly the tables of this version."""
+    scripts = migrations()
+    with translation(), Session.connect(**connection_settings(url)) as session:
+        row = session.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
+        version = _refuse_newer(session, scripts) if row == (True,) else 0
+    if version < len(scripts):
+        raise SchemaError(f"the database is at schema version {version}, this service needs {len(scripts)}: migrate")
+
+
+def _refuse_newer(session: Session, scripts: dict[int, str]) -> int:
+    row = session.execute(_VERSION).fetchone()
+    assert row is not None
+    version = int(row[0])
+    if version > len(scripts):
+        raise SchemaError(f"the database is at schema version {version}, newer than this service's {len(scripts)}")
+    return version
+
+
+def _give_rights(session: Session, role: str) -> None:
+    row = session.execute(
+        "SELECT current_schema() FROM pg_roles WHERE rolname = %s AND rolname <> current_user", (role,)
+    ).fetchone()
+    if row is None or session.execute("SELECT to_regclass('events')").fetchone() == (None,):
+        return
+    rights = sql.SQL(cast("LiteralString", (_HERE / "rights.sql").read_text(encoding="utf-8")))
+    session.execute(rights.format(role=sql.Identifier(role), schema=sql.Identifier(row[0])))

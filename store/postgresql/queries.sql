@@ -1,0 +1,298 @@
+-- Every statement of the PostgreSQL adapter but migrations, rights and what settles a lost connection (backends.py).
+-- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads them.
+
+-- name: append_batch
+-- Append many writes, in a transaction of its own; rows only for those that are not committed.
+SELECT wave, write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
+FROM append_batch(%s::jsonb);
+
+-- name: select_first_event
+-- Whether a write was stored: the id of the event that has its first version, and where the stream ends.
+SELECT e.event_id, h.version, h.hash
+FROM heads AS h
+LEFT JOIN events AS e ON e.stream_name = h.stream_name AND e.stream_id = h.stream_id AND e.version = %s
+WHERE h.stream_name = %s AND h.stream_id = %s;
+
+-- name: select_claim
+-- Whether a claim is held.
+SELECT value
+FROM claims
+WHERE scope = %s AND key = %s;
+
+-- name: select_work_token
+-- The token that a fence is compared with.
+SELECT token
+FROM work
+WHERE work_id = %s;
+
+-- name: load
+-- A customer's head and balances, with a row for each of the named transactions that exist; one snapshot.
+SELECT h.version, h.hash, b.currencies, b.available, b.reserved, t.*
+FROM heads AS h
+CROSS JOIN LATERAL (
+    SELECT array_agg(currency) AS currencies, array_agg(available_minor) AS available, array_agg(reserved_minor) AS reserved
+    FROM balances
+    WHERE stream_name = h.stream_name AND stream_id = h.stream_id
+) AS b
+LEFT JOIN transaction_rows AS t
+    ON t.transaction_id = ANY (%(transaction_ids)s) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id
+WHERE h.stream_name = %(stream_name)s AND h.stream_id = %(stream_id)s AND h.version > 0;
+
+-- name: select_customer
+-- A customer's version and balances, currencies ascending; a row for each balance, or one; one snapshot.
+SELECT h.version, b.currency, b.available_minor, b.reserved_minor
+FROM heads AS h
+LEFT JOIN balances AS b ON b.stream_name = h.stream_name AND b.stream_id = h.stream_id
+WHERE h.stream_name = %s AND h.stream_id = %s AND h.version > 0
+ORDER BY b.currency;
+
+-- name: select_events_after
+-- A stream's events above a version, ascending.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+WHERE stream_name = %s AND stream_id = %s AND version > %s
+ORDER BY version
+LIMIT %s;
+
+-- name: select_settled_events
+-- All events above a position, ascending, as far as none can be missing.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM settled_events(%s, %s);
+
+-- name: select_last_event
+-- The end of a stream as its events say.
+SELECT version, hash
+FROM events
+WHERE stream_name = %s AND stream_id = %s
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: upsert_owner
+-- Begin to hold leases.
+INSERT INTO owners (owner, heartbeat_at)
+VALUES (%s, store_now())
+ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
+
+-- name: update_heartbeat
+-- An owner lives.
+UPDATE owners
+SET heartbeat_at = store_now()
+WHERE owner = %s
+RETURNING true;
+
+-- name: retire_owner
+-- Forget an owner and queue all that it leases, in a doubt or more.
+SELECT release_owners(ARRAY[%s], %s);
+
+-- name: release_silent
+-- The same for all owners without a heartbeat for some seconds.
+SELECT release_silent(make_interval(secs => %s), %s);
+
+-- name: claim_work
+-- Lease due work to an owner that is known, oldest due first, and pass by what somebody else is claiming.
+-- The owner is locked so that whoever declares it dead finds what it got; only when something is due, since a lock is
+-- a write.
+WITH me AS MATERIALIZED (
+    SELECT o.owner
+    FROM owners AS o
+    WHERE o.owner = %(owner)s AND EXISTS (
+        SELECT 1
+        FROM work AS w
+        WHERE w.gateway = %(gateway)s AND w.state IN ('queued', 'dead') AND w.next_attempt_at <= store_now()
+    )
+    FOR KEY SHARE
+),
+due AS MATERIALIZED (
+    SELECT w.work_id, w.next_attempt_at, me.owner
+    FROM work AS w
+    CROSS JOIN me
+    WHERE w.gateway = %(gateway)s AND w.state IN ('queued', 'dead') AND w.next_attempt_at <= store_now()
+    ORDER BY w.next_attempt_at, w.work_id
+    LIMIT %(at_most)s
+    FOR UPDATE OF w SKIP LOCKED
+),
+leased AS (
+    UPDATE work AS w
+    SET state = 'leased', owner = due.owner, token = w.token + 1
+    FROM due
+    WHERE w.work_id = due.work_id
+    RETURNING
+        w.work_id, w.token, w.stream_name, w.stream_id, w.gateway, w.action, w.event_type, w.attempts,
+        w.errors::text AS errors, w.payload, w.doubt, w.transaction_id, w.state, w.next_attempt_at, w.created_at
+)
+SELECT w.*, t.*
+FROM leased AS w
+LEFT JOIN transaction_rows AS t
+    ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
+ORDER BY w.next_attempt_at, w.work_id;
+
+-- name: park_work
+-- Leave a piece of work to a person, unless somebody else has it by now.
+UPDATE work
+SET state = 'parked', owner = NULL, token = token + 1, errors = %s
+WHERE work_id = %s AND token = %s;
+
+-- name: select_next_due
+-- Seconds until a gateway's next piece of work is due.
+SELECT greatest(0, extract(epoch FROM next_attempt_at - store_now()))::double precision
+FROM work
+WHERE gateway = %s AND state IN ('queued', 'dead')
+ORDER BY next_attempt_at
+LIMIT 1;
+
+-- name: hasten_lookups
+-- Make a gateway's queued lookups due that are not yet; what is being claimed or moved just now needs no haste.
+WITH waiting AS MATERIALIZED (
+    SELECT work_id
+    FROM work
+    WHERE gateway = %s AND state IN ('queued', 'dead') AND state = 'queued' AND action = 'resolve'
+        AND next_attempt_at > store_now()
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE work AS w
+SET next_attempt_at = store_now(), attempts = greatest(w.attempts - 1, 0)
+FROM waiting
+WHERE w.work_id = waiting.work_id;
+
+-- name: retry_dead
+-- Queue a merchant's dead letters, due at once, under new tokens; a filter that is NULL holds for all.
+WITH letters AS MATERIALIZED (
+    SELECT work_id
+    FROM work
+    WHERE stream_name = %(merchant)s
+        AND state IN ('dead', 'parked')
+        AND (%(work_id)s::text IS NULL OR work_id = %(work_id)s)
+        AND (%(gateway)s::text IS NULL OR gateway = %(gateway)s)
+        AND (%(state)s::text IS NULL OR state = %(state)s)
+    ORDER BY work_id
+    FOR UPDATE
+)
+UPDATE work AS w
+SET state = 'queued', token = w.token + 1, next_attempt_at = store_now()
+FROM letters
+WHERE w.work_id = letters.work_id;
+
+-- name: select_dead_letters
+-- A merchant's dead letters below an id with their transactions, newest first; a filter that is NULL holds for all.
+SELECT w.*, t.*
+FROM work_rows AS w
+LEFT JOIN transaction_rows AS t
+    ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
+WHERE w.stream_name = %(merchant)s
+    AND w.state IN ('dead', 'parked')
+    AND w.work_id < coalesce(%(before)s, U&'\+10FFFF')
+    AND (%(work_id)s::text IS NULL OR w.work_id = %(work_id)s)
+    AND (%(gateway)s::text IS NULL OR w.gateway = %(gateway)s)
+    AND (%(state)s::text IS NULL OR w.state = %(state)s)
+ORDER BY w.work_id DESC
+LIMIT %(at_most)s;
+
+-- name: upsert_gateway_mode
+-- Keep an order for a gateway's breaker.
+INSERT INTO gateway_modes (gateway, mode, reason, set_at)
+VALUES (%s, %s, %s, store_now())
+ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, set_at = excluded.set_at;
+
+-- name: select_gateway_modes
+-- The last order for each gateway that has one.
+SELECT gateway, mode, reason
+FROM gateway_modes;
+
+-- name: select_balances
+-- A customer's balances, currencies ascending.
+SELECT currency, available_minor, reserved_minor
+FROM balances
+WHERE stream_name = %s AND stream_id = %s
+ORDER BY currency;
+
+-- name: select_stream_transactions
+-- All transactions of a customer, ids ascending.
+SELECT t.*
+FROM transaction_rows AS t
+WHERE t.stream_name = %s AND t.stream_id = %s
+ORDER BY t.transaction_id;
+
+-- name: select_stream_reviews
+-- The review rows of a stream, ids ascending.
+SELECT review_id, transaction_id, reason, state, opened_at, closed_at
+FROM reviews
+WHERE stream_name = %s AND stream_id = %s
+ORDER BY review_id;
+
+-- name: select_transaction_view
+-- One transaction of a merchant with what needs attention about it.
+SELECT t.*
+FROM transaction_views AS t
+WHERE t.transaction_id = %s AND t.stream_name = %s;
+
+-- name: select_merchant_transactions
+-- A merchant's transactions below an id, newest first; a filter that is NULL holds for all.
+SELECT t.*
+FROM transaction_views AS t
+WHERE t.stream_name = %(merchant)s
+    AND t.transaction_id < coalesce(%(before)s, U&'\+10FFFF')
+    AND (%(status)s::text IS NULL OR t.status = %(status)s)
+    AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
+    AND (%(kind)s::text IS NULL OR t.kind = %(kind)s)
+    AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
+    AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
+ORDER BY t.transaction_id DESC
+LIMIT %(at_most)s;
+
+-- name: select_customer_transactions
+-- The same of one customer, through the index by stream.
+SELECT t.*
+FROM transaction_views AS t
+WHERE t.stream_name = %(merchant)s
+    AND t.stream_id = %(customer_id)s
+    AND t.transaction_id < coalesce(%(before)s, U&'\+10FFFF')
+    AND (%(status)s::text IS NULL OR t.status = %(status)s)
+    AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
+    AND (%(kind)s::text IS NULL OR t.kind = %(kind)s)
+    AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
+    AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
+ORDER BY t.transaction_id DESC
+LIMIT %(at_most)s;
+
+-- name: count_work
+-- Pieces of unfinished work by gateway and state.
+SELECT gateway, state, count(*)
+FROM work
+GROUP BY gateway, state;
+
+-- name: ping
+-- Read the least that proves that the tables can be read.
+SELECT position
+FROM events
+LIMIT 1;
+
+-- name: select_streams
+-- For an audit: every stream that has events or rows, ascending.
+SELECT stream_name, stream_id FROM events
+UNION
+SELECT stream_name, stream_id FROM transactions
+UNION
+SELECT stream_name, stream_id FROM balances
+UNION
+SELECT stream_name, stream_id FROM reviews
+UNION
+SELECT stream_name, stream_id FROM work WHERE transaction_id IS NOT NULL
+ORDER BY stream_name, stream_id;
+
+-- name: create_unfinished
+-- For an audit: the transactions that have work, by stream. A temporary table of its connection alone.
+CREATE TEMPORARY TABLE unfinished ON COMMIT DROP AS
+SELECT DISTINCT stream_name, stream_id, transaction_id
+FROM work
+WHERE transaction_id IS NOT NULL;
+
+-- name: index_unfinished
+-- Work is indexed by neither stream nor transaction.
+CREATE INDEX ON unfinished (stream_name, stream_id, transaction_id);
+
+-- name: select_unfinished
+-- A stream's transactions that have work, ascending.
+SELECT transaction_id
+FROM unfinished
+WHERE stream_name = %s AND stream_id = %s
+ORDER BY transaction_id;

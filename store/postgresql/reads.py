@@ -1,0 +1,128 @@
+"""The reads of the store's Queries port and ``load``: each a single statement, so one snapshot. Changes nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from domain.account import Account, Balance
+from store.errors import CorruptStoreError
+from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey
+from store.postgresql.rows import (
+    WORK_COLUMNS,
+    Row,
+    balance_of,
+    dead_letter_of,
+    event_of,
+    transaction_of,
+    transaction_view_of,
+)
+from store.postgresql.sessions import Session
+from store.postgresql.statements import SQL
+from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
+
+logger: Final = logging.getLogger(__name__)
+
+
+def load(session: Session, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
+    """The customer with those of the transactions that exist."""
+    values = {"stream_name": stream.name, "stream_id": stream.id, "transaction_ids": list(transaction_ids)}
+    rows = _rows(session, "load", values)
+    if not rows:
+        return Snapshot(Head(), Account(stream.id))
+    version, hash_, currencies, available, reserved = rows[0][:5]
+    balances = zip(currencies or (), map(Balance, available or (), reserved or ()), strict=True)
+    transactions = {row[5]: transaction_of(row[5:]) for row in rows if row[5] is not None}
+    return Snapshot(Head(version, hash_), Account(stream.id, version, dict(balances), transactions))
+
+
+def transaction(session: Session, merchant: str, transaction_id: str) -> TransactionView | None:
+    """The merchant's transaction of that id."""
+    rows = _rows(session, "select_transaction_view", (transaction_id, merchant))
+    return transaction_view_of(rows[0]) if rows else None
+
+
+def transactions(
+    session: Session, merchant: str, where: TransactionFilter, before: str | None, limit: int
+) -> Sequence[TransactionView]:
+    """Newest first, ids below ``before``."""
+    values = {
+        "merchant": merchant,
+        "before": before,
+        "at_most": limit,
+        "customer_id": where.customer_id,
+        "status": where.status,
+        "gateway": where.gateway,
+        "kind": where.kind,
+        "created_from": where.created_from,
+        "created_to": where.created_to,
+    }
+    name = "select_merchant_transactions" if where.customer_id is None else "select_customer_transactions"
+    return [transaction_view_of(row) for row in _rows(session, name, values)]
+
+
+def customer(session: Session, stream: StreamKey) -> CustomerView | None:
+    """The customer, unless it has no events."""
+    rows = _rows(session, "select_customer", stream)
+    if not rows:
+        return None
+    return CustomerView(rows[0][0], [balance_of(row[1:]) for row in rows if row[1] is not None])
+
+
+def stream_events(session: Session, stream: StreamKey, after: int, limit: int) -> Sequence[StoredEvent]:
+    """Ascending versions above ``after``."""
+    return [event_of(row) for row in _rows(session, "select_events_after", (*stream, after, limit))]
+
+
+def all_events(session: Session, after: int, limit: int) -> Sequence[StoredEvent]:
+    """Ascending positions above ``after``, as far as none can be missing."""
+    return [event_of(row) for row in _rows(session, "select_settled_events", (after, limit))]
+
+
+def work_counts(session: Session) -> dict[tuple[str, str], int]:
+    """Pieces of work by gateway and state."""
+    return {(gateway, state): count for gateway, state, count in _rows(session, "count_work")}
+
+
+def dead_letters(
+    session: Session, merchant: str, where: DeadLetterFilter, before: str | None, limit: int
+) -> Sequence[DeadLetter]:
+    """Newest first, ids below ``before``."""
+    values = {"merchant": merchant, "before": before, "at_most": limit, **where._asdict()}
+    return [_dead_letter(row) for row in _rows(session, "select_dead_letters", values)]
+
+
+def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
+    """The merchant's dead letter of that id."""
+    letters = dead_letters(session, merchant, DeadLetterFilter(work_id=work_id), None, 1)
+    return letters[0] if letters else None
+
+
+def _dead_letter(row: Row) -> DeadLetter:
+    beside = None
+    try:
+        beside = None if row[WORK_COLUMNS] is None else transaction_of(row[WORK_COLUMNS:])
+    except CorruptStoreError as error:
+        logger.warning("listed without its transaction: %s", error)
+    return dead_letter_of(row, beside)
+
+
+def gateway_modes(session: Session) -> dict[str, GatewayMode]:
+    """The last orders by gateway."""
+    return {row[0]: GatewayMode(*row) for row in _rows(session, "select_gateway_modes")}
+
+
+def next_due_s(session: Session, gateway: str) -> float | None:
+    """Seconds until the gateway's next piece of work is due, if any waits."""
+    rows = _rows(session, "select_next_due", (gateway,))
+    return rows[0][0] if rows else None
+
+
+def ping(session: Session) -> None:
+    """Read something."""
+    _rows(session, "ping")
+
+
+def _rows(session: Session, name: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    return session.execute(SQL[name], values, prepare=True, binary=True).fetchall()

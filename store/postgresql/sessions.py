@@ -1,0 +1,128 @@
+"""Opening connections and taking turns on them. Knows settings of the server, no tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+
+from store.errors import StoreError
+from store.postgresql.failures import is_lost, translated
+
+T = TypeVar("T")
+
+WAIT_S: Final = 2.0
+"""How long a caller waits for its turn on a connection, and a connection for the server."""
+STATEMENT_TIMEOUT_MS: Final = 5_000
+LOCK_TIMEOUT_MS: Final = 2_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
+"""A transaction that nobody goes on with holds up the readers of all events; the service leaves none open."""
+
+_AUDIT_TIMEOUT_MS: Final = 600_000
+
+
+class Backend(NamedTuple):
+    """The server's process behind a connection: process ids come again, with their time of start they do not."""
+
+    pid: int
+    started_at: datetime
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that knows which process of the server it talks to."""
+
+    backend: Backend
+
+
+def connection_settings(
+    url: str,
+    *,
+    statement_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_ms: int = LOCK_TIMEOUT_MS,
+    idle_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
+) -> dict[str, Any]:
+    """What to connect with. The options that ``url`` brings come last, and so win. Raises StoreError for a bad URL."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise StoreError(f"the database URL cannot be read: {str(error).strip()}") from error
+    server = {
+        "statement_timeout": statement_ms,
+        "lock_timeout": lock_ms,
+        "idle_in_transaction_session_timeout": idle_ms,
+        "synchronous_commit": "on",  # an acknowledged write is durable, whatever the server's default
+        "timezone": "UTC",
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in server.items())
+    mine = {
+        "application_name": "payments",
+        "connect_timeout": round(WAIT_S),
+        "client_encoding": "UTF8",
+        # A server that vanished is noticed in seconds, though it never closed the connection.
+        "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+    return mine | given | {"options": f"{options} {given.get('options') or ''}".strip()}
+
+
+def audit_settings(url: str) -> dict[str, Any]:
+    """For one long transaction that only reads."""
+    return connection_settings(url, statement_ms=_AUDIT_TIMEOUT_MS, idle_ms=_AUDIT_TIMEOUT_MS)
+
+
+class Sessions:
+    """At most ``size`` connections, opened when first needed, each used by one caller at a time.
+
+    Autocommit: every statement is a transaction and a snapshot of its own.
+    """
+
+    def __init__(self, settings: dict[str, Any], *, name: str, size: int) -> None:
+        self.pool: Final = ConnectionPool(
+            kwargs=settings | {"autocommit": True},
+            connection_class=Session,
+            configure=_introduce,
+            min_size=1,
+            max_size=size,
+            timeout=WAIT_S,
+            reconnect_timeout=WAIT_S,
+            name=name,
+            open=True,
+        )
+
+    def read(self, job: Callable[[Session], T]) -> T:
+        """Run ``job``, which may be run twice: a connection that was cut, say while idle, is replaced.
+
+        Raises StoreUnavailableError and the other errors of the store.
+        """
+        for again in (True, False):
+            session: Session | None = None
+            try:
+                with self.pool.connection() as session:
+                    return job(session)
+            except psycopg.Error as error:
+                if not (again and session is not None and is_lost(session, error)):
+                    raise translated(error) from error
+                self.replace_lost()
+        raise AssertionError("the second run returns or raises")
+
+    def replace_lost(self) -> None:
+        """Where one connection was cut others may be, too: look at the idle ones now."""
+        with suppress(psycopg.Error):  # closed by now: whoever asks next is told
+            self.pool.check()
+
+    def close(self) -> None:
+        """Close the idle connections now and those in use when they come back."""
+        self.pool.close()
+
+
+def _introduce(session: Session) -> None:
+    row = session.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
+    assert row is not None
+    session.backend = Backend(*row)

@@ -1,0 +1,11 @@
+"""The adapter's named queries, read once from ``queries.sql``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, LiteralString, cast
+
+from store.named_queries import load_queries
+
+SQL: Final = cast("Mapping[str, LiteralString]", load_queries(Path(__file__).with_name("queries.sql")))

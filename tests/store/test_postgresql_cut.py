@@ -1,0 +1,207 @@
+"""Lost connections: what became of a call is found out before anything is said, and never guessed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from store.errors import CommitUncertainError, StoreUnavailableError
+from store.port import Claim, Committed, Conflict, Duplicate, Fence, Head, Part, StreamKey, Write
+from store.postgresql.adapter import PostgresqlStore
+from tests.store.builders import OWNER, Customer, Step, move
+from tests.store.looking import versions
+from tests.store.postgresql_server import Schema
+from tests.store.proxy import Cut, Proxy
+from tests.store.test_postgresql_append import address, through
+
+COMMITTED = Committed()
+
+
+@pytest.fixture
+def proxy(schema: Schema) -> Iterator[Proxy]:
+    """A line to the server that can be cut."""
+    proxy = Proxy(*address(schema))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def store(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
+    """A store behind the proxy, with OWNER registered and its connections made."""
+    store = PostgresqlStore(through(proxy, schema), writers=2, readers=2)
+    store.register_owner(OWNER)
+    store.ping()
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("where", Cut)
+def test_a_batch_cut_anywhere_is_answered_as_if_nothing_had_been(
+    store: PostgresqlStore, proxy: Proxy, where: Cut
+) -> None:
+    """Each writer gets the answer that it would have had, and everything is stored exactly once."""
+    claim = Claim("key", "1", b"t1")
+    stale, late, good = (Customer(name) for name in ("stale", "late", "good"))
+    rival = stale.twin()
+    store.append([rival.deposit("t1", claims=[claim]), late.deposit("t2", owner=OWNER)])
+    callback = Write(StreamKey("main", "x"), Head(), (Part((), (Claim("callback", "1", b"raw"),)),))
+    batch = [
+        good.deposit("t3", owner=OWNER),
+        stale.deposit("t4"),
+        late.complete("t2", fence=Fence("t2", 1)),
+        Customer("twice").deposit("t5", claims=[Claim("key", "1", b"t5")]),
+        good.complete("t3", fence=Fence("t3", 1)),
+        callback,
+    ]
+    proxy.cut(where)
+    answers = store.append(batch)
+    missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
+    assert answers == [COMMITTED, Conflict(missed), COMMITTED, Duplicate(0, claim), COMMITTED, COMMITTED]
+    assert [versions(store, who.stream) for who in (good, stale, late)] == [[1, 2, 3], [1], [1, 2, 3]]
+    assert len(store.all_events(after=0, limit=100)) == 7
+
+
+def test_a_batch_cut_again_and_again(store: PostgresqlStore, proxy: Proxy) -> None:
+    """As long as the server can be asked it does not matter how often."""
+    customer = Customer()
+    proxy.cut(Cut.BEFORE_ANSWER, Cut.BEFORE_ANSWER, Cut.BEFORE_REQUEST, Cut.AFTER_REQUEST)
+    assert store.append([customer.deposit("t1")]) == [COMMITTED]
+    assert versions(store, customer.stream) == [1]
+
+
+def test_the_process_that_was_cut_off_is_ended(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """It could commit later, after an answer that says something else: so it is ended before anything is said."""
+    customer = Customer()
+    store.append([customer.deposit("t1")])
+    waiting: list[int] = []
+
+    def wait_for_one() -> None:
+        while not waiting:
+            waiting.extend(_waiting(schema))
+
+    proxy.on_cut = wait_for_one
+    with psycopg.connect(schema.conninfo(owner=True)) as holder, ThreadPoolExecutor(1) as threads:
+        holder.execute("SELECT 1 FROM heads FOR UPDATE")
+        proxy.cut(Cut.AFTER_REQUEST)
+        answer = threads.submit(store.append, [customer.deposit("t2")])
+        while not waiting or not set(_waiting(schema)) - set(waiting):
+            assert not answer.done()
+        alive = schema.execute("SELECT pid FROM pg_stat_activity WHERE pid = %s", (waiting[0],))
+        holder.rollback()
+        assert answer.result() == [COMMITTED]
+    assert alive == []
+    assert versions(store, customer.stream) == [1, 2]
+
+
+def _waiting(schema: Schema) -> list[int]:
+    query = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+    return [pid for (pid,) in schema.execute(query, (schema.role or schema.admin.info.user,))]
+
+
+def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy) -> None:
+    """When the line stays dead nobody knows: that is said, and appending again later tells."""
+    customer = Customer()
+    write = customer.deposit("t1")
+    proxy.on_cut = proxy.refuse
+    proxy.cut(Cut.BEFORE_ANSWER)
+    with pytest.raises(CommitUncertainError):
+        store.append([write])
+
+
+def _work_alone(customer: Customer) -> Write:
+    return customer.write(Step(fence=Fence("t1", 1), work=(move("t1", delay_s=60),)))
+
+
+@pytest.mark.parametrize("where", [Cut.BEFORE_REQUEST, Cut.AFTER_REQUEST])
+def test_work_alone_that_was_surely_not_stored_is_stored_now(
+    store: PostgresqlStore, proxy: Proxy, schema: Schema, where: Cut
+) -> None:
+    """A write without events and claims is not known again, but a token that has not moved tells as much."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    with psycopg.connect(schema.conninfo(owner=True)) as holder:
+        holder.execute("SELECT 1 FROM work FOR UPDATE")
+        cut, cut_off = threading.Event(), list[int]()
+
+        def on_cut() -> None:
+            while where is Cut.AFTER_REQUEST and not cut_off:
+                cut_off.extend(_waiting(schema))
+            cut.set()
+
+        proxy.on_cut = on_cut
+        proxy.cut(where)
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(store.append, [_work_alone(customer)])
+            cut.wait(30)
+            while not set(_waiting(schema)) - set(cut_off):
+                assert not answer.done()
+            holder.rollback()
+            assert answer.result() == [COMMITTED]
+    assert schema.execute("SELECT token FROM work") == [(2,)]
+
+
+def test_work_alone_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """A token that has moved may have been moved by anybody: then nobody knows, and it is not moved again."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    proxy.cut(Cut.BEFORE_ANSWER)
+    with pytest.raises(CommitUncertainError):
+        store.append([_work_alone(customer)])
+    assert schema.execute("SELECT token FROM work") == [(2,)]
+
+
+def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Schema) -> None:
+    """A server that was restarted between two calls costs nobody an error, neither readers nor writers."""
+    customer = Customer()
+    for number in range(3):
+        assert store.append([customer.deposit(f"t{number}")]) == [COMMITTED]
+        schema.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()"
+            " AND application_name = 'payments'",
+            (schema.role or schema.admin.info.user,),
+        )
+        assert len(store.stream_events(customer.stream, after=0, limit=10)) == number + 1
+
+
+CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
+    "register_owner": lambda store: store.register_owner("new"),
+    "heartbeat": lambda store: store.heartbeat(OWNER),
+    "retire_owner": lambda store: store.retire_owner("nobody", unsent=True),
+    "release_dead": lambda store: store.release_dead(15),
+    "hasten_lookups": lambda store: store.hasten_lookups("gatewayA"),
+    "next_due_s": lambda store: store.next_due_s("gatewayA"),
+    "load": lambda store: store.load(StreamKey("main", "x")),
+    "gateway_modes": lambda store: store.gateway_modes(),
+}
+
+
+@pytest.mark.parametrize("where", Cut)
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_may_be_done_twice_is_done_again(store: PostgresqlStore, proxy: Proxy, name: str, where: Cut) -> None:
+    """Reads and what does no harm twice survive a lost connection unseen."""
+    expected = CHANGES[name](store)
+    proxy.cut(where)
+    assert CHANGES[name](store) == expected
+
+
+def test_a_claim_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy) -> None:
+    """What it leased is known to nobody: whoever asked must be told, not given other work."""
+    store.append([Customer().deposit("t1")])
+    proxy.cut(Cut.BEFORE_ANSWER)
+    with pytest.raises(CommitUncertainError):
+        store.claim_work(OWNER, "gatewayA", 1)
+    assert store.work_counts() == {("gatewayA", "leased"): 1}
+
+
+def test_a_store_that_is_closed(schema: Schema) -> None:
+    """It is not available, for readers and writers, and closing it again does no harm."""
+    store = PostgresqlStore(schema.conninfo())
+    store.close()
+    store.close()
+    for attempt in (store.ping, lambda: store.append([Customer().deposit("t1")]), lambda: store.heartbeat(OWNER)):
+        with pytest.raises(StoreUnavailableError):
+            attempt()

@@ -1,0 +1,154 @@
+"""Migrations on PostgreSQL, from many processes at once; what the service's role may do, and what nobody may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from store.errors import SchemaError, StoreError, StoreUnavailableError
+from store.factory import lock_store, migrate, open_audit, open_store
+from store.port import Committed
+from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.migrate import migrate as migrate_postgresql
+from store.postgresql.migrate import migrations
+from tests.store.builders import OWNER, Clock, Customer
+from tests.store.postgresql_server import Schema, new_schema
+
+COMMITTED = Committed()
+ALL = list(migrations())
+
+
+@pytest.fixture
+def empty(postgresql_url: str) -> Iterator[Schema]:
+    """A schema without tables."""
+    with new_schema(postgresql_url) as schema:
+        yield schema
+
+
+def tables(schema: Schema) -> set[str]:
+    """The tables in the schema."""
+    return {name for (name,) in schema.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema.name,))}
+
+
+def test_ten_that_migrate_at_once(empty: Schema) -> None:
+    """One of them does it, the others wait and find it done; nobody meets an error."""
+    with ThreadPoolExecutor(10) as threads:
+        applied = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
+    assert sorted(applied) == [[]] * 9 + [ALL]
+    assert empty.execute("SELECT number FROM schema_migrations ORDER BY number") == [(number,) for number in ALL]
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
+    """Tables, and the number, of what broke off halfway are not there; the next attempt begins anew."""
+    scripts = {1: "CREATE TABLE one (x int)", 2: "CREATE TABLE two (x int); SELECT 1 / 0"}
+    with pytest.raises(StoreError, match="division by zero"):
+        migrate_postgresql(empty.conninfo(owner=True), scripts)
+    assert tables(empty) == set()
+    scripts[2] = "CREATE TABLE two (x int)"
+    assert migrate_postgresql(empty.conninfo(owner=True), scripts) == [1, 2]
+    assert tables(empty) == {"one", "two", "schema_migrations"}
+
+
+def test_only_what_is_missing_is_applied(empty: Schema) -> None:
+    """An older database gets the migrations after its own."""
+    older = {number: script for number, script in migrations().items() if number < 3}
+    assert migrate_postgresql(empty.conninfo(owner=True), older) == [1, 2]
+    with pytest.raises(SchemaError, match="version 2, this service needs"):
+        PostgresqlStore(empty.conninfo(owner=True))
+    assert migrate_postgresql(empty.conninfo(owner=True)) == ALL[2:]
+
+
+def test_newer_tables_are_left_alone(schema: Schema) -> None:
+    """A service of an older version neither migrates nor opens what a newer one has made."""
+    schema.execute("INSERT INTO schema_migrations (number) VALUES (1000)")
+    try:
+        for attempt in (migrate_postgresql, PostgresqlStore):
+            with pytest.raises(SchemaError, match="newer"):
+                attempt(schema.conninfo(owner=True))
+    finally:
+        schema.execute("DELETE FROM schema_migrations WHERE number = 1000")
+
+
+def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
+    """Whoever forgot to migrate is told so."""
+    with pytest.raises(SchemaError, match="migrate"):
+        PostgresqlStore(empty.conninfo(owner=True))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE events SET type = 'x'", "DELETE FROM events", "TRUNCATE events", "DELETE FROM events WHERE false"],
+)
+def test_nobody_changes_events(schema: Schema, shared_store: PostgresqlStore, statement: str) -> None:
+    """Not even the owner of the tables can change or delete an event."""
+    assert shared_store.append([Customer().deposit("t1")]) == [COMMITTED]
+    with pytest.raises(psycopg.errors.RestrictViolation, match="never changed or deleted"):
+        schema.execute(statement)
+    assert schema.execute("SELECT count(*) FROM events") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET type = 'x'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "ALTER TABLE events DISABLE TRIGGER ALL",
+        "DROP TABLE events",
+        "DELETE FROM heads",
+        "DELETE FROM transactions",
+        "DELETE FROM balances",
+        "DELETE FROM reviews",
+        "UPDATE claims SET value = ''",
+        "DELETE FROM claims",
+        "TRUNCATE work",
+        "INSERT INTO schema_migrations (number) VALUES (1000)",
+        "SELECT setval('events_position_seq', 1)",
+        "CREATE TABLE mine (x int)",
+        "CREATE OR REPLACE FUNCTION last_position() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    ],
+)
+def test_the_services_role_has_the_least_rights(schema: Schema, statement: str) -> None:
+    """The contract suite runs as this role, and yet it may neither change the past nor the tables."""
+    if not schema.role:
+        pytest.skip("not run: the tests' user may not make roles")
+    with psycopg.connect(schema.conninfo()) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute(statement.encode())
+
+
+def test_by_url(empty: Schema, tmp_path: Path) -> None:
+    """The factory migrates, opens and audits what a postgresql:// URL names, and holds no lock on it."""
+    url = f"{empty.url}{'&' if '?' in empty.url else '?'}options={quote(f'-csearch_path={empty.name}')}"
+    with lock_store(url, root=tmp_path, sleep=lambda _: None), lock_store(url, root=tmp_path, sleep=lambda _: None):
+        assert migrate(url, root=tmp_path) == ALL
+        store = open_store(url, root=tmp_path, clock=_no_clock)
+        store.register_owner(OWNER)
+        customer = Customer()
+        assert store.append([customer.deposit("t1", owner=OWNER)]) == [COMMITTED]
+        store.close()
+        with open_audit(url, root=tmp_path) as audit:
+            assert audit.head(customer.stream) == customer.head
+
+
+def _no_clock() -> datetime:
+    raise AssertionError("the database has a clock of its own")
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://127.0.0.1:1"])
+def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
+    """Without a server the store is not available; that is no fault of the schema."""
+    for attempt in (lambda: open_store(url, root=tmp_path, clock=Clock()), lambda: migrate(url, root=tmp_path)):
+        with pytest.raises(StoreUnavailableError):
+            attempt()
+
+
+def test_a_url_that_cannot_be_read(tmp_path: Path) -> None:
+    """A parameter that libpq does not know is told when the store is opened."""
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_store("postgresql://localhost/x?nonsense=1", root=tmp_path, clock=Clock())
