@@ -6,42 +6,31 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 
 from pykka import ActorDeadError
 
-from actors.decisions import Batch, Entry, Pending, Refusal
-from actors.intake import Intake
-from actors.listeners import Listener
+from actors.collaborators import Collaborators
+from actors.decisions import Batch, Pending, Refusal
+from actors.giving_up import GivingUp, doubt, refuse
+from actors.handover import clear, hand_over
 from actors.messages import (
     Append,
-    CallResult,
-    Cleared,
     DiscardRequest,
-    Due,
     Loaded,
-    NotSent,
     OutcomeReport,
     Passivate,
     ReceiveRequest,
-    Recipient,
     Request,
     Retry,
     SubmissionRequest,
-    Submit,
     Unanswered,
     Written,
 )
-from actors.policy import WorkPolicy, next_step
-from actors.replies import Accepted, NotStored, Uncertain
+from actors.policy import WorkPolicy
+from actors.replies import NotStored
 from actors.runtime.actor import ServiceActor
-from actors.runtime.dispatchers import Executor
-from actors.runtime.runtime import Runtime
-from actors.settling import Settling
-from actors.work import lost_item
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
 from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -52,16 +41,10 @@ from store.port import (
     Conflict,
     Doubt,
     Duplicate,
-    Fence,
     Fenced,
     Head,
-    Part,
     Snapshot,
-    Store,
     StreamKey,
-    WorkItem,
-    WorkState,
-    Write,
 )
 
 logger: Final = logging.getLogger(__name__)
@@ -72,46 +55,11 @@ WAITING_MAX: Final = 2_000
 """Requests that may wait for one customer; a report is never refused."""
 CACHED_MAX: Final = 128
 """Unfinished transactions that an actor remembers; older ones are loaded when their outcome comes."""
-CRASHES_MAX: Final = 3
-"""How often one message may be there when its actor dies before it is given up."""
 RETRY_S: Final = 0.5
 """Wait before the store is asked again after it did not answer."""
 
-_NOT_RECORDED: Final = Unknown("this process could not record what became of it")
+_UNAVAILABLE: Final = "The store is not available."
 _NOTHING: Final[frozenset[str]] = frozenset()  # one for all: each new one takes 216 bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """What every customer's actor works with."""
-
-    runtime: Runtime
-    store: Store
-    loader: Executor
-    journal: Recipient
-    supervisor: Recipient
-    dead_letters: Recipient
-    address: Callable[[StreamKey], Recipient]
-    policies: Mapping[str, WorkPolicy]
-    intake: Intake
-    settling: Settling
-    owner: str
-    listener: Listener
-    leases_unknown: Callable[[], None]
-    next_serial: Callable[[], int]
-
-
-class _LetGo:
-    """Hears whether a lease was given up. One that was not is given back with all others, at the next beat."""
-
-    __slots__ = ("_leases_unknown",)
-
-    def __init__(self, leases_unknown: Callable[[], None]) -> None:
-        self._leases_unknown = leases_unknown
-
-    def tell(self, message: object, /) -> None:
-        if isinstance(message, Written) and isinstance(message.result, Unanswered):
-            self._leases_unknown()
 
 
 class CustomerStreamActor(ServiceActor):
@@ -156,17 +104,17 @@ class CustomerStreamActor(ServiceActor):
     def salvage(self) -> list[Pending]:
         """What was in hand goes to the successor: it loads afresh and sees what of it is on record."""
         if self._batch is not None:
-            self._doubt(self._batch)
-        kept: list[Pending] = []
-        for pending in self._deciding:
-            if isinstance(pending, SubmissionRequest) and pending.cleared:
-                continue  # it may be on its way: there is nothing left to do for it here
-            if isinstance(pending, Request | SubmissionRequest) and pending.event_ids:
-                pending.in_doubt = True  # it was put into a write, and only its answer would say what became of that
-            pending.crashes += 1
-            if self._tolerable(pending):
-                kept.append(pending)
-        return [*kept, *self._waiting]
+            doubt(self._batch)
+        return [*self._giving_up.after_a_death(self._deciding), *self._waiting]
+
+    def given_up(self, message: Any) -> None:
+        """It killed one after the other before it was taken: whoever waits for it is answered all the same."""
+        if isinstance(message, Request | SubmissionRequest | OutcomeReport):
+            self._giving_up.drop(message)
+
+    @property
+    def _giving_up(self) -> GivingUp:
+        return GivingUp(self._stream, self._with)  # when it is needed: 100,000 actors never do
 
     @property
     def at_rest(self) -> bool:
@@ -179,7 +127,7 @@ class CustomerStreamActor(ServiceActor):
             pending.reply.set(NotStored("Too many commands wait for this customer."))
             return
         if isinstance(pending, SubmissionRequest) and self._in_hand_already(pending):
-            self._clear(pending, None)
+            clear(pending, None, self._with)
             return
         self._waiting.append(pending)
 
@@ -217,7 +165,7 @@ class CustomerStreamActor(ServiceActor):
             self._awaited = self._with.next_serial()
             self._with.journal.tell(Append(write, self._awaited, self.actor_ref))
             return
-        self._settle(batch)
+        hand_over(batch, self._with)
         if batch.refusals:
             self._confirm(batch.refusals)
         else:
@@ -230,9 +178,9 @@ class CustomerStreamActor(ServiceActor):
         A piece of work is in a batch once: a fence looks at its token as it was before the batch.
         """
         waiting, taken = self._waiting, self._deciding
-        works = {work_id for pending in taken if (work_id := _work_id(pending)) is not None}
+        works = {work_id for pending in taken if (work_id := pending.work_id) is not None}
         while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
-            work_id = _work_id(waiting[0])
+            work_id = waiting[0].work_id
             if work_id is not None:
                 if work_id in works:
                     break
@@ -255,10 +203,10 @@ class CustomerStreamActor(ServiceActor):
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
         expired = self._with.runtime.monotonic() >= request.deadline and not request.in_doubt
         if expired and not (isinstance(request, ReceiveRequest) and known in batch.account.transactions):
-            if _take(request):
+            if request.take_up():
                 request.reply.set(NotStored("The deadline passed before it could be stored."))
             return
-        if not _take(request):
+        if not request.take_up():
             return
         if isinstance(request, DiscardRequest):
             batch.add_discard(request, self._with.policies.get(request.item.gateway))
@@ -292,7 +240,7 @@ class CustomerStreamActor(ServiceActor):
     def _committed(self, batch: Batch) -> None:
         self._account, self._head, self._asked = _trimmed(batch.account), batch.head, _NOTHING
         self._with.listener.recorded(self._stream, batch.recorded)
-        self._settle(batch)
+        hand_over(batch, self._with)
         if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
             self._confirm(batch.refusals)
             return
@@ -311,29 +259,30 @@ class CustomerStreamActor(ServiceActor):
             case Fenced(part=part):
                 self._fenced(batch.source_of(part))
             case Unanswered(uncertain=True, error=error):
-                self._doubt(batch)
+                doubt(batch)
                 if not isinstance(error, StoreUnavailableError | CommitUncertainError):
-                    self._suspect()
+                    self._waiting.extend(self._giving_up.after_a_defect(self._deciding))
+                    self._deciding = []
                 self._pause()
             case Unanswered(error=StoreUnavailableError()):
-                self._refuse_deciding("The store is not available.")
+                self._deciding = refuse(self._deciding, _UNAVAILABLE)
                 self._pause()
             case Unanswered(error=error):
-                self._unstorable(error)
+                self._deciding = self._giving_up.after_a_refusal(self._deciding, error)
             case _:
                 assert_never(result)
 
     def _fenced(self, source: Pending) -> None:
         """Somebody else has the work by now."""
         if isinstance(source, OutcomeReport):
-            logger.warning("a stale owner's report is kept as evidence only", extra=_fields(source))
+            logger.warning("a stale owner's report is kept as evidence only", extra={"fields": source.fields})
             source.stale = True
             if isinstance(source.result, Approved):
                 self._with.settling.accepted(source.item.work_id)
             return
-        logger.warning("somebody else has the work by now", extra=_fields(source))
+        logger.warning("somebody else has the work by now", extra={"fields": source.fields})
         if isinstance(source, SubmissionRequest):
-            self._clear(source, None)
+            clear(source, None, self._with)
         else:
             source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
         self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
@@ -342,12 +291,12 @@ class CustomerStreamActor(ServiceActor):
         confirming, self._confirming = self._confirming, []
         if isinstance(result, BaseException):
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
-            self._refuse_deciding("The store is not available.")
+            self._deciding = refuse(self._deciding, _UNAVAILABLE)
             self._put_back()
             for pending in [*self._waiting]:
                 if isinstance(pending, Request) and pending.take():
                     self._waiting.remove(pending)
-                    pending.reply.set(NotStored("The store is not available."))
+                    pending.reply.set(NotStored(_UNAVAILABLE))
             self._pause()
             return
         if confirming and result.head == self._head and self._account is not None:
@@ -364,132 +313,7 @@ class CustomerStreamActor(ServiceActor):
         self._confirming = refusals
         self._load()
 
-    def _settle(self, batch: Batch) -> None:
-        """What is on record now is answered, and its work goes on its way."""
-        for entry in batch.entries:
-            match entry.source:
-                case Request() as request:
-                    self._accepted(entry, request)
-                case SubmissionRequest() as submission:
-                    self._clear(submission, entry.item)
-                    self._moved(entry, submission.item)
-                case OutcomeReport(item=item, stale=stale):
-                    if not stale and (entry.moved is None or entry.moved.action is Action.SUBMIT):
-                        self._with.settling.forget(item.work_id)
-                    self._moved(entry, item)
-                case _:
-                    assert_never(entry.source)
-
-    def _clear(self, submission: SubmissionRequest, item: WorkItem | None) -> None:
-        """Say to the supervisor that ``item`` may go out, or (None) that nothing is to be sent."""
-        if submission.cleared:
-            return
-        submission.cleared = True  # first: twice could be two payments
-        try:
-            self._with.supervisor.tell(Cleared(submission.item.gateway, submission.permit, item))
-        except BaseException:
-            submission.cleared = False
-            raise
-
-    def _moved(self, entry: Entry, item: WorkItem) -> None:
-        if entry.moved is None:
-            return
-        if entry.moved.state in {WorkState.DEAD, WorkState.PARKED}:
-            self._with.listener.dead_letter(item, entry.moved)
-        self._with.dead_letters.tell(Due(item.gateway, entry.moved.delay_s))
-
-    def _accepted(self, entry: Entry, request: Request) -> None:
-        assert entry.transaction is not None
-        if isinstance(request, ReceiveRequest) and not request.handed_over:
-            assert entry.item is not None
-            request.handed_over = True  # first: twice would be worse than not at all
-            try:
-                self._hand_over(entry.item, leased=entry.leased)
-            except BaseException:
-                request.handed_over = False
-                raise
-        if not request.reply.done:
-            request.reply.set(Accepted(entry.transaction))
-
-    def _hand_over(self, item: WorkItem, *, leased: bool) -> None:
-        if leased:
-            self._with.supervisor.tell(Submit(item.gateway, (item,)))
-        elif self._with.intake.processing:
-            self._with.dead_letters.tell(Due(item.gateway, 0.0))
-
-    # trouble
-
-    def _unstorable(self, error: BaseException) -> None:
-        """The database refuses something in hand. Alone, each shows whether it is the bad one."""
-        if len(self._deciding) == 1:
-            logger.error("cannot be stored: %s", error, extra=_fields(self._deciding[0]))
-            self._refuse_deciding("It cannot be stored.")
-        for pending in self._deciding:
-            pending.crashes += 1
-        self._deciding = [pending for pending in self._deciding if self._tolerable(pending)]
-
-    def _tolerable(self, pending: Pending) -> bool:
-        """Whether to try once more what was there when something broke. What is not is answered here."""
-        if pending.crashes <= CRASHES_MAX:
-            return True
-        logger.error("given up after it met trouble %s times", pending.crashes, extra=_fields(pending))
-        if isinstance(pending, Request):
-            if not pending.reply.done:
-                pending.reply.set(Uncertain(pending.command.transaction_id))
-            if isinstance(pending, ReceiveRequest) and pending.leased and not pending.handed_over:
-                self._let_go(lost_item(self._stream, pending.command))
-            return False
-        if isinstance(pending, SubmissionRequest):
-            if pending.crashes <= 2 * CRASHES_MAX:
-                return True
-            item = pending.item
-            for token in (item.token, item.token + 1):  # its write may be stored; whichever is not the work's is fenced
-                self._let_go(replace(item, token=token), NotSent("that it is about to be sent cannot be recorded"))
-            self._clear(pending, None)
-            return False
-        if pending.crashes > 2 * CRASHES_MAX:
-            self._let_go(pending.item)
-            return False
-        # The work must go on all the same: as one whose outcome is not known, which no odd answer can break.
-        pending.result, pending.event_ids = Unknown("the gateway's answer cannot be recorded"), []
-        return True
-
-    def _let_go(self, item: WorkItem, result: CallResult = _NOT_RECORDED) -> None:
-        """Give up a lease that nobody here works on any more: the work goes on as ``result`` has it.
-
-        The answer does not matter: a row that is not there, or is somebody else's by now, is fenced off.
-        """
-        policy = self._with.policies[item.gateway]
-        now, chance = self._with.runtime.now(), self._with.runtime.random()
-        change = next_step(item, result, policy, now=now, chance=chance, status=None)
-        part = Part(fence=Fence(item.work_id, item.token), work=(change,))
-        write = Write(self._stream, self._head, (part,))
-        self._with.journal.tell(Append(write, 0, _LetGo(self._with.leases_unknown)))
-
-    def _doubt(self, batch: Batch) -> None:
-        """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""
-        for entry in batch.entries:
-            if isinstance(entry.source, Request | SubmissionRequest):
-                entry.source.in_doubt = True
-
-    def _suspect(self) -> None:
-        """Something in hand meets a defect. From now on each goes alone, and after those who met none."""
-        for pending in self._deciding:
-            # A report is not given up for a store's defect.
-            limit = 2 * CRASHES_MAX if isinstance(pending, OutcomeReport) else 2 * CRASHES_MAX + 1
-            pending.crashes = min(pending.crashes + 1, limit)
-        self._waiting.extend(pending for pending in self._deciding if self._tolerable(pending))
-        self._deciding = []
-
-    def _refuse_deciding(self, reason: str) -> None:
-        """Answer the requests in hand: nothing of them is stored. All else stays, and so do requests in doubt."""
-        kept: list[Pending] = []
-        for pending in self._deciding:
-            if not isinstance(pending, Request) or pending.in_doubt:
-                kept.append(pending)
-            elif not pending.reply.done:
-                pending.reply.set(NotStored(reason))
-        self._deciding = kept
+    # going on
 
     def _put_back(self) -> None:
         """Decide again on what is in hand, before anything that came later."""
@@ -504,7 +328,10 @@ class CustomerStreamActor(ServiceActor):
     def _load(self) -> None:
         serial = self._awaited = self._with.next_serial()
         wanted = {
-            known: None for pending in self._waiting[:BATCH_MAX] if (known := _transaction_id(pending)) is not None
+            known: None
+            for pending in self._waiting[:BATCH_MAX]
+            if (known := pending.transaction_id) is not None
+            and not (isinstance(pending, ReceiveRequest) and not pending.taken)  # a new one cannot be on record
         }
         if self._account is not None:
             wanted.update(dict.fromkeys(self._account.transactions))
@@ -522,25 +349,6 @@ class CustomerStreamActor(ServiceActor):
         self._with.loader.submit(load)
 
 
-def _take(request: Request) -> bool:
-    """Take the request, unless it is taken already; False when the waiting thread gave it up first."""
-    if not request.taken:
-        request.taken = request.take()
-    return request.taken
-
-
-def _work_id(pending: Pending) -> str | None:
-    return pending.item.work_id if isinstance(pending, DiscardRequest | SubmissionRequest | OutcomeReport) else None
-
-
-def _transaction_id(pending: Pending) -> str | None:
-    if isinstance(pending, OutcomeReport | SubmissionRequest):
-        return pending.item.transaction.transaction_id if pending.item.transaction is not None else None
-    if isinstance(pending, ReceiveRequest) and not pending.taken:
-        return None  # a new command's cannot be on record
-    return pending.command.transaction_id
-
-
 def _trimmed(account: Account) -> Account:
     """Forget what is finished, and what has been unfinished for long."""
     open_ones: dict[str, Transaction] = {
@@ -549,11 +357,3 @@ def _trimmed(account: Account) -> Account:
     for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
         del open_ones[key]
     return Account(account.customer_id, account.version, account.balances, open_ones)
-
-
-def _fields(pending: Pending) -> dict[str, dict[str, str]]:
-    if isinstance(pending, OutcomeReport):
-        return {"fields": {"work_id": pending.item.work_id, "result": type(pending.result).__name__}}
-    if isinstance(pending, SubmissionRequest):
-        return {"fields": {"work_id": pending.item.work_id}}
-    return {"fields": {"transaction_id": pending.command.transaction_id}}

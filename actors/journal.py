@@ -47,6 +47,11 @@ class JournalActor(ServiceActor):
                 self._answer(append, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
         return [append for append in kept if append.deaths < DELIVERIES_MAX]
 
+    def given_up(self, message: Any) -> None:
+        """Its writer waits for an answer: it may have been stored, for all that is known."""
+        if isinstance(message, Append):
+            self._answer(message, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
+
     def _commit(self) -> None:
         results = self._append(self._batch)
         for append, result in zip([*self._batch], results, strict=True):

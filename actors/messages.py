@@ -66,6 +66,27 @@ class Request:
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
         self.crashes = 0
 
+    @property
+    def transaction_id(self) -> str:
+        """The transaction that it is about."""
+        return self.command.transaction_id
+
+    @property
+    def work_id(self) -> str | None:
+        """The piece of work whose token fences it, if any."""
+        return None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line about it says."""
+        return {"transaction_id": self.transaction_id}
+
+    def take_up(self) -> bool:
+        """Take it for the actor, unless it has it already; False when the waiting thread gave it up first."""
+        if not self.taken:
+            self.taken = self.take()
+        return self.taken
+
     def take(self) -> bool:
         """Claim the request; True for exactly one caller."""
         try:
@@ -97,6 +118,11 @@ class DiscardRequest(Request):
         self.command: Discard = command
         self.item = item
 
+    @property
+    def work_id(self) -> str:
+        """The dead letter's."""
+        return self.item.work_id
+
 
 class SubmissionRequest:
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
@@ -110,6 +136,21 @@ class SubmissionRequest:
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
         self.cleared = False  # the supervisor was told so: it may be on its way
         self.crashes = 0
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The transaction that is about to be sent."""
+        return None if self.item.transaction is None else self.item.transaction.transaction_id
+
+    @property
+    def work_id(self) -> str:
+        """The piece of work."""
+        return self.item.work_id
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line about it says."""
+        return {"work_id": self.work_id}
 
 
 class OutcomeReport:
@@ -125,6 +166,21 @@ class OutcomeReport:
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
         self.reviewed = False  # a person was asked about this very thing before
         self.crashes = 0
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The transaction that the call was for."""
+        return None if self.item.transaction is None else self.item.transaction.transaction_id
+
+    @property
+    def work_id(self) -> str:
+        """The piece of work."""
+        return self.item.work_id
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line about it says."""
+        return {"work_id": self.work_id, "result": type(self.result).__name__}
 
 
 @dataclass(frozen=True, slots=True)

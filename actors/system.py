@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from pykka import ActorDeadError, Timeout
 
 from actors.breaker import GatewayBreaker
-from actors.customer import Collaborators, CustomerStreamActor
+from actors.collaborators import Collaborators
+from actors.customer import CustomerStreamActor
 from actors.dead_letters import DeadLetterActor, Health
 from actors.intake import Intake
 from actors.journal import JournalActor

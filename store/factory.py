@@ -27,7 +27,6 @@ from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import check_schema
 from store.sqlite.migrate import migrate as migrate_sqlite
 
-
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
 
 

@@ -140,6 +140,9 @@ class ServiceActor(pykka.Actor):
         """After an error: what it had taken (see ``took``) and not finished, for its successor."""
         return ()
 
+    def given_up(self, message: Any) -> None:
+        """``message`` killed so many actors before they took it that it is dropped: answer whoever waits for it."""
+
     def unhandled(self) -> Sequence[Any]:
         """After an error: everything that its successor is to handle before what still waits in the mailbox."""
         killer = self._in_hand
@@ -148,6 +151,7 @@ class ServiceActor(pykka.Actor):
         message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
             logger.error("a message is given up: %s", type(message).__name__)  # what is in it may be personal
+            self.given_up(message)
             return self.salvage()
         return [*self.salvage(), Redelivery(message, deaths)]
 

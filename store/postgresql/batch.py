@@ -57,7 +57,9 @@ class Batch:
             self._waves[wave].append(number)
         self.document: Final = orjson.dumps(
             {
-                "streams": [{"name": key.name, "id": key.id, "begins": begins} for key, begins in self._streams.items()],
+                "streams": [
+                    {"name": key.name, "id": key.id, "begins": begins} for key, begins in self._streams.items()
+                ],
                 "owners": list(self._owners),
                 "work": list(self._work),
                 "waves": [wave.document for wave in waves],
@@ -113,28 +115,37 @@ class _Wave:
         stream = {"write": number, "stream_name": write.stream.name, "stream_id": write.stream.id}
         self.document["writes"].append(_write_row(number, write, events))
         self._add_claims(number, write, repeatable=not events)
-        self._put("fences", (
-            {"write": number, "part": place, "work_id": part.fence.work_id, "token": part.fence.token}
-            for place, part in enumerate(write.parts)
-            if part.fence is not None
-        ))
+        self._put(
+            "fences",
+            (
+                {"write": number, "part": place, "work_id": part.fence.work_id, "token": part.fence.token}
+                for place, part in enumerate(write.parts)
+                if part.fence is not None
+            ),
+        )
         self._put("transactions", (stream | _transaction_row(one) for one in write.transactions))
-        self._put("balances", (
-            stream | {"currency": currency, "available_minor": one.available, "reserved_minor": one.reserved}
-            for currency, one in write.balances
-        ))
-        self._put("reviews", (
-            stream
-            | {
-                "review_id": one.review_id,
-                "transaction_id": one.transaction_id,
-                "reason": one.reason,
-                "state": one.state,
-                "opened_at": one.opened_at,
-                "closed_at": one.closed_at,
-            }
-            for one in write.reviews
-        ))
+        self._put(
+            "balances",
+            (
+                stream | {"currency": currency, "available_minor": one.available, "reserved_minor": one.reserved}
+                for currency, one in write.balances
+            ),
+        )
+        self._put(
+            "reviews",
+            (
+                stream
+                | {
+                    "review_id": one.review_id,
+                    "transaction_id": one.transaction_id,
+                    "reason": one.reason,
+                    "state": one.state,
+                    "opened_at": one.opened_at,
+                    "closed_at": one.closed_at,
+                }
+                for one in write.reviews
+            ),
+        )
         rounds: dict[str, int] = {}
         for part in write.parts:
             for change in part.work:

@@ -11,7 +11,8 @@ from psycopg import errors
 
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
 
-_DATA: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+_DATA: Final = (psycopg.DataError, psycopg.IntegrityError)
+_LIMITS: Final = "54"  # the class of SQLSTATEs of "program limit exceeded": a key that is too long for an index, say
 _DAMAGE: Final = (errors.DataCorrupted, errors.IndexCorrupted)
 _SCHEMA: Final = (psycopg.ProgrammingError,)
 _CLAIMS_KEY: Final = "claims_pk"
@@ -23,7 +24,7 @@ UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
 def translated(error: psycopg.Error) -> StoreError:
     """The store's error for ``error``, after which nothing of the call is stored."""
     text = f"{type(error).__name__}: {str(error).strip()}"
-    if isinstance(error, _DATA):
+    if isinstance(error, _DATA) or (error.sqlstate or "").startswith(_LIMITS):
         return UnstorableError(text)
     if isinstance(error, _DAMAGE):
         return CorruptStoreError(text)

@@ -7,7 +7,7 @@ of it lives in the first schema of the connection's search path.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, LiteralString, cast
+from typing import Final
 
 from psycopg import sql
 
@@ -52,7 +52,7 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
         version = _refuse_newer(session, scripts)
         missing = [number for number in scripts if number > version]
         for number in missing:
-            session.execute(cast("LiteralString", scripts[number]))
+            session.execute(scripts[number])
             session.execute("INSERT INTO schema_migrations (number) VALUES (%s)", (number,))
         _give_rights(session, service_role)
     return missing
@@ -83,5 +83,5 @@ def _give_rights(session: Session, role: str) -> None:
     ).fetchone()
     if row is None or session.execute("SELECT to_regclass('events')").fetchone() == (None,):
         return
-    rights = sql.SQL(cast("LiteralString", (_HERE / "rights.sql").read_text(encoding="utf-8")))
+    rights = sql.SQL((_HERE / "rights.sql").read_text(encoding="utf-8"))
     session.execute(rights.format(role=sql.Identifier(role), schema=sql.Identifier(row[0])))

@@ -1,4 +1,4 @@
-"""Between the port's values and the columns of PostgreSQL. Knows the order of columns in ``queries.sql`` and in views."""
+"""Between the port's values and the columns of PostgreSQL. Knows the order of columns in queries and in views."""
 
 from __future__ import annotations
 

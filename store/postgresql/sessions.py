@@ -24,6 +24,9 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 """A transaction that nobody goes on with holds up the readers of all events; the service leaves none open."""
 
 _AUDIT_TIMEOUT_MS: Final = 600_000
+_BY_KEY: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+"""What the server's planner must not use. Everything is found by its key; but a plan that is made while the tables are
+small reads them as a whole, and is kept, however they grow, until they are analysed."""
 
 
 class Backend(NamedTuple):
@@ -45,6 +48,7 @@ def connection_settings(
     statement_ms: int = STATEMENT_TIMEOUT_MS,
     lock_ms: int = LOCK_TIMEOUT_MS,
     idle_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    by_key: bool = True,
 ) -> dict[str, Any]:
     """What to connect with. The options that ``url`` brings come last, and so win. Raises StoreError for a bad URL."""
     try:
@@ -57,7 +61,7 @@ def connection_settings(
         "idle_in_transaction_session_timeout": idle_ms,
         "synchronous_commit": "on",  # an acknowledged write is durable, whatever the server's default
         "timezone": "UTC",
-    }
+    } | dict.fromkeys(_BY_KEY if by_key else (), "off")
     options = " ".join(f"-c {name}={value}" for name, value in server.items())
     mine = {
         "application_name": "payments",
@@ -74,7 +78,7 @@ def connection_settings(
 
 def audit_settings(url: str) -> dict[str, Any]:
     """For one long transaction that only reads."""
-    return connection_settings(url, statement_ms=_AUDIT_TIMEOUT_MS, idle_ms=_AUDIT_TIMEOUT_MS)
+    return connection_settings(url, statement_ms=_AUDIT_TIMEOUT_MS, idle_ms=_AUDIT_TIMEOUT_MS, by_key=False)
 
 
 class Sessions:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, LiteralString, cast
+from typing import Final
 
 from store.named_queries import load_queries
 
-SQL: Final = cast("Mapping[str, LiteralString]", load_queries(Path(__file__).with_name("queries.sql")))
+SQL: Final[Mapping[str, str]] = load_queries(Path(__file__).with_name("queries.sql"))

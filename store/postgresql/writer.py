@@ -61,8 +61,10 @@ class Writer:
                     if uncertain and isinstance(failure, StoreUnavailableError):
                         raise CommitUncertainError(f"the connection was cut, and then: {failure}") from error
                     raise failure from error
-        raise CommitUncertainError(f"the connection was cut {ATTEMPTS_MAX} times") if uncertain else (
-            StoreUnavailableError(f"the connection was cut {ATTEMPTS_MAX} times, and nothing was stored")
+        raise (
+            CommitUncertainError(f"the connection was cut {ATTEMPTS_MAX} times")
+            if uncertain
+            else (StoreUnavailableError(f"the connection was cut {ATTEMPTS_MAX} times, and nothing was stored"))
         )
 
     def change(self, job: Callable[[Session], T], *, repeatable: bool) -> T:

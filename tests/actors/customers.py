@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from actors.breaker import Permit
-from actors.customer import Collaborators, CustomerStreamActor
+from actors.collaborators import Collaborators
+from actors.customer import CustomerStreamActor
 from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.messages import (

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from actors.customer import Collaborators
+from actors.collaborators import Collaborators
 from actors.runtime.actor import ServiceActor
 from actors.supervisor import Lane
 

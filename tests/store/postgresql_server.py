@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -60,14 +60,14 @@ class Schema:
     role: str
     admin: psycopg.Connection[tuple[Any, ...]]
 
-    def conninfo(self, *, owner: bool = False, options: str = NOT_DURABLE, **more: object) -> str:
+    def conninfo(self, *, owner: bool = False, options: str = NOT_DURABLE, **more: str | int) -> str:
         """What a store connects with: as the service's role, or as the owner of the tables."""
-        who = {} if owner or not self.role else {"user": self.role, "password": self.role}
+        who: dict[str, str] = {} if owner or not self.role else {"user": self.role, "password": self.role}
         return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **who, **more)
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a statement as the owner; its rows."""
-        cursor = self.admin.execute(cast("LiteralString", statement), values)
+        cursor = self.admin.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
     def make_tables(self) -> None:

@@ -42,13 +42,9 @@ class Proxy:
         """Cut the line at the next statement, and again at those after it."""
         self._cuts += where
 
-    def refuse(self) -> None:
-        """Let nobody in any more."""
-        self._listener.close()
-
     def close(self) -> None:
         """Close everything."""
-        self._listener.close()
+        _shut(self._listener)
         for one in self._sockets:
             _shut(one)
 

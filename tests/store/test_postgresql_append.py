@@ -41,9 +41,9 @@ def address(schema: Schema) -> tuple[str, int]:
     return str(parts.get("host", "127.0.0.1")), int(parts.get("port") or 5432)
 
 
-def through(proxy: Proxy, schema: Schema, **more: object) -> str:
+def through(proxy: Proxy, schema: Schema) -> str:
     """What connects through the proxy, which reads no TLS."""
-    return schema.conninfo(host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable", **more)
+    return schema.conninfo(host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
 
 
 def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
@@ -138,5 +138,8 @@ def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Sche
     assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)] == ["t2"]
     assert store.work_counts() == {("gatewayA", "leased"): 1, ("gatewayA", "parked"): 2}
     letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
-    assert [(letter.item.work_id, letter.item.transaction is None) for letter in letters] == [("t1", True), ("t0", False)]
+    assert [(letter.item.work_id, letter.item.transaction is None) for letter in letters] == [
+        ("t1", True),
+        ("t0", False),
+    ]
     assert all("cannot be read" in letter.item.errors[-1].error for letter in letters)

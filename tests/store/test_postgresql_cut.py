@@ -102,14 +102,20 @@ def _waiting(schema: Schema) -> list[int]:
     return [pid for (pid,) in schema.execute(query, (schema.role or schema.admin.info.user,))]
 
 
-def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy) -> None:
+def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
     """When the line stays dead nobody knows: that is said, and appending again later tells."""
     customer = Customer()
     write = customer.deposit("t1")
-    proxy.on_cut = proxy.refuse
+    proxy.on_cut = proxy.close
     proxy.cut(Cut.BEFORE_ANSWER)
     with pytest.raises(CommitUncertainError):
         store.append([write])
+    with pytest.raises(StoreUnavailableError):
+        store.append([write])
+    later = PostgresqlStore(schema.conninfo())
+    assert later.append([write]) == [COMMITTED]
+    assert versions(later, customer.stream) == [1]
+    later.close()
 
 
 def _work_alone(customer: Customer) -> Write:
@@ -160,8 +166,8 @@ def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Sc
     for number in range(3):
         assert store.append([customer.deposit(f"t{number}")]) == [COMMITTED]
         schema.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()"
-            " AND application_name = 'payments'",
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE usename = %s AND pid <> pg_backend_pid() AND application_name = 'payments'",
             (schema.role or schema.admin.info.user,),
         )
         assert len(store.stream_events(customer.stream, after=0, limit=10)) == number + 1

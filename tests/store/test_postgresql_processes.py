@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +12,31 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from store.errors import StoreUnavailableError
-from store.port import Claim, CloseWork, Committed, Conflict, Doubt, Duplicate, Fence, Fenced, Head, Part, StreamKey, WorkChange, WorkItem, WorkState, Write
+from store.port import (
+    Claim,
+    CloseWork,
+    Committed,
+    Conflict,
+    Doubt,
+    Duplicate,
+    Fence,
+    Fenced,
+    Head,
+    Part,
+    StreamKey,
+    WorkChange,
+    WorkItem,
+    WorkState,
+    Write,
+)
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, Customer, Step, move, open_work, received
 from tests.store.looking import versions
 from tests.store.postgresql_server import NOT_DURABLE, Schema
+from tests.store.processes import CHECKOUT
 
 COMMITTED = Committed()
 OTHER = "owner-2"
@@ -106,13 +126,13 @@ def test_appends_beside_claims_and_dying_owners(schema: Schema) -> None:
     def bury(store: PostgresqlStore) -> None:
         while not finished.is_set():
             for number in range(3):
-                store.retire_owner(f"owner-{number}", unsent=random.random() < 0.5)  # noqa: S311  # no secret
+                store.retire_owner(f"owner-{number}", unsent=random.random() < 0.5)
 
     with stores(schema, 2) as made, ThreadPoolExecutor(4) as threads:
         made[0].append([one.deposit(f"t{n}-{one.stream.id}") for one in customers for n in range(5)])
         workers = [threads.submit(work, number, made[number % 2]) for number in range(3)]
         gravedigger = threads.submit(bury, made[1])
-        while made[0].work_counts() and not any(job.done() for job in (*workers, gravedigger)):
+        while made[0].work_counts() and not any(job.done() for job in workers):
             made[0].ping()
         finished.set()
         gravedigger.result()
@@ -130,9 +150,11 @@ def test_one_claim_at_the_same_instant(schema: Schema) -> None:
     start = threading.Barrier(count)
 
     def run(number: int, store: PostgresqlStore) -> list[object]:
-        answers = []
+        answers: list[object] = []
         for turn in range(10):
-            write = Customer(f"c{number}").deposit(f"t{number}-{turn}", claims=[Claim("key", str(turn), bytes([number]))])
+            write = Customer(f"c{number}").deposit(
+                f"t{number}-{turn}", claims=[Claim("key", str(turn), bytes([number]))]
+            )
             write = Write(StreamKey("main", f"{number}-{turn}"), write.head, write.parts)
             start.wait(30)
             answers += store.append([write])
@@ -182,8 +204,10 @@ def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
 def test_the_clock_is_the_databases(postgresql_url: str, schema: Schema) -> None:
     """Without the tests' clock, due times and heartbeats follow the server's, whatever this machine's says."""
     ((source,),) = schema.execute("SELECT pg_get_functiondef('store_now'::regproc)")
-    schema.execute("CREATE OR REPLACE FUNCTION store_now() RETURNS timestamptz LANGUAGE sql STABLE AS"
-                   " 'SELECT statement_timestamp()'")
+    schema.execute(
+        "CREATE OR REPLACE FUNCTION store_now() RETURNS timestamptz LANGUAGE sql STABLE AS"
+        " 'SELECT statement_timestamp()'"
+    )
     try:
         with stores(schema, 1) as (store,), psycopg.connect(postgresql_url) as server:
             store.register_owner(OWNER)
@@ -216,12 +240,22 @@ def test_a_lock_that_never_comes_free_is_waited_for_no_longer_than_said(schema: 
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     write = customer.twin().write(
-        Step((received("t2"),), work=(open_work("t2", owner=OWNER),)), Step((), fence=Fence("t1", 1), work=(move("t1"),))
+        Step((received("t2"),), work=(open_work("t2", owner=OWNER),)),
+        Step((), fence=Fence("t1", 1), work=(move("t1"),)),
     )
     with psycopg.connect(schema.conninfo(owner=True)) as other:
-        other.execute(f"SELECT 1 FROM {table} FOR UPDATE".encode())
+        other.execute(sql.SQL("SELECT 1 FROM {} FOR UPDATE").format(sql.Identifier(table)))
         with pytest.raises(StoreUnavailableError, match="LockNotAvailable"):
             store.append([write])
     assert versions(store, customer.stream) == [1]
     assert store.append([write]) == [COMMITTED]
     store.close()
+
+
+def test_greenlets_wait_for_the_server_without_holding_up_others(schema: Schema) -> None:
+    """Under gevent the driver's waits, its pool's threads and its locks are greenlets', as soon as all is patched."""
+    patient = f"{NOT_DURABLE} -c lock_timeout=30000 -c statement_timeout=60000"
+    conninfos = [schema.conninfo(options=patient), schema.conninfo(owner=True)]
+    command = [sys.executable, "-m", "tests.store.greenlets", *conninfos]
+    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr

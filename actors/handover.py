@@ -1,0 +1,72 @@
+"""What others are told once something of a customer is on record: the client, the supervisor, the dead letters.
+
+Each is told once, also when the actor dies in the middle of it and its successor begins again.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from actors.collaborators import Collaborators
+from actors.decisions import Batch, Entry
+from actors.messages import Cleared, Due, OutcomeReport, ReceiveRequest, Request, SubmissionRequest, Submit
+from actors.replies import Accepted
+from store.port import Action, WorkItem, WorkState
+
+
+def hand_over(batch: Batch, to: Collaborators) -> None:
+    """Answer for what is on record now, and send its work on its way."""
+    for entry in batch.entries:
+        match entry.source:
+            case Request() as request:
+                _accepted(entry, request, to)
+            case SubmissionRequest() as submission:
+                clear(submission, entry.item, to)
+                _moved(entry, submission.item, to)
+            case OutcomeReport(item=item, stale=stale):
+                if not stale and (entry.moved is None or entry.moved.action is Action.SUBMIT):
+                    to.settling.forget(item.work_id)
+                _moved(entry, item, to)
+            case _:
+                assert_never(entry.source)
+
+
+def clear(submission: SubmissionRequest, item: WorkItem | None, to: Collaborators) -> None:
+    """Say to the supervisor that ``item`` may go out, or (None) that nothing is to be sent."""
+    if submission.cleared:
+        return
+    submission.cleared = True  # first: twice could be two payments
+    try:
+        to.supervisor.tell(Cleared(submission.item.gateway, submission.permit, item))
+    except BaseException:
+        submission.cleared = False
+        raise
+
+
+def _accepted(entry: Entry, request: Request, to: Collaborators) -> None:
+    assert entry.transaction is not None
+    if isinstance(request, ReceiveRequest) and not request.handed_over:
+        assert entry.item is not None
+        request.handed_over = True  # first: twice would be worse than not at all
+        try:
+            _new_work(entry.item, leased=entry.leased, to=to)
+        except BaseException:
+            request.handed_over = False
+            raise
+    if not request.reply.done:
+        request.reply.set(Accepted(entry.transaction))
+
+
+def _new_work(item: WorkItem, *, leased: bool, to: Collaborators) -> None:
+    if leased:
+        to.supervisor.tell(Submit(item.gateway, (item,)))
+    elif to.intake.processing:
+        to.dead_letters.tell(Due(item.gateway, 0.0))
+
+
+def _moved(entry: Entry, item: WorkItem, to: Collaborators) -> None:
+    if entry.moved is None:
+        return
+    if entry.moved.state in {WorkState.DEAD, WorkState.PARKED}:
+        to.listener.dead_letter(item, entry.moved)
+    to.dead_letters.tell(Due(item.gateway, entry.moved.delay_s))

@@ -1,0 +1,184 @@
+"""Every error that psycopg knows becomes one of the store's, and the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import psycopg_pool
+import pytest
+from psycopg import errors
+
+from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
+from store.port import Write
+from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.failures import is_race, translated
+from store.verify import verify
+from tests.store.builders import OWNER, Customer, complete, deposit
+from tests.store.postgresql_server import NOT_DURABLE, Schema
+
+CLASSES: dict[str, type[StoreError]] = {
+    "08": StoreUnavailableError,  # connection
+    "22": UnstorableError,  # data
+    "23": UnstorableError,  # integrity
+    "25": StoreUnavailableError,  # transaction state: a server that only reads, say
+    "40": StoreUnavailableError,  # rolled back
+    "42": SchemaError,  # syntax, names and rights
+    "53": StoreUnavailableError,  # resources
+    "54": UnstorableError,  # limits
+    "55": StoreUnavailableError,  # state of an object: a lock that did not come free
+    "57": StoreUnavailableError,  # somebody stopped it
+    "58": StoreUnavailableError,  # the system
+}
+ONE_BY_ONE: dict[type[psycopg.Error], type[StoreError]] = {
+    errors.InvalidSchemaName: SchemaError,
+    errors.InvalidCatalogName: SchemaError,
+    errors.DataCorrupted: CorruptStoreError,
+    errors.IndexCorrupted: CorruptStoreError,
+    errors.InternalError_: StoreUnavailableError,
+    psycopg.OperationalError: StoreUnavailableError,
+    psycopg.InterfaceError: StoreUnavailableError,
+    psycopg_pool.PoolTimeout: StoreUnavailableError,
+    psycopg_pool.PoolClosed: StoreUnavailableError,
+    psycopg_pool.TooManyRequests: StoreUnavailableError,
+    psycopg.errors.ConnectionTimeout: StoreUnavailableError,
+}
+KNOWN = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, psycopg.Error)]
+
+
+@pytest.mark.parametrize("code", CLASSES)
+def test_a_class_of_errors(code: str) -> None:
+    """All errors of one class of SQLSTATE mean the same for the store."""
+    members = [one for one in KNOWN if (one.sqlstate or "")[:2] == code]
+    assert members
+    assert {type(translated(one("text"))) for one in members} == {CLASSES[code]}
+
+
+@pytest.mark.parametrize("error", ONE_BY_ONE)
+def test_an_error(error: type[psycopg.Error]) -> None:
+    """Those that are told apart one by one, and those without an SQLSTATE."""
+    store_error = translated(error("some\ntext"))
+    assert type(store_error) is ONE_BY_ONE[error]
+    assert "some\ntext" in str(store_error)
+
+
+@pytest.mark.parametrize("error", KNOWN)
+def test_every_error_is_translated(error: type[psycopg.Error]) -> None:
+    """None is forgotten: what the tables above do not name is still an error of the store."""
+    assert isinstance(translated(error("text")), StoreError)
+
+
+def test_which_errors_are_races() -> None:
+    """A call that met another process may be made again; a key that is taken for good may not."""
+    assert [one.__name__ for one in KNOWN if is_race(one("text"))] == ["SerializationFailure", "DeadlockDetected"]
+
+
+STATEMENTS: dict[str, type[StoreError]] = {
+    "SELECT 1 / 0": UnstorableError,
+    "SELECT nothing": SchemaError,
+    "SELECT 1 FROM nothing": SchemaError,
+    "SELECT nothing()": SchemaError,
+    "DELETE FROM events": SchemaError,
+    "SELECT pg_sleep(60)": StoreUnavailableError,
+    "SELECT pg_terminate_backend(pg_backend_pid())": StoreUnavailableError,
+    "SET default_transaction_read_only = on": StoreUnavailableError,
+}
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_what_the_server_says(schema: Schema, statement: str) -> None:
+    """Real errors of a real server; the store goes on afterwards."""
+    if not schema.role:
+        pytest.skip("not run: the tests' user may not make roles")
+    store = PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c statement_timeout=100"), readers=1, writers=1)
+    try:
+        with pytest.raises(STATEMENTS[statement]):
+            store._reading.read(lambda session: _failing(session, statement))
+        store._reading.read(lambda session: session.execute("SET default_transaction_read_only = off"))
+        store.ping()
+        assert store._writer.change(lambda session: session.execute("SELECT 7").fetchall(), repeatable=False) == [(7,)]
+    finally:
+        store.close()
+
+
+def _failing(session: psycopg.Connection[tuple[object, ...]], statement: str) -> object:
+    session.execute(statement.encode())
+    return session.execute("CREATE TEMPORARY TABLE odd (x int); DELETE FROM balances")
+
+
+def test_a_server_that_only_reads(schema: Schema) -> None:
+    """A standby, or one that is being failed over, is not available for writing, which is no fault of the write."""
+    store = PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c default_transaction_read_only=on"))
+    for attempt in _writings(store):
+        with pytest.raises(StoreUnavailableError):
+            attempt()
+    assert store.customer(Customer().stream) is None
+    store.close()
+
+
+def _writings(store: PostgresqlStore) -> list[Callable[[], object]]:
+    return [lambda: store.append([Customer().deposit("t1")]), lambda: store.register_owner(OWNER)]
+
+
+def test_tables_that_are_gone(schema: Schema) -> None:
+    """Somebody who renames a table under a running service breaks the schema, and is told so."""
+    store = PostgresqlStore(schema.conninfo())
+    schema.execute("ALTER TABLE balances RENAME TO elsewhere")
+    try:
+        with pytest.raises(SchemaError):
+            store.customer(Customer().stream)
+        with pytest.raises(SchemaError):
+            store.append([Customer().deposit("t1"), _completed()])
+    finally:
+        schema.execute("ALTER TABLE elsewhere RENAME TO balances")
+        store.close()
+
+
+def _completed() -> Write:
+    return Customer("other").write(deposit("t2"), complete("t2"))
+
+
+EDITS = {
+    "body": "UPDATE events SET body = convert_to(replace(convert_from(body, 'UTF8'), 'A-1', 'A-2'), 'UTF8')"
+    " WHERE version = 2",
+    "version": "UPDATE events SET version = 77 WHERE version = 2",
+    "deleted": "DELETE FROM events WHERE version = 2",
+    "position": "UPDATE events SET position = DEFAULT WHERE version = 2",
+    "status": "UPDATE transactions SET status = 'processed' WHERE transaction_id = 't1'",
+    "balance": "UPDATE balances SET available_minor = 1",
+    "details": "UPDATE transactions SET kind = 'deposit', details = '[1]' WHERE transaction_id = 't1'",
+    "another's": "UPDATE transactions SET stream_id = 'x' WHERE transaction_id = 't1'",
+    "a time beyond all calendars": "UPDATE transactions SET created_at = '20000-01-01' WHERE transaction_id = 't1'",
+    "work": "INSERT INTO work VALUES ('w', 'main', 'customer-1', 't1', 'g', 'submit', 'x', 'queued', NULL, 1, 0,"
+    " now(), '[]', NULL, now(), 0)",
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlStore, what: str) -> None:
+    """A sound database has no problems; whatever its administrator changes behind the service's back is found."""
+    customer = Customer()
+    shared_store.append([customer.deposit("t1"), customer.complete("t1"), Customer("b").deposit("t2")])
+    with shared_store.audit() as audit:
+        assert list(verify(audit)) == []
+    schema.execute("ALTER TABLE events DISABLE TRIGGER events_refuse_change")
+    schema.execute(EDITS[what])
+    with shared_store.audit() as audit:
+        problems = list(verify(audit))
+    assert customer.stream in {problem.stream for problem in problems}
+    assert Customer("b").stream not in {problem.stream for problem in problems}
+
+
+def test_an_audit_of_many_streams(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """More streams and events than are fetched at once, all of them in order, while others go on writing."""
+    assert schema.execute("SELECT 1 FROM events") == []
+    names = sorted(f"c{number}" for number in range(1203))
+    long = Customer("long")
+    shared_store.append([Customer(name).deposit(f"t-{name}") for name in names])
+    shared_store.append([long.write(*(deposit(f"t{number}") for number in range(1100)))])
+    with shared_store.audit() as audit:
+        streams = audit.streams()
+        first = next(streams)
+        shared_store.append([Customer("late").deposit("late")])
+        assert [event.version for event in audit.events(long.stream)] == list(range(1, 1101))
+        assert [stream.id for stream in (first, *streams)] == [*names, "long"]
