@@ -134,11 +134,21 @@ class Service:
                     "unfinished work of a gateway that is not configured: nobody does it",
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
                 )
+        self._warn_of_short_settling()
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         logger.info("ready")
+
+    def _warn_of_short_settling(self) -> None:
+        for name, built in self._gateways.items():
+            options = self._options[name]
+            if not built.honours_keys and options.settle_s < options.timeout_s:
+                logger.warning(
+                    "settle_s is short: what this gateway takes in later than that is paid twice",
+                    extra={"fields": {"gateway": name, "settle_s": options.settle_s, "timeout_s": options.timeout_s}},
+                )
 
     def _until_it_works(self, step: Callable[[], T]) -> T:
         """Try ``step`` again while the store fails: a disk may be mounted yet. Raises _StoppedError."""

@@ -99,6 +99,8 @@ class GatewayA:
         if body:
             headers["Content-Type"] = "application/json"
             headers["Idempotency-Key"] = order.transaction_id
+        else:
+            headers["Cache-Control"] = "no-store"
         return self._http.request(method, path, headers, body)
 
     # --- parsing ---

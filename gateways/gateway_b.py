@@ -97,6 +97,8 @@ class GatewayB:
         headers = {"Accept": "application/xml"}
         if body:
             headers["Content-Type"] = "application/xml"
+        else:
+            headers["Cache-Control"] = "no-store"  # "not found" of a moment ago would be a second payment
         return self._http.request(method, path, headers, body)
 
     # --- parsing ---

@@ -41,7 +41,12 @@ def read_settings(tables: Mapping[str, object]) -> Mapping[str, GatewaySettings]
 
 def build_gateways(settings: Mapping[str, GatewaySettings]) -> Mapping[str, Gateway]:
     """Make every gateway; nothing is sent yet. Raises GatewaySettingsError."""
-    return MappingProxyType({name: _adapter(name, each.adapter).build(each) for name, each in settings.items()})
+    built = {name: _adapter(name, each.adapter).build(each) for name, each in settings.items()}
+    for name, gateway in built.items():
+        if gateway.honours_keys and gateway.idempotency_window_s <= 0:
+            problem = "must be above 0: only within it the same key twice is surely one payment"
+            raise GatewaySettingsError(name, "idempotency_window_s", problem)
+    return MappingProxyType(built)
 
 
 def _adapter(gateway: str, name: str) -> Adapter:

@@ -114,6 +114,14 @@ class _Wave:
         number = len(self.document["writes"])
         stream = {"write": number, "stream_name": write.stream.name, "stream_id": write.stream.id}
         self.document["writes"].append(_write_row(number, write, events))
+        self._put(
+            "events",
+            (
+                stream
+                | {"version": version, "event_id": event_id, "type": type_, "body": _hex(body), "hash": _hex(hash_)}
+                for event_id, version, type_, body, hash_ in events
+            ),
+        )
         self._add_claims(number, write, repeatable=not events)
         self._put(
             "fences",
@@ -174,10 +182,6 @@ def _write_row(number: int, write: Write, events: Sequence[EncodedEvent]) -> dic
         end = Head(events[-1].version, events[-1].hash)
         row |= {"version": write.head.version, "hash": _hex(write.head.hash)}
         row |= {"end_version": end.version, "end_hash": _hex(end.hash)}
-        row["events"] = [
-            {"version": version, "event_id": event_id, "type": type_, "body": _hex(body), "hash": _hex(hash_)}
-            for event_id, version, type_, body, hash_ in events
-        ]
     return row
 
 

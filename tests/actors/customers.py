@@ -76,6 +76,8 @@ class Customers:
     heard: Heard = field(default_factory=Heard)
     intake: Intake = field(default_factory=lambda: Intake([GATEWAY], processing=True))
     policy: WorkPolicy = POLICY
+    leases_kept: int = 0
+    """How often it was said that a lease could not be given up."""
 
     def __post_init__(self) -> None:
         runtime = self.runtime
@@ -100,11 +102,14 @@ class Customers:
             policies={GATEWAY: self.policy},
             intake=self.intake,
             settling=Settling(runtime.monotonic),
-            leases_unknown=lambda: None,
+            leases_unknown=self._lease_kept,
             owner=self.owner,
             listener=self.heard,
             next_serial=count(1).__next__,
         )
+
+    def _lease_kept(self) -> None:
+        self.leases_kept += 1
 
     def _make(self, key: StreamKey) -> CustomerStreamActor:
         return CustomerStreamActor(stream=key, collaborators=self._collaborators)

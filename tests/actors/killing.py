@@ -27,6 +27,7 @@ _WATCHED_OF_CUSTOMERS = (
     "address",
     "settling",
     "listener",
+    "leases_unknown",
     "next_serial",
 )
 

@@ -66,6 +66,16 @@ def test_a_lookup_sends_nothing(gateway: SmallGateway) -> None:
     assert gateway.calls == []
 
 
+class UnspeakableError(Exception):
+    """Whoever asks what it says meets another error."""
+
+    def __str__(self) -> str:
+        """It cannot be said."""
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [
@@ -75,10 +85,15 @@ def test_a_lookup_sends_nothing(gateway: SmallGateway) -> None:
         (OutcomeUnknownError(), Unknown("the outcome is not known")),
         (ZeroDivisionError("a defect"), Unknown("the adapter failed: ZeroDivisionError")),
         (SystemExit("a kill"), Unknown("the adapter failed: SystemExit")),
+        (UnspeakableError(), Unknown("the adapter failed: UnspeakableError")),
+        (ValueError("4111 1111 1111 1111"), Unknown("the adapter failed: ValueError")),
     ],
 )
 def test_no_error_gets_out(gateway: SmallGateway, error: BaseException, result: CallResult) -> None:
-    """Whatever the adapter raises is not sent or unknown, and unhealthy; only NotSentError is surely not sent."""
+    """Whatever the adapter raises is not sent or unknown, and unhealthy; only NotSentError is surely not sent.
+
+    What a foreign error says is not told: it may hold what the provider answered, with anything in it.
+    """
     gateway.answer = raising(error)
     assert call_gateway(gateway, work(), EPOCH) == (result, False)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from actors.customer import RETRY_S
 from actors.messages import OutcomeReport
 from domain.account import Status
-from domain.outcomes import NotReceived, Unknown
+from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import StoreUnavailableError
-from store.port import Action, WorkItem
+from store.port import Action, Doubt, WorkItem
 from tests.actors.customers import KEYLESS, Customers
-from tests.actors.support import TroubledStore, stream
+from tests.actors.support import OWNER, TroubledStore, stream
 
 AWAY = StoreUnavailableError("away")
 
@@ -70,3 +73,102 @@ def test_an_early_answer_that_comes_late_does_not_count(keyless: Customers, sent
     asked_at = keyless.runtime.monotonic()
     keyless.run(2 * KEYLESS.settle_s)
     assert never_received(keyless, sent, asked_at).action is Action.RESOLVE
+
+
+DAY_S = 86_400.0
+PERMIT_S = 25.0
+
+
+def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
+    """A deposit whose lease was lost while it was being sent: the work as its sender has it, and as it is claimed."""
+    keyless.submit(keyless.deposited())
+    keyless.run()
+    [out] = keyless.sendable()
+    keyless.real.retire_owner(OWNER, unsent=False)
+    keyless.real.register_owner(OWNER)
+    [again] = keyless.claim()
+    assert (again.action, again.doubt) == (Action.SUBMIT, Doubt.SENT)
+    return out, again
+
+
+def not_sent_again(keyless: Customers, item: WorkItem) -> None:
+    """The supervisor sends nothing of which it is not known whether it was sent: it asks nobody, and says so."""
+    keyless.router.tell(stream(), OutcomeReport(item, Unknown("it may be sent")))
+    keyless.run(KEYLESS.lookup_after_s[0])
+
+
+def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
+    """Its lease was lost, so that it is not recorded; but what was accepted is never sent again, "not found" or not."""
+    out, again = lost(keyless)
+    not_sent_again(keyless, again)
+    keyless.report(out, Approved("B-1", final=True))
+    keyless.run()
+    for _ in range(5):
+        [item] = keyless.claim()
+        assert item.action is Action.RESOLVE
+        keyless.report(item, NotReceived())
+        keyless.run(DAY_S)
+    assert keyless.submitted() == [(again.work_id, 1)]
+    assert keyless.types().count("ReviewOpened") == 1
+    [item] = keyless.claim()
+    keyless.report(item, Approved("B-1", final=True))
+    keyless.run()
+    assert keyless.transaction(item.work_id).status is Status.COMPLETED
+    assert keyless.real.work_counts() == {}
+
+
+@pytest.mark.parametrize("stale_first", [False, True])
+def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
+    """Before or after the work is known to be in doubt, and also when it ends with the actor dead in between."""
+    out, again = lost(keyless)
+    if stale_first:
+        keyless.report(out, Approved("B-1", final=False))
+        keyless.run()
+    not_sent_again(keyless, again)
+    if not stale_first:
+        keyless.report(out, Approved("B-1", final=False))
+        keyless.run()
+    keyless.run(3 * KEYLESS.settle_s)
+    [item] = keyless.claim()
+    assert never_received(keyless, item).action is Action.RESOLVE
+
+
+@pytest.mark.parametrize(("waited_s", "action"), [(KEYLESS.settle_s, Action.RESOLVE), (PERMIT_S, Action.SUBMIT)])
+def test_whoever_lost_a_lease_may_still_begin_to_send(keyless: Customers, waited_s: float, action: Action) -> None:
+    """The wait begins when its permit is over, not when others hear of the attempt."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    _, again = lost(patient)
+    not_sent_again(patient, again)
+    patient.run(KEYLESS.settle_s - KEYLESS.lookup_after_s[0])
+    if waited_s == PERMIT_S:
+        patient.run(PERMIT_S)
+    [item] = patient.claim()
+    assert never_received(patient, item).action is action
+
+
+def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
+    """After its own last word nothing is to be waited for but what the provider has in its queue."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    patient.submit(patient.deposited())
+    patient.run()
+    [out] = patient.sendable()
+    patient.report(out, Unknown("timeout"))
+    patient.run(KEYLESS.settle_s)
+    [item] = patient.claim()
+    assert never_received(patient, item).action is Action.SUBMIT
+
+
+def test_whoever_hears_of_it_by_a_lookup_waits_for_the_sender_too(
+    keyless: Customers, another_process: Callable[[], Customers]
+) -> None:
+    """The process that took the work over may be gone as well: the permit may be as good as new for all it knows."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    _, again = lost(patient)
+    not_sent_again(patient, again)
+    third = replace(another_process(), policy=patient.policy)
+    [item] = third.claim()
+    third.report(item, NotReceived())
+    third.run(KEYLESS.lookup_after_s[1])
+    third.run(KEYLESS.settle_s - KEYLESS.lookup_after_s[1])
+    [item] = third.claim()
+    assert never_received(third, item).action is Action.RESOLVE

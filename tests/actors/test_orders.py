@@ -52,6 +52,7 @@ def lay(
         (DeadLetterFilter(work_id="a-parked"), ["a-parked"]),
         (DeadLetterFilter(work_id="queued"), []),
         (DeadLetterFilter(work_id="theirs"), []),
+        (DeadLetterFilter(work_id="unconfigured"), []),
         (DeadLetterFilter(work_id="nobody"), []),
     ],
 )
@@ -62,11 +63,28 @@ def test_dead_letters_are_done_again_at_once(scene: Scene, where: DeadLetterFilt
     lay(scene, "b-dead", WorkState.DEAD, gateway="gatewayB")
     lay(scene, "queued", WorkState.QUEUED)
     lay(scene, "theirs", WorkState.DEAD, merchant="other")
+    lay(scene, "unconfigured", WorkState.DEAD, gateway="gatewayC")  # nobody would do it, and no list would show it
     reply = scene.retry(where)
     assert reply.get(timeout=0) == len(expected)
     assert sorted(scene.claimed()) == expected
     assert all(item.attempts == 5 for item in scene.items())
     assert scene.retry(where).get(timeout=0) == 0
+    assert scene.real.dead_letter("main", "unconfigured") is not None
+
+
+def test_an_order_that_is_half_carried_out_does_not_say_that_nothing_has_changed(
+    scene: Scene, store: TroubledStore
+) -> None:
+    """It is carried out gateway by gateway; what the first of them has back is done, whatever the next one meets."""
+    lay(scene, "x", WorkState.PARKED)
+    lay(scene, "y", WorkState.PARKED, gateway="gatewayB")
+    store.befall("retry_dead", None, AWAY)
+    with pytest.raises(TimeoutError):
+        scene.retry().get(timeout=0)
+    scene.run(LEASE_S)
+    assert len(scene.claimed()) == 1
+    assert scene.retry().get(timeout=0) == 1
+    assert sorted(scene.claimed()) == ["x", "y"]
 
 
 def test_what_is_ordered_while_there_is_no_room_waits_for_some(scene: Scene) -> None:

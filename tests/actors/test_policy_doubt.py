@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import Final
 
 import pytest
@@ -149,3 +150,21 @@ def test_sendings_are_no_lookups() -> None:
 def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, ran: bool) -> None:
     """What is sent again needs no person; what was accepted, and then never received, does."""
     assert ran_a_day(work(RESOLVE, 3), NEVER, EPOCH + DAY, status=status) is ran
+
+
+@pytest.mark.parametrize("settle_left_s", [0.1, inf])
+@pytest.mark.parametrize(("after", "ran"), [(DAY - timedelta(seconds=1), False), (DAY, True)])
+def test_never_received_that_does_not_count_is_no_answer(after: timedelta, settle_left_s: float, *, ran: bool) -> None:
+    """Nothing is sent on it, so that without a person it would go on like that for ever."""
+    item = work(RESOLVE, 3)
+    assert ran_a_day(item, NEVER, EPOCH + after, status=Status.UNKNOWN, settle_left_s=settle_left_s) is ran
+
+
+def test_never_received_that_will_never_count_follows_the_schedule() -> None:
+    """No wait is too long for it: lookups go on, and nothing is sent."""
+    for attempts in range(6):
+        item = work(RESOLVE, attempts, doubt=SENT)
+        step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=inf)
+        assert isinstance(step, MoveWork)
+        assert (step.action, step.attempts, step.doubt) == (RESOLVE, attempts + 1, SENT)
+        assert step.delay_s <= DAY_S

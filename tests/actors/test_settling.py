@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,48 @@ def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRun
     assert settling.left_s(item(), SETTLE_S, asked_at) >= SETTLE_S
     runtime.advance(SETTLE_S)
     assert settling.left_s(item(), SETTLE_S) == 0.0
+
+
+@pytest.mark.parametrize("sent_within_s", [0.0, 15.0])
+def test_whoever_may_still_send_it_is_waited_for_first(runtime: SimulatedRuntime, sent_within_s: float) -> None:
+    """The wait begins when the last moment to send it is over, and hearing of it again does not put that off."""
+    settling = Settling(runtime.monotonic)
+    assert settling.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == SETTLE_S + sent_within_s
+    runtime.advance(10.0)
+    assert settling.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == pytest.approx(
+        SETTLE_S + sent_within_s - 10.0
+    )
+    assert settling.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S + sent_within_s - 10.0)
+
+
+def test_what_was_accepted_never_counts_as_never_received(runtime: SimulatedRuntime) -> None:
+    """However long ago, and whatever the submission: until its outcome is known."""
+    settling = Settling(runtime.monotonic)
+    settling.left_s(item(), SETTLE_S)
+    settling.accepted("t-1")
+    settling.accepted("t-1")
+    runtime.advance(10 * SETTLE_S)
+    assert settling.left_s(item(), SETTLE_S, runtime.monotonic()) == inf
+    assert settling.left_s(item(submissions=2), SETTLE_S) == inf
+    assert settling.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
+    settling.forget("t-1")
+    assert settling.left_s(item(), SETTLE_S) == SETTLE_S
+
+
+def test_what_was_accepted_is_remembered_within_bounds(
+    runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest of them."""
+    monkeypatch.setattr("actors.settling.KNOWN_MAX", 3)
+    settling = Settling(runtime.monotonic)
+    for number in range(50):
+        settling.accepted(f"t-{number}")
+    assert [settling.left_s(item(key=f"t-{number}"), SETTLE_S) == inf for number in (46, 47, 48, 49)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 steps = st.one_of(

@@ -201,3 +201,43 @@ def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
     keyless.run(120.0)
     assert len(keyless.cleared()) == 1
     assert keyless.router.at_rest
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_token_that_two_processes_hold_sends_once(
+    keyless: Customers, another_process: Callable[[], Customers], steps: int
+) -> None:
+    """Work that was handed over to two: however far the one is when the other records the attempt, one may send it."""
+    item = keyless.deposited()
+    other = replace(another_process(), policy=KEYLESS, store=keyless.real)
+    other.submit(item, 2)
+    for _ in range(steps):
+        other.runtime.step()
+    keyless.submit(item, 1)
+    keyless.run(60.0)
+    other.run(60.0)
+    assert len(keyless.sendable() + other.sendable()) == 1
+    assert keyless.submitted() == [(item.work_id, 1)]
+    assert [cleared.permit.number for cleared in keyless.cleared() + other.cleared()] == [1, 2]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit()])
+def test_a_death_over_a_clearance_that_is_refused_loses_no_slot(keyless: Customers, error: BaseException) -> None:
+    """That nothing may go out is said once more by the successor: else its slot would never come free."""
+    item = keyless.deposited()
+    keyless.real.retire_owner(OWNER, unsent=True)
+    tell = keyless.supervisor.tell
+
+    def deadly(message: object) -> None:
+        if isinstance(message, Cleared):
+            keyless.supervisor.tell = tell  # type: ignore[method-assign]
+            raise error
+        tell(message)
+
+    keyless.supervisor.tell = deadly  # type: ignore[method-assign]
+    keyless.submit(item)
+    keyless.run(5.0)
+    assert keyless.router.deaths == 1
+    assert [cleared.item for cleared in keyless.cleared()] == [None]
+    assert keyless.submitted() == []
+    assert keyless.router.at_rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.codec import Metadata
 from store.errors import StoreUnavailableError
+from store.port import DeadLetterFilter, GatewayMode
 from store.sqlite.adapter import SqliteStore
-from tests.actors.services import Service
+from tests.actors.services import SETTINGS, Service
 from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
 
 
@@ -54,6 +56,30 @@ def test_a_service_that_has_not_started_stores_nothing(
     assert service.system.problems() == []
     service.system.drain()
     assert service.system.problems()
+
+
+@pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "register_owner"])
+def test_before_the_start_no_order_wakes_anybody(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, befallen: str
+) -> None:
+    """Work that is due would be sent before it is known what people hold back; so nobody takes their orders either."""
+    settings = replace(SETTINGS, request_deadline_s=0.01)  # nobody steps the runtime while this thread waits
+    service = Service(runtime, store, real_store, settings=settings)
+    real_store.set_gateway_mode(GatewayMode(GATEWAY, "open", "maintenance"))
+    store.befall(befallen, StoreUnavailableError("away"))
+    with pytest.raises(StoreUnavailableError):
+        service.system.start()
+    before = [*store.calls]
+    with pytest.raises(StoreUnavailableError):
+        service.system.set_breaker_mode(GatewayMode(GATEWAY, "closed", "enough"))
+    with pytest.raises(StoreUnavailableError):
+        service.system.retry_dead_letters("main", DeadLetterFilter())
+    run(service, 60.0)
+    assert store.calls == before
+    assert real_store.gateway_modes()[GATEWAY].mode == "open"
+    service.system.start()
+    run(service, 1.0)
+    assert service.system.problems() == []
 
 
 @pytest.mark.parametrize("steps", [0, 3, 10, 20, 40, 80])

@@ -103,3 +103,10 @@ def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
     built = build_gateways(read_settings({"third": {"adapter": third, "url": "http://x/", "reference": "T-2"}}))
     order = Order("0190", Kind.DEPOSIT, Money(1, "CHF"), "1", {})
     assert built["third"].submit(order) == Approved("T-2", final=True)
+
+
+def test_keys_that_are_never_remembered_are_refused() -> None:
+    """A provider that honours keys for no time at all would be paid twice by the first retry."""
+    settings = read_settings({"second": {**TABLE, "idempotency_window_s": 0}})
+    with pytest.raises(GatewaySettingsError, match="'second', key 'idempotency_window_s': must be above 0"):
+        build_gateways(settings)

@@ -73,6 +73,10 @@ class RecordingStore:
         """See Store."""
         return self._store.next_due_s(gateway)
 
+    def clock_set_back(self, lost_s: float) -> int:
+        """See Store."""
+        return self._store.clock_set_back(lost_s)
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._seen(self._store.hasten_lookups(gateway))

@@ -91,12 +91,12 @@ BEGIN
 
     -- Positions are taken by winners alone: a loser's would be gaps for nothing.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
-    SELECT w.name, w.id, e.version, e.event_id, e.type, e.body, e.hash
-    FROM jsonb_to_recordset(wave -> 'writes') AS w (write int, name text, id text, events jsonb)
-    CROSS JOIN LATERAL jsonb_to_recordset(w.events)
-        AS e (version bigint, event_id text, type text, body bytea, hash bytea)
-    WHERE NOT refused[w.write]
-    ORDER BY w.write, e.version;
+    SELECT e.stream_name, e.stream_id, e.version, e.event_id, e.type, e.body, e.hash
+    FROM jsonb_to_recordset(wave -> 'events') AS e (
+        write int, stream_name text, stream_id text, version bigint, event_id text, type text, body bytea, hash bytea
+    )
+    WHERE NOT refused[e.write]
+    ORDER BY e.write, e.version;
 
     UPDATE heads AS h
     SET version = w.end_version, hash = w.end_hash
@@ -127,7 +127,7 @@ AS $$
 $$;
 
 -- Whether the stream goes on after the head with exactly these events.
-CREATE FUNCTION is_repeated(the_name text, the_id text, the_version bigint, the_hash bytea, the_events jsonb)
+CREATE FUNCTION is_repeated(the_name text, the_id text, the_version bigint, the_hash bytea, event_ids text[])
 RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
@@ -135,9 +135,9 @@ AS $$
         SELECT e.event_id
         FROM events AS e
         WHERE e.stream_name = the_name AND e.stream_id = the_id
-            AND e.version > the_version AND e.version <= the_version + jsonb_array_length(the_events)
+            AND e.version > the_version AND e.version <= the_version + cardinality(event_ids)
         ORDER BY e.version
-    ) = ARRAY(SELECT event ->> 'event_id' FROM jsonb_array_elements(the_events) AS event)
+    ) = event_ids
 $$;
 
 -- Whether all claims of a write without events are held by the very same values.
@@ -156,13 +156,23 @@ CREATE FUNCTION refusals(wave jsonb)
 RETURNS TABLE (write int, answer text, part int, scope text, key text, value bytea)
 LANGUAGE sql
 AS $$
+    WITH sent AS MATERIALIZED (
+        SELECT e.write, array_agg(e.event_id ORDER BY e.version) AS event_ids
+        FROM jsonb_to_recordset(wave -> 'events') AS e (write int, version bigint, event_id text)
+        GROUP BY e.write
+    )
     SELECT DISTINCT ON (r.write) r.write, r.answer, r.part, r.scope, r.key, r.value
     FROM (
         SELECT
-            w.write, CASE WHEN is_repeated(w.name, w.id, w.version, w.hash, w.events) THEN 'repeated' ELSE 'conflict' END,
+            w.write,
+            CASE
+                WHEN is_repeated(
+                    w.name, w.id, w.version, w.hash, (SELECT s.event_ids FROM sent AS s WHERE s.write = w.write)
+                ) THEN 'repeated'
+                ELSE 'conflict'
+            END,
             -1, 0, NULL, NULL, NULL::bytea
-        FROM jsonb_to_recordset(wave -> 'writes')
-            AS w (write int, name text, id text, version bigint, hash bytea, events jsonb)
+        FROM jsonb_to_recordset(wave -> 'writes') AS w (write int, name text, id text, version bigint, hash bytea)
         LEFT JOIN heads AS h ON h.stream_name = w.name AND h.stream_id = w.id
         WHERE w.version IS NOT NULL AND (h.version, h.hash) IS DISTINCT FROM (w.version, w.hash)
         UNION ALL

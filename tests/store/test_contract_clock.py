@@ -1,0 +1,108 @@
+"""Contract of times to come: they go with a clock that is set back, and lookups that are hastened lose no patience."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from store.factory import PaymentStore
+from store.port import Action, Committed, WorkState
+from store.sqlite.adapter import SqliteStore
+from tests.store.builders import OWNER, START, Customer, Step, move
+
+COMMITTED = Committed()
+HOUR_S = 3600.0
+
+
+def lay(
+    store: PaymentStore,
+    customer: Customer,
+    key: str,
+    *,
+    state: WorkState = WorkState.QUEUED,
+    action: Action = Action.SUBMIT,
+    delay_s: float = 0.0,
+    attempts: int = 0,
+) -> None:
+    """Work in that state."""
+    store.append([customer.deposit(key, owner=OWNER)])
+    moved = move(key, state=state, action=action, delay_s=delay_s, attempts=attempts)
+    assert store.append([customer.write(Step(work=(moved,)))]) == [COMMITTED]
+
+
+def set_back(store: PaymentStore, pass_time: Callable[[float], None], lost_s: float) -> int:
+    """The host's clock is set back: that is the store's own where it has no server; how much moved."""
+    if isinstance(store, SqliteStore):
+        pass_time(-lost_s)
+    return store.clock_set_back(lost_s)
+
+
+def test_what_is_to_be_due_stays_as_far_away(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Queued work and dead letters of every age; where the times are a server's, nothing has to be moved."""
+    customer = Customer()
+    lay(store, customer, "a now")
+    lay(store, customer, "b lookup", action=Action.RESOLVE, delay_s=60.5)
+    lay(store, customer, "c dead", state=WorkState.DEAD, delay_s=600)
+    lay(store, customer, "d parked", state=WorkState.PARKED)
+    lay(store, customer, "e leased", state=WorkState.LEASED)
+    moved = set_back(store, pass_time, HOUR_S)
+    assert moved == (3 if isinstance(store, SqliteStore) else 0)
+    found: list[str] = []
+    for seconds in (0, 60, 1, 538, 1):
+        pass_time(seconds)
+        found.append(" ".join(item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)))
+    assert found == ["a now", "", "b lookup", "", "c dead"]
+
+
+def test_nothing_else_of_it_changes(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Nobody loses work by it: tokens, attempts and states stay; a parked letter has no time before nor after."""
+    customer = Customer()
+    lay(store, customer, "dead", state=WorkState.DEAD, delay_s=600, attempts=5)
+    lay(store, customer, "parked", state=WorkState.PARKED, attempts=9)
+    before = {key: store.dead_letter("main", key) for key in ("dead", "parked")}
+    set_back(store, pass_time, HOUR_S)
+    dead, parked = (store.dead_letter("main", key) for key in ("dead", "parked"))
+    assert before["dead"] is not None
+    assert dead is not None
+    due = START + timedelta(seconds=600 - HOUR_S) if isinstance(store, SqliteStore) else before["dead"].next_attempt_at
+    assert dead == before["dead"]._replace(next_attempt_at=due)
+    assert parked == before["parked"]
+
+
+def test_an_empty_store_follows_any_clock(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """There is nothing to move, and what comes afterwards goes by the new time."""
+    assert set_back(store, pass_time, HOUR_S) == 0
+    lay(store, Customer(), "t1", delay_s=5)
+    assert store.next_due_s("gatewayA") == pytest.approx(5, abs=0.5)
+
+
+def test_a_hastened_lookup_does_not_count_as_one_of_its_schedule(
+    store: PaymentStore, pass_time: Callable[[float], None]
+) -> None:
+    """It is taken back in advance, down to none; one that was due counts, as does everything else."""
+    customer = Customer()
+    for attempts in (0, 1, 2, 7):
+        lay(store, customer, f"later {attempts}", action=Action.RESOLVE, delay_s=60, attempts=attempts)
+    lay(store, customer, "due", action=Action.RESOLVE, delay_s=1, attempts=3)
+    lay(store, customer, "sending", delay_s=2, attempts=3)
+    pass_time(1)
+    assert store.hasten_lookups("gatewayA") == 4
+    pass_time(1)
+    assert {item.work_id: item.attempts for item in store.claim_work(OWNER, "gatewayA", 10)} == {
+        "later 0": 0,
+        "later 1": 0,
+        "later 2": 1,
+        "later 7": 6,
+        "due": 3,
+        "sending": 3,
+    }
+
+
+def test_lookups_are_taken_back_once(store: PaymentStore) -> None:
+    """A breaker that flaps hastens what is due already, and that changes nothing any more."""
+    lay(store, Customer(), "t1", action=Action.RESOLVE, delay_s=60, attempts=5)
+    assert [store.hasten_lookups("gatewayA") for _ in range(3)] == [1, 0, 0]
+    [item] = store.claim_work(OWNER, "gatewayA", 10)
+    assert item.attempts == 4
