@@ -124,7 +124,29 @@ class DiscardRequest(Request):
         return self.item.work_id
 
 
-class SubmissionRequest:
+class _AboutWork:
+    """Something about a piece of work, on its way to its customer's actor."""
+
+    item: WorkItem
+    __slots__ = ()
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The work's transaction."""
+        return None if self.item.transaction is None else self.item.transaction.transaction_id
+
+    @property
+    def work_id(self) -> str:
+        """The piece of work whose token fences it."""
+        return self.item.work_id
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line about it says."""
+        return {"work_id": self.work_id}
+
+
+class SubmissionRequest(_AboutWork):
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
 
     __slots__ = ("cleared", "crashes", "event_ids", "in_doubt", "item", "permit")
@@ -137,23 +159,8 @@ class SubmissionRequest:
         self.cleared = False  # the supervisor was told so: it may be on its way
         self.crashes = 0
 
-    @property
-    def transaction_id(self) -> str | None:
-        """The transaction that is about to be sent."""
-        return None if self.item.transaction is None else self.item.transaction.transaction_id
 
-    @property
-    def work_id(self) -> str:
-        """The piece of work."""
-        return self.item.work_id
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """What a log line about it says."""
-        return {"work_id": self.work_id}
-
-
-class OutcomeReport:
+class OutcomeReport(_AboutWork):
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
     __slots__ = ("asked_at", "crashes", "event_ids", "item", "result", "reviewed", "stale")
@@ -168,19 +175,9 @@ class OutcomeReport:
         self.crashes = 0
 
     @property
-    def transaction_id(self) -> str | None:
-        """The transaction that the call was for."""
-        return None if self.item.transaction is None else self.item.transaction.transaction_id
-
-    @property
-    def work_id(self) -> str:
-        """The piece of work."""
-        return self.item.work_id
-
-    @property
     def fields(self) -> dict[str, str]:
         """What a log line about it says."""
-        return {"work_id": self.work_id, "result": type(self.result).__name__}
+        return {**super().fields, "result": type(self.result).__name__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,15 @@ def test_a_store_that_is_away_refuses_at_once_and_serves_again(customers: Custom
     assert customers.types() == ["DepositReceived"] * 2
 
 
-def test_a_load_that_fails_unexpectedly_wedges_nobody(customers: Customers, store: TroubledStore) -> None:
+@pytest.mark.parametrize("error", [KeyError("a defect"), MemoryError(), SystemExit(), GeneratorExit()])
+def test_a_load_that_fails_unexpectedly_wedges_nobody(
+    customers: Customers, store: TroubledStore, error: BaseException
+) -> None:
     """Whatever a load raises, the actor gets an answer and goes on with the next command."""
-    store.befall("load", KeyError("a defect"))
-    customers.send()
+    store.befall("load", error)
+    request = customers.send()
     customers.run(1.0)
+    assert isinstance(answer(request), NotStored)
     customers.deposited()
     assert customers.router.at_rest
 

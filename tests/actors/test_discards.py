@@ -134,6 +134,17 @@ def test_a_second_discard_is_refused(customers: Customers) -> None:
     assert failures(customers) == ["discarded"]
 
 
+def test_where_nobody_can_tell_nothing_is_discarded(customers: Customers) -> None:
+    """Of a gateway that is not configured any more nobody here knows whether it honours keys; people are told so."""
+    letter = customers.dead_letter()
+    request = customers.discard(replace(letter, gateway="gatewayGone"))
+    customers.run()
+    refused = answer(request)
+    assert isinstance(refused, Refused)
+    assert (refused.code, "not configured" in refused.detail) == ("not-discardable", True)
+    assert customers.letter(letter).token == letter.token
+
+
 def test_a_discard_of_what_somebody_works_on_is_refused(customers: Customers) -> None:
     """Once it is leased, queued again or moved, what people saw is out of date: busy, and nothing of it is stored."""
     letter = customers.dead_letter()
