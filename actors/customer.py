@@ -39,7 +39,6 @@ from store.port import (
     AppendResult,
     Committed,
     Conflict,
-    Doubt,
     Duplicate,
     Fenced,
     Head,
@@ -221,8 +220,10 @@ class CustomerStreamActor(ServiceActor):
         if policy.honours_keys or not isinstance(report.result, Unknown | NotReceived):
             return 0.0
         item = report.item
-        orphaned = item.action is Action.SUBMIT and item.doubt is Doubt.SENT and report.asked_at is None
-        sent_within_s = policy.permit_s if orphaned else 0.0
+        # Its own sender has said its last word. Of anybody else's that this process hears of, also by a lookup when
+        # whoever took the work over is gone as well, the permit may be as good as new.
+        own = item.action is Action.SUBMIT and report.asked_at is not None
+        sent_within_s = 0.0 if own else policy.permit_s
         return self._with.settling.left_s(item, policy.settle_s, report.asked_at, sent_within_s=sent_within_s)
 
     # the store's answers

@@ -38,8 +38,10 @@ _NOT_RECORDED: Final = Unknown("this process could not record what became of it"
 def doubt(batch: Batch) -> None:
     """It is not known whether ``batch`` is stored: that a load does not find it says nothing, it may land later."""
     for entry in batch.entries:
-        if isinstance(entry.source, Request | SubmissionRequest):
-            entry.source.in_doubt = True
+        source = entry.source
+        # Without an event id of its own a submission only asked whether it was handed over twice.
+        if isinstance(source, Request) or (isinstance(source, SubmissionRequest) and source.event_ids):
+            source.in_doubt = True
 
 
 def refuse(pendings: Iterable[Pending], reason: str) -> list[Pending]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pykka import ActorDeadError
 
 from actors.messages import Append, Unanswered, Written
-from actors.runtime.actor import DELIVERIES_MAX, ServiceActor
+from actors.runtime.actor import DELIVERIES_MAX, Reference, ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Store
 
@@ -81,4 +81,8 @@ class JournalActor(ServiceActor):
 
     def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:
         with suppress(ActorDeadError):  # its successor knows nothing of this append, and loads what came of it
-            append.reply_to.tell(Written(append.serial, result))
+            writer, written = append.reply_to, Written(append.serial, result)
+            if isinstance(writer, Reference):
+                writer.tell_here(written)  # a hand-over less; the journal has a thread of its own to block
+            else:
+                writer.tell(written)

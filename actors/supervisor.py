@@ -6,8 +6,8 @@ It never blocks: calls run on the bulkhead's threads and come back as messages. 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
@@ -46,6 +46,8 @@ INTAKE_CLOSES_AT: Final = 2_000
 """Waiting work of one gateway from which on new work is left in the store for later."""
 INTAKE_OPENS_AT: Final = 500
 """Waiting work of one gateway below which more is taken."""
+SEEN_MAX: Final = 10_000
+"""Pieces of work of one gateway whose newest token is remembered."""
 RESTART_S: Final = 1.0
 """Wait before a new supervisor admits what it found waiting."""
 
@@ -64,7 +66,18 @@ class Lane:
     clearing: set[Permit] = field(default_factory=set)
     """Permits of submissions that are being recorded."""
     wakes_at: float = inf
+    seen: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    """Newest tokens of the work that came last: one that was handed over twice is called for once."""
     owes_room: bool = False
+
+    def take_on(self, items: Iterable[WorkItem]) -> None:
+        """Let ``items`` wait for a slot."""
+        for item in items:
+            if self.seen.get(item.work_id, 0) < item.token:
+                self.waiting.append(item)
+                self.seen[item.work_id] = item.token
+                if len(self.seen) > SEEN_MAX:
+                    self.seen.popitem(last=False)
 
 
 class GatewaySupervisorActor(ServiceActor):
@@ -96,7 +109,7 @@ class GatewaySupervisorActor(ServiceActor):
         match message:
             case Submit(gateway=gateway, items=items, claimed=claimed):
                 lane = self._lanes[gateway]
-                lane.waiting.extend(items)
+                lane.take_on(items)
                 self.took()
                 lane.owes_room = lane.owes_room or claimed
                 self._admit(gateway, lane)
@@ -170,13 +183,18 @@ class GatewaySupervisorActor(ServiceActor):
             return  # told twice: a second call would be a second payment
         if item is not None and not self._intake.draining and lane.breaker.holds(permit):
             lane.clearing.remove(permit)
+            message = self._in_hand
             self.took()  # from here on it may be out
             try:
                 self._call(name, lane, item, permit)
-            except BaseException:  # no thread can be had for it: not again and again in a loop
-                self._report(item, NotTried("no thread can be had for it"))
-                lane.in_flight -= 1
+            except BaseException:  # no thread can be had for it: it is not out, and is not to go out in a loop
+                self._in_hand = message  # so that this may be handled once more until that is told, as below
+                lane.clearing.add(permit)
                 lane.breaker.report(permit, healthy=False)
+                self._report(item, NotTried("no thread can be had for it"))
+                lane.clearing.remove(permit)
+                lane.in_flight -= 1
+                self.took()
                 raise
             return
         # Nothing goes out. This may be handled once more until that is told: such a permit never holds again.

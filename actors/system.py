@@ -29,7 +29,7 @@ from actors.messages import (
     RetryDead,
     StatusRequest,
 )
-from actors.policy import WorkPolicy
+from actors.policy import DAY_S, WorkPolicy
 from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
 from actors.runtime.actor import Reply as Future
 from actors.runtime.dispatchers import InlineExecutor
@@ -81,13 +81,13 @@ class SystemSettings:
 class _CustomerAddress:
     """A stream's actor, whichever lives when it is told something."""
 
-    __slots__ = ("_router", "_stream")
+    __slots__ = ("_router", "_run_here", "_stream")
 
-    def __init__(self, router: Router[StreamKey], stream: StreamKey) -> None:
-        self._router, self._stream = router, stream
+    def __init__(self, router: Router[StreamKey], stream: StreamKey, *, run_here: bool = False) -> None:
+        self._router, self._stream, self._run_here = router, stream, run_here
 
     def tell(self, message: object) -> None:
-        self._router.tell(self._stream, message)
+        self._router.tell(self._stream, message, run_here=self._run_here)
 
 
 class PaymentSystem:
@@ -114,7 +114,14 @@ class PaymentSystem:
 
         def alone(name: str, make: Callable[[], Any]) -> Address:
             dispatcher = runtime.dispatcher(name, 1)
-            address = Address(make, dispatcher, capacity=MAILBOX_MAX, monotonic=monotonic, after=runtime.after)
+            address = Address(
+                make,
+                dispatcher,
+                capacity=MAILBOX_MAX,
+                monotonic=monotonic,
+                after=runtime.after,
+                run_here=name == "supervisor",  # of the three the one that never blocks
+            )
             self._alone[name] = address
             return address
 
@@ -148,7 +155,8 @@ class PaymentSystem:
                 runtime=runtime,
                 lanes=self._lanes,
                 intake=intake,
-                customer=self._customer,
+                # Most of what these are told comes from a call's thread, which has nothing else to do.
+                customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
                 dead_letters=self._dead_letters,
                 self_address=self._supervisor,
                 listener=listener,
@@ -170,6 +178,8 @@ class PaymentSystem:
             leases_unknown=self._health.doubt_leases,
             next_serial=count(1).__next__,
         )
+        lookups = [wait_s for _, options in gateways.values() for wait_s in options.lookup_after_s]
+        self._longest_wait_s = max(DAY_S, settings.dead_letter_max_s, *lookups, 0.0)
 
     def start(self) -> None:
         """Begin to work, unfinished work of earlier processes included. Raises StoreError."""
@@ -180,6 +190,9 @@ class PaymentSystem:
         for mode in self._store.gateway_modes().values():  # before anything can be sent
             if mode.gateway in self._lanes:
                 self._lanes[mode.gateway].breaker.force(mode.mode)
+        late = self._store.limit_dues(self._longest_wait_s)
+        if late:
+            logger.warning("the clock was wrong when this was planned", extra={"fields": {"count": late}})
         self._store.register_owner(self._owner)
         for address in self._alone.values():
             address.start()

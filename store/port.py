@@ -302,6 +302,12 @@ class Store(Protocol):
         Nothing where the times are a server's.
         """
 
+    def limit_dues(self, max_s: float) -> int:
+        """Let nothing be due further away than ``max_s``: a wrong clock had planned it; how much was.
+
+        Nothing where the times are a server's.
+        """
+
     def hasten_lookups(self, gateway: str) -> int:
         """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were.
 

@@ -24,6 +24,9 @@ class Dispatcher(Protocol):
     def schedule(self, runnable: Runnable, /) -> None:
         """Run ``runnable`` once, somewhere else than in the caller."""
 
+    def run_here(self, runnable: Runnable, /) -> None:
+        """Run ``runnable`` once, for a caller who would be glad to do it: one hand-over less."""
+
 
 class Executor(Protocol):
     """Runs functions that may block: calls to providers, reads of the store."""
@@ -57,6 +60,10 @@ class ThreadDispatcher:
     def schedule(self, runnable: Runnable, /) -> None:
         """Run ``runnable`` on one of the threads."""
         self._queue.put(runnable.run)
+
+    def run_here(self, runnable: Runnable, /) -> None:
+        """Run ``runnable`` now."""
+        runnable.run()
 
     def submit(self, function: Callable[[], None], /) -> None:
         """Call ``function`` on one of the threads."""

@@ -71,9 +71,10 @@ class Mailbox:
             self._schedule()
 
     def put_and_run(self, envelope: Envelope[Any], /) -> None:
-        """The same, and unless the actor runs already, run it here: for a caller that is about to wait for it."""
+        """The same, and unless the actor runs already, run it here, if the dispatcher has it so."""
         if self._accept(envelope):
-            self.run()
+            assert self._dispatcher is not None
+            self._dispatcher.run_here(self)
 
     def _accept(self, envelope: Envelope[Any]) -> bool:
         """Whether the caller has to see to it that the actor runs."""

@@ -11,15 +11,14 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 from pykka import ActorDeadError, ActorRef
-from pykka._envelope import Envelope  # what Pykka's own references put into an inbox
 
-from actors.runtime.actor import Redelivery, ServiceActor
+from actors.runtime.actor import Redelivery, Reference, ServiceActor
 from actors.runtime.dispatchers import Dispatcher
 from actors.runtime.locks import ShortLock
-from actors.runtime.mailbox import Mailbox, MailboxFullError
+from actors.runtime.mailbox import MailboxFullError
 
 logger: Final = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Router(Generic[K]):
         self._on_end = self._ended  # bound once, not for each actor
         self._lock = ShortLock()
         # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
-        self._live: OrderedDict[K, tuple[ActorRef[Any], float]] = OrderedDict()
+        self._live: OrderedDict[K, tuple[Reference, float]] = OrderedDict()
         self._held: dict[K, list[Any]] = {}
         """For the next actor of a key: the one before has ended, or is about to."""
         self.deaths = 0
@@ -74,7 +73,7 @@ class Router(Generic[K]):
             ref = entry[0] if entry is not None else self.start(key)
             try:
                 if run_here:
-                    cast("Mailbox", ref.actor_inbox).put_and_run(Envelope(message))
+                    ref.tell_here(message)
                 else:
                     ref.tell(message)
             except ActorDeadError:  # it stopped a moment ago: the next one takes the message
@@ -90,9 +89,9 @@ class Router(Generic[K]):
                         self._live.move_to_end(key)
             return
 
-    def idle(self, idle_s: float, limit: int) -> list[ActorRef[Any]]:
+    def idle(self, idle_s: float, limit: int) -> list[Reference]:
         """Up to ``limit`` actors that were told nothing for ``idle_s`` seconds; each is named once in that time."""
-        found: list[ActorRef[Any]] = []
+        found: list[Reference] = []
         now = self._monotonic()
         with self._lock:
             while len(found) < limit and self._live:
@@ -111,9 +110,9 @@ class Router(Generic[K]):
             if self._held:
                 return False
             refs = [ref for ref, _ in self._live.values()]
-        return all(cast("Mailbox", ref.actor_inbox).at_rest for ref in refs)
+        return all(ref.actor_inbox.at_rest for ref in refs)
 
-    def start(self, key: K) -> ActorRef[Any]:
+    def start(self, key: K) -> Reference:
         """The actor of ``key``, started if need be. Raises whatever making it does."""
         entry = self._live.get(key)
         if entry is not None:
@@ -130,12 +129,12 @@ class Router(Generic[K]):
             self._live[key] = (ref, now)  # last: tellers look in here without the lock
             return ref
 
-    def living(self, key: K) -> ActorRef[Any] | None:
+    def living(self, key: K) -> Reference | None:
         """The actor of ``key``, if there is one."""
         entry = self._live.get(key)
         return None if entry is None else entry[0]
 
-    def _hand_over(self, key: K, ref: ActorRef[Any]) -> None:
+    def _hand_over(self, key: K, ref: Reference) -> None:
         """Give a new actor what is held for it, before anybody else can tell it anything. Under the lock."""
         held = self._held.pop(key, [])
         for number, message in enumerate(held):
@@ -145,7 +144,7 @@ class Router(Generic[K]):
                 self._held[key] = held[number:]
                 return
 
-    def _hold(self, key: K, ref: ActorRef[Any] | None, message: Any) -> bool:
+    def _hold(self, key: K, ref: Reference | None, message: Any) -> bool:
         """Keep ``message`` for the successor of ``ref``; None: of one that has ended. False: look for the actor again.
 
         Raises MailboxFullError.
@@ -211,7 +210,8 @@ class Address:
     """One actor that is always there: begun again when it ends, also when nobody tells it anything.
 
     The first time at once, then after growing waits (by ``after``, a timer) while deaths follow each other closely.
-    Without a timer it is begun again when there is something for it to do.
+    Without a timer it is begun again when there is something for it to do. ``run_here``: one that is idle handles in
+    the caller what it is told, for actors that never block.
     """
 
     def __init__(
@@ -222,8 +222,9 @@ class Address:
         capacity: int,
         monotonic: Callable[[], float],
         after: Callable[[float, Callable[[], None]], object] | None = None,
+        run_here: bool = False,
     ) -> None:
-        self._make, self._monotonic, self._after = make, monotonic, after
+        self._make, self._monotonic, self._after, self._run_here = make, monotonic, after, run_here
         self._router: Router[None] = Router(
             self._made,
             dispatcher,
@@ -231,7 +232,7 @@ class Address:
             monotonic=monotonic,
             succeed=None if after is None else self._succeed,
         )
-        self._ref: ActorRef[Any] | None = None
+        self._ref: Reference | None = None
         self._begun: ActorRef[Any] | None = None
         self._ended_at = -math.inf
         self._close_ends = 0
@@ -241,7 +242,10 @@ class Address:
         ref = self._ref
         if ref is not None:
             try:
-                ref.tell(message)
+                if self._run_here:
+                    ref.tell_here(message)
+                else:
+                    ref.tell(message)
             except ActorDeadError:
                 pass
             else:

@@ -30,6 +30,9 @@ class _Place:
     def schedule(self, runnable: Runnable, /) -> None:
         self._ready.append(runnable.run)
 
+    def run_here(self, runnable: Runnable, /) -> None:
+        self.schedule(runnable)  # a real one may find the actor busy, and so all orders happen here, too
+
     def submit(self, function: Callable[[], None], /) -> None:
         self._ready.append(function)
 

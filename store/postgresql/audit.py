@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import psycopg
 from psycopg import IsolationLevel
 
 from domain.account import Balance, Transaction
-from store.errors import CorruptStoreError
 from store.port import Head, Review, StoredEvent, StreamKey
-from store.postgresql.failures import translated, translation
-from store.postgresql.rows import Row, balance_of, event_of, review_of, transaction_of
+from store.postgresql.failures import translation
+from store.postgresql.rows import Row, balance_of, event_of, fetched, review_of, transaction_of
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
 
@@ -81,7 +79,4 @@ class PostgresqlAudit:
         return [row[0] for row in self._rows("select_unfinished", stream)]
 
     def _rows(self, name: str, values: Sequence[object]) -> list[Row]:
-        try:
-            return self._session.execute(SQL[name], values, prepare=True, binary=True).fetchall()
-        except psycopg.DataError as error:  # a time beyond all calendars, say: the row is there and cannot be read
-            raise CorruptStoreError(str(translated(error))) from error
+        return fetched(self._session.execute(SQL[name], values, prepare=True, binary=True))

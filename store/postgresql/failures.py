@@ -23,7 +23,8 @@ UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
 
 def translated(error: psycopg.Error) -> StoreError:
     """The store's error for ``error``, after which nothing of the call is stored."""
-    text = f"{type(error).__name__}: {str(error).strip()}"
+    # The details and the context that the server adds may quote whole rows, which belong in no log.
+    text = f"{type(error).__name__}: {error.diag.message_primary or str(error).strip()}"
     if isinstance(error, _DATA) or (error.sqlstate or "").startswith(_LIMITS):
         return UnstorableError(text)
     if isinstance(error, _DAMAGE):

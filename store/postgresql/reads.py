@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+import psycopg
+
 from domain.account import Account, Balance
 from store.errors import CorruptStoreError
 from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey
@@ -15,6 +17,7 @@ from store.postgresql.rows import (
     balance_of,
     dead_letter_of,
     event_of,
+    fetched,
     transaction_of,
     transaction_view_of,
 )
@@ -125,4 +128,12 @@ def ping(session: Session) -> None:
 
 
 def _rows(session: Session, name: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-    return session.execute(SQL[name], values, prepare=True, binary=True).fetchall()
+    try:
+        cursor = session.execute(SQL[name], values, prepare=True, binary=True)
+    except UnicodeEncodeError:
+        return []
+    except psycopg.DataError as error:
+        if error.sqlstate is None:  # the driver's word: text like this, with U+0000 say, is in no row
+            return []
+        raise
+    return fetched(cursor)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import orjson
+import psycopg
 
 from domain.account import Balance, Failure, Status, Transaction
 from domain.events import Kind
@@ -25,6 +26,14 @@ WORK_COLUMNS: Final = 15
 """How many columns ``work_rows`` has; those of ``transaction_rows`` follow where both are asked for."""
 
 _UNREADABLE: Final = (ValueError, TypeError, OverflowError, KeyError)
+
+
+def fetched(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    """All rows of ``cursor``. Raises CorruptStoreError when one holds what Python has no value for."""
+    try:
+        return cursor.fetchall()
+    except psycopg.DataError as error:  # a time beyond all calendars, say
+        raise CorruptStoreError(f"a row cannot be read: {error}") from error
 
 
 def event_of(row: Row) -> StoredEvent:

@@ -136,6 +136,11 @@ class SqliteStore:
         """See ``store.port.Store``."""
         return self._writer.run(lambda cursor: work.set_dues_back(cursor, round(lost_s * 1_000_000)))
 
+    def limit_dues(self, max_s: float) -> int:
+        """See ``store.port.Store``."""
+        latest_us = self._now_us() + round(max_s * 1_000_000)
+        return self._writer.run(lambda cursor: work.limit_dues(cursor, latest_us))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See ``store.port.Store``; those that are due already do not count."""
         return self._writer.run(lambda cursor: work.hasten_lookups(cursor, gateway, self._now_us()))

@@ -28,7 +28,7 @@ def open_writer(path: Path, synchronous: str, vfs: str | None) -> apsw.Connectio
     """The connection that writes; it never waits for locks by itself. The file must exist."""
     if synchronous not in SYNCHRONOUS:
         raise ValueError(f"synchronous must be one of {sorted(SYNCHRONOUS)}")
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    connection = _open(path, apsw.SQLITE_OPEN_READWRITE, vfs)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.pragma("journal_mode", "WAL")
     connection.pragma("synchronous", synchronous)
@@ -41,9 +41,16 @@ def open_writer(path: Path, synchronous: str, vfs: str | None) -> apsw.Connectio
 
 def open_reader(path: Path) -> apsw.Connection:
     """A connection that can only read. The file must exist."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = _open(path, apsw.SQLITE_OPEN_READONLY, None)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.pragma("cache_size", -_READER_CACHE_KIB)
+    return connection
+
+
+def _open(path: Path, flags: int, vfs: str | None) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    # Otherwise a cached statement with ORDER BY is planned anew for each new value of its parameters.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 
 

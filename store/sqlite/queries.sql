@@ -112,6 +112,12 @@ UPDATE work
 SET next_attempt_at = next_attempt_at - ?1
 WHERE state IN ('queued', 'dead');
 
+-- name: limit_dues
+-- Nothing is due later than this.
+UPDATE work
+SET next_attempt_at = ?1
+WHERE state IN ('queued', 'dead') AND next_attempt_at > ?1;
+
 -- name: hasten_lookups
 -- Make a gateway's queued lookups due that are not yet.
 UPDATE work

@@ -75,6 +75,12 @@ def set_dues_back(cursor: apsw.Cursor, lost_us: int) -> int:
     return cursor.connection.changes()
 
 
+def limit_dues(cursor: apsw.Cursor, latest_us: int) -> int:
+    """Let what is due later be due then; how much that is."""
+    cursor.execute(SQL["limit_dues"], (latest_us,))
+    return cursor.connection.changes()
+
+
 def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:
     """Make the gateway's queued lookups due; how many were not. Those that were keep their place before others."""
     cursor.execute(SQL["hasten_lookups"], (gateway, now_us))

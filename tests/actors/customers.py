@@ -271,6 +271,6 @@ def answer(request: Request) -> Reply:
 
 def actor_of(customers: Customers, customer: str = "c1") -> CustomerStreamActor:
     """The customer's living actor, for a look inside."""
-    actor = customers.router.start(stream(customer)).actor_inbox._actor  # type: ignore[attr-defined]
+    actor = customers.router.start(stream(customer)).actor_inbox._actor
     assert isinstance(actor, CustomerStreamActor)
     return actor

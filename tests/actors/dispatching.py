@@ -20,6 +20,10 @@ class ByHand:
         """Remember it."""
         self.scheduled.append(runnable)
 
+    def run_here(self, runnable: Runnable, /) -> None:
+        """Run it, as the real one does."""
+        runnable.run()
+
     def run_one(self) -> None:
         """Run what was scheduled first."""
         self.scheduled.popleft().run()
@@ -43,6 +47,10 @@ class AtOnce:
         self._waiting.append(runnable)
         if not self.held:
             self.run()
+
+    def run_here(self, runnable: Runnable, /) -> None:
+        """The same."""
+        self.schedule(runnable)
 
     def run(self) -> None:
         """Run everything, and what comes of it."""

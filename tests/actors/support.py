@@ -177,6 +177,10 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("clock_set_back", lambda: self._store.clock_set_back(lost_s))
 
+    def limit_dues(self, max_s: float) -> int:
+        """See Store."""
+        return self._meet("limit_dues", lambda: self._store.limit_dues(max_s))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._meet("hasten_lookups", lambda: self._store.hasten_lookups(gateway))

@@ -119,7 +119,7 @@ def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
 
 @pytest.mark.parametrize("stale_first", [False, True])
 def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
-    """Before or after the work is known to be in doubt, and also when it ends with the actor dead in between."""
+    """Before or after the work is known to be in doubt, and also when it does not say that the money has moved."""
     out, again = lost(keyless)
     if stale_first:
         keyless.report(out, Approved("B-1", final=False))

@@ -62,7 +62,8 @@ def test_a_store_that_does_not_take_them_back_is_asked_again(scene: Scene, error
 
 def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said while the others are given back may have come too late for that, and counts for the next beat."""
-    retire, said = scene.store.retire_owner, []
+    retire = scene.store.retire_owner
+    said: list[str] = []
 
     def retiring(owner: str, *, unsent: bool) -> int:
         count = retire(owner, unsent=unsent)

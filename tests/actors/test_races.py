@@ -74,7 +74,10 @@ class Counting(ServiceActor):
         super().__init__()
         self._tally = tally
         self._inside = threading.Lock()
-        tally.lives += 1
+
+    def on_start(self) -> None:
+        """It lives: several may be made at once, and one of them begins."""
+        self._tally.lives += 1
 
     def receive(self, message: Any) -> None:
         """See the class."""

@@ -147,7 +147,7 @@ def test_a_listener_that_breaks_hides_no_answer(it: Keyless) -> None:
     def called(*_: Any) -> None:
         raise ValueError("no words")
 
-    it.heard.called = called  # type: ignore[method-assign]
+    it.heard.called = called  # type: ignore[method-assign, assignment]
     item = work()
     it.submit(item)
     it.clear(it.asked[0])

@@ -115,6 +115,10 @@ class FaultyStore:
         """See Store."""
         return self._write(lambda: self._store.clock_set_back(lost_s))
 
+    def limit_dues(self, max_s: float) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.limit_dues(max_s))
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._write(lambda: self._store.hasten_lookups(gateway))

@@ -77,6 +77,10 @@ class RecordingStore:
         """See Store."""
         return self._store.clock_set_back(lost_s)
 
+    def limit_dues(self, max_s: float) -> int:
+        """See Store."""
+        return self._store.limit_dues(max_s)
+
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
         return self._seen(self._store.hasten_lookups(gateway))

@@ -35,9 +35,8 @@ def main(service: str, owner: str) -> None:
             assert not waits.ready()
         reads = [gevent.spawn(store.load, customer.stream) for _ in range(50)]
         writes = [gevent.spawn(store.append, [Customer(f"c{n}").deposit(f"c{n}")]) for n in range(50)]
-        gevent.joinall([*reads, *writes], raise_error=True)
-        assert [one.value.head.version for one in reads] == [1] * 50
-        assert [one.value for one in writes] == [[Committed()]] * 50
+        assert [one.get().head.version for one in reads] == [1] * 50
+        assert [one.get() for one in writes] == [[Committed()]] * 50
         assert not waits.ready()
         holder.rollback()
         assert waits.get() == [Committed()]

@@ -23,11 +23,11 @@ class Cut(Enum):
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and passes everything on to ``host:port``; each connection on two threads."""
+    """Listens on 127.0.0.1, on a free port or ``port``, and passes everything on to the server."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, host: str, server_port: int, *, port: int = 0) -> None:
+        self._server = (host, server_port)
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.round_trips = 0
         """How often a client has sent something and waited for the answer."""

@@ -118,6 +118,19 @@ def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, sch
     later.close()
 
 
+def test_a_server_that_comes_back(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """While it is away readers and writers are told so; afterwards the same store goes on."""
+    customer = Customer()
+    proxy.close()
+    for attempt in (store.ping, lambda: store.heartbeat(OWNER)):
+        with pytest.raises((StoreUnavailableError, CommitUncertainError)):
+            attempt()
+    back = Proxy(*address(schema), port=proxy.port)
+    assert store.append([customer.deposit("t1")]) == [COMMITTED]
+    assert store.load(customer.stream).head == customer.head
+    back.close()
+
+
 def _work_alone(customer: Customer) -> Write:
     return customer.write(Step(fence=Fence("t1", 1), work=(move("t1", delay_s=60),)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import psycopg
@@ -9,12 +10,15 @@ import psycopg_pool
 import pytest
 from psycopg import errors
 
+from domain.account import Balance
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
-from store.port import Write
+from store.port import Head, StreamKey, Write
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.failures import is_race, translated
+from store.postgresql.statements import SQL
+from store.queries import TransactionFilter
 from store.verify import verify
-from tests.store.builders import OWNER, Customer, complete, deposit
+from tests.store.builders import OWNER, START, Customer, Step, complete, deposit, move
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 
 CLASSES: dict[str, type[StoreError]] = {
@@ -148,7 +152,9 @@ EDITS = {
     "balance": "UPDATE balances SET available_minor = 1",
     "details": "UPDATE transactions SET kind = 'deposit', details = '[1]' WHERE transaction_id = 't1'",
     "another's": "UPDATE transactions SET stream_id = 'x' WHERE transaction_id = 't1'",
-    "a time beyond all calendars": "UPDATE transactions SET created_at = '20000-01-01' WHERE transaction_id = 't1'",
+    "a time beyond all calendars": "ALTER TABLE transactions DROP CONSTRAINT transactions_times_readable;"
+    " UPDATE transactions SET created_at = '20000-01-01' WHERE transaction_id = 't1';"
+    " ALTER TABLE transactions ADD CONSTRAINT transactions_times_readable CHECK (is_readable(created_at)) NOT VALID",
     "work": "INSERT INTO work VALUES ('w', 'main', 'customer-1', 't1', 'g', 'submit', 'x', 'queued', NULL, 1, 0,"
     " now(), '[]', NULL, now(), 0)",
 }
@@ -167,6 +173,61 @@ def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlS
         problems = list(verify(audit))
     assert customer.stream in {problem.stream for problem in problems}
     assert Customer("b").stream not in {problem.stream for problem in problems}
+
+
+def test_an_error_quotes_no_row(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """What the server says of a refused row, the row itself included, must not get into logs."""
+    assert schema.execute("SELECT 1 FROM events") == []
+    write = Customer().deposit("t1")
+    write = Write(write.stream, write.head, write.parts, write.transactions, (("USD", Balance(-123_456, 0)),))
+    with pytest.raises(UnstorableError, match="balances_available_not_negative") as caught:
+        shared_store.append([write])
+    assert "123456" not in str(caught.value)
+
+
+def test_what_no_row_can_hold_is_not_found(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """An id that PostgreSQL has no text for is as good as any other that is unknown."""
+    assert schema.execute("SELECT 1 FROM events") == []
+    for odd in ("\x00", "\ud800"):
+        assert shared_store.transaction("main", odd) is None
+        assert shared_store.dead_letter("main", odd) is None
+        assert shared_store.customer(StreamKey("main", odd)) is None
+        assert shared_store.load(StreamKey("main", odd), [odd]).head == Head()
+        assert shared_store.transactions("main", TransactionFilter(customer_id=odd), before=odd, limit=1) == []
+
+
+def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """It would keep everything that is due from being claimed: so it is refused, alone."""
+    shared_store.register_owner(OWNER)
+    customer = Customer()
+    shared_store.append([customer.deposit("t1")])
+    for delay_s in (1e12, float("inf"), float("nan")):
+        with pytest.raises(UnstorableError):
+            shared_store.append([customer.write(Step(work=(move("t1", delay_s=delay_s),)))])
+    assert schema.execute("SELECT token FROM work") == [(1,)]
+
+
+WHOLE_TABLES = {
+    "count_work": "counts for the metrics read all unfinished work",
+    "create_unfinished": "an audit reads everything",
+    "select_streams": "an audit reads everything",
+    "select_gateway_modes": "orders are as many as gateways",
+    "index_unfinished": "no query",
+    "select_unfinished": "of a table that an audit makes",
+}
+
+
+SAMPLES: dict[str, object] = {"transaction_ids": ["0"], "created_from": START, "created_to": START}
+
+
+@pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
+def test_no_statement_reads_a_whole_table(shared_store: PostgresqlStore, name: str) -> None:
+    """Even while all tables are empty the server plans to find rows by their keys: the plan is kept as they grow."""
+    query = SQL[name]
+    named = {key: SAMPLES.get(key, "0") for key in re.findall(r"%\((\w+)\)s", query)}
+    values = named or ["0"] * query.count("%s")
+    plan = shared_store._reading.read(lambda session: session.execute(f"EXPLAIN {query}", values).fetchall())
+    assert not [step for (step,) in plan if "Seq Scan" in step], plan
 
 
 def test_an_audit_of_many_streams(schema: Schema, shared_store: PostgresqlStore) -> None:

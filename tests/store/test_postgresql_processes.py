@@ -181,6 +181,26 @@ def test_work_opened_for_an_owner_that_dies_meanwhile_is_queued(schema: Schema) 
             assert living.work_counts() == {("gatewayA", "queued"): turn + 1}
 
 
+def test_an_owner_that_is_being_declared_dead_gets_nothing(schema: Schema) -> None:
+    """A claim waits for the declaration: it would else lease work to one whose heartbeat nobody misses any more."""
+    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
+        store.register_owner(OWNER)
+        store.append([Customer().deposit("t1")])
+        gravedigger.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
+        with ThreadPoolExecutor(1) as threads:
+            claim = threads.submit(store.claim_work, OWNER, "gatewayA", 10)
+            while not (claim.done() or _waits(schema)):
+                pass
+            gravedigger.commit()
+            assert claim.result() == []
+        assert store.work_counts() == {("gatewayA", "queued"): 1}
+
+
+def _waits(schema: Schema) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'payments'"
+    return schema.execute(query) != []
+
+
 def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
     """Who was held for dead and comes back appends nothing under its old tokens, whoever has the work by now."""
     with stores(schema, 2) as (dead, living):

@@ -2,6 +2,11 @@
 -- Amounts are minor units of their currency. Ids are compared byte by byte, whatever the database's locale: the order
 -- of lists, of locks and of an audit must be the same everywhere.
 
+-- Whether the service knows the year of a time; one that cannot be read would keep its whole row from being read.
+CREATE FUNCTION is_readable(at timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$SELECT at >= '1000-01-01 00:00:00+00' AND at < '9999-01-01 00:00:00+00'$$;
+
 CREATE TABLE events (
     position    bigint GENERATED ALWAYS AS IDENTITY,
     stream_name text COLLATE "C" NOT NULL,
@@ -61,7 +66,7 @@ CREATE TABLE transactions (
     CONSTRAINT transactions_kind_known CHECK (kind IN ('deposit', 'withdrawal')),
     CONSTRAINT transactions_status_known CHECK (status IN ('pending', 'unknown', 'processed', 'completed', 'failed')),
     CONSTRAINT transactions_failure_when_failed CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
-    CONSTRAINT transactions_times_finite CHECK (isfinite(created_at) AND isfinite(updated_at))
+    CONSTRAINT transactions_times_readable CHECK (is_readable(created_at) AND is_readable(updated_at))
 ) WITH (fillfactor = 80);
 
 CREATE INDEX transactions_by_stream ON transactions (stream_name, stream_id, transaction_id);
@@ -89,7 +94,7 @@ CREATE TABLE reviews (
     CONSTRAINT reviews_pk PRIMARY KEY (review_id),
     CONSTRAINT reviews_state_known CHECK (state IN ('open', 'closed')),
     CONSTRAINT reviews_closed_has_time CHECK ((state = 'closed') = (closed_at IS NOT NULL)),
-    CONSTRAINT reviews_times_finite CHECK (isfinite(opened_at) AND isfinite(closed_at))
+    CONSTRAINT reviews_times_readable CHECK (is_readable(opened_at) AND is_readable(closed_at))
 );
 
 CREATE INDEX reviews_by_stream ON reviews (stream_name, stream_id, review_id);
@@ -130,7 +135,7 @@ CREATE TABLE work (
     CONSTRAINT work_state_known CHECK (state IN ('queued', 'leased', 'dead', 'parked')),
     CONSTRAINT work_owned_when_leased CHECK ((state = 'leased') = (owner IS NOT NULL)),
     CONSTRAINT work_doubt_known CHECK (doubt IN (0, 1, 2)),
-    CONSTRAINT work_times_finite CHECK (isfinite(next_attempt_at) AND isfinite(created_at))
+    CONSTRAINT work_times_readable CHECK (is_readable(next_attempt_at) AND is_readable(created_at))
 ) WITH (
     -- Every deposit opens a row here and closes it: what is dead must be cleared away before it is many.
     autovacuum_vacuum_scale_factor = 0.02,
