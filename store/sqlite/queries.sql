@@ -9,6 +9,21 @@ WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY version DESC
 LIMIT 1;
 
+-- name: select_end
+-- The end of a stream and, as JSON, the customer's balances.
+SELECT
+    version,
+    hash,
+    (
+        SELECT json_group_array(json_array(b.currency, b.available_minor, b.reserved_minor))
+        FROM balances AS b
+        WHERE b.stream_name = ?1 AND b.stream_id = ?2
+    )
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2
+ORDER BY version DESC
+LIMIT 1;
+
 -- name: select_events_after
 -- A stream's events above a version, ascending.
 SELECT position, stream_name, stream_id, event_id, version, type, body, hash

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import apsw
+import orjson
 
 from domain.account import Account, Transaction
 from store.errors import CorruptStoreError
@@ -21,11 +22,12 @@ _DEAD: Final = frozenset({WorkState.DEAD, WorkState.PARKED})
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
-    """The customer with those of the transactions that exist."""
-    end = head(cursor, stream)
-    if end.version == 0:
-        return Snapshot(end, Account(stream.id))
-    balances = dict(map(balance_of, cursor.execute(SQL["select_balances"], stream)))
+    """The customer with those of the transactions that exist; without any it takes one statement."""
+    row = cursor.execute(SQL["select_end"], stream).fetchone()
+    if row is None:
+        return Snapshot(Head(), Account(stream.id))
+    end = Head(*row[:2])
+    balances = dict(map(balance_of, orjson.loads(row[2]))) if row[2] != "[]" else {}
     transactions = {}
     for transaction_id in transaction_ids:
         for row in cursor.execute(SQL["select_stream_transaction"], (*stream, transaction_id)):

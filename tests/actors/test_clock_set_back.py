@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,40 @@ def test_a_deposit_does_not_wait_for_hours(tmp_path: Path) -> None:
     world.run(60.0)
     assert world.statuses() == {key: Status.COMPLETED}
     world.judge()
+
+
+@pytest.mark.parametrize("ahead_s", [2 * 24 * HOUR_S, 365 * 24 * HOUR_S])
+def test_a_clock_that_was_put_right_while_the_service_was_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ahead_s: float
+) -> None:
+    """Nobody saw it; but nothing is planned further ahead than the longest wait there is, and people are told."""
+    world = World(tmp_path, 1)
+    fates = ["answered", "refused"]
+    world.provider.fate = lambda _: fates.pop()
+    world.runtime.wall_offset_s += ahead_s
+    world.run(1.0)
+    [key] = world.send()
+    while not world.real.next_due_s(GATEWAY):
+        world.runtime.step()
+    with caplog.at_level(logging.WARNING):
+        world.crash()
+    assert "the clock was wrong when this was planned" in caplog.messages
+    due_s = world.real.next_due_s(GATEWAY)
+    assert due_s is not None
+    assert due_s <= 24 * HOUR_S
+    world.leap(24 * HOUR_S + 60.0)
+    assert world.statuses() == {key: Status.COMPLETED}
+
+
+def test_plans_by_a_clock_that_is_right_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A restart changes nothing of them."""
+    world = World(tmp_path, 1, fates=("silent",))
+    world.provider.deaf = 1.0
+    world.send(3)
+    world.run(HOUR_S)
+    due_s = world.real.next_due_s(GATEWAY)
+    with caplog.at_level(logging.WARNING):
+        world.crash(10.0)
+    assert due_s is not None
+    assert world.real.next_due_s(GATEWAY) == pytest.approx(due_s - 10.0, abs=0.1)
+    assert not [message for message in caplog.messages if "clock" in message]

@@ -101,6 +101,26 @@ def test_a_call_that_could_not_be_handed_over_or_was_after_all(it: Keyless, how:
 
 
 @pytest.mark.parametrize("error", ERRORS)
+def test_a_death_over_saying_that_no_thread_could_be_had(it: Keyless, error: BaseException) -> None:
+    """One shortage may hit both: it is said all the same, once, and the slot comes free."""
+    betray(it, "never", error)
+    it.submit(work())
+    tell = it.customer.tell
+
+    def deadly(message: object, /) -> None:
+        it.customer.tell = tell  # type: ignore[method-assign]
+        raise error
+
+    it.customer.tell = deadly  # type: ignore[method-assign]
+    it.clear(it.asked[0])
+    it.run(5.0)
+    assert it.address.deaths == 1
+    assert [type(result) for result in it.results()] == [NotTried]
+    assert it.gateway.calls == []
+    free(it)
+
+
+@pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("how", ["at once", "later", "never"])
 def test_with_keys_it_is_called_once_too(how: str, error: BaseException) -> None:
     """The work waits on when nobody has it, and is not called twice when somebody has."""

@@ -71,9 +71,34 @@ def test_nothing_else_of_it_changes(store: PaymentStore, pass_time: Callable[[fl
     assert parked == before["parked"]
 
 
+def test_what_is_further_away_than_anything_can_be_is_limited(
+    store: PaymentStore, pass_time: Callable[[float], None]
+) -> None:
+    """A wrong clock had planned it; where the times are a server's there is none."""
+    customer = Customer()
+    lay(store, customer, "a soon", delay_s=30)
+    lay(store, customer, "b then", state=WorkState.DEAD, delay_s=HOUR_S)
+    lay(store, customer, "c queued", delay_s=400 * 24 * HOUR_S)
+    lay(store, customer, "d lookup", action=Action.RESOLVE, delay_s=HOUR_S + 1)
+    lay(store, customer, "e dead", state=WorkState.DEAD, delay_s=9 * HOUR_S)
+    lay(store, customer, "f parked", state=WorkState.PARKED)
+    lay(store, customer, "g leased", state=WorkState.LEASED)
+    by_host = isinstance(store, SqliteStore)
+    assert [store.limit_dues(HOUR_S) for _ in range(2)] == ([3, 0] if by_host else [0, 0])
+    found: list[str] = []
+    for seconds in (29, 1, HOUR_S - 31, 1):
+        pass_time(seconds)
+        items = store.claim_work(OWNER, "gatewayA", 10)
+        found.append(" ".join(sorted(item.work_id for item in items)))
+        assert {item.token for item in items} <= {3}, "nobody has lost it"
+    assert found == ["", "a soon", "", "b then c queued d lookup e dead" if by_host else "b then"]
+    assert store.dead_letter("main", "f parked") is not None
+
+
 def test_an_empty_store_follows_any_clock(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
     """There is nothing to move, and what comes afterwards goes by the new time."""
     assert set_back(store, pass_time, HOUR_S) == 0
+    assert store.limit_dues(0.0) == 0
     lay(store, Customer(), "t1", delay_s=5)
     assert store.next_due_s("gatewayA") == pytest.approx(5, abs=0.5)
 

@@ -125,6 +125,26 @@ def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
         yield from audit.streams()
 
 
+def test_a_statement_is_planned_once(store: SqliteStore) -> None:
+    """Other values are no reason to parse and plan a statement anew: that takes longer than most reads."""
+    store.load(StreamKey("main", "customer-0"))
+    planned: list[int] = []
+
+    def plans(action: int, *_: object) -> int:
+        planned.append(action)
+        return apsw.SQLITE_OK
+
+    with store._readers.cursor() as cursor:
+        cursor.connection.authorizer = plans
+    for number in range(9):
+        store.load(StreamKey("main", f"customer-{number}"), [f"t{number}"])
+    once = len(planned)
+    for number in range(9):
+        store.load(StreamKey("main", f"customer-{number}"), [f"t{number}"])
+    assert planned.count(apsw.SQLITE_SELECT) > 0
+    assert len(planned) == once
+
+
 def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all reading connections are in use a reader waits, and is told "unavailable" if none gets free."""
     monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
