@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeVar
 
+from actors.intake import Intake
 from actors.messages import Alarm, Due, OrderMode, Recipient, Recovered, RetryDead, Room, SetMode, Submit, Tick
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply as Future
@@ -22,8 +23,6 @@ from store.port import DeadLetterFilter, GatewayMode, Store
 
 logger: Final = logging.getLogger(__name__)
 
-CLAIM_MAX: Final = 200
-"""Pieces of work leased in one transaction."""
 SOON_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
 
@@ -74,14 +73,14 @@ class DeadLetterActor(ServiceActor):
         gateways: Collection[str],
         owner: str,
         lease_s: float,
-        processing: bool,
+        intake: Intake,
         supervisor: Recipient,
         self_address: Recipient,
         health: Health,
     ) -> None:
         super().__init__()
         self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
-        self._processing, self._supervisor, self._self = processing, supervisor, self_address
+        self._intake, self._supervisor, self._self = intake, supervisor, self_address
         self._beat = next(_beats)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
         self._health = health
@@ -211,12 +210,13 @@ class DeadLetterActor(ServiceActor):
 
     def _claim(self, gateway: str) -> None:
         schedule = self._schedules[gateway]
-        if not schedule.room or not self._processing:
+        limit = self._intake.claimable[gateway]
+        if not schedule.room or not self._intake.processing or not limit:
             return
         health = self._health
         known, health.leases_unknown = health.leases_unknown, True  # until what was claimed is with the supervisor
         try:
-            items = self._store.claim_work(self._owner, gateway, CLAIM_MAX)
+            items = self._store.claim_work(self._owner, gateway, limit)
         except CommitUncertainError as error:
             logger.warning("nobody knows whether due work was claimed: %s", error)
             return

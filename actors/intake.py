@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
+
+CLAIM_MAX: Final = 200
+"""Pieces of work leased in one transaction."""
 
 
 class Intake:
@@ -12,6 +16,8 @@ class Intake:
         self.processing = processing
         self.draining = False
         self.open = dict.fromkeys(gateways, processing)
+        self.claimable = dict.fromkeys(gateways, CLAIM_MAX)
+        """How much due work the supervisor can use. Behind an open breaker it stays in the store, for people to see."""
 
     def drain(self) -> None:
         """From now on everything new stays queued."""

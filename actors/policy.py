@@ -154,7 +154,9 @@ def _send_again(
     attempts = item.attempts + 1
     dead = attempts - policy.max_retries
     if dead > policy.dead_letter_attempts and doubtful:
-        return _move(item, Action.RESOLVE, DAY_S, attempts=len(policy.lookup_after_s), errors=errors, doubt=doubt)
+        attempts = len(policy.lookup_after_s)
+        state = WorkState.DEAD
+        return _move(item, Action.RESOLVE, DAY_S, attempts=attempts, errors=errors, state=state, doubt=doubt)
     if dead <= 0:
         state, ceiling_s = WorkState.QUEUED, min(policy.retry_max_s, policy.retry_first_s * 2 ** (attempts - 1))
     else:
@@ -171,10 +173,13 @@ def _look_up_first(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, 
 
 
 def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """The next of the schedule. One that failed when only the daily ones are left is a dead letter: people see it."""
     attempts = item.attempts + 1
     waits = policy.lookup_after_s
-    delay_s = waits[attempts] if attempts < len(waits) else DAY_S
-    return _move(item, Action.RESOLVE, delay_s, attempts=attempts, errors=errors)
+    if attempts < len(waits):
+        return _move(item, Action.RESOLVE, waits[attempts], attempts=attempts, errors=errors)
+    state = WorkState.QUEUED if errors is None else WorkState.DEAD
+    return _move(item, Action.RESOLVE, DAY_S, attempts=attempts, errors=errors, state=state)
 
 
 def _move(

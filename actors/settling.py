@@ -16,6 +16,8 @@ from store.port import WorkItem
 KNOWN_MAX: Final = 100_000
 """Submissions remembered; the wait of one that was forgotten begins anew."""
 
+TICK_S: Final = 0.001
+
 
 class Settling:
     """Shared by the customers of one process."""
@@ -43,7 +45,8 @@ class Settling:
             if len(self._since) > KNOWN_MAX:
                 self._since.popitem(last=False)
         asked_at = self._monotonic() if asked_at is None else asked_at
-        return max(known[1] + settle_s - asked_at, 0.0)
+        # At the very end of the wait it may still be on its way: strictly after that.
+        return 0.0 if asked_at > known[1] + settle_s else max(known[1] + settle_s - asked_at, TICK_S)
 
     def accepted(self, work_id: str) -> None:
         """The gateway said that it has it, though too late to be recorded: what it never received does not count."""

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from actors.breaker import GatewayBreaker, Permit
 from actors.calls import HANDLERS, records_first, without_call
-from actors.intake import Intake
+from actors.intake import CLAIM_MAX, Intake
 from actors.listeners import Listener
 from actors.messages import (
+    Alarm,
     CallResult,
     Cleared,
     Drain,
@@ -132,6 +133,8 @@ class GatewaySupervisorActor(ServiceActor):
                 self.took()
                 self._recovered(mode.gateway, lane, before)
                 self._admit(mode.gateway, lane)
+                if before != lane.breaker.state:
+                    self._dead_letters.tell(Alarm(mode.gateway))
             case Wake(gateway=gateway):
                 lane = self._lanes[gateway]
                 lane.wakes_at = inf
@@ -169,6 +172,7 @@ class GatewaySupervisorActor(ServiceActor):
                 lane.breaker.report(permit, healthy=False)
                 raise
         waiting = len(lane.waiting)
+        self._intake.claimable[name] = claimable(lane)
         if waiting >= INTAKE_CLOSES_AT:
             self._intake.open[name] = False
         elif waiting <= INTAKE_OPENS_AT:
@@ -254,6 +258,13 @@ class GatewaySupervisorActor(ServiceActor):
                 logger.exception("a call was handed over, and then this")
                 return
             raise
+
+
+def claimable(lane: Lane) -> int:
+    """How much due work ``lane`` can use: behind an open breaker one, as a probe, and none if a person opened it."""
+    if lane.breaker.state == "closed":
+        return CLAIM_MAX
+    return 1 if lane.breaker.mode == "auto" and not lane.waiting and not lane.in_flight else 0
 
 
 def _status(name: str, lane: Lane) -> GatewayStatus:

@@ -37,7 +37,7 @@ from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
 from actors.settling import Settling
-from actors.supervisor import GatewaySupervisorActor, Lane
+from actors.supervisor import GatewaySupervisorActor, Lane, claimable
 from domain.commands import Discard, Receive
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
@@ -143,7 +143,7 @@ class PaymentSystem:
                 gateways=gateways,
                 owner=self._owner,
                 lease_s=settings.lease_s,
-                processing=settings.processing,
+                intake=intake,
                 supervisor=self._supervisor,
                 self_address=self._dead_letters,
                 health=self._health,
@@ -189,7 +189,9 @@ class PaymentSystem:
                 logger.info("unfinished work found", extra={"fields": {"count": released}})
         for mode in self._store.gateway_modes().values():  # before anything can be sent
             if mode.gateway in self._lanes:
-                self._lanes[mode.gateway].breaker.force(mode.mode)
+                lane = self._lanes[mode.gateway]
+                lane.breaker.force(mode.mode)
+                self._intake.claimable[mode.gateway] = claimable(lane)
         late = self._store.limit_dues(self._longest_wait_s)
         if late:
             logger.warning("the clock was wrong when this was planned", extra={"fields": {"count": late}})

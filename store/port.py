@@ -309,7 +309,7 @@ class Store(Protocol):
         """
 
     def hasten_lookups(self, gateway: str) -> int:
-        """Make all queued lookups (``Action.RESOLVE``) of the gateway due now; how many that were.
+        """Make all lookups (``Action.RESOLVE``) of the gateway that wait due now; how many that were.
 
         Those that were not due yet are made in addition to their schedule: their attempts go down by one (not below 0).
         """

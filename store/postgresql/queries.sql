@@ -141,12 +141,11 @@ ORDER BY next_attempt_at
 LIMIT 1;
 
 -- name: hasten_lookups
--- Make a gateway's queued lookups due that are not yet; what is being claimed or moved just now needs no haste.
+-- Make a gateway's lookups due that are not yet; what is being claimed or moved just now needs no haste.
 WITH waiting AS MATERIALIZED (
     SELECT work_id
     FROM work
-    WHERE gateway = %s AND state IN ('queued', 'dead') AND state = 'queued' AND action = 'resolve'
-        AND next_attempt_at > store_now()
+    WHERE gateway = %s AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > store_now()
     FOR UPDATE SKIP LOCKED
 )
 UPDATE work AS w

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+import queue
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -61,14 +60,17 @@ class Readers:
     def __init__(self, open_one: Callable[[], apsw.Connection], count: int) -> None:
         self._open_one = open_one
         self._closed = False
-        self._idle: deque[apsw.Connection | None] = deque([None] * count)  # the one that was used last is at the right
-        self._given_back = threading.Condition()
-        self._waiting = 0
+        self._idle: queue.LifoQueue[apsw.Connection | None] = queue.LifoQueue()
+        for _ in range(count):
+            self._idle.put(None)
 
     @contextmanager
     def cursor(self) -> Iterator[apsw.Cursor]:
         """A cursor for single statements. Raises StoreUnavailableError when none gets free, and on any failure."""
-        connection = self._take()
+        try:
+            connection = self._idle.get(timeout=_READER_WAIT_S)
+        except queue.Empty:
+            raise StoreUnavailableError("all reading connections are busy") from None
         try:
             if self._closed:
                 raise StoreUnavailableError("the store is closed")
@@ -84,35 +86,7 @@ class Readers:
             if self._closed and connection is not None:
                 connection.close()
                 connection = None
-            self._give_back(connection)
-
-    def _take(self) -> apsw.Connection | None:
-        """An idle connection, or None: one is to be opened. Nearly always there is one, and no lock is needed."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            pass
-        taken: list[apsw.Connection | None] = []
-
-        def took() -> bool:
-            with suppress(IndexError):
-                taken.append(self._idle.pop())
-            return bool(taken)
-
-        with self._given_back:
-            self._waiting += 1  # first: whoever gives one back after the look that finds none sees this
-            try:
-                if not self._given_back.wait_for(took, _READER_WAIT_S):
-                    raise StoreUnavailableError("all reading connections are busy")
-            finally:
-                self._waiting -= 1
-        return taken[0]
-
-    def _give_back(self, connection: apsw.Connection | None) -> None:
-        self._idle.append(connection)
-        if self._waiting:
-            with self._given_back:
-                self._given_back.notify()
+            self._idle.put(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Cursor]:
@@ -127,11 +101,11 @@ class Readers:
     def close(self) -> None:
         """Close the idle connections now and those in use when they come back."""
         self._closed = True
-        for _ in range(len(self._idle)):
+        for _ in range(self._idle.qsize()):
             try:
-                connection = self._idle.pop()
-            except IndexError:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
                 return
             if connection is not None:
                 connection.close()
-            self._idle.appendleft(None)
+            self._idle.put(None)

@@ -134,10 +134,10 @@ SET next_attempt_at = ?1
 WHERE state IN ('queued', 'dead') AND next_attempt_at > ?1;
 
 -- name: hasten_lookups
--- Make a gateway's queued lookups due that are not yet.
+-- Make a gateway's lookups due that are not yet.
 UPDATE work
 SET next_attempt_at = ?2, attempts = max(attempts - 1, 0)
-WHERE gateway = ?1 AND state IN ('queued', 'dead') AND state = 'queued' AND action = 'resolve' AND next_attempt_at > ?2;
+WHERE gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > ?2;
 
 -- name: retry_dead
 -- Queue a merchant's dead letters, due at once, under new tokens; a filter that is NULL holds for all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from actors.dead_letters import DeadLetterActor, Health
+from actors.intake import Intake
 from actors.messages import OrderMode, RetryDead, Submit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
@@ -31,6 +32,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
         self.health = Health()
+        self.intake = Intake([GATEWAY, "gatewayB"], processing=self.processing)
         self.address: Address = Address(
             lambda: DeadLetterActor(
                 runtime=self.runtime,
@@ -38,7 +40,7 @@ class Scene:
                 gateways=[GATEWAY, "gatewayB"],
                 owner=OWNER,
                 lease_s=LEASE_S,
-                processing=self.processing,
+                intake=self.intake,
                 supervisor=self.supervisor,
                 self_address=self.address,
                 health=self.health,

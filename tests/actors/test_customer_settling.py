@@ -141,7 +141,7 @@ def test_whoever_lost_a_lease_may_still_begin_to_send(keyless: Customers, waited
     not_sent_again(patient, again)
     patient.run(KEYLESS.settle_s - KEYLESS.lookup_after_s[0])
     if waited_s == PERMIT_S:
-        patient.run(PERMIT_S)
+        patient.run(PERMIT_S + 1.0)
     [item] = patient.claim()
     assert never_received(patient, item).action is action
 
@@ -153,7 +153,7 @@ def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
     patient.run()
     [out] = patient.sendable()
     patient.report(out, Unknown("timeout"))
-    patient.run(KEYLESS.settle_s)
+    patient.run(KEYLESS.settle_s + 1.0)
     [item] = patient.claim()
     assert never_received(patient, item).action is Action.SUBMIT
 

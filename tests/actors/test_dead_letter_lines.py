@@ -32,7 +32,7 @@ LAST = POLICY.max_retries + POLICY.dead_letter_attempts
         (POLICY.max_retries, NotTried("the breaker opened"), []),
         (POLICY.max_retries, Approved("A-1", final=True), []),
         (POLICY.max_retries, Approved("A-1", final=False), []),
-        (LAST, Unknown("timeout"), []),
+        (LAST, Unknown("timeout"), [WorkState.DEAD]),
     ],
 )
 def test_a_dead_letter_is_told(

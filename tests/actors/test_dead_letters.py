@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.dead_letters import CLAIM_MAX
+from actors.intake import CLAIM_MAX
 from actors.messages import Due, Room, Submit
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError

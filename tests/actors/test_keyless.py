@@ -141,7 +141,7 @@ def test_a_gateway_that_cannot_be_asked_comes_to_a_person_and_is_never_sent_agai
     assert [review.transaction_id for review in world.reviews()] == [key]
     assert world.statuses() == {key: Status.UNKNOWN}
     assert world.provider.sendings[key] == 1
-    assert world.real.work_counts() == {(GATEWAY, WorkState.QUEUED): 1}
+    assert world.real.work_counts() == {(GATEWAY, WorkState.DEAD): 1}, "people see that it is stuck"
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 6))

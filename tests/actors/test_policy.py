@@ -70,7 +70,7 @@ CASES: Final[list[tuple[Action, int, CallResult, WorkPolicy, tuple[Action, WorkS
     # a lookup that failed is looked up again, and never gives up
     (RESOLVE, 0, NOT_SENT, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
     (RESOLVE, 1, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 120.0, 2)),
-    (RESOLVE, 10_000, UNKNOWN, KEYS, (RESOLVE, QUEUED, DAY_S, 10_001)),
+    (RESOLVE, 10_000, UNKNOWN, KEYS, (RESOLVE, DEAD, DAY_S, 10_001)),
     # not tried: as it was, at once, and no attempt
     (SUBMIT, 0, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
     (SUBMIT, 7, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 7)),

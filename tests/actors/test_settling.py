@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.runtime.simulated import SimulatedRuntime
-from actors.settling import Settling
+from actors.settling import TICK_S, Settling
 from store.port import WorkItem
 from tests.actors.lanes import work
 
@@ -38,7 +38,7 @@ def test_the_whole_wait_begins_when_it_is_first_heard_of(runtime: SimulatedRunti
     runtime.advance(60.0)
     assert settling.left_s(item(), SETTLE_S) == pytest.approx(5.0)
     runtime.advance(5.0)
-    assert settling.left_s(item(), SETTLE_S) == 0.0
+    assert settling.left_s(item(), SETTLE_S) > 0.0  # at the very end it may still be on its way
     runtime.advance(5.0)
     assert settling.left_s(item(), SETTLE_S) == 0.0
 
@@ -68,7 +68,7 @@ def test_what_is_forgotten_waits_anew(runtime: SimulatedRuntime, monkeypatch: py
     settling = Settling(runtime.monotonic)
     for number in range(4):
         settling.left_s(item(key=f"t-{number}"), SETTLE_S)
-    runtime.advance(SETTLE_S)
+    runtime.advance(SETTLE_S + 0.1)
     assert settling.left_s(item(key="t-3"), SETTLE_S) == 0.0
     assert settling.left_s(item(key="t-0"), SETTLE_S) == SETTLE_S
     settling.forget("t-3")
@@ -92,7 +92,7 @@ def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime
     assert settling.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
 
 
-@pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, 0.0), (66.0, 0.0)])
+@pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, TICK_S), (66.0, 0.0)])
 def test_an_answer_is_as_old_as_its_question(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
     """However long it took until somebody listened to it."""
     settling = Settling(runtime.monotonic)
@@ -108,7 +108,7 @@ def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRun
     asked_at = runtime.monotonic()
     runtime.advance(1000.0)
     assert settling.left_s(item(), SETTLE_S, asked_at) >= SETTLE_S
-    runtime.advance(SETTLE_S)
+    runtime.advance(SETTLE_S + 0.1)
     assert settling.left_s(item(), SETTLE_S) == 0.0
 
 

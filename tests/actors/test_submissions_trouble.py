@@ -203,13 +203,16 @@ def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
     assert keyless.router.at_rest
 
 
-@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True)]])
+@pytest.mark.parametrize("steps", [*range(8), 100])
 def test_a_token_that_two_processes_hold_sends_once(
-    keyless: Customers, another_process: Callable[[], Customers], steps: int
+    keyless: Customers, another_process: Callable[[], Customers], steps: int, trouble: list[Any]
 ) -> None:
     """Work that was handed over to two: however far the one is when the other records the attempt, one may send it."""
     item = keyless.deposited()
-    other = replace(another_process(), policy=KEYLESS, store=keyless.real)
+    troubled = TroubledStore(keyless.real)
+    troubled.befall("append", *trouble)
+    other = replace(another_process(), policy=KEYLESS, store=troubled)
     other.submit(item, 2)
     for _ in range(steps):
         other.runtime.step()
@@ -219,6 +222,27 @@ def test_a_token_that_two_processes_hold_sends_once(
     assert len(keyless.sendable() + other.sendable()) == 1
     assert keyless.submitted() == [(item.work_id, 1)]
     assert [cleared.permit.number for cleared in keyless.cleared() + other.cleared()] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [SubmissionRequest, Written])
+@pytest.mark.parametrize("trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True)], [UNCERTAIN] * 4])
+def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
+    keyless: Customers, another_process: Callable[[], Customers], trouble: list[Any], kind: type
+) -> None:
+    """Whoever finds the attempt on record, and wrote nothing of it, sends nothing, whatever becomes of its writes."""
+    item = keyless.deposited()
+    keyless.submit(item, 1)
+    keyless.run()
+    troubled = TroubledStore(keyless.real)
+    other = replace(another_process(), policy=KEYLESS, store=troubled)
+    fatal = Fatal(other, kind, after=True)
+    troubled.befall("append", *trouble)
+    other.submit(item, 2)
+    other.run(60.0)
+    assert (fatal.left, troubled.troubles_left) == (0, 0)
+    assert [cleared.item for cleared in other.cleared()] == [None]
+    assert len(keyless.sendable()) == 1
+    assert keyless.submitted() == [(item.work_id, 1)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit()])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from actors.messages import Submit
+from actors.supervisor import Lane
 from domain.outcomes import Approved
-from store.port import Action
+from store.port import Action, WorkItem
 from tests.actors.lanes import Keyless, Supervised, work
 from tests.actors.support import GATEWAY
 
@@ -82,22 +84,23 @@ def test_others_of_the_same_message_are_taken_on(it: Supervised) -> None:
     assert it.gateway.calls == [items[number].work_id for number in (0, 4, 1, 2, 3, 5, 6, 7)]
 
 
-def test_a_message_that_kills_is_taken_on_once(it: Supervised) -> None:
-    """Whether or not the successor sees it again: what it brought waits once."""
+def test_a_message_that_kills_is_taken_on_once(it: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The successor sees the whole of it again, and only what the dead one had not taken on waits then."""
     items = [work() for _ in range(5)]
-    take_on, met = it.lanes[GATEWAY].take_on, []
+    take_on = Lane.take_on
+    met: list[Lane] = []
 
-    def deadly(those: object) -> None:
-        met.append(those)
-        take_on(items[:3] if len(met) == 1 else items)
+    def deadly(lane: Lane, those: Sequence[WorkItem]) -> None:
+        met.append(lane)
+        take_on(lane, those[:3] if len(met) == 1 else those)
         if len(met) == 1:
             raise RuntimeError("amid a message")
 
-    it.lanes[GATEWAY].take_on = deadly  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(Lane, "take_on", deadly)
     it.submit(*items)
     it.run(2.0)
     it.end_all()
-    assert it.address.deaths == 1
+    assert (it.address.deaths, len(met)) == (1, 2)
     assert it.gateway.calls == [item.work_id for item in items]
 
 
