@@ -83,13 +83,15 @@ class Reason(Value[str]):
     """What a person says for the record."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**_described(kwargs, type="string", minLength=1, maxLength=REASON_LENGTH_MAX))
+        super().__init__(**_described(kwargs, type="string", minLength=1, maxLength=REASON_LENGTH_MAX, pattern=r"\S"))
 
     def _read(self, value: Any) -> str:
         if not isinstance(value, str):
             raise ValidationError("Not a string.")
         if not 1 <= len(value) <= REASON_LENGTH_MAX:
             raise ValidationError(f"Not 1 to {REASON_LENGTH_MAX} characters.")
+        if not value.strip():
+            raise ValidationError("Is blank.")
         if _UNFIT.search(value):
             raise ValidationError("Holds a control character or a lone surrogate.")
         return value

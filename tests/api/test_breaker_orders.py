@@ -17,6 +17,8 @@ ORDER = {"mode": "open", "reason": "maintenance"}
 WRONG: dict[str, list[object]] = {
     "mode": [..., None, 1, True, [], {}, "", "Open", "half_open", "open ", ["open"], "\ud800"],
     "reason": [
+        " ",
+        "\u2003\u00a0",
         *(..., None, 1, True, [], {}, "", "x" * 501),
         *(f"a{c}b" for c in "\u0000\n\r\t\u001f\u007f\u0085\u009f\ud800\udfff"),
     ],
@@ -35,7 +37,7 @@ def test_an_order_reaches_the_actors(api: Api, world: World, mode: str) -> None:
     assert set(result.json) == set(api.get("/v1/gateways/gatewayA").json)
 
 
-@pytest.mark.parametrize("reason", ["x", " ", "x" * 500, "für später ⏰", "\U0001f600" * 500])
+@pytest.mark.parametrize("reason", ["x", " x ", "x" * 500, "für später ⏰", "\U0001f600" * 500])
 def test_a_reason_is_any_line_of_text(api: Api, world: World, reason: str) -> None:
     """A reason is kept as it was written, up to 500 characters."""
     assert api.order(PATH, {**ORDER, "reason": reason}).status_code == 200
