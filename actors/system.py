@@ -36,6 +36,7 @@ from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
+from actors.runtime.waiting import Waiting
 from actors.settling import Settling
 from actors.supervisor import GatewaySupervisorActor, Lane, claimable
 from domain.commands import Discard, Receive
@@ -108,6 +109,7 @@ class PaymentSystem:
         self._owner = runtime.new_id()
         self._started = self._stopping = False
         self._health = Health()
+        self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
         monotonic = runtime.monotonic
 
         self._alone: dict[str, Address] = {}
@@ -257,7 +259,7 @@ class PaymentSystem:
         if isinstance(sent, NotStored):
             return sent
         try:
-            return sent.reply.get(timeout=self._settings.request_deadline_s + GRACE_S)
+            return self._waiting.wait(sent.reply)
         except Timeout:
             if sent.take():
                 return NotStored("The deadline passed before it could be stored.")

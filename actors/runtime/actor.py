@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
@@ -31,17 +32,25 @@ class Reply(pykka.Future[T], Generic[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._waits = threading.Lock()
+        self._waits.acquire()
+        self._answered = False
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def set(self, value: T | None = None) -> None:
         """Give the answer. Raises RuntimeError the second time."""
-        if not self._done.locked():
+        if self._answered:
             raise RuntimeError("answered twice")
         self._value = value
-        self._done.release()
+        self._answered = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits go on, with an answer or without."""
+        if self._waits.locked():
+            with suppress(RuntimeError):  # another thread did so a moment ago
+                self._waits.release()
 
     def set_exception(
         self, exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | Any | None = None
@@ -55,13 +64,14 @@ class Reply(pykka.Future[T], Generic[T]):
     @property
     def done(self) -> bool:
         """Whether the answer is there."""
-        return not self._done.locked()
+        return self._answered
 
     def get(self, *, timeout: float | None = None) -> T:
-        """Wait up to ``timeout`` seconds. Raises pykka.Timeout, or what the actor raised."""
-        if not self._done.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
-            raise Timeout(f"{timeout} seconds")
-        self._done.release()
+        """Wait up to ``timeout`` seconds, or until woken. Raises pykka.Timeout, or what the actor raised."""
+        if self._waits.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            self._waits.release()
+        if not self._answered:
+            raise Timeout("there was no answer in time")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # None only where the answer is None
