@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any, Final
 
 from pykka import ActorDeadError
@@ -57,8 +58,8 @@ class Mischief:
         def get_virtually(reply: Reply[Any], *, timeout: float | None = None) -> Any:
             runtime = self.runtime
             if runtime is not None and runtime.job is not None:
-                until = runtime.monotonic() + (timeout or 0.0)
-                while not reply.done and runtime.monotonic() < until:
+                until = runtime.monotonic() + (inf if timeout is None else timeout)
+                while reply._waits.locked() and runtime.monotonic() < until:  # neither answered nor woken
                     runtime.pause(WAIT_S)
                 timeout = 0
             return get(reply, timeout=timeout)
