@@ -5,6 +5,7 @@ Migrations are the files ``migrations/NNNN_title.sql``; the number of the last o
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from store.sqlite.connection import BUSY_TIMEOUT_MS
 from store.sqlite.failures import translation
 
 _FOLDER: Final = Path(__file__).with_name("migrations")
+_WAL_AGAIN_S: Final = 0.02
 
 
 def migrations(folder: Path = _FOLDER) -> dict[int, str]:
@@ -40,7 +42,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
         connection = apsw.Connection(str(path))
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            connection.pragma("journal_mode", "WAL")
+            _use_wal(connection)
             for number, script in scripts.items():
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -56,6 +58,19 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
         finally:
             connection.close()
     return applied
+
+
+def _use_wal(connection: apsw.Connection) -> None:
+    """SQLite does not wait for another connection that is about to do the same: it says busy at once."""
+    for wait_s in (*[_WAL_AGAIN_S] * (BUSY_TIMEOUT_MS // round(1000 * _WAL_AGAIN_S)), None):
+        try:
+            connection.pragma("journal_mode", "WAL")
+        except apsw.BusyError:
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
+        else:
+            return
 
 
 def check_schema(path: Path) -> None:
