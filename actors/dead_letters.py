@@ -211,7 +211,7 @@ class DeadLetterActor(ServiceActor):
     def _claim(self, gateway: str) -> None:
         schedule = self._schedules[gateway]
         limit = self._intake.claimable[gateway]
-        if not schedule.room or not self._intake.processing or not limit:
+        if not schedule.room or not self._intake.processing or self._intake.draining or not limit:
             return
         health = self._health
         known, health.leases_unknown = health.leases_unknown, True  # until what was claimed is with the supervisor

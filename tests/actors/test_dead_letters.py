@@ -209,3 +209,12 @@ def test_readiness_follows_the_store(scene: Scene, method: str) -> None:
         scene.run(LEASE_S / 3 + 0.1)
         seen.append(scene.health.problem)
     assert seen == [None, "The store does not answer: gone", None]
+
+
+def test_nothing_is_claimed_while_the_service_stops(scene: Scene) -> None:
+    """What becomes due then is left to the next process, without a lease that it would have to wait for."""
+    scene.start()
+    scene.intake.drain()
+    scene.queued(3)
+    scene.run(60.0)
+    assert scene.claimed() == []

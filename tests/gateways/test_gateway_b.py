@@ -51,6 +51,7 @@ def test_a_lookup_word_for_word(gateway: Gateway, peer: Peer, order: Callable[..
     request = peer.requests[0]
     assert (request.method, request.path) == ("GET", f"/gatewayB/status?reference={asked.transaction_id}")
     assert request.body == b""
+    assert request.headers["cache-control"] == "no-store", "an old not_found would be a second payment"
 
 
 def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:

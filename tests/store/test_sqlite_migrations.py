@@ -115,3 +115,22 @@ def test_orders_outlive_the_process(tmp_path: Path) -> None:
     store = SqliteStore(path, clock=Clock())
     assert store.gateway_modes() == {"gatewayA": order}
     store.close()
+
+
+def test_a_switch_to_wal_waits_for_whoever_has_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says busy at once where two switch together: it is tried again until the other is through."""
+    path = tmp_path / "payments.db"
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN EXCLUSIVE; CREATE TABLE other (x)")
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            other.execute("ROLLBACK")
+            other.close()
+
+    monkeypatch.setattr("store.sqlite.migrate.BUSY_TIMEOUT_MS", 60)
+    monkeypatch.setattr("store.sqlite.migrate.time.sleep", wait)
+    assert migrate(path) == list(migrations())
+    assert len(waits) == 3
