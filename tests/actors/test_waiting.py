@@ -27,7 +27,7 @@ def runtime() -> Iterator[LiveRuntime]:
 
 def in_threads(count: int, job: Callable[[int], None]) -> None:
     """Do ``job`` of each number in a thread of its own, and wait for all."""
-    threads = [threading.Thread(target=job, args=(number,)) for number in range(count)]
+    threads = [threading.Thread(target=job, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -54,8 +54,15 @@ def test_an_answer_ends_the_wait(runtime: LiveRuntime) -> None:
 def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
     """And an answer that comes later is taken by the reply, and hurts nobody."""
     reply: Reply[int] = Reply()
-    with pytest.raises(Timeout):
-        Waiting(runtime, SOON_S).wait(reply)
+    ended: list[type[BaseException]] = []
+
+    def wait(_: int) -> None:
+        with pytest.raises(Timeout) as error:
+            Waiting(runtime, SOON_S).wait(reply)
+        ended.append(error.type)
+
+    in_threads(1, wait)
+    assert ended == [Timeout]
     assert not reply.done
     reply.set(7)
     assert reply.get(timeout=0) == 7
