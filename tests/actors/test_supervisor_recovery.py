@@ -17,7 +17,7 @@ from actors.messages import (
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError, Unknown
 from gateways.port import Order
 from store.port import Action, Doubt, GatewayMode, WorkItem
-from tests.actors.lanes import FAILURES, SLEEP_S, Keyless, work
+from tests.actors.lanes import FAILURES, SLEEP_S, Keyless, Supervised, work
 from tests.actors.support import GATEWAY
 
 
@@ -166,3 +166,20 @@ def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(it: Keyless) -> 
         it.clear(it.asked[-1])
         it.end()
     assert it.lanes[GATEWAY].breaker.state == "open"
+
+
+def test_a_report_is_as_old_as_its_question() -> None:
+    """Whatever time a call takes: what it says is of when it began, and that decides whether "never" counts."""
+    it = Supervised()
+    asked_at = it.runtime.monotonic()
+    answer = it.gateway.answer
+
+    def slowly(order: Order) -> Outcome:
+        it.runtime.advance(30.0)
+        return answer(order)
+
+    it.gateway.answer = slowly
+    it.submit(work())
+    it.end()
+    [report] = it.customer.of(OutcomeReport)
+    assert report.asked_at == asked_at
