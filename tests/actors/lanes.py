@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from actors.breaker import GatewayBreaker
 from actors.intake import Intake
-from actors.messages import CallResult, Cleared, OutcomeReport, StatusRequest, SubmissionRequest, Submit
+from actors.messages import CallResult, Cleared, OutcomeReport, SetMode, StatusRequest, SubmissionRequest, Submit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
@@ -18,7 +19,9 @@ from actors.supervisor import GatewaySupervisorActor, Lane
 from domain.account import Status, Transaction
 from domain.events import Kind
 from domain.money import Money
-from store.port import Action, Doubt, WorkItem
+from domain.outcomes import Outcome, OutcomeUnknownError
+from gateways.port import Order
+from store.port import Action, Doubt, GatewayMode, WorkItem
 from tests.actors.support import GATEWAY, Heard, Inbox, SmallGateway, stream
 
 FAILURES = 3
@@ -188,3 +191,27 @@ class Keyless(Supervised):
     def slots_taken(self) -> int:
         """As operators see it."""
         return self.status()[0].bulkhead.in_flight
+
+
+def raising(error: BaseException) -> Any:
+    """A gateway's answer that is none."""
+
+    def answer(_: Order) -> Outcome:
+        raise error
+
+    return answer
+
+
+def order_mode(it: Keyless, mode: str) -> None:
+    """A person's order comes through."""
+    it.address.tell(SetMode(GatewayMode(GATEWAY, mode, "maintenance")))
+    it.run()
+
+
+def trip(it: Keyless) -> None:
+    """Have the breaker open, by lookups, which need no record."""
+    it.submit(*[work(action=Action.RESOLVE) for _ in range(FAILURES)])
+    lookup, it.gateway.lookup = it.gateway.lookup, raising(OutcomeUnknownError("timeout"))  # type: ignore[method-assign]
+    it.end_all()
+    it.gateway.lookup = lookup  # type: ignore[method-assign]
+    assert it.lanes[GATEWAY].breaker.state == "open"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
-from actors.customer import CustomerStreamActor
 from actors.messages import Loaded, OutcomeReport, Passivate, ReceiveRequest, Retry, Unanswered, Written
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
@@ -16,36 +14,10 @@ from domain.events import Received
 from domain.outcomes import Approved
 from store.errors import StoreUnavailableError, UnstorableError
 from tests.actors.customers import Customers, actor_of, answer
+from tests.actors.deaths import Fatal
 from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
 
 AWAY = StoreUnavailableError("away")
-
-
-class _Fatal:
-    """Makes the customer's actor die at the ``nth`` message of a kind, before or after it has handled it."""
-
-    def __init__(self, customers: Customers, kind: type, *, after: bool, times: int = 1) -> None:
-        self.left = times
-        make = customers.router._make
-
-        def made(key: Any) -> CustomerStreamActor:
-            actor = make(key)
-            assert isinstance(actor, CustomerStreamActor)
-            receive = actor.receive
-
-            def dying(message: Any) -> None:
-                if not isinstance(message, kind) or self.left == 0:
-                    receive(message)
-                    return
-                self.left -= 1
-                if after:
-                    receive(message)
-                raise RuntimeError(f"dies at {kind.__name__}")
-
-            actor.receive = dying  # type: ignore[method-assign]
-            return actor
-
-        customers.router._make = made
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -57,7 +29,7 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     """Whichever message the actor dies of, each command ends as one event, one Accepted and one hand-over."""
     item = customers.deposited()
     customers.router.start(stream())
-    fatal = _Fatal(customers, kind, after=after, times=times)
+    fatal = Fatal(customers, kind, after=after, times=times)
     _replace_actor(customers)
     if kind is Retry:
         store.befall("load", AWAY)

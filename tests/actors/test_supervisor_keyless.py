@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from actors.breaker import Permit
@@ -14,41 +12,16 @@ from actors.messages import (
     OutcomeReport,
     SetMode,
 )
-from domain.outcomes import Approved, Outcome, OutcomeUnknownError
-from gateways.port import Order
+from domain.outcomes import Approved
 from store.port import Action, GatewayMode
-from tests.actors.lanes import FAILURES, PERMIT_S, Keyless, work
+from tests.actors.lanes import FAILURES, PERMIT_S, Keyless, order_mode, trip, work
 from tests.actors.support import GATEWAY
-
-
-def raising(error: BaseException) -> Any:
-    """A gateway's answer that is none."""
-
-    def answer(_: Order) -> Outcome:
-        raise error
-
-    return answer
 
 
 @pytest.fixture
 def it() -> Keyless:
     """A supervisor of one gateway with three slots."""
     return Keyless()
-
-
-def order_mode(it: Keyless, mode: str) -> None:
-    """A person's order comes through."""
-    it.address.tell(SetMode(GatewayMode(GATEWAY, mode, "maintenance")))
-    it.run()
-
-
-def trip(it: Keyless) -> None:
-    """Have the breaker open, by lookups, which need no record."""
-    it.submit(*[work(action=Action.RESOLVE) for _ in range(FAILURES)])
-    lookup, it.gateway.lookup = it.gateway.lookup, raising(OutcomeUnknownError("timeout"))  # type: ignore[method-assign]
-    it.end_all()
-    it.gateway.lookup = lookup  # type: ignore[method-assign]
-    assert it.lanes[GATEWAY].breaker.state == "open"
 
 
 def free(it: Keyless) -> None:

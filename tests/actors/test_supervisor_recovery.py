@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -11,44 +10,19 @@ from actors.breaker import RAMP_FIRST
 from actors.messages import (
     OutcomeReport,
     Recovered,
-    SetMode,
     Unhandled,
 )
-from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError, Unknown
+from domain.outcomes import NotSentError, Outcome, Unknown
 from gateways.port import Order
-from store.port import Action, Doubt, GatewayMode, WorkItem
-from tests.actors.lanes import FAILURES, SLEEP_S, Keyless, Supervised, work
+from store.port import Action, Doubt, WorkItem
+from tests.actors.lanes import FAILURES, SLEEP_S, Keyless, Supervised, order_mode, raising, trip, work
 from tests.actors.support import GATEWAY
-
-
-def raising(error: BaseException) -> Any:
-    """A gateway's answer that is none."""
-
-    def answer(_: Order) -> Outcome:
-        raise error
-
-    return answer
 
 
 @pytest.fixture
 def it() -> Keyless:
     """A supervisor of one gateway with three slots."""
     return Keyless()
-
-
-def order_mode(it: Keyless, mode: str) -> None:
-    """A person's order comes through."""
-    it.address.tell(SetMode(GatewayMode(GATEWAY, mode, "maintenance")))
-    it.run()
-
-
-def trip(it: Keyless) -> None:
-    """Have the breaker open, by lookups, which need no record."""
-    it.submit(*[work(action=Action.RESOLVE) for _ in range(FAILURES)])
-    lookup, it.gateway.lookup = it.gateway.lookup, raising(OutcomeUnknownError("timeout"))  # type: ignore[method-assign]
-    it.end_all()
-    it.gateway.lookup = lookup  # type: ignore[method-assign]
-    assert it.lanes[GATEWAY].breaker.state == "open"
 
 
 def test_one_submission_is_recorded_half_open(it: Keyless) -> None:
