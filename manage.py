@@ -55,6 +55,11 @@ def migrate(_arguments: Arguments) -> int:
     except StoreError as error:
         raise CommandError(str(error)) from error
     _say(f"migrations applied: {', '.join(map(str, applied)) or 'none, all were there'}")
+    if settings.sqlite_path is None and settings.migration_database_url == settings.database_url:
+        _say(
+            "warning: the service's role owns the tables, and so may change and delete events; a role with the least"
+            " rights may not (PAYMENTS_MIGRATION_DATABASE_URL, store/postgresql/rights.sql)"
+        )
     return 0
 
 

@@ -6,11 +6,13 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, assert_never
 
 from pykka import ActorDeadError
 
+from actors.catching_up import caught_up
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Pending, Refusal
 from actors.giving_up import GivingUp, doubt, refuse
@@ -43,6 +45,7 @@ from store.port import (
     Fenced,
     Head,
     Snapshot,
+    StoredEvent,
     StreamKey,
 )
 
@@ -197,8 +200,8 @@ class CustomerStreamActor(ServiceActor):
 
     def _add_request(self, batch: Batch, request: Request) -> None:
         known = request.command.transaction_id
-        if request.event_ids and known not in batch.account.transactions and known not in self._asked:
-            raise UnknownTransactionError(known)  # it was written before, maybe: first see whether it is on record
+        if request.in_doubt and known not in batch.account.transactions and known not in self._asked:
+            raise UnknownTransactionError(known)  # it may be stored: first see whether it is on record
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
         expired = self._with.runtime.monotonic() >= request.deadline and not request.in_doubt
         if expired and not (isinstance(request, ReceiveRequest) and known in batch.account.transactions):
@@ -233,6 +236,9 @@ class CustomerStreamActor(ServiceActor):
         assert batch is not None
         if isinstance(result, Committed):
             self._committed(batch)
+        elif isinstance(result, Conflict):
+            self._catch_up(result.missed)
+            self._put_back()
         else:
             self._account = None  # load again: the record is not what it was held for
             self._not_committed(batch, result)
@@ -249,10 +255,17 @@ class CustomerStreamActor(ServiceActor):
             refusal.request.reply.set(refusal.refused)
         self._deciding = []
 
-    def _not_committed(self, batch: Batch, result: Conflict | Duplicate | Fenced | Unanswered) -> None:
+    def _catch_up(self, missed: Sequence[StoredEvent]) -> None:
+        """Another process went on with the stream: nothing of the batch is stored, and it is decided on anew."""
+        assert self._account is not None
+        known = caught_up(self._account, missed)
+        if known is None:
+            self._account = None
+        else:
+            self._account, self._head = known
+
+    def _not_committed(self, batch: Batch, result: Duplicate | Fenced | Unanswered) -> None:
         match result:
-            case Conflict():
-                pass
             case Duplicate(part=part):
                 source = batch.source_of(part)
                 assert isinstance(source, OutcomeReport)  # nobody else makes claims

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from pykka import ActorDeadError
 
+from actors.listeners import Listener
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.actor import DELIVERIES_MAX, Reference, ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
@@ -26,9 +28,9 @@ class JournalActor(ServiceActor):
     It blocks on the store, and therefore has a thread of its own.
     """
 
-    def __init__(self, *, store: Store) -> None:
+    def __init__(self, *, store: Store, listener: Listener, monotonic: Callable[[], float]) -> None:
         super().__init__()
-        self._store = store
+        self._store, self._listener, self._monotonic = store, listener, monotonic
         self._batch: list[Append] = []
 
     def receive(self, message: Any) -> None:
@@ -53,7 +55,9 @@ class JournalActor(ServiceActor):
             self._answer(message, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
 
     def _commit(self) -> None:
+        began = self._monotonic()
         results = self._append(self._batch)
+        self._listener.appended(results, self._monotonic() - began)
         for append, result in zip([*self._batch], results, strict=True):
             self._answer(append, result)
             del self._batch[0]  # not before: who got no answer is appended again, and known by its event ids

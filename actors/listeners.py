@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from actors.messages import CallResult
+from actors.messages import CallResult, Unanswered
 from actors.work import read_context
 from domain.events import EVENT_TYPES, Received, Recorded, type_name
 from domain.outcomes import Approved, Declined, NotReceived
 from store.codec import Metadata
-from store.port import MoveWork, StreamKey, WorkItem, WorkState
+from store.port import AppendResult, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
 
 logger: Final = logging.getLogger("payments")
 
@@ -22,6 +22,9 @@ class Listener(Protocol):
 
     def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
         """These events are durable."""
+
+    def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
+        """So many writes went to the store together, and this became of each."""
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
         """A gateway was called for ``item``."""
@@ -55,6 +58,18 @@ class LogListener:
     def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
         """See Listener."""
         self._write(_line(stream, recorded, metadata) for recorded, metadata in events)
+
+    def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
+        """See Listener."""
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        fields: Mapping[str, Any] = {
+            "writes": len(results),
+            "committed": sum(isinstance(result, Committed) for result in results),
+            "conflicts": sum(isinstance(result, Conflict) for result in results),
+            "duration_ms": round(duration_s * 1000, 1),
+        }
+        logger.debug("appended", extra={"fields": fields})
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
         """See Listener."""

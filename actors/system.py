@@ -129,7 +129,7 @@ class PaymentSystem:
 
         self._intake = intake = Intake(gateways, processing=settings.processing)
         self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
-        self._journal = alone("journal", lambda: JournalActor(store=store))
+        self._journal = alone("journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic))
         self._customers: Router[StreamKey] = Router(
             lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
             runtime.dispatcher("customers", 4),

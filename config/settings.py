@@ -188,9 +188,7 @@ def _refuse_contradictions(settings: Settings) -> None:
 
 def _refuse_what_is_not_built(settings: Settings) -> None:
     """What the contract promises and this version cannot do yet; each line goes when its part is built."""
-    if settings.sqlite_path is None:
-        message = "PAYMENTS_DATABASE_URL: PostgreSQL is not built yet, use sqlite:///var/payments.db"
-    elif settings.broker_url is not None:
+    if settings.broker_url is not None:
         message = "PAYMENTS_BROKER_URL: RabbitMQ is not built yet, leave it empty for the local queue"
     elif settings.role is Role.PROCESSOR:
         message = "PAYMENTS_ROLE: processor is not built yet, use all (or api, which accepts and does not process)"

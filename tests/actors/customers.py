@@ -83,7 +83,7 @@ class Customers:
         runtime = self.runtime
         self.store.register_owner(self.owner)
         self.journal = Address(
-            lambda: JournalActor(store=self.store),
+            lambda: JournalActor(store=self.store, listener=self.heard, monotonic=runtime.monotonic),
             runtime.dispatcher("journal", 1),
             capacity=10_000,
             monotonic=runtime.monotonic,

@@ -57,6 +57,9 @@ class Deaf(Heard):
     def recorded(self, *_: object) -> None:
         """Ignore."""
 
+    def appended(self, *_: object) -> None:
+        """Ignore."""
+
 
 def resident() -> int:
     """Bytes of this process that are in memory."""

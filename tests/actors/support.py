@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from actors.listeners import Listener
-from actors.messages import CallResult
+from actors.messages import CallResult, Unanswered
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Order
@@ -60,6 +60,11 @@ class Heard(Listener):
         self.calls: list[tuple[str, CallResult]] = []
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
+        self.batches: list[list[AppendResult | Unanswered]] = []
+
+    def appended(self, results: Sequence[AppendResult | Unanswered], _duration_s: float) -> None:
+        """See Listener."""
+        self.batches.append([*results])
 
     def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
         """See Listener."""

@@ -14,7 +14,7 @@ from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Committed, Conflict, Fence, Fenced, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import Inbox, Trouble, TroubledStore, stream
+from tests.actors.support import Heard, Inbox, Trouble, TroubledStore, stream
 from tests.store.builders import Customer
 from tests.store.looking import versions
 
@@ -25,10 +25,20 @@ _serials = itertools.count(1)
 
 
 @pytest.fixture
-def journal(runtime: SimulatedRuntime, store: TroubledStore) -> Address:
+def heard() -> Heard:
+    """Who listens to the journal."""
+    return Heard()
+
+
+@pytest.fixture
+def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Address:
     """A journal on the store."""
-    dispatcher = runtime.dispatcher("journal", 1)
-    return Address(lambda: JournalActor(store=store), dispatcher, capacity=10_000, monotonic=runtime.monotonic)
+    return Address(
+        lambda: JournalActor(store=store, listener=heard, monotonic=runtime.monotonic),
+        runtime.dispatcher("journal", 1),
+        capacity=10_000,
+        monotonic=runtime.monotonic,
+    )
 
 
 @pytest.fixture
@@ -79,9 +89,9 @@ def test_a_single_write_does_not_wait_for_company(
 
 
 def test_each_is_answered_on_its_own(
-    journal: Address, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: Address, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """A conflict and a stale token in a batch are answers to their writers alone."""
+    """A conflict and a stale token in a batch are answers to their writers alone; who listens hears of all of them."""
     known = Customer("known")
     real_store.append([known.deposit("t-known")])
     conflicting, stale = Customer("known").deposit("t-2"), known.twin().complete("t-known", fence=Fence("t-known", 9))
@@ -90,6 +100,7 @@ def test_each_is_answered_on_its_own(
     runtime.run()
     results = [answers(writer)[serial] for serial in serials]
     assert [type(result) for result in results] == [Conflict, Fenced, Committed]
+    assert heard.batches == [results]
     assert versions(real_store, known.stream) == [1]
     assert versions(real_store, good.stream) == [1]
 

@@ -13,7 +13,7 @@ from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import Committed
 from tests.actors.dispatching import ByHand, Die, Recorder
-from tests.actors.support import Inbox, TroubledStore
+from tests.actors.support import Heard, Inbox, TroubledStore
 from tests.store.builders import Customer
 
 
@@ -64,7 +64,9 @@ def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> No
     assert address.deaths > 0
 
 
-def test_a_writer_hears_of_its_write_without_a_hand_over(store: TroubledStore, log: list[Any]) -> None:
+def test_a_writer_hears_of_its_write_without_a_hand_over(
+    runtime: SimulatedRuntime, store: TroubledStore, log: list[Any]
+) -> None:
     """The journal runs a writer that is idle; one that dies of its answer leaves the others theirs."""
 
     class Mortal(Recorder):
@@ -76,7 +78,7 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(store: TroubledStore, l
     writers, ours = ByHand(), ByHand()
     refs = [launched(Recorder(log), writers), launched(Mortal([]), writers), launched(Recorder(log), writers)]
     inbox = Inbox()
-    journal = JournalActor(store=store).launch(ours, 10)
+    journal = JournalActor(store=store, listener=Heard(), monotonic=runtime.monotonic).launch(ours, 10)
     recipients: list[Recipient] = [*refs, inbox]
     for serial, writer in enumerate(recipients):
         journal.tell(Append(Customer(f"c{serial}").deposit(f"t-{serial}"), serial, writer))

@@ -208,7 +208,6 @@ def test_variables_of_others(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "start"),
     [
-        ({"PAYMENTS_DATABASE_URL": "postgresql://me:hunter2@db:5432/pay"}, "PAYMENTS_DATABASE_URL: PostgreSQL is not"),
         ({"PAYMENTS_BROKER_URL": "amqp://me:hunter2@mq/pay"}, "PAYMENTS_BROKER_URL: RabbitMQ is not"),
         ({"PAYMENTS_ROLE": "processor"}, "PAYMENTS_ROLE: processor is not"),
         ({"PAYMENTS_AUTH": "required"}, "PAYMENTS_AUTH: required needs API keys"),
@@ -229,6 +228,18 @@ def test_without_keys_off_loopback_by_decision_only() -> None:
     settings = read(PAYMENTS_BIND="0.0.0.0:8080", PAYMENTS_AUTH="off")
     assert not settings.auth_required
     assert settings.bind.callable_here == Address("127.0.0.1", 8080)
+
+
+def test_postgresql_takes_a_worker_for_each_core_unless_told() -> None:
+    """A server's database serves many processes; the URL stays as it was given."""
+    url = "postgresql://me:hunter2@db:5432/pay?sslmode=require"
+    settings = Settings.from_environ({"PAYMENTS_DATABASE_URL": url}, cores=6)
+    assert (settings.workers, settings.database_url, settings.migration_database_url) == (6, url, url)
+    assert settings.sqlite_path is None
+    assert read(PAYMENTS_DATABASE_URL=url, PAYMENTS_WORKERS="3").workers == 3
+    owner = "postgresql://owner@db/pay"
+    assert read(PAYMENTS_DATABASE_URL=url, PAYMENTS_MIGRATION_DATABASE_URL=owner).migration_database_url == owner
+    assert "hunter2" not in repr(settings)
 
 
 def test_no_password_in_a_repr() -> None:

@@ -19,6 +19,9 @@ class SlowListener:
     def recorded(self, stream: StreamKey, events: object) -> None:
         """Ignore: the store is the record."""
 
+    def appended(self, results: object, duration_s: float) -> None:
+        """Ignore."""
+
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:  # noqa: ARG002  # the port's names
         """The thread of the call may stand still for a while before it reports."""
         if not self._runtime.dead and not self._runtime.calm and self._chance.random() < 0.03 * self._rate:
