@@ -19,13 +19,14 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from actors.listeners import LogListener
+from actors.once import Once
 from actors.replies import GatewayStatus, NotStored, Reply
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
 from config import gateways_file
 from config.logging import InfoLines
-from config.settings import CHECKOUT, Role, Settings, SettingsError
+from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
 from domain.commands import Discard, Receive
 from domain.money import MoneyError
 from gateways.registry import build_gateways, read_settings
@@ -79,7 +80,12 @@ class Service:
         self._open = ExitStack()
         self._problem = "The service is starting."
         self._stopped = threading.Event()
-        self.app = create_app(self, cast("PaymentStore", self._store), default_currency=settings.default_currency)
+        self.app = create_app(
+            self,
+            cast("PaymentStore", self._store),
+            default_currency=settings.default_currency,
+            checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
+        )
 
     def start(self) -> None:
         """Start in the background: waiting for the store must not hold up the worker's own beat."""
@@ -201,9 +207,11 @@ class Service:
         """See Payments."""
         return self._ready().new_transaction_id()
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
         """See Payments."""
-        return NotStored(self._problem) if self._system is None else self._system.receive(stream, command, metadata)
+        if self._system is None:
+            return NotStored(self._problem)
+        return self._system.receive(stream, command, metadata, once)
 
     def gateways(self) -> Sequence[GatewayStatus]:
         """See Payments."""

@@ -6,7 +6,7 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, assert_never
 
@@ -30,8 +30,9 @@ from actors.messages import (
     Unanswered,
     Written,
 )
+from actors.once import answer_again
 from actors.policy import WorkPolicy
-from actors.replies import NotStored
+from actors.replies import NotStored, Replayed
 from actors.runtime.actor import ServiceActor
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
 from domain.outcomes import Approved, NotReceived, Unknown
@@ -39,6 +40,7 @@ from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
     Action,
     AppendResult,
+    Claim,
     Committed,
     Conflict,
     Duplicate,
@@ -161,11 +163,9 @@ class CustomerStreamActor(ServiceActor):
             self._put_back()
             self._load()
             return
-        write = batch.write()
-        if write is not None:
-            self._batch = batch
-            self._awaited = self._with.next_serial()
-            self._with.journal.tell(Append(write, self._awaited, self.actor_ref))
+        if batch.recorded:  # the commit will prove that the stream ends where they saw it end
+            batch.record_refusals()
+        if self._append(batch):
             return
         hand_over(batch, self._with)
         if batch.refusals:
@@ -174,19 +174,30 @@ class CustomerStreamActor(ServiceActor):
             self._deciding = []
             self._advance()
 
+    def _append(self, batch: Batch) -> bool:
+        """Have the journal store ``batch``; False when there is nothing to store."""
+        write = batch.write()
+        if write is None:
+            return False
+        self._batch = batch
+        self._awaited = self._with.next_serial()
+        self._with.journal.tell(Append(write, self._awaited, self.actor_ref))
+        return True
+
     def _take_up(self) -> None:
         """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else.
 
-        A piece of work is in a batch once: a fence looks at its token as it was before the batch.
+        A piece of work is in a batch once: a fence looks at its token as it was before the batch. So is an idempotency
+        key: whoever comes with it again is told what has become of the first one, once that is stored.
         """
         waiting, taken = self._waiting, self._deciding
-        works = {work_id for pending in taken if (work_id := pending.work_id) is not None}
+        met = {thing for pending in taken if (thing := pending.unique) is not None}
         while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
-            work_id = waiting[0].work_id
-            if work_id is not None:
-                if work_id in works:
+            thing = waiting[0].unique
+            if thing is not None:
+                if thing in met:
                     break
-                works.add(work_id)
+                met.add(thing)
             taken.append(waiting.pop(0))
 
     def _add(self, batch: Batch, pending: Pending) -> None:
@@ -248,12 +259,17 @@ class CustomerStreamActor(ServiceActor):
         self._account, self._head, self._asked = _trimmed(batch.account), batch.head, _NOTHING
         self._with.listener.recorded(self._stream, batch.recorded)
         hand_over(batch, self._with)
-        if batch.refusals and not batch.recorded:  # a write without events looks at no head and proves none
-            self._confirm(batch.refusals)
+        if batch.refusals and not (batch.recorded or batch.confirmed):
+            self._confirm(batch.refusals)  # a write without events looks at no head and proves none
             return
-        for refusal in batch.refusals:  # the stream ended where they saw it end: the commit proves it
-            refusal.request.reply.set(refusal.refused)
+        self._refuse(batch.refusals)  # the stream ended where they saw it end: the commit proves it
         self._deciding = []
+
+    @staticmethod
+    def _refuse(refusals: Iterable[Refusal]) -> None:
+        for request, refused in refusals:
+            if not request.reply.done:
+                request.reply.set(refused)
 
     def _catch_up(self, missed: Sequence[StoredEvent]) -> None:
         """Another process went on with the stream: nothing of the batch is stored, and it is decided on anew."""
@@ -266,10 +282,12 @@ class CustomerStreamActor(ServiceActor):
 
     def _not_committed(self, batch: Batch, result: Duplicate | Fenced | Unanswered) -> None:
         match result:
-            case Duplicate(part=part):
+            case Duplicate(part=part, claim=claim):
                 source = batch.source_of(part)
-                assert isinstance(source, OutcomeReport)  # nobody else makes claims
-                source.reviewed = True
+                if isinstance(source, OutcomeReport):
+                    source.reviewed = True
+                else:
+                    self._came_again(source, claim)
             case Fenced(part=part):
                 self._fenced(batch.source_of(part))
             case Unanswered(uncertain=True, error=error):
@@ -285,6 +303,16 @@ class CustomerStreamActor(ServiceActor):
                 self._deciding = self._giving_up.after_a_refusal(self._deciding, error)
             case _:
                 assert_never(result)
+
+    def _came_again(self, source: Pending, held: Claim) -> None:
+        """The request's idempotency key was used before."""
+        assert isinstance(source, ReceiveRequest)  # nobody else claims a key
+        assert source.once is not None
+        said = answer_again(source.once, held)
+        assert said != Replayed(source.transaction_id)  # its own is stored with its event: that is a conflict first
+        if not source.reply.done:
+            source.reply.set(said)
+        self._deciding.remove(source)
 
     def _fenced(self, source: Pending) -> None:
         """Somebody else has the work by now."""
@@ -313,13 +341,24 @@ class CustomerStreamActor(ServiceActor):
                     pending.reply.set(NotStored(_UNAVAILABLE))
             self._pause()
             return
-        if confirming and result.head == self._head and self._account is not None:
-            for refusal in confirming:
-                refusal.request.reply.set(refusal.refused)
-            self._deciding = []
+        confirmed = confirming and result.head == self._head and self._account is not None
+        self._account, self._head = result.account, result.head
+        if confirmed:
+            self._confirmed(confirming)
         else:
             self._put_back()
-        self._account, self._head = result.account, result.head
+
+    def _confirmed(self, refusals: list[Refusal]) -> None:
+        """They hold. Those under an idempotency key are answered once that is on record."""
+        runtime = self._with.runtime
+        assert self._account is not None
+        batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
+        batch.confirmed = True
+        batch.refusals = [refusal for refusal in refusals if refusal.request.unique is not None]
+        batch.record_refusals()
+        self._refuse(refusal for refusal in refusals if refusal.request.unique is None)
+        self._deciding = [refusal.request for refusal in batch.refusals]
+        self._append(batch)
 
     def _confirm(self, refusals: list[Refusal]) -> None:
         """Ask the store whether the stream still ends where these saw it end."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from actors.messages import DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
+from actors.once import claim_of
 from actors.policy import WorkPolicy, next_step, ran_a_day
 from actors.work import context, first_item, open_submit, read_context
 from domain.account import (
@@ -59,8 +60,7 @@ class Entry:
     moved: MoveWork | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A request that is refused if the stream still ends where the decision saw it end."""
 
     request: Request
@@ -80,6 +80,8 @@ class Batch:
         self.stream, self.account, self.head = stream, account, head
         self.entries: list[Entry] = []
         self.refusals: list[Refusal] = []
+        self.confirmed = False
+        """Whether the refusals are known to hold, without a look at the stream's head."""
         self.recorded: list[tuple[Recorded, Metadata]] = []
         self._before, self._now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
@@ -98,7 +100,9 @@ class Batch:
         transaction = self.account.transactions[command.transaction_id]
         payload = context(request.metadata, request.event_ids[0])
         if events:  # none: an earlier write of this very request was stored after all
-            self._add_part(Part(events=events, work=(open_submit(transaction, owner, payload),)), request)
+            claims = () if request.once is None else (claim_of(request.once, transaction.transaction_id),)
+            work = (open_submit(transaction, owner, payload),)
+            self._add_part(Part(events=events, claims=claims, work=work), request)
         item = first_item(self.stream, transaction, payload)
         self.entries.append(Entry(request, transaction, item, leased=owner is not None))
 
@@ -211,6 +215,12 @@ class Batch:
             return self.account.transactions[transaction_id]
         except KeyError:
             raise UnknownTransactionError(transaction_id) from None
+
+    def record_refusals(self) -> None:
+        """Have those of commands with an idempotency key stored: whoever repeats one is to be told the same."""
+        for request, refused in self.refusals:
+            if isinstance(request, ReceiveRequest) and request.once is not None:
+                self._add_part(Part(claims=(claim_of(request.once, request.transaction_id, refused),)), request)
 
     def write(self) -> Write | None:
         """The write of everything added; None when nothing needs to be stored."""

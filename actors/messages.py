@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
 from actors.breaker import Permit
+from actors.once import Once
 from actors.replies import GatewayStatus, Reply
 from actors.runtime.actor import Reply as Future
 from domain.commands import Discard, Receive
@@ -77,6 +79,11 @@ class Request:
         return None
 
     @property
+    def unique(self) -> Hashable | None:
+        """What may be in a batch once, if anything: the piece of work that it is about, or its idempotency key."""
+        return self.work_id
+
+    @property
     def fields(self) -> dict[str, str]:
         """What a log line about it says."""
         return {"transaction_id": self.transaction_id}
@@ -99,13 +106,19 @@ class Request:
 class ReceiveRequest(Request):
     """A client's deposit or withdrawal."""
 
-    __slots__ = ("command", "handed_over", "leased")
+    __slots__ = ("command", "handed_over", "leased", "once")
 
-    def __init__(self, command: Receive, metadata: Metadata, deadline: float) -> None:
+    def __init__(self, command: Receive, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
         super().__init__(metadata, deadline)
         self.command: Receive = command
+        self.once = once
         self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
         self.handed_over = False  # its work was given to the supervisor
+
+    @property
+    def unique(self) -> Hashable | None:
+        """Its idempotency key, if it has one."""
+        return None if self.once is None else (self.once.scope, self.once.key)
 
 
 class DiscardRequest(Request):
@@ -138,6 +151,11 @@ class _AboutWork:
     @property
     def work_id(self) -> str:
         """The piece of work whose token fences it."""
+        return self.item.work_id
+
+    @property
+    def unique(self) -> Hashable | None:
+        """What may be in a batch once."""
         return self.item.work_id
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from actors.once import Once
 from actors.replies import GatewayStatus, Reply
 from domain.commands import Discard, Receive
 from store.codec import Metadata
@@ -17,8 +18,11 @@ class Payments(Protocol):
     def new_transaction_id(self) -> str:
         """A new UUIDv7."""
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
-        """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Take on a deposit or withdrawal; returns when it is durable, refused or given up.
+
+        With ``once`` it is carried out at most once, however often it comes.
+        """
 
     def gateways(self) -> Sequence[GatewayStatus]:
         """All configured gateways, names ascending. Raises TimeoutError when their supervisor does not answer."""

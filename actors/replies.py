@@ -16,6 +16,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """The same command was accepted before under the same idempotency key: ``transaction_id`` is what it became."""
+
+    transaction_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotStored:
     """Nothing of the command is stored, and nothing ever will be. ``reason`` is for people."""
 
@@ -30,7 +37,7 @@ class Uncertain:
     transaction_id: str
 
 
-Reply = Accepted | Refused | NotStored | Uncertain
+Reply = Accepted | Replayed | Refused | NotStored | Uncertain
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import falcon
 from actors.payments import Payments
 from api import error_handlers, openapi
 from api.operations import Documented
+from api.resources.commands import DepositResource, Till, WithdrawalResource
 from api.resources.customers import CustomerEventsResource, CustomerResource
 from api.resources.dead_letter_orders import DiscardResource, RetryDeadLetterResource, RetryDeadLettersResource
 from api.resources.dead_letters import DeadLetterResource, DeadLettersResource
-from api.resources.deposits import DepositResource
 from api.resources.documentation import (
     INDEX,
     OpenApiResource,
@@ -35,13 +35,19 @@ def create_app(
     queries: Queries,
     *,
     default_currency: str,
+    checked_withdrawals: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
 ) -> App:
-    """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one."""
+    """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one.
+
+    ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere.
+    """
     exponent_of(default_currency)
+    till = Till(payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals)
     document = OpenApiResource()
     documented: tuple[tuple[str, Documented], ...] = (
-        ("/v1/deposit", DepositResource(payments, default_currency)),
+        ("/v1/deposit", DepositResource(till)),
+        ("/v1/withdrawal", WithdrawalResource(till)),
         ("/v1/transactions/{transaction_id}", TransactionResource(queries)),
         ("/v1/transactions", TransactionsResource(payments, queries)),
         ("/v1/customers/{customer_id}", CustomerResource(queries)),

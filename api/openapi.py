@@ -11,9 +11,10 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
+from api import idempotency
 from api.operations import JSON, Documented, Operation
 from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME
-from api.problems import MEDIA_TYPE, ProblemType
+from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, MEDIA_TYPE, ProblemType
 from api.responses import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
 
@@ -36,7 +37,7 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
 }
 _NAMES: Final = re.compile(r"\{([a-z_]+)\}")
 
-_DESCRIPTION: Final = """Deposits through several payment providers.
+_DESCRIPTION: Final = """Deposits and withdrawals through several payment providers.
 
 Every change is recorded before anything else happens: what was answered with 202 is never lost, and no status is ever
 a guess. Errors are problem documents (RFC 9457) that name each wrong field."""
@@ -48,6 +49,14 @@ _REQUEST_ID: Final = {
     "schema": {"type": "string"},
     "description": "An id of yours for the request, 1 to 128 visible ASCII characters; any other is replaced. "
     "It is the correlation id of the events.",
+}
+_IDEMPOTENCY_KEY: Final = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.KEY_LENGTH_MAX + 2},
+    "description": "A name of yours for this command, 1 to 255 visible ASCII characters, bare or in double quotes: "
+    "however often the command comes with it, it is carried out once. Another command under the same key is refused.",
 }
 _TRACEPARENT: Final = {
     "name": "traceparent",
@@ -98,6 +107,8 @@ def _operation(it: Operation) -> dict[str, Any]:
         "responses": _responses(it),
         "parameters": parameters,
     }
+    if it.takes_key:
+        parameters.append(_IDEMPOTENCY_KEY)
     if it.body is not None:
         parameters.append(_TRACEPARENT)
         content: dict[str, Any] = {"schema": it.body}
@@ -116,6 +127,10 @@ def _responses(it: Operation) -> dict[str, Any]:
         "description": answer.description,
         "headers": {
             **{name: {"schema": {"type": "string"}, "description": text} for name, text in answer.headers.items()},
+            **{
+                name: {"schema": {"type": "string"}, "description": text, "required": False}
+                for name, text in answer.optional_headers.items()
+            },
             REQUEST_ID_HEADER: REQUEST_ID_HEADER,
         },
         "content": {answer.media_type: {"schema": schema}},
@@ -133,7 +148,7 @@ def _responses(it: Operation) -> dict[str, Any]:
 
 def _problem_response(problems: list[ProblemType]) -> dict[str, Any]:
     headers = {REQUEST_ID_HEADER: REQUEST_ID_HEADER}
-    if problems[0].status == 503:
+    if problems[0].status == 503 or IDEMPOTENCY_KEY_IN_FLIGHT in problems:
         headers["Retry-After"] = "Retry-After"
     return {
         "description": "; ".join(f"`{it.name}`: {it.title}" for it in problems),

@@ -38,13 +38,17 @@ ORDER_PROBLEMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The success of an operation. ``headers``: name to description; ``links``: name to OpenAPI link object."""
+    """The success of an operation. ``headers``: name to description; ``links``: name to OpenAPI link object.
+
+    ``optional_headers`` are not on every answer.
+    """
 
     status: int
     description: str
     schema: type[Schema] | None = None
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    optional_headers: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -61,6 +65,8 @@ class Operation:
     body: type[Schema] | None = None
     body_examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     query: type[Schema] | None = None
+    takes_key: bool = False
+    """Whether it may come with an Idempotency-Key."""
 
 
 class Documented(Protocol):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from actors.once import KEY_REUSED
+
 MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -21,18 +23,19 @@ class ProblemType(NamedTuple):
 
 INVALID_REQUEST: Final = ProblemType("invalid-request", 400, "The request is not valid")
 MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be read")
-IDEMPOTENCY_KEY_UNSUPPORTED: Final = ProblemType(
-    "idempotency-key-unsupported", 400, "Idempotency keys are not supported yet"
-)
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
 GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The gateway is not configured")
+IDEMPOTENCY_KEY_IN_FLIGHT: Final = ProblemType(
+    "idempotency-key-in-flight", 409, "The first request with this key is still under way"
+)
 DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
 REFUSED: Final = ProblemType("refused", 422, "The command is refused")
 INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The customer has too little available")
+IDEMPOTENCY_KEY_REUSED: Final = ProblemType(KEY_REUSED, 422, "The key was used for another command")
 INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service made a mistake")
 UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service cannot do this now")
 NOT_READY: Final = ProblemType("not-ready", 503, "The service is not ready")
@@ -43,7 +46,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
     for problem in (
         INVALID_REQUEST,
         MALFORMED_BODY,
-        IDEMPOTENCY_KEY_UNSUPPORTED,
+        IDEMPOTENCY_KEY_IN_FLIGHT,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         NOT_DISCARDABLE,
@@ -53,6 +56,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         UNSUPPORTED_MEDIA_TYPE,
         REFUSED,
         INSUFFICIENT_FUNDS,
+        IDEMPOTENCY_KEY_REUSED,
         INTERNAL_ERROR,
         UNAVAILABLE,
         NOT_READY,

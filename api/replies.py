@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import assert_never
 
-from actors.replies import Accepted, NotStored, Reply, Uncertain
+from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
+from api.idempotency import REPLAYED
 from api.problems import OUTCOME_UNKNOWN, PROBLEMS, REFUSED, ProblemError, unavailable
 from domain.account import Refused, Transaction
 from store.errors import CommitUncertainError, StoreError
@@ -20,8 +21,11 @@ def accepted(reply: Reply) -> Transaction:
     match reply:
         case Accepted(transaction=transaction):
             return transaction
-        case Refused(code=code, detail=detail):
-            raise ProblemError(PROBLEMS.get(code) or REFUSED._replace(name=code), detail)
+        case Replayed(transaction_id=transaction_id):
+            raise LookupError(transaction_id)  # whoever sends a key reads the transaction as it is now
+        case Refused(code=code, detail=detail, facts=facts, replayed=replayed):
+            headers = {REPLAYED: "true"} if replayed else {}
+            raise ProblemError(PROBLEMS.get(code) or REFUSED._replace(name=code), detail, headers=headers, **facts)
         case NotStored(reason=reason, retry_after_s=retry_after_s):
             raise unavailable(reason, retry_after_s)
         case Uncertain(transaction_id=transaction_id):

@@ -233,6 +233,8 @@ class ProblemSchema(Schema):
     transaction_id = fields.String(
         metadata={"description": "With `outcome-unknown`: ask for it later.", "format": "uuid"}
     )
+    available = fields.String(metadata={"description": "With `insufficient-funds`: what the customer has."})
+    currency = fields.String(metadata={"description": "With `insufficient-funds`: of the amount available."})
     resolution = fields.String(
         metadata={"description": "With `not-discardable`: where a person may settle the transaction."}
     )

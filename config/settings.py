@@ -192,8 +192,6 @@ def _refuse_what_is_not_built(settings: Settings) -> None:
         message = "PAYMENTS_BROKER_URL: RabbitMQ is not built yet, leave it empty for the local queue"
     elif settings.role is Role.PROCESSOR:
         message = "PAYMENTS_ROLE: processor is not built yet, use all (or api, which accepts and does not process)"
-    elif settings.withdrawals is Withdrawals.UNCHECKED:
-        message = "PAYMENTS_WITHDRAWALS: withdrawals are not built yet, leave it checked"
     elif settings.auth is Auth.REQUIRED:
         message = "PAYMENTS_AUTH: required needs API keys, which are not built yet; bind to loopback and leave it auto"
     elif settings.auth_required:

@@ -53,6 +53,8 @@ class Status(StrEnum):
         return self in TERMINAL
 
 
+INSUFFICIENT_FUNDS: Final = "insufficient-funds"
+"""The code of the refusal of a withdrawal that the balance does not cover."""
 DISCARDED: Final = "discarded"
 """The code of a failure that a person ordered."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
@@ -122,10 +124,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The command is not carried out and nothing is recorded; ``code`` names the problem, ``detail`` is for people."""
+    """The command is not carried out and no event is recorded; ``code`` names the problem, ``detail`` is for people.
+
+    ``facts`` are what programs may want to know, such as the amount that is available. ``replayed``: the same command
+    was refused before under the same idempotency key, and this is what it was told.
+    """
 
     code: str
     detail: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    replayed: bool = False
 
 
 class UnknownTransactionError(LookupError):
@@ -172,7 +180,8 @@ def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
         available = account.balances.get(currency, Balance()).available
         if available < command.money.minor:
             text = minor_to_text(available, currency)
-            return Refused("insufficient-funds", f"{text} {currency} available, {command.money.text} asked for.")
+            detail = f"{text} {currency} available, {command.money.text} asked for."
+            return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
     return (Received(command.kind, command.transaction_id, command.gateway, command.money, command.details, reserve),)
 
 

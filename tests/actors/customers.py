@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -24,6 +24,7 @@ from actors.messages import (
     SubmissionRequest,
     Submit,
 )
+from actors.once import Once
 from actors.policy import WorkPolicy
 from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
@@ -37,6 +38,7 @@ from domain.outcomes import Approved
 from store.codec import Metadata, decode, encode
 from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
+from store.queries import TransactionFilter, TransactionView
 from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
 
 POLICY = WorkPolicy(
@@ -126,17 +128,19 @@ class Customers:
         kind: Kind = Kind.DEPOSIT,
         deadline_s: float = DEADLINE_S,
         details: dict[str, str] | None = None,
+        key: str | None = None,
     ) -> ReceiveRequest:
-        """Tell a customer's actor of a new command."""
+        """Tell a customer's actor of a new command, under an idempotency key if one is given."""
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
-        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s)
+        once = None if key is None else Once(f"idempotency:{kind}:main", key, f"{customer} {minor}")
+        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
         self.router.tell(stream(customer), request)
         return request
 
-    def withdraw(self, customer: str = "c1", minor: int = 10_000) -> ReceiveRequest:
+    def withdraw(self, customer: str = "c1", minor: int = 10_000, *, key: str | None = None) -> ReceiveRequest:
         """The same for a withdrawal that must be covered."""
-        return self.send(customer, minor, kind=Kind.WITHDRAWAL)
+        return self.send(customer, minor, kind=Kind.WITHDRAWAL, key=key)
 
     def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeReport:
         """Tell the customer's actor what a call came to."""
@@ -251,6 +255,10 @@ class Customers:
         """A customer's events as they are stored."""
         stored = self.real.stream_events(stream(customer), after=0, limit=10_000)
         return [decode(event.body) for event in stored]
+
+    def listed(self) -> Sequence[TransactionView]:
+        """All transactions."""
+        return self.real.transactions("main", TransactionFilter(), before=None, limit=1_000)
 
     def types(self, customer: str = "c1") -> list[str]:
         """The types of a customer's events."""

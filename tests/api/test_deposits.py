@@ -230,16 +230,6 @@ def test_no_reply_at_all_is_not_a_promise(
     assert caplog.records[0].exc_info
 
 
-@pytest.mark.parametrize("key", ["abc", '"abc"', ""])
-def test_an_idempotency_key_is_not_pretended_to_work(api: Api, world: World, key: str) -> None:
-    """As long as keys are not built, a request with one is refused, so that nobody trusts in it and sends twice."""
-    result = api.post(json.dumps(BODY), extras={"HTTP_IDEMPOTENCY_KEY": key})
-
-    assert (result.status_code, result.json["type"]) == (400, "/problems/idempotency-key-unsupported")
-    assert "Idempotency-Key" in result.json["errors"]
-    assert world.calls == []
-
-
 def test_times_are_rfc_3339_in_utc(api: Api) -> None:
     """Times can be read by any RFC 3339 parser and are in UTC."""
     created_at = api.deposit().json["created_at"]

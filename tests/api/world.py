@@ -11,15 +11,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+from actors.once import Once, answer_again, claim_of
 from actors.replies import Accepted, BreakerStatus, BulkheadStatus, GatewayStatus, Reply
 from domain.account import Account, Refused, Transaction, decide, evolve
 from domain.commands import Command, Discard, Receive, RecordOutcome
-from domain.events import Recorded
+from domain.events import Kind, Recorded
+from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.port import (
     Action,
+    Claim,
     DeadLetterFilter,
     Doubt,
     GatewayMode,
@@ -58,6 +61,8 @@ class World:
         self.retried: list[tuple[str, DeadLetterFilter]] = []
         self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
         self.trouble: Exception | None = None
+        self.given = 0
+        self.claims: dict[tuple[str, str], Claim] = {}
         self._accounts: dict[StreamKey, Account] = {}
         self._events: dict[StreamKey, list[StoredEvent]] = {}
         self._ids = count(1)
@@ -70,12 +75,20 @@ class World:
         """Ids in ascending order."""
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
         """Carry the command out, unless ``reply`` says what to answer instead."""
         self.calls.append((stream, command, metadata))
         if isinstance(self.reply, Exception):
             raise self.reply
-        return self.reply or self._apply(stream, command, command.transaction_id, metadata)
+        if self.reply is not None:
+            return self.reply
+        if once is not None and (once.scope, once.key) in self.claims:
+            return answer_again(once, self.claims[once.scope, once.key])
+        reply = self._apply(stream, command, command.transaction_id, metadata)
+        if once is not None:
+            refused = reply if isinstance(reply, Refused) else None
+            self.claims[once.scope, once.key] = claim_of(once, command.transaction_id, refused)
+        return reply
 
     def gateways(self) -> Sequence[GatewayStatus]:
         """Both gateways, the second with an open breaker."""
@@ -125,6 +138,18 @@ class World:
         """What a gateway's answer would lead to."""
         command = RecordOutcome(transaction_id, outcome)
         assert isinstance(self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c")), Accepted)
+
+    def give(self, customer_id: str, minor: int) -> None:
+        """A completed deposit, so that there is a balance."""
+        self.given += 1
+        transaction_id = self.new_transaction_id()
+        command = Receive(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {})
+        self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c"))
+        self.complete(customer_id, transaction_id)
+
+    def complete(self, customer_id: str, transaction_id: str) -> None:
+        """The gateway's last word: the money moved."""
+        self.settle(customer_id, transaction_id, Approved("A-1", final=True))
 
     def _apply(self, stream: StreamKey, command: Command, transaction_id: str, metadata: Metadata) -> Reply:
         account = self._accounts.get(stream, Account(stream.id))

@@ -1,0 +1,215 @@
+"""Taking on deposits and withdrawals: a validated command goes to the actors, and what they reply is the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import falcon
+import orjson
+
+from actors.once import Once
+from actors.payments import Payments
+from actors.replies import NotStored, Replayed, Reply, Uncertain
+from api import views
+from api.body import read_object
+from api.callers import merchant_of
+from api.idempotency import REPLAYED, KeysUnderWay, once, read_key
+from api.operations import Answer, Operation
+from api.problems import (
+    BODY_TOO_LARGE,
+    IDEMPOTENCY_KEY_IN_FLIGHT,
+    IDEMPOTENCY_KEY_REUSED,
+    INSUFFICIENT_FUNDS,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MALFORMED_BODY,
+    OUTCOME_UNKNOWN,
+    REFUSED,
+    UNAVAILABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+    ProblemError,
+)
+from api.query import refuse_query
+from api.replies import accepted
+from api.requests import CommandSchema, read_payment
+from api.responses import TransactionSchema
+from api.tracing import metadata, request_id
+from domain.commands import Receive
+from domain.events import Kind
+from store.codec import Metadata
+from store.port import StreamKey
+from store.queries import Queries
+
+log = logging.getLogger(__name__)
+
+_PROBLEMS: Final = (
+    INVALID_REQUEST,
+    MALFORMED_BODY,
+    IDEMPOTENCY_KEY_IN_FLIGHT,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    REFUSED,
+    IDEMPOTENCY_KEY_REUSED,
+    INTERNAL_ERROR,
+    UNAVAILABLE,
+    OUTCOME_UNKNOWN,
+)
+
+_AFTERWARDS: Final = (
+    "After 503 nothing is stored and the request may be sent again. After 504 it is not known yet: ask for the "
+    "`transaction_id` in the problem, or send the same command again under the same `Idempotency-Key`; without one, do "
+    "not send it again before that is told."
+)
+
+
+def _answer_of(what: str) -> Answer:
+    return Answer(
+        202,
+        f"The {what} is durable.",
+        TransactionSchema,
+        headers={
+            "Location": "Where the transaction is.",
+        },
+        optional_headers={REPLAYED: "`true` when the same command was accepted before under the same key."},
+        links={
+            "transaction": {
+                "operationId": "getTransaction",
+                "parameters": {"transaction_id": "$response.body#/transaction_id"},
+            },
+            "customer": {
+                "operationId": "getCustomer",
+                "parameters": {"customer_id": "$response.body#/customer_id"},
+            },
+            "events": {
+                "operationId": "listCustomerEvents",
+                "parameters": {"customer_id": "$response.body#/customer_id"},
+            },
+        },
+    )
+
+
+_EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "the least": {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"},
+    "everything": {
+        "amount": "12.345",
+        "currency": "KWD",
+        "gateway": "gatewayA",
+        "customer_id": "shop:12345@example",
+        "details": {"order": "7"},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Till:
+    """What all commands of a process are taken on with. ``checked``: a withdrawal needs a balance here."""
+
+    payments: Payments
+    queries: Queries
+    default_currency: str
+    checked: bool
+    under_way: KeysUnderWay = field(default_factory=KeysUnderWay)
+
+
+class _CommandResource:
+    """What deposits and withdrawals share."""
+
+    _kind: ClassVar[Kind]
+
+    def __init__(self, till: Till) -> None:
+        self._till = till
+        self._payments = till.payments
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Take it on."""
+        refuse_query(req)
+        key = read_key(req)
+        payment = read_payment(read_object(req), self._payments.gateway_currencies(), self._till.default_currency)
+        transaction_id = self._payments.new_transaction_id()
+        stream = StreamKey(merchant_of(req), payment.customer_id)
+        command = Receive(
+            self._kind, transaction_id, payment.gateway, payment.money, payment.details, checked=self._till.checked
+        )
+        if key is None:
+            self._answer(resp, stream, self._receive(stream, command, metadata(req), None, req))
+            return
+        claimed = once(key, stream, command)
+        under_way = self._till.under_way
+        with under_way.entered(claimed):
+            reply = self._receive(stream, command, metadata(req), claimed, req)
+            if isinstance(reply, NotStored) and under_way.has_others(claimed):
+                detail = "Nothing was stored for this request. Send it again to hear what becomes of the first one."
+                raise ProblemError(IDEMPOTENCY_KEY_IN_FLIGHT, detail, headers={"Retry-After": "1"})
+        self._answer(resp, stream, reply)
+
+    def _receive(
+        self, stream: StreamKey, command: Receive, about: Metadata, claimed: Once | None, req: falcon.Request
+    ) -> Reply:
+        try:
+            return self._payments.receive(stream, command, about, claimed)
+        except Exception:  # whatever it is, the command is on its way: only "not known" is true now
+            log.exception(
+                "a command ended without a reply",
+                extra={"transaction_id": command.transaction_id, "correlation_id": request_id(req)},
+            )
+            return Uncertain(command.transaction_id)
+
+    def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:
+        """The HTTP answer to a command. Raises ProblemError when it was not accepted."""
+        if isinstance(reply, Replayed):
+            view = self._till.queries.transaction(stream.name, reply.transaction_id)
+            assert view is not None  # its id stands in a claim that was stored with it
+            resp.set_header(REPLAYED, "true")
+            said = views.transaction_view(view)
+        else:
+            said = views.transaction(accepted(reply))
+        resp.status = falcon.HTTP_202
+        resp.set_header("location", f"/v1/transactions/{said['transaction_id']}")
+        resp.data = orjson.dumps(said)
+
+
+class DepositResource(_CommandResource):
+    """``/v1/deposit``."""
+
+    _kind = Kind.DEPOSIT
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "post": Operation(
+            operation_id="createDeposit",
+            tag="Commands",
+            summary="Deposit money",
+            description="Takes money from a customer through a gateway. The answer 202 comes once the deposit is "
+            f"durable; the gateway is called after that. Ask for the transaction to see what became of it.\n\n"
+            f"{_AFTERWARDS}",
+            body=CommandSchema,
+            body_examples=_EXAMPLES,
+            takes_key=True,
+            answer=_answer_of("deposit"),
+            problems=_PROBLEMS,
+        )
+    }
+
+
+class WithdrawalResource(_CommandResource):
+    """``/v1/withdrawal``."""
+
+    _kind = Kind.WITHDRAWAL
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "post": Operation(
+            operation_id="createWithdrawal",
+            tag="Commands",
+            summary="Withdraw money",
+            description="Pays money out to a customer through a gateway. The amount is reserved from what the customer "
+            "has available in the commit that takes the withdrawal on; it leaves the reserve when the withdrawal is "
+            "completed, and is available again when it failed. What is short is refused with `insufficient-funds`, "
+            "and with the amount that is `available`.\n\n"
+            f"{_AFTERWARDS}",
+            body=CommandSchema,
+            body_examples=_EXAMPLES,
+            takes_key=True,
+            answer=_answer_of("withdrawal"),
+            problems=(*_PROBLEMS, INSUFFICIENT_FUNDS),
+        )
+    }
