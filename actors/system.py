@@ -29,6 +29,7 @@ from actors.messages import (
     RetryDead,
     StatusRequest,
 )
+from actors.once import Once
 from actors.policy import DAY_S, WorkPolicy
 from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
 from actors.runtime.actor import Reply as Future
@@ -228,15 +229,21 @@ class PaymentSystem:
         """A new UUIDv7."""
         return self._runtime.new_id()
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata) -> Reply:
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
-        return self._answer(self.send(stream, command, metadata, run_here=True))
+        return self._answer(self.send(stream, command, metadata, once, run_here=True))
 
     def send(
-        self, stream: StreamKey, command: Receive, metadata: Metadata, *, run_here: bool = False
+        self,
+        stream: StreamKey,
+        command: Receive,
+        metadata: Metadata,
+        once: Once | None = None,
+        *,
+        run_here: bool = False,
     ) -> ReceiveRequest | NotStored:
         """The same without waiting; the request's ``reply`` gets the answer."""
-        return self._send(stream, ReceiveRequest(command, metadata, self._deadline()), run_here=run_here)
+        return self._send(stream, ReceiveRequest(command, metadata, self._deadline(), once), run_here=run_here)
 
     def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
