@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import assert_never
+from typing import Any, assert_never
 
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
 from api.idempotency import REPLAYED
@@ -25,7 +25,9 @@ def accepted(reply: Reply) -> Transaction:
             raise LookupError(transaction_id)  # whoever sends a key reads the transaction as it is now
         case Refused(code=code, detail=detail, facts=facts, replayed=replayed):
             headers = {REPLAYED: "true"} if replayed else {}
-            raise ProblemError(PROBLEMS.get(code) or REFUSED._replace(name=code), detail, headers=headers, **facts)
+            raise ProblemError(
+                PROBLEMS.get(code) or REFUSED._replace(name=code), detail, headers=headers, **dict[str, Any](facts)
+            )
         case NotStored(reason=reason, retry_after_s=retry_after_s):
             raise unavailable(reason, retry_after_s)
         case Uncertain(transaction_id=transaction_id):

@@ -20,8 +20,21 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from domain.commands import Command, Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
+from domain.commands import (
+    Adjust,
+    CloseReview,
+    Command,
+    Discard,
+    OpenReview,
+    Receive,
+    RecordCallback,
+    RecordOutcome,
+    RecordSubmission,
+    Resolve,
+    TransactionCommand,
+)
 from domain.events import (
+    BalanceAdjusted,
     Completed,
     Event,
     Failed,
@@ -53,6 +66,8 @@ class Status(StrEnum):
         return self in TERMINAL
 
 
+RESOLVED: Final = "resolved"
+"""The code of a failure that a person found out about elsewhere."""
 INSUFFICIENT_FUNDS: Final = "insufficient-funds"
 """The code of the refusal of a withdrawal that the balance does not cover."""
 DISCARDED: Final = "discarded"
@@ -148,17 +163,29 @@ def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
     match command:
         case Receive():
             return _receive(account, command)
+        case Adjust():
+            return _adjust(account, command)
+        case CloseReview():
+            return (ReviewClosed(command.review_id, command.reason),)
+        case _:
+            return _decide_on(account, _transaction(account, command.transaction_id), command)
+
+
+def _decide_on(account: Account, transaction: Transaction, command: TransactionCommand) -> Sequence[Event] | Refused:
+    match command:
         case RecordSubmission():
-            transaction = _transaction(account, command.transaction_id)
             if transaction.status.terminal or command.attempt <= transaction.submissions:
                 return ()
             return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
         case RecordOutcome():
-            return _record_outcome(account, _transaction(account, command.transaction_id), command.outcome)
+            return _record_outcome(account, transaction, command.outcome)
+        case RecordCallback():
+            return _record_callback(account, transaction, command)
         case Discard():
-            return _discard(_transaction(account, command.transaction_id), command.reason)
+            return _discard(transaction, command.reason)
+        case Resolve():
+            return _resolve(transaction, command)
         case OpenReview():
-            transaction = _transaction(account, command.transaction_id)
             return () if transaction.status.terminal else (_review(account, transaction, command.reason),)
         case _:
             assert_never(command)
@@ -175,14 +202,38 @@ def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
     if command.transaction_id in account.transactions:
         return ()  # the same command again: its event is on record
     reserve = command.kind is Kind.WITHDRAWAL and command.checked
-    if reserve:
-        currency = command.money.currency
-        available = account.balances.get(currency, Balance()).available
-        if available < command.money.minor:
-            text = minor_to_text(available, currency)
-            detail = f"{text} {currency} available, {command.money.text} asked for."
-            return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
+    if reserve and (refused := _short(account, command.money)) is not None:
+        return refused
     return (Received(command.kind, command.transaction_id, command.gateway, command.money, command.details, reserve),)
+
+
+def _short(account: Account, money: Money) -> Refused | None:
+    """The refusal of a command that takes ``money``, when less is available."""
+    currency = money.currency
+    available = account.balances.get(currency, Balance()).available
+    if available >= money.minor:
+        return None
+    text = minor_to_text(available, currency)
+    detail = f"{text} {currency} available, {money.text} asked for."
+    return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
+
+
+def _record_callback(account: Account, transaction: Transaction, command: RecordCallback) -> Sequence[Event]:
+    known = transaction.gateway_reference
+    if command.money != transaction.money:
+        return (_review(account, transaction, "A callback names another amount than is on record."),)
+    if known not in {None, command.reference}:
+        return (_review(account, transaction, "A callback names another reference than is on record."),)
+    outcome = command.outcome
+    if (
+        isinstance(outcome, Declined)
+        and known is None
+        and transaction.submissions > 1
+        and not transaction.status.terminal
+    ):
+        # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
+        return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
+    return _record_outcome(account, transaction, outcome)
 
 
 def _record_outcome(
@@ -219,6 +270,26 @@ def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused
     return Refused("not-discardable", detail)
 
 
+def _resolve(transaction: Transaction, command: Resolve) -> Sequence[Event] | Refused:
+    kind, transaction_id = transaction.kind, transaction.transaction_id
+    if command.version != transaction.version:
+        detail = f"It was changed since: its version is {transaction.version}, and {command.version} was looked at."
+        return Refused("stale-version", detail)
+    if transaction.status.terminal:
+        return Refused("already-final", f"It is {transaction.status}, which never changes.")
+    if not command.completed:
+        return (Failed(kind, transaction_id, RESOLVED, None, command.reason),)
+    processed = () if transaction.status is Status.PROCESSED else (Processed(kind, transaction_id, None),)
+    return (*processed, Completed(kind, transaction_id))
+
+
+def _adjust(account: Account, command: Adjust) -> Sequence[Event] | Refused:
+    money = command.money
+    if money.minor < 0 and (refused := _short(account, Money(-money.minor, money.currency))) is not None:
+        return refused
+    return (BalanceAdjusted(command.adjustment_id, money, command.reason, command.evidence),)
+
+
 def _review(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
     # The version is taken once in a stream, and so is an id that is made of it.
     return ReviewOpened(f"{transaction.transaction_id}.{account.version + 1}", transaction.transaction_id, reason)
@@ -235,6 +306,9 @@ def evolve(account: Account, recorded: Recorded) -> Account:
     event = recorded.event
     if isinstance(event, ReviewOpened | ReviewClosed):
         return replace(account, version=recorded.version)
+    if isinstance(event, BalanceAdjusted):
+        balances = _moved(account.balances, event.money.currency, event.money.minor, 0)
+        return replace(account, version=recorded.version, balances=balances)
     if isinstance(event, Received):
         if event.transaction_id in account.transactions:
             raise IllegalTransitionError(f"{event.transaction_id} received twice")
@@ -325,7 +399,11 @@ def _rebalance(balances: Mapping[str, Balance], transaction: Transaction, event:
             available, reserved = minor, -minor
     if not available and not reserved:
         return balances
-    currency = transaction.money.currency
+    return _moved(balances, transaction.money.currency, available, reserved)
+
+
+def _moved(balances: Mapping[str, Balance], currency: str, available: int, reserved: int) -> Mapping[str, Balance]:
+    """The balances with so much more (or less) in a currency. Raises IllegalTransitionError below zero."""
     before = balances.get(currency, Balance())
     after = Balance(before.available + available, before.reserved + reserved)
     if after.available < 0 or after.reserved < 0:

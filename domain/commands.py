@@ -60,4 +60,47 @@ class OpenReview:
     reason: str
 
 
-Command = Receive | RecordSubmission | RecordOutcome | Discard | OpenReview
+@dataclass(frozen=True, slots=True)
+class RecordCallback:
+    """Write down what a gateway said of its own accord, under its own ``reference`` and about ``money``.
+
+    It says how the transaction ended.
+    """
+
+    transaction_id: str
+    reference: str
+    money: Money
+    outcome: Approved | Declined
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """A person who asked elsewhere says how the transaction ended; he saw it at ``version``."""
+
+    transaction_id: str
+    completed: bool
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """A person corrects what a customer has available by ``money``, which may be negative."""
+
+    adjustment_id: str
+    money: Money
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReview:
+    """A person has looked at what the open review ``review_id`` asked for."""
+
+    review_id: str
+    reason: str
+
+
+TransactionCommand = RecordSubmission | RecordOutcome | RecordCallback | Discard | OpenReview | Resolve
+"""Those about a transaction that is there."""
+Command = Receive | TransactionCommand | Adjust | CloseReview

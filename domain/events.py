@@ -54,11 +54,14 @@ class OutcomeUnknown:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The gateway accepted the transaction under ``gateway_reference``; the final word is still to come."""
+    """The gateway accepted the transaction under ``gateway_reference``; the final word is still to come.
+
+    Without a reference when a person said so who does not know it.
+    """
 
     kind: Kind
     transaction_id: str
-    gateway_reference: str
+    gateway_reference: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,16 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceAdjusted:
+    """A person corrected what is available by ``money``, which may be negative."""
+
+    adjustment_id: str
+    money: Money
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewOpened:
     """Something contradicts the record and a person must look."""
 
@@ -98,7 +111,9 @@ class ReviewClosed:
 
 
 TransactionEvent = Received | Submitted | OutcomeUnknown | Processed | Completed | Failed
-Event = TransactionEvent | ReviewOpened | ReviewClosed
+AccountEvent = BalanceAdjusted | ReviewOpened | ReviewClosed
+"""Those that change no transaction."""
+Event = TransactionEvent | AccountEvent
 
 TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
     Received,
@@ -111,6 +126,7 @@ TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
 
 _TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
     **{(cls, kind): kind.value.capitalize() + cls.__name__ for cls in TRANSACTION_EVENTS for kind in Kind},
+    (BalanceAdjusted, None): "BalanceAdjusted",
     (ReviewOpened, None): "ReviewOpened",
     (ReviewClosed, None): "ReviewClosed",
 }
@@ -120,7 +136,7 @@ EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, na
 
 def type_name(event: Event) -> str:
     """The stable name that ``event`` is stored under."""
-    if isinstance(event, ReviewOpened | ReviewClosed):
+    if isinstance(event, AccountEvent):
         return _TYPE_NAMES[type(event), None]
     return _TYPE_NAMES[type(event), event.kind]
 

@@ -17,6 +17,7 @@ import orjson
 
 from domain.events import (
     EVENT_TYPES,
+    BalanceAdjusted,
     Completed,
     Event,
     Failed,
@@ -38,12 +39,17 @@ from store.port import EncodedEvent, Head, StreamKey
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Who and what led to an event. ``correlation_id`` is one for all that a request set in motion."""
+    """Who and what led to an event. ``correlation_id`` is one for all that a request set in motion.
+
+    ``reason`` and ``evidence`` are those of a person who settled what the machine must not.
+    """
 
     correlation_id: str
     causation_id: str | None = None
     traceparent: str | None = None
     who: str | None = None
+    reason: str | None = None
+    evidence: str | None = None
 
 
 def chain(before: bytes, body: bytes) -> bytes:
@@ -86,6 +92,10 @@ def _metadata(metadata: Metadata) -> dict[str, str]:
         pairs["traceparent"] = metadata.traceparent
     if metadata.who is not None:
         pairs["who"] = metadata.who
+    if metadata.reason is not None:
+        pairs["reason"] = metadata.reason
+    if metadata.evidence is not None:
+        pairs["evidence"] = metadata.evidence
     return pairs
 
 
@@ -119,6 +129,13 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "category": e.category,
         "message": e.message,
     },
+    BalanceAdjusted: lambda e: {
+        "adjustment_id": e.adjustment_id,
+        "amount": e.money.text,
+        "currency": e.money.currency,
+        "reason": e.reason,
+        "evidence": e.evidence,
+    },
     ReviewOpened: lambda e: {"review_id": e.review_id, "transaction_id": e.transaction_id, "reason": e.reason},
     ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
 }
@@ -142,6 +159,9 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
         d["code"],
         None if d["category"] is None else Category(d["category"]),
         d["message"],
+    ),
+    BalanceAdjusted: lambda _, d: BalanceAdjusted(
+        d["adjustment_id"], parse_stored(d["amount"], d["currency"]), d["reason"], d["evidence"]
     ),
     ReviewOpened: lambda _, d: ReviewOpened(d["review_id"], d["transaction_id"], d["reason"]),
     ReviewClosed: lambda _, d: ReviewClosed(d["review_id"], d["reason"]),

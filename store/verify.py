@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from domain.account import Account, Balance, IllegalTransitionError, Transaction, UnknownTransactionError, evolve
-from domain.events import Recorded, ReviewClosed, ReviewOpened
+from domain.events import AccountEvent, BalanceAdjusted, Recorded
 from store.codec import chain, read_body, recorded_in
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, Review, StoredEvent, StreamKey
@@ -52,11 +52,12 @@ class _Fold:
 
     def add(self, recorded: Recorded) -> None:
         event = recorded.event
-        if isinstance(event, ReviewOpened | ReviewClosed):
-            review = project_review(self.reviews.get(event.review_id), recorded)
+        if isinstance(event, AccountEvent):
             self.account = evolve(self.account, recorded)
-            if review is not None:
-                self.reviews[event.review_id] = review
+            if not isinstance(event, BalanceAdjusted):
+                review = project_review(self.reviews.get(event.review_id), recorded)
+                if review is not None:
+                    self.reviews[event.review_id] = review
             return
         # evolve copies the transactions that it is given: give it the one that the event is about.
         known = self.transactions.get(event.transaction_id)

@@ -12,8 +12,9 @@ from domain.account import (
     decide,
     evolve,
 )
-from domain.commands import Command, Receive
+from domain.commands import Adjust, CloseReview, Command, Receive
 from domain.events import (
+    BalanceAdjusted,
     Event,
     Kind,
     Received,
@@ -44,7 +45,9 @@ class Ledger:
 
     def known(self, command: Command) -> bool:
         """Whether the command is one that can be decided on."""
-        return isinstance(command, Receive) or command.transaction_id in self.account.transactions
+        if isinstance(command, Receive | Adjust | CloseReview):
+            return True
+        return command.transaction_id in self.account.transactions
 
     def story(self, transaction_id: str) -> list[str]:
         """The names of a transaction's events in order, submissions and reviews left out."""
@@ -56,9 +59,11 @@ class Ledger:
         ]
 
     def balance(self, currency: str) -> Balance:
-        """Completed deposits and reserves, added up from the events."""
+        """Completed deposits, reserves and adjustments, added up from the events."""
         available = reserved = 0
         for event in self.events:
+            if isinstance(event, BalanceAdjusted) and event.money.currency == currency:
+                available += event.money.minor
             if not isinstance(event, Received) or event.money.currency != currency:
                 continue
             end, minor = self.story(event.transaction_id)[-1], event.money.minor

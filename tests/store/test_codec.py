@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.events import (
     EVENT_TYPES,
+    BalanceAdjusted,
     Completed,
     Event,
     Failed,
@@ -129,6 +130,10 @@ GOLDEN: list[tuple[Event, str]] = [
     (
         ReviewOpened("r1", None, "odd"),
         '"data":{"reason":"odd","review_id":"r1","transaction_id":null},"type":"ReviewOpened"',
+    ),
+    (
+        BalanceAdjusted("a1", Money(-1050, "USD"), "r", "e"),
+        '"data":{"adjustment_id":"a1","amount":"-10.50","currency":"USD","evidence":"e","reason":"r"},"type":"BalanceAdjusted"',
     ),
     (ReviewClosed("r1", "looked"), '"data":{"reason":"looked","review_id":"r1"},"type":"ReviewClosed"'),
 ]
