@@ -56,7 +56,7 @@ wsgi_app = "wsgi:app"
 bind = str(settings.bind)
 workers = settings.workers
 # Greenlets: threads, which fight for the interpreter lock and hand requests over, accepted half as many deposits.
-worker_class = "gevent"
+worker_class = "config.worker.Worker"
 # Connections of one worker; the next ones wait in the kernel's queue.
 worker_connections = 1000
 backlog = 1024

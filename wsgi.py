@@ -11,9 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from gevent import monkey
 from gevent.threadpool import ThreadPool
@@ -47,7 +47,12 @@ GC_THRESHOLDS: Final = (50_000, 20, 50)
 """New objects before a search for garbage, and how many of these before a wider and a full one."""
 
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse
+
 T = TypeVar("T")
+
+_ABOUT_THE_START: Final = frozenset({"/healthz", "/readyz"})
 
 
 class _StoppedError(Exception):
@@ -80,6 +85,8 @@ class Service:
         self._open = ExitStack()
         self._problem = "The service is starting."
         self._stopped = threading.Event()
+        self._begun = threading.Event()
+        """The start has come to its end, or met trouble."""
         self.app = create_app(
             self,
             cast("PaymentStore", self._store),
@@ -96,9 +103,11 @@ class Service:
             self._start_in_order()
         except _StoppedError:
             logger.info("stopped before it was ready")
+            self._begun.set()
         except Exception:
             self._problem = "The service could not start; its log says why."
             logger.exception("the service could not start")
+            self._begun.set()
 
     def _start_in_order(self) -> None:
         settings = self._settings
@@ -146,6 +155,7 @@ class Service:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         logger.info("ready")
+        self._begun.set()
 
     def _warn_of_short_settling(self) -> None:
         for name, built in self._gateways.items():
@@ -166,7 +176,14 @@ class Service:
                 if problem != self._problem:
                     logger.critical(problem)
                 self._problem = problem
+                self._begun.set()
                 self._sleep_unless_stopped(START_AGAIN_S)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI application. Who comes while the service starts waits, and is told "not stored" for trouble only."""
+        if not self._begun.is_set() and environ["PATH_INFO"] not in _ABOUT_THE_START:
+            self._begun.wait(self._settings.request_deadline_s)
+        return self.app(environ, start_response)
 
     def drain(self) -> None:
         """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""
@@ -199,6 +216,7 @@ class Service:
 
     def _say_that_it_waits(self) -> None:
         self._problem = "Another process still uses the database."
+        self._begun.set()
         logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
 
     # actors.payments.Payments, which the API asks
@@ -269,4 +287,4 @@ def _create() -> Service:
 
 
 service = _create()
-app = service.app
+app = service
