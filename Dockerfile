@@ -1,5 +1,6 @@
 # The service and the simulated providers, which differ in their command. Runs as a user without rights on a read-only
-# file system: only /app/var, a volume, and /tmp and /dev/shm, in memory, are written to.
+# file system: only /app/var, a volume for the embedded store and the simulator, and /tmp and /dev/shm, in memory, are
+# written to.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
@@ -24,7 +25,6 @@ RUN python -m compileall -q . \
     && chown payments:payments var
 
 USER 10001:10001
-VOLUME /app/var
 EXPOSE 8080
 
 # Whether the process lives; whether it can take deposits is what /readyz says, which an orchestrator should ask.

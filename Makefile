@@ -16,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench simulate coverage lock clean
+.PHONY: help setup run test check format bench simulate coverage lock clean image image-test image-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed ## virtual environment .venv with the locked dependencies (hashes)
 	@:
@@ -86,6 +86,15 @@ lock: setup ## requirements*.txt anew from setup.cfg; LOCK_FLAGS=--upgrade for n
 	@$(COMPILE) --output-file=requirements-dev.txt --extra=dev --constraint=requirements.txt setup.cfg
 	@$(PYTHON) -m tests.tooling.lockfile stamp
 	@$(PYTHON) -m tests.tooling.lockfile check
+
+image: ## the image payments:dev, with Docker or (Debian, as root) buildah
+	@deploy/image.sh build
+
+image-test: setup image ## the image, and a deposit through what compose starts of it
+	@$(PYTHON) -m tests.tooling.image
+
+image-tools: ## what make image needs where there is no Docker (Debian, as root)
+	@deploy/image.sh tools
 
 clean: ## remove .venv and caches; never var/, where the data lie
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

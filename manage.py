@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -100,7 +101,8 @@ def simulator(_arguments: Arguments) -> int:
 def dev(_arguments: Arguments) -> int:
     """Run everything on this machine, until Ctrl-C: migrations, simulated providers and service."""
     from domain.money import MoneyError, exponent_of
-    from gateways.registry import read_settings
+    from gateways.development import SIMULATOR_SECRETS
+    from gateways.registry import callback_secrets, read_settings
     from gateways.settings import GatewaySettingsError
 
     environ = {"PAYMENTS_LOG_FORMAT": "console", **os.environ}
@@ -110,11 +112,15 @@ def dev(_arguments: Arguments) -> int:
     try:
         # The service would say the same, amid the lines of three processes.
         exponent_of(settings.default_currency)
-        read_settings(gateways_file.read(settings.gateways_file))
+        gateways = read_settings(gateways_file.read(settings.gateways_file))
+        secrets = callback_secrets(gateways, environ, loopback=settings.bind.is_loopback)
     except MoneyError as error:
         raise SettingsError(f"PAYMENTS_DEFAULT_CURRENCY: {error}") from error
     except GatewaySettingsError as error:
         raise SettingsError(f"PAYMENTS_GATEWAYS_FILE {settings.gateways_file}: {error}") from error
+    for name, variable in SIMULATOR_SECRETS.items():
+        if name in secrets and not environ.get(variable):
+            environ[variable] = secrets[name][0]  # the newest, as a provider signs after a change of secrets
     _require_free(settings.bind, "PAYMENTS_BIND")
     _require_free(provider, "SIMULATOR_BIND")
     service_stops_within_s = settings.request_deadline_s + _SERVICE_STOPS_WITHIN_S
@@ -174,7 +180,7 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
   service     {service}
   its API     {service}/swagger/index.html
   simulator   http://{provider.callable_here}/ledger (what the providers did)
-  data        {settings.sqlite_path}
+  data        {settings.sqlite_path or _without_password(settings.database_url)}
               {ledger}
 
   try         curl -X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
@@ -188,6 +194,15 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
     if not any(f"//{provider}/" in url for url in urls):
         text += f"\n  Note: no gateway of {settings.gateways_file} has a URL at the simulator (http://{provider}).\n"
     return text
+
+
+def _without_password(url: str) -> str:
+    # Parameters are left out, too: libpq takes a password among them.
+    scheme, _, rest = url.partition("://")
+    authority, slash, database = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user, hosts, database = re.split("[:?]", credentials)[0], hosts.partition("?")[0], database.partition("?")[0]
+    return f"{scheme}://{user}{at}{hosts}{slash}{database}"
 
 
 def _settings(log_to: int) -> Settings:

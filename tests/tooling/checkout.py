@@ -88,6 +88,9 @@ def run(environ):
     signal.signal(signal.SIGTERM, end)
     host, _, port = environ["SIMULATOR_BIND"].rpartition(":")
     note("callbacks to " + environ["SIMULATOR_CALLBACK_URL"])
+    for name in sorted(environ):
+        if name.startswith("SIMULATOR_GATEWAY_"):
+            note(f"{name}={environ[name]}")
     http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 """
 _REGISTRY: Final = """
@@ -97,6 +100,14 @@ from gateways.settings import GatewaySettingsError
 def read_settings(tables):
     if "bad" in tables:
         raise GatewaySettingsError("gateway 'bad': no")
+    return tables
+
+
+def callback_secrets(settings, environ, *, loopback):
+    variables = {name: table["callback_secrets_env"] for name, table in settings.items()}
+    if not loopback and not all(variable in environ for variable in variables.values()):
+        raise GatewaySettingsError("no secrets")
+    return {name: environ[variable].split(",") for name, variable in variables.items() if variable in environ}
 """
 _MIGRATE: Final = """
 from notes import note
@@ -123,6 +134,7 @@ class StubCheckout:
             "domain/__init__.py": "",
             "domain/money.py": "class MoneyError(ValueError): pass\n\n\ndef exponent_of(code): return 2\n",
             "gateways/__init__.py": "",
+            "gateways/development.py": "SIMULATOR_SECRETS = {'gatewayA': 'SIMULATOR_GATEWAY_A_SECRET'}\n",
             "gateways/simulator.py": _SIMULATOR,
             "gateways/registry.py": _REGISTRY,
             "gateways/settings.py": "class GatewaySettingsError(ValueError): pass\n",

@@ -1,11 +1,13 @@
-"""docker-compose.yml and Dockerfile, held against the service that they start; no container engine is needed."""
+"""docker-compose.yml and Dockerfile, held against the service that they start; no container engine is needed.
+
+test_compose_runs.py starts what is read here.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from fnmatch import fnmatch
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,35 +16,80 @@ import yaml
 from config.settings import Settings, variable_names
 from config.values import parse_address
 from tests.tooling.checkout import CHECKOUT
+from tests.tooling.composed import IMAGE_COMMAND
+from tests.tooling.composition import COMPOSE, SERVICES, environment, mounts
 
-COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
-
-
-def environment(name: str) -> dict[str, str]:
-    """The variables of a service, all of which must be texts: YAML makes other things of off, 1 and yes."""
-    variables = SERVICES[name].get("environment", {})
-    assert all(isinstance(value, str) for value in variables.values())
-    return dict(variables)
+OF_LIBPQ = {"PGPASSWORD"}
+LOOPBACK = "127.0.0.1:"
+ROLES = ("-administrator", "-owner", "-service")
 
 
 @pytest.mark.parametrize("name", ["service", "migrate"])
 def test_settings(name: str) -> None:
-    """What the containers get are settings, and the service would start with them."""
+    """What the containers get are settings, and the service would start with them, on PostgreSQL."""
     variables = environment(name)
-    names = variable_names()
-    assert {each for each in variables if not each.endswith("_SECRETS")} <= names
+    assert {each for each in variables if not each.endswith("_SECRETS")} <= variable_names() | OF_LIBPQ
     settings = Settings.from_environ(variables, checkout=CHECKOUT)
-    assert settings.sqlite_path is not None
-    assert str(settings.sqlite_path.parent) == "/app/var"
+    assert settings.sqlite_path is None
+    assert settings.migration_database_url.partition("@")[2] == settings.database_url.partition("@")[2]
+
+
+def test_the_embedded_store() -> None:
+    """With the README's few lines beside the file both services use one SQLite file, which lies in a volume."""
+    [text] = re.findall(r"^```yaml\n(.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    override = yaml.safe_load(text)
+    for name in ("service", "migrate"):
+        merged = environment(name) | override["services"][name]["environment"]
+        settings = Settings.from_environ(merged, checkout=CHECKOUT)
+        assert settings.workers == 1
+        [volume] = override["services"][name]["volumes"]
+        assert str(settings.sqlite_path).startswith(f"{volume.partition(':')[2]}/")
+        assert volume.partition(":")[0] in override["volumes"]
+
+
+def test_each_password_stands_once() -> None:
+    """A demonstration's password stands in one place, where it says what it is; those of the roles differ."""
+    text = (CHECKOUT / "docker-compose.yml").read_text()
+    secrets = {value for key, value in COMPOSE.items() if key.endswith(("-password", "-secret"))}
+    assert len(secrets) == 5
+    for secret in secrets:
+        assert text.count(secret) == 1
+    assert all("demonstration" in value for key, value in COMPOSE.items() if key.endswith("-password"))
+    used = {
+        value for name in SERVICES for key, value in environment(name).items() if "PASSWORD" in key or "SECRET" in key
+    }
+    assert used == secrets
+    assert not any(
+        ":" in urlsplit(value).netloc.rpartition("@")[0] for name in SERVICES for value in environment(name).values()
+    )
+
+
+def test_who_knows_which_password() -> None:
+    """The service knows neither the owner's password nor the administrator's, and the simulator none."""
+    passwords = {name: {value for value in environment(name).values() if value.endswith(ROLES)} for name in SERVICES}
+    assert {name: {value.rpartition("-")[2] for value in values} for name, values in passwords.items()} == {
+        "database": {"administrator", "owner", "service"},
+        "migrate": {"owner"},
+        "simulator": set(),
+        "service": {"service"},
+    }
 
 
 def test_published_on_loopback_only() -> None:
-    """Nothing is reachable from another machine, for the service asks for no keys."""
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert "127.0.0.1:8080:8080" in published
-    assert all(port.startswith("127.0.0.1:") for port in published)
+    """Nothing is reachable from another machine, for the service asks for no keys; the database from no machine."""
+    published = {name: service.get("ports", []) for name, service in SERVICES.items()}
+    assert published["service"] == [f"{LOOPBACK}8080:8080"]
+    assert published["database"] == published["migrate"] == []
+    assert all(port.startswith(LOOPBACK) for ports in published.values() for port in ports)
+
+
+def test_networks() -> None:
+    """The database is reached by the service and its migrations alone, on a network without a way out."""
+    assert COMPOSE["networks"] == {"data": {"internal": True}}
+    reaching = {name for name, service in SERVICES.items() if "data" in service.get("networks", [])}
+    assert reaching == {"database", "migrate", "service"}
+    assert SERVICES["service"]["networks"] == ["default", "data"]
 
 
 def test_service_and_simulator_find_each_other() -> None:
@@ -62,10 +109,13 @@ def test_service_and_simulator_find_each_other() -> None:
 
 
 def test_order() -> None:
-    """The service starts when there are tables and a provider."""
+    """The service starts when there are tables and a provider, and tables are made when the database is up."""
+    healthy = {"condition": "service_healthy"}
+    assert SERVICES["migrate"]["depends_on"] == {"database": healthy}
     assert SERVICES["service"]["depends_on"] == {
+        "database": healthy,
         "migrate": {"condition": "service_completed_successfully"},
-        "simulator": {"condition": "service_healthy"},
+        "simulator": healthy,
     }
 
 
@@ -73,38 +123,69 @@ def test_commands_are_of_manage_py() -> None:
     """Containers run commands that manage.py has, and the service what the image runs by itself."""
     commands = {name: service.get("command") for name, service in SERVICES.items()}
     assert commands == {
-        "service": None,
+        "database": None,
         "migrate": ["python", "manage.py", "migrate"],
         "simulator": ["python", "manage.py", "simulator"],
+        "service": None,
     }
-    assert 'CMD ["gunicorn", "wsgi:app"]' in DOCKERFILE
+    assert f"CMD [{', '.join(map(quoted, IMAGE_COMMAND))}]" in DOCKERFILE
 
 
-@pytest.mark.parametrize("name", ["service", "simulator"])
-def test_health_checks(name: str) -> None:
+def quoted(word: str) -> str:
+    """A word as the Dockerfile writes it."""
+    return f'"{word}"'
+
+
+@pytest.mark.parametrize(("name", "bind"), [("service", "PAYMENTS_BIND"), ("simulator", "SIMULATOR_BIND")])
+def test_health_checks(name: str, bind: str) -> None:
     """Each health check is Python, which the image has, and asks the port that its container listens on."""
     kind, program, option, code = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
-    compile(code, "healthcheck", "exec")
-    bind = environment(name)["PAYMENTS_BIND" if name == "service" else "SIMULATOR_BIND"]
-    assert f"http://127.0.0.1:{bind.rpartition(':')[2]}/" in code
+    assert f"http://127.0.0.1:{environment(name)[bind].rpartition(':')[2]}/" in code
+
+
+def test_the_database_is_healthy_when_its_roles_are_made() -> None:
+    """While the image makes them its server answers on a socket alone, so the check has to ask by TCP."""
+    kind, program, *arguments = SERVICES["database"]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "pg_isready")
+    assert any("@127.0.0.1:5432/" in argument for argument in arguments)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_hardened(name: str) -> None:
+    """None is root, has capabilities or gets more of them, or writes but to memory and volumes."""
+    service = SERVICES[name]
+    assert service["user"] in {"10001:10001", "postgres"}
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "/tmp" in service["tmpfs"]  # noqa: S108 - a folder of the container
+    assert service["healthcheck"]
 
 
 def test_data_outlive_containers() -> None:
-    """Every container writes its data to a named volume, on an otherwise read-only file system and without rights."""
-    for service in SERVICES.values():
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
-        [volume] = service["volumes"]
-        name, path = volume.split(":")
-        assert name in COMPOSE["volumes"]
-        assert path == "/app/var"
+    """What is written lies in named volumes; what is mounted of the checkout cannot be written to, and is there."""
+    written = {(name, mount.target) for name in SERVICES for mount in mounts(name) if mount.named}
+    assert written == {("database", "/var/lib/postgresql"), ("simulator", "/app/var")}
+    assert {mount.source for name in SERVICES for mount in mounts(name) if mount.named} == set(COMPOSE["volumes"])
+    for mount in (mount for name in SERVICES for mount in mounts(name) if not mount.named):
+        assert mount.read_only
+        assert (CHECKOUT / mount.source).is_file()
+    assert environment("simulator")["SIMULATOR_LEDGER"].startswith("/app/var/")
+    assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)  # it would give the service a volume without a name
+
+
+def test_versions_are_pinned() -> None:
+    """No image is called latest, or by a name without a version."""
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    for image in (*bases, *(service["image"] for service in SERVICES.values())):
+        assert re.fullmatch(r"(python:3\.\d+-.+)|(postgres:\d+-.+)|payments:dev", image)
+    assert SERVICES["database"]["image"].startswith("postgres:")
 
 
 def test_time_to_stop() -> None:
     """The engine does not kill the service before gunicorn has given up waiting itself."""
-    variables = environment("service")
-    deadline_s = Settings.from_environ(variables).request_deadline_s
+    deadline_s = Settings.from_environ(environment("service")).request_deadline_s
     conf = (CHECKOUT / "gunicorn.conf.py").read_text()
     keepalive = re.search(r"^keepalive = (\d+)$", conf, re.MULTILINE)
     rest = re.search(r"^graceful_timeout = .* \+ keepalive \+ (\d+)$", conf, re.MULTILINE)

@@ -1,0 +1,206 @@
+"""What docker-compose.yml describes, running: in the order of ``depends_on``, with a PostgreSQL made as its image does.
+
+How a service's command is started is somebody else's: as a process of this machine (here) or out of the image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.postgresql.embedded import EmbeddedServer, embedded_server
+from tests.postgresql.programs import server_programs
+from tests.processes.process import Process, wait_until
+from tests.tooling.checkout import CHECKOUT
+from tests.tooling.composition import SERVICES, WORKDIR, OnThisMachine, environment, mounts, order
+
+DATABASE: Final = "database"
+IMAGE_COMMAND: Final = ("gunicorn", "wsgi:app")
+"""What the image runs when compose names no command; a test holds it against the Dockerfile."""
+
+_INIT: Final = "/docker-entrypoint-initdb.d/"
+_FOREIGN: Final = ("PAYMENTS_", "SIMULATOR_", "GUNICORN_", "PG")
+
+Start = Callable[[OnThisMachine, str], Process]
+"""Starts the command of a service of that name."""
+
+
+def as_process(here: OnThisMachine, name: str) -> Process:
+    """Start a service's very command with its very environment as a process of the checkout."""
+    folders = {mount.target: str(here.volume(mount)) for mount in mounts(name) if mount.named}
+    variables = here.environment(name)
+    for variable in variables:
+        for target, folder in folders.items():
+            variables[variable] = variables[variable].replace(f"{target}/", f"{folder}/")
+        assert WORKDIR not in variables[variable], f"{variable} of {name} names what is in no volume"
+    for variable, path in gateways_file(name).items():
+        variables[variable] = str(here.file(name, path))
+    return Process(
+        name,
+        local(SERVICES[name].get("command", IMAGE_COMMAND)),
+        cwd=CHECKOUT,
+        environ=alone(variables),
+        folder=here.folder,
+    )
+
+
+def gateways_file(name: str) -> dict[str, str]:
+    """The variable with which a service names a file of the checkout that holds addresses of other services."""
+    return {variable: value for variable, value in environment(name).items() if variable == "PAYMENTS_GATEWAYS_FILE"}
+
+
+def alone(variables: dict[str, str]) -> dict[str, str]:
+    """The environment of this process without its own settings, and these in their place."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)} | variables
+
+
+def local(command: list[str] | tuple[str, ...]) -> list[str]:
+    """A command of a container with the programs that are here."""
+    program, *arguments = command
+    programs = {
+        "python": [sys.executable],
+        "gunicorn": [sys.executable, "-m", "gunicorn"],
+        "pg_isready": [str(server_programs() / "pg_isready")],
+    }
+    return [*programs[program], *arguments]
+
+
+class Composed(NamedTuple):
+    """All services, up."""
+
+    here: OnThisMachine
+    processes: dict[str, Process]
+
+    def url(self, name: str, container_port: int) -> str:
+        """Where a service's published port is to be found."""
+        return f"http://localhost:{self.here.port(name, str(container_port))}"
+
+    def curl(self, line: str) -> Any:
+        """The JSON that a line of the README answers."""
+        return json.loads(self.fetch(line))
+
+    def fetch(self, line: str) -> str:
+        """What a line of the README answers; an HTTP error is a failure."""
+        for name in SERVICES:
+            for published in SERVICES[name].get("ports", []):
+                _, outside, inside = published.split(":")
+                line = line.replace(f"http://localhost:{outside}", self.url(name, int(inside)))
+        program, *arguments = shlex.split(line)
+        assert program == "curl"
+        command = ["curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "30", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def deposit(self, line: str) -> dict[str, Any]:
+        """Post a deposit with a line of the README, and return the transaction when it is completed."""
+        accepted = self.curl(line)
+        transaction: dict[str, Any] = {}
+
+        def completed() -> bool:
+            lookup = f"curl http://localhost:8080/v1/transactions/{accepted['transaction_id']}"
+            transaction.update(self.curl(lookup))
+            return bool(transaction["status"] == "completed")
+
+        wait_until(completed, "the deposit is completed")
+        return transaction
+
+
+def is_healthy(here: OnThisMachine, name: str) -> bool:
+    """Whether a service's health check says so, run here."""
+    kind, *command = SERVICES[name]["healthcheck"]["test"]
+    assert kind == "CMD"
+    check = local([here.text(name, word) for word in command])
+    return subprocess.run(check, env=alone({}), capture_output=True, timeout=30, check=False).returncode == 0
+
+
+def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> None:
+    """Wait for what a service depends on, as ``depends_on`` says."""
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        process = processes.get(other)
+        if how == {"condition": "service_completed_successfully"}:
+            assert process is not None
+            assert process.wait() == 0, process.logs
+            continue
+        assert how == {"condition": "service_healthy"}
+
+        def healthy(other: str = other, process: Process | None = process) -> bool:
+            assert process is None or not process.ended, process.logs
+            return is_healthy(here, other)
+
+        wait_until(healthy, f"{other} is healthy")
+
+
+@contextmanager
+def composed(folder: Path, start: Start) -> Iterator[Composed]:
+    """Everything up, and down again after the block, in order and within the time that compose gives it."""
+    here = OnThisMachine(folder)
+    processes: dict[str, Process] = {}
+    with embedded_server(durable=False) as server:
+        make_database(server)
+        here.place(DATABASE, "5432", server.port)
+        try:
+            for name in order():
+                fulfil(here, processes, name)
+                if name != DATABASE:
+                    processes[name] = start(here, name)
+            last = order()[-1]
+            wait_until(lambda: processes[last].ended or is_healthy(here, last), f"{last} is healthy")
+            assert not processes[last].ended, processes[last].logs
+            yield Composed(here, processes)
+            for process in reversed(processes.values()):
+                if not process.ended:
+                    process.send(signal.SIGTERM)
+                assert process.wait() == 0, process.logs
+        except AssertionError:
+            sys.stderr.write("\n".join(process.logs for process in processes.values()))
+            raise
+        finally:
+            end(processes.values())
+
+
+def end(processes: Iterable[Process]) -> None:
+    """End what a failed test left behind: a container tidies up when it is asked, and is killed when it does not."""
+    for process in processes:
+        if not process.ended:
+            process.send(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait()
+        process.end()
+
+
+def make_database(server: EmbeddedServer) -> None:
+    """Do with a new server what the image of PostgreSQL does on an empty volume; nobody connects without a password."""
+    variables = environment(DATABASE)
+    database = variables["POSTGRES_DB"]
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        password = sql.Literal(variables["POSTGRES_PASSWORD"])
+        admin.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(password))
+        for script in sorted(mount.source for mount in mounts(DATABASE) if mount.target.startswith(_INIT)):
+            settings = ["-v", "ON_ERROR_STOP=1", "--no-password", "--no-psqlrc"]
+            psql = [str(server_programs() / "psql"), *settings, "--dbname", server.url(database), "--file", script]
+            done = subprocess.run(psql, cwd=CHECKOUT, env=alone(variables), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        found = admin.execute("SHOW hba_file").fetchone()
+        assert found is not None
+        Path(found[0]).write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        admin.execute("SELECT pg_reload_conf()")
+
+
+def login(here: OnThisMachine, user: str, password: str) -> str:
+    """What one connects with to the database as ``user``."""
+    url = here.text(DATABASE, f"postgresql://{user}@database:5432/{environment(DATABASE)['POSTGRES_DB']}")
+    return make_conninfo(url, password=password)

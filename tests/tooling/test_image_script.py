@@ -1,0 +1,105 @@
+"""deploy/image.sh with a Docker that writes down what it is told; that the image works is for ``make image-test``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.tooling.checkout import CHECKOUT, PATIENCE_S
+
+SCRIPT = CHECKOUT / "deploy/image.sh"
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder with the few programs that the script cannot do without."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("bash", "dirname", "id", "sed", "awk"):
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def with_docker(programs: Path, *, answers: bool) -> None:
+    """Put a Docker there, whose engine answers or does not."""
+    docker = programs / "docker"
+    status = 0 if answers else 1
+    docker.write_text(f'#!/usr/bin/env bash\n[ "$1" = info ] && exit {status}\nprintf "%s\\n" "$@"\n')
+    docker.chmod(0o755)
+
+
+def run(programs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with these programs alone."""
+    return subprocess.run(
+        ["bash", SCRIPT, *arguments],
+        env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+
+def test_docker_is_taken_when_its_engine_answers(programs: Path) -> None:
+    """Nothing else is needed then, and the image is built from the checkout."""
+    with_docker(programs, answers=True)
+    assert run(programs, "reason").stdout == ""
+    assert run(programs, "build").stdout.splitlines() == ["build", "--tag", "payments:dev", str(CHECKOUT)]
+    assert "nothing else is needed" in run(programs, "tools").stdout
+
+
+def test_a_container_gets_what_it_is_to_have(programs: Path) -> None:
+    """Flags go to Docker, the command to the container, and neither rights nor a root to write to come with them."""
+    with_docker(programs, answers=True)
+    words = run(programs, "run", "--env=A=b c", "--volume=/d:/app/var", "--", "python", "manage.py").stdout.splitlines()
+    assert words[0] == "run"
+    assert {"--read-only", "--cap-drop", "ALL", "no-new-privileges:true"} <= set(words)
+    assert words[-5:] == ["--env=A=b c", "--volume=/d:/app/var", "payments:dev", "python", "manage.py"]
+    assert run(programs, "run", "--").stdout.splitlines()[-1] == "payments:dev"
+
+
+@pytest.mark.parametrize("docker", [True, False])
+def test_what_is_missing_is_said(programs: Path, *, docker: bool) -> None:
+    """With neither an engine nor buildah one line says so and what to do, and nothing is begun or installed."""
+    if docker:
+        with_docker(programs, answers=False)
+    done = run(programs, "build")
+    assert done.returncode == 1
+    assert done.stderr.startswith("deploy/image.sh: no Docker engine answers, and there is no buildah in its place")
+    assert "make image-tools" in done.stderr
+    assert run(programs, "reason").stdout in done.stderr
+    assert "as root; elsewhere use Docker" in run(programs, "tools").stderr
+
+
+def test_help(programs: Path) -> None:
+    """Without a command the script says which there are."""
+    done = run(programs)
+    assert done.returncode == 2
+    assert all(f"deploy/image.sh {command}" in done.stderr for command in ("tools", "reason", "build", "run"))
+
+
+def test_the_targets_of_make() -> None:
+    """The image is built before it is tried, with the environment that the trial needs."""
+    done = subprocess.run(
+        ["make", "--dry-run", "image-test"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("deploy/image.sh build") < done.stdout.index("-m tests.tooling.image")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
+def test_shellcheck() -> None:
+    """The script has nothing that shellcheck warns of."""
+    done = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
