@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -20,21 +20,21 @@ from gevent.threadpool import ThreadPool
 
 from actors.listeners import LogListener
 from actors.once import Once
-from actors.replies import GatewayStatus, NotStored, Reply
+from actors.replies import GatewayStatus, NotStored, Reply, Unverified
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
 from config import gateways_file
 from config.logging import InfoLines
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
-from domain.commands import Discard, Receive
+from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
-from gateways.registry import build_gateways, read_settings
+from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.factory import PaymentStore, lock_store, migrate, open_store
-from store.port import DeadLetterFilter, GatewayMode, StreamKey, WorkItem
+from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
 
@@ -72,12 +72,14 @@ class _StoreToCome:
 
 
 class Service:
-    """One worker process. Commands are answered "not stored" until it is ready."""
+    """One worker process; ``environ`` holds the secrets of callbacks. Commands are "not stored" until it is ready."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._options = read_settings(gateways_file.read(settings.gateways_file))
-        self._gateways = build_gateways(self._options)
+        secrets = callback_secrets(self._options, environ, loopback=settings.bind.is_loopback)
+        self._gateways = build_gateways(self._options, secrets)
+        self._forgeable = with_development_secret(secrets)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
@@ -150,6 +152,11 @@ class Service:
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
                 )
         self._warn_of_short_settling()
+        for gateway in self._forgeable:
+            logger.warning(
+                "callbacks are signed with the development secret, which everybody knows",
+                extra={"fields": {"gateway": gateway}},
+            )
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()
@@ -251,6 +258,30 @@ class Service:
         """See Payments."""
         return NotStored(self._problem) if self._system is None else self._system.discard(command, item, metadata)
 
+    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+        """See Payments."""
+        if self._system is None:
+            return NotStored(self._problem)
+        return self._system.resolve(stream, command, item, metadata)
+
+    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+        """See Payments."""
+        if self._system is None:
+            return NotStored(self._problem)
+        return self._system.adjust(stream, command, metadata, once)
+
+    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
+        """See Payments."""
+        if self._system is None:
+            return NotStored(self._problem)
+        return self._system.close_review(stream, command, review, metadata)
+
+    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+        """See Payments."""
+        if self._system is None:
+            return NotStored(self._problem)
+        return self._system.callback(gateway, headers, body, metadata)
+
     def problems(self) -> Sequence[str]:
         """See Payments."""
         if self._stopped.is_set() or self._system is None:
@@ -277,7 +308,7 @@ def _offload() -> Callable[[Callable[[], None]], None]:
 
 def _create() -> Service:
     try:
-        return Service(Settings.from_environ(os.environ))
+        return Service(Settings.from_environ(os.environ), os.environ)
     except (SettingsError, GatewaySettingsError) as error:
         problem = str(error)
     except MoneyError as error:

@@ -1,37 +1,28 @@
-"""One gateway's circuit breaker: pybreaker as the state machine, with permits, a window and monotonic time of our own.
+"""One gateway's circuit breaker: who may call, by permits, in monotonic time of its own, and what all processes share.
 
-``CircuitBreaker.call`` would hold its lock during a call to the provider. So a call is *admitted* here, runs
-elsewhere, and its result is *reported* through a function that returns or raises at once. When it trips is Hystrix's
-rule: https://github.com/Netflix/Hystrix/wiki/How-it-Works#circuit-breaker
+A call is *admitted* here, runs elsewhere, and its result is *reported*; ``actors.tripping`` says when that is too much.
+All processes share the changes by a record in the store (``store.port.BreakerRecord``). This one knows the epoch that
+it stands on, follows newer ones, and says what it wants the record to be. Who stores and tells that it does not know.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from math import inf
 from typing import Final, NamedTuple
 
-import pybreaker
-
+from actors.ramp import Ramp
 from actors.replies import BreakerStatus
 from actors.rolling_window import RollingWindow
+from actors.tripping import Tripping
+from store.port import BreakerRecord
 
-RAMP_FIRST: Final = 2
-"""Permits out at once right after a probe succeeded."""
-RAMP_MAX: Final = 64
-"""Permits out at once beyond which nothing is held back any more."""
 MODES: Final = frozenset({"auto", "open", "closed"})
-
-# pybreaker counts in integers: an error percentage is compared in millionths.
-_WHOLE: Final = 1_000_000
-
-
-class CallFailedError(Exception):
-    """Stands for a technical failure of a gateway, reported to pybreaker."""
+AGAIN_S: Final = 2.0
+"""After this time without a newer record what was to be shared is told, or asked, once more."""
 
 
 class Permit(NamedTuple):
@@ -39,57 +30,20 @@ class Permit(NamedTuple):
 
     generation: int
     number: int
-
-
-class _Storage(pybreaker.CircuitMemoryStorage):
-    """Lets pybreaker compare the window's error share with ``fail_max``, in place of failures in a row.
-
-    Keeps no opening time: pybreaker would compare it with the wall clock, which may jump.
-    """
-
-    def __init__(self, window: RollingWindow, request_volume: int) -> None:
-        super().__init__(pybreaker.STATE_CLOSED)
-        self._window, self._request_volume = window, request_volume
-
-    @property
-    def counter(self) -> int:
-        return self._window.share(_WHOLE) if self._window.requests >= self._request_volume else 0
-
-    @property
-    def opened_at(self) -> datetime | None:
-        return None
-
-    @opened_at.setter
-    def opened_at(self, _at: datetime) -> None:
-        pass
-
-
-@dataclass(slots=True)
-class _Ramp:
-    """How many calls may be out at once after a recovery: doubling with each round trip, halved by a failure.
-
-    Answers alone lift the limit, not time: of a provider that took calls and says nothing, time says nothing either.
-    """
-
-    trouble_at: float
-    limit: int = RAMP_FIRST
-
-    def failed(self, now: float) -> None:
-        self.limit = max(self.limit // 2, 1)
-        self.trouble_at = now
-
-    def succeeded(self, now: float, quiet_s: float) -> bool:
-        """Raise the limit; whether it is needed no longer."""
-        self.limit += 1
-        return self.limit > RAMP_MAX or now - self.trouble_at >= quiet_s
+    until: float = inf
+    """When it expires, on the monotonic clock: no call begins with it after that."""
 
 
 class GatewayBreaker:
     """Opens for ``sleep_s`` when, of at least ``request_volume`` calls in ``window_s``, ``error_percent`` failed.
 
-    Then one probe decides; when it succeeds, calls are let through in growing numbers. A permit is good for
-    ``permit_s`` seconds. A probe whose permit expires has failed: it may still be out, and a second one beside it
+    Then one probe of one process decides; when it succeeds, calls are let through in growing numbers. A permit is good
+    for ``permit_s`` seconds. A probe whose permit expires has failed: it may still be out, and a second one beside it
     would be one too many for a provider that does not answer.
+
+    What it comes to by itself holds here at once, and for the others when the record says so (``unshared``). It probes
+    when the record says that ``owner`` may (``probe_wanted``, ``follow``). Of two that change the record the other one
+    follows the winner. The windows are each process's own.
 
     Owned by one actor; not for use from several threads. ``changed`` hears of each new state.
     """
@@ -97,6 +51,7 @@ class GatewayBreaker:
     def __init__(
         self,
         *,
+        owner: str,
         error_percent: float,
         request_volume: int,
         window_s: float,
@@ -106,14 +61,9 @@ class GatewayBreaker:
         now: Callable[[], datetime],
         changed: Callable[[str], None],
     ) -> None:
+        self._owner = owner
         self._window = RollingWindow(window_s)
-        self._storage = _Storage(self._window, request_volume)
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=max(round(error_percent * _WHOLE / 100), 1),
-            reset_timeout=0,
-            state_storage=self._storage,
-            throw_new_error_on_trip=False,
-        )
+        self._tripping = Tripping(self._window, error_percent=error_percent, request_volume=request_volume)
         self._window_s: Final = window_s
         self._sleep_s: Final = sleep_s
         self._permit_s: Final = permit_s
@@ -121,13 +71,17 @@ class GatewayBreaker:
         self._mode = "auto"
         self._generation = self._last_number = 0
         self._out: dict[int, float] = {}  # this generation's permits: number to expiry, which ascends
-        self._ramp: _Ramp | None = None
-        self._reopens = 0.0
+        self._ramp: Ramp | None = None
+        self._epoch, self._shared_state = 0, "closed"  # of the record that this one stands on
+        self._ahead = False  # it came to its state by itself, and no record says so yet
+        self._said = -inf  # when the record was to be changed last
+        self._probe_until = 0.0
+        self._rests_until = 0.0  # whoever is open then may probe
         self._opened_at: datetime | None = None
 
     @property
     def state(self) -> str:
-        """``closed``, ``open`` or ``half_open``. Its sleep over, it is open until somebody asks for a permit."""
+        """``closed``, ``open`` or ``half_open``: this process has the probe. While another one has it, open."""
         self._expire()
         return self._state
 
@@ -139,16 +93,12 @@ class GatewayBreaker:
     def admit(self) -> Permit | None:
         """A permit for one call, or None: not now."""
         now = self._expire()
-        if self._state == "open":
-            if self._mode == "open" or now < self._reopens:
-                return None
-            self._breaker.half_open()
-            self._turned(now)
-        if len(self._out) >= self._room():
+        if self._state == "open" or len(self._out) >= self._room():
             return None
         self._last_number += 1
-        self._out[self._last_number] = now + self._permit_s
-        return Permit(self._generation, self._last_number)
+        until = self._probe_until if self._state == "half_open" else now + self._permit_s
+        self._out[self._last_number] = until
+        return Permit(self._generation, self._last_number, until)
 
     def holds(self, permit: Permit) -> bool:
         """Whether a call may still go out with it: it is neither expired nor given back, and nothing changed since."""
@@ -175,61 +125,103 @@ class GatewayBreaker:
         self._take(permit)
 
     def wait_s(self) -> float | None:
-        """Seconds until ``admit`` succeeds by time alone, 0 for now; None: by a report, a withdrawal or force only.
+        """Seconds until ``admit`` succeeds, or the probe is to be asked for, by time alone; 0 for now.
 
-        A report may shorten it.
+        None: by a report, a withdrawal or force only. A report, or a record, may shorten it.
         """
         now = self._expire()
         if self._mode == "open":
             return None
         if self._state == "open":
-            return max(self._reopens - now, 0.0)
+            return max(self._rests_until - now, self._said + AGAIN_S - now, 0.0)
         too_many = len(self._out) - self._room() + 1
         if too_many <= 0:
             return 0.0
-        until = next(islice(self._out.values(), too_many - 1, None))
-        return until - now + (self._sleep_s if self._state == "half_open" else 0.0)
+        if self._state == "half_open":
+            return self._rests_until - now
+        return next(islice(self._out.values(), too_many - 1, None)) - now
 
     def force(self, mode: str) -> None:
-        """Hold it ``open`` or ``closed`` whatever happens, or (``auto``) leave it to itself again.
+        """Hold it ``open`` or ``closed`` whatever happens, or (``auto``) leave it to itself again, and to the record.
 
-        Left to itself after having been open it begins with a probe; after having been closed, with an empty window.
-        Raises ValueError for any other mode.
+        Whoever orders that sees to it that the record says the same. Raises ValueError for any other mode.
         """
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
         now = self._expire()
         if mode == self._mode:
             return
-        before, was, self._mode = self._state, self._mode, mode
-        if mode == "open":
-            self._breaker.open()
-        elif mode == "closed":
-            self._breaker.close()
-        elif was == "open":
-            self._breaker.half_open()
+        was, self._mode, self._ahead = self._mode, mode, False
+        self._renew()
+        if mode != "auto":
+            self._become(mode, now)
         else:
-            self._window.clear()
-        if self._state != before:
-            self._turned(now)
-        else:
-            self._renew()
+            self._become("closed" if self._shared_state == "closed" else "open", now)
+            if was == "closed":
+                self._window.clear()
         if mode == "closed":
             self._ramp = None  # everything goes out
 
+    # what all processes share
+
+    def unshared(self) -> tuple[int, str] | None:
+        """The epoch and the state that the record is to go on from there with, if that is to be told now."""
+        now = self._expire()
+        if not self._ahead or now < self._said + AGAIN_S:
+            return None
+        self._said = now
+        return self._epoch, self._state
+
+    def unshared_s(self) -> float | None:
+        """Seconds until that is to be told; None when there is nothing that the record does not say."""
+        now = self._expire()
+        return max(self._said + AGAIN_S - now, 0.0) if self._ahead else None
+
+    def probe_wanted(self) -> int | None:
+        """The epoch from which on this process wants to probe, if that is to be asked now."""
+        now = self._expire()
+        if self._mode != "auto" or self._state != "open" or self._ahead:
+            return None
+        if now < max(self._rests_until, self._said + AGAIN_S):
+            return None
+        self._said = now
+        return self._epoch
+
+    def follow(self, record: BreakerRecord, asked_at: float) -> None:
+        """Do as the record says, unless it is no newer than what is known. It was asked for at ``asked_at``."""
+        now = self._expire()
+        if record.epoch <= self._epoch:
+            return
+        self._epoch, self._shared_state = record.epoch, record.state
+        self._ahead, self._said = False, -inf
+        # On the safe side of what the store says at both ends: a permit ends not later, and a rest not sooner.
+        rest_s = self._sleep_s - record.age_s if record.state == "open" else record.probe_left_s + self._sleep_s
+        self._rests_until = now + max(rest_s, 0.0)
+        if self._mode != "auto":
+            return  # it counts again when a person leaves the breaker to itself
+        self._probe_until = asked_at + min(record.probe_left_s, self._permit_s)
+        probing = record.prober == self._owner and now < self._probe_until
+        state = "open" if record.state == "half_open" and not probing else record.state
+        if state != self._state or state == "half_open":
+            self._renew()
+        self._become(state, now)
+        if record.state == "open":
+            self._opened_at = self._now() - timedelta(seconds=record.age_s)
+
     def status(self) -> BreakerStatus:
         """For operators."""
-        self._window.roll(self._expire())
+        now = self._expire()
+        self._window.roll(now)
         reopens_at = None
-        if self._opened_at is not None and self._state == "open" and self._mode == "auto":
-            reopens_at = self._opened_at + timedelta(seconds=self._sleep_s)
+        if self._state == "open" and self._mode == "auto":
+            reopens_at = self._now() + timedelta(seconds=self._rests_until - now)
         return BreakerStatus(
             self._state, self._mode, self._window.share(100), self._window.requests, self._opened_at, reopens_at
         )
 
     @property
     def _state(self) -> str:
-        return self._storage.state.replace("-", "_")
+        return self._tripping.state
 
     def _room(self) -> int:
         """How many permits may be out at once, when not open."""
@@ -248,39 +240,38 @@ class GatewayBreaker:
             if now < until:
                 break
             del self._out[number]
-            if self._state == "half_open":
-                self._breaker.open()
-                self._turned(now, since=until)
-            elif self._ramp is not None:
+            if self._ramp is not None:
                 self._ramp.trouble_at = until  # one that says nothing is no sign of health
+        if self._state == "half_open" and now >= self._probe_until:
+            # The record need not say so: everybody reads in it until when the probe had its time.
+            self._renew()
+            self._become("open", now, since=self._probe_until)
         return now
 
     def _judge(self, now: float, *, healthy: bool) -> None:
         before = self._state
-
-        def result() -> None:
-            if not healthy:
-                raise CallFailedError
-
-        with suppress(CallFailedError, pybreaker.CircuitBreakerError):  # counted: that is what it was raised for
-            self._breaker.call(result)
-        # pybreaker judges after failures only; a success may be the call that makes the volume full.
-        if self._state == "closed" == before and self._storage.counter >= self._breaker.fail_max:
-            self._breaker.open()
+        self._tripping.judge(healthy=healthy)
         if self._state != before:
-            self._turned(now)
+            self._ahead, self._said = True, -inf
+            self._rests_until = now + self._sleep_s
+            self._renew()
+            self._began(now, since=now)
 
-    def _turned(self, now: float, since: float | None = None) -> None:
-        """Begin the state that pybreaker is in now. It was opened at ``since``, if that was noticed late."""
-        self._renew()
+    def _become(self, state: str, now: float, since: float | None = None) -> None:
+        """Be in ``state``, if it is not that already; open since ``since``."""
+        if state == self._state:
+            return
+        self._tripping.become(state)
+        self._began(now, now if since is None else since)
+
+    def _began(self, now: float, since: float) -> None:
+        """The state is a new one."""
         if self._state == "open":
-            since = now if since is None else since
-            self._reopens = since + self._sleep_s
             self._opened_at = self._now() - timedelta(seconds=now - since)
         elif self._state == "closed":
             self._opened_at = None
             self._window.clear()
-            self._ramp = _Ramp(now)
+            self._ramp = Ramp(now)
         self._changed(self._state)
 
     def _renew(self) -> None:

@@ -12,12 +12,14 @@ from typing import Any, Final, assert_never
 
 from pykka import ActorDeadError
 
+from actors.callbacks import CallbackReport, CallbackRequest, add_callback, add_stored_callback
 from actors.catching_up import caught_up
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Pending, Refusal
 from actors.giving_up import GivingUp, doubt, refuse
 from actors.handover import clear, hand_over
 from actors.messages import (
+    AboutWork,
     Append,
     DiscardRequest,
     Loaded,
@@ -30,9 +32,17 @@ from actors.messages import (
     Unanswered,
     Written,
 )
-from actors.once import answer_again
+from actors.orders import (
+    AdjustRequest,
+    CloseReviewRequest,
+    ResolveRequest,
+    add_adjustment,
+    add_closing,
+    add_resolution,
+)
 from actors.policy import WorkPolicy
-from actors.replies import NotStored, Replayed
+from actors.repetition import repeated
+from actors.replies import NotStored
 from actors.runtime.actor import ServiceActor
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
 from domain.outcomes import Approved, NotReceived, Unknown
@@ -40,7 +50,6 @@ from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
     Action,
     AppendResult,
-    Claim,
     Committed,
     Conflict,
     Duplicate,
@@ -90,7 +99,7 @@ class CustomerStreamActor(ServiceActor):
     def receive(self, message: Any) -> None:
         """Handle one message, then go on with whatever can be decided."""
         match message:
-            case Request() | SubmissionRequest() | OutcomeReport():
+            case Request() | AboutWork():
                 self._arrived(message)
             case Written(serial=serial, result=result) if serial == self._awaited:
                 self._awaited = None
@@ -113,7 +122,7 @@ class CustomerStreamActor(ServiceActor):
 
     def given_up(self, message: Any) -> None:
         """It killed one after the other before it was taken: whoever waits for it is answered all the same."""
-        if isinstance(message, Request | SubmissionRequest | OutcomeReport):
+        if isinstance(message, Request | AboutWork):
             self._giving_up.drop(message)
 
     @property
@@ -206,12 +215,15 @@ class CustomerStreamActor(ServiceActor):
             batch.add_report(pending, policy, self._with.runtime.random(), self._settle_left_s(pending, policy))
         elif isinstance(pending, SubmissionRequest):
             batch.add_submission(pending)
-        elif not pending.reply.done:  # given up in an earlier round of the same batch
+        elif isinstance(pending, CallbackReport):
+            add_stored_callback(batch, pending)
+        elif isinstance(pending, Request) and not pending.reply.done:  # given up in an earlier round of the same batch
             self._add_request(batch, pending)
 
     def _add_request(self, batch: Batch, request: Request) -> None:
-        known = request.command.transaction_id
-        if request.in_doubt and known not in batch.account.transactions and known not in self._asked:
+        known = request.transaction_id
+        held = known is None or known in batch.account.transactions or known in self._asked
+        if request.in_doubt and not held:
             raise UnknownTransactionError(known)  # it may be stored: first see whether it is on record
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
         expired = self._with.runtime.monotonic() >= request.deadline and not request.in_doubt
@@ -221,10 +233,22 @@ class CustomerStreamActor(ServiceActor):
             return
         if not request.take_up():
             return
-        if isinstance(request, DiscardRequest):
-            batch.add_discard(request, self._with.policies.get(request.item.gateway))
-            return
-        assert isinstance(request, ReceiveRequest)
+        match request:
+            case DiscardRequest():
+                batch.add_discard(request, self._with.policies.get(request.item.gateway))
+            case ResolveRequest():
+                add_resolution(batch, request)
+            case AdjustRequest():
+                add_adjustment(batch, request)
+            case CloseReviewRequest():
+                add_closing(batch, request)
+            case CallbackRequest():
+                add_callback(batch, request)
+            case _:
+                assert isinstance(request, ReceiveRequest)
+                self._add_command(batch, request)
+
+    def _add_command(self, batch: Batch, request: ReceiveRequest) -> None:
         if request.leased is None:  # once: a write that is repeated must say what the first one said
             request.leased = self._with.intake.open[request.command.gateway]
         batch.add_request(request, self._with.owner if request.leased else None)
@@ -284,10 +308,12 @@ class CustomerStreamActor(ServiceActor):
         match result:
             case Duplicate(part=part, claim=claim):
                 source = batch.source_of(part)
-                if isinstance(source, OutcomeReport):
-                    source.reviewed = True
-                else:
-                    self._came_again(source, claim)
+                answer = repeated(source, claim)
+                if answer is not None:
+                    assert isinstance(source, Request)
+                    if not source.reply.done:
+                        source.reply.set(answer)
+                    self._deciding.remove(source)
             case Fenced(part=part):
                 self._fenced(batch.source_of(part))
             case Unanswered(uncertain=True, error=error):
@@ -304,16 +330,6 @@ class CustomerStreamActor(ServiceActor):
             case _:
                 assert_never(result)
 
-    def _came_again(self, source: Pending, held: Claim) -> None:
-        """The request's idempotency key was used before."""
-        assert isinstance(source, ReceiveRequest)  # nobody else claims a key
-        assert source.once is not None
-        said = answer_again(source.once, held)
-        assert said != Replayed(source.transaction_id)  # its own is stored with its event: that is a conflict first
-        if not source.reply.done:
-            source.reply.set(said)
-        self._deciding.remove(source)
-
     def _fenced(self, source: Pending) -> None:
         """Somebody else has the work by now."""
         if isinstance(source, OutcomeReport):
@@ -325,7 +341,7 @@ class CustomerStreamActor(ServiceActor):
         logger.warning("somebody else has the work by now", extra={"fields": source.fields})
         if isinstance(source, SubmissionRequest):
             clear(source, None, self._with)
-        else:
+        elif isinstance(source, Request):
             source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
         self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
 
@@ -354,9 +370,9 @@ class CustomerStreamActor(ServiceActor):
         assert self._account is not None
         batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
         batch.confirmed = True
-        batch.refusals = [refusal for refusal in refusals if refusal.request.unique is not None]
+        batch.refusals = [refusal for refusal in refusals if refusal.request.once is not None]
         batch.record_refusals()
-        self._refuse(refusal for refusal in refusals if refusal.request.unique is None)
+        self._refuse(refusal for refusal in refusals if refusal.request.once is None)
         self._deciding = [refusal.request for refusal in batch.refusals]
         self._append(batch)
 

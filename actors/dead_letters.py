@@ -7,19 +7,34 @@ due; this actor is the timer over them. It also says that this process lives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import Any, Final, TypeVar
 
+from actors.answering import fail
+from actors.callbacks import CallbackReport, read_payload
 from actors.intake import Intake
-from actors.messages import Alarm, Due, OrderMode, Recipient, Recovered, RetryDead, Room, SetMode, Submit, Tick
-from actors.replies import GatewayStatus
+from actors.messages import Alarm, Due, Recipient, Recovered, RetryDead, Room, Submit, Tick
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
-from store.errors import CommitUncertainError, StoreError
-from store.port import DeadLetterFilter, GatewayMode, Store
+from store.errors import CommitUncertainError, CorruptStoreError, StoreError
+from store.port import (
+    Action,
+    DeadLetterFilter,
+    Fence,
+    Head,
+    MoveWork,
+    Part,
+    Store,
+    StreamKey,
+    WorkError,
+    WorkItem,
+    WorkState,
+    Write,
+)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -27,6 +42,10 @@ SOON_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
 
 
+LANDS_WITHIN_S: Final = 15.0
+"""How long a call whose connection was cut may still run in a store: above what any server lets a statement take."""
+BEAT_MAX_S: Final = 5.0
+"""The longest time between two looks at what nobody told this process of, however long a lease is."""
 CLOCK_OFF_S: Final = 1.0
 """How far the wall clock may go back before the dues follow it."""
 
@@ -42,8 +61,12 @@ class Health:
         """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
         self.leases_unknown = False
         """Work may be leased to this process that nobody in it knows of."""
+        self.retired = False
+        """This process holds nothing any more, and must not begin again."""
+        self.claim_lands_by = inf
+        """Until then, on the monotonic clock, a claim that was cut may still be carried out."""
         self.lease_kept = False
-        """The same, said by whoever could not give a lease up."""
+        """The same as ``leases_unknown``, said by whoever could not give a lease up."""
         self.clocks: tuple[float, float] | None = None
         """What the wall clock and the monotonic one showed together, in seconds."""
 
@@ -75,13 +98,15 @@ class DeadLetterActor(ServiceActor):
         lease_s: float,
         intake: Intake,
         supervisor: Recipient,
+        customer: Callable[[StreamKey], Recipient],
         self_address: Recipient,
         health: Health,
     ) -> None:
         super().__init__()
         self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
         self._intake, self._supervisor, self._self = intake, supervisor, self_address
-        self._beat = next(_beats)
+        self._customer = customer
+        self._beat, self._beat_s = next(_beats), min(lease_s / 3, BEAT_MAX_S)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
         self._health = health
 
@@ -108,8 +133,6 @@ class DeadLetterActor(ServiceActor):
                 if self._answer(reply, lambda: self._retry(merchant, where)):
                     for gateway in self._schedules:
                         self._claim(gateway)
-            case OrderMode(mode=mode, reply=reply):
-                self._order(mode, reply)
 
     def _retry(self, merchant: str, where: DeadLetterFilter) -> int:
         """Nothing of a gateway that is not configured: nobody would do it, and it would be on no list any more."""
@@ -124,24 +147,12 @@ class DeadLetterActor(ServiceActor):
                     raise
         return count
 
-    def _order(self, mode: GatewayMode, reply: Future[GatewayStatus]) -> None:
-        if mode.gateway not in self._schedules:
-            _fail(reply, LookupError(f"no gateway {mode.gateway!r}"))
-            return
-        try:
-            self._store.set_gateway_mode(mode)
-        except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
-            _fail(reply, error)
-            return
-        logger.warning("breaker ordered %s: %s", mode.mode, mode.reason, extra={"fields": {"gateway": mode.gateway}})
-        self._supervisor.tell(SetMode(mode, reply))
-
     def _answer(self, reply: Future[T], call: Callable[[], T]) -> bool:
         """Answer with what ``call`` returns or raises; whether it returned."""
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001  # see _order
-            _fail(reply, error)
+        except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
+            fail(reply, error)
             return False
         if not reply.done:
             reply.set(result)
@@ -159,20 +170,19 @@ class DeadLetterActor(ServiceActor):
         self._claim(gateway)
 
     def _tick(self) -> None:
-        """Every third of a lease: say that this process lives, and look for what nobody told us of."""
-        self._runtime.after(self._lease_s / 3, lambda: self._self.tell(Tick(self._beat)))
+        """Every third of a lease, or sooner: say that this process lives, and look for what nobody told us of."""
+        if self._health.retired:
+            return
+        self._runtime.after(self._beat_s, lambda: self._self.tell(Tick(self._beat)))
         try:
             self._follow_the_clock()
             self._give_back()
-            if not self._store.heartbeat(self._owner):
+            if not self._store.heartbeat(self._owner) and not self._health.retired:  # in this order: see retire
                 logger.error("this process was held for dead; its work went to others")
                 self._store.register_owner(self._owner)
             released = self._store.release_dead(self._lease_s)
             if released:
                 logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
-            for mode in self._store.gateway_modes().values():
-                if mode.gateway in self._schedules:  # ordered here before a restart, or in another process
-                    self._supervisor.tell(SetMode(mode))
             self._health.problem = None
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"
@@ -197,6 +207,8 @@ class DeadLetterActor(ServiceActor):
     def _give_back(self) -> None:
         """All leases, rather than hold some for ever that nobody here works on. Raises StoreError."""
         health = self._health
+        if self._runtime.monotonic() >= health.claim_lands_by:  # once more: it may have landed after the first time
+            health.lease_kept, health.claim_lands_by = True, inf
         if not health.leases_unknown and not health.lease_kept:
             return
         health.lease_kept = False
@@ -206,7 +218,8 @@ class DeadLetterActor(ServiceActor):
             health.lease_kept = True
             raise
         health.leases_unknown = False
-        self._store.register_owner(self._owner)
+        if not health.retired:
+            self._store.register_owner(self._owner)
 
     def _claim(self, gateway: str) -> None:
         schedule = self._schedules[gateway]
@@ -219,6 +232,7 @@ class DeadLetterActor(ServiceActor):
             items = self._store.claim_work(self._owner, gateway, limit)
         except CommitUncertainError as error:
             logger.warning("nobody knows whether due work was claimed: %s", error)
+            health.claim_lands_by = self._runtime.monotonic() + LANDS_WITHIN_S
             return
         except StoreError as error:
             logger.warning("due work could not be claimed: %s", error)
@@ -227,12 +241,41 @@ class DeadLetterActor(ServiceActor):
         except Exception:  # see _tick
             logger.exception("due work could not be claimed")
             return
-        if items:
+        calls = tuple(item for item in items if item.action is not Action.APPLY)
+        if calls:
             schedule.room = False
-            self._supervisor.tell(Submit(gateway, tuple(items), claimed=True))
-        health.leases_unknown = known
-        if not items:
+            self._supervisor.tell(Submit(gateway, calls, claimed=True))
+        health.leases_unknown = known or not self._match(item for item in items if item.action is Action.APPLY)
+        if not calls:
             self._ask_when(gateway)
+
+    def _match(self, callbacks: Iterable[WorkItem]) -> bool:
+        """See whether the transactions of stored callbacks are known by now; False when some could not be looked at."""
+        for item in callbacks:
+            try:
+                said = read_payload(item).command
+                stream = self._store.stream_of(said.transaction_id)
+            except CorruptStoreError as error:
+                self._park(item, str(error))
+                continue
+            except StoreError as error:
+                logger.warning("a callback could not be matched: %s", error)
+                return False
+            report = CallbackReport(item, said if stream is not None else None)
+            self._customer(stream or item.stream).tell(report)
+        return True
+
+    def _park(self, item: WorkItem, problem: str) -> None:
+        """Leave it to a person: nobody here can read it."""
+        logger.error("parked: %s", problem, extra={"fields": {"work_id": item.work_id}})
+        errors = (*item.errors, WorkError(self._runtime.now(), problem))
+        change = MoveWork(item.work_id, item.action, WorkState.PARKED, 0.0, item.attempts, errors, item.doubt)
+        part = Part(fence=Fence(item.work_id, item.token), work=(change,))
+        try:
+            self._store.append([Write(item.stream, Head(), (part,))])
+        except StoreError as error:
+            logger.warning("it could not be parked: %s", error)
+            self._health.doubt_leases()
 
     def _ask_when(self, gateway: str) -> None:
         try:
@@ -247,7 +290,7 @@ class DeadLetterActor(ServiceActor):
             self._ring_in(gateway, next_due_s)
 
     def _ring_in(self, gateway: str, delay_s: float) -> None:
-        if delay_s > self._lease_s / 3:
+        if delay_s > self._beat_s:
             return  # the next beat is sooner and asks again: far alarms would only pile up, replaced by nearer ones
         schedule = self._schedules[gateway]
         delay_s = max(delay_s, SOON_S)
@@ -258,11 +301,3 @@ class DeadLetterActor(ServiceActor):
             schedule.alarm.cancel()
         schedule.alarm_at = at
         schedule.alarm = self._runtime.after(delay_s, lambda: self._self.tell(Alarm(gateway)))
-
-
-def _fail(reply: Future[Any], error: Exception) -> None:
-    """Answer with ``error``; one after which nobody knows what was stored is no answer in time."""
-    if isinstance(error, CommitUncertainError):
-        error = TimeoutError(str(error))
-    if not reply.done:
-        reply.set_exception((type(error), error, None))

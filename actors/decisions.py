@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from actors.messages import DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
+from actors.messages import AboutWork, DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
 from actors.once import claim_of
 from actors.policy import WorkPolicy, next_step, ran_a_day
+from actors.replies import Reply
 from actors.work import context, first_item, open_submit, read_context
 from domain.account import (
     DISCARDED,
@@ -43,7 +44,7 @@ from store.port import (
 )
 from store.projection import project_review
 
-Pending = Request | SubmissionRequest | OutcomeReport
+Pending = Request | AboutWork
 """What a customer's actor decides on."""
 
 
@@ -58,6 +59,8 @@ class Entry:
     """A new transaction's work, or the one that may be sent now."""
     leased: bool = False
     moved: MoveWork | None = None
+    answer: Reply | None = None
+    """What a request is told; None: that it is accepted."""
 
 
 class Refusal(NamedTuple):
@@ -83,10 +86,11 @@ class Batch:
         self.confirmed = False
         """Whether the refusals are known to hold, without a look at the stream's head."""
         self.recorded: list[tuple[Recorded, Metadata]] = []
-        self._before, self._now, self._new_id = head, now, new_id
+        self._before, self.now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
         self._sources: list[Pending] = []
         self._transactions: dict[str, None] = {}
+        self._currencies: dict[str, None] = {}
         self._reviews: list[Review] = []
 
     def add_request(self, request: ReceiveRequest, owner: str | None) -> None:
@@ -96,20 +100,20 @@ class Batch:
         if isinstance(decision, Refused):
             self.refusals.append(Refusal(request, decision))
             return
-        events = self._record(decision, request.metadata, request.event_ids)
+        events = self.record(decision, request.metadata, request.event_ids)
         transaction = self.account.transactions[command.transaction_id]
         payload = context(request.metadata, request.event_ids[0])
         if events:  # none: an earlier write of this very request was stored after all
             claims = () if request.once is None else (claim_of(request.once, transaction.transaction_id),)
             work = (open_submit(transaction, owner, payload),)
-            self._add_part(Part(events=events, claims=claims, work=work), request)
+            self.add_part(Part(events=events, claims=claims, work=work), request)
         item = first_item(self.stream, transaction, payload)
         self.entries.append(Entry(request, transaction, item, leased=owner is not None))
 
     def add_discard(self, request: DiscardRequest, policy: WorkPolicy | None) -> None:
         """Decide on a person's order to give work up; refused where the gateway may have got it."""
         item, command = request.item, request.command
-        known = self._known(command.transaction_id)
+        known = self.known(command.transaction_id)
         if request.event_ids and known.failure is not None and known.failure.code == DISCARDED:
             # An earlier write of this very request was stored.
             self.entries.append(Entry(request, known))
@@ -127,9 +131,9 @@ class Batch:
         if isinstance(decision, Refused):
             self.refusals.append(Refusal(request, decision))
             return
-        events = self._record(decision, request.metadata, request.event_ids)
+        events = self.record(decision, request.metadata, request.event_ids)
         fence = Fence(item.work_id, item.token)
-        self._add_part(Part(events=events, fence=fence, work=(CloseWork(item.work_id),)), request)
+        self.add_part(Part(events=events, fence=fence, work=(CloseWork(item.work_id),)), request)
         self.entries.append(Entry(request, self.account.transactions[command.transaction_id]))
 
     def add_submission(self, request: SubmissionRequest) -> None:
@@ -137,7 +141,7 @@ class Batch:
         item = request.item
         assert item.transaction is not None
         transaction_id = item.transaction.transaction_id
-        known = self._known(transaction_id)
+        known = self.known(transaction_id)
         # As the claim saw it, with the token that is held since: a cache may be behind what others sent before that.
         attempt = item.transaction.submissions + 1
         after = replace(item, token=item.token + 1, doubt=Doubt.SENT)
@@ -147,19 +151,19 @@ class Batch:
         fence = Fence(item.work_id, after.token if written else item.token)
         if known.status not in {Status.PENDING, Status.UNKNOWN}:  # it was settled otherwise: nothing is to be sent
             change = CloseWork(item.work_id) if known.status.terminal else _resolve(item)
-            self._add_part(Part(fence=fence, work=(change,)), request)
+            self.add_part(Part(fence=fence, work=(change,)), request)
             self.entries.append(Entry(request, known, moved=change if isinstance(change, MoveWork) else None))
             return
         if known.submissions >= attempt:
-            self._add_part(Part(fence=fence), request)
+            self.add_part(Part(fence=fence), request)
             self.entries.append(Entry(request, known, replace(after, transaction=known)))
             return
         decision = self._decided(RecordSubmission(transaction_id, attempt))
-        events = self._record(decision, _metadata(item), request.event_ids)
+        events = self.record(decision, _metadata(item), request.event_ids)
         leased = MoveWork(
             item.work_id, item.action, WorkState.LEASED, 0.0, item.attempts, item.errors, doubt=Doubt.SENT
         )
-        self._add_part(Part(events=events, fence=fence, work=(leased,)), request)
+        self.add_part(Part(events=events, fence=fence, work=(leased,)), request)
         known = self.account.transactions[transaction_id]
         self.entries.append(Entry(request, known, replace(after, transaction=known)))
 
@@ -170,22 +174,22 @@ class Batch:
         metadata = _metadata(item)
         if report.stale:
             evidence = [event for event in decision if isinstance(event, ReviewOpened)]
-            events = self._record(evidence, metadata, report.event_ids)
+            events = self.record(evidence, metadata, report.event_ids)
             if events:
-                self._add_part(Part(events=events, claims=_claims(evidence)), report)
+                self.add_part(Part(events=events, claims=_claims(evidence)), report)
             self.entries.append(Entry(report, None))
             return
-        events = self._record(decision, metadata, report.event_ids)
+        events = self.record(decision, metadata, report.event_ids)
         status = None
         if item.transaction is not None:
             # Not held when the result led to no decision: then the item's own copy has to do.
             known = self.account.transactions.get(item.transaction.transaction_id, item.transaction)
             status = known.status
         change = next_step(
-            item, result, policy, now=self._now, chance=chance, status=status, settle_left_s=settle_left_s
+            item, result, policy, now=self.now, chance=chance, status=status, settle_left_s=settle_left_s
         )
         fence = Fence(item.work_id, item.token)
-        self._add_part(Part(events=events, claims=_claims(decision), fence=fence, work=(change,)), report)
+        self.add_part(Part(events=events, claims=_claims(decision), fence=fence, work=(change,)), report)
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
 
@@ -198,7 +202,7 @@ class Batch:
         if isinstance(result, Approved | Declined | Unknown):
             decision = self._decided(RecordOutcome(transaction.transaction_id, result))
         status = self.account.transactions.get(transaction.transaction_id, transaction).status
-        if not report.stale and ran_a_day(item, result, self._now, status=status, settle_left_s=settle_left_s):
+        if not report.stale and ran_a_day(item, result, self.now, status=status, settle_left_s=settle_left_s):
             reason = "A day of lookups has not told what became of it."
             decision = [*decision, *self._decided(OpenReview(transaction.transaction_id, reason))]
         if report.reviewed:
@@ -210,7 +214,8 @@ class Batch:
         assert not isinstance(decision, Refused)  # only a client's or a person's command can be refused
         return decision
 
-    def _known(self, transaction_id: str) -> Transaction:
+    def known(self, transaction_id: str) -> Transaction:
+        """The transaction as the batch leaves it so far. Raises UnknownTransactionError."""
         try:
             return self.account.transactions[transaction_id]
         except KeyError:
@@ -219,15 +224,15 @@ class Batch:
     def record_refusals(self) -> None:
         """Have those of commands with an idempotency key stored: whoever repeats one is to be told the same."""
         for request, refused in self.refusals:
-            if isinstance(request, ReceiveRequest) and request.once is not None:
-                self._add_part(Part(claims=(claim_of(request.once, request.transaction_id, refused),)), request)
+            if request.once is not None:
+                self.add_part(Part(claims=(claim_of(request.once, "", refused),)), request)
 
     def write(self) -> Write | None:
         """The write of everything added; None when nothing needs to be stored."""
         if not self._parts:
             return None
         transactions = tuple(self.account.transactions[transaction_id] for transaction_id in self._transactions)
-        currencies = {transaction.money.currency: None for transaction in transactions}
+        currencies = {transaction.money.currency: None for transaction in transactions} | self._currencies
         balances = self.account.balances
         return Write(
             self.stream,
@@ -242,16 +247,24 @@ class Batch:
         """Whose part number ``part`` of the write is."""
         return self._sources[part]
 
-    def _add_part(self, part: Part, source: Pending) -> None:
+    def add_part(self, part: Part, source: Pending) -> None:
+        """Have ``part``, which came of ``source``, stored with the others."""
         self._parts.append(part)
         self._sources.append(source)
 
-    def _record(self, events: Sequence[Event], metadata: Metadata, event_ids: list[str]) -> tuple[EncodedEvent, ...]:
+    def touch(self, currency: str) -> None:
+        """Have the balance in ``currency`` stored, which is changed by an event of no transaction."""
+        self._currencies[currency] = None
+
+    def record(
+        self, events: Sequence[Event], metadata: Metadata, event_ids: list[str], *, before: Review | None = None
+    ) -> tuple[EncodedEvent, ...]:
+        """Let ``events`` happen, under ``event_ids``; ``before`` is the review that they close."""
         encoded = []
         for number, event in enumerate(events):
             if number == len(event_ids):
                 event_ids.append(self._new_id())
-            recorded = Recorded(self.head.version + 1, self._now, event)
+            recorded = Recorded(self.head.version + 1, self.now, event)
             self.account = evolve(self.account, recorded)
             done = encode(self.stream, self.head, recorded, event_ids[number], metadata)
             self.head = Head(done.version, done.hash)
@@ -259,7 +272,7 @@ class Batch:
             self.recorded.append((recorded, metadata))
             if isinstance(event, TransactionEvent):
                 self._transactions[event.transaction_id] = None
-            elif (review := project_review(None, recorded)) is not None:
+            elif (review := project_review(before, recorded)) is not None:
                 self._reviews.append(review)
         return tuple(encoded)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Final
 
+from actors.callbacks import later
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Pending
 from actors.handover import clear
@@ -25,7 +26,7 @@ from actors.policy import next_step
 from actors.replies import NotStored, Uncertain
 from actors.work import lost_item
 from domain.outcomes import Unknown
-from store.port import Fence, Head, Part, StreamKey, WorkItem, Write
+from store.port import Action, CloseWork, Fence, Head, MoveWork, Part, StreamKey, WorkItem, Write
 
 logger: Final = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class GivingUp:
         kept: list[Pending] = []
         for pending in pendings:
             # A report is not given up for a store's defect.
-            limit = 2 * CRASHES_MAX if isinstance(pending, OutcomeReport) else 2 * CRASHES_MAX + 1
+            limit = 2 * CRASHES_MAX + isinstance(pending, Request | SubmissionRequest)
             pending.crashes = min(pending.crashes + 1, limit)
             if self._tolerable(pending):
                 kept.append(pending)
@@ -120,19 +121,20 @@ class GivingUp:
                 for token in (item.token, item.token + 1):
                     self._let_go(replace(item, token=token), NotSent("that it is about to be sent cannot be recorded"))
                 clear(pending, None, self._with)
-            case OutcomeReport(item=item):
-                self._let_go(item)
             case _:
-                assert_never(pending)
+                self._let_go(pending.item)
 
     def _let_go(self, item: WorkItem, result: CallResult = _NOT_RECORDED) -> None:
         """Give up a lease that nobody here works on any more: the work goes on as ``result`` has it.
 
         A row that is not there, or is somebody else's by now, is fenced off; that needs no head of the stream.
         """
-        policy = self._with.policies[item.gateway]
-        now, chance = self._with.runtime.now(), self._with.runtime.random()
-        change = next_step(item, result, policy, now=now, chance=chance, status=None)
+        if item.action is Action.APPLY:
+            change: MoveWork | CloseWork = later(item)
+        else:
+            policy = self._with.policies[item.gateway]
+            now, chance = self._with.runtime.now(), self._with.runtime.random()
+            change = next_step(item, result, policy, now=now, chance=chance, status=None)
         part = Part(fence=Fence(item.work_id, item.token), work=(change,))
         self._with.journal.tell(Append(Write(self._stream, Head(), (part,)), 0, _Listening(self._with.leases_unknown)))
 

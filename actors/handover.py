@@ -5,8 +5,6 @@ Each is told once, also when the actor dies in the middle of it and its successo
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Entry
 from actors.messages import Cleared, Due, OutcomeReport, ReceiveRequest, Request, SubmissionRequest, Submit
@@ -28,7 +26,7 @@ def hand_over(batch: Batch, to: Collaborators) -> None:
                     to.settling.forget(item.work_id)
                 _moved(entry, item, to)
             case _:
-                assert_never(entry.source)
+                pass  # a stored callback: nobody waits for it
 
 
 def clear(submission: SubmissionRequest, item: WorkItem | None, to: Collaborators) -> None:
@@ -44,7 +42,6 @@ def clear(submission: SubmissionRequest, item: WorkItem | None, to: Collaborator
 
 
 def _accepted(entry: Entry, request: Request, to: Collaborators) -> None:
-    assert entry.transaction is not None
     if isinstance(request, ReceiveRequest) and not request.handed_over:
         assert entry.item is not None
         request.handed_over = True  # first: twice would be worse than not at all
@@ -53,7 +50,12 @@ def _accepted(entry: Entry, request: Request, to: Collaborators) -> None:
         except BaseException:
             request.handed_over = False
             raise
-    if not request.reply.done:
+    if request.reply.done:
+        return
+    if entry.answer is not None:
+        request.reply.set(entry.answer)
+    else:
+        assert entry.transaction is not None
         request.reply.set(Accepted(entry.transaction))
 
 

@@ -13,7 +13,7 @@ from actors.runtime.actor import Reply as Future
 from domain.commands import Discard, Receive
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.codec import Metadata
-from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, WorkItem, Write
+from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Snapshot, WorkItem, Write
 
 
 class Recipient(Protocol):
@@ -55,12 +55,12 @@ class Request:
     """
 
     refusable = True
-    command: Receive | Discard
-    __slots__ = ("_claim", "crashes", "deadline", "event_ids", "in_doubt", "metadata", "reply", "taken")
+    __slots__ = ("_claim", "crashes", "deadline", "event_ids", "in_doubt", "metadata", "once", "reply", "taken")
 
-    def __init__(self, metadata: Metadata, deadline: float) -> None:
+    def __init__(self, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
         self.metadata = metadata
         self.deadline = deadline  # on the monotonic clock
+        self.once = once
         self.reply: Future[Reply] = Future()
         self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
         self.taken = False  # by the actor, and not by the waiting thread
@@ -69,9 +69,9 @@ class Request:
         self.crashes = 0
 
     @property
-    def transaction_id(self) -> str:
-        """The transaction that it is about."""
-        return self.command.transaction_id
+    def transaction_id(self) -> str | None:
+        """The transaction that it is about, if any."""
+        return None
 
     @property
     def work_id(self) -> str | None:
@@ -81,10 +81,10 @@ class Request:
     @property
     def unique(self) -> Hashable | None:
         """What may be in a batch once, if anything: the piece of work that it is about, or its idempotency key."""
-        return self.work_id
+        return self.work_id if self.once is None else (self.once.scope, self.once.key)
 
     @property
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str | None]:
         """What a log line about it says."""
         return {"transaction_id": self.transaction_id}
 
@@ -106,19 +106,18 @@ class Request:
 class ReceiveRequest(Request):
     """A client's deposit or withdrawal."""
 
-    __slots__ = ("command", "handed_over", "leased", "once")
+    __slots__ = ("command", "handed_over", "leased")
 
     def __init__(self, command: Receive, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
-        super().__init__(metadata, deadline)
+        super().__init__(metadata, deadline, once)
         self.command: Receive = command
-        self.once = once
         self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
         self.handed_over = False  # its work was given to the supervisor
 
     @property
-    def unique(self) -> Hashable | None:
-        """Its idempotency key, if it has one."""
-        return None if self.once is None else (self.once.scope, self.once.key)
+    def transaction_id(self) -> str:
+        """The transaction that it is to become."""
+        return self.command.transaction_id
 
 
 class DiscardRequest(Request):
@@ -132,15 +131,22 @@ class DiscardRequest(Request):
         self.item = item
 
     @property
+    def transaction_id(self) -> str:
+        """The dead letter's transaction."""
+        return self.command.transaction_id
+
+    @property
     def work_id(self) -> str:
         """The dead letter's."""
         return self.item.work_id
 
 
-class _AboutWork:
+class AboutWork:
     """Something about a piece of work, on its way to its customer's actor."""
 
     item: WorkItem
+    event_ids: list[str]
+    crashes: int
     __slots__ = ()
 
     @property
@@ -159,12 +165,12 @@ class _AboutWork:
         return self.item.work_id
 
     @property
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str | None]:
         """What a log line about it says."""
         return {"work_id": self.work_id}
 
 
-class SubmissionRequest(_AboutWork):
+class SubmissionRequest(AboutWork):
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
 
     __slots__ = ("cleared", "crashes", "event_ids", "in_doubt", "item", "permit")
@@ -178,7 +184,7 @@ class SubmissionRequest(_AboutWork):
         self.crashes = 0
 
 
-class OutcomeReport(_AboutWork):
+class OutcomeReport(AboutWork):
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
     __slots__ = ("asked_at", "crashes", "event_ids", "item", "result", "reviewed", "stale")
@@ -193,7 +199,7 @@ class OutcomeReport(_AboutWork):
         self.crashes = 0
 
     @property
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str | None]:
         """What a log line about it says."""
         return {**super().fields, "result": type(self.result).__name__}
 
@@ -287,11 +293,40 @@ class StatusRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """The gateway's breaker, which stood at ``epoch``, came to ``state`` here: all processes are to know."""
+
+    gateway: str
+    epoch: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeWanted:
+    """This process wants to probe the gateway, whose breaker stands at ``epoch``."""
+
+    gateway: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSeen:
+    """How a gateway's breaker stands for all processes: so the store said when asked at ``asked_at``, monotonic."""
+
+    record: BreakerRecord
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetMode:
-    """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that."""
+    """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that.
+
+    ``seen``: how it stands for all processes, no older than the order.
+    """
 
     mode: GatewayMode
     reply: Future[GatewayStatus] | None = None
+    seen: BreakerSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from actors.once import Once
-from actors.replies import GatewayStatus, Reply
-from domain.commands import Discard, Receive
+from actors.replies import GatewayStatus, Reply, Unverified
+from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from store.codec import Metadata
-from store.port import DeadLetterFilter, GatewayMode, StreamKey, WorkItem
+from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
 
 
 class Payments(Protocol):
@@ -41,6 +41,21 @@ class Payments(Protocol):
 
     def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
+
+    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+        """Settle a transaction on a person's word; ``item`` is its dead letter, when it has one.
+
+        Refused when it was changed since he looked, has its end, or is on its way to its gateway.
+        """
+
+    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Correct a customer's balance on a person's word. Refused for nobody's balance, and below zero."""
+
+    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
+        """Close ``review``, which was open when a person looked at it; once, however often it is told."""
+
+    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+        """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
 
     def problems(self) -> Sequence[str]:
         """Why the service is not ready, for people; empty when it is. Never blocks."""

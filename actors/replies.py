@@ -23,6 +23,30 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjusted:
+    """The correction of a balance is durable."""
+
+    adjustment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The review is closed, and that is durable."""
+
+    review_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The callback is durable, and so is what follows from it; or it was so before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Nobody can have sent this callback but somebody else than the gateway. Nothing is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotStored:
     """Nothing of the command is stored, and nothing ever will be. ``reason`` is for people."""
 
@@ -32,12 +56,15 @@ class NotStored:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """Whether the command is stored cannot be told before its deadline; asking for ``transaction_id`` later tells."""
+    """Whether the command is stored cannot be told before its deadline; asking for ``transaction_id`` later tells.
 
-    transaction_id: str
+    None when the command is about no transaction.
+    """
+
+    transaction_id: str | None
 
 
-Reply = Accepted | Replayed | Refused | NotStored | Uncertain
+Reply = Accepted | Replayed | Adjusted | Closed | Taken | Refused | NotStored | Uncertain
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,25 @@ It never blocks: calls run on the bulkhead's threads and come back as messages. 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
-from actors.breaker import GatewayBreaker, Permit
+from actors.breaker import Permit
 from actors.calls import HANDLERS, records_first, without_call
-from actors.intake import CLAIM_MAX, Intake
+from actors.intake import Intake
+from actors.lane import Lane
 from actors.listeners import Listener
 from actors.messages import (
     Alarm,
+    BreakerSeen,
     CallResult,
     Cleared,
     Drain,
     Finished,
     NotTried,
     OutcomeReport,
+    ProbeWanted,
     Recipient,
     Recovered,
     Room,
@@ -31,14 +32,12 @@ from actors.messages import (
     StatusRequest,
     SubmissionRequest,
     Submit,
+    Turned,
     Wake,
 )
-from actors.replies import BulkheadStatus, GatewayStatus
 from actors.runtime.actor import ServiceActor
-from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
 from domain.outcomes import Unknown
-from gateways.port import Gateway
 from store.port import StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
@@ -47,38 +46,8 @@ INTAKE_CLOSES_AT: Final = 2_000
 """Waiting work of one gateway from which on new work is left in the store for later."""
 INTAKE_OPENS_AT: Final = 500
 """Waiting work of one gateway below which more is taken."""
-SEEN_MAX: Final = 10_000
-"""Pieces of work of one gateway whose newest token is remembered."""
 RESTART_S: Final = 1.0
 """Wait before a new supervisor admits what it found waiting."""
-
-
-@dataclass(slots=True)
-class Lane:
-    """One gateway with its breaker, its bulkhead and what waits for a slot."""
-
-    gateway: Gateway
-    adapter: str
-    breaker: GatewayBreaker
-    executor: Executor
-    max_concurrent: int
-    waiting: deque[WorkItem] = field(default_factory=deque)
-    in_flight: int = 0
-    clearing: set[Permit] = field(default_factory=set)
-    """Permits of submissions that are being recorded."""
-    wakes_at: float = inf
-    seen: OrderedDict[str, int] = field(default_factory=OrderedDict)
-    """Newest tokens of the work that came last: one that was handed over twice is called for once."""
-    owes_room: bool = False
-
-    def take_on(self, items: Iterable[WorkItem]) -> None:
-        """Let ``items`` wait for a slot."""
-        for item in items:
-            if self.seen.get(item.work_id, 0) < item.token:
-                self.waiting.append(item)
-                self.seen[item.work_id] = item.token
-                if len(self.seen) > SEEN_MAX:
-                    self.seen.popitem(last=False)
 
 
 class GatewaySupervisorActor(ServiceActor):
@@ -92,13 +61,14 @@ class GatewaySupervisorActor(ServiceActor):
         intake: Intake,
         customer: Callable[[StreamKey], Recipient],
         dead_letters: Recipient,
+        shared_breakers: Recipient,
         self_address: Recipient,
         listener: Listener,
     ) -> None:
         super().__init__()
         self._runtime, self._lanes, self._intake = runtime, lanes, intake
         self._customer, self._dead_letters, self._self = customer, dead_letters, self_address
-        self._listener = listener
+        self._shared, self._listener = shared_breakers, listener
 
     def on_start(self) -> None:
         """Soon go on with what waits: an actor before this one may have died over it. Not at once, nor in a loop."""
@@ -122,27 +92,47 @@ class GatewaySupervisorActor(ServiceActor):
                 self.took()
                 before = lane.breaker.state
                 lane.breaker.report(permit, healthy=healthy)
+                self._share(gateway, lane)
                 self._recovered(gateway, lane, before)
                 self._admit(gateway, lane)
-            case SetMode(mode=mode, reply=reply):
-                lane = self._lanes[mode.gateway]
-                before = lane.breaker.state
-                lane.breaker.force(mode.mode)
-                if reply is not None and not reply.done:
-                    reply.set(_status(mode.gateway, lane))
-                self.took()
-                self._recovered(mode.gateway, lane, before)
-                self._admit(mode.gateway, lane)
-                if before != lane.breaker.state:
-                    self._dead_letters.tell(Alarm(mode.gateway))
+            case BreakerSeen(record=record):
+                self._follow(record.gateway, message, None)
+            case SetMode(mode=mode, seen=seen):
+                self._follow(mode.gateway, seen, message)
             case Wake(gateway=gateway):
                 lane = self._lanes[gateway]
                 lane.wakes_at = inf
+                self._share(gateway, lane)
                 self._admit(gateway, lane)
             case Drain():
                 self._intake.drain()
             case StatusRequest(reply=reply):
-                reply.set(tuple(_status(name, lane) for name, lane in sorted(self._lanes.items())))
+                reply.set(tuple(lane.status(name) for name, lane in sorted(self._lanes.items())))
+
+    def _follow(self, name: str, seen: BreakerSeen | None, order: SetMode | None) -> None:
+        """Have the breaker as the other processes have it, and as people want it."""
+        lane = self._lanes[name]
+        before = lane.breaker.state
+        if seen is not None:  # first: with this it begins when it is left to itself again
+            lane.breaker.follow(seen.record, seen.asked_at)
+        if order is not None:
+            lane.breaker.force(order.mode.mode)
+            if order.reply is not None and not order.reply.done:
+                order.reply.set(lane.status(name))
+        self.took()
+        self._recovered(name, lane, before)
+        self._admit(name, lane)
+        if before != lane.breaker.state:
+            self._dead_letters.tell(Alarm(name))
+
+    def _share(self, name: str, lane: Lane) -> None:
+        """Let the others know what the breaker came to here, again and again until the record says so."""
+        turn = lane.breaker.unshared()
+        if turn is not None:
+            self._shared.tell(Turned(name, *turn))
+        wait_s = lane.breaker.unshared_s()
+        if wait_s is not None:
+            self._wake_later(name, lane, wait_s)
 
     def _admit(self, name: str, lane: Lane) -> None:
         if self._intake.draining:
@@ -155,7 +145,7 @@ class GatewaySupervisorActor(ServiceActor):
                 continue
             permit = lane.breaker.admit()
             if permit is None:
-                self._wake_later(name, lane)
+                self._wait_for_permit(name, lane)
                 break
             item = lane.waiting.popleft()
             lane.in_flight += 1
@@ -172,7 +162,7 @@ class GatewaySupervisorActor(ServiceActor):
                 lane.breaker.report(permit, healthy=False)
                 raise
         waiting = len(lane.waiting)
-        self._intake.claimable[name] = claimable(lane)
+        self._intake.claimable[name] = lane.claimable
         if waiting >= INTAKE_CLOSES_AT:
             self._intake.open[name] = False
         elif waiting <= INTAKE_OPENS_AT:
@@ -217,8 +207,13 @@ class GatewaySupervisorActor(ServiceActor):
         if before != "closed" and lane.breaker.state == "closed":
             self._dead_letters.tell(Recovered(name))
 
-    def _wake_later(self, name: str, lane: Lane) -> None:
-        wait_s = lane.breaker.wait_s()
+    def _wait_for_permit(self, name: str, lane: Lane) -> None:
+        epoch = lane.breaker.probe_wanted()
+        if epoch is not None:
+            self._shared.tell(ProbeWanted(name, epoch))
+        self._wake_later(name, lane, lane.breaker.wait_s())
+
+    def _wake_later(self, name: str, lane: Lane, wait_s: float | None) -> None:
         at = inf if wait_s is None else self._runtime.monotonic() + wait_s
         if wait_s is None or lane.wakes_at <= at:
             return  # the end of a call wakes the lane, or an earlier alarm does
@@ -241,6 +236,9 @@ class GatewaySupervisorActor(ServiceActor):
             result: CallResult = Unknown("the call broke off")
             healthy = False
             try:
+                if began >= permit.until:  # this process stood still meanwhile: somebody else may be calling instead
+                    result = NotTried("its permit expired before the call began")
+                    return
                 result, healthy = HANDLERS[item.event_type](lane.gateway, item, self._runtime.now())
                 self._listener.called(item, result, self._runtime.monotonic() - began)
             finally:
@@ -258,20 +256,3 @@ class GatewaySupervisorActor(ServiceActor):
                 logger.exception("a call was handed over, and then this")
                 return
             raise
-
-
-def claimable(lane: Lane) -> int:
-    """How much due work ``lane`` can use: behind an open breaker one, as a probe, and none if a person opened it."""
-    if lane.breaker.state == "closed":
-        return CLAIM_MAX
-    return 1 if lane.breaker.mode == "auto" and not lane.waiting and not lane.in_flight else 0
-
-
-def _status(name: str, lane: Lane) -> GatewayStatus:
-    return GatewayStatus(
-        name,
-        lane.adapter,
-        tuple(sorted(lane.gateway.currencies)),
-        lane.breaker.status(),
-        BulkheadStatus(lane.in_flight, len(lane.waiting), lane.max_concurrent),
-    )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Final, TypeVar
 
 from pykka import ActorDeadError, Timeout
 
 from actors.breaker import GatewayBreaker
+from actors.callbacks import Callback, CallbackRequest, stream_of_gateway
 from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
 from actors.dead_letters import DeadLetterActor, Health
 from actors.intake import Intake
 from actors.journal import JournalActor
+from actors.lane import Lane
 from actors.listeners import Listener
 from actors.messages import (
     DiscardRequest,
@@ -30,8 +32,9 @@ from actors.messages import (
     StatusRequest,
 )
 from actors.once import Once
+from actors.orders import AdjustRequest, CloseReviewRequest, ResolveRequest
 from actors.policy import DAY_S, WorkPolicy
-from actors.replies import GatewayStatus, NotStored, Reply, Uncertain
+from actors.replies import GatewayStatus, NotStored, Reply, Uncertain, Unverified
 from actors.runtime.actor import Reply as Future
 from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.mailbox import MailboxFullError
@@ -39,13 +42,14 @@ from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
 from actors.settling import Settling
-from actors.supervisor import GatewaySupervisorActor, Lane, claimable
-from domain.commands import Discard, Receive
-from gateways.port import Gateway
+from actors.shared_breakers import ProbeTimes, SharedBreakersActor
+from actors.supervisor import GatewaySupervisorActor
+from domain.commands import Adjust, CloseReview, Discard, Receive, RecordCallback, Resolve
+from gateways.port import Callbacks, Gateway, UnreadableError, UnverifiedError
 from gateways.settings import GatewaySettings
 from store.codec import Metadata
-from store.errors import StoreUnavailableError
-from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey, WorkItem
+from store.errors import StoreError, StoreUnavailableError
+from store.port import DeadLetterFilter, GatewayMode, Review, Store, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
 
@@ -123,13 +127,16 @@ class PaymentSystem:
                 capacity=MAILBOX_MAX,
                 monotonic=monotonic,
                 after=runtime.after,
-                run_here=name == "supervisor",  # of the three the one that never blocks
+                run_here=name == "supervisor",  # of the four the one that never blocks
             )
             self._alone[name] = address
             return address
 
         self._intake = intake = Intake(gateways, processing=settings.processing)
         self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
+        probe_times = {
+            name: ProbeTimes(options.breaker.sleep_s, _permit_s(options)) for name, (_, options) in gateways.items()
+        }
         self._journal = alone("journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic))
         self._customers: Router[StreamKey] = Router(
             lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
@@ -148,6 +155,7 @@ class PaymentSystem:
                 lease_s=settings.lease_s,
                 intake=intake,
                 supervisor=self._supervisor,
+                customer=self._customer,
                 self_address=self._dead_letters,
                 health=self._health,
             ),
@@ -161,8 +169,20 @@ class PaymentSystem:
                 # Most of what these are told comes from a call's thread, which has nothing else to do.
                 customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
                 dead_letters=self._dead_letters,
+                shared_breakers=self._shared_breakers,
                 self_address=self._supervisor,
                 listener=listener,
+            ),
+        )
+        self._shared_breakers: Address = alone(
+            "shared-breakers",
+            lambda: SharedBreakersActor(
+                runtime=runtime,
+                store=store,
+                gateways=probe_times,
+                owner=self._owner,
+                supervisor=self._supervisor,
+                self_address=self._shared_breakers,
             ),
         )
         collaborators = Collaborators(
@@ -190,11 +210,7 @@ class PaymentSystem:
             released = self._store.release_dead(0.0)
             if released:
                 logger.info("unfinished work found", extra={"fields": {"count": released}})
-        for mode in self._store.gateway_modes().values():  # before anything can be sent
-            if mode.gateway in self._lanes:
-                lane = self._lanes[mode.gateway]
-                lane.breaker.force(mode.mode)
-                self._intake.claimable[mode.gateway] = claimable(lane)
+        self._follow_breakers()  # before anything can be sent
         late = self._store.limit_dues(self._longest_wait_s)
         if late:
             logger.warning("the clock was wrong when this was planned", extra={"fields": {"count": late}})
@@ -203,6 +219,18 @@ class PaymentSystem:
             address.start()
         self._runtime.after(SWEEP_S, self._sweep)
         self._started = True
+
+    def _follow_breakers(self) -> None:
+        """Go on with the breakers as the other processes, and people, have them."""
+        modes = self._store.gateway_modes()
+        asked_at = self._runtime.monotonic()
+        records = self._store.breakers()
+        for name, lane in self._lanes.items():
+            if name in records:
+                lane.breaker.follow(records[name], asked_at)
+            if name in modes:
+                lane.breaker.force(modes[name].mode)
+            self._intake.claimable[name] = lane.claimable
 
     def drain(self) -> None:
         """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
@@ -221,6 +249,7 @@ class PaymentSystem:
     def retire(self) -> None:
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
+            self._health.retired = True  # first: a beat that finds its owner gone must know why
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
     # the door (see actors.payments.Payments)
@@ -250,6 +279,55 @@ class PaymentSystem:
         request = DiscardRequest(command, item, metadata, self._deadline())
         return self._answer(self._send(item.stream, request, run_here=True))
 
+    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+        """Settle a transaction on a person's word; ``item`` is its dead letter, when it has one."""
+        request = ResolveRequest(command, item, metadata, self._deadline())
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Correct a customer's balance on a person's word."""
+        request = AdjustRequest(command, metadata, self._deadline(), once)
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
+        """Close ``review``, which was open when a person looked at it."""
+        request = CloseReviewRequest(command, review, metadata, self._deadline())
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+        """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
+        callbacks = self._gateways[gateway].callbacks
+        if callbacks is None:
+            return Unverified()
+        try:
+            callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), body)
+        except UnverifiedError as error:
+            logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
+            return Unverified()
+        try:
+            stream, request = self._read(callbacks, callback, metadata)
+        except StoreError as error:
+            logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
+            return NotStored("The store is not available.")
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def _read(self, callbacks: Callbacks, callback: Callback, metadata: Metadata) -> tuple[StreamKey, CallbackRequest]:
+        """Whose callback it is, and what is to be done. Raises StoreError."""
+        gateway = callback.gateway
+        metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
+        nobody = stream_of_gateway(gateway)
+        try:
+            said = callbacks.read(callback.body)
+        except UnreadableError as error:
+            problem = f"A callback cannot be read: {error}"
+            return nobody, CallbackRequest(callback, metadata, self._deadline(), problem=problem)
+        command = RecordCallback(said.reference, gateway, said.gateway_reference, said.money, said.outcome)
+        stream = self._store.stream_of(said.reference)
+        if stream is not None:
+            return stream, CallbackRequest(callback, metadata, self._deadline(), command=command)
+        key = f"callback:{self._runtime.new_id()}"
+        return nobody, CallbackRequest(callback, metadata, self._deadline(), unmatched=command, work_key=key)
+
     def _deadline(self) -> float:
         return self._runtime.monotonic() + self._settings.request_deadline_s
 
@@ -270,7 +348,7 @@ class PaymentSystem:
         except Timeout:
             if sent.take():
                 return NotStored("The deadline passed before it could be stored.")
-            return Uncertain(sent.command.transaction_id)
+            return Uncertain(sent.transaction_id)
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
         """Force a configured gateway's breaker open or closed, or leave it to itself again; holds over restarts.
@@ -279,7 +357,7 @@ class PaymentSystem:
         """
         self._must_be_started()
         order = OrderMode(mode, Future())
-        self._dead_letters.tell(order)
+        self._shared_breakers.tell(order)
         return self._wait(order.reply)
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
@@ -336,6 +414,7 @@ class PaymentSystem:
     def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
         name = gateway.name
         breaker = GatewayBreaker(
+            owner=self._owner,
             error_percent=options.breaker.error_percent,
             request_volume=options.breaker.request_volume,
             sleep_s=options.breaker.sleep_s,

@@ -9,7 +9,9 @@ import falcon
 from actors.payments import Payments
 from api import error_handlers, openapi
 from api.operations import Documented
+from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
+from api.resources.corrections import AdjustmentResource, ResolutionResource
 from api.resources.customers import CustomerEventsResource, CustomerResource
 from api.resources.dead_letter_orders import DiscardResource, RetryDeadLetterResource, RetryDeadLettersResource
 from api.resources.dead_letters import DeadLetterResource, DeadLettersResource
@@ -20,8 +22,10 @@ from api.resources.documentation import (
     SwaggerPageResource,
     ToSwaggerResource,
 )
+from api.resources.events import EventsResource, Feed
 from api.resources.gateways import BreakerResource, GatewayResource, GatewaysResource
 from api.resources.health import HealthResource, ReadinessResource
+from api.resources.reviews import CloseReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.tracing import RequestIds, random_request_id
 from domain.money import exponent_of
@@ -49,9 +53,15 @@ def create_app(
         ("/v1/deposit", DepositResource(till)),
         ("/v1/withdrawal", WithdrawalResource(till)),
         ("/v1/transactions/{transaction_id}", TransactionResource(queries)),
+        ("/v1/transactions/{transaction_id}/resolution", ResolutionResource(payments, queries)),
         ("/v1/transactions", TransactionsResource(payments, queries)),
         ("/v1/customers/{customer_id}", CustomerResource(queries)),
         ("/v1/customers/{customer_id}/events", CustomerEventsResource(queries)),
+        ("/v1/customers/{customer_id}/adjustments", AdjustmentResource(payments, queries)),
+        ("/v1/events", EventsResource(Feed(queries))),
+        ("/v1/callbacks/{name}", CallbackResource(payments)),
+        ("/v1/reviews", ReviewsResource(queries)),
+        ("/v1/reviews/{review_id}/close", CloseReviewResource(payments, queries)),
         ("/v1/gateways", GatewaysResource(payments)),
         ("/v1/gateways/{name}", GatewayResource(payments)),
         ("/v1/gateways/{name}/breaker", BreakerResource(payments)),

@@ -52,6 +52,11 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     raise ProblemError(MALFORMED_BODY, "The body must be a JSON object.")
 
 
+def read_bytes(req: falcon.Request) -> bytes:
+    """The request's body as it came, be it empty. Raises ProblemError: 400, 413."""
+    return b"" if _left(req.env) == 0 else _read(req.env)
+
+
 def _read(env: dict[str, Any]) -> bytes:
     left = _left(env)
     if left == 0:

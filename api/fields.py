@@ -27,6 +27,11 @@ LIMIT_DEFAULT: Final = 50
 # Control characters (Unicode category Cc) and surrogates, which JSON can spell but UTF-8 cannot.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+POSITION_MAX: Final = 2**63 - 1
+WAIT_MAX_S: Final = 30
+
+_POSITION: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+_WAIT: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}")
 # https://www.rfc-editor.org/rfc/rfc3339#section-5.6; groups: up to the minutes, seconds, fraction, offset.
 _TIMESTAMP: Final = re.compile(
@@ -63,6 +68,15 @@ class Amount(Value[str | int | Decimal]):
             amount: str | int | Decimal = value
             return amount
         raise ValidationError("Not a number.")
+
+
+class SignedAmount(Amount):
+    """The same, which may be negative."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        number = {"type": "number", "minimum": -(10**12), "maximum": 10**12}
+        text = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
+        super(Amount, self).__init__(**_described(kwargs, oneOf=[number, text]))
 
 
 class Text(Value[str]):
@@ -197,6 +211,32 @@ class Limit(Value[int]):
         if _LIMIT.fullmatch(value) is None or int(value) > LIMIT_MAX:
             raise ValidationError(f"Not a whole number from 1 to {LIMIT_MAX}.")
         return int(value)
+
+
+class Position(Value[int]):
+    """A place in the order of all events; 0 is before the first."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        bounds = {"type": "integer", "minimum": 0, "maximum": POSITION_MAX, "default": 0}
+        super().__init__(load_default=0, **_described(kwargs, **bounds))
+
+    def _read(self, value: Any) -> int:
+        if _POSITION.fullmatch(value) is None or int(value) > POSITION_MAX:
+            raise ValidationError("Not a position.")
+        return int(value)
+
+
+class Wait(Value[float]):
+    """How long somebody is ready to wait, in seconds."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        bounds = {"type": "number", "minimum": 0, "maximum": WAIT_MAX_S, "default": 0}
+        super().__init__(load_default=0.0, **_described(kwargs, **bounds))
+
+    def _read(self, value: Any) -> float:
+        if _WAIT.fullmatch(value) is None or float(value) > WAIT_MAX_S:
+            raise ValidationError(f"Not a number of seconds from 0 to {WAIT_MAX_S}.")
+        return float(value)
 
 
 class Cursor(Value[str]):

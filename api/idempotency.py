@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import falcon
 import orjson
@@ -51,8 +51,13 @@ def once(key: str, stream: StreamKey, command: Receive) -> Once:
     """
     money = command.money
     said = [stream.id, command.gateway, money.minor, money.currency, dict(command.details)]
+    return once_of(command.kind, stream.name, key, said)
+
+
+def once_of(operation: str, merchant: str, key: str, said: list[Any]) -> Once:
+    """The same for any operation; ``said`` is what makes two orders the same."""
     fingerprint = sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Once(f"idempotency:{command.kind}:{stream.name}", key, fingerprint)
+    return Once(f"idempotency:{operation}:{merchant}", key, fingerprint)
 
 
 class KeysUnderWay:

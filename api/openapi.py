@@ -13,7 +13,7 @@ from marshmallow import Schema
 
 from api import idempotency
 from api.operations import JSON, Documented, Operation
-from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME
+from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_ID
 from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, MEDIA_TYPE, ProblemType
 from api.responses import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
@@ -28,6 +28,10 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
     "dead_letter_id": {
         "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
         "description": "The dead letter's id.",
+    },
+    "review_id": {
+        "schema": {"type": "string", "pattern": f"^{REVIEW_ID.pattern}$"},
+        "description": "The review's id.",
     },
     "name": {
         "schema": {"type": "string", "pattern": f"^{GATEWAY_NAME.pattern}$"},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-from api.patterns import DEAD_LETTER_ID, GATEWAY_NAME, TRANSACTION_ID, VERSION
+from api.patterns import DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_KEY, TRANSACTION_ID, VERSION
 
 _T = TypeVar("_T")
 
@@ -21,6 +21,7 @@ class CursorKind(Enum):
     VERSIONS = ("v", VERSION)
     GATEWAYS = ("g", GATEWAY_NAME)
     DEAD_LETTERS = ("d", DEAD_LETTER_ID)
+    REVIEWS = ("r", REVIEW_KEY)
 
     def __init__(self, letter: str, key: re.Pattern[str]) -> None:
         self.letter = letter

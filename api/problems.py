@@ -23,6 +23,7 @@ class ProblemType(NamedTuple):
 
 INVALID_REQUEST: Final = ProblemType("invalid-request", 400, "The request is not valid")
 MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be read")
+UNVERIFIED: Final = ProblemType("callback-unverified", 401, "The callback is not surely the gateway's")
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
@@ -30,6 +31,9 @@ GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The 
 IDEMPOTENCY_KEY_IN_FLIGHT: Final = ProblemType(
     "idempotency-key-in-flight", 409, "The first request with this key is still under way"
 )
+STALE_VERSION: Final = ProblemType("stale-version", 409, "It was changed since you looked")
+ALREADY_FINAL: Final = ProblemType("already-final", 409, "What is final never changes")
+STILL_UNDER_WAY: Final = ProblemType("still-under-way", 409, "The transaction is on its way to its gateway")
 DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
@@ -47,9 +51,13 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         INVALID_REQUEST,
         MALFORMED_BODY,
         IDEMPOTENCY_KEY_IN_FLIGHT,
+        UNVERIFIED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         NOT_DISCARDABLE,
+        STALE_VERSION,
+        ALREADY_FINAL,
+        STILL_UNDER_WAY,
         GATEWAY_NOT_CONFIGURED,
         DEAD_LETTER_BUSY,
         BODY_TOO_LARGE,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, assert_never
 
-from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
+import falcon
+
+from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Reply, Taken, Uncertain
 from api.idempotency import REPLAYED
 from api.problems import OUTCOME_UNKNOWN, PROBLEMS, REFUSED, ProblemError, unavailable
+from api.tracing import request_id
 from domain.account import Refused, Transaction
 from store.errors import CommitUncertainError, StoreError
 
@@ -30,14 +33,42 @@ def accepted(reply: Reply) -> Transaction:
             )
         case NotStored(reason=reason, retry_after_s=retry_after_s):
             raise unavailable(reason, retry_after_s)
+        case Uncertain(transaction_id=None):
+            raise ProblemError(OUTCOME_UNKNOWN, "Look whether it was carried out before you order it once more.")
         case Uncertain(transaction_id=transaction_id):
             raise ProblemError(
                 OUTCOME_UNKNOWN,
                 f"Ask for /v1/transactions/{transaction_id} later: it is there when the command was stored.",
                 transaction_id=transaction_id,
             )
+        case Adjusted() | Closed() | Taken():
+            raise TypeError(f"{type(reply).__name__} is no reply to this command")
         case _:
             assert_never(reply)
+
+
+def closed(reply: Reply) -> None:
+    """Raises ProblemError when the review was not closed."""
+    if not isinstance(reply, Closed):
+        accepted(reply)
+
+
+def adjusted(reply: Reply) -> None:
+    """Raises ProblemError when the balance was not corrected."""
+    if not isinstance(reply, Adjusted):
+        accepted(reply)
+
+
+def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str | None) -> Reply:
+    """What the actors reply to a command that they were given by ``ask``."""
+    try:
+        return ask()
+    except Exception:  # whatever it is, the command is on its way: only "not known" is true now
+        log.exception(
+            "a command ended without a reply",
+            extra={"transaction_id": transaction_id, "correlation_id": request_id(req)},
+        )
+        return Uncertain(transaction_id)
 
 
 @contextmanager

@@ -9,9 +9,22 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from api.fields import Amount, Choice, Currency, Cursor, Details, Limit, Reason, Text, Timestamp
+from api.fields import (
+    Amount,
+    Choice,
+    Currency,
+    Cursor,
+    Details,
+    Limit,
+    Position,
+    Reason,
+    SignedAmount,
+    Text,
+    Timestamp,
+    Wait,
+)
 from api.names import printable_errors
 from api.paging import CursorKind
 from api.patterns import CUSTOMER_ID, GATEWAY_NAME
@@ -19,7 +32,7 @@ from api.problems import invalid
 from api.views import LETTER_STATES
 from domain.account import Status
 from domain.events import Kind
-from domain.money import Money, MoneyError, parse_amount
+from domain.money import Money, MoneyError, parse_amount, parse_signed
 from store.port import WorkState
 
 _LETTER_STATES: Final = {word: state for state, word in LETTER_STATES.items()}
@@ -103,6 +116,35 @@ class DiscardSchema(OrderSchema):
     """Why a dead letter is given up."""
 
 
+class CloseReviewSchema(OrderSchema):
+    """What came of a person's look."""
+
+
+class CorrectionSchema(OrderSchema):
+    """What a person sets right, and what shows that he may."""
+
+    evidence = Reason(required=True, metadata={"description": "What shows it: a statement, a ticket, a name."})
+
+
+class ResolutionSchema(CorrectionSchema):
+    """How a transaction ended."""
+
+    outcome = Choice({"completed": True, "failed": False}, required=True)
+    version = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(min=1, max=2**53),
+        metadata={"description": "The transaction's, as you saw it."},
+    )
+
+
+class AdjustmentSchema(CorrectionSchema):
+    """By how much a balance is corrected."""
+
+    amount = SignedAmount(required=True, metadata={"description": "Added to what is available; may be negative."})
+    currency = Currency(required=True, metadata={"description": "ISO 4217.", "example": "USD"})
+
+
 class RetrySchema(Schema):
     """Which dead letters are meant; without any field all of them."""
 
@@ -155,6 +197,28 @@ class DeadLettersQuery(PageSchema):
     state = _letter_state()
 
 
+class ReviewsQuery(PageSchema):
+    """Which reviews are wanted."""
+
+    cursor = Cursor(CursorKind.REVIEWS)
+    state = Choice({"open": "open", "closed": "closed"}, metadata={"description": "Only those."})
+
+
+class EventsQuery(PageSchema):
+    """Which events are wanted."""
+
+    after = Position(metadata={"description": "The last position that you have; 0, the default, for none."})
+    wait = Wait(metadata={"description": "Seconds to wait for an event when there is none."})
+
+
+class Adjustment(NamedTuple):
+    """A validated correction of a balance."""
+
+    money: Money
+    reason: str
+    evidence: str
+
+
 class Payment(NamedTuple):
     """A validated command, with the defaults filled in."""
 
@@ -174,6 +238,19 @@ def read_fields(raw: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     except ValidationError as error:
         raise invalid(printable_errors(error.messages_dict)) from None
     return loaded
+
+
+_ADJUSTMENT: Final = AdjustmentSchema()
+
+
+def read_adjustment(raw: Mapping[str, Any]) -> Adjustment:
+    """The correction in the JSON object ``raw``. Raises ProblemError, which names every field that is wrong."""
+    given = read_fields(raw, _ADJUSTMENT)
+    try:
+        money = parse_signed(given["amount"], given["currency"])
+    except MoneyError as error:
+        raise invalid({"amount": [str(error)]}) from None
+    return Adjustment(money, given["reason"], given["evidence"])
 
 
 def known_gateway(given: Mapping[str, Any], gateways: Collection[str]) -> str | None:

@@ -185,6 +185,25 @@ class DeadLetterListSchema(Schema):
     next_cursor = _next_cursor()
 
 
+class ReviewSchema(Schema):
+    """Something that a person must look at, or has looked at."""
+
+    id = _text("The review's id.")
+    transaction_id = _text_or_null("The transaction that it is about.", format="uuid")
+    customer_id = _text_or_null("The customer; null when it is about a gateway alone.")
+    reason = _text("What is wrong.")
+    state = _text("Whether somebody still has to look.", enum=["open", "closed"])
+    opened_at = _time("When it was opened.")
+    closed_at = _time_or_null("When somebody said that he looked.")
+
+
+class ReviewListSchema(Schema):
+    """A page of reviews, newest first."""
+
+    items = fields.List(fields.Nested(ReviewSchema), required=True)
+    next_cursor = _next_cursor()
+
+
 class CountSchema(Schema):
     """How many there were."""
 

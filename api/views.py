@@ -11,7 +11,7 @@ from domain.account import Transaction
 from domain.money import minor_to_text
 from store.codec import read_body, timestamp
 from store.port import StoredEvent, WorkState
-from store.queries import CustomerView, DeadLetter, TransactionView
+from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
 
 LETTER_STATES: Final[Mapping[WorkState, str]] = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
 """The states of work that make it a dead letter, in the API's words."""
@@ -118,6 +118,20 @@ def dead_letter(it: DeadLetter) -> dict[str, Any]:
         "next_attempt_at": _time(it.next_attempt_at),
         "errors": [{"at": timestamp(error.at), "error": error.error} for error in item.errors],
         "created_at": timestamp(it.created_at),
+    }
+
+
+def review(it: ReviewView) -> dict[str, Any]:
+    """A review, and whom it is about."""
+    row = it.review
+    return {
+        "id": row.review_id,
+        "transaction_id": row.transaction_id,
+        "customer_id": it.customer_id,
+        "reason": row.reason,
+        "state": row.state,
+        "opened_at": timestamp(row.opened_at),
+        "closed_at": _time(row.closed_at),
     }
 
 

@@ -7,144 +7,166 @@ was decides nothing.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
-import apsw
+import psycopg
 
-from bench import machine, report
-from bench.measure import EMPTY, FIGURES, Conditions, Measured, measure
+from bench import contention, machine, report, scaling
+from bench.facts import facts
+from bench.grounds import SQLITE, Ground, refusal, server_url
+from bench.measure import Measured, measure
 from bench.profiling import ProfileError, profile
+from bench.report import Outcome
 from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
+from bench.setups import EMPTY, FIGURES, Conditions
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
-_LIBRARIES: Final = ("falcon", "gunicorn", "gevent", "marshmallow", "pykka", "orjson", "apsw")
+_SCALING: Final = CHECKOUT / "docs" / "scaling.md"
+_STORES: Final = ("sqlite", "postgresql", "both")
+_CONFLICTS: Final = "conflicts"
 
 
 def main() -> int:
     """Measure, or profile, as the command line says."""
     options = _options()
-    # So that every process and folder is cleaned up when this one is ended.
+    # So that every process, folder and database is cleaned up when this one is ended.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(143))
     cores = machine.use_two_cores()
-    if options.profile:
-        figures = [options.profile]
-    else:
-        figures = [EMPTY, *(figure for figure in FIGURES[1:] if not options.only or figure in options.only)]
-    conditions = Conditions(
-        seconds=options.seconds,
-        warm_up_s=min(2.0, options.seconds),
-        connections=dict.fromkeys(figures, options.connections),
-        customers=options.customers,
-        unfinished_max=options.unfinished,
-    )
+    grounds = choose_grounds(options.store, options.workers)
+    if not grounds:
+        return 1
     try:
-        if not options.connections:
-            _say("looking for the best numbers of connections")
-            conditions = replace(conditions, connections=best_connections(figures, conditions, _say))
         if options.profile:
+            conditions = _searched(_conditions(options, grounds[0]), [options.profile])
             _say(profile(options.profile, conditions))
             return 0
-        return _measure(options, conditions, figures, cores)
+        return _measure(options, grounds, cores)
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except OSError as error:
+    except (OSError, psycopg.Error) as error:
         sys.stderr.write(f"a process under measurement ended, or does not answer: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _measure(options: argparse.Namespace, conditions: Conditions, figures: Sequence[str], cores: int) -> int:
-    rounds: dict[str, list[Measured]] = {figure: [] for figure in figures}
-    facts = _facts(cores)
-    for number in range(1, options.rounds + 1):
-        _say(f"round {number} of {options.rounds}")
-        for figure in figures:
-            rounds[figure].append(_measure_one(figure, conditions))
-    rounds[EMPTY].append(_measure_one(EMPTY, conditions))
-    page = report.render(facts, conditions, rounds)
+def choose_grounds(store: str, workers: int) -> list[Ground]:
+    """Those that can be measured on; says which one cannot."""
+    grounds = [] if store == "postgresql" else [SQLITE]
+    if store != "sqlite":
+        url = server_url()
+        if reason := refusal(url):
+            sys.stderr.write(f"{reason}{': SQLite alone' if grounds else ''}\n")
+        else:
+            grounds.append(Ground(workers, url))
+    return grounds
+
+
+def _measure(options: argparse.Namespace, grounds: Sequence[Ground], cores: int) -> int:
+    described = facts(cores, grounds, (_RESULTS, _SCALING))
+    outcomes = [_measure_ground(options, ground) for ground in grounds]
+    page = report.render(described, outcomes)
     _say(f"\n{page}")
-    if options.only:
+    if options.only or options.store != "both":
         _say(f"{_RESULTS.relative_to(CHECKOUT)} is left as it was: not all figures were measured")
     else:
         _RESULTS.write_text(page, encoding="utf-8")
-    problems = report.problems(rounds)
+        _rewrite_scaling(described, outcomes)
+    problems = report.problems(outcomes)
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
 
 
+def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if costs := scaling.costs(outcome):
+            figures = scaling.render(costs, described, disturbed=report.disturbed(outcomes))
+            _SCALING.write_text(scaling.put(_SCALING.read_text(encoding="utf-8"), figures), encoding="utf-8")
+
+
+def _measure_ground(options: argparse.Namespace, ground: Ground) -> Outcome:
+    _say(ground.name)
+    only = options.only or [*FIGURES[1:], _CONFLICTS]
+    figures = [figure for figure in FIGURES[1:] if figure in only]
+    if figures:
+        figures.insert(0, EMPTY)
+    conflicts = ground.server_url and _CONFLICTS in only
+    conditions = _conditions(options, ground)
+    conditions = _searched(conditions, [*figures, *(contention.FIGURES if conflicts else ())])
+    outcome = Outcome(conditions, _rounds(conditions, figures, options.rounds))
+    if conflicts:
+        _say("conflicts")
+        outcome.contention = contention.contention(conditions, max(1, options.rounds // 3), _say)
+    return outcome
+
+
+def _rounds(conditions: Conditions, figures: Sequence[str], number: int) -> dict[str, list[Measured]]:
+    rounds: dict[str, list[Measured]] = {figure: [] for figure in figures}
+    for one in range(1, number + 1 if figures else 0):
+        _say(f"round {one} of {number}")
+        for figure in figures:
+            rounds[figure].append(_measure_one(figure, conditions))
+    if figures:
+        rounds[EMPTY].append(_measure_one(EMPTY, conditions))
+    return rounds
+
+
 def _measure_one(figure: str, conditions: Conditions) -> Measured:
     measured = measure(figure, conditions)
     _say(
-        f"  {figure:13} {measured.rate:7,.0f}/s {measured.worker_us:6,.0f} us of CPU each,"
+        f"  {figure:13} {measured.rate:7,.0f}/s {measured.worker_us + measured.database_us:6,.0f} us of CPU each,"
         f" others {measured.others_cpu:.2f} cores"
         + (f", {len(measured.problems)} problems" if measured.problems else "")
     )
     return measured
 
 
+def _conditions(options: argparse.Namespace, ground: Ground) -> Conditions:
+    return Conditions(
+        ground=ground,
+        seconds=options.seconds,
+        warm_up_s=min(2.0, options.seconds),
+        connections=dict.fromkeys(FIGURES, options.connections),
+        customers=options.customers,
+        unfinished_max=options.unfinished,
+    )
+
+
+def _searched(conditions: Conditions, figures: Sequence[str]) -> Conditions:
+    """With the numbers of connections of ``figures``, those that are best when none was asked for."""
+    wanted = {figure: conditions.connections[figure] for figure in figures}
+    if not all(wanted.values()):
+        _say("looking for the best numbers of connections")
+        wanted = best_connections(list(wanted), conditions, _say)
+    return replace(conditions, connections=wanted)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="How fast the service is, by comparison.")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured (default 5)")
+    parser.add_argument("--store", choices=_STORES, default="both", help="where the service keeps its data")
+    parser.add_argument("--workers", type=int, default=2, help="of a service on PostgreSQL (default 2)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each figure is measured (default 4)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each time (default 5)")
-    parser.add_argument("--only", nargs="+", choices=FIGURES[1:], help="these, and what they are compared with")
+    parser.add_argument("--only", nargs="+", choices=(*FIGURES[1:], _CONFLICTS), help="these, and what they need")
     parser.add_argument(
         "--connections", type=int, default=0, help="clients; 0 (the default) looks for each side's best"
     )
     parser.add_argument("--customers", type=int, default=10_000, help="different ones (default 10000)")
     parser.add_argument("--unfinished", type=int, default=256, help="accepted, not completed, at most (default 256)")
-    parser.add_argument("--profile", choices=FIGURES, help="where the time goes, instead")
+    parser.add_argument("--profile", choices=FIGURES, help="where the time goes, instead (of the first store)")
     options = parser.parse_args()
-    if options.rounds < 1 or options.seconds < 1 or options.customers < 1:
-        parser.error("--rounds, --seconds and --customers are at least 1")
+    if min(options.rounds, options.seconds, options.customers, options.workers) < 1:
+        parser.error("--rounds, --seconds, --customers and --workers are at least 1")
     if options.connections < 0 or options.unfinished < max(CANDIDATES) or options.unfinished < options.connections:
         parser.error(f"--unfinished is at least {max(CANDIDATES)}, and at least --connections")
     return options
-
-
-def _facts(cores: int) -> Mapping[str, str]:
-    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name:
-        disk = f"{machine.file_system(Path(name))}, a page on it after {machine.sync_ms(Path(name)):.2f} ms (median)"
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "commit": _commit(),
-        "machine": f"{machine.processor()}, {cores} cores of {os.cpu_count()} used; {platform.system()};"
-        f" database on {disk}",
-        "software": f"Python {platform.python_version()}, {libraries}, SQLite {apsw.sqlite_lib_version()}",
-        "service": "SQLite, 1 worker, settings and gateways file as shipped but for addresses; log lines at INFO, as"
-        " JSON, into a file",
-    }
-
-
-def _commit() -> str:
-    git = shutil.which("git")
-    if git is None or not (CHECKOUT / ".git").exists():
-        return "unknown"
-
-    def said(*arguments: str) -> str:
-        done = subprocess.run([git, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    # The page itself may lie there, changed by the run before.
-    changed = [line for line in said("status", "--porcelain").splitlines() if not line.endswith(_RESULTS.name)]
-    commit = said("rev-parse", "--verify", "--short=12", "HEAD") or "none"
-    return f"{commit}, with changes" if changed else commit
 
 
 def _say(text: str) -> None:

@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 from gunicorn.config import KNOWN_SETTINGS
+from gunicorn.workers.base import Worker
 
 _SERVICE_ONLY = frozenset({"wsgi_app", "post_worker_init", "worker_exit"})
 _NAMES = frozenset(setting.name for setting in KNOWN_SETTINGS) - _SERVICE_ONLY
@@ -14,3 +15,8 @@ _theirs = runpy.run_path(str(Path(__file__).resolve().parent.parent / "gunicorn.
 globals().update({name: value for name, value in _theirs.items() if name in _NAMES})
 
 wsgi_app = "bench.empty:app"
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Say so, as the service does."""
+    worker.log.info("ready")

@@ -10,10 +10,11 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.clients import connect
 from bench.wire import end_of_message, status_of, transaction_id_of
 
 ACCEPTED: Final = 202
@@ -36,6 +37,8 @@ class Sample:
     """The transaction of every 202, also of those that came after it."""
     latencies: list[float] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
+    busiest: float = 1.0
+    """Share of the connections that one worker had taken before they were evened out."""
 
     @property
     def rate(self) -> float:
@@ -44,19 +47,19 @@ class Sample:
 
 
 class _Client:
-    __slots__ = ("endpoint", "sent_at", "unread")
+    __slots__ = ("endpoint", "requests", "sent_at", "unread")
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.endpoint = socket.create_connection(address)
-        self.endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, endpoint: socket.socket, requests: Iterator[bytes]) -> None:
+        self.endpoint, self.requests = endpoint, requests
         self.endpoint.settimeout(0)
         self.sent_at = 0.0
         self.unread = b""
 
 
 class Load:
-    """``connections`` clients of ``address``; ``requests`` never ends.
+    """``connections`` clients of ``address``, as many of each of its ``workers``.
 
+    ``requests`` never end: one iterator for all, or one for each worker.
     ``finished`` and ``unfinished_max`` bound what the service has accepted and not finished: a client whose turn it
     is waits while there is that much of it.
     """
@@ -65,22 +68,30 @@ class Load:
         self,
         address: tuple[str, int],
         connections: int,
-        requests: Iterator[bytes],
+        requests: Sequence[Iterator[bytes]],
         *,
+        workers: Sequence[int] = (),
         finished: Callable[[], int] | None = None,
         unfinished_max: int = 0,
     ) -> None:
         self._address, self._connections, self._requests = address, connections, requests
+        self._workers = workers
         self._finished, self._unfinished_max = finished, unfinished_max
 
     def run(self, seconds: float) -> Sample:
         """Send for so long, then wait for the last answers."""
-        clients = {client.endpoint.fileno(): client for client in map(_Client, [self._address] * self._connections)}
+        connections = connect(self._address, self._connections, self._workers)
+        clients = {
+            endpoint.fileno(): _Client(endpoint, self._requests[owner % len(self._requests)])
+            for endpoint, owner in zip(connections.sockets, connections.owners, strict=True)
+        }
         try:
             with select.epoll() as poll:
                 for descriptor in clients:
                     poll.register(descriptor, select.EPOLLIN)
-                return self._run(clients, poll, seconds)
+                sample = self._run(clients, poll, seconds)
+                sample.busiest = connections.busiest
+                return sample
         finally:
             for client in clients.values():
                 client.endpoint.close()
@@ -124,7 +135,7 @@ class Load:
         return lambda sent: max(0, self._unfinished_max - sent + finished() - before)
 
     def _send(self, client: _Client) -> None:
-        request = next(self._requests)
+        request = next(client.requests)
         client.sent_at = time.perf_counter()
         if client.endpoint.send(request) != len(request):
             raise OSError("the kernel did not take a small request at once")

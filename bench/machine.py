@@ -6,6 +6,8 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -84,3 +86,19 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def accepted(port: int, pids: Iterable[int]) -> dict[int, int]:
+    """The connections to ``port`` (IPv4) that one of the processes has accepted: the client's port, and which it is."""
+    holders = {}
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed by now
+                holders[str(descriptor.readlink())] = pid
+    found = {}
+    for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]:
+        fields = line.split()
+        here, there, inode = fields[1], fields[2], fields[9]
+        if int(here.partition(":")[2], 16) == port and (holder := holders.get(f"socket:[{inode}]")) is not None:
+            found[int(there.partition(":")[2], 16)] = holder
+    return found

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import os
-import random
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from bench import machine, record, servers, wire
+from bench import machine, record, servers, setups
+from bench.batches import Batch, batches_since
+from bench.databases import PostgresqlDatabase, Table, Written
 from bench.load import Load, Sample
+from bench.setups import COMPLETING, EMPTY, Conditions, Requests, ServiceSetup
+from bench.watch import DATABASE, Watch
 
-EMPTY: Final = "empty"
-ACCEPT: Final = "accept"
-ACCEPT_HOT: Final = "accept-hot"
-COMPLETE: Final = "complete"
-COMPLETE_HOT: Final = "complete-hot"
-FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT)
-COMPLETING: Final = frozenset({COMPLETE, COMPLETE_HOT})
-
-_SEED: Final = 1
+_NOTHING: Final = Written(0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What is the same in all measurements of a run."""
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What so many deposits took of a PostgreSQL database."""
 
-    seconds: float
-    warm_up_s: float
-    connections: Mapping[str, int]
-    """Clients of each figure, each with one request under way."""
-    customers: int
-    unfinished_max: int
-    """Deposits that may be accepted and not completed, in the figures that count completions."""
+    deposits: int
+    tables: list[Table]
+    """As they lie."""
+    packed: list[Table]
+    """Without what is dead in them."""
 
 
 @dataclass(slots=True)
@@ -52,125 +42,124 @@ class Measured:
     others_cpu: float = 0.0
     """What everything else on these cores used meanwhile."""
     worker_us: float = 0.0
-    """CPU time of the service's worker for one deposit, in microseconds."""
+    """CPU time of the service's workers for one deposit, in microseconds."""
+    database_us: float = 0.0
+    """The same of the database server's processes; none with SQLite, which works in the worker."""
     worker_bytes: int = 0
+    """Memory of all workers."""
+    busiest: float = 1.0
+    """Share of the connections that one worker took before they were evened out."""
     first_touches: float = 0.0
     """Share of the deposits whose customer had none before."""
     backlog: int = 0
     """Accepted and not completed when the load ended."""
+    log_bytes: float = 0.0
+    """What the database server wrote to its log of changes for one deposit."""
+    full_pages: float = 0.0
+    """Whole pages among it, for one deposit."""
     completion_times: list[float] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    """Commits of the journal, where the service's log level lets it say so."""
+    storage: Storage | None = None
     problems: list[str] = field(default_factory=list)
 
 
-class Requests(Iterator[bytes]):
-    """Deposits of customers drawn at random from a fixed set; counts whom it meets for the first time."""
+def measure(figure: str, conditions: Conditions, *, storage: bool = False) -> Measured:
+    """Measure ``figure`` once, on processes and a database made for it; ``storage``: PostgreSQL's tables, too.
 
-    def __init__(self, host: str, customers: int) -> None:
-        self._requests = [wire.deposit(host, customer) for customer in wire.customers(customers, _SEED)]
-        self._draw = random.Random(_SEED + 1).random
-        self._seen = bytearray(customers)
-        self.drawn = self.first = 0
-
-    def __next__(self) -> bytes:
-        number = int(self._draw() * len(self._requests))
-        self.drawn += 1
-        if not self._seen[number]:
-            self._seen[number] = 1
-            self.first += 1
-        return self._requests[number]
+    Raises ServerError.
+    """
+    conditions = setups.for_figure(figure, conditions)
+    if figure == EMPTY:
+        with setups.empty_resource(conditions) as server:
+            return _measure_empty(server, conditions)
+    with setups.service(figure, conditions) as setup:
+        return _measure_service(setup, figure, conditions, storage=storage)
 
 
-class _Watch:
-    """The CPU time of some processes, and of everything else, between its making and ``shares``."""
-
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._pids = pids
-        self._began = time.perf_counter()
-        self._before = {name: machine.cpu_s(pid) for name, pid in pids.items()}
-        self._busy_before = machine.busy_s()
-
-    def used_s(self) -> dict[str, float]:
-        """Seconds of CPU time of each process so far."""
-        return {name: machine.cpu_s(pid) - self._before[name] for name, pid in self._pids.items()}
-
-    def shares(self) -> tuple[dict[str, float], float]:
-        """Cores that each process used, and those that others did."""
-        passed_s = time.perf_counter() - self._began
-        used = self.used_s()
-        others = machine.busy_s() - self._busy_before - sum(used.values())
-        return {name: seconds / passed_s for name, seconds in used.items()}, max(0.0, others / passed_s)
-
-
-def for_figure(figure: str, conditions: Conditions) -> Conditions:
-    """The conditions with as many customers as ``figure`` is about."""
-    return replace(conditions, customers=1) if figure in {ACCEPT_HOT, COMPLETE_HOT} else conditions
-
-
-def measure(figure: str, conditions: Conditions) -> Measured:
-    """Measure ``figure`` once, on processes and a database made for it. Raises ServerError."""
-    conditions = for_figure(figure, conditions)
-    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name:
-        folder = Path(name)
-        if figure == EMPTY:
-            return _measure_empty(folder, conditions)
-        return _measure_service(folder, figure, conditions, completing=figure in COMPLETING)
-
-
-def _measure_empty(folder: Path, conditions: Conditions) -> Measured:
-    with servers.empty_resource(folder) as server:
-        requests = Requests(server.host, conditions.customers)
-        load = Load(server.address, conditions.connections[EMPTY], requests)
-        load.run(conditions.warm_up_s)
-        watch = _Watch({"worker": server.worker, "load": os.getpid()})
+def _measure_empty(server: servers.Server, conditions: Conditions) -> Measured:
+    requests = setups.requests_to(server, conditions)
+    load = Load(server.address, conditions.connections[EMPTY], requests, workers=server.workers)
+    load.run(conditions.warm_up_s)
+    with Watch({"worker": server.workers, "load": [os.getpid()]}) as watch:
         sample = load.run(conditions.seconds)
-        measured = Measured(EMPTY, sample.rate, sample.latencies, worker_bytes=machine.resident_bytes(server.worker))
-        _add_cpu(measured, watch, len(sample.accepted))
-        measured.problems = _failures(sample)
-        return measured
-
-
-def _measure_service(folder: Path, figure: str, conditions: Conditions, *, completing: bool) -> Measured:
-    with ExitStack() as stack:
-        provider = stack.enter_context(servers.provider(folder))
-        service = stack.enter_context(servers.service(folder, "all" if completing else "api", provider.address))
-        requests = Requests(service.host, conditions.customers)
-        load = Load(
-            service.address,
-            conditions.connections[figure],
-            requests,
-            finished=provider.answered if completing else None,
-            unfinished_max=conditions.unfinished_max,
-        )
-        warm = load.run(conditions.warm_up_s)
-        if completing:
-            record.wait_until_finished(folder)
-        drawn, first, answered = requests.drawn, requests.first, provider.answered()
-
-        watch = _Watch({"worker": service.worker, "load": os.getpid(), "provider": provider.pid})
-        sample = load.run(conditions.seconds)
-        measured = Measured(figure, sample.rate, sample.latencies)
-        if completing:
-            measured.backlog = len(sample.accepted) - (provider.answered() - answered)
-            left = record.wait_until_finished(folder)
-            measured.rate = (len(sample.accepted) - left) / (time.perf_counter() - sample.began)
-        _add_cpu(measured, watch, len(sample.accepted))
-        measured.worker_bytes = machine.resident_bytes(service.worker)
-        measured.first_touches = (requests.first - first) / max(1, requests.drawn - drawn)
-
-        measured.problems = [*_failures(warm), *_failures(sample), *_provider_problems(provider)]
-        if service.complaints():
-            measured.problems += [f"log: {line[:300]}" for line in service.complaints()[:3]]
-    accepted = [*warm.accepted, *sample.accepted]
-    measured.problems += record.check_deposits(folder, accepted, "completed" if completing else "pending")
-    measured.problems += record.verify(folder)
-    if completing:
-        measured.completion_times = record.completion_times_s(folder, sample.accepted)
+    measured = Measured(EMPTY, sample.rate, sample.latencies, busiest=sample.busiest)
+    measured.worker_bytes = sum(map(machine.resident_bytes, server.workers))
+    _add_cpu(measured, watch, len(sample.accepted))
+    measured.problems = _failures(sample)
     return measured
 
 
-def _add_cpu(measured: Measured, watch: _Watch, deposits: int) -> None:
-    measured.worker_us = watch.used_s()["worker"] / max(1, deposits) * 1_000_000
+def _measure_service(setup: ServiceSetup, figure: str, conditions: Conditions, *, storage: bool) -> Measured:
+    service, provider, database = setup.server, setup.provider, setup.database
+    completing = figure in COMPLETING
+    requests = setups.requests_to(service, conditions)
+    load = setups.load_of(setup, figure, requests, conditions.connections[figure], conditions)
+    warm = load.run(conditions.warm_up_s)
+    if completing:
+        record.wait_until_finished(database)
+    drawn, first, answered = _drawn(requests), _first(requests), provider.answered()
+    logged = service.log.stat().st_size
+    passing, written = _of_server(setup)
+
+    before = written()
+    with Watch({"worker": service.workers, "load": [os.getpid()], "provider": [provider.pid]}, passing) as watch:
+        sample = load.run(conditions.seconds)
+        measured = Measured(figure, sample.rate, sample.latencies, busiest=sample.busiest)
+        if completing:
+            measured.backlog = len(sample.accepted) - (provider.answered() - answered)
+            left = record.wait_until_finished(database)
+            measured.rate = (len(sample.accepted) - left) / (time.perf_counter() - sample.began)
+    _add_cpu(measured, watch, len(sample.accepted))
+    _add_log(measured, before, written(), len(sample.accepted))
+    measured.worker_bytes = sum(map(machine.resident_bytes, service.workers))
+    measured.first_touches = (_first(requests) - first) / max(1, _drawn(requests) - drawn)
+    measured.batches = batches_since(service.log, logged)
+    measured.problems = [*_failures(warm), *_failures(sample), *_provider_problems(provider)]
+    measured.problems += [f"log: {line[:300]}" for line in service.complaints()[:3]]
+    setup.stop()
+
+    accepted = [*warm.accepted, *sample.accepted]
+    measured.problems += record.check_deposits(database, accepted, "completed" if completing else "pending")
+    measured.problems += record.verify(database)
+    if completing:
+        measured.completion_times = record.completion_times_s(database, sample.accepted)
+    if storage and isinstance(database, PostgresqlDatabase):
+        measured.storage = _storage(database, len(accepted))
+    return measured
+
+
+def _drawn(requests: Sequence[Requests]) -> int:
+    return sum(one.drawn for one in requests)
+
+
+def _first(requests: Sequence[Requests]) -> int:
+    return sum(one.first for one in requests)
+
+
+def _of_server(setup: ServiceSetup) -> tuple[Callable[[], list[int]] | None, Callable[[], Written]]:
+    """How to ask for the processes of the database server, and for what it has written; nothing of SQLite."""
+    database = setup.database
+    if isinstance(database, PostgresqlDatabase):
+        return database.server_pids, database.written
+    return None, lambda: _NOTHING
+
+
+def _storage(database: PostgresqlDatabase, deposits: int) -> Storage:
+    tables = database.tables()
+    database.pack()
+    return Storage(deposits, tables, database.tables())
+
+
+def _add_cpu(measured: Measured, watch: Watch, deposits: int) -> None:
+    measured.worker_us = watch.used_s["worker"] / max(1, deposits) * 1_000_000
+    measured.database_us = watch.used_s.get(DATABASE, 0.0) / max(1, deposits) * 1_000_000
     measured.cpu, measured.others_cpu = watch.shares()
+
+
+def _add_log(measured: Measured, before: Written, after: Written, deposits: int) -> None:
+    measured.log_bytes = (after.wal_bytes - before.wal_bytes) / max(1, deposits)
+    measured.full_pages = (after.full_pages - before.full_pages) / max(1, deposits)
 
 
 def _failures(sample: Sample) -> list[str]:

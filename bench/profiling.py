@@ -1,6 +1,6 @@
 """Where the time of a deposit goes: samples the service's worker under load with py-spy, which needs ptrace.
 
-Samples are of the worker's main thread, where all greenlets run. The commit's wait for the disk is on a thread of
+Samples are of one worker's main thread, where all greenlets run. The commit's wait for the disk is on a thread of
 its own and holds up nobody but the commit. A sample is of time passed, not of CPU time: on a machine that is busy
 otherwise, a system call that lets another process run looks dearer than it is.
 """
@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from bench import machine, rooms, servers
+from bench import machine, rooms, servers, setups
 from bench.load import Load
-from bench.measure import COMPLETING, EMPTY, Conditions, Requests, for_figure
+from bench.setups import EMPTY, Conditions, for_figure
 
 _RATE_PER_S: Final = 250
 _STARTS_WITHIN_S: Final = 0.5
@@ -35,41 +35,38 @@ def profile(figure: str, conditions: Conditions) -> str:
         raise ProfileError("py-spy is not installed: pip install py-spy")
     conditions = for_figure(figure, conditions)
     with tempfile.TemporaryDirectory(prefix="payments-bench-") as name, ExitStack() as stack:
-        folder = Path(name)
-        server, provider = _start(folder, figure, stack)
-        load = Load(
-            server.address,
-            conditions.connections[figure],
-            Requests(server.host, conditions.customers),
-            finished=provider.answered if figure in COMPLETING else None,
-            unfinished_max=conditions.unfinished_max,
-        )
+        server, load = _start(figure, conditions, stack)
+        worker = server.workers[0]
         load.run(conditions.warm_up_s)
-        output = folder / "samples"
-        with _sampler(py_spy, server.worker, conditions.seconds, output) as sampler:
+        output = Path(name) / "samples"
+        with _sampler(py_spy, worker, conditions.seconds, output) as sampler:
             time.sleep(_STARTS_WITHIN_S)
-            before_s = machine.thread_cpu_s(server.worker, server.worker)
+            before_s = machine.thread_cpu_s(worker, worker)
             sample = load.run(conditions.seconds)
-            used_s = machine.thread_cpu_s(server.worker, server.worker) - before_s
+            used_s = machine.thread_cpu_s(worker, worker) - before_s
             _, errors = sampler.communicate()
         if sampler.returncode or not output.exists():
             raise ProfileError(f"py-spy: {errors.decode(errors='replace').strip()[-500:]}")
         folded = output.read_text(encoding="utf-8").splitlines()
-        summary = rooms.summarise(folded, f"thread ({server.worker})", str(servers.CHECKOUT))
-    us_per_deposit = used_s / max(1, len(sample.accepted)) * 1_000_000
+        summary = rooms.summarise(folded, f"thread ({worker})", str(servers.CHECKOUT))
+    # The clients' connections, and so the deposits, are evenly spread.
+    us_per_deposit = used_s * len(server.workers) / max(1, len(sample.accepted)) * 1_000_000
     title = (
-        f"{figure}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU of the worker's main thread"
-        f" for a deposit, {summary.total} samples; log lines at INFO go to a file\n\n"
+        f"{figure} on {conditions.ground.name}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU"
+        f" of a worker's main thread for a deposit, {summary.total} samples; log lines at INFO go to a file\n\n"
     )
     return title + rooms.render(summary, us_per_deposit) + "\n"
 
 
-def _start(folder: Path, figure: str, stack: ExitStack) -> tuple[servers.Server, servers.ProviderProcess]:
-    provider = stack.enter_context(servers.provider(folder))
+def _start(figure: str, conditions: Conditions, stack: ExitStack) -> tuple[servers.Server, Load]:
+    connections = conditions.connections[figure]
     if figure == EMPTY:
-        return stack.enter_context(servers.empty_resource(folder)), provider
-    role = "all" if figure in COMPLETING else "api"
-    return stack.enter_context(servers.service(folder, role, provider.address)), provider
+        server = stack.enter_context(setups.empty_resource(conditions))
+        requests = setups.requests_to(server, conditions)
+        return server, Load(server.address, connections, requests, workers=server.workers)
+    setup = stack.enter_context(setups.service(figure, conditions))
+    requests = setups.requests_to(setup.server, conditions)
+    return setup.server, setups.load_of(setup, figure, requests, connections, conditions)
 
 
 def _sampler(py_spy: str, pid: int, seconds: float, output: Path) -> subprocess.Popen[bytes]:

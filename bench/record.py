@@ -7,46 +7,40 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
-from pathlib import Path
 from typing import Final
 
-from bench.servers import CHECKOUT, clean_environ, database_url
-from store.sqlite.connection import open_reader
+from bench.databases import Database
+from bench.servers import CHECKOUT, clean_environ
 
 _POLL_S: Final = 0.01
 _STALLED_S: Final = 20.0
 """Work that does not get less for so long is given up."""
 
 
-def wait_until_finished(folder: Path) -> int:
+def wait_until_finished(database: Database) -> int:
     """Wait until nothing is left to do; how much is, when it does not get less any more."""
-    with closing(open_reader(folder / "payments.db")) as reader:
-        least, since = sys.maxsize, time.monotonic()
-        while True:
-            # Finished work has no row, so this gets cheaper towards the end, when it matters.
-            left = int(reader.execute("SELECT count(*) FROM work").get)
-            if left == 0:
-                return 0
-            if left < least:
-                least, since = left, time.monotonic()
-            elif time.monotonic() - since > _STALLED_S:
-                return left
-            time.sleep(_POLL_S)
+    least, since = sys.maxsize, time.monotonic()
+    while True:
+        # Finished work has no row, so this gets cheaper towards the end, when it matters.
+        left = database.unfinished()
+        if left == 0:
+            return 0
+        if left < least:
+            least, since = left, time.monotonic()
+        elif time.monotonic() - since > _STALLED_S:
+            return left
+        time.sleep(_POLL_S)
 
 
-def completion_times_s(folder: Path, transaction_ids: Iterable[str]) -> list[float]:
+def completion_times_s(database: Database, transaction_ids: Iterable[str]) -> list[float]:
     """Of each of these, the seconds from received to completed, by the service's own clock."""
     wanted = set(transaction_ids)
-    with closing(open_reader(folder / "payments.db")) as reader:
-        rows = reader.execute("SELECT transaction_id, updated_at - created_at FROM transactions")
-        return [took_us / 1_000_000 for transaction_id, took_us in rows if transaction_id in wanted]
+    return [took_s for transaction_id, took_s in database.completion_times_s() if transaction_id in wanted]
 
 
-def check_deposits(folder: Path, accepted: list[str], status: str) -> list[str]:
+def check_deposits(database: Database, accepted: list[str], status: str) -> list[str]:
     """What is wrong with the deposits that were answered with 202, all of which must have ``status`` by now."""
-    with closing(open_reader(folder / "payments.db")) as reader:
-        stored = dict(reader.execute("SELECT transaction_id, status FROM transactions"))
+    stored = database.statuses()
     problems = []
     if len(set(accepted)) != len(accepted):
         problems.append(f"{len(accepted) - len(set(accepted))} answers name a transaction that another names, too")
@@ -55,12 +49,12 @@ def check_deposits(folder: Path, accepted: list[str], status: str) -> list[str]:
     return problems
 
 
-def verify(folder: Path) -> list[str]:
+def verify(database: Database) -> list[str]:
     """What ``manage.py verify`` finds wrong."""
     done = subprocess.run(
         [sys.executable, "manage.py", "verify"],
         cwd=CHECKOUT,
-        env=clean_environ({"PAYMENTS_DATABASE_URL": database_url(folder)}),
+        env=clean_environ({"PAYMENTS_DATABASE_URL": database.url}),
         capture_output=True,
         text=True,
         check=False,

@@ -14,6 +14,7 @@ from typing import Final
 
 WEB: Final = "falcon + gunicorn"
 HUB: Final = "gevent hub"
+STORE: Final = "store + drivers"
 JSON: Final = "json"
 LOGGING: Final = "logging"
 OTHER: Final = "other"
@@ -27,6 +28,9 @@ _LIBRARIES: Final = {
     "pybreaker": "actors + pykka",
     "geventhttpclient": "gateways + HTTP client",
     "urllib3": "gateways + HTTP client",
+    "psycopg": STORE,
+    "psycopg_binary": STORE,
+    "psycopg_pool": STORE,
     "gevent": HUB,
     "greenlet": HUB,
 }
@@ -35,7 +39,7 @@ _OURS: Final = {
     "api": "api",
     "domain": "domain",
     "gateways": "gateways + HTTP client",
-    "store": "store + apsw",
+    "store": STORE,
 }
 _FILES: Final = {
     "config/logging.py": LOGGING,

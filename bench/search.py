@@ -6,23 +6,20 @@ whose commits carry what waits for them, with more.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
-from bench import record, servers
+from bench import record, setups
 from bench.load import Load
-from bench.measure import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETING, EMPTY, Conditions, Requests
+from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETING, EMPTY, Conditions
 
 CANDIDATES: Final = (8, 16, 32, 64, 128)
 
 _SAME_AS: Final = {EMPTY: EMPTY, ACCEPT: ACCEPT, ACCEPT_HOT: ACCEPT, COMPLETE: COMPLETE, COMPLETE_HOT: COMPLETE}
 """The figure whose best number a figure is measured with: one customer with that of many."""
 _TRIAL_S: Final = 1.5
-_PASSES: Final = 2
 _AS_GOOD: Final = 0.99
 
 
@@ -44,33 +41,34 @@ def fewest_as_good(rates: Mapping[int, float]) -> int:
 
 def _rates(figure: str, conditions: Conditions) -> dict[int, float]:
     """The mean of short trials of each candidate, on the way up and down again: what drifts meets all alike."""
-    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name, ExitStack() as stack:
-        trial = _trial(figure, conditions, Path(name), stack)
+    with _trial(figure, conditions) as trial:
         trial(CANDIDATES[0], conditions.warm_up_s)
         trials: dict[int, list[float]] = {connections: [] for connections in CANDIDATES}
-        for connections in (*CANDIDATES, *reversed(CANDIDATES)) * _PASSES:
+        for connections in (*CANDIDATES, *reversed(CANDIDATES)):
             trials[connections].append(trial(connections, _TRIAL_S))
     return {connections: sum(rates) / len(rates) for connections, rates in trials.items()}
 
 
-def _trial(figure: str, conditions: Conditions, folder: Path, stack: ExitStack) -> Callable[[int, float], float]:
+@contextmanager
+def _trial(figure: str, conditions: Conditions) -> Iterator[Callable[[int, float], float]]:
     """Loads a new server of ``figure`` with so many connections for so many seconds; gives answers per second."""
     if figure == EMPTY:
-        server = stack.enter_context(servers.empty_resource(folder))
-        finished = None
-    else:
-        completing = figure in COMPLETING
-        provider = stack.enter_context(servers.provider(folder))
-        server = stack.enter_context(servers.service(folder, "all" if completing else "api", provider.address))
-        finished = provider.answered if completing else None
-    requests = Requests(server.host, conditions.customers)
+        with setups.empty_resource(conditions) as server:
+            requests = setups.requests_to(server, conditions)
+            yield (
+                lambda connections, seconds: (
+                    Load(server.address, connections, requests, workers=server.workers).run(seconds).rate
+                )
+            )
+        return
+    with setups.service(figure, conditions) as setup:
+        drawn = setups.requests_to(setup.server, conditions)
 
-    def trial(connections: int, seconds: float) -> float:
-        most = conditions.unfinished_max
-        sample = Load(server.address, connections, requests, finished=finished, unfinished_max=most).run(seconds)
-        if finished is None:
-            return sample.rate
-        left = record.wait_until_finished(folder)
-        return (len(sample.accepted) - left) / (time.perf_counter() - sample.began)
+        def trial(connections: int, seconds: float) -> float:
+            sample = setups.load_of(setup, figure, drawn, connections, conditions).run(seconds)
+            if figure not in COMPLETING:
+                return sample.rate
+            left = record.wait_until_finished(setup.database)
+            return (len(sample.accepted) - left) / (time.perf_counter() - sample.began)
 
-    return trial
+        yield trial

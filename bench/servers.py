@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import http.client
 import os
 import re
 import signal
@@ -26,6 +25,10 @@ _HOST: Final = "127.0.0.1"
 _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 40.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_READY: Final = b'"message":"ready"'
+"""What each worker logs once it can answer."""
+_GIVEN_UP: Final = b'"message":"the service could not start"'
+"""What one logs that never will."""
 _URL: Final = re.compile(r'^(url *= *)"[^"]*"', re.MULTILINE)
 
 
@@ -35,11 +38,11 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A gunicorn with one worker."""
+    """A gunicorn, all of whose workers are ready."""
 
     address: tuple[str, int]
     master: int
-    worker: int
+    workers: tuple[int, ...]
     log: Path
 
     @property
@@ -67,24 +70,19 @@ class ProviderProcess:
 
 
 @contextmanager
-def empty_resource(folder: Path) -> Iterator[Server]:
-    """The empty Falcon resource under gunicorn."""
-    with _gunicorn(folder, "empty", ["--config", "bench/empty_gunicorn.py"], {}) as server:
+def empty_resource(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """The empty Falcon resource under gunicorn; of ``settings`` it heeds those that gunicorn's configuration reads."""
+    with _gunicorn(folder, "empty", ["--config", "bench/empty_gunicorn.py"], settings) as server:
         yield server
 
 
 @contextmanager
-def service(folder: Path, role: str, provider: tuple[str, int]) -> Iterator[Server]:
-    """The service as in production, on a new database in ``folder``; every gateway's URL is the provider's."""
+def service(folder: Path, settings: Mapping[str, str], provider: tuple[str, int]) -> Iterator[Server]:
+    """The service as in production, with ``settings``; every gateway's URL is the provider's."""
     shipped = (CHECKOUT / "config" / "gateways.toml").read_text(encoding="utf-8")
     gateways = folder / "gateways.toml"
     gateways.write_text(_URL.sub(rf'\1"http://{provider[0]}:{provider[1]}"', shipped), encoding="utf-8")
-    settings = {
-        "PAYMENTS_DATABASE_URL": database_url(folder),
-        "PAYMENTS_ROLE": role,
-        "PAYMENTS_GATEWAYS_FILE": str(gateways),
-    }
-    with _gunicorn(folder, "service", ["wsgi:app"], settings) as server:
+    with _gunicorn(folder, "service", ["wsgi:app"], {**settings, "PAYMENTS_GATEWAYS_FILE": str(gateways)}) as server:
         yield server
 
 
@@ -98,11 +96,6 @@ def provider(folder: Path) -> Iterator[ProviderProcess]:
         command = [sys.executable, "-m", "bench.provider", str(descriptor), str(path)]
         with _process(command, folder / "provider.log", os.environ, keep=(descriptor,)) as process:
             yield ProviderProcess(listener.getsockname(), process.pid, counters)
-
-
-def database_url(folder: Path) -> str:
-    """The database of the service that was started in ``folder``."""
-    return f"sqlite:///{folder / 'payments.db'}"
 
 
 def clean_environ(settings: Mapping[str, str]) -> dict[str, str]:
@@ -119,12 +112,11 @@ def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[s
     log = folder / f"{name}.log"
     with _process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as process:
         deadline = time.monotonic() + _READY_WITHIN_S
-        while not _ready(address, "/readyz" if name == "service" else "/v1/deposit"):
-            if process.poll() is not None or time.monotonic() > deadline:
+        while (said := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
+            if process.poll() is not None or _GIVEN_UP in said or time.monotonic() > deadline:
                 raise ServerError(f"{name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.05)
-        (worker,) = children(process.pid)
-        yield Server(address, process.pid, worker, log)
+        yield Server(address, process.pid, tuple(children(process.pid)), log)
 
 
 @contextmanager
@@ -157,15 +149,3 @@ def _process(
 
 def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _ready(address: tuple[str, int], path: str) -> bool:
-    """Whether it answers; the empty resource, which knows POST alone, with 405."""
-    connection = http.client.HTTPConnection(*address, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status in {200, 405}
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

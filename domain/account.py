@@ -220,6 +220,8 @@ def _short(account: Account, money: Money) -> Refused | None:
 
 def _record_callback(account: Account, transaction: Transaction, command: RecordCallback) -> Sequence[Event]:
     known = transaction.gateway_reference
+    if command.gateway != transaction.gateway:
+        return (_review(account, transaction, "A callback came from another gateway than the transaction's."),)
     if command.money != transaction.money:
         return (_review(account, transaction, "A callback names another amount than is on record."),)
     if known not in {None, command.reference}:

@@ -62,12 +62,13 @@ class OpenReview:
 
 @dataclass(frozen=True, slots=True)
 class RecordCallback:
-    """Write down what a gateway said of its own accord, under its own ``reference`` and about ``money``.
+    """Write down what ``gateway`` said of its own accord, under its own ``reference`` and about ``money``.
 
     It says how the transaction ended.
     """
 
     transaction_id: str
+    gateway: str
     reference: str
     money: Money
     outcome: Approved | Declined

@@ -89,6 +89,17 @@ def parse_amount(value: str | int | Decimal, currency: str) -> Money:
     return Money(minor, currency)
 
 
+def parse_signed(value: str | int | Decimal, currency: str) -> Money:
+    """The same for an amount that may be negative, but not zero."""
+    if isinstance(value, str):
+        negative, size = value.startswith("-"), value.removeprefix("-")
+        positive: Money = parse_amount(size, currency)
+    else:
+        negative = not isinstance(value, bool) and value < 0
+        positive = parse_amount(-value if negative else value, currency)
+    return Money(-positive.minor, currency) if negative else positive
+
+
 def _number(value: str | int | Decimal) -> Decimal:
     """``value`` as a positive number of a size that arithmetic can bear."""
     if isinstance(value, str):

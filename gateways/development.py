@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 CALLBACK_SECRET: Final = "whsec_Zm9yIGRldmVsb3BtZW50IG9ubHksIG5ldmVyIGluIHByb2R1Y3Rpb24="  # noqa: S105 (no secret)
@@ -9,3 +11,8 @@ CALLBACK_SECRET: Final = "whsec_Zm9yIGRldmVsb3BtZW50IG9ubHksIG5ldmVyIGluIHByb2R1
 
 Gateways whose secret is plain text use the UTF-8 bytes of this very text.
 """
+
+SIMULATOR_SECRETS: Final[Mapping[str, str]] = MappingProxyType(
+    {"gatewayA": "SIMULATOR_GATEWAY_A_SECRET", "gatewayB": "SIMULATOR_GATEWAY_B_SECRET"}
+)
+"""The simulator's gateways, by the names that end the paths of their callbacks, and the variables of their secrets."""

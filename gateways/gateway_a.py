@@ -5,9 +5,11 @@ It sorts what the provider says into the outcomes of ``domain.outcomes``; what w
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
@@ -23,8 +25,10 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.port import Gateway, Order
+from gateways.notices import make_notice, read_object
+from gateways.port import Gateway, Notice, Order
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
+from gateways.signatures import Scheme, Verifier
 from gateways.strict_json import MalformedError, parse_object
 
 # --- facts ---
@@ -53,9 +57,21 @@ _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
 _CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")  # no digits: nothing that could be a card number
 
 
-def build(settings: GatewaySettings) -> Gateway:
+_SIGNATURE: Final = re.compile(r"[^,]*|[^,]+,[^,]+")
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how one begins)
+
+
+def build(settings: GatewaySettings, callback_keys: Sequence[bytes]) -> Gateway:
     """Make the gateway that ``settings`` describe."""
-    return GatewayA(settings)
+    return GatewayA(settings, callback_keys)
+
+
+def callback_key(secret: str) -> bytes:
+    """The key that the text ``whsec_<base64>`` stands for. Raises ValueError."""
+    prefix, encoded = secret[: len(_SECRET_PREFIX)], secret[len(_SECRET_PREFIX) :]
+    if prefix != _SECRET_PREFIX:
+        raise ValueError("not whsec_<base64>")
+    return base64.b64decode(encoded, validate=True)
 
 
 # --- what it does ---
@@ -64,8 +80,9 @@ def build(settings: GatewaySettings) -> Gateway:
 class GatewayA:
     """The adapter; see ``gateways.port.Gateway`` for what each member means."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, callback_keys: Sequence[bytes]) -> None:
         self.name = settings.name
+        self.callbacks = GatewayACallbacks(callback_keys) if callback_keys else None
         self.currencies = CURRENCIES
         self.honours_keys = True
         self.looks_up = True
@@ -135,6 +152,47 @@ class GatewayA:
 
     def _unknown(self, what: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(f"{self.name}: {what}")
+
+
+# --- callbacks ---
+
+
+class GatewayACallbacks:
+    """Callbacks signed as in https://github.com/standard-webhooks/standard-webhooks, in JSON."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._verifier = Verifier(_SCHEME, keys)
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+        """The ``webhook-id``, which the body's ``event_id`` need not match. Raises UnverifiedError."""
+        return self._verifier.verify(headers, body, now)
+
+    def read(self, body: bytes) -> Notice:
+        """What ``body`` says; ``event_id``, ``extra_data`` and others do not matter. Raises UnreadableError."""
+        said = read_object(body)
+        return make_notice(
+            reference=said.get("reference"),
+            gateway_reference=said.get("transaction_id"),
+            status=said.get("status"),
+            amount=said.get("amount"),
+            currency=said.get("currency"),
+        )
+
+
+def _signatures(header: str) -> Sequence[str]:
+    """The versions and signatures of a header; those of other versions than v1 equal none that we write."""
+    signatures = header.split(" ")
+    # A stray comma joins two headers of one name, which the specification does not know.
+    return signatures if all(_SIGNATURE.fullmatch(each) for each in signatures) else ()
+
+
+_SCHEME: Final = Scheme(
+    id_header="webhook-id",
+    timestamp_header="webhook-timestamp",
+    signature_header="webhook-signature",
+    offered=_signatures,
+    written=lambda signature: f"v1,{base64.b64encode(signature).decode('ascii')}",
+)
 
 
 # --- building ---

@@ -6,7 +6,8 @@ It sorts what the provider says into the outcomes of ``domain.outcomes``; what w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
@@ -23,8 +24,10 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.port import Gateway, Order
+from gateways.notices import make_notice, read_object
+from gateways.port import Gateway, Notice, Order, UnreadableError
 from gateways.settings import GatewaySettings, OptionValue
+from gateways.signatures import Scheme, Verifier
 from gateways.strict_xml import MalformedError, parse_elements
 
 # --- facts ---
@@ -52,9 +55,14 @@ _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
 _CODE: Final = re.compile(r"[0-9A-Z]{2}")  # too short for anything that must not be repeated
 
 
-def build(settings: GatewaySettings) -> Gateway:
+def build(settings: GatewaySettings, callback_keys: Sequence[bytes]) -> Gateway:
     """Make the gateway that ``settings`` describe."""
-    return GatewayB(settings)
+    return GatewayB(settings, callback_keys)
+
+
+def callback_key(secret: str) -> bytes:
+    """The key that the text of ``secret`` stands for: its very bytes. Raises ValueError when it is no UTF-8."""
+    return secret.encode("utf-8")
 
 
 # --- what it does ---
@@ -63,8 +71,9 @@ def build(settings: GatewaySettings) -> Gateway:
 class GatewayB:
     """The adapter; see ``gateways.port.Gateway`` for what each member means."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, callback_keys: Sequence[bytes]) -> None:
         self.name = settings.name
+        self.callbacks = GatewayBCallbacks(callback_keys) if callback_keys else None
         self.currencies = CURRENCIES
         self.honours_keys = False
         self.looks_up = True
@@ -132,6 +141,43 @@ class GatewayB:
 
     def _unknown(self, what: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(f"{self.name}: {what}")
+
+
+# --- callbacks ---
+
+
+class GatewayBCallbacks:
+    """Callbacks signed in headers of its own, in JSON."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._verifier = Verifier(_SCHEME, keys)
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+        """The ``X-Gateway-Event-Id``. Raises UnverifiedError."""
+        return self._verifier.verify(headers, body, now)
+
+    def read(self, body: bytes) -> Notice:
+        """What ``body`` says; unknown members do not matter. Raises UnreadableError."""
+        said = read_object(body)
+        metadata = said.get("metadata")
+        if not isinstance(metadata, dict):
+            raise UnreadableError("it has no metadata")
+        return make_notice(
+            reference=metadata.get("reference"),
+            gateway_reference=said.get("transaction_id"),
+            status=said.get("status"),
+            amount=metadata.get("amount"),
+            currency=metadata.get("currency"),
+        )
+
+
+_SCHEME: Final = Scheme(
+    id_header="x-gateway-event-id",
+    timestamp_header="x-gateway-timestamp",
+    signature_header="x-gateway-signature",
+    offered=lambda header: (header,),
+    written=lambda signature: f"sha256={signature.hex()}",
+)
 
 
 # --- building ---

@@ -1,10 +1,14 @@
-"""The port to a payment provider: what is sent, what comes back. One adapter file per gateway implements it."""
+"""The port to a payment provider: what is sent, what comes back, what it says of its own accord later.
+
+One adapter file per gateway implements it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from domain.events import Kind
 from domain.money import Money
@@ -20,6 +24,42 @@ class Order:
     money: Money
     customer_id: str
     details: Mapping[str, str]
+
+
+class UnverifiedError(Exception):
+    """A callback is not surely from its provider. The text is for logs; it holds no secret, signature or body."""
+
+
+class UnreadableError(Exception):
+    """A verified callback cannot be understood. The text says why, and repeats nothing of the body."""
+
+
+class Notice(NamedTuple):
+    """What a callback says: how the order that we sent under ``reference`` ended.
+
+    ``gateway_reference`` is the provider's own reference, and ``money`` what it moved or did not move. Nothing of it
+    has been compared with the record; ``reference``, visible ASCII of at most 200 characters, may be nobody's.
+    """
+
+    reference: str
+    gateway_reference: str
+    money: Money
+    outcome: Outcome
+
+
+class Callbacks(Protocol):
+    """How one provider's callbacks are verified, and then read. Both only compute."""
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+        """The event id by which repetitions are told, 1 to 255 characters of visible ASCII.
+
+        ``headers`` have their names in lower case; ``body`` is as it came, not parsed and written anew. Raises
+        UnverifiedError: a header is missing or malformed, no live secret made the signature, or the timestamp is more
+        than 300 s off ``now``.
+        """
+
+    def read(self, body: bytes) -> Notice:
+        """What ``body`` says, once it is verified. Raises UnreadableError."""
 
 
 class Gateway(Protocol):
@@ -47,6 +87,10 @@ class Gateway(Protocol):
     @property
     def idempotency_window_s(self) -> float:
         """For how long after its first use the provider remembers a key; 0 when it honours none."""
+
+    @property
+    def callbacks(self) -> Callbacks | None:
+        """How its callbacks are taken; None when it makes none, or has no secrets."""
 
     def submit(self, order: Order) -> Outcome:
         """Ask the provider to move the money. Raises NotSentError, OutcomeUnknownError."""

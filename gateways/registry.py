@@ -1,29 +1,41 @@
-"""From the tables of the gateways file to gateways: finds each one's adapter module; knows no gateway by name."""
+"""From the tables of the gateways file to gateways: finds each one's adapter module; knows no gateway by name.
+
+It also reads the callbacks' secrets from the environment that it is given: none of them is ever part of a text here.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
 import gateways
+from gateways.development import CALLBACK_SECRET
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings, GatewaySettingsError, OptionValue
 
 _ADAPTER_MEMBERS: Final = ("OPTIONS", "build")
+_CALLBACK_MEMBER: Final = "callback_key"
+_SECRETS_KEY: Final = "callback_secrets_env"
+_KEY_BYTES_MIN: Final = 16
+_NO_SECRETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 
 class Adapter(Protocol):
-    """What a module in gateways/ must offer to be named as ``adapter``."""
+    """What a module in gateways/ must offer to be named as ``adapter``.
+
+    One whose provider makes callbacks also offers ``callback_key(secret: str) -> bytes``: the key that a secret stands
+    for. It raises ValueError for a text that is no secret of this provider's.
+    """
 
     OPTIONS: Mapping[str, OptionValue]
     """The keys of its own that its tables may have, with their defaults."""
 
-    def build(self, settings: GatewaySettings) -> Gateway:
-        """Make the gateway; nothing is sent yet. Raises GatewaySettingsError."""
+    def build(self, settings: GatewaySettings, callback_keys: Sequence[bytes]) -> Gateway:
+        """Make the gateway; nothing is sent yet. Without keys it takes no callbacks. Raises GatewaySettingsError."""
 
 
 def read_settings(tables: Mapping[str, object]) -> Mapping[str, GatewaySettings]:
@@ -39,14 +51,79 @@ def read_settings(tables: Mapping[str, object]) -> Mapping[str, GatewaySettings]
     return MappingProxyType(settings)
 
 
-def build_gateways(settings: Mapping[str, GatewaySettings]) -> Mapping[str, Gateway]:
-    """Make every gateway; nothing is sent yet. Raises GatewaySettingsError."""
-    built = {name: _adapter(name, each.adapter).build(each) for name, each in settings.items()}
-    for name, gateway in built.items():
+def callback_secrets(
+    settings: Mapping[str, GatewaySettings], environ: Mapping[str, str], *, loopback: bool
+) -> Mapping[str, tuple[str, ...]]:
+    """The live secrets of every gateway that takes callbacks, newest first, as ``environ`` has them.
+
+    ``loopback``: only programs on this machine can reach the service. Then the development secret stands in for what
+    is not set; ``with_development_secret`` tells where. Otherwise, and for a text that is no secret of the gateway's,
+    it raises GatewaySettingsError, which names the variable.
+    """
+    return MappingProxyType(
+        {
+            name: _secrets(each, environ, loopback=loopback)
+            for name, each in settings.items()
+            if each.callback_secrets_env
+        }
+    )
+
+
+def with_development_secret(secrets: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
+    """The names of the gateways whose callbacks anybody can forge, for everybody knows the development secret."""
+    return tuple(name for name, live in secrets.items() if CALLBACK_SECRET in live)
+
+
+def build_gateways(
+    settings: Mapping[str, GatewaySettings], secrets: Mapping[str, tuple[str, ...]] = _NO_SECRETS
+) -> Mapping[str, Gateway]:
+    """Make every gateway; nothing is sent yet. Those without ``secrets`` take no callbacks.
+
+    Raises GatewaySettingsError.
+    """
+    built: dict[str, Gateway] = {}
+    for name, each in settings.items():
+        keys = [_key(each, secret, f"secret {number}") for number, secret in enumerate(secrets.get(name, ()), 1)]
+        built[name] = gateway = _adapter(name, each.adapter).build(each, keys)
         if gateway.honours_keys and gateway.idempotency_window_s <= 0:
             problem = "must be above 0: only within it the same key twice is surely one payment"
             raise GatewaySettingsError(name, "idempotency_window_s", problem)
     return MappingProxyType(built)
+
+
+def _secrets(gateway: GatewaySettings, environ: Mapping[str, str], *, loopback: bool) -> tuple[str, ...]:
+    variable = gateway.callback_secrets_env
+    assert variable is not None  # its caller leaves the others out
+    text = environ.get(variable, "").strip()
+    if not text and not loopback:
+        problem = f"{variable} is not set: it must hold the callbacks' secrets unless the service is bound to loopback"
+        raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
+    if not text:
+        _key(gateway, CALLBACK_SECRET, f"{variable} is not set, and the development secret")
+        return (CALLBACK_SECRET,)
+    secrets = tuple(each.strip() for each in text.split(","))
+    for position, secret in enumerate(secrets, 1):
+        where = f"{variable}, secret {position}"
+        _key(gateway, secret, where)
+        if secret == CALLBACK_SECRET and not loopback:
+            problem = f"{where} is the development secret, which everybody knows"
+            raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
+    return secrets
+
+
+def _key(gateway: GatewaySettings, secret: str, where: str) -> bytes:
+    """The key that ``secret`` stands for. The error, and what stands behind it, shows where it is and not the text."""
+    make_key: Callable[[str], bytes] | None = getattr(_adapter(gateway.name, gateway.adapter), _CALLBACK_MEMBER, None)
+    if make_key is None:
+        raise GatewaySettingsError(gateway.name, _SECRETS_KEY, f"its adapter {gateway.adapter!r} takes no callbacks")
+    try:
+        key = make_key(secret)
+    except ValueError:
+        key = b""
+    if len(key) < _KEY_BYTES_MIN:
+        problem = f"{where} is no secret of this gateway, or stands for less than {_KEY_BYTES_MIN} bytes"
+        raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
+    return key
 
 
 def _adapter(gateway: str, name: str) -> Adapter:

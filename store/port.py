@@ -27,6 +27,10 @@ GENESIS: Final = bytes(32)
 """The hash that a stream's first event continues."""
 
 
+GATEWAYS: Final = "gateways"
+"""The name of the streams that belong to no customer but to a gateway: their ids are the gateways' names."""
+
+
 class Head(NamedTuple):
     """The end of a stream: its last version (0 when empty) and that event's hash."""
 
@@ -74,10 +78,14 @@ class WorkState(StrEnum):
 
 
 class Action(StrEnum):
-    """What is to be done: send the transaction to its gateway, or find out what became of it."""
+    """What is to be done."""
 
     SUBMIT = "submit"
+    """Send the transaction to its gateway."""
     RESOLVE = "resolve"
+    """Find out what became of the transaction."""
+    APPLY = "apply"
+    """Do what a stored callback says."""
 
 
 class Doubt(IntEnum):
@@ -245,6 +253,11 @@ class DeadLetterFilter(NamedTuple):
     state: WorkState | None = None
     work_id: str | None = None
 
+    @property
+    def states(self) -> Sequence[WorkState]:
+        """Those that it lets through."""
+        return (WorkState.DEAD, WorkState.PARKED) if self.state is None else (self.state,)
+
 
 class GatewayMode(NamedTuple):
     """What a person ordered of a gateway's breaker: ``mode`` is ``open``, ``closed`` or ``auto``."""
@@ -252,6 +265,28 @@ class GatewayMode(NamedTuple):
     gateway: str
     mode: str
     reason: str
+
+
+BREAKER_REST_SLACK_S: Final = 0.001
+"""So much less than its sleep is enough for a breaker to be probed: clocks are read and rounded more than once."""
+
+
+class BreakerRecord(NamedTuple):
+    """A gateway's circuit breaker as all processes share it; times by the store's clock, as of the answer.
+
+    ``epoch`` goes up by one with each change; 0: it has never changed.
+    """
+
+    gateway: str
+    epoch: int = 0
+    state: str = "closed"
+    """``closed``, ``open``, or ``half_open``: ``prober`` may make one call."""
+    age_s: float = 0.0
+    """Seconds since the change, never below zero."""
+    prober: str | None = None
+    """The owner that has the probe."""
+    probe_left_s: float = 0.0
+    """For so many seconds its permit still holds, never below zero."""
 
 
 class Store(Protocol):
@@ -271,6 +306,9 @@ class Store(Protocol):
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """The customer and those of the named transactions that exist, in one snapshot."""
+
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """The stream of the customer, of any merchant, whose transaction has this id; None when there is none."""
 
     def register_owner(self, owner: str) -> None:
         """Begin to hold leases as ``owner``."""
@@ -315,8 +353,9 @@ class Store(Protocol):
         """
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Queue the merchant's dead letters (dead and parked) that fit, due now, under new tokens; how many that were.
+        """Queue the merchant's and the gateways' dead letters (dead, parked) that fit, due now, under new tokens.
 
+        Answers how many that were.
         Attempts, errors and doubt stay.
         """
 
@@ -325,6 +364,24 @@ class Store(Protocol):
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
         """Keep an order, in place of an earlier one for the same gateway."""
+
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """The gateways' breakers that have ever changed."""
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """Have the breaker that stands at ``epoch`` be ``closed`` or ``open``; how it stands afterwards.
+
+        Whoever named the epoch first has changed it; doing the same again changes nothing more. Raises
+        UnstorableError for another state, and CommitUncertainError.
+        """
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """Let ``owner`` probe for ``permit_s`` if the breaker stands at ``epoch`` and slept; how it stands afterwards.
+
+        It slept when it has been open for ``sleep_s``, or half-open for that long after the probe's permit expired:
+        a probe that says nothing has failed. No clock that was set back keeps it from that for more than as long
+        again. Doing the same again changes nothing more. Raises CommitUncertainError.
+        """
 
     def close(self) -> None:
         """Close all connections."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple, Protocol
 
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
-from store.port import DeadLetterFilter, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
+from store.ids import beyond_id, lowest_id
+from store.port import GATEWAYS, DeadLetterFilter, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
 class TransactionView(NamedTuple):
@@ -53,6 +54,67 @@ class TransactionFilter:
     created_from: datetime | None = None
     created_to: datetime | None = None
 
+    @property
+    def statuses(self) -> Sequence[Status]:
+        """Those that it lets through."""
+        return tuple(Status) if self.status is None else (self.status,)
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """Those that it lets through."""
+        return tuple(Kind) if self.kind is None else (self.kind,)
+
+    def ids_below(self, before: str | None) -> tuple[str, str | None]:
+        """All that it lets through below ``before`` has an id not below the first answer, and below the second."""
+        lowest = "" if self.created_from is None else lowest_id(self.created_from)
+        if self.created_to is None:
+            return lowest, before
+        beyond = beyond_id(self.created_to)
+        return lowest, beyond if before is None else min(before, beyond)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ReviewKey(NamedTuple):
+    """The place of a review in the list, which never changes and which no other has."""
+
+    opened_at: datetime
+    review_id: str
+
+    @property
+    def text(self) -> str:
+        """For ``from_text``: microseconds since 1970, a dot, the id."""
+        return f"{(self.opened_at - _EPOCH) // timedelta(microseconds=1)}.{self.review_id}"
+
+    @classmethod
+    def from_text(cls, text: str) -> ReviewKey:
+        """Raises ValueError for what is no ``text`` of a key."""
+        microseconds, dot, review_id = text.partition(".")
+        if not (dot and review_id and microseconds.isascii() and microseconds.isdecimal()):
+            raise ValueError(f"not the key of a review: {text!r}")
+        try:
+            return cls(_EPOCH + timedelta(microseconds=int(microseconds)), review_id)
+        except OverflowError:
+            raise ValueError(f"not the key of a review: {text!r}") from None
+
+
+class ReviewView(NamedTuple):
+    """A review and the stream that it is in."""
+
+    stream: StreamKey
+    review: Review
+
+    @property
+    def customer_id(self) -> str | None:
+        """The customer whom it is about; None when it is about a gateway only."""
+        return None if self.stream.name == GATEWAYS else self.stream.id
+
+    @property
+    def key(self) -> ReviewKey:
+        """Its place in the list."""
+        return ReviewKey(self.review.opened_at, self.review.review_id)
+
 
 class Queries(Protocol):
     """Reads for the API; each is one snapshot. Raises StoreUnavailableError."""
@@ -71,19 +133,42 @@ class Queries(Protocol):
     def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
         """Ascending versions above ``after``."""
 
+    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Ascending positions above ``after``, of the merchant's streams, or of all streams when that is None.
+
+        Ends before the first position that may still be committed: whoever goes on from the last one that it got never
+        skips an event.
+        """
+
+    def last_position(self) -> int:
+        """Where ``all_events`` of all streams ends now; 0 when there are none."""
+
+    def review(self, merchant: str, review_id: str) -> ReviewView | None:
+        """The review of that id, if it is the merchant's or a gateway's."""
+
+    def reviews(
+        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
+    ) -> Sequence[ReviewView]:
+        """The merchant's reviews and the gateways', newest first, below ``before``, at most ``limit``.
+
+        ``state`` is ``open``, ``closed``, or None for both.
+        """
+
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Pieces of unfinished work by (gateway, state)."""
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """The merchant's dead letters that fit, work ids descending (newest first) below ``before``, at most ``limit``.
+        """The merchant's and the gateways' dead letters that fit, at most ``limit``.
+
+        Work ids descending (newest first) below ``before``.
 
         One whose row cannot be read in full is listed all the same.
         """
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The merchant's dead letter of that id; None as well when the work is not dead (any more)."""
+        """The dead letter of that id, if it is the merchant's or a gateway's; None as well when it is not dead now."""
 
     def ping(self) -> None:
         """Do the least that shows that the store answers."""

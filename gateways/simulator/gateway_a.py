@@ -14,6 +14,7 @@ import falcon
 
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
+from gateways.development import SIMULATOR_SECRETS
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.faces import Faces, read_body
 from gateways.simulator.provider import Asked, KeyReusedError, Provider, Record
@@ -136,4 +137,4 @@ def _dump(value: Mapping[str, object]) -> bytes:
     return json.dumps(value).encode("ascii")
 
 
-DIALECT: Final = Dialect(NAME, "A", "SIMULATOR_GATEWAY_A_SECRET", mount, key_of, callback)
+DIALECT: Final = Dialect(NAME, "A", SIMULATOR_SECRETS[NAME], mount, key_of, callback)

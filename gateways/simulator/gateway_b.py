@@ -14,6 +14,7 @@ import falcon
 
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
+from gateways.development import SIMULATOR_SECRETS
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.faces import Faces, read_body
 from gateways.simulator.provider import Asked, Provider, Record
@@ -123,4 +124,4 @@ def _document(root: str, elements: Mapping[str, str]) -> bytes:
     return f"<{root}>{inner}</{root}>".encode("ascii", "xmlcharrefreplace")
 
 
-DIALECT: Final = Dialect(NAME, "B", "SIMULATOR_GATEWAY_B_SECRET", mount, key_of, callback)
+DIALECT: Final = Dialect(NAME, "B", SIMULATOR_SECRETS[NAME], mount, key_of, callback)

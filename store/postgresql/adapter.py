@@ -8,6 +8,7 @@ from typing import Final
 
 from store.port import (
     AppendResult,
+    BreakerRecord,
     DeadLetterFilter,
     Doubt,
     GatewayMode,
@@ -17,12 +18,20 @@ from store.port import (
     WorkItem,
     Write,
 )
-from store.postgresql import reads, work
+from store.postgresql import breakers, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
 from store.postgresql.writer import Writer
-from store.queries import Audit, CustomerView, DeadLetter, TransactionFilter, TransactionView
+from store.queries import (
+    Audit,
+    CustomerView,
+    DeadLetter,
+    ReviewKey,
+    ReviewView,
+    TransactionFilter,
+    TransactionView,
+)
 
 WRITERS: Final = 4
 READERS: Final = 8
@@ -53,6 +62,10 @@ class PostgresqlStore:
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.load(session, stream, transaction_ids))
+
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.stream_of(session, transaction_id))
 
     def register_owner(self, owner: str) -> None:
         """See ``store.port.Store``."""
@@ -106,6 +119,21 @@ class PostgresqlStore:
         """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
         self._writer.change(lambda session: work.set_mode(session, mode), repeatable=True)
 
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """See ``store.port.Store``."""
+        return self._reading.read(breakers.records)
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """See ``store.port.Store``."""
+        return self._writer.change(lambda session: breakers.turn(session, gateway, epoch, state), repeatable=True)
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """See ``store.port.Store``."""
+        return self._writer.change(
+            lambda session: breakers.take_probe(session, gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s),
+            repeatable=True,
+        )
+
     def close(self) -> None:
         """Close all connections; closing twice does no harm."""
         self._reading.close()
@@ -131,12 +159,23 @@ class PostgresqlStore:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.stream_events(session, stream, after, limit))
 
-    def all_events(self, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Events of all streams by ascending position above ``after``, up to the first that may still be committed.
+    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.all_events(session, merchant, after, limit))
 
-        So whoever goes on from the last position that it got never skips one.
-        """
-        return self._reading.read(lambda session: reads.all_events(session, after, limit))
+    def last_position(self) -> int:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(reads.last_position)
+
+    def review(self, merchant: str, review_id: str) -> ReviewView | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.review(session, merchant, review_id))
+
+    def reviews(
+        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
+    ) -> Sequence[ReviewView]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.reviews(session, merchant, state, before, limit))
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """See ``store.queries.Queries``."""

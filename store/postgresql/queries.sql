@@ -1,5 +1,8 @@
 -- Every statement of the PostgreSQL adapter but migrations, rights and what settles a lost connection (backends.py).
 -- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads them.
+-- Lists are ordered by id as "POSIX" compares, which is as "C" does; but only the index that is meant has its ids so.
+-- Else the planner walks along the primary key, as soon as it believes that most rows fit, and drops what does not: for
+-- ever, when nothing does.
 
 -- name: append_batch
 -- Append many writes, in a transaction of its own; rows only for those that are not committed.
@@ -58,6 +61,40 @@ LIMIT %s;
 -- All events above a position, ascending, as far as none can be missing.
 SELECT position, stream_name, stream_id, event_id, version, type, body, hash
 FROM settled_events(%s, %s);
+
+-- name: select_merchant_events
+-- The same of one merchant's streams.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM settled_merchant_events(%s, %s, %s);
+
+-- name: select_stream_of
+-- Whose transaction it is.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id = %s;
+
+-- name: select_review
+-- One review, if it is in a stream of these names.
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+FROM reviews
+WHERE review_id = %s AND stream_name = ANY (%s);
+
+-- name: select_reviews
+-- Reviews in streams of these names below a key, newest first: as many of each name and state, and the newest of them.
+SELECT r.stream_name, r.stream_id, r.review_id, r.transaction_id, r.reason, r.state, r.opened_at, r.closed_at
+FROM unnest(%(names)s::text[]) AS n (name)
+CROSS JOIN unnest(%(states)s::text[]) AS s (state)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM reviews
+    WHERE stream_name = n.name
+        AND state = s.state
+        AND (opened_at, review_id) < (coalesce(%(opened_at)s::timestamptz, 'infinity'), %(review_id)s::text)
+    ORDER BY opened_at DESC, review_id DESC
+    LIMIT %(at_most)s
+) AS r
+ORDER BY r.opened_at DESC, r.review_id DESC
+LIMIT %(at_most)s;
 
 -- name: select_last_event
 -- The end of a stream as its events say.
@@ -154,11 +191,11 @@ FROM waiting
 WHERE w.work_id = waiting.work_id;
 
 -- name: retry_dead
--- Queue a merchant's dead letters, due at once, under new tokens; a filter that is NULL holds for all.
+-- Queue dead letters in streams of these names, due at once, under new tokens; a filter that is NULL holds for all.
 WITH letters AS MATERIALIZED (
     SELECT work_id
     FROM work
-    WHERE stream_name = %(merchant)s
+    WHERE stream_name = ANY (%(names)s::text[])
         AND state IN ('dead', 'parked')
         AND (%(work_id)s::text IS NULL OR work_id = %(work_id)s)
         AND (%(gateway)s::text IS NULL OR gateway = %(gateway)s)
@@ -171,20 +208,58 @@ SET state = 'queued', token = w.token + 1, next_attempt_at = store_now()
 FROM letters
 WHERE w.work_id = letters.work_id;
 
--- name: select_dead_letters
--- A merchant's dead letters below an id with their transactions, newest first; a filter that is NULL holds for all.
+-- name: select_dead_letter
+-- One dead letter with its transaction, if it is in a stream of these names.
 SELECT w.*, t.*
 FROM work_rows AS w
 LEFT JOIN transaction_rows AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
-WHERE w.stream_name = %(merchant)s
-    AND w.state IN ('dead', 'parked')
-    AND w.work_id < coalesce(%(before)s, U&'\+10FFFF')
-    AND (%(work_id)s::text IS NULL OR w.work_id = %(work_id)s)
-    AND (%(gateway)s::text IS NULL OR w.gateway = %(gateway)s)
-    AND (%(state)s::text IS NULL OR w.state = %(state)s)
-ORDER BY w.work_id DESC
-LIMIT %(at_most)s;
+WHERE w.work_id = %s AND w.stream_name = ANY (%s) AND w.state IN ('dead', 'parked');
+
+-- name: select_dead_letters
+-- Dead letters in streams of these names below an id with their transactions, newest first: as many of each name,
+-- gateway and state, and the newest of them.
+WITH RECURSIVE known (name, gateway) AS (
+    SELECT n.name, coalesce(%(gateway)s::text, (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = n.name AND w.state IN ('dead', 'parked')
+    ))
+    FROM unnest(%(names)s::text[]) AS n (name)
+    UNION ALL
+    SELECT known.name, (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = known.name AND w.state IN ('dead', 'parked') AND w.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL AND %(gateway)s::text IS NULL
+),
+newest (work_id) AS MATERIALIZED (
+    SELECT w.work_id
+    FROM known
+    CROSS JOIN unnest(%(states)s::text[]) AS s (state)
+    CROSS JOIN LATERAL (
+        SELECT work_id
+        FROM work
+        WHERE stream_name = known.name
+            AND gateway = known.gateway
+            AND state = s.state
+            AND state IN ('dead', 'parked')
+            AND work_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
+            AND (%(work_id)s::text IS NULL OR work_id = %(work_id)s)
+        ORDER BY work_id COLLATE "POSIX" DESC
+        LIMIT %(at_most)s
+    ) AS w
+    ORDER BY w.work_id DESC
+    LIMIT %(at_most)s
+)
+SELECT w.*, t.*
+FROM newest
+JOIN work_rows AS w ON w.work_id = newest.work_id
+LEFT JOIN transaction_rows AS t
+    ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
+ORDER BY newest.work_id DESC;
 
 -- name: upsert_gateway_mode
 -- Keep an order for a gateway's breaker.
@@ -196,6 +271,21 @@ ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reas
 -- The last order for each gateway that has one.
 SELECT gateway, mode, reason
 FROM gateway_modes;
+
+-- name: select_breakers
+-- The gateways' breakers that have ever changed.
+SELECT gateway, epoch, state, age_s, prober, probe_left_s
+FROM breaker_records;
+
+-- name: turn_breaker
+-- A change of a breaker that stands where it is believed to stand; how it stands afterwards.
+SELECT gateway, epoch, state, age_s, prober, probe_left_s
+FROM turn_breaker(%s, %s, %s);
+
+-- name: take_probe
+-- The probe of a breaker that has slept; how it stands afterwards.
+SELECT gateway, epoch, state, age_s, prober, probe_left_s
+FROM take_probe(%s, %s, %s, %s, %s);
 
 -- name: select_balances
 -- A customer's balances, currencies ascending.
@@ -225,32 +315,64 @@ FROM transaction_views AS t
 WHERE t.transaction_id = %s AND t.stream_name = %s;
 
 -- name: select_merchant_transactions
--- A merchant's transactions below an id, newest first; a filter that is NULL holds for all.
+-- A merchant's transactions with ids in a range, newest first: as many of each gateway, status and kind, and the newest
+-- of them. So no list reads on and on through what its filter does not let through.
+WITH RECURSIVE known (gateway) AS (
+    SELECT coalesce(%(gateway)s::text, (
+        SELECT min(t.gateway)
+        FROM transactions AS t
+        WHERE t.stream_name = %(merchant)s
+    ))
+    UNION ALL
+    SELECT (
+        SELECT min(t.gateway)
+        FROM transactions AS t
+        WHERE t.stream_name = %(merchant)s AND t.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL AND %(gateway)s::text IS NULL
+),
+newest (transaction_id) AS MATERIALIZED (
+    SELECT t.transaction_id
+    FROM known
+    CROSS JOIN unnest(%(statuses)s::text[]) AS s (status)
+    CROSS JOIN unnest(%(kinds)s::text[]) AS k (kind)
+    CROSS JOIN LATERAL (
+        SELECT transaction_id
+        FROM transactions
+        WHERE stream_name = %(merchant)s
+            AND gateway = known.gateway
+            AND status = s.status
+            AND kind = k.kind
+            AND transaction_id COLLATE "POSIX" >= %(lowest)s::text
+            AND transaction_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
+            AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+            AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+        ORDER BY transaction_id COLLATE "POSIX" DESC
+        LIMIT %(at_most)s
+    ) AS t
+    ORDER BY t.transaction_id DESC
+    LIMIT %(at_most)s
+)
 SELECT t.*
-FROM transaction_views AS t
-WHERE t.stream_name = %(merchant)s
-    AND t.transaction_id < coalesce(%(before)s, U&'\+10FFFF')
-    AND (%(status)s::text IS NULL OR t.status = %(status)s)
-    AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
-    AND (%(kind)s::text IS NULL OR t.kind = %(kind)s)
-    AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
-    AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
-ORDER BY t.transaction_id DESC
-LIMIT %(at_most)s;
+FROM newest
+JOIN transaction_views AS t ON t.transaction_id = newest.transaction_id
+ORDER BY newest.transaction_id DESC;
 
 -- name: select_customer_transactions
--- The same of one customer, through the index by stream.
+-- One customer's, through the index by stream.
 SELECT t.*
 FROM transaction_views AS t
 WHERE t.stream_name = %(merchant)s
     AND t.stream_id = %(customer_id)s
-    AND t.transaction_id < coalesce(%(before)s, U&'\+10FFFF')
-    AND (%(status)s::text IS NULL OR t.status = %(status)s)
+    AND t.transaction_id COLLATE "POSIX" >= %(lowest)s::text
+    AND t.transaction_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
     AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
-    AND (%(kind)s::text IS NULL OR t.kind = %(kind)s)
+    AND t.status = ANY (%(statuses)s::text[])
+    AND t.kind = ANY (%(kinds)s::text[])
     AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
     AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
-ORDER BY t.transaction_id DESC
+ORDER BY t.transaction_id COLLATE "POSIX" DESC
 LIMIT %(at_most)s;
 
 -- name: count_work
@@ -258,6 +380,10 @@ LIMIT %(at_most)s;
 SELECT gateway, state, count(*)
 FROM work
 GROUP BY gateway, state;
+
+-- name: select_last_position
+-- Up to where nothing can be missing any more.
+SELECT settled_position();
 
 -- name: ping
 -- Read the least that proves that the tables can be read.

@@ -10,7 +10,7 @@ import psycopg
 
 from domain.account import Account, Balance
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey
+from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey
 from store.postgresql.rows import (
     WORK_COLUMNS,
     Row,
@@ -18,12 +18,21 @@ from store.postgresql.rows import (
     dead_letter_of,
     event_of,
     fetched,
+    review_view_of,
     transaction_of,
     transaction_view_of,
 )
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
-from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
+from store.projection import CLOSED, OPEN
+from store.queries import (
+    CustomerView,
+    DeadLetter,
+    ReviewKey,
+    ReviewView,
+    TransactionFilter,
+    TransactionView,
+)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -50,14 +59,16 @@ def transactions(
     session: Session, merchant: str, where: TransactionFilter, before: str | None, limit: int
 ) -> Sequence[TransactionView]:
     """Newest first, ids below ``before``."""
+    lowest, below = where.ids_below(before)
     values = {
         "merchant": merchant,
-        "before": before,
+        "lowest": lowest,
+        "before": below,
         "at_most": limit,
         "customer_id": where.customer_id,
-        "status": where.status,
+        "statuses": list(where.statuses),
         "gateway": where.gateway,
-        "kind": where.kind,
+        "kinds": list(where.kinds),
         "created_from": where.created_from,
         "created_to": where.created_to,
     }
@@ -78,9 +89,39 @@ def stream_events(session: Session, stream: StreamKey, after: int, limit: int) -
     return [event_of(row) for row in _rows(session, "select_events_after", (*stream, after, limit))]
 
 
-def all_events(session: Session, after: int, limit: int) -> Sequence[StoredEvent]:
+def all_events(session: Session, merchant: str | None, after: int, limit: int) -> Sequence[StoredEvent]:
     """Ascending positions above ``after``, as far as none can be missing."""
-    return [event_of(row) for row in _rows(session, "select_settled_events", (after, limit))]
+    if merchant is None:
+        rows = _rows(session, "select_settled_events", (after, limit))
+    else:
+        rows = _rows(session, "select_merchant_events", (merchant, after, limit))
+    return [event_of(row) for row in rows]
+
+
+def stream_of(session: Session, transaction_id: str) -> StreamKey | None:
+    """Whose transaction it is."""
+    rows = _rows(session, "select_stream_of", (transaction_id,))
+    return StreamKey(*rows[0]) if rows else None
+
+
+def review(session: Session, merchant: str, review_id: str) -> ReviewView | None:
+    """The review of that id, if it is the merchant's or a gateway's."""
+    rows = _rows(session, "select_review", (review_id, [merchant, GATEWAYS]))
+    return review_view_of(rows[0]) if rows else None
+
+
+def reviews(
+    session: Session, merchant: str, state: str | None, before: ReviewKey | None, limit: int
+) -> Sequence[ReviewView]:
+    """Newest first, below ``before``."""
+    values = {
+        "names": [merchant, GATEWAYS],
+        "states": [OPEN, CLOSED] if state is None else [state],
+        "opened_at": None if before is None else before.opened_at,
+        "review_id": "" if before is None else before.review_id,
+        "at_most": limit,
+    }
+    return [review_view_of(row) for row in _rows(session, "select_reviews", values)]
 
 
 def work_counts(session: Session) -> dict[tuple[str, str], int]:
@@ -92,14 +133,21 @@ def dead_letters(
     session: Session, merchant: str, where: DeadLetterFilter, before: str | None, limit: int
 ) -> Sequence[DeadLetter]:
     """Newest first, ids below ``before``."""
-    values = {"merchant": merchant, "before": before, "at_most": limit, **where._asdict()}
+    values = {
+        "names": [merchant, GATEWAYS],
+        "work_id": where.work_id,
+        "gateway": where.gateway,
+        "states": list(where.states),
+        "before": before,
+        "at_most": limit,
+    }
     return [_dead_letter(row) for row in _rows(session, "select_dead_letters", values)]
 
 
 def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
     """The merchant's dead letter of that id."""
-    letters = dead_letters(session, merchant, DeadLetterFilter(work_id=work_id), None, 1)
-    return letters[0] if letters else None
+    rows = _rows(session, "select_dead_letter", (work_id, [merchant, GATEWAYS]))
+    return _dead_letter(rows[0]) if rows else None
 
 
 def _dead_letter(row: Row) -> DeadLetter:
@@ -120,6 +168,11 @@ def next_due_s(session: Session, gateway: str) -> float | None:
     """Seconds until the gateway's next piece of work is due, if any waits."""
     rows = _rows(session, "select_next_due", (gateway,))
     return rows[0][0] if rows else None
+
+
+def last_position(session: Session) -> int:
+    """Where ``all_events`` ends now."""
+    return int(_rows(session, "select_last_position")[0][0])
 
 
 def ping(session: Session) -> None:

@@ -10,8 +10,8 @@
 -- (PAYMENTS_MIGRATION_DATABASE_URL).
 
 GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT SELECT ON schema_migrations, transaction_rows, transaction_views, work_rows TO {role};
+GRANT SELECT ON schema_migrations, transaction_rows, transaction_views, work_rows, breaker_records TO {role};
 GRANT SELECT ON SEQUENCE events_position_seq TO {role};
 GRANT SELECT, INSERT ON events, claims TO {role};
-GRANT SELECT, INSERT, UPDATE ON heads, transactions, balances, reviews, gateway_modes TO {role};
+GRANT SELECT, INSERT, UPDATE ON heads, transactions, balances, reviews, gateway_modes, breakers TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON owners, work TO {role};

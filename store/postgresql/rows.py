@@ -15,7 +15,7 @@ from domain.money import Money
 from domain.outcomes import Category
 from store.errors import CorruptStoreError
 from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
-from store.queries import DeadLetter, TransactionView
+from store.queries import DeadLetter, ReviewView, TransactionView
 
 T = TypeVar("T")
 
@@ -81,6 +81,11 @@ def balance_of(row: Row) -> tuple[str, Balance]:
 def review_of(row: Row) -> Review:
     """A review from the columns of ``select_stream_reviews``."""
     return Review(*row)
+
+
+def review_view_of(row: Row) -> ReviewView:
+    """A review with its stream, whose columns come first."""
+    return ReviewView(StreamKey(*row[:2]), review_of(row[2:]))
 
 
 def errors_text(errors: Sequence[WorkError]) -> str:

@@ -12,6 +12,7 @@ import apsw
 from store.errors import UnstorableError
 from store.port import (
     AppendResult,
+    BreakerRecord,
     Committed,
     DeadLetterFilter,
     Doubt,
@@ -24,8 +25,16 @@ from store.port import (
     Write,
     run_directly,
 )
-from store.queries import Audit, CustomerView, DeadLetter, TransactionFilter, TransactionView
-from store.sqlite import reads, work
+from store.queries import (
+    Audit,
+    CustomerView,
+    DeadLetter,
+    ReviewKey,
+    ReviewView,
+    TransactionFilter,
+    TransactionView,
+)
+from store.sqlite import breakers, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
@@ -88,6 +97,11 @@ class SqliteStore:
         # One statement is a snapshot, too, and takes a third of the time.
         with self._readers.snapshot() if transaction_ids else self._readers.cursor() as cursor:
             return reads.load(cursor, stream, transaction_ids)
+
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.stream_of(cursor, transaction_id)
 
     def register_owner(self, owner: str) -> None:
         """See ``store.port.Store``."""
@@ -154,6 +168,23 @@ class SqliteStore:
         """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
         self._writer.run(lambda cursor: work.set_mode(cursor, mode, self._now_us()))
 
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return breakers.records(cursor, self._now_us())
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: breakers.turn(cursor, gateway, epoch, state, self._now_us()))
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """See ``store.port.Store``."""
+        return self._writer.run(
+            lambda cursor: breakers.take_probe(
+                cursor, gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s, now_us=self._now_us()
+            )
+        )
+
     def close(self) -> None:
         """See ``store.port.Store``; closing twice does no harm."""
         self._readers.close()
@@ -170,7 +201,7 @@ class SqliteStore:
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
     ) -> Sequence[TransactionView]:
         """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
+        with self._readers.snapshot() as cursor:
             return reads.transactions(cursor, merchant, where, before, limit)
 
     def customer(self, stream: StreamKey) -> CustomerView | None:
@@ -182,6 +213,28 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.stream_events(cursor, stream, after, limit)
+
+    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.all_events(cursor, merchant, after, limit)
+
+    def last_position(self) -> int:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.last_position(cursor)
+
+    def review(self, merchant: str, review_id: str) -> ReviewView | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.review(cursor, merchant, review_id)
+
+    def reviews(
+        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
+    ) -> Sequence[ReviewView]:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.reviews(cursor, merchant, state, before, limit)
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """See ``store.queries.Queries``."""

@@ -32,6 +32,42 @@ WHERE stream_name = ?1 AND stream_id = ?2 AND version > ?3
 ORDER BY version
 LIMIT ?4;
 
+-- name: select_all_events
+-- All events above a position, ascending.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+WHERE position > ?1
+ORDER BY position
+LIMIT ?2;
+
+-- name: select_merchant_events
+-- The same of one merchant's streams.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+WHERE stream_name = ?1 AND position > ?2
+ORDER BY position
+LIMIT ?3;
+
+-- name: select_stream_of
+-- Whose transaction it is.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id = ?1;
+
+-- name: select_review
+-- One review, if it is in a stream of one of two names.
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+FROM reviews
+WHERE review_id = ?1 AND stream_name IN (?2, ?3);
+
+-- name: select_reviews
+-- Reviews of one state in streams of one name below a key, newest first.
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+FROM reviews
+WHERE stream_name = ?1 AND state = ?2 AND (opened_at, review_id) < (?3, ?4)
+ORDER BY opened_at DESC, review_id DESC
+LIMIT ?5;
+
 -- name: select_event_hash
 -- The hash of one event, to tell whether a writer's head was ever in the stream.
 SELECT hash
@@ -140,7 +176,7 @@ SET next_attempt_at = ?2, attempts = max(attempts - 1, 0)
 WHERE gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > ?2;
 
 -- name: retry_dead
--- Queue a merchant's dead letters, due at once, under new tokens; a filter that is NULL holds for all.
+-- Queue dead letters in streams of one name, due at once, under new tokens; a filter that is NULL holds for all.
 -- Any text is from '' on and below any blob.
 UPDATE work
 SET state = 'queued', token = token + 1, next_attempt_at = ?2
@@ -151,16 +187,35 @@ WHERE stream_name = ?1
     AND (?4 IS NULL OR gateway = ?4)
     AND (?5 IS NULL OR state = ?5);
 
+-- name: select_dead_gateways
+-- The gateways of the dead letters in streams of one name: a seek for each.
+WITH RECURSIVE known (gateway) AS (
+    SELECT min(gateway)
+    FROM work
+    WHERE stream_name = ?1 AND state IN ('dead', 'parked')
+    UNION ALL
+    SELECT (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = ?1 AND w.state IN ('dead', 'parked') AND w.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL
+)
+SELECT gateway
+FROM known
+WHERE gateway IS NOT NULL;
+
 -- name: select_dead_letters
--- A merchant's dead letters below an id, newest first; a filter that is NULL holds for all.
+-- Dead letters of one gateway and state in streams of one name below an id, newest first; any id when that is NULL.
 SELECT w.*
 FROM work_rows AS w
 WHERE w.stream_name = ?1
+    AND w.gateway = ?5
+    AND w.state = ?6
     AND w.state IN ('dead', 'parked')
     AND w.work_id < coalesce(?2, x'')
-    AND (?4 IS NULL OR w.work_id = ?4)
-    AND (?5 IS NULL OR w.gateway = ?5)
-    AND (?6 IS NULL OR w.state = ?6)
+    AND (?4 IS NULL OR +w.work_id = ?4)
 ORDER BY w.work_id DESC
 LIMIT ?3;
 
@@ -174,6 +229,37 @@ ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reas
 -- The last order for each gateway that has one.
 SELECT gateway, mode, reason
 FROM gateway_modes;
+
+-- name: select_breakers
+-- The gateways' breakers that have ever changed.
+SELECT gateway, epoch, state, changed_at, prober, probe_until
+FROM breakers;
+
+-- name: select_breaker
+-- One gateway's breaker.
+SELECT gateway, epoch, state, changed_at, prober, probe_until
+FROM breakers
+WHERE gateway = ?1;
+
+-- name: insert_breaker
+-- The first change of a gateway's breaker, unless somebody made it before.
+INSERT INTO breakers (gateway, epoch, state, changed_at)
+VALUES (?1, 1, ?2, ?3)
+ON CONFLICT (gateway) DO NOTHING;
+
+-- name: turn_breaker
+-- A change of a breaker that stands where it is believed to stand.
+UPDATE breakers
+SET epoch = epoch + 1, state = ?3, changed_at = ?4, prober = NULL, probe_until = NULL
+WHERE gateway = ?1 AND epoch = ?2;
+
+-- name: take_probe
+-- The probe of a breaker that has slept: open since its change, half-open since the probe's permit expired. Or its
+-- change is further in the future than it can be: the clock was set back.
+UPDATE breakers
+SET epoch = epoch + 1, state = 'half_open', changed_at = ?4, prober = ?3, probe_until = ?5
+WHERE gateway = ?1 AND epoch = ?2 AND state <> 'closed'
+    AND (coalesce(probe_until, changed_at) <= ?6 OR changed_at > ?7);
 
 -- name: select_balances
 -- A customer's balances, currencies ascending.
@@ -201,41 +287,62 @@ SELECT t.*
 FROM transaction_views AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
--- name: select_merchant_transactions
--- A merchant's transactions below an id, newest first; a filter that is NULL holds for all.
--- Any blob is above any text. The plus keeps SQLite on the primary key, whose order needs no sorting.
-SELECT t.*
-FROM transaction_views AS t
-WHERE +t.stream_name = ?1
-    AND t.transaction_id < coalesce(?2, x'')
-    AND (?4 IS NULL OR t.status = ?4)
-    AND (?5 IS NULL OR t.gateway = ?5)
-    AND (?6 IS NULL OR t.kind = ?6)
-    AND (?7 IS NULL OR t.created_at >= ?7)
-    AND (?8 IS NULL OR t.created_at < ?8)
-ORDER BY t.transaction_id DESC
-LIMIT ?3;
+-- name: select_known_gateways
+-- The gateways of a merchant's transactions: a seek for each, however many rows it has.
+WITH RECURSIVE known (gateway) AS (
+    SELECT min(gateway)
+    FROM transactions
+    WHERE stream_name = ?1
+    UNION ALL
+    SELECT (SELECT min(t.gateway) FROM transactions AS t WHERE t.stream_name = ?1 AND t.gateway > known.gateway)
+    FROM known
+    WHERE known.gateway IS NOT NULL
+)
+SELECT gateway
+FROM known
+WHERE gateway IS NOT NULL;
 
--- name: select_customer_transactions
--- The same of one customer, through the index by stream.
+-- name: select_merchant_transactions
+-- A merchant's transactions of one gateway, status and kind with ids in a range, newest first; a time that is NULL
+-- holds for all. Any blob is above any text.
 SELECT t.*
 FROM transaction_views AS t
 WHERE t.stream_name = ?1
-    AND t.stream_id = ?9
-    AND t.transaction_id < coalesce(?2, x'')
-    AND (?4 IS NULL OR t.status = ?4)
-    AND (?5 IS NULL OR t.gateway = ?5)
-    AND (?6 IS NULL OR t.kind = ?6)
-    AND (?7 IS NULL OR t.created_at >= ?7)
-    AND (?8 IS NULL OR t.created_at < ?8)
+    AND t.gateway = ?7
+    AND t.status = ?8
+    AND t.kind = ?9
+    AND t.transaction_id >= ?2
+    AND t.transaction_id < coalesce(?3, x'')
+    AND (?5 IS NULL OR t.created_at >= ?5)
+    AND (?6 IS NULL OR t.created_at < ?6)
 ORDER BY t.transaction_id DESC
-LIMIT ?3;
+LIMIT ?4;
+
+-- name: select_customer_transactions
+-- One customer's, through the index by stream; a filter that is NULL holds for all.
+SELECT t.*
+FROM transaction_views AS t
+WHERE t.stream_name = ?1
+    AND t.stream_id = ?10
+    AND t.transaction_id >= ?2
+    AND t.transaction_id < coalesce(?3, x'')
+    AND (?5 IS NULL OR t.created_at >= ?5)
+    AND (?6 IS NULL OR t.created_at < ?6)
+    AND (?7 IS NULL OR +t.gateway = ?7)
+    AND (?8 IS NULL OR +t.status = ?8)
+    AND (?9 IS NULL OR +t.kind = ?9)
+ORDER BY t.transaction_id DESC
+LIMIT ?4;
 
 -- name: count_work
 -- Pieces of unfinished work by gateway and state.
 SELECT gateway, state, count(*)
 FROM work
 GROUP BY gateway, state;
+
+-- name: select_last_position
+-- The position of the newest event.
+SELECT coalesce(max(position), 0) FROM events;
 
 -- name: ping
 -- Read the least that proves that the tables can be read.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack, closing
+from heapq import merge
+from itertools import islice, product
+from operator import attrgetter, itemgetter
 from typing import Final
 
 import apsw
@@ -11,14 +15,32 @@ import orjson
 
 from domain.account import Account, Transaction
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
-from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
-from store.sqlite.rows import Row, balance_of, dead_letter_of, event_of, to_us, transaction_of, transaction_view_of
+from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
+from store.projection import CLOSED, OPEN
+from store.queries import (
+    CustomerView,
+    DeadLetter,
+    ReviewKey,
+    ReviewView,
+    TransactionFilter,
+    TransactionView,
+)
+from store.sqlite.rows import (
+    Row,
+    balance_of,
+    dead_letter_of,
+    event_of,
+    review_view_of,
+    to_us,
+    transaction_of,
+    transaction_view_of,
+)
 from store.sqlite.statements import SQL
 
 logger: Final = logging.getLogger(__name__)
 
 _DEAD: Final = frozenset({WorkState.DEAD, WorkState.PARKED})
+_LATEST_US: Final = 2**63 - 1
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
@@ -51,21 +73,33 @@ def transactions(
     cursor: apsw.Cursor, merchant: str, where: TransactionFilter, before: str | None, limit: int
 ) -> Sequence[TransactionView]:
     """Newest first, ids below ``before``."""
-    values = (
-        merchant,
-        before,
-        limit,
-        where.status,
-        where.gateway,
-        where.kind,
-        None if where.created_from is None else to_us(where.created_from),
-        None if where.created_to is None else to_us(where.created_to),
-    )
-    if where.customer_id is None:
-        rows = cursor.execute(SQL["select_merchant_transactions"], values)
+    times = [None if at is None else to_us(at) for at in (where.created_from, where.created_to)]
+    values = (merchant, *where.ids_below(before), limit, *times)
+    if where.customer_id is not None:
+        one = (where.gateway, where.status, where.kind, where.customer_id)
+        rows = cursor.execute(SQL["select_customer_transactions"], (*values, *one)).fetchall()
     else:
-        rows = cursor.execute(SQL["select_customer_transactions"], (*values, where.customer_id))
+        gateways = _gateways(cursor, "select_known_gateways", merchant, where.gateway)
+        lists = [(*values, *which) for which in product(gateways, where.statuses, where.kinds)]
+        rows = _newest(cursor, "select_merchant_transactions", lists, limit)
     return [transaction_view_of(row) for row in rows]
+
+
+def _gateways(cursor: apsw.Cursor, name: str, stream_name: str, only: str | None) -> Sequence[str]:
+    if only is not None:
+        return (only,)
+    return [str(row[0]) for row in cursor.execute(SQL[name], (stream_name,)).fetchall()]
+
+
+def _newest(cursor: apsw.Cursor, name: str, lists: Sequence[Sequence[object]], limit: int) -> list[Row]:
+    """The first rows of several lists, each by descending ids, which are the first column.
+
+    Each is read as far as it is needed, so that none reads on and on through what a filter does not let through.
+    """
+    with ExitStack() as stack:
+        cursors = [stack.enter_context(closing(cursor.connection.cursor())) for _ in lists]
+        found = (one.execute(SQL[name], values) for one, values in zip(cursors, lists, strict=True))
+        return list(islice(merge(*found, key=itemgetter(0), reverse=True), limit))
 
 
 def customer(cursor: apsw.Cursor, stream: StreamKey) -> CustomerView | None:
@@ -81,6 +115,48 @@ def stream_events(cursor: apsw.Cursor, stream: StreamKey, after: int, limit: int
     return [event_of(row) for row in cursor.execute(SQL["select_events_after"], (*stream, after, limit))]
 
 
+def all_events(cursor: apsw.Cursor, merchant: str | None, after: int, limit: int) -> Sequence[StoredEvent]:
+    """Ascending positions above ``after``; they are given out in the order of the commits."""
+    if merchant is None:
+        rows = cursor.execute(SQL["select_all_events"], (after, limit))
+    else:
+        rows = cursor.execute(SQL["select_merchant_events"], (merchant, after, limit))
+    return [event_of(row) for row in rows]
+
+
+def stream_of(cursor: apsw.Cursor, transaction_id: str) -> StreamKey | None:
+    """Whose transaction it is."""
+    row = _one(cursor, "select_stream_of", (transaction_id,))
+    return None if row is None else StreamKey(*row)
+
+
+def review(cursor: apsw.Cursor, merchant: str, review_id: str) -> ReviewView | None:
+    """The review of that id, if it is the merchant's or a gateway's."""
+    row = _one(cursor, "select_review", (review_id, merchant, GATEWAYS))
+    return None if row is None else review_view_of(row)
+
+
+def reviews(
+    cursor: apsw.Cursor, merchant: str, state: str | None, before: ReviewKey | None, limit: int
+) -> Sequence[ReviewView]:
+    """Newest first, below ``before``: as many of each name and state, and the newest of them."""
+    key = (_LATEST_US, "") if before is None else (to_us(before.opened_at), before.review_id)
+    views = [
+        review_view_of(row)
+        for name in (merchant, GATEWAYS)
+        for one in ((OPEN, CLOSED) if state is None else (state,))
+        for row in cursor.execute(SQL["select_reviews"], (name, one, *key, limit)).fetchall()
+    ]
+    return sorted(views, key=attrgetter("key"), reverse=True)[:limit]
+
+
+def _one(cursor: apsw.Cursor, name: str, values: Sequence[object]) -> Row | None:
+    try:
+        return cursor.execute(SQL[name], values).fetchone()
+    except UnicodeEncodeError:  # text like this, a lone surrogate say, is in no row
+        return None
+
+
 def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:
     """Pieces of work by gateway and state."""
     return {(gateway, state): count for gateway, state, count in cursor.execute(SQL["count_work"])}
@@ -90,15 +166,20 @@ def dead_letters(
     cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, before: str | None, limit: int
 ) -> Sequence[DeadLetter]:
     """Newest first, ids below ``before``."""
-    values = (merchant, before, limit, where.work_id, where.gateway, where.state)
-    return [_dead_letter(cursor, row) for row in cursor.execute(SQL["select_dead_letters"], values).fetchall()]
+    lists = [
+        (name, before, limit, where.work_id, gateway, state)
+        for name in (merchant, GATEWAYS)
+        for gateway in _gateways(cursor, "select_dead_gateways", name, where.gateway)
+        for state in where.states
+    ]
+    return [_dead_letter(cursor, row) for row in _newest(cursor, "select_dead_letters", lists, limit)]
 
 
 def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
-    """The merchant's dead letter of that id."""
+    """The dead letter of that id, if it is the merchant's or a gateway's."""
     row = cursor.execute(SQL["select_work_row"], (work_id,)).fetchone()
     letter = None if row is None else _dead_letter(cursor, row)
-    if letter is None or letter.item.stream.name != merchant or letter.state not in _DEAD:
+    if letter is None or letter.item.stream.name not in {merchant, GATEWAYS} or letter.state not in _DEAD:
         return None
     return letter
 
@@ -123,6 +204,11 @@ def first_due_us(cursor: apsw.Cursor, gateway: str) -> int | None:
     """When the gateway's next piece of work is due, if any waits."""
     row = cursor.execute(SQL["select_first_due"], (gateway,)).fetchone()
     return None if row is None else row[0]
+
+
+def last_position(cursor: apsw.Cursor) -> int:
+    """Where ``all_events`` ends now."""
+    return int(cursor.execute(SQL["select_last_position"]).get)
 
 
 def ping(cursor: apsw.Cursor) -> None:

@@ -14,7 +14,7 @@ from domain.money import Money
 from domain.outcomes import Category
 from store.errors import CorruptStoreError
 from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
-from store.queries import DeadLetter, TransactionView
+from store.queries import DeadLetter, ReviewView, TransactionView
 
 T = TypeVar("T")
 
@@ -113,6 +113,11 @@ def review_of(row: Row) -> Review:
         return Review(review_id, transaction_id, reason, state, from_us(opened_at), closed)
     except OverflowError as error:
         raise CorruptStoreError(f"the row of review {review_id!r} cannot be read: {error}") from error
+
+
+def review_view_of(row: Row) -> ReviewView:
+    """A review with its stream, whose columns come first. Raises CorruptStoreError."""
+    return ReviewView(StreamKey(*row[:2]), review_of(row[2:]))
 
 
 def errors_text(errors: Sequence[WorkError]) -> str:

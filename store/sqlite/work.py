@@ -11,7 +11,7 @@ from typing import Final
 import apsw
 
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem
+from store.port import GATEWAYS, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem
 from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
 
@@ -89,8 +89,11 @@ def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:
 
 def retry_dead(cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, now_us: int) -> int:
     """Queue the merchant's dead letters that fit; how many that were."""
-    cursor.execute(SQL["retry_dead"], (merchant, now_us, where.work_id, where.gateway, where.state))
-    return cursor.connection.changes()
+    count = 0
+    for name in (merchant, GATEWAYS):
+        cursor.execute(SQL["retry_dead"], (name, now_us, where.work_id, where.gateway, where.state))
+        count += cursor.connection.changes()
+    return count
 
 
 def set_mode(cursor: apsw.Cursor, mode: GatewayMode, now_us: int) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from actors.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
+from tests.store.breaker_model import SharedBreaker
 
 VOLUME = 4
 WINDOW_S = 10.0
@@ -13,14 +14,23 @@ SLEEP_S = 20.0
 PERMIT_S = 5.0
 
 
+OWNER = "me"
+
+
 class Scene:
-    """A breaker, its clocks, and the states that it told of."""
+    """A breaker, its clocks, the states that it told of, and the record that it shares with other processes.
+
+    ``sharing``: whether the store answers.
+    """
 
     def __init__(self, error_percent: float = 50.0) -> None:
         self.time = 0.0
+        self.sharing = True
+        self.record = SharedBreaker("gatewayA")
         self.wall: datetime = EPOCH
         self.told: list[str] = []
         self.breaker = GatewayBreaker(
+            owner=OWNER,
             error_percent=error_percent,
             request_volume=VOLUME,
             window_s=WINDOW_S,
@@ -31,8 +41,40 @@ class Scene:
             changed=self.told.append,
         )
 
+    def share(self) -> None:
+        """What the breaker wants to tell and to ask is told and asked, and it hears what the record is then."""
+        self.record.time = self.time
+        turn = self.breaker.unshared()
+        if turn is not None and self.sharing:
+            self.breaker.follow(self.record.turn(*turn), self.time)
+
+    def ask(self) -> None:
+        """Ask for the probe, if the breaker wants to."""
+        self.share()
+        epoch = self.breaker.probe_wanted()
+        if epoch is not None and self.sharing:
+            self.breaker.follow(self.record.take(epoch, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S), self.time)
+
+    def order(self, mode: str) -> None:
+        """A person's order, as the store keeps it."""
+        self.record.time = self.time
+        if mode not in {"auto", self.record.state}:
+            self.record.turn(self.record.epoch, mode)
+        self.breaker.follow(self.record.record(), self.time)
+        self.breaker.force(mode)
+
+    def others(self, *, closed: bool | None = None, prober: str = "you") -> None:
+        """Another process turns the record: open or ``closed``, or it takes the probe (None)."""
+        self.record.time = self.time
+        if closed is None:
+            self.record.take(self.record.epoch, prober, sleep_s=SLEEP_S, permit_s=PERMIT_S)
+        else:
+            self.record.turn(self.record.epoch, "closed" if closed else "open")
+        self.breaker.follow(self.record.record(), self.time)
+
     def admitted(self) -> Permit:
-        """A permit that there must be."""
+        """A permit that there must be, if need be for the probe."""
+        self.ask()
         permit = self.breaker.admit()
         assert permit is not None
         return permit
@@ -41,6 +83,7 @@ class Scene:
         """One call after the other, each let through: ``+`` is a healthy one, ``-`` a failure."""
         for result in results:
             self.breaker.report(self.admitted(), healthy=result == "+")
+            self.share()
 
     def all_that_go(self, at_most: int = 200) -> list[Permit]:
         """Permits until none is to be had."""
@@ -70,6 +113,7 @@ class Scene:
     def recover(self) -> None:
         """Closed again after a trip: the ramp begins."""
         self.breaker.report(self.half_open(), healthy=True)
+        self.share()
 
     def figures(self) -> tuple[int, int]:
         """Requests and error percentage, as operators see them."""

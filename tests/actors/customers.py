@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from actors.breaker import Permit
+from actors.callbacks import Callback, CallbackRequest
 from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
 from actors.intake import Intake
@@ -31,10 +32,10 @@ from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
 from actors.settling import Settling
 from domain.account import Transaction, evolve
-from domain.commands import Discard, Receive
+from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
-from domain.outcomes import Approved
+from domain.outcomes import Approved, Declined
 from store.codec import Metadata, decode, encode
 from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
@@ -147,6 +148,25 @@ class Customers:
         report = OutcomeReport(item, result, self.runtime.monotonic())
         self.router.tell(stream(customer), report)
         return report
+
+    def callback(
+        self,
+        item: WorkItem,
+        outcome: Approved | Declined,
+        *,
+        event_id: str = "evt-1",
+        body: bytes = b"{}",
+        customer: str = "c1",
+        minor: int = 10_000,
+    ) -> CallbackRequest:
+        """Tell the customer's actor what the gateway says of the item's transaction, by its own account."""
+        reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
+        command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
+        callback = Callback(GATEWAY, event_id, body)
+        deadline = self.runtime.monotonic() + DEADLINE_S
+        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), deadline, command=command)
+        self.router.tell(stream(customer), request)
+        return request
 
     def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionRequest:
         """Tell the customer's actor that ``item`` is about to be sent, under a permit of that number."""

@@ -17,7 +17,7 @@ from domain.commands import Receive
 from domain.events import Kind, Recorded, ReviewOpened, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
-from gateways.port import Order
+from gateways.port import Callbacks, Order
 from gateways.settings import GatewaySettings
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
@@ -42,6 +42,7 @@ class KeylessProvider:
     def __init__(self, runtime: SimulatedRuntime, chance: random.Random, fates: tuple[str, ...] = FATES) -> None:
         self.name, self.currencies = GATEWAY, frozenset({"USD"})
         self.honours_keys, self.looks_up, self.idempotency_window_s = False, True, 0.0
+        self.callbacks: Callbacks | None = None
         self.runtime, self._chance = runtime, chance
         self.fate: Callable[[Order], str] = lambda _: chance.choice(fates)
         self.watch: Callable[[Order], None] = lambda _: None

@@ -10,12 +10,22 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from actors.collaborators import Collaborators
+from actors.lane import Lane
 from actors.runtime.actor import ServiceActor
-from actors.supervisor import Lane
 
 ON_START, SALVAGE = "on_start", "salvage"
 """What stands in a message's place where an actor begins, and where its successor is told what it had in work."""
-_WATCHED = ("_runtime", "_store", "_supervisor", "_self", "_dead_letters", "_customer", "_listener", "_address")
+_WATCHED = (
+    "_runtime",
+    "_store",
+    "_supervisor",
+    "_shared",
+    "_self",
+    "_dead_letters",
+    "_customer",
+    "_listener",
+    "_address",
+)
 """What actors call, by the names that they keep it under."""
 _WATCHED_OF_CUSTOMERS = (
     "runtime",

@@ -10,19 +10,32 @@ from typing import Any
 
 from actors.breaker import GatewayBreaker
 from actors.intake import Intake
-from actors.messages import CallResult, Cleared, OutcomeReport, SetMode, StatusRequest, SubmissionRequest, Submit
+from actors.lane import Lane
+from actors.messages import (
+    BreakerSeen,
+    CallResult,
+    Cleared,
+    OutcomeReport,
+    ProbeWanted,
+    SetMode,
+    StatusRequest,
+    SubmissionRequest,
+    Submit,
+    Turned,
+)
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
 from actors.runtime.simulated import EPOCH, SimulatedRuntime
-from actors.supervisor import GatewaySupervisorActor, Lane
+from actors.supervisor import GatewaySupervisorActor
 from domain.account import Status, Transaction
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.port import Action, Doubt, GatewayMode, WorkItem
-from tests.actors.support import GATEWAY, Heard, Inbox, SmallGateway, stream
+from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, SmallGateway, stream
+from tests.store.breaker_model import SharedBreaker
 
 FAILURES = 3
 SLEEP_S = 10.0
@@ -68,6 +81,54 @@ class Bulkhead:
         self.out.pop(number)()
 
 
+class SharedBreakers:
+    """Plays the actor that shares the breakers, and the store behind it, which nobody else uses.
+
+    ``away``: nothing is stored and nothing is answered.
+    """
+
+    def __init__(self, it: Supervised) -> None:
+        self.told: list[Turned | ProbeWanted] = []
+        self.away = False
+        self._it = it
+        self.records = {name: SharedBreaker(name) for name in it.names}
+
+    def tell(self, message: object, /) -> None:
+        """Do as the supervisor wants, and tell what the record is then."""
+        assert isinstance(message, Turned | ProbeWanted)
+        self.told.append(message)
+        if self.away:
+            return
+        record = self.now(message.gateway)
+        if isinstance(message, Turned):
+            record.turn(message.epoch, message.state)
+        else:
+            record.take(message.epoch, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S)
+        self.look(message.gateway)
+
+    def now(self, gateway: str = GATEWAY) -> SharedBreaker:
+        """A gateway's record, with the time that it is."""
+        record = self.records[gateway]
+        record.time = self._it.runtime.monotonic()
+        return record
+
+    def look(self, gateway: str = GATEWAY) -> None:
+        """Tell the supervisor how the record is."""
+        self._it.address.tell(self.seen(gateway))
+
+    def seen(self, gateway: str = GATEWAY) -> BreakerSeen:
+        """How the record is."""
+        record = self.now(gateway)
+        return BreakerSeen(record.record(), record.time)
+
+    def order(self, mode: str, gateway: str = GATEWAY) -> None:
+        """A person's order comes through."""
+        record = self.now(gateway)
+        if mode not in {"auto", record.state}:
+            record.turn(record.epoch, mode)
+        self._it.address.tell(SetMode(GatewayMode(gateway, mode, "maintenance"), None, self.seen(gateway)))
+
+
 @dataclass
 class Supervised:
     """The supervisor and all that is around it."""
@@ -84,6 +145,7 @@ class Supervised:
         self.gateways = {name: SmallGateway(name) for name in self.names}
         self.bulkheads = {name: Bulkhead() for name in self.names}
         self.lanes = {name: self._lane(name) for name in self.names}
+        self.shared = SharedBreakers(self)
         self.address: Address = Address(
             self._make,
             self.runtime.dispatcher("supervisor", 1),
@@ -99,12 +161,14 @@ class Supervised:
             intake=self.intake,
             customer=lambda _: self.customer,
             dead_letters=self.dead_letters,
+            shared_breakers=self.shared,
             self_address=self.address,
             listener=self.heard,
         )
 
     def _lane(self, name: str) -> Lane:
         breaker = GatewayBreaker(
+            owner=OWNER,
             error_percent=50.0,
             request_volume=FAILURES,
             window_s=10.0,
@@ -204,7 +268,7 @@ def raising(error: BaseException) -> Any:
 
 def order_mode(it: Keyless, mode: str) -> None:
     """A person's order comes through."""
-    it.address.tell(SetMode(GatewayMode(GATEWAY, mode, "maintenance")))
+    it.shared.order(mode)
     it.run()
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 from actors.dead_letters import DeadLetterActor, Health
 from actors.intake import Intake
-from actors.messages import OrderMode, RetryDead, Submit
-from actors.replies import GatewayStatus
+from actors.messages import RetryDead, Submit
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
-from store.port import DeadLetterFilter, GatewayMode, WorkItem, WorkState, Write
+from store.port import DeadLetterFilter, WorkItem, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, OWNER, Inbox, TroubledStore
 from tests.store.builders import Customer, Step, move
@@ -27,7 +26,9 @@ class Scene:
     store: TroubledStore
     real: SqliteStore
     processing: bool = True
+    lease_s: float = LEASE_S
     supervisor: Inbox = field(default_factory=Inbox)
+    customers: Inbox = field(default_factory=Inbox)
 
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
@@ -39,9 +40,10 @@ class Scene:
                 store=self.store,
                 gateways=[GATEWAY, "gatewayB"],
                 owner=OWNER,
-                lease_s=LEASE_S,
+                lease_s=self.lease_s,
                 intake=self.intake,
                 supervisor=self.supervisor,
+                customer=lambda _: self.customers,
                 self_address=self.address,
                 health=self.health,
             ),
@@ -87,12 +89,5 @@ class Scene:
         """Order that dead letters be done again, and let that be handled."""
         reply: Reply[int] = Reply()
         self.address.tell(RetryDead(merchant, where, reply))
-        self.run(0.0)
-        return reply
-
-    def order(self, mode: str, gateway: str = GATEWAY) -> Reply[GatewayStatus]:
-        """Order a breaker's mode, and let that be handled."""
-        reply: Reply[GatewayStatus] = Reply()
-        self.address.tell(OrderMode(GatewayMode(gateway, mode, "maintenance"), reply))
         self.run(0.0)
         return reply

@@ -175,7 +175,7 @@ class Scene:
         while True:
             reply: Reply[object] = Reply()
             self.asked.append(reply)
-            self.system._dead_letters.tell(OrderMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
+            self.system._shared_breakers.tell(OrderMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
             self.run(2.0)
             try:
                 reply.get(timeout=0)

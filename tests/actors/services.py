@@ -30,6 +30,7 @@ class Service:
     gateway: SmallGateway = field(default_factory=SmallGateway)
     settings: SystemSettings = SETTINGS
     max_concurrent: int = 5
+    exclusive: bool = True
     heard: Heard = field(default_factory=Heard)
 
     def __post_init__(self) -> None:
@@ -42,7 +43,7 @@ class Service:
             gateways={GATEWAY: (self.gateway, options)},
             settings=self.settings,
             listener=self.heard,
-            exclusive=True,
+            exclusive=self.exclusive,
         )
 
     def command(self, minor: int = 100) -> Receive:

@@ -11,10 +11,11 @@ from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
-from gateways.port import Order
+from gateways.port import Callbacks, Order
 from store.codec import Metadata
 from store.port import (
     AppendResult,
+    BreakerRecord,
     DeadLetterFilter,
     GatewayMode,
     MoveWork,
@@ -91,6 +92,7 @@ class SmallGateway:
         self.currencies = frozenset({"USD", "JPY"})
         self.honours_keys = True
         self.looks_up = True
+        self.callbacks: Callbacks | None = None
         self.idempotency_window_s = 86_400.0
         self.effects: dict[str, Order] = {}
         self.calls: list[str] = []
@@ -166,6 +168,10 @@ class TroubledStore(Store):
         self.loads.append(frozenset(transaction_ids))
         return self._meet("load", lambda: self._store.load(stream, transaction_ids))
 
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """See Store."""
+        return self._meet("stream_of", lambda: self._store.stream_of(transaction_id))
+
     def register_owner(self, owner: str) -> None:
         """See Store."""
         self._meet("register_owner", lambda: self._store.register_owner(owner))
@@ -213,6 +219,21 @@ class TroubledStore(Store):
     def next_due_s(self, gateway: str) -> float | None:
         """See Store."""
         return self._meet("next_due_s", lambda: self._store.next_due_s(gateway))
+
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """See Store."""
+        return self._meet("breakers", self._store.breakers)
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """See Store."""
+        return self._meet("turn_breaker", lambda: self._store.turn_breaker(gateway, epoch, state))
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """See Store."""
+        return self._meet(
+            "take_probe",
+            lambda: self._store.take_probe(gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s),
+        )
 
     def close(self) -> None:
         """See Store."""

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
+from tests.store.breaker_model import SharedBreaker
 
 # All times are multiples of a quarter, which binary fractions express exactly.
 STEP_S = 0.25
@@ -35,7 +36,11 @@ class Model:
     healthy: Counter[int] = field(default_factory=Counter)
     failed: Counter[int] = field(default_factory=Counter)
     out: dict[Permit, float] = field(default_factory=dict)
-    opened: float = 0.0
+    rests: float = 0.0
+    """Until then nobody probes."""
+    probe_until: float = 0.0
+    record: str = "closed"
+    """What all processes share; here nobody else changes it."""
     limit: int | None = None
     trouble: float = 0.0
 
@@ -68,13 +73,12 @@ class Model:
     def tick(self) -> None:
         """A quarter of a second passes."""
         self.time += STEP_S
-        expired = [permit for permit, given in self.out.items() if self.time >= given + PERMIT_S]
+        expired = [permit for permit, until in self.out.items() if self.time >= until]
         for permit in expired:
             del self.out[permit]
             self.trouble = self.time
-        if expired and self.state == "half_open":
+        if self.state == "half_open" and self.time >= self.probe_until:
             self.turn("open")
-            self.opened = self.time
 
     def may_admit(self) -> bool:
         """Whether a call may go out now; the breaker turns half-open by that."""
@@ -82,10 +86,17 @@ class Model:
             return True
         if self.mode == "open":
             return False
-        if self.state == "open" and self.time >= self.opened + SLEEP_S:
+        if self.state == "open" and self.time >= self.rests:
             self.turn("half_open")
+            self.record = "half_open"
+            self.probe_until = self.time + PERMIT_S
+            self.rests = self.probe_until + SLEEP_S
         room = {"open": 0, "half_open": 1}.get(self.state, 1000 if self.limit is None else self.limit)
         return len(self.out) < room
+
+    def admit(self, permit: Permit) -> None:
+        """A call is let through."""
+        self.out[permit] = self.probe_until if self.state == "half_open" else self.time + PERMIT_S
 
     def report(self, permit: Permit, *, healthy: bool) -> None:
         """A result comes in."""
@@ -107,7 +118,8 @@ class Model:
             done = self.limit + 1 > 64 or self.time >= self.trouble + WINDOW_S
             self.limit = None if done else self.limit + 1
         if self.state == "open":
-            self.opened = self.time
+            self.rests = self.time + SLEEP_S
+        self.record = self.state
 
     def force(self, mode: str) -> None:
         """A person's order."""
@@ -116,11 +128,13 @@ class Model:
         was, self.mode = self.mode, mode
         if mode != "auto":
             self.turn(mode)
-        elif was == "open":
-            self.turn("half_open")
+            if mode == "open" and self.record != "open":
+                self.rests = self.time + SLEEP_S
+            self.record = mode
         else:
-            self.turn("closed")
-            self.forget()
+            self.turn(self.record)
+            if was == "closed":
+                self.forget()
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -131,7 +145,9 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model = Model()
         self.given: list[Permit] = []
         self.told: list[str] = []
+        self.record = SharedBreaker("gatewayA")
         self.breaker = GatewayBreaker(
+            owner="me",
             error_percent=PERCENT,
             request_volume=VOLUME,
             window_s=WINDOW_S,
@@ -142,17 +158,29 @@ class BreakerMachine(RuleBasedStateMachine):
             changed=self.told.append,
         )
 
+    def share(self, *, probe: bool = False) -> None:
+        """The store does at once what the breaker wants."""
+        self.record.time = self.model.time
+        turn = self.breaker.unshared()
+        if turn is not None:
+            self.breaker.follow(self.record.turn(*turn), self.model.time)
+        epoch = self.breaker.probe_wanted() if probe else None
+        if epoch is not None:
+            answer = self.record.take(epoch, "me", sleep_s=SLEEP_S, permit_s=PERMIT_S)
+            self.breaker.follow(answer, self.model.time)
+
     @rule(times=st.integers(1, 5))
     def admit(self, times: int) -> None:
         """Calls are let through when the model says so, each with a permit that nobody had before."""
         for _ in range(times):
             expected = self.model.may_admit()
+            self.share(probe=True)
             permit = self.breaker.admit()
             assert (permit is not None) == expected
             if permit is not None:
                 assert not self.given or permit > self.given[-1]
                 self.given = [*self.given[-REMEMBERED:], permit]
-                self.model.out[permit] = self.model.time
+                self.model.admit(permit)
 
     @precondition(lambda self: self.given)
     @rule(data=st.data(), healthy=st.booleans())
@@ -161,6 +189,7 @@ class BreakerMachine(RuleBasedStateMachine):
         permit = data.draw(st.sampled_from(self.given[-20:]))
         self.model.report(permit, healthy=healthy)
         self.breaker.report(permit, healthy=healthy)
+        self.share()
 
     @precondition(lambda self: self.model.out)
     @rule(results=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=6))
@@ -169,6 +198,7 @@ class BreakerMachine(RuleBasedStateMachine):
         for permit, healthy in zip(list(self.model.out), results, strict=False):
             self.model.report(permit, healthy=healthy)
             self.breaker.report(permit, healthy=healthy)
+            self.share()
 
     @rule(rounds=st.integers(1, 6))
     def traffic(self, rounds: int) -> None:
@@ -210,6 +240,10 @@ class BreakerMachine(RuleBasedStateMachine):
     def force(self, mode: str) -> None:
         """A person gives an order."""
         self.model.force(mode)
+        self.record.time = self.model.time
+        if mode not in {"auto", self.record.state}:
+            self.record.turn(self.record.epoch, mode)
+        self.breaker.follow(self.record.record(), self.model.time)
         self.breaker.force(mode)
 
     @invariant()

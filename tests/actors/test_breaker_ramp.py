@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.breaker import RAMP_FIRST, RAMP_MAX
+from actors.ramp import RAMP_FIRST, RAMP_MAX
 from tests.actors.breakers import PERMIT_S, WINDOW_S, Scene
 
 

@@ -41,7 +41,7 @@ def service(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteS
 
 def order(service: Service, mode: str) -> None:
     """What a person orders of the breaker."""
-    service.system._dead_letters.tell(OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply()))
+    service.system._shared_breakers.tell(OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply()))
 
 
 def run(service: Service, seconds: float) -> None:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from actors.dead_letters import BEAT_MAX_S, LANDS_WITHIN_S
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.errors import CommitUncertainError, CorruptStoreError, SchemaError, StoreUnavailableError
@@ -17,7 +19,7 @@ from store.sqlite.adapter import SqliteStore
 from tests.actors.customers import Customers
 from tests.actors.keyless import World
 from tests.actors.letters import LEASE_S, Scene
-from tests.actors.support import OWNER, TroubledStore
+from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 AWAY = StoreUnavailableError("away")
 BEAT_S = LEASE_S / 3
@@ -133,3 +135,56 @@ def test_work_goes_on_after_a_store_that_failed_at_everything(
     world.run(60.0)
     assert world.statuses() == {key: Status.COMPLETED}
     world.judge()
+
+
+def test_who_has_retired_holds_no_lease_any_more(scene: Scene) -> None:
+    """A beat that comes after the end does not begin again: an owner without a process would keep what it gets."""
+    scene.health.retired = True
+    scene.real.retire_owner(OWNER, unsent=True)
+    scene.run(10 * LEASE_S)
+    assert not scene.real.heartbeat(OWNER)
+    assert scene.address.deaths == 0
+
+
+@pytest.mark.parametrize("again", ["heartbeat", "retire_owner"])
+def test_who_retires_amid_a_beat_stays_retired(scene: Scene, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+    """Also when the beat was under way: whatever finds the owner gone knows why."""
+    original = getattr(scene.store, again)
+
+    def amid(*arguments: Any, **more: Any) -> Any:
+        scene.health.retired = True
+        scene.real.retire_owner(OWNER, unsent=True)
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(scene.store, again, amid)
+    scene.health.doubt_leases()
+    scene.run(LEASE_S)
+    assert not scene.real.heartbeat(OWNER)
+
+
+def test_a_long_lease_does_not_make_anybody_wait(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
+) -> None:
+    """What another process gives back is found within seconds, however long leases are."""
+    scene = Scene(runtime, store, real_store, lease_s=3_600.0)
+    scene.start()
+    scene.queued()
+    scene.run(BEAT_MAX_S + 0.1)
+    assert scene.claimed() == ["t-0001"]
+
+
+@pytest.mark.parametrize("late_s", [0.1, 4.0, 10.0])
+def test_a_claim_that_lands_late_is_given_back_all_the_same(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, late_s: float
+) -> None:
+    """A cut claim may still be carried out after its process gave back whatever it might have got."""
+    scene = Scene(runtime, store, real_store)
+    store.befall("claim_work", CommitUncertainError("cut"), CommitUncertainError("cut"))  # of either gateway
+    scene.start()
+    scene.run(late_s)
+    scene.intake.claimable[GATEWAY] = 0
+    scene.queued()
+    (late,) = scene.real.claim_work(OWNER, GATEWAY, 10)  # what the process never hears of
+    scene.intake.claimable[GATEWAY] = 10
+    scene.run(LANDS_WITHIN_S + BEAT_S)
+    assert scene.claimed() == [late.work_id]

@@ -1,4 +1,4 @@
-"""Orders of people: dead letters done again, breakers held open or closed; durable, and answered once."""
+"""Orders of people that dead letters be done again: durable, and answered once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from actors.messages import OrderMode, Recovered, RetryDead, Room, SetMode
+from actors.messages import Recovered, RetryDead, Room
 from actors.runtime.actor import Reply
 from actors.runtime.simulated import SimulatedRuntime
-from store.errors import CommitUncertainError, CorruptStoreError, StoreError, StoreUnavailableError, UnstorableError
-from store.port import Action, DeadLetterFilter, GatewayMode, WorkState, Write
+from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
+from store.port import Action, DeadLetterFilter, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.letters import LEASE_S, Scene
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
@@ -101,72 +101,53 @@ def test_what_is_ordered_while_there_is_no_room_waits_for_some(scene: Scene) -> 
 
 
 @pytest.mark.parametrize("error", [AWAY, CorruptStoreError("odd"), RuntimeError("a defect"), UnstorableError("no")])
-@pytest.mark.parametrize("method", ["retry_dead", "set_gateway_mode"])
 def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
-    scene: Scene, store: TroubledStore, method: str, error: Exception
+    scene: Scene, store: TroubledStore, error: Exception
 ) -> None:
     """Nobody waits in vain, nothing has changed, and the actor beats on."""
     lay(scene, "x", WorkState.PARKED)
-    store.befall(method, error)
-    reply: Reply[Any] = scene.retry() if method == "retry_dead" else scene.order("open")
+    store.befall("retry_dead", error)
+    reply = scene.retry()
     with pytest.raises(type(error)):
         reply.get(timeout=0)
     assert scene.claimed() == []
-    assert scene.supervisor.of(SetMode) == []
-    assert scene.real.gateway_modes() == {}
     assert scene.address.deaths == 0
     scene.run(LEASE_S)
     assert scene.real.heartbeat(OWNER)
 
 
 @pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("method", ["retry_dead", "set_gateway_mode"])
-def test_an_order_of_which_nobody_knows_the_end_says_so(
-    scene: Scene, store: TroubledStore, method: str, *, stored: bool
-) -> None:
+def test_an_order_of_which_nobody_knows_the_end_says_so(scene: Scene, store: TroubledStore, *, stored: bool) -> None:
     """A store error would mean that nothing has changed, and that may be false."""
     lay(scene, "x", WorkState.PARKED)
-    store.befall(method, Trouble(CommitUncertainError("cut"), after=stored))
-    reply: Reply[Any] = scene.retry() if method == "retry_dead" else scene.order("open")
+    store.befall("retry_dead", Trouble(CommitUncertainError("cut"), after=stored))
+    reply = scene.retry()
     with pytest.raises(TimeoutError):
         reply.get(timeout=0)
     scene.run(LEASE_S)
-    assert [mode.mode.mode for mode in scene.supervisor.of(SetMode)[:1]] == (
-        ["open"] if method == "set_gateway_mode" and stored else []
-    )
-    assert scene.claimed() == (["x"] if method == "retry_dead" and stored else [])
+    assert scene.claimed() == (["x"] if stored else [])
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("method", ["retry_dead", "set_gateway_mode"])
 def test_an_order_that_kills_is_carried_out_and_answered_once(
-    scene: Scene, store: TroubledStore, method: str, *, after: bool
+    scene: Scene, store: TroubledStore, *, after: bool
 ) -> None:
     """Redelivered to the successor it is done, and answered, as if nothing had been."""
     lay(scene, "x", WorkState.PARKED)
-    store.befall(method, Trouble(SystemExit(), after=after))
-    reply: Reply[Any] = scene.retry() if method == "retry_dead" else scene.order("open")
+    store.befall("retry_dead", Trouble(SystemExit(), after=after))
+    reply = scene.retry()
     scene.run(LEASE_S)
     assert scene.address.deaths == 1
-    if method == "retry_dead":
-        assert reply.get(timeout=0) in {0, 1}
-        assert scene.claimed() == ["x"]
-    else:
-        assert scene.supervisor.of(SetMode)[0] == SetMode(GatewayMode(GATEWAY, "open", "maintenance"), reply)
-        assert scene.real.gateway_modes()[GATEWAY].mode == "open"
+    assert reply.get(timeout=0) in {0, 1}
+    assert scene.claimed() == ["x"]
 
 
-@pytest.mark.parametrize("message", [RetryDead, OrderMode])
-def test_an_order_that_comes_twice_is_answered_once(scene: Scene, message: type) -> None:
+def test_an_order_that_comes_twice_is_answered_once(scene: Scene) -> None:
     """Also when its answer is there already: to set it twice would kill the actor."""
     lay(scene, "x", WorkState.PARKED)
-    reply: Reply[Any] = Reply()
+    reply: Reply[int] = Reply()
     reply.set(0)
-    order = (
-        RetryDead("main", DeadLetterFilter(), reply)
-        if message is RetryDead
-        else OrderMode(GatewayMode(GATEWAY, "open", "again"), reply)
-    )
+    order = RetryDead("main", DeadLetterFilter(), reply)
     scene.address.tell(order)
     scene.run(1.0)
     assert scene.address.deaths == 0
@@ -195,60 +176,3 @@ def test_a_recovered_gateway_is_asked_at_once(scene: Scene) -> None:
     scene.address.tell(Recovered(GATEWAY))
     scene.run(LEASE_S)
     assert scene.claimed() == ["lookup"]
-
-
-def test_a_mode_is_kept_before_it_holds(scene: Scene) -> None:
-    """The supervisor hears of it once it is in the store, with whoever waits for the answer."""
-    seen: list[dict[str, GatewayMode]] = []
-    tell = scene.supervisor.tell
-
-    def told(message: object) -> None:
-        seen.append(scene.real.gateway_modes())
-        tell(message)
-
-    scene.supervisor.tell = told  # type: ignore[method-assign]
-    reply = scene.order("open")
-    order = GatewayMode(GATEWAY, "open", "maintenance")
-    assert seen == [{GATEWAY: order}]
-    assert scene.supervisor.of(SetMode) == [SetMode(order, reply)]
-    assert not reply.done
-
-
-def test_an_order_for_no_gateway_is_refused(scene: Scene) -> None:
-    """It is neither kept nor told: whoever gave it is told that there is none of that name."""
-    reply = scene.order("open", gateway="gatewayZ")
-    with pytest.raises(LookupError):
-        reply.get(timeout=0)
-    assert scene.real.gateway_modes() == {}
-    assert scene.supervisor.of(SetMode) == []
-
-
-def test_a_mode_that_is_none_is_refused(scene: Scene) -> None:
-    """The store keeps it not, and the supervisor never hears of it."""
-    reply = scene.order("ajar")
-    with pytest.raises(StoreError):
-        reply.get(timeout=0)
-    assert scene.supervisor.of(SetMode) == []
-    assert scene.address.deaths == 0
-
-
-def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scene: Scene) -> None:
-    """Orders are read again at each beat; one for a gateway that is not configured here is left alone."""
-    scene.real.set_gateway_mode(GatewayMode(GATEWAY, "closed", "elsewhere"))
-    scene.real.set_gateway_mode(GatewayMode("gatewayZ", "open", "gone"))
-    scene.run(LEASE_S / 3 + 0.5)
-    assert scene.supervisor.of(SetMode) == [SetMode(GatewayMode(GATEWAY, "closed", "elsewhere"))]
-
-
-def test_orders_that_cannot_be_read_stop_no_beat(scene: Scene, store: TroubledStore) -> None:
-    """The process lives and claims on; that it is not ready it says."""
-    store.befall("gateway_modes", AWAY, CorruptStoreError("odd"), RuntimeError("a defect"))
-    ids = scene.queued(1)
-    scene.run(LEASE_S / 3 + 0.5)
-    problems = [scene.health.problem]
-    scene.run(LEASE_S)
-    problems.append(scene.health.problem)
-    assert scene.claimed() == ids
-    assert problems[0]
-    assert problems[1] is None
-    assert scene.real.heartbeat(OWNER)

@@ -18,7 +18,7 @@ from tests.actors.support import GATEWAY
 def order(world: World, mode: str) -> Reply[GatewayStatus]:
     """Give an order as the door does, without waiting."""
     reply: Reply[GatewayStatus] = Reply()
-    world.system._dead_letters.tell(OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
+    world.system._shared_breakers.tell(OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
     return reply
 
 

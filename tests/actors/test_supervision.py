@@ -20,7 +20,7 @@ from store.sqlite.migrate import migrate
 from tests.actors.killing import ON_START, SALVAGE, Killer, Point
 from tests.actors.scene import Scene
 
-NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Request", "Recipient"}
+NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Request", "AboutWork", "Recipient"}
 """Classes of actors/messages.py that no actor is told by themselves."""
 
 

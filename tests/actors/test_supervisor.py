@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.breaker import RAMP_FIRST
 from actors.messages import Drain, NotSent, OutcomeReport, Room, Unhandled
+from actors.ramp import RAMP_FIRST
 from actors.supervisor import INTAKE_CLOSES_AT, INTAKE_OPENS_AT
 from domain.outcomes import (
     Approved,

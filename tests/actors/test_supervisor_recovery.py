@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from actors.breaker import RAMP_FIRST
 from actors.messages import (
     OutcomeReport,
     Recovered,
     Unhandled,
 )
+from actors.ramp import RAMP_FIRST
 from domain.outcomes import NotSentError, Outcome, Unknown
 from gateways.port import Order
 from store.port import Action, Doubt, WorkItem

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from actors.lane import Lane
 from actors.messages import Submit
-from actors.supervisor import Lane
 from domain.outcomes import Approved
 from store.port import Action, WorkItem
 from tests.actors.lanes import Keyless, Supervised, work
@@ -106,7 +106,7 @@ def test_a_message_that_kills_is_taken_on_once(it: Supervised, monkeypatch: pyte
 
 def test_what_is_remembered_is_bounded(it: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest of it; and what is forgotten, or was remembered already, is not lost."""
-    monkeypatch.setattr("actors.supervisor.SEEN_MAX", 10)
+    monkeypatch.setattr("actors.lane.SEEN_MAX", 10)
     items = [work() for _ in range(200)]
     it.address.tell(Submit(GATEWAY, tuple(items)))
     it.run()

@@ -58,7 +58,7 @@ def test_a_service_that_has_not_started_stores_nothing(
     assert service.system.problems()
 
 
-@pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "register_owner"])
+@pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "breakers", "register_owner"])
 def test_before_the_start_no_order_wakes_anybody(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, befallen: str
 ) -> None:

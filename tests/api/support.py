@@ -86,11 +86,12 @@ class Api:
         headers = {**({} if content_type is None else {"Content-Type": content_type}), **kwargs.pop("headers", {})}
         return self.request("POST", path, body=body, headers=headers, **kwargs)
 
-    def order(self, path: str, order: object) -> falcon.testing.Result:
-        """POST ``order`` as JSON; an ellipsis stands for no body at all."""
+    def order(self, path: str, order: object, *, key: str | None = None) -> falcon.testing.Result:
+        """POST ``order`` as JSON, under an idempotency key; an ellipsis stands for no body at all."""
         if order is ...:
             return self.request("POST", path)
-        return self.request("POST", path, body=json.dumps(order), headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
+        return self.request("POST", path, body=json.dumps(order), headers=headers)
 
     def _conforms(self, operation: dict[str, Any], result: falcon.testing.Result) -> None:
         response = operation["responses"].get(str(result.status_code))

@@ -5,35 +5,54 @@ The rules are the real ones (``domain``, ``store.codec``); only durability and g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 from actors.once import Once, answer_again, claim_of
-from actors.replies import Accepted, BreakerStatus, BulkheadStatus, GatewayStatus, Reply
+from actors.replies import (
+    Accepted,
+    Adjusted,
+    BreakerStatus,
+    BulkheadStatus,
+    Closed,
+    GatewayStatus,
+    Reply,
+    Taken,
+    Unverified,
+)
 from domain.account import Account, Refused, Transaction, decide, evolve
-from domain.commands import Command, Discard, Receive, RecordOutcome
+from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
 from domain.events import Kind, Recorded
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.port import (
+    GATEWAYS,
     Action,
     Claim,
     DeadLetterFilter,
     Doubt,
     GatewayMode,
     Head,
+    Review,
     StoredEvent,
     StreamKey,
     WorkError,
     WorkItem,
     WorkState,
 )
-from store.queries import CustomerView, DeadLetter, TransactionFilter, TransactionView
+from store.queries import (
+    CustomerView,
+    DeadLetter,
+    ReviewKey,
+    ReviewView,
+    TransactionFilter,
+    TransactionView,
+)
 
 START = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 CURRENCIES = {
@@ -62,6 +81,10 @@ class World:
         self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
         self.trouble: Exception | None = None
         self.given = 0
+        self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
+        self.open_reviews: list[ReviewView] = []
+        self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
+        self.callback_reply: Reply | Unverified | Exception = Taken()
         self.claims: dict[tuple[str, str], Claim] = {}
         self._accounts: dict[StreamKey, Account] = {}
         self._events: dict[StreamKey, list[StoredEvent]] = {}
@@ -130,6 +153,48 @@ class World:
             raise self.reply
         return self.reply or self._apply(item.stream, command, command.transaction_id, metadata)
 
+    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+        """Settle it, unless ``reply`` says what to answer instead."""
+        self.orders.append((stream, command, item, metadata))
+        if self.reply is not None:
+            return self._told()
+        return self._apply(stream, command, command.transaction_id, metadata)
+
+    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Correct it, unless ``reply`` says what to answer instead."""
+        self.orders.append((stream, command, once, metadata))
+        if self.reply is not None:
+            return self._told()
+        if once is not None and (once.scope, once.key) in self.claims:
+            return answer_again(once, self.claims[once.scope, once.key])
+        reply = self._apply(stream, command, None, metadata)
+        if once is not None and not isinstance(reply, Refused):
+            self.claims[once.scope, once.key] = claim_of(once, command.adjustment_id)
+        return reply if isinstance(reply, Refused) else Adjusted(command.adjustment_id)
+
+    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
+        """Close it, unless ``reply`` says what to answer instead."""
+        self.orders.append((stream, command, review, metadata))
+        if self.reply is not None:
+            return self._told()
+        at = next(number for number, view in enumerate(self.open_reviews) if view.review == review)
+        closed_review = replace(review, state="closed", closed_at=START)
+        self.open_reviews[at] = ReviewView(stream, closed_review)
+        return Closed(command.review_id)
+
+    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+        """Take it, unless ``callback_reply`` says what to answer instead."""
+        self.callbacks.append((gateway, dict(headers), body, metadata))
+        if isinstance(self.callback_reply, Exception):
+            raise self.callback_reply
+        return self.callback_reply
+
+    def _told(self) -> Reply:
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        assert self.reply is not None
+        return self.reply
+
     def problems(self) -> Sequence[str]:
         """What the test says."""
         return self.not_ready
@@ -151,7 +216,7 @@ class World:
         """The gateway's last word: the money moved."""
         self.settle(customer_id, transaction_id, Approved("A-1", final=True))
 
-    def _apply(self, stream: StreamKey, command: Command, transaction_id: str, metadata: Metadata) -> Reply:
+    def _apply(self, stream: StreamKey, command: Command, transaction_id: str | None, metadata: Metadata) -> Reply:
         account = self._accounts.get(stream, Account(stream.id))
         events = decide(account, command)
         if isinstance(events, Refused):
@@ -164,7 +229,7 @@ class World:
             stored.append(StoredEvent(int(encoded.event_id[1:]), stream, *encoded))
             account = evolve(account, recorded)
         self._accounts[stream] = account
-        return Accepted(account.transactions[transaction_id])
+        return Taken() if transaction_id is None else Accepted(account.transactions[transaction_id])
 
     # The door to the store.
 
@@ -201,6 +266,39 @@ class World:
         """Ascending versions."""
         self._reach()
         return self._events.get(stream, [])[after : after + limit]
+
+    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        """Ascending positions."""
+        self._reach()
+        events = [it for stream, stored in self._events.items() if merchant in (None, stream.name) for it in stored]
+        return sorted((it for it in events if it.position > after), key=lambda it: it.position)[:limit]
+
+    def last_position(self) -> int:
+        """The newest event's."""
+        self._reach()
+        return max((it.position for stored in self._events.values() for it in stored), default=0)
+
+    def review(self, merchant: str, review_id: str) -> ReviewView | None:
+        """By id, within the merchant."""
+        return next((it for it in self._reviews(merchant) if it.review.review_id == review_id), None)
+
+    def reviews(
+        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
+    ) -> Sequence[ReviewView]:
+        """Newest first."""
+        views = sorted(self._reviews(merchant), key=lambda it: it.key, reverse=True)
+        fitting = [it for it in views if state in (None, it.review.state) and (before is None or it.key < before)]
+        return fitting[:limit]
+
+    def _reviews(self, merchant: str) -> list[ReviewView]:
+        self._reach()
+        return [it for it in self.open_reviews if it.stream.name in (merchant, GATEWAYS)]
+
+    def complain(self, review_id: str, transaction_id: str | None, *, stream: StreamKey, after_s: int = 0) -> None:
+        """Open a review."""
+        opened_at = START + timedelta(seconds=after_s)
+        row = Review(review_id, transaction_id, "Something is wrong.", "open", opened_at, None)
+        self.open_reviews.append(ReviewView(stream, row))
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

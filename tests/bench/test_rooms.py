@@ -16,7 +16,7 @@ OUTER = f"thread (7);handle ({PACKAGES}/gunicorn/workers/base_async.py:88)"
     ("inner", "room"),
     [
         ("Mailbox.put (/srv/payments/actors/runtime/mailbox.py:60)", "actors + pykka"),
-        ("load (/srv/payments/store/sqlite/reads.py:18)", "store + apsw"),
+        ("load (/srv/payments/store/sqlite/reads.py:18)", rooms.STORE),
         ("emit (/srv/payments/config/logging.py:52)", rooms.LOGGING),
         ("recorded (/srv/payments/actors/listeners.py:52)", rooms.LOGGING),
         (f"info ({STANDARD}/logging/__init__.py:1489)", rooms.LOGGING),
@@ -51,7 +51,7 @@ def test_functions() -> None:
 def test_frame() -> None:
     """A frame's file is told from its root on; one that cannot be read is in no room."""
     assert frame_of("load (/srv/payments/store/sqlite/reads.py:18)", "/srv/payments") == Frame(
-        "load", "store/sqlite/reads.py", 18, "store + apsw", ours=True
+        "load", "store/sqlite/reads.py", 18, rooms.STORE, ours=True
     )
     assert frame_of("odd", "/srv/payments").room is None
 

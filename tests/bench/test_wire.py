@@ -75,9 +75,9 @@ def test_load_and_provider(tmp_path: Path) -> None:
         return (SUBMISSION % b"%d" % number for number in itertools.count())
 
     with servers.provider(tmp_path) as provider:
-        sample = Load(provider.address, 3, requests()).run(0.05)
+        sample = Load(provider.address, 3, [requests()]).run(0.05)
         answered, different = provider.counters.read()
-        bounded = Load(provider.address, 3, requests(), finished=lambda: 0, unfinished_max=2).run(0.05)
+        bounded = Load(provider.address, 3, [requests()], finished=lambda: 0, unfinished_max=2).run(0.05)
     assert sample.accepted == []
     assert answered == different == sample.failed.total() == sample.failed["200"] > 0
     assert bounded.failed["200"] > 0

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from domain.outcomes import Category
 from gateways.port import Gateway
 from gateways.registry import build_gateways, read_settings
+from tests.gateways import callers
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Subject:
 
     ``not_found`` is status and body of the answer to a lookup of what was never received; ``malformed`` are bodies
     that no answer with status 200 may have. ``codes`` are the provider's codes of a decline and what they mean,
-    ``not_executed`` the statuses by which it promises that it did nothing.
+    ``not_executed`` the statuses by which it promises that it did nothing. ``caller`` is how it makes callbacks.
     """
 
     adapter: str
@@ -30,8 +31,11 @@ class Subject:
     codes: Mapping[str, tuple[str, Category]]
     not_executed: frozenset[int] = frozenset()
     options: Mapping[str, object] = field(default_factory=dict)
+    caller: callers.Caller | None = None
 
-    def gateway(self, url: str, timeout_s: float = 5.0, max_concurrent: int = 4) -> Gateway:
+    def gateway(
+        self, url: str, timeout_s: float = 5.0, max_concurrent: int = 4, secrets: tuple[str, ...] = ()
+    ) -> Gateway:
         """The gateway, made as the service makes it."""
         table = {
             "adapter": self.adapter,
@@ -40,7 +44,7 @@ class Subject:
             "max_concurrent": max_concurrent,
             **self.options,
         }
-        return build_gateways(read_settings({"subject": table}))["subject"]
+        return build_gateways(read_settings({"subject": table}), {"subject": secrets})["subject"]
 
 
 def _json_said(status: str, code: str | None, reference: str) -> bytes:
@@ -49,6 +53,7 @@ def _json_said(status: str, code: str | None, reference: str) -> bytes:
 
 GATEWAY_A = Subject(
     adapter="gateway_a",
+    caller=callers.CALLER_A,
     media_type="application/json",
     foreign_media_types=("text/html", "application/xml", "text/plain", "application/json, text/html"),
     said=_json_said,
@@ -98,6 +103,7 @@ _DECLINED = f"{_ID}<status>declined</status><code>05</code>"
 
 GATEWAY_B = Subject(
     adapter="gateway_b",
+    caller=callers.CALLER_B,
     media_type="application/xml",
     foreign_media_types=(
         "text/html",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -17,13 +20,15 @@ import pytest
 import gateways
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, OutcomeUnknownError
-from gateways.port import Gateway, Order
-from gateways.registry import build_gateways, read_settings
+from gateways.port import Gateway, Notice, Order, UnverifiedError
+from gateways.registry import build_gateways, callback_secrets, read_settings
+from gateways.settings import GatewaySettingsError
 from tests.gateways.peer import Behave, Exchange, Peer, answers, closes
 
 CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs/adding-a-gateway.md").read_text("utf-8")
 FORM = "application/x-www-form-urlencoded"
+SECRETS = "PAYMENTS_GATEWAY_C_SECRETS"
 STEP = re.compile(r"`((?:gateways|config|tests)/[a-z_/.]+)`([^\n`]*):\n\n```[a-z]+\n(.*?)```\n", re.DOTALL)
 
 
@@ -103,7 +108,8 @@ def gateway(
     monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
     tables = {**tomllib.loads((CHECKOUT / TABLE.path).read_text("utf-8")), **tomllib.loads(TABLE.text)}
     tables["gatewayC"]["url"] = f"{peers(provider.behave).url}/gatewayC"
-    built = build_gateways(read_settings(tables))
+    settings = read_settings(tables)
+    built = build_gateways(settings, callback_secrets(settings, {SECRETS: "of today and yesterday"}, loopback=True))
     yield built["gatewayC"]
     for each in built.values():
         each.close()
@@ -155,25 +161,82 @@ def test_the_facts_of_the_new_gateway(gateway: Gateway) -> None:
     assert gateway.idempotency_window_s == 7 * 86_400
 
 
+def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Order]) -> None:
+    """What the page's provider signs with the variable's secret is verified and read, in our words."""
+    asked, now = order(10_000, "CHF"), datetime.now(UTC)
+    body = f"event=E-1&id=C-1&result=paid&reference={asked.transaction_id}&amount=100.00&currency=CHF".encode()
+    timestamp = str(int(now.timestamp()))
+    signed = f"E-1.{timestamp}.".encode() + body
+    headers = {
+        "payments-event": "E-1",
+        "payments-time": timestamp,
+        "payments-signature": hmac.new(b"of today and yesterday", signed, hashlib.sha256).hexdigest(),
+    }
+    assert gateway.callbacks is not None
+    assert gateway.callbacks.verify(headers, body, now) == "E-1"
+    assert gateway.callbacks.read(body) == Notice(asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True))
+    with pytest.raises(UnverifiedError):
+        gateway.callbacks.verify(headers, body + b"&more=1", now)
+
+
+def without_callbacks(adapter: str) -> str:
+    """The page's adapter as the page says that it looks without callbacks."""
+    section = re.compile(r"# --- callbacks ---\n.*?(?=# --- building ---)", re.DOTALL)
+    key = re.compile(r"def callback_key.*?\n\n\n", re.DOTALL)
+    build = re.compile(r"def build\(.*?return [^\n]*\n", re.DOTALL)
+    edits = [
+        (section, ""),
+        (key, ""),
+        (build, f'{BUILD_WITHOUT}\n    """Make the gateway."""\n    return GatewayC(settings)\n'),
+        (re.compile(r"settings: GatewaySettings, callback_keys: Sequence\[bytes\]\) -> None"), SETTINGS_ONLY),
+        (re.compile(r"self\.callbacks = GatewayCCallbacks[^\n]*"), "self.callbacks = None"),
+    ]
+    for pattern, text in edits:
+        adapter, times = pattern.subn(text, adapter)
+        assert times == 1, pattern.pattern
+    return adapter
+
+
+BUILD_WITHOUT = "def build(settings: GatewaySettings, _callback_keys: Sequence[bytes]) -> Gateway:"
+SETTINGS_ONLY = "settings: GatewaySettings) -> None"
+
+
+def test_the_new_gateway_without_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the page says to leave out, the adapter works as before, and wants no secrets."""
+    for said in (f"`{BUILD_WITHOUT}` returns `GatewayC(settings)`", "`self.callbacks = None`"):
+        assert f"- {said}" in PAGE
+    (tmp_path / Path(ADAPTER.path).name).write_text(without_callbacks(ADAPTER.text), "utf-8")
+    monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
+    table = tomllib.loads(TABLE.text)["gatewayC"]
+    try:
+        with pytest.raises(GatewaySettingsError, match=r"its adapter 'gateway_c' takes no callbacks$"):
+            callback_secrets(read_settings({"gatewayC": table}), {}, loopback=True)
+        del table["callback_secrets_env"]
+        settings = read_settings({"gatewayC": table})
+        built = build_gateways(settings, callback_secrets(settings, {}, loopback=False))["gatewayC"]
+        assert built.callbacks is None
+        built.close()
+    finally:
+        sys.modules.pop("gateways.gateway_c", None)
+
+
 # --- the subject puts it under the contract suite ---
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout's rooms and gateway tests in which all steps of the page were taken.
+    """A copy of the checkout's rooms and tests in which all steps of the page were taken.
 
     Steps that somebody has taken in the checkout itself, to try the page out, are not taken again.
     """
     copy = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for folder in ("domain", "gateways", "config", "tests/gateways"):
+    for folder in ("domain", "gateways", "config", "tests"):
         shutil.copytree(CHECKOUT / folder, copy / folder, ignore=ignore)
     (copy / "docs").mkdir()
     for name in (
         "setup.cfg",
         "pyproject.toml",
-        "tests/__init__.py",
-        "tests/conftest.py",
         "docs/adding-a-gateway.md",
     ):
         shutil.copy(CHECKOUT / name, copy / name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from domain.events import Kind
-from domain.outcomes import Category, Declined, NotReceived
-from gateways.port import Gateway, Order
+from domain.outcomes import Approved, Category, Declined, NotReceived
+from gateways.gateway_a import GatewayACallbacks, callback_key
+from gateways.port import Gateway, Notice, Order, UnverifiedError
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_A
 
@@ -94,3 +96,91 @@ def test_facts(gateway: Gateway) -> None:
     assert gateway.honours_keys
     assert gateway.idempotency_window_s == 86_400
     assert gateway.looks_up
+
+
+# --- callbacks ---
+
+# What the libraries of https://github.com/standard-webhooks/standard-webhooks test themselves with.
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SIGNED = b'{"test": 2432232314}'
+SIGNATURE = "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+OTHER = "Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc="
+AT = datetime.fromtimestamp(1_614_265_330, UTC)
+
+
+def verify(signature: str) -> str:
+    """Verify the specification's example under ``signature``."""
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": signature,
+    }
+    return GatewayACallbacks([callback_key(SECRET)]).verify(headers, SIGNED, AT)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        f"v1,{SIGNATURE}",
+        f"v1,{OTHER} v1,{SIGNATURE}",
+        f"v1,{SIGNATURE} v1,{OTHER}",
+        f"v1,{OTHER} v2,{OTHER} v1,{SIGNATURE} v1,{OTHER}",
+        f"v1a,{OTHER}{OTHER} v1,{SIGNATURE}",
+        f"v1,{SIGNATURE} v3,!",
+        f"garbage  v1,{SIGNATURE} ",
+    ],
+)
+def test_the_example_of_the_specification(signature: str) -> None:
+    """One good signature of version 1 is enough; other versions, and what other secrets signed, are passed over."""
+    assert verify(signature) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        SIGNATURE,
+        f"v1,{OTHER}",
+        f"v1a,{SIGNATURE}",
+        f"v2,{SIGNATURE}",
+        f"V1,{SIGNATURE}",
+        f"v1={SIGNATURE}",
+        f"v1, {SIGNATURE}",
+        f"v1,{SIGNATURE[:-1]}",
+        f"v1,{SIGNATURE}=",
+        f"v1,{SIGNATURE.replace('E=', 'F=')}",  # decodes to the same bytes
+        f"v1,{SIGNATURE.replace('/', '_').replace('+', '-')}",
+        f"v1,{SIGNATURE[:8]}",
+        "v1,",
+        "v1,!!!!",
+        "v1,\u0412",
+        f"v1,{OTHER},v1,{SIGNATURE}",
+        f"v1,{SIGNATURE}\tv1,{OTHER}",
+        f"v1,{SIGNATURE}\n",
+    ],
+)
+def test_what_is_no_signature_of_the_specification(signature: str) -> None:
+    """Of another version, of something else, cut short, respelt or garbled."""
+    with pytest.raises(UnverifiedError, match=r"^the header webhook-signature holds no signature of it$"):
+        verify(signature)
+
+
+def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
+    """A callback of contract.md, section 4, word for word; the body's event id need not match, nor be there."""
+    asked = order()
+    said: dict[str, object] = {
+        "event_id": "evt_1",
+        "transaction_id": "A-1",
+        "reference": asked.transaction_id,
+        "status": "completed",
+        "amount": "100.00",
+        "currency": "USD",
+        "extra_data": {"any": ["thing"]},
+    }
+    callbacks = GatewayACallbacks([callback_key(SECRET)])
+    expected = Notice(asked.transaction_id, "A-1", asked.money, Approved("A-1", final=True))
+    assert callbacks.read(json.dumps(said).encode()) == expected
+    assert callbacks.read(json.dumps({**said, "event_id": 5, "extra_data": None, "more": {}}).encode()) == expected
+    del said["event_id"], said["extra_data"]
+    assert callbacks.read(json.dumps(said).encode()) == expected
+    assert callbacks.read(json.dumps({**said, "amount": 100}).encode()) == expected
+    assert callbacks.read(json.dumps({**said, "amount": 100.0}).encode()) == expected

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
-from gateways.port import Gateway, Order
+from gateways.gateway_b import GatewayBCallbacks, callback_key
+from gateways.port import Gateway, Notice, Order, UnverifiedError
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_B
 
@@ -136,3 +140,56 @@ def test_facts(gateway: Gateway) -> None:
     assert not gateway.honours_keys
     assert gateway.idempotency_window_s == 0
     assert gateway.looks_up
+
+
+# --- callbacks ---
+
+SECRET = "a secret of \u00fcmlauts and blanks"
+AT = datetime.fromtimestamp(1_700_000_000, UTC)
+BODY = (
+    b'{"transaction_id": "B-1", "status": "failed", "more": 1,'
+    b' "metadata": {"reference": "r-1", "amount": "100.00", "currency": "USD", "customer": "12345"}}'
+)
+SIGNATURE = hmac.new(SECRET.encode("utf-8"), b"evt_1.1700000000." + BODY, hashlib.sha256).hexdigest()
+
+
+def verify(signature: str) -> str:
+    """Verify BODY under ``signature``."""
+    headers = {
+        "x-gateway-event-id": "evt_1",
+        "x-gateway-timestamp": "1700000000",
+        "x-gateway-signature": signature,
+    }
+    return GatewayBCallbacks([callback_key(SECRET)]).verify(headers, BODY, AT)
+
+
+def test_a_callback_word_for_word() -> None:
+    """Headers and body are those of contract.md, section 4; other members do not matter."""
+    assert verify(f"sha256={SIGNATURE}") == "evt_1"
+    failed = Declined("declined", None, "The gateway reported that it failed.")
+    assert GatewayBCallbacks([callback_key(SECRET)]).read(BODY) == Notice("r-1", "B-1", Money(10_000, "USD"), failed)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        SIGNATURE,
+        f"SHA256={SIGNATURE}",
+        f"sha512={SIGNATURE}",
+        f"sha1={hmac.new(SECRET.encode('utf-8'), b'evt_1.1700000000.' + BODY, hashlib.sha1).hexdigest()}",
+        f"sha256={SIGNATURE.upper()}",
+        f"sha256= {SIGNATURE}",
+        f"sha256={SIGNATURE[:-1]}",
+        f"sha256={SIGNATURE}0",
+        f"sha256={SIGNATURE} ",
+        f"sha256={SIGNATURE}\n",
+        f"sha256={SIGNATURE},sha256={SIGNATURE}",
+        f"sha256={'0' * 64}",
+        "sha256=",
+        "sha256=\u0412",
+    ],
+)
+def test_what_is_no_signature(signature: str) -> None:
+    """In another spelling, cut short, of another function, or there twice."""
+    with pytest.raises(UnverifiedError, match=r"^the header x-gateway-signature holds no signature of it$"):
+        verify(signature)

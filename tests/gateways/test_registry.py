@@ -65,6 +65,7 @@ OPTIONS = {"reference": "T-1"}
 
 
 class Third:
+    callbacks = None
     currencies = frozenset({"CHF"})
     honours_keys = False
     looks_up = True
@@ -84,7 +85,7 @@ class Third:
         pass
 
 
-def build(settings):
+def build(settings, _callback_keys):
     return Third(settings)
 '''
 

@@ -13,7 +13,7 @@ from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock
-from tests.store.postgresql_server import Schema, new_schema, server_url
+from tests.store.postgresql_server import Schema, new_schema
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,6 @@ class Ground:
 
     store: PaymentStore
     pass_time: Callable[[float], None]
-
-
-@pytest.fixture(scope="session")
-def postgresql_url() -> str:
-    """A server that answers; without one the test is skipped."""
-    try:
-        return server_url()
-    except LookupError as error:
-        pytest.skip(f"not run on PostgreSQL: {error}")
 
 
 @pytest.fixture(scope="session")

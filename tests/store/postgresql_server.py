@@ -1,11 +1,7 @@
-"""A PostgreSQL server for tests: a schema of the tests' own, cleared between them, and a clock that is told to go on.
-
-PAYMENTS_TEST_DATABASE_URL names the server, else a local one is tried.
-"""
+"""A schema of the tests' own on a PostgreSQL server, cleared between them, and a clock that is told to go on."""
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +16,6 @@ from psycopg.conninfo import make_conninfo
 from store.postgresql.migrate import migrate
 from tests.store.builders import START
 
-DEFAULT_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
 NOT_DURABLE: Final = "-c synchronous_commit=off"
 
 _CLOCK: Final = """
@@ -32,20 +27,9 @@ _CLEAR: Final = """
 ALTER TABLE events DISABLE TRIGGER events_refuse_change;
 DELETE FROM events; DELETE FROM heads; DELETE FROM transactions; DELETE FROM balances; DELETE FROM reviews;
 DELETE FROM claims; DELETE FROM owners; DELETE FROM work; DELETE FROM gateway_modes;
+DELETE FROM breakers;
 ALTER TABLE events ENABLE TRIGGER events_refuse_change;
 """
-
-
-def server_url() -> str:
-    """The URL of a server that answers. Raises LookupError with the reason when there is none."""
-    url = os.environ.get("PAYMENTS_TEST_DATABASE_URL", DEFAULT_URL)
-    if not url.startswith("postgres"):
-        raise LookupError("PAYMENTS_TEST_DATABASE_URL names no PostgreSQL")
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError as error:
-        raise LookupError(f"no PostgreSQL answers ({str(error).splitlines()[0]})") from error
-    return url
 
 
 @dataclass(frozen=True)

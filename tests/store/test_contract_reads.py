@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from actors.runtime.runtime import uuid7
 from domain.account import Balance, Status
 from domain.events import Failed, Kind, ReviewClosed, ReviewOpened
 from domain.outcomes import Category
@@ -150,11 +151,16 @@ def test_attention(store: PaymentStore, steps: Steps, attention: str | None) -> 
     assert [view.attention for view in views] == [None, attention]
 
 
+def key_of(number: int) -> str:
+    """The id of the transaction of that number, made half a second before it was decided on."""
+    return uuid7(START + timedelta(seconds=number - 0.5), number)
+
+
 def _fill(store: PaymentStore) -> None:
-    """t0 … t9: customers a and b in turn; t3 t6 t9 on gatewayB; even ones completed; a second apart."""
+    """Numbers 0 to 9: customers a and b in turn; 3 6 9 on gatewayB; even ones completed; a second apart."""
     customers = [Customer("a"), Customer("b")]
     for number in range(10):
-        customer, key = customers[number % 2], f"t{number}"
+        customer, key = customers[number % 2], key_of(number)
         customer.now = START + timedelta(seconds=number)
         gateway = "gatewayB" if number % 3 == 0 and number else "gatewayA"
         kind = Kind.WITHDRAWAL if number == 5 else Kind.DEPOSIT
@@ -192,7 +198,7 @@ def _fill(store: PaymentStore) -> None:
 def test_filters(store: PaymentStore, where: TransactionFilter, numbers: str) -> None:
     """Each filter lets through what it names and all of them hold together; newest first, in pages of any size."""
     _fill(store)
-    expected = [f"t{number}" for number in numbers]
+    expected = [key_of(int(number)) for number in numbers]
     assert listed(store, where) == expected
     paged: list[str] = []
     while page := listed(store, where, before=paged[-1] if paged else None, limit=2):
@@ -205,8 +211,35 @@ def test_a_cursor_stays_where_it_is_while_rows_come_in(store: PaymentStore) -> N
     """Transactions that arrive between two pages neither shift nor repeat what is still to be read."""
     _fill(store)
     first = listed(store, limit=4)
-    store.append([Customer("c").deposit("t99")])
-    assert first + listed(store, before=first[-1]) == [f"t{number}" for number in range(9, -1, -1)]
+    store.append([Customer("c").deposit(key_of(99))])
+    assert first + listed(store, before=first[-1]) == [key_of(number) for number in range(9, -1, -1)]
+
+
+@pytest.mark.parametrize("late_s", [-59, 0, 0.001, 119, 179])
+def test_a_time_is_that_of_the_decision(store: PaymentStore, late_s: float) -> None:
+    """A transaction is listed by its time of creation, also where its id was made earlier, or by a clock set back."""
+    customer = Customer()
+    key = uuid7(customer.now - timedelta(seconds=late_s), 7)
+    store.append([customer.deposit(key)])
+    instant, after = START, START + timedelta(microseconds=1)
+    for customer_id in (None, customer.stream.id):
+        only, none = TransactionFilter(customer_id, created_from=instant), TransactionFilter(created_from=after)
+        assert (listed(store, only), listed(store, none)) == ([key], [])
+        only, none = TransactionFilter(customer_id, created_to=after), TransactionFilter(created_to=instant)
+        assert (listed(store, only), listed(store, none)) == ([key], [])
+
+
+def test_gateways_that_come_and_go(store: PaymentStore) -> None:
+    """The list holds the transactions of every gateway that there ever was, of the merchant alone, in one order."""
+    a, b = Customer("a"), Customer("b")
+    others = Customer("a", "other").deposit("t9", gateway="gatewayX")
+    names = ["gatewayB", "Z", "a", "gatewayA", "ä", "gatewayB"]
+    for number, name in enumerate(names):
+        store.append([(a if number % 2 else b).deposit(f"t{number}", gateway=name), others])
+    assert listed(store) == ["t5", "t4", "t3", "t2", "t1", "t0"]
+    assert listed(store, limit=3) == ["t5", "t4", "t3"]
+    assert listed(store, TransactionFilter(gateway="gatewayB")) == ["t5", "t0"]
+    assert listed(store, TransactionFilter(gateway="gatewayX")) == []
 
 
 def test_a_stream_in_pages(store: PaymentStore) -> None:

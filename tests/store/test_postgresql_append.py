@@ -121,9 +121,9 @@ def test_a_large_batch_is_stored_in_order(store: PostgresqlStore) -> None:
     customers = [Customer(f"c{number:03}") for number in range(300)]
     batch = [one.deposit(f"t-{one.stream.id}", claims=[Claim("key", one.stream.id, b"")]) for one in customers]
     assert store.append(batch) == [COMMITTED] * 300
-    assert [event.stream for event in store.all_events(after=0, limit=1000)] == [one.stream for one in customers]
+    assert [event.stream for event in store.all_events(None, after=0, limit=1000)] == [one.stream for one in customers]
     assert store.append(batch) == [COMMITTED] * 300, "known again by its events"
-    assert len(store.all_events(after=0, limit=1000)) == 300
+    assert len(store.all_events(None, after=0, limit=1000)) == 300
 
 
 def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Schema) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Claim, Committed, Conflict, Duplicate, Fence, Head, Part, StreamKey, Write
+from store.port import BreakerRecord, Claim, Committed, Conflict, Duplicate, Fence, Head, Part, StreamKey, Write
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
@@ -62,7 +62,7 @@ def test_a_batch_cut_anywhere_is_answered_as_if_nothing_had_been(
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert answers == [COMMITTED, Conflict(missed), COMMITTED, Duplicate(0, claim), COMMITTED, COMMITTED]
     assert [versions(store, who.stream) for who in (good, stale, late)] == [[1, 2, 3], [1], [1, 2, 3]]
-    assert len(store.all_events(after=0, limit=100)) == 7
+    assert len(store.all_events(None, after=0, limit=100)) == 7
 
 
 def test_a_batch_cut_again_and_again(store: PostgresqlStore, proxy: Proxy) -> None:
@@ -195,6 +195,7 @@ CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
     "next_due_s": lambda store: store.next_due_s("gatewayA"),
     "load": lambda store: store.load(StreamKey("main", "x")),
     "gateway_modes": lambda store: store.gateway_modes(),
+    "breakers": lambda store: store.breakers(),
 }
 
 
@@ -205,6 +206,17 @@ def test_what_may_be_done_twice_is_done_again(store: PostgresqlStore, proxy: Pro
     expected = CHANGES[name](store)
     proxy.cut(where)
     assert CHANGES[name](store) == expected
+
+
+@pytest.mark.parametrize("where", Cut)
+def test_a_breaker_whose_change_is_cut_changes_once(store: PostgresqlStore, proxy: Proxy, where: Cut) -> None:
+    """The epoch that it names tells it apart from a second one, so that it is simply made again."""
+    proxy.cut(where)
+    assert store.turn_breaker("gatewayA", 0, "open") == BreakerRecord("gatewayA", 1, "open")
+    proxy.cut(where)
+    granted = BreakerRecord("gatewayA", 2, "half_open", 0.0, OWNER, 5.0)
+    assert store.take_probe("gatewayA", 1, OWNER, sleep_s=0.0, permit_s=5.0) == granted
+    assert store.breakers() == {"gatewayA": granted}
 
 
 def test_a_claim_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy) -> None:

@@ -212,6 +212,7 @@ WHOLE_TABLES = {
     "create_unfinished": "an audit reads everything",
     "select_streams": "an audit reads everything",
     "select_gateway_modes": "orders are as many as gateways",
+    "select_breakers": "breakers are as many as gateways",
     "index_unfinished": "no query",
     "select_unfinished": "of a table that an audit makes",
 }

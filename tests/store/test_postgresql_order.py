@@ -42,7 +42,7 @@ def append(session: psycopg.Connection[Any], *writes: Write) -> None:
 
 def read(store: PostgresqlStore, after: int = 0) -> list[str]:
     """Which customers' events a reader gets."""
-    return [event.stream.id for event in store.all_events(after=after, limit=1000)]
+    return [event.stream.id for event in store.all_events(None, after=after, limit=1000)]
 
 
 def one(name: str) -> Write:
@@ -125,7 +125,7 @@ def test_a_reader_that_goes_on_from_its_last_position_gets_all(store: Postgresql
 
 def _page(store: PostgresqlStore, got: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     after = got[-1][0] if got else 0
-    return [(event.position, event.stream.id) for event in store.all_events(after=after, limit=3)]
+    return [(event.position, event.stream.id) for event in store.all_events(None, after=after, limit=3)]
 
 
 def test_the_reader_needs_new_snapshots(schema: Schema) -> None:

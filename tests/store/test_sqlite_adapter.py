@@ -56,6 +56,7 @@ WHOLE_TABLES = {
     "select_dead_owners": "owners are as many as processes",
     "fill_unfinished": "an audit reads everything",
     "select_gateway_modes": "orders are as many as gateways",
+    "select_breakers": "breakers are as many as gateways",
     "ping": "one row",
 }
 
@@ -108,6 +109,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         lambda: store.dead_letters("main", DeadLetterFilter(), before=None, limit=1),
         lambda: store.dead_letter("main", "t1"),
         store.gateway_modes,
+        store.breakers,
         store.work_counts,
         store.ping,
         lambda: list(iter_audit(store)),

@@ -1,0 +1,246 @@
+"""What gateways say of their own accord: stored and applied in one commit, once for each of their event ids.
+
+What is said of a transaction that nobody knows is kept as work and matched again later; whatever cannot be applied is
+for a person. A gateway's own stream (``stream_of_gateway``) holds what belongs to no customer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import orjson
+
+from actors.decisions import REVIEW_SCOPE, Batch, Entry
+from actors.messages import AboutWork, Request
+from actors.replies import Taken
+from domain.account import Refused, decide
+from domain.commands import RecordCallback
+from domain.events import Event, ReviewOpened
+from domain.money import Money
+from domain.outcomes import Approved, Declined
+from store.codec import Metadata, timestamp
+from store.errors import CorruptStoreError
+from store.port import (
+    GATEWAYS,
+    Action,
+    Claim,
+    CloseWork,
+    Fence,
+    MoveWork,
+    OpenWork,
+    Part,
+    StreamKey,
+    WorkChange,
+    WorkItem,
+    WorkState,
+)
+
+EVENT_TYPE: Final = "CallbackReceived"
+"""What the work of a callback that is not matched yet goes by."""
+MATCHED_WITHIN: Final = timedelta(hours=1)
+"""How long a callback about an unknown transaction is kept before a person is asked."""
+MATCH_AFTER_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
+
+_UNKNOWN: Final = "A callback names a transaction that is not on record."
+_OTHER_BODY: Final = "A callback came again under its event id with another body."
+
+
+class Callback(NamedTuple):
+    """A verified callback: told from others by ``event_id``, kept as ``body``, just as it came."""
+
+    gateway: str
+    event_id: str
+    body: bytes
+
+    @property
+    def claim(self) -> Claim:
+        """What makes it happen once."""
+        return Claim(f"callback:{self.gateway}", self.event_id, self.body)
+
+
+def stream_of_gateway(gateway: str) -> StreamKey:
+    """Where that stands which belongs to no customer."""
+    return StreamKey(GATEWAYS, gateway)
+
+
+class CallbackRequest(Request):
+    """A callback that just came, to be stored and applied.
+
+    ``command``: what it says of a transaction of this stream. Without one ``problem`` says why it cannot be applied, or
+    (None) ``unmatched`` says what it says of a transaction that is not known.
+    """
+
+    __slots__ = ("callback", "command", "problem", "repeated", "reviewed", "unmatched", "work_key")
+
+    def __init__(
+        self,
+        callback: Callback,
+        metadata: Metadata,
+        deadline: float,
+        *,
+        command: RecordCallback | None = None,
+        problem: str | None = None,
+        unmatched: RecordCallback | None = None,
+        work_key: str = "",
+    ) -> None:
+        super().__init__(metadata, deadline)
+        self.callback = callback
+        self.command: RecordCallback | None = command
+        self.problem, self.unmatched, self.work_key = problem, unmatched, work_key
+        self.repeated: bytes | None = None  # the body that its event id came with first
+        self.reviewed = False  # a person was asked about it before
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The transaction that it is about, when that is known."""
+        return None if self.command is None else self.command.transaction_id
+
+    @property
+    def unique(self) -> Hashable:
+        """Its event id: in a batch once."""
+        return (self.callback.gateway, self.callback.event_id)
+
+
+class CallbackReport(AboutWork):
+    """A stored callback whose turn has come again. ``command``: its transaction has been found, in this stream."""
+
+    __slots__ = ("command", "crashes", "event_ids", "item", "reviewed")
+
+    def __init__(self, item: WorkItem, command: RecordCallback | None) -> None:
+        self.item, self.command = item, command
+        self.event_ids: list[str] = []
+        self.reviewed = False
+        self.crashes = 0
+
+    @property
+    def transaction_id(self) -> str | None:
+        """The transaction that it is about, when that is known."""
+        return None if self.command is None else self.command.transaction_id
+
+
+def add_callback(batch: Batch, request: CallbackRequest) -> None:
+    """Decide on a callback that just came."""
+    callback = request.callback
+    claims: tuple[Claim, ...] = (callback.claim,)
+    events: list[Event] = []
+    work: tuple[WorkChange, ...] = ()
+    if request.repeated == callback.body or (request.repeated is not None and request.reviewed):
+        batch.entries.append(Entry(request, None, answer=Taken()))
+        return
+    if request.repeated is not None:
+        claims, events = (), [_review(batch, request.transaction_id, _OTHER_BODY)]
+    elif request.command is not None:
+        events = _decided(batch, request.command, reviewed=request.reviewed)
+        work = _closing(request.command, events)
+    elif request.problem is not None:
+        events = [] if request.reviewed else [_review(batch, None, request.problem)]
+    else:
+        assert request.unmatched is not None
+        payload = _payload(callback.event_id, request.unmatched, batch.now, request.metadata)
+        work = (OpenWork(request.work_key, None, callback.gateway, Action.APPLY, EVENT_TYPE, None, payload),)
+    recorded = batch.record(events, request.metadata, request.event_ids)
+    claims += _review_claims(callback.gateway, callback.event_id, events, repeated=request.repeated is not None)
+    batch.add_part(Part(events=recorded, claims=claims, work=work), request)
+    batch.entries.append(Entry(request, None, answer=Taken()))
+
+
+def add_stored_callback(batch: Batch, report: CallbackReport) -> None:
+    """Decide on a stored callback: apply it if its transaction is known by now, ask a person after an hour."""
+    item = report.item
+    stored = read_payload(item)
+    events: list[Event] = []
+    work: tuple[WorkChange, ...] = (CloseWork(item.work_id),)
+    if report.command is not None:
+        events = _decided(batch, report.command, reviewed=report.reviewed)
+        work += _closing(report.command, events)
+    elif batch.now - stored.received_at < MATCHED_WITHIN:
+        work = (_later(item),)
+    elif not report.reviewed:
+        events = [_review(batch, None, _UNKNOWN)]
+    recorded = batch.record(events, stored.metadata, report.event_ids)
+    claims = _review_claims(item.gateway, stored.event_id, events, repeated=False)
+    batch.add_part(Part(events=recorded, claims=claims, fence=Fence(item.work_id, item.token), work=work), report)
+    batch.entries.append(Entry(report, None))
+
+
+def later(item: WorkItem) -> MoveWork:
+    """The work of a callback that could not be looked at now."""
+    return replace(_later(item), attempts=item.attempts)
+
+
+class Stored(NamedTuple):
+    """What the work of an unmatched callback carries; ``command.transaction_id`` is what the gateway called it."""
+
+    event_id: str
+    command: RecordCallback
+    received_at: datetime
+    metadata: Metadata
+
+
+def read_payload(item: WorkItem) -> Stored:
+    """See Stored. Raises CorruptStoreError."""
+    try:
+        raw = orjson.loads(item.payload or b"")
+        outcome: Approved | Declined = Approved(raw["gateway_reference"], final=True)
+        if not raw["completed"]:
+            outcome = Declined(raw["code"], None, raw["message"])
+        money = Money(raw["minor"], raw["currency"])
+        command = RecordCallback(raw["reference"], item.gateway, raw["gateway_reference"], money, outcome)
+        metadata = Metadata(raw["correlation_id"], raw["causation_id"])
+        return Stored(raw["event_id"], command, datetime.fromisoformat(raw["received_at"]), metadata)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptStoreError(f"the payload of {item.work_id!r} cannot be read: {error!r}") from error
+
+
+def _payload(event_id: str, said: RecordCallback, now: datetime, metadata: Metadata) -> bytes:
+    outcome = said.outcome
+    return orjson.dumps(
+        {
+            "event_id": event_id,
+            "reference": said.transaction_id,
+            "gateway_reference": said.reference,
+            "minor": said.money.minor,
+            "currency": said.money.currency,
+            "completed": isinstance(outcome, Approved),
+            "code": outcome.code if isinstance(outcome, Declined) else None,
+            "message": outcome.message if isinstance(outcome, Declined) else None,
+            "received_at": timestamp(now),
+            "correlation_id": metadata.correlation_id,
+            "causation_id": metadata.causation_id,
+        }
+    )
+
+
+def _later(item: WorkItem) -> MoveWork:
+    delay_s = MATCH_AFTER_S[min(item.attempts, len(MATCH_AFTER_S) - 1)]
+    return MoveWork(item.work_id, Action.APPLY, WorkState.QUEUED, delay_s, item.attempts + 1, item.errors, item.doubt)
+
+
+def _decided(batch: Batch, command: RecordCallback, *, reviewed: bool) -> list[Event]:
+    batch.known(command.transaction_id)
+    decision = decide(batch.account, command)
+    assert not isinstance(decision, Refused)  # what happened cannot be refused
+    return [event for event in decision if not (reviewed and isinstance(event, ReviewOpened))]
+
+
+def _closing(command: RecordCallback, events: list[Event]) -> tuple[WorkChange, ...]:
+    """The transaction has its end: its work is over, and the late answer of whoever has it is fenced off."""
+    ends = any(not isinstance(event, ReviewOpened) for event in events)
+    return (CloseWork(command.transaction_id),) if ends else ()
+
+
+def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpened:
+    # The version is taken once in a stream, and so is an id that is made of it.
+    review_id = f"{transaction_id or batch.stream.id}.{batch.account.version + 1}"
+    return ReviewOpened(review_id, transaction_id, reason)
+
+
+def _review_claims(gateway: str, event_id: str, events: list[Event], *, repeated: bool) -> tuple[Claim, ...]:
+    """One review for each event id, and one more when that came with different bodies."""
+    key = f"callback:{gateway}:{'again:' if repeated else ''}{event_id}"
+    return tuple(
+        Claim(REVIEW_SCOPE, key, event.review_id.encode()) for event in events if isinstance(event, ReviewOpened)
+    )

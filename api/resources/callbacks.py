@@ -1,0 +1,79 @@
+"""Callbacks of gateways: read as raw bytes, verified and applied by the actors. Nothing of a forged one is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import ClassVar
+
+import falcon
+
+from actors.payments import Payments
+from actors.replies import NotStored, Taken, Unverified
+from api.body import read_bytes
+from api.operations import Answer, Operation
+from api.problems import (
+    BODY_TOO_LARGE,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MALFORMED_BODY,
+    NOT_FOUND,
+    UNAVAILABLE,
+    UNVERIFIED,
+    ProblemError,
+    unavailable,
+)
+from api.query import refuse_query
+from api.responses import StateSchema
+from api.tracing import metadata, request_id
+
+log = logging.getLogger(__name__)
+
+
+class CallbackResource:
+    """``/v1/callbacks/{name}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "post": Operation(
+            operation_id="receiveCallback",
+            tag="Callbacks",
+            summary="What a gateway says of its own accord",
+            description="For gateways alone: signed as each gateway signs. A verified callback is stored as it came "
+            "before it is answered with 200, whatever it says, and applied once for each of its event ids.",
+            answer=Answer(200, "It is stored.", StateSchema),
+            problems=(
+                INVALID_REQUEST,
+                MALFORMED_BODY,
+                UNVERIFIED,
+                NOT_FOUND,
+                BODY_TOO_LARGE,
+                INTERNAL_ERROR,
+                UNAVAILABLE,
+            ),
+        )
+    }
+
+    def __init__(self, payments: Payments) -> None:
+        self._payments = payments
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Take one on."""
+        refuse_query(req)
+        if name not in self._payments.gateway_currencies():
+            raise ProblemError(NOT_FOUND, "No such gateway.")
+        body = read_bytes(req)
+        headers = {header.lower(): value for header, value in req.headers.items()}
+        try:
+            reply = self._payments.callback(name, headers, body, metadata(req))
+        except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
+            log.exception("a callback ended without a reply", extra={"correlation_id": request_id(req)})
+            raise unavailable("Send it again.") from None
+        if isinstance(reply, Unverified):
+            detail = "The signature, its secret, or the time do not fit. Nothing was stored."
+            raise ProblemError(UNVERIFIED, detail, headers={"WWW-Authenticate": "Signature"})
+        if isinstance(reply, NotStored):
+            raise unavailable(reply.reason, reply.retry_after_s)
+        if isinstance(reply, Taken):
+            resp.data = b'{"status":"ok"}'
+            return
+        raise unavailable("Whether it is stored is not known yet. Send it again.")

@@ -1,0 +1,99 @@
+"""Reviews: what contradicts the record and a person must look at, and his word that he did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import falcon
+import orjson
+
+from actors.payments import Payments
+from api import views
+from api.body import read_object
+from api.callers import merchant_of
+from api.operations import ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, encode_cursor, page
+from api.patterns import REVIEW_ID
+from api.problems import NOT_FOUND, ProblemError
+from api.query import read_query, refuse_query
+from api.replies import closed, replied
+from api.requests import CloseReviewSchema, ReviewsQuery, read_fields
+from api.responses import ReviewListSchema, ReviewSchema
+from api.tracing import metadata
+from domain.commands import CloseReview
+from store.queries import Queries, ReviewKey, ReviewView
+
+
+class ReviewsResource:
+    """``/v1/reviews``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="listReviews",
+            tag="Reviews",
+            summary="What people must look at",
+            description="Reviews, newest first. One is opened when something contradicts the record, or when nobody "
+            "but a person can find out what became of a transaction. It changes no status by itself.",
+            query=ReviewsQuery,
+            answer=Answer(200, "A page of reviews.", ReviewListSchema),
+            problems=READ_PROBLEMS,
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._schema = ReviewsQuery()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List reviews."""
+        query = read_query(req, self._schema)
+        limit: int = query["limit"]
+        before = ReviewKey.from_text(query["cursor"]) if "cursor" in query else None
+        rows = self._queries.reviews(merchant_of(req), query.get("state"), before=before, limit=limit + 1)
+        resp.data = orjson.dumps(page(rows, limit, views.review, _cursor))
+
+
+class CloseReviewResource:
+    """``/v1/reviews/{review_id}/close``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "post": Operation(
+            operation_id="closeReview",
+            tag="Reviews",
+            summary="Say that you looked",
+            description="Closes a review, with the reason on record. One that is closed already stays as it is.",
+            body=CloseReviewSchema,
+            body_examples={"why": {"reason": "The provider confirmed by telephone that it was a test."}},
+            answer=Answer(200, "The review, closed.", ReviewSchema),
+            problems=ORDER_PROBLEMS,
+        )
+    }
+
+    def __init__(self, payments: Payments, queries: Queries) -> None:
+        self._payments, self._queries = payments, queries
+        self._schema = CloseReviewSchema()
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
+        """Close it."""
+        refuse_query(req)
+        view = self._find(req, review_id)
+        reason: str = read_fields(read_object(req), self._schema)["reason"]
+        if view.review.state == "open":
+            command = CloseReview(review_id, reason)
+            reply = replied(
+                lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None
+            )
+            closed(reply)
+            view = self._find(req, review_id)
+        resp.data = orjson.dumps(views.review(view))
+
+    def _find(self, req: falcon.Request, review_id: str) -> ReviewView:
+        view = self._queries.review(merchant_of(req), review_id) if REVIEW_ID.fullmatch(review_id) else None
+        if view is None:
+            raise ProblemError(NOT_FOUND, "No such review.")
+        return view
+
+
+def _cursor(view: ReviewView) -> str:
+    return encode_cursor(CursorKind.REVIEWS, view.key.text)

@@ -1,0 +1,194 @@
+"""The database under a measurement: made for it, asked what it holds and what that took, and gone afterwards.
+
+One small port, ``Database``, for both stores: what is checked and counted is the same on both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import unquote
+
+import apsw
+import psycopg
+from psycopg import sql
+
+from bench.grounds import Ground
+from bench.servers import CHECKOUT
+from store.factory import migrate
+from store.sqlite.connection import open_reader
+
+_SERVER_SETTINGS: Final = (
+    "server_version",
+    "shared_buffers",
+    "fsync",
+    "full_page_writes",
+    "max_wal_size",
+    "checkpoint_timeout",
+    "autovacuum",
+)
+
+
+class Written(NamedTuple):
+    """What a server has written to its log of changes since it was set up."""
+
+    wal_bytes: int
+    full_pages: int
+    """Pages that stand there as a whole, because a checkpoint had been since they were last changed."""
+
+
+class Table(NamedTuple):
+    """How much a table takes."""
+
+    name: str
+    rows: int
+    heap_bytes: int
+    index_bytes: int
+
+
+class Database(Protocol):
+    """What the bench asks of either store."""
+
+    @property
+    def url(self) -> str:
+        """As the service is told it."""
+
+    def unfinished(self) -> int:
+        """Pieces of work that are left; finished work has no row."""
+
+    def statuses(self) -> dict[str, str]:
+        """Of every transaction."""
+
+    def completion_times_s(self) -> Iterator[tuple[str, float]]:
+        """Of every transaction the seconds from received to its last change, by the service's own clock."""
+
+
+class SqliteDatabase:
+    """A file that the service makes when it starts."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @cached_property
+    def _reader(self) -> apsw.Connection:
+        return open_reader(Path(unquote(self.url.removeprefix("sqlite:///"))))
+
+    def unfinished(self) -> int:
+        """See Database."""
+        return int(self._reader.execute("SELECT count(*) FROM work").get)
+
+    def statuses(self) -> dict[str, str]:
+        """See Database."""
+        return dict(self._reader.execute("SELECT transaction_id, status FROM transactions"))
+
+    def completion_times_s(self) -> Iterator[tuple[str, float]]:
+        """See Database."""
+        rows = self._reader.execute("SELECT transaction_id, updated_at - created_at FROM transactions")
+        return ((transaction_id, took_us / 1_000_000) for transaction_id, took_us in rows)
+
+    def close(self) -> None:
+        """Let go of the file, if it was read."""
+        if "_reader" in self.__dict__:
+            self._reader.close()
+
+
+class PostgresqlDatabase:
+    """A migrated database of a server, over a connection that is not the service's."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = psycopg.connect(url, autocommit=True, application_name="payments-bench")
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
+
+    def unfinished(self) -> int:
+        """See Database."""
+        return int(self._rows("SELECT count(*) FROM work")[0][0])
+
+    def statuses(self) -> dict[str, str]:
+        """See Database."""
+        return dict(self._rows("SELECT transaction_id, status FROM transactions"))
+
+    def completion_times_s(self) -> Iterator[tuple[str, float]]:
+        """See Database."""
+        rows = self._rows(
+            "SELECT transaction_id, extract(epoch FROM updated_at - created_at)::float8 FROM transactions"
+        )
+        return iter([(row[0], row[1]) for row in rows])
+
+    @cached_property
+    def is_on_this_machine(self) -> bool:
+        """Whether the server's processes can be seen from here: its own one is then named after this database."""
+        name, pid = self._rows("SELECT current_database(), pg_backend_pid()")[0]
+        try:
+            return name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    def server_pids(self) -> list[int]:
+        """The server's processes that work for this database, and those that write for all; not the bench's own."""
+        query = (
+            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (datname = current_database()"
+            " OR backend_type IN ('checkpointer', 'background writer', 'walwriter'))"
+        )
+        return [row[0] for row in self._rows(query)] if self.is_on_this_machine else []
+
+    def written(self) -> Written:
+        """Of the whole server: other databases' changes, too."""
+        row = self._rows("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'), wal_fpi FROM pg_stat_wal")[0]
+        return Written(int(row[0]), int(row[1]))
+
+    def tables(self) -> list[Table]:
+        """Every table, the greatest first."""
+        query = (
+            "SELECT relname, pg_table_size(oid), pg_indexes_size(oid) FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " ORDER BY pg_total_relation_size(oid) DESC, relname"
+        )
+        return [Table(name, self._count(name), heap, indexes) for name, heap, indexes in self._rows(query)]
+
+    def _count(self, table: str) -> int:
+        row = self._connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def pack(self) -> None:
+        """Write every table anew, without what is dead in it."""
+        for table in self.tables():
+            self._connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(table.name)))
+
+    def server_settings(self) -> dict[str, str]:
+        """Those that decide how fast and how safely the server writes."""
+        return {name: str(self._rows(f"SHOW {name}")[0][0]) for name in _SERVER_SETTINGS}
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+@contextmanager
+def new_database(ground: Ground, folder: Path) -> Iterator[SqliteDatabase | PostgresqlDatabase]:
+    """A database of ``ground`` for one measurement."""
+    name = f"payments_bench_{uuid.uuid4().hex}"
+    url = ground.new_database_url(folder, name)
+    if not ground.server_url:
+        with closing(SqliteDatabase(url)) as file:
+            yield file
+        return
+    identifier = sql.Identifier(name)
+    _on_server(ground, sql.SQL("CREATE DATABASE {}").format(identifier))
+    try:
+        migrate(url, root=CHECKOUT)
+        with closing(PostgresqlDatabase(url)) as database:
+            yield database
+    finally:
+        _on_server(ground, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def _on_server(ground: Ground, statement: sql.Composed) -> None:
+    with psycopg.connect(ground.server_url, autocommit=True) as admin:
+        admin.execute(statement)

@@ -1,0 +1,139 @@
+"""What a figure is measured on, started for it: the server, and for the service a database and a provider, too.
+
+It also draws the requests that go with it. Measuring, the search for connections and the profiler all begin here.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bench import servers, wire
+from bench.databases import PostgresqlDatabase, SqliteDatabase, new_database
+from bench.grounds import Ground
+from bench.load import Load
+
+EMPTY: Final = "empty"
+ACCEPT: Final = "accept"
+ACCEPT_HOT: Final = "accept-hot"
+COMPLETE: Final = "complete"
+COMPLETE_HOT: Final = "complete-hot"
+FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT)
+COMPLETING: Final = frozenset({COMPLETE, COMPLETE_HOT})
+
+_SEED: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What is the same in all measurements of a run."""
+
+    ground: Ground
+    seconds: float
+    warm_up_s: float
+    connections: Mapping[str, int]
+    """Clients of each figure, each with one request under way."""
+    customers: int
+    unfinished_max: int
+    """Deposits that may be accepted and not completed, in the figures that count completions."""
+    log_level: str = "INFO"
+    routed: bool = False
+    """Whether all requests of a customer go to the same worker."""
+
+
+class Requests(Iterator[bytes]):
+    """Deposits of customers drawn at random from a fixed set; counts whom it meets for the first time.
+
+    ``part`` of ``parts``: only of those customers that fall to that part.
+    """
+
+    def __init__(self, host: str, customers: int, part: int = 0, parts: int = 1) -> None:
+        mine = wire.customers(customers, _SEED)[part::parts]
+        self._requests = [wire.deposit(host, customer) for customer in mine]
+        self._draw = random.Random(_SEED + 1 + part).random
+        self._seen = bytearray(len(mine))
+        self.drawn = self.first = 0
+
+    def __next__(self) -> bytes:
+        number = int(self._draw() * len(self._requests))
+        self.drawn += 1
+        if not self._seen[number]:
+            self._seen[number] = 1
+            self.first += 1
+        return self._requests[number]
+
+
+class ServiceSetup:
+    """A service on a database of its own, and the provider that it calls; ``stop`` ends both, not the database."""
+
+    def __init__(
+        self,
+        service: servers.Server,
+        provider: servers.ProviderProcess,
+        database: SqliteDatabase | PostgresqlDatabase,
+        processes: ExitStack,
+    ) -> None:
+        self.server, self.provider, self.database = service, provider, database
+        self._processes = processes
+
+    def stop(self) -> None:
+        """End the processes."""
+        self._processes.close()
+
+
+@contextmanager
+def empty_resource(conditions: Conditions) -> Iterator[servers.Server]:
+    """The empty resource with as many workers as the service has on this ground."""
+    with (
+        tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
+        servers.empty_resource(Path(name), conditions.ground.settings()) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
+    """The service in the role that ``figure`` needs. Raises ServerError."""
+    with (
+        tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
+        new_database(conditions.ground, Path(name)) as database,
+        ExitStack() as processes,
+    ):
+        settings = {
+            **conditions.ground.settings(database.url),
+            "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
+            "PAYMENTS_LOG_LEVEL": conditions.log_level,
+        }
+        provider = processes.enter_context(servers.provider(Path(name)))
+        server = processes.enter_context(servers.service(Path(name), settings, provider.address))
+        yield ServiceSetup(server, provider, database, processes)
+
+
+def for_figure(figure: str, conditions: Conditions) -> Conditions:
+    """The conditions with as many customers as ``figure`` is about."""
+    return replace(conditions, customers=1) if figure in {ACCEPT_HOT, COMPLETE_HOT} else conditions
+
+
+def requests_to(server: servers.Server, conditions: Conditions) -> list[Requests]:
+    """What is sent to the server: anything to any worker, or to each worker what concerns its own customers."""
+    parts = len(server.workers) if conditions.routed else 1
+    return [Requests(server.host, conditions.customers, part, parts) for part in range(parts)]
+
+
+def load_of(
+    setup: ServiceSetup, figure: str, requests: Sequence[Requests], connections: int, conditions: Conditions
+) -> Load:
+    """Clients of the service; where completions count, they wait while too much is not completed."""
+    return Load(
+        setup.server.address,
+        connections,
+        requests,
+        workers=setup.server.workers,
+        finished=setup.provider.answered if figure in COMPLETING else None,
+        unfinished_max=conditions.unfinished_max,
+    )

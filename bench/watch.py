@@ -1,0 +1,79 @@
+"""What processes use of the cores while something is measured: those that stay, and those that come and go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from bench import machine
+
+DATABASE: Final = "database"
+"""The name of the processes that come and go."""
+
+_LOOKS_EVERY_S: Final = 0.25
+
+
+class Watch:
+    """The CPU time of named groups of processes, and of everything else, from the block's beginning to ``stop``.
+
+    ``passing`` tells which processes there are at a time of those that come and go. They are looked at again and
+    again, by a thread: what one of them used after the last look at it is not counted.
+    """
+
+    def __init__(
+        self, processes: Mapping[str, Sequence[int]], passing: Callable[[], Iterable[int]] | None = None
+    ) -> None:
+        self._processes, self._passing = processes, passing
+        self._stopping = threading.Event()
+        self._looking = threading.Thread(target=self._look_again_and_again)
+        self._first: dict[int, float] = {}
+        self._last: dict[int, float] = {}
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._first = self._look()
+        self._began = time.perf_counter()
+        self._busy_before = machine.busy_s()
+        self._before = self._used()
+        if self._passing is not None:
+            self._looking.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End: nothing is counted any more."""
+        self._stopping.set()
+        if self._looking.is_alive():
+            self._looking.join()
+        self._look()
+        busy_s = machine.busy_s() - self._busy_before
+        self.passed_s = time.perf_counter() - self._began
+        self.used_s = {name: used_s - self._before[name] for name, used_s in self._used().items()}
+        """Seconds of CPU time of each group."""
+        if self._last:
+            # Who was not there at the beginning has used all that it has used since then.
+            self.used_s[DATABASE] = sum(used_s - self._first.get(pid, 0.0) for pid, used_s in self._last.items())
+        self.others_s = max(0.0, busy_s - sum(self.used_s.values()))
+
+    def shares(self) -> tuple[dict[str, float], float]:
+        """Cores that each group used, and those that others did."""
+        return {name: seconds / self.passed_s for name, seconds in self.used_s.items()}, self.others_s / self.passed_s
+
+    def _used(self) -> dict[str, float]:
+        return {name: sum(map(machine.cpu_s, pids)) for name, pids in self._processes.items()}
+
+    def _look(self) -> dict[int, float]:
+        for pid in () if self._passing is None else self._passing():
+            try:
+                self._last[pid] = machine.cpu_s(pid)
+            except OSError:  # gone by now
+                continue
+        return dict(self._last)
+
+    def _look_again_and_again(self) -> None:
+        while not self._stopping.wait(_LOOKS_EVERY_S):
+            self._look()

@@ -1,0 +1,62 @@
+"""An actor that shares the breakers, on a store; the test plays the supervisor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.messages import OrderMode
+from actors.replies import GatewayStatus
+from actors.runtime.actor import Reply
+from actors.runtime.router import Address
+from actors.runtime.simulated import SimulatedRuntime
+from actors.shared_breakers import ProbeTimes, SharedBreakersActor
+from store.port import GatewayMode
+from store.sqlite.adapter import SqliteStore
+from tests.actors.support import GATEWAY, OWNER, Inbox, TroubledStore
+
+TIMES = ProbeTimes(10.0, 5.0)
+
+
+@dataclass
+class Scene:
+    """The actor, which has begun."""
+
+    runtime: SimulatedRuntime
+    store: TroubledStore
+    real: SqliteStore
+    supervisor: Inbox = field(default_factory=Inbox)
+
+    def __post_init__(self) -> None:
+        self.address: Address = Address(
+            lambda: SharedBreakersActor(
+                runtime=self.runtime,
+                store=self.store,
+                gateways={GATEWAY: TIMES, "gatewayB": TIMES},
+                owner=OWNER,
+                supervisor=self.supervisor,
+                self_address=self.address,
+            ),
+            self.runtime.dispatcher("shared-breakers", 1),
+            capacity=10_000,
+            monotonic=self.runtime.monotonic,
+            after=self.runtime.after,
+        )
+        self.address.start()
+        self.run(0.0)
+
+    def run(self, seconds: float) -> None:
+        """Let everything happen that happens within ``seconds``, and let these pass."""
+        until = self.runtime.monotonic() + seconds
+        self.runtime.run(until)
+        self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
+
+    def tell(self, message: object) -> None:
+        """The supervisor tells it something, and that is handled."""
+        self.address.tell(message)
+        self.run(0.0)
+
+    def order(self, mode: str, gateway: str = GATEWAY) -> Reply[GatewayStatus]:
+        """Order a breaker's mode, and let that be handled."""
+        reply: Reply[GatewayStatus] = Reply()
+        self.tell(OrderMode(GatewayMode(gateway, mode, "maintenance"), reply))
+        return reply

@@ -1,0 +1,60 @@
+"""POST /v1/callbacks/{gateway}: the raw bytes reach the actors, and their word becomes the answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.replies import NotStored, Uncertain, Unverified
+from api.body import BODY_BYTES_MAX
+from tests.api.support import Api
+from tests.api.world import World
+
+PATH = "/v1/callbacks/gatewayA"
+RAW = b'\xff\x00{"a": 1, "a": 2} \r\n'
+
+
+def test_the_bytes_are_passed_on_as_they_came(api: Api, world: World) -> None:
+    """Neither parsed nor judged here: any content type, any bytes, all headers under names in lower case."""
+    headers = {"Webhook-Id": "msg_1", "X-Gateway-Signature": "sha256=00", "Content-Type": "text/odd"}
+    taken = api.request("POST", PATH, body=RAW, headers=headers)
+    assert (taken.status_code, taken.json) == (200, {"status": "ok"})
+    ((gateway, given, body, metadata),) = world.callbacks
+    assert (gateway, body) == ("gatewayA", RAW)
+    assert {"webhook-id": "msg_1", "x-gateway-signature": "sha256=00"}.items() <= given.items()
+    assert metadata.correlation_id == taken.headers["X-Request-ID"]
+
+
+def test_an_unverified_one_is_a_401(api: Api, world: World) -> None:
+    """It does not tell what was wrong with it."""
+    world.callback_reply = Unverified()
+    refused = api.request("POST", PATH, body=RAW)
+    assert (refused.status_code, refused.json["type"]) == (401, "/problems/callback-unverified")
+    assert refused.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("name", ["gatewayC", "gateway%41", "x" * 100, "%00", "gatewayA%2F"])
+def test_of_no_gateway_there_are_none(api: Api, world: World, name: str) -> None:
+    """404, and nobody is asked."""
+    expected = 200 if name == "gateway%41" else 404
+    assert api.request("POST", f"/v1/callbacks/{name}", body=RAW).status_code == expected
+    assert len(world.callbacks) == (expected == 200)
+
+
+@pytest.mark.parametrize("reply", [NotStored("away"), Uncertain(None), Uncertain("t"), RuntimeError("secret")])
+def test_what_is_not_surely_stored_is_to_be_sent_again(api: Api, world: World, reply: object) -> None:
+    """503 with Retry-After for every doubt: a repetition is told by its event id."""
+    world.callback_reply = reply  # type: ignore[assignment]
+    later = api.request("POST", PATH, body=RAW)
+    assert (later.status_code, later.json["type"]) == (503, "/problems/unavailable")
+    assert later.headers["Retry-After"]
+    assert "secret" not in later.text
+
+
+def test_size_and_query_are_bounded(api: Api, world: World) -> None:
+    """64 KiB, no query; an empty body is one like any other."""
+    assert api.request("POST", PATH, body=b"x" * BODY_BYTES_MAX).status_code == 200
+    assert api.request("POST", PATH, body=b"").status_code == 200
+    assert api.request("POST", PATH, body=b"x" * (BODY_BYTES_MAX + 1)).status_code == 413
+    assert api.request("POST", f"{PATH}", params={"a": "1"}, body=RAW).status_code == 400
+    assert api.request("GET", PATH).status_code == 405
+    assert [len(body) for _, _, body, _ in world.callbacks] == [BODY_BYTES_MAX, 0]

@@ -1,0 +1,199 @@
+"""What people settle: how a transaction ended, and what a customer has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.replies import NotStored, Uncertain
+from domain.account import Refused
+from domain.commands import Adjust, Resolve
+from domain.money import Money
+from domain.outcomes import Unknown
+from store.port import StreamKey
+from tests.api.support import Api
+from tests.api.world import World
+
+WHY = {"reason": "Seen on the statement.", "evidence": "line 7"}
+
+
+@pytest.fixture
+def path(api: Api, world: World) -> str:
+    """The resolution of a deposit whose outcome nobody knows, at version 2."""
+    transaction_id = api.deposit().json["transaction_id"]
+    world.settle("12345", transaction_id, Unknown("timeout"))
+    return f"/v1/transactions/{transaction_id}/resolution"
+
+
+@pytest.mark.parametrize(("outcome", "available"), [("completed", "100.00"), ("failed", None)])
+def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, available: str | None) -> None:
+    """200 with the transaction, final; reason and evidence go with the events."""
+    settled = api.order(path, {"outcome": outcome, "version": 2, **WHY})
+    assert (settled.status_code, settled.json["status"]) == (200, outcome)
+    balances = api.get("/v1/customers/12345").json["balances"]
+    assert [balance["available"] for balance in balances] == ([] if available is None else [available])
+    ((stream, command, item, metadata),) = world.orders
+    assert isinstance(command, Resolve)
+    assert (stream, command.version, command.reason, item) == (StreamKey("main", "12345"), 2, WHY["reason"], None)
+    assert (metadata.reason, metadata.evidence) == (WHY["reason"], WHY["evidence"])
+    events = api.get("/v1/customers/12345/events").json["items"]
+    assert (events[-1]["metadata"]["reason"], events[-1]["metadata"]["evidence"]) == (WHY["reason"], WHY["evidence"])
+
+
+def test_a_dead_letter_goes_with_it(api: Api, world: World) -> None:
+    """So that nobody takes it up meanwhile."""
+    transaction_id = api.deposit().json["transaction_id"]
+    item = world.bury(transaction_id)
+    api.order(f"/v1/transactions/{transaction_id}/resolution", {"outcome": "failed", "version": 1, **WHY})
+    assert world.orders[0][2] == item
+
+
+def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> None:
+    """409, and what is final stays what it is."""
+    stale = api.order(path, {"outcome": "failed", "version": 1, **WHY})
+    assert (stale.status_code, stale.json["type"]) == (409, "/problems/stale-version")
+    assert api.order(path, {"outcome": "completed", "version": 2, **WHY}).status_code == 200
+    final = api.order(path, {"outcome": "failed", "version": 4, **WHY})
+    assert (final.status_code, final.json["type"]) == (409, "/problems/already-final")
+
+
+@pytest.mark.parametrize("code", ["still-under-way", "dead-letter-busy"])
+def test_other_conflicts(api: Api, world: World, path: str, code: str) -> None:
+    """What the actors refuse is told under its code."""
+    world.reply = Refused(code, "No.")
+    refused = api.order(path, {"outcome": "failed", "version": 2, **WHY})
+    assert (refused.status_code, refused.json["type"]) == (409, f"/problems/{code}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"outcome": "unknown"}, "outcome"),
+        ({"outcome": ...}, "outcome"),
+        ({"reason": ""}, "reason"),
+        ({"evidence": ...}, "evidence"),
+        ({"evidence": "x" * 501}, "evidence"),
+        ({"version": 0}, "version"),
+        ({"version": "2"}, "version"),
+        ({"version": 2.5}, "version"),
+        ({"version": 2**53 + 1}, "version"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_every_wrong_field_is_named(api: Api, world: World, path: str, changes: dict[str, Any], wrong: str) -> None:
+    """400, and nothing reaches the actors."""
+    body = {"outcome": "completed", "version": 2, **WHY, **changes}
+    refused = api.order(path, {name: value for name, value in body.items() if value is not ...})
+    assert (refused.status_code, [*refused.json["errors"]]) == (400, [wrong])
+    assert world.orders == []
+
+
+@pytest.mark.parametrize("transaction_id", ["nobody", "019ab000-0000-7000-8000-00000000ffff", "%00"])
+def test_nobodys_transaction(api: Api, transaction_id: str) -> None:
+    """404."""
+    path = f"/v1/transactions/{transaction_id}/resolution"
+    assert api.order(path, {"outcome": "failed", "version": 2, **WHY}).status_code == 404
+
+
+def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
+    """503 for what is not stored, 504 with the id for what nobody knows."""
+    world.reply = NotStored("away")
+    assert api.order(path, {"outcome": "failed", "version": 2, **WHY}).status_code == 503
+    world.reply = RuntimeError("secret")
+    unknown = api.order(path, {"outcome": "failed", "version": 2, **WHY})
+    assert (unknown.status_code, unknown.json["transaction_id"]) == (504, path.split("/")[3])
+
+
+# adjustments
+
+ADJUSTMENTS = "/v1/customers/12345/adjustments"
+
+
+@pytest.mark.parametrize(
+    ("amount", "minor"),
+    [("-10.50", -1050), ("10.5", 1050), (-10.5, -1050), (3, 300), ("0.01", 1), ("-100", -10_000), (-1e1, -1000)],
+)
+def test_an_adjustment_corrects_by_its_value(api: Api, world: World, amount: object, minor: int) -> None:
+    """201 with the customer as it is then; signs and spellings by value."""
+    world.give("12345", 10_000)
+    corrected = api.order(ADJUSTMENTS, {"amount": amount, "currency": "USD", **WHY})
+    assert corrected.status_code == 201
+    assert corrected.headers["Location"] == "/v1/customers/12345"
+    assert corrected.json["balances"] == [
+        {"currency": "USD", "available": f"{(10_000 + minor) / 100:.2f}", "reserved": "0.00"}
+    ]
+    command = world.orders[0][1]
+    assert isinstance(command, Adjust)
+    assert (command.money, command.reason, command.evidence) == (Money(minor, "USD"), *WHY.values())
+
+
+def test_not_below_zero(api: Api, world: World) -> None:
+    """422 with what there is."""
+    world.give("12345", 100)
+    short = api.order(ADJUSTMENTS, {"amount": "-1.01", "currency": "USD", **WHY})
+    assert (short.status_code, short.json["type"], short.json["available"]) == (
+        422,
+        "/problems/insufficient-funds",
+        "1.00",
+    )
+
+
+def test_nobodys_balance_is_not_corrected(api: Api, world: World) -> None:
+    """A name that nothing is on record of must be a mistake."""
+    for name in ("nobody", "%00"):
+        path = f"/v1/customers/{name}/adjustments"
+        assert api.order(path, {"amount": 1, "currency": "USD", **WHY}).status_code == 404
+    assert world.orders == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"amount": 0}, "amount"),
+        ({"amount": "0.00"}, "amount"),
+        ({"amount": "-0"}, "amount"),
+        ({"amount": "--1"}, "amount"),
+        ({"amount": "+1"}, "amount"),
+        ({"amount": "1.001"}, "amount"),
+        ({"amount": "-10000000000.01"}, "amount"),
+        ({"amount": True}, "amount"),
+        ({"amount": None}, "amount"),
+        ({"currency": "XXX"}, "currency"),
+        ({"currency": ...}, "currency"),
+        ({"reason": " "}, "reason"),
+        ({"evidence": 5}, "evidence"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_every_wrong_field_of_an_adjustment_is_named(
+    api: Api, world: World, changes: dict[str, Any], wrong: str
+) -> None:
+    """400, and nothing reaches the actors."""
+    world.give("12345", 100)
+    body = {"amount": 1, "currency": "USD", **WHY, **changes}
+    refused = api.order(ADJUSTMENTS, {name: value for name, value in body.items() if value is not ...})
+    assert (refused.status_code, [*refused.json["errors"]]) == (400, [wrong])
+    assert world.orders == []
+
+
+def test_an_adjustment_under_a_key_happens_once(api: Api, world: World) -> None:
+    """The same again is replayed; another under the key is refused."""
+    world.give("12345", 100)
+    order = {"amount": 1, "currency": "USD", **WHY}
+    answers = [api.order(ADJUSTMENTS, order, key="k"), api.order(ADJUSTMENTS, {**order, "amount": "1.0"}, key="k")]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+    assert answers[1].json["balances"][0]["available"] == "2.00"
+    other = api.order(ADJUSTMENTS, {**order, "amount": 2}, key="k")
+    assert (other.status_code, other.json["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+def test_doubts_about_an_adjustment(api: Api, world: World) -> None:
+    """503 and 504, without a transaction."""
+    world.give("12345", 100)
+    world.reply = NotStored("away")
+    assert api.order(ADJUSTMENTS, {"amount": 1, "currency": "USD", **WHY}).status_code == 503
+    world.reply = Uncertain(None)
+    unknown = api.order(ADJUSTMENTS, {"amount": 1, "currency": "USD", **WHY})
+    assert (unknown.status_code, "transaction_id" in unknown.json) == (504, False)

@@ -1,0 +1,137 @@
+"""GET /v1/events: everything in global order, and waiting for what comes next."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.resources.events import LOOK_EVERY_S, WAITING_MAX, Feed
+from tests.api.support import Api
+from tests.api.world import World
+
+
+def test_all_events_in_order(api: Api, world: World) -> None:
+    """Of all customers, by position; whoever goes on from the last position gets each once."""
+    for number in range(5):
+        world.give(f"c{number}", 100)
+    seen, after = [], 0
+    while True:
+        page = api.get(f"/v1/events?after={after}&limit=2").json
+        if not page["items"]:
+            break
+        seen += page["items"]
+        after = page["items"][-1]["position"]
+        assert page["next_cursor"] in (str(after), None)
+    positions = [event["position"] for event in seen]
+    assert positions == sorted(set(positions))
+    assert len(seen) == 15
+    assert {event["stream_id"] for event in seen} == {f"c{number}" for number in range(5)}
+    assert api.get("/v1/events?limit=200").json == {"items": seen, "next_cursor": None}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=-1",
+        "after=01",
+        "after=9223372036854775808",
+        "after=x",
+        "after=%D9%A1",
+        "wait=31",
+        "wait=-1",
+        "wait=nan",
+        "wait=1e1",
+        "wait=",
+        "limit=0",
+        "cursor=abc",
+        "after=1&after=2",
+    ],
+)
+def test_what_cannot_be_asked(api: Api, query: str) -> None:
+    """400 that names the field."""
+    refused = api.get(f"/v1/events?{query}")
+    assert (refused.status_code, [*refused.json["errors"]]) == (400, [query.partition("=")[0]])
+
+
+def test_the_ends_of_what_can_be_asked(api: Api) -> None:
+    """The greatest position, and no wait in different spellings."""
+    for query in ("after=9223372036854775807", "wait=0", "wait=0.000", "after=0&wait=0.25&limit=1"):
+        assert api.get(f"/v1/events?{query}").json["items"] == []
+
+
+class Clock:
+    """Time that passes when somebody sleeps; ``then`` happens at its moment."""
+
+    def __init__(self, world: World) -> None:
+        self.now, self.world, self.slept = 0.0, world, 0
+        self.event_at = float("inf")
+
+    def monotonic(self) -> float:
+        """The time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.slept += 1
+        self.now += seconds
+        if self.now >= self.event_at:
+            self.event_at = float("inf")
+            self.world.give("c1", 100)
+
+
+@pytest.fixture
+def clock(world: World) -> Clock:
+    """A clock that nobody waits for."""
+    return Clock(world)
+
+
+@pytest.fixture
+def feed(world: World, clock: Clock) -> Feed:
+    """A feed that goes by it."""
+    return Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+
+
+@pytest.mark.parametrize("at", [0.1, 3.0, 9.9])
+def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
+    """As soon as something comes, and not before the time is up when nothing does."""
+    clock.event_at = at
+    assert len(feed.read(0, 10, 10.0)) == 3
+    assert at <= clock.now <= at + 2 * LOOK_EVERY_S
+    before = clock.now
+    assert feed.read(3, 10, 5.0) == []
+    assert before + 5.0 <= clock.now <= before + 5.0 + LOOK_EVERY_S
+
+
+def test_what_is_there_is_told_at_once(feed: Feed, clock: Clock, world: World) -> None:
+    """A wait is for when there is nothing."""
+    world.give("c1", 100)
+    assert len(feed.read(0, 2, 30.0)) == 2
+    assert clock.slept == 0
+
+
+def test_one_look_serves_all_who_wait(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, the store is asked for its end no more often than once in a while."""
+    looks: list[float] = []
+
+    def look() -> int:
+        looks.append(clock.now)
+        return 0
+
+    monkeypatch.setattr(world, "last_position", look)
+    feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+    for _ in range(5):
+        feed._newest()
+    clock.now += LOOK_EVERY_S
+    feed._newest()
+    assert looks == [0.0, LOOK_EVERY_S]
+
+
+def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
+    """Beyond a bound they are answered at once, and a place is free again after each."""
+    feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+    feed._waiting = WAITING_MAX
+    assert feed.read(0, 10, 30.0) == []
+    assert clock.slept == 0
+    feed._waiting = WAITING_MAX - 1
+    assert feed.read(0, 10, 1.0) == []
+    assert clock.slept > 0
+    assert feed._waiting == WAITING_MAX - 1

@@ -1,0 +1,89 @@
+"""/v1/reviews: what people must look at, page by page, and their word that they did."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.replies import NotStored, Uncertain
+from domain.commands import CloseReview
+from store.port import StreamKey
+from tests.api.support import Api
+from tests.api.world import World
+
+MINE, GATEWAYS, FOREIGN = StreamKey("main", "12345"), StreamKey("gateways", "gatewayA"), StreamKey("other", "1")
+TRANSACTION = "019ab000-0000-7000-8000-000000000001"
+
+
+@pytest.fixture(autouse=True)
+def _reviews(world: World) -> None:
+    """Two of a customer, one of a gateway, and one of another merchant."""
+    world.complain("r-1", TRANSACTION, stream=MINE)
+    world.complain("gatewayA.1", None, stream=GATEWAYS, after_s=1)
+    world.complain("r-2", TRANSACTION, stream=MINE, after_s=2)
+    world.complain("foreign", TRANSACTION, stream=FOREIGN, after_s=3)
+
+
+def test_newest_first_with_whom_they_are_about(api: Api) -> None:
+    """A gateway's has no customer; another merchant's is not there."""
+    items = api.get("/v1/reviews").json["items"]
+    assert [item["id"] for item in items] == ["r-2", "gatewayA.1", "r-1"]
+    assert items[1] == {
+        "id": "gatewayA.1",
+        "transaction_id": None,
+        "customer_id": None,
+        "reason": "Something is wrong.",
+        "state": "open",
+        "opened_at": "2026-11-22T12:00:01.123456Z",
+        "closed_at": None,
+    }
+    assert items[0]["customer_id"] == "12345"
+
+
+def test_page_by_page(api: Api) -> None:
+    """A cursor leads on to the next; a state filters."""
+    seen, cursor = [], None
+    while True:
+        page = api.get("/v1/reviews", params={"limit": "1", **({"cursor": cursor} if cursor else {})}).json
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == ["r-2", "gatewayA.1", "r-1"]
+    assert api.get("/v1/reviews?state=closed").json["items"] == []
+    assert len(api.get("/v1/reviews?state=open").json["items"]) == 3
+    for query in ("state=odd", "cursor=abc", "limit=0", "more=1"):
+        assert api.get(f"/v1/reviews?{query}").status_code == 400
+
+
+def test_closing_one(api: Api, world: World) -> None:
+    """With its reason to the actors, once; closed again it stays as it is."""
+    closed = api.order("/v1/reviews/r-1/close", {"reason": "Looked."})
+    assert (closed.status_code, closed.json["state"]) == (200, "closed")
+    assert closed.json["closed_at"] is not None
+    assert [(stream, command) for stream, command, _, _ in world.orders] == [(MINE, CloseReview("r-1", "Looked."))]
+    assert api.order("/v1/reviews/r-1/close", {"reason": "Looked again."}).json == closed.json
+    assert len(world.orders) == 1
+
+
+@pytest.mark.parametrize("review_id", ["nobody", "foreign", "%00", "x" * 201])
+def test_no_such_review(api: Api, review_id: str) -> None:
+    """Another merchant's is as little there as none at all."""
+    assert api.order(f"/v1/reviews/{review_id}/close", {"reason": "Looked."}).status_code == 404
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": 1}, {"reason": "a", "more": 1}, {"reason": "a\x00"}])
+def test_a_reason_is_needed(api: Api, world: World, body: object) -> None:
+    """400 that names the field."""
+    assert api.order("/v1/reviews/r-1/close", body).status_code == 400
+    assert world.orders == []
+
+
+def test_what_the_actors_say(api: Api, world: World) -> None:
+    """503 for what is not stored, 504 for what nobody knows."""
+    world.reply = NotStored("away")
+    assert api.order("/v1/reviews/r-1/close", {"reason": "Looked."}).status_code == 503
+    world.reply = Uncertain(None)
+    unknown = api.order("/v1/reviews/r-1/close", {"reason": "Looked."})
+    assert (unknown.status_code, unknown.json["type"]) == (504, "/problems/outcome-unknown")
+    world.reply = RuntimeError("secret")
+    assert api.order("/v1/reviews/r-1/close", {"reason": "Looked."}).status_code == 504

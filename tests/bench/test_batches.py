@@ -1,0 +1,49 @@
+"""The journal's own account of its commits, read from the log that the service writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.listeners import LogListener
+from actors.listeners import logger as service_logger
+from actors.messages import Unanswered
+from bench.batches import Batch, batches, batches_since, conflict_share
+from config.logging import JsonFormatter, LineHandler
+from store.port import Committed, Conflict
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    """A file that gets the service's lines, those at DEBUG included."""
+    path, level = tmp_path / "log", service_logger.level
+    with path.open("ab", buffering=0) as file:
+        handler = LineHandler(file.fileno())
+        handler.setFormatter(JsonFormatter())
+        service_logger.addHandler(handler)
+        service_logger.setLevel(logging.DEBUG)
+        try:
+            yield path
+        finally:
+            service_logger.removeHandler(handler)
+            service_logger.setLevel(level)
+
+
+def test_what_the_service_says(log: Path) -> None:
+    """Each commit with its writes, conflicts and duration; only what was said since a place in the log."""
+    listener = LogListener()
+    listener.appended([Unanswered(RuntimeError("earlier"), uncertain=False)], 1.0)
+    earlier = log.stat().st_size
+    service_logger.info("appended, says somebody else")
+    listener.appended([Committed(), Conflict(()), Conflict(())], 0.0123)
+    assert batches_since(log, earlier) == [Batch(3, 1, 2, 12.3)]
+    assert len(batches(log.read_bytes().splitlines())) == 2
+
+
+def test_share_of_conflicts() -> None:
+    """It is of all writes, however they were gathered; 0 of none."""
+    assert conflict_share([Batch(1, 0, 1, 1.0), Batch(3, 3, 0, 1.0)]) == 0.25
+    assert conflict_share([]) == 0.0

@@ -1,0 +1,69 @@
+"""A measurement's database, on both stores: made, asked, and gone afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bench import record
+from bench.databases import PostgresqlDatabase, new_database
+from bench.grounds import SQLITE, Ground
+from bench.servers import CHECKOUT
+from store.factory import migrate, open_store
+from tests.store.builders import START, Clock, Customer
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """Each ground."""
+    return SQLITE if request.param == "sqlite" else Ground(2, request.getfixturevalue("postgresql_url"))
+
+
+def test_what_is_asked(ground: Ground, tmp_path: Path) -> None:
+    """Of one pending and one completed deposit: what is left to do, every status, how long it took, what is wrong."""
+    with new_database(ground, tmp_path) as database:
+        migrate(database.url, root=CHECKOUT)
+        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+        customer = Customer()
+        writes = [customer.deposit("t-1"), customer.deposit("t-2")]
+        customer.now = START + timedelta(seconds=1.5)
+        for write in [*writes, customer.complete("t-2")]:
+            store.append([write])
+        store.close()
+
+        assert database.unfinished() == 1
+        assert database.statuses() == {"t-1": "pending", "t-2": "completed"}
+        assert record.completion_times_s(database, ["t-2"]) == [1.5]
+        assert record.check_deposits(database, ["t-2"], "completed") == []
+        assert set(record.check_deposits(database, ["t-1", "t-2", "t-2", "t-3"], "completed")) == {
+            "1 answers name a transaction that another names, too",
+            "1 accepted deposits are pending",
+            "1 accepted deposits are not stored",
+        }
+        assert record.verify(database) == []
+
+
+def test_what_a_server_is_asked(postgresql_url: str, tmp_path: Path) -> None:
+    """Its tables with their rows, its processes on this machine, what it writes; and then the database is gone."""
+    with new_database(Ground(2, postgresql_url), tmp_path) as database:
+        assert isinstance(database, PostgresqlDatabase)
+        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+        before, customer = database.written(), Customer()
+        for number in range(20):
+            store.append([customer.deposit(f"t-{number}"), customer.complete(f"t-{number}")])
+        with psycopg.connect(database.url) as other:
+            assert (other.info.backend_pid in database.server_pids()) == database.is_on_this_machine
+        assert database.written().wal_bytes > before.wal_bytes
+        rows = {table.name: table.rows for table in database.tables()}
+        assert (rows["events"], rows["transactions"], rows["work"], rows["heads"]) == (60, 20, 0, 1)
+        size = sum(table.heap_bytes for table in database.tables())
+        store.close()
+        database.pack()
+        assert sum(table.heap_bytes for table in database.tables()) < size
+        assert int(database.server_settings()["server_version"].partition(".")[0].split()[0]) >= 14
+        url = database.url
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(url)

@@ -1,0 +1,127 @@
+"""The page: what was measured stands on it, ground by ground."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench import report
+from bench.batches import Batch
+from bench.contention import Contention
+from bench.databases import Table
+from bench.grounds import SQLITE, Ground
+from bench.measure import Measured, Storage
+from bench.report import Outcome
+from bench.setups import ACCEPT, COMPLETE, EMPTY, Conditions
+
+CONDITIONS = Conditions(
+    ground=SQLITE,
+    seconds=5,
+    warm_up_s=1,
+    connections={EMPTY: 16, ACCEPT: 64},
+    customers=100,
+    unfinished_max=256,
+)
+POSTGRESQL = replace(CONDITIONS, ground=Ground(2, "postgresql://server/postgres"))
+
+
+def _measured(figure: str, rate: float, *problems: str) -> Measured:
+    cpu = {"worker": 0.9, "load": 0.1, "provider": 0.0}
+    return Measured(figure, rate, [0.001, 0.002], cpu, worker_us=300.0, problems=list(problems))
+
+
+def _on_postgresql(figure: str, rate: float) -> Measured:
+    measured = _measured(figure, rate)
+    measured.cpu = {**measured.cpu, "database": 0.4}
+    measured.database_us, measured.log_bytes, measured.busiest = 300.0, 4321.0, 0.75
+    return measured
+
+
+def test_a_ground() -> None:
+    """A ground has its conditions, and ratios with their spread; nothing of a server when it has none."""
+    rounds = {
+        EMPTY: [_measured(EMPTY, rate) for rate in (4000.0, 4000.0, 4000.0)],
+        ACCEPT: [_measured(ACCEPT, 2000.0), _measured(ACCEPT, 2400.0)],
+    }
+    page = report.render({"machine": "two cores"}, [Outcome(CONDITIONS, rounds)])
+    assert "- machine: two cores\n" in page
+    assert "## SQLite, 1 worker\n" in page
+    assert "- connections: 16 for empty Falcon resource; 64 for accepted, many customers\n" in page
+    assert (
+        "| accepted, many customers | 0.55 (0.50..0.60) | 1.00 (1.00..1.00) | 2,200 (2,000..2,400) | 1.0 / 2.0 |"
+        in page
+    )
+    assert "spread of connections" not in page
+    assert "| PostgreSQL |" not in page
+    assert "Disturbed" not in page
+
+
+def test_a_server() -> None:
+    """With a server its CPU counts in the ratio by CPU and stands in a column; how workers shared is said."""
+    rounds = {
+        EMPTY: [_measured(EMPTY, 4000.0)] * 2,
+        ACCEPT: [_on_postgresql(ACCEPT, 2000.0)],
+    }
+    page = report.render({}, [Outcome(CONDITIONS), Outcome(POSTGRESQL, rounds)])
+    assert page.index("## SQLite, 1 worker\n") < page.index("## PostgreSQL, 2 workers\n")
+    assert "of themselves the busiest took 100% of them (75%..100%)\n" in page
+    assert "| accepted, many customers | 0.50 | 0.50 | 2,000 |" in page
+    assert "| accepted, many customers | 300 | 300 | 0.90 | 0.40 | 0.10 |  | 0.00 | 0 | 4,321 | 0% |  |" in page
+    assert "| empty Falcon resource | 300 (300..300) |  | 0.90 |  | 0.10 |" in page
+
+
+def test_conflicts_commits_and_storage() -> None:
+    """Shares are of all writes of all runs, and storage is divided by the deposits that it holds."""
+    first, second = _on_postgresql(COMPLETE, 100.0), _on_postgresql(COMPLETE, 300.0)
+    first.batches = [Batch(1, 1, 0, 5.0), Batch(6, 3, 3, 20.0)]
+    second.batches = [Batch(1, 1, 0, 6.0)]
+    first.storage = Storage(
+        10,
+        [Table("events", 30, 6000, 600), Table("claims", 0, 0, 90)],
+        [Table("events", 30, 5000, 500), Table("claims", 0, 0, 90)],
+    )
+    rows = [
+        Contention(COMPLETE, 1000, runs=[first, second]),
+        Contention(ACCEPT, 10, routed=True, runs=[_on_postgresql(ACCEPT, 1.0)]),
+    ]
+    page = report.render({}, [Outcome(POSTGRESQL, contention=rows)])
+    assert "| completed | 1,000 | any worker | 37.5% | 2.00 | 200 (100..300) | 300 | 300 |\n" in page
+    assert "| completed | 1,000 | any worker | 1 | 6 | 6 | 6.0 | 20.0 | 3 |\n" in page
+    assert "| accepted | 10 | one worker | 0.0% | 0.00 | 1 | 300 | 300 |\n" in page
+    assert "After 10 deposits:\n" in page
+    assert "| events | 3.00 | 600 | 60 | 500 | 50 |\n" in page
+    assert "| claims |" not in page
+    assert "| all tables |  | 600 | 69 | 500 | 59 |\n" in page
+    assert "### Figures" not in page
+
+
+def test_disturbance() -> None:
+    """The page warns when other processes were at work in any measurement, and only then."""
+    quiet, busy = _measured(ACCEPT, 1.0), _on_postgresql(ACCEPT, 1.0)
+    busy.others_cpu = 0.5
+    outcomes = [
+        Outcome(CONDITIONS, {ACCEPT: [quiet]}),
+        Outcome(POSTGRESQL, contention=[Contention(ACCEPT, 10, runs=[busy])]),
+    ]
+    assert "used up to 0.50 cores" in report.render({}, outcomes)
+    assert "used up to" not in report.render({}, outcomes[:1])
+
+
+def test_one_number_of_connections() -> None:
+    """When all figures were loaded alike the page says so once."""
+    alike = replace(CONDITIONS, connections={EMPTY: 32, ACCEPT: 32})
+    assert "- connections: 32\n" in report.render({}, [Outcome(alike)])
+
+
+def test_problems() -> None:
+    """A problem is named with its ground, figure and round."""
+    outcomes = [
+        Outcome(CONDITIONS, {EMPTY: [_measured(EMPTY, 1.0)], ACCEPT: [_measured(ACCEPT, 1.0, "3 are lost")]}),
+        Outcome(
+            POSTGRESQL,
+            contention=[Contention(COMPLETE, 10, runs=[_measured(COMPLETE, 1.0), _measured(COMPLETE, 1.0, "late")])],
+        ),
+    ]
+    assert report.problems(outcomes) == [
+        "SQLite, 1 worker: accept, round 1: 3 are lost",
+        "PostgreSQL, 2 workers: complete with 10 customers, round 2: late",
+    ]

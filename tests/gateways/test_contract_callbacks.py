@@ -1,0 +1,306 @@
+"""What every adapter must keep of callbacks: nothing but the provider's own, as it signed it, is believed."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import pytest
+
+from domain.money import Money
+from domain.outcomes import Approved, Declined
+from gateways.port import Callbacks, UnreadableError, UnverifiedError
+from tests.gateways.callers import SAID, Caller, shows
+from tests.gateways.subjects import SUBJECTS, Subject
+
+NOW_S = 1_700_000_000
+NOW = datetime.fromtimestamp(NOW_S, UTC)
+EVENT_ID = "evt_1-a"
+
+CALLERS = [subject for subject in SUBJECTS if subject.caller is not None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject that makes callbacks, and its callbacks with two live secrets: the newest and the one before."""
+
+    caller: Caller
+    callbacks: Callbacks
+
+    @property
+    def body(self) -> bytes:
+        """A body that says something."""
+        return self.caller.body(SAID)
+
+    def headers(self, body: bytes, event_id: str = EVENT_ID, timestamp: str = str(NOW_S)) -> dict[str, str]:
+        """Headers signed with the newest secret."""
+        return self.caller.headers(self.caller.secrets[0], event_id, timestamp, body)
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> str:
+        """The event id; raises UnverifiedError."""
+        return self.callbacks.verify(headers, body, NOW)
+
+    def is_refused(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether it is not verified, by an error that tells nothing."""
+        try:
+            self.verify(headers, body)
+        except UnverifiedError as error:
+            self.tells_nothing(error, [*headers.values(), body.decode("latin-1")])
+            return True
+        return False
+
+    def tells_nothing(self, error: BaseException, received: list[str]) -> None:
+        """Neither ``error`` nor what stands behind it shows a secret, or anything longer of what was received."""
+        for text in (*self.caller.secrets, *received):
+            assert len(text) < 8 or not shows(error, text)
+
+
+@pytest.fixture(params=CALLERS, ids=lambda subject: subject.adapter)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """A case of the contract suite for each subject that makes callbacks."""
+    subject: Subject = request.param
+    assert subject.caller is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets[:2])
+    assert gateway.callbacks is not None
+    yield Case(subject.caller, gateway.callbacks)
+    gateway.close()
+
+
+# --- what is verified ---
+
+
+def test_a_signed_callback_is_verified(case: Case) -> None:
+    """The event id is the header's, whatever else the request brings along."""
+    assert case.verify(case.headers(case.body), case.body) == EVENT_ID
+    longest = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in ",.").ljust(255, "x")
+    assert case.verify(case.headers(case.body, longest), case.body) == longest
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\xff", b"no JSON", b"{}" * 10_000], ids=len)
+def test_a_body_need_not_be_readable_to_be_verified(case: Case, body: bytes) -> None:
+    """The signature is of the bytes."""
+    assert case.verify(case.headers(body), body) == EVENT_ID
+
+
+def test_all_live_secrets_count(case: Case) -> None:
+    """While secrets are changed, the newest and the one before are both good; another one is not."""
+    newest, older, other = case.caller.secrets
+    headers = {each: case.caller.headers(each, EVENT_ID, str(NOW_S), case.body) for each in case.caller.secrets}
+    assert case.verify(headers[newest], case.body) == case.verify(headers[older], case.body) == EVENT_ID
+    assert case.is_refused(headers[other], case.body)
+
+
+def test_every_secret_is_compared_whichever_it_was(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first secret's signature, the last one's and nobody's cost the same comparisons, in constant time each."""
+    compared: list[int] = []
+    in_constant_time = hmac.compare_digest
+
+    def compare(one: str, other: str) -> bool:
+        compared[-1] += 1
+        return in_constant_time(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for secret in case.caller.secrets:
+        compared.append(0)
+        case.is_refused(case.caller.headers(secret, EVENT_ID, str(NOW_S), case.body), case.body)
+    assert compared == [2, 2, 2]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("off_s", "refused"), [(0, False), (300, False), (301, True), (86_400, True)])
+def test_the_timestamp_is_at_most_300_seconds_off(case: Case, *, sign: int, off_s: int, refused: bool) -> None:
+    """Either way, in whole seconds, as the timestamp counts them."""
+    headers = case.headers(case.body)
+    for fraction_s in (0.0, 0.999):
+        now = NOW + timedelta(seconds=sign * off_s + fraction_s)
+        if refused:
+            with pytest.raises(UnverifiedError):
+                case.callbacks.verify(headers, case.body, now)
+        else:
+            assert case.callbacks.verify(headers, case.body, now) == EVENT_ID
+
+
+# --- what is not ---
+
+
+def bits(text: str) -> Iterator[str]:
+    """``text`` with one bit changed, each in turn, as the Latin-1 that header values are."""
+    for position, character in enumerate(text):
+        for bit in range(8):
+            yield f"{text[:position]}{chr(ord(character) ^ 1 << bit)}{text[position + 1 :]}"
+
+
+@pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
+def test_no_bit_of_a_header_may_change(case: Case, part: str) -> None:
+    """Not of the id, not of the timestamp, not of the signature, in all of its spellings."""
+    headers, name = case.headers(case.body), getattr(case.caller, part)
+    believed = [text for text in bits(headers[name]) if not case.is_refused({**headers, name: text}, case.body)]
+    assert believed == []
+
+
+def test_no_bit_of_the_body_may_change(case: Case) -> None:
+    """Nor may it grow or shrink by a single byte, at either end."""
+    headers, body = case.headers(case.body), case.body
+    changed = [text.encode("latin-1") for text in bits(body.decode("latin-1"))]
+    assert len(changed) == 8 * len(body)
+    changed += [b"", body[:-1], body[1:], body + b" ", b" " + body, body + b"\x00", body + body]
+    assert [each for each in changed if not case.is_refused(headers, each)] == []
+
+
+@pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
+def test_a_header_is_missing_empty_or_there_twice(case: Case, part: str) -> None:
+    """Servers join a header that comes twice by a comma: no such one is believed, whichever part would be."""
+    headers, name = case.headers(case.body), getattr(case.caller, part)
+    value = headers[name]
+    assert case.is_refused({other: each for other, each in headers.items() if other != name}, case.body)
+    for text in ("", " ", value * 2, *(f"{value}{comma}{value}" for comma in (",", ", ", " ,", " , "))):
+        assert case.is_refused({**headers, name: text}, case.body), text
+    for other in ("x", "1", "v1,x", "sha256=x"):
+        for text in (f"{value},{other}", f"{other},{value}", f"{value}, {other}", f"{other}, {value}"):
+            assert case.is_refused({**headers, name: text}, case.body), text
+
+
+def test_no_headers_at_all(case: Case) -> None:
+    """Nor those of others."""
+    assert case.is_refused({}, case.body)
+    for subject in CALLERS:
+        if subject.caller is not case.caller:
+            assert subject.caller is not None
+            assert case.is_refused(subject.caller.headers("whsec_AAAA", EVENT_ID, str(NOW_S), case.body), case.body)
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    ["", " ", "a b", "a.b", ".", "evt.1700000000", "a,b", "a\tb", "a\nb", "a\x00b", "a\x7f", "\u00e4", "x" * 256],
+)
+def test_an_event_id_that_is_none(case: Case, event_id: str) -> None:
+    """It is visible ASCII of bounded length, without the dot that ends it; even when it is signed."""
+    assert case.is_refused(case.headers(case.body, event_id), case.body)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "{}.0".format,
+        " {}".format,
+        "{} ".format,
+        "+{}".format,
+        "{}\n".format,
+        "{}_".format,
+        "1_{}".format,
+        "0x{}".format,
+        "000{}".format,
+        "{}e0".format,
+        lambda seconds: str(seconds).translate({ord("0") + digit: 0x0660 + digit for digit in range(10)}),
+        lambda seconds: str(seconds).replace("1", "\u00b9"),
+        lambda seconds: str(seconds * 1000),
+        lambda _: "1" * 5000,
+        lambda _: "nan",
+        lambda _: "now",
+        lambda _: "-1",
+    ],
+)
+def test_a_timestamp_that_is_none(case: Case, make: Callable[[int], str]) -> None:
+    """It is Unix seconds in ASCII digits of bounded length; even when it is signed."""
+    assert case.is_refused(case.headers(case.body, timestamp=make(NOW_S)), case.body)
+
+
+@pytest.mark.parametrize("event_id", [EVENT_ID, "evt.1700000000", "1700000000.1700000000", "1700000000"])
+@pytest.mark.parametrize("body", [b"{}", b"1700000000.{}", b"1700000000.1700000000.", b".", b"100.00", b".1700000000."])
+def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, body: bytes) -> None:
+    """However the signed bytes are taken apart at their dots, they are believed as one callback at most.
+
+    A provider whose ids have dots, against its own scheme, signs more than it means to: that is never one with a
+    meaning, for no JSON object begins with a digit.
+    """
+    headers = case.headers(body, event_id)
+    pieces = f"{event_id}.{NOW_S}.".encode() + body
+    dots = [position for position, byte in enumerate(pieces) if byte == ord(".")]
+    believed = []
+    for first, second in combinations(dots, 2):
+        taken = (pieces[:first].decode(), pieces[first + 1 : second].decode(), pieces[second + 1 :])
+        apart = {**headers, case.caller.id_header: taken[0], case.caller.timestamp_header: taken[1]}
+        if not case.is_refused(apart, taken[2]):
+            believed.append(taken)
+    if "." in event_id:
+        assert len(believed) <= 1
+        for _, _, rest in believed:
+            is_unreadable(case, rest)
+    else:
+        assert believed == [(event_id, str(NOW_S), body)]
+
+
+# --- what they say ---
+
+
+def test_completed_and_failed(case: Case) -> None:
+    """A notice says which order ended how, and about which money, in the gateway's words and not in the record's."""
+    notice = case.callbacks.read(case.body)
+    assert notice == (SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
+    notice = case.callbacks.read(case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
+    assert notice.outcome == Declined("declined", None, "The gateway reported that it failed.")
+    assert notice.gateway_reference == "X-2"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "minor"),
+    [
+        ("100", "USD", 10_000),
+        ("100.0", "EUR", 10_000),
+        ("100.0000", "USD", 10_000),
+        ("0.01", "USD", 1),
+        ("7", "JPY", 7),
+        ("7.0", "JPY", 7),
+        ("1.234", "KWD", 1234),
+        ("10000000000.00", "CHF", 10**12),
+    ],
+)
+def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, minor: int) -> None:
+    """In every currency that there is: whether it is the transaction's is for the record to say."""
+    notice = case.callbacks.read(case.caller.body({**SAID, "amount": amount, "currency": currency}))
+    assert notice.money == Money(minor, currency)
+
+
+@pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "nobody's"])
+def test_a_reference_may_be_nobody_s(case: Case, reference: str) -> None:
+    """Visible ASCII of at most 200 characters passes: it is matched with the record later."""
+    assert case.callbacks.read(case.caller.body({**SAID, "reference": reference})).reference == reference
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("reference", each) for each in ("", " ", "a b", "a\nb", "\x7f", "\u00e4", "x" * 201)]
+    + [("gateway_reference", each) for each in ("", " ", "a b", "a\nb", "\u0412-1", "x" * 129)]
+    + [("status", each) for each in ("", "COMPLETED", " completed", "pending", "success", "declined")]
+    + [("currency", each) for each in ("", "usd", "XXX", "BITCOINS", "US", " USD", "\u216dHF")]
+    + [
+        ("amount", each)
+        for each in ("", "0", "0.00", "-1", "+1", " 1", "1 ", "1_0", "1e2", "01", "1.", ".1", "1,00", "100.001")
+    ]
+    + [("amount", each) for each in ("10000000000.01", "1" * 10_000, "NaN", "Infinity", "\u0663", "100.00\n")],
+)
+def test_a_member_that_cannot_be_understood(case: Case, member: str, value: str) -> None:
+    """It is unreadable, and the error does not repeat it."""
+    is_unreadable(case, case.caller.body({**SAID, member: value}))
+
+
+def test_a_body_that_cannot_be_understood(case: Case) -> None:
+    """Each of the provider's own examples is unreadable, and nothing worse."""
+    assert case.caller.unreadable
+    for body in case.caller.unreadable.values():
+        is_unreadable(case, body)
+
+
+def is_unreadable(case: Case, body: bytes) -> None:
+    """The error says why, and neither it nor what stands behind it repeats the body."""
+    with pytest.raises(UnreadableError, match=r"^it") as raised:
+        case.callbacks.read(body)
+    text = body.decode("latin-1")
+    case.tells_nothing(raised.value, [text, *(each for each in text.split('"') if each not in NAMES)])
+
+
+NAMES = {"reference", "transaction_id", "metadata", "currency", "amount", "status"}
+"""Members' names, which an error may well tell."""

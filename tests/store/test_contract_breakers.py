@@ -1,0 +1,193 @@
+"""Contract of the shared circuit breakers: who names the epoch first changes it, and one process has the probe."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from store.errors import UnstorableError
+from store.factory import PaymentStore
+from store.port import BreakerRecord
+from tests.store.breaker_model import SharedBreaker
+
+GATEWAY = "gatewayA"
+SLEEP_S, PERMIT_S = 10.0, 4.0
+NEVER = BreakerRecord(GATEWAY)
+
+PassTime = Callable[[float], None]
+
+
+def take(store: PaymentStore, epoch: int, owner: str = "me") -> BreakerRecord:
+    """Ask for the probe."""
+    return store.take_probe(GATEWAY, epoch, owner, sleep_s=SLEEP_S, permit_s=PERMIT_S)
+
+
+def test_a_breaker_that_never_changed_is_closed(store: PaymentStore) -> None:
+    """There is no record of it, and neither is there a probe to be had nor an epoch to be changed but the first."""
+    assert store.breakers() == {}
+    assert take(store, 0) == NEVER
+    assert take(store, 1) == NEVER
+    assert store.turn_breaker(GATEWAY, 1, "open") == NEVER
+    assert store.breakers() == {}
+
+
+def test_each_change_is_the_next_epoch(store: PaymentStore, pass_time: PassTime) -> None:
+    """The answer is how the breaker stands then, and so does everybody read it; gateways do not mind each other."""
+    for epoch, state in enumerate(["open", "closed", "open", "open", "closed"]):
+        expected = BreakerRecord(GATEWAY, epoch + 1, state)
+        assert store.turn_breaker(GATEWAY, epoch, state) == expected
+        assert store.breakers() == {GATEWAY: expected}
+        pass_time(2.5)
+        assert store.breakers() == {GATEWAY: expected._replace(age_s=2.5)}
+    other = store.turn_breaker("gatewayB", 0, "open")
+    assert store.breakers() == {GATEWAY: BreakerRecord(GATEWAY, 5, "closed", 2.5), "gatewayB": other}
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3, 99])
+def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_time: PassTime, epoch: int) -> None:
+    """He is told how it stands instead, be his epoch older or one that has never been."""
+    store.turn_breaker(GATEWAY, 0, "open")
+    store.turn_breaker(GATEWAY, 1, "closed")
+    pass_time(SLEEP_S)
+    expected = BreakerRecord(GATEWAY, 2, "closed", SLEEP_S)
+    assert store.turn_breaker(GATEWAY, epoch, "open") == expected
+    assert take(store, epoch) == expected
+    assert store.breakers() == {GATEWAY: expected}
+
+
+def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
+    """Whoever does not know whether it was made may make it again."""
+    assert store.turn_breaker(GATEWAY, 0, "open") == store.turn_breaker(GATEWAY, 0, "open")
+    assert store.turn_breaker(GATEWAY, 1, "closed") == store.turn_breaker(GATEWAY, 1, "closed")
+    assert store.breakers()[GATEWAY].epoch == 2
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("state", ["half_open", "ajar", ""])
+def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch: int) -> None:
+    """Half-open it is for one prober only, who takes the probe; a refusal changes nothing."""
+    if epoch:
+        store.turn_breaker(GATEWAY, 0, "open")
+    before = store.breakers()
+    with pytest.raises(UnstorableError):
+        store.turn_breaker(GATEWAY, epoch, state)
+    assert store.breakers() == before
+
+
+def test_the_probe_is_had_after_the_sleep(store: PaymentStore, pass_time: PassTime) -> None:
+    """Not before, and by one: the other reads who has it, and for how long."""
+    store.turn_breaker(GATEWAY, 0, "open")
+    pass_time(SLEEP_S - 0.5)
+    assert take(store, 1) == BreakerRecord(GATEWAY, 1, "open", SLEEP_S - 0.5)
+    pass_time(0.5)
+    granted = BreakerRecord(GATEWAY, 2, "half_open", 0.0, "me", PERMIT_S)
+    assert take(store, 1, "me") == granted
+    assert take(store, 1, "you") == granted
+    assert take(store, 2, "you") == granted
+    pass_time(1.5)
+    later = granted._replace(age_s=1.5, probe_left_s=PERMIT_S - 1.5)
+    assert take(store, 1, "me") == later, "asked twice, had once"
+    assert store.breakers() == {GATEWAY: later}
+
+
+@pytest.mark.parametrize("state", ["closed", "open"])
+def test_the_probe_decides(store: PaymentStore, pass_time: PassTime, state: str) -> None:
+    """What it comes to is the next change, after which there is no prober, and if it failed another whole sleep."""
+    store.turn_breaker(GATEWAY, 0, "open")
+    pass_time(SLEEP_S)
+    take(store, 1)
+    assert store.turn_breaker(GATEWAY, 2, state) == BreakerRecord(GATEWAY, 3, state)
+    pass_time(SLEEP_S - 0.5)
+    assert take(store, 3).state == state
+    pass_time(0.5)
+    assert take(store, 3).state == ("half_open" if state == "open" else "closed")
+
+
+def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: PassTime) -> None:
+    """A whole sleep after its permit has expired another may try; what the first one says then comes too late."""
+    store.turn_breaker(GATEWAY, 0, "open")
+    pass_time(SLEEP_S)
+    take(store, 1, "frozen")
+    pass_time(PERMIT_S + SLEEP_S - 0.5)
+    still = BreakerRecord(GATEWAY, 2, "half_open", PERMIT_S + SLEEP_S - 0.5, "frozen")
+    assert take(store, 2, "next") == still
+    pass_time(0.5)
+    assert take(store, 2, "next") == BreakerRecord(GATEWAY, 3, "half_open", 0.0, "next", PERMIT_S)
+    assert store.turn_breaker(GATEWAY, 2, "closed").prober == "next"
+
+
+@pytest.mark.parametrize("probing", [False, True])
+@pytest.mark.parametrize("back_s", [0.5, SLEEP_S, SLEEP_S + 0.5, 1e6])
+def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
+    store: PaymentStore, pass_time: PassTime, back_s: float, *, probing: bool
+) -> None:
+    """It looks as if it had changed just now; whoever asks again and again may probe a sleep later at the most."""
+    epoch = store.turn_breaker(GATEWAY, 0, "open").epoch
+    if probing:
+        pass_time(SLEEP_S)
+        epoch = take(store, 1).epoch
+    pass_time(-back_s)
+    record = store.breakers()[GATEWAY]
+    assert (record.age_s, record.probe_left_s) == (0.0, PERMIT_S if probing else 0.0)
+    for _ in range(round(2 * SLEEP_S + (PERMIT_S if probing else 0.0)) // 2):
+        take(store, epoch, "next")
+        pass_time(2.0)
+    assert take(store, epoch, "next").prober == "next"
+
+
+def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
+    """And all the others are told what he made of it; so it goes for the first change as for any later one."""
+    count = 8
+    for epoch in range(4):
+        start = Barrier(count)
+
+        def turn(number: int, epoch: int = epoch, start: Barrier = start) -> BreakerRecord:
+            start.wait()
+            return store.turn_breaker(GATEWAY, epoch, "closed" if number % 2 else "open")
+
+        with ThreadPoolExecutor(count) as threads:
+            answers = list(threads.map(turn, range(count)))
+        assert {answer.epoch for answer in answers} == {epoch + 1}
+        assert len({answer.state for answer in answers}) == 1
+
+
+def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pass_time: PassTime) -> None:
+    """The others read his name."""
+    count, epoch = 8, store.turn_breaker(GATEWAY, 0, "open").epoch
+    for _ in range(4):
+        pass_time(SLEEP_S + PERMIT_S)
+        start = Barrier(count)
+
+        def probe(number: int, epoch: int = epoch, start: Barrier = start) -> BreakerRecord:
+            start.wait()
+            return take(store, epoch, f"owner-{number}")
+
+        with ThreadPoolExecutor(count) as threads:
+            answers = set(threads.map(probe, range(count)))
+        assert {(answer.epoch, answer.state) for answer in answers} == {(epoch + 1, "half_open")}
+        assert len({answer.prober for answer in answers}) == 1
+        epoch += 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_does_as_its_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
+    """Whatever is asked in whatever order, the store answers as a few lines of Python do."""
+    chance, model = random.Random(seed), SharedBreaker(GATEWAY)
+    for _ in range(150):
+        epoch = max(model.epoch - chance.choice([0, 0, 0, 1]), 0)
+        draw = chance.random()
+        if draw < 0.3:
+            state = chance.choice(["open", "open", "closed"])
+            assert store.turn_breaker(GATEWAY, epoch, state) == model.turn(epoch, state)
+        elif draw < 0.6:
+            owner = chance.choice(["me", "you"])
+            assert take(store, epoch, owner) == model.take(epoch, owner, sleep_s=SLEEP_S, permit_s=PERMIT_S)
+        else:
+            seconds = chance.choice([0.5, 2.0, PERMIT_S, SLEEP_S, SLEEP_S + PERMIT_S, -0.5, -SLEEP_S, -3 * SLEEP_S])
+            pass_time(seconds)
+            model.time += seconds
+        assert store.breakers() == ({GATEWAY: model.record()} if model.epoch else {})

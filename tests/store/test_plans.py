@@ -1,0 +1,136 @@
+"""No list of the API reads on and on through what its filters do not let through: by plan, and by what is read.
+
+On 20,000 transactions, in shares that make it hard, as docs/queries.md has it for a million (tests/store/million.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import pytest
+
+from domain.account import Status
+from domain.events import Kind
+from store.port import GATEWAYS
+from store.postgresql import reads as postgresql_reads
+from store.queries import TransactionFilter
+from store.sqlite import reads as sqlite_reads
+from store.sqlite.migrate import migrate
+from tests.store.filling import Shape, fill_postgresql, fill_sqlite
+from tests.store.million import PAGE, questions
+from tests.store.plans import PostgresqlReader, Reading, SqliteReader
+from tests.store.postgresql_server import Schema, new_schema
+
+SHAPE: Final = Shape(20_000)
+ROWS_MOST: Final = 6_000
+"""Rows of one list on PostgreSQL: five statuses, two kinds and three gateways, a page of each; and four minutes."""
+PAGES_MOST: Final = 1_200
+STEPS_MOST: Final = 60_000
+"""Steps of SQLite's machine for one list; to walk through all transactions it takes ten times as many."""
+MIDDLE: Final = SHAPE.at(SHAPE.count // 2)
+
+
+class Readers(NamedTuple):
+    """Both stores, filled alike."""
+
+    sqlite: SqliteReader
+    postgresql: PostgresqlReader
+
+
+@pytest.fixture(scope="module")
+def filled(postgresql_url: str) -> Iterator[Schema]:
+    """Tables with all the rows, analysed."""
+    with new_schema(postgresql_url) as schema:
+        schema.make_tables()
+        fill_postgresql(schema.conninfo(owner=True), SHAPE)
+        yield schema
+
+
+@pytest.fixture(scope="module")
+def readers(filled: Schema, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
+    """Both stores, filled and analysed."""
+    path = tmp_path_factory.mktemp("plans") / "payments.db"
+    migrate(path)
+    fill_sqlite(path, SHAPE)
+    both = Readers(SqliteReader(path), PostgresqlReader(filled.conninfo()))
+    yield both
+    for reader in both:
+        reader.close()
+
+
+def wrong(reading: Reading) -> list[str]:
+    """What a reading should not have done."""
+    scans = [line for line in reading.plan if "Seq Scan" in line or (line.startswith("SCAN") and line != "SCAN known")]
+    sorts = [line for line in reading.plan if "TEMP B-TREE" in line or "Bitmap" in line]
+    return scans + sorts
+
+
+@pytest.mark.parametrize("name", list(questions(SHAPE)))
+def test_every_list(readers: Readers, name: str) -> None:
+    """Each list of the API, alone and from a cursor, walks along an index and reads little more than it answers."""
+    ask = questions(SHAPE)[name]
+    postgresql = readers.postgresql.read(lambda session: ask(postgresql_reads, session))
+    sqlite = readers.sqlite.read(lambda cursor: ask(sqlite_reads, cursor))
+    assert len(postgresql.result) == len(sqlite.result)
+    assert (wrong(postgresql), wrong(sqlite)) == ([], [])
+    assert postgresql.read <= ROWS_MOST
+    assert postgresql.pages <= PAGES_MOST
+    assert sqlite.read <= STEPS_MOST
+
+
+TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (
+    (None, None),
+    (MIDDLE, None),
+    (None, MIDDLE),
+    (MIDDLE - timedelta(seconds=5), MIDDLE),
+    (SHAPE.at(2 * SHAPE.count), None),
+)
+
+
+@pytest.mark.parametrize("times", TIMES, ids=["always", "from", "to", "between", "never"])
+@pytest.mark.parametrize("customer_id", [None, "c77", "house", "nobody"])
+def test_every_combination_of_filters(
+    readers: Readers, customer_id: str | None, times: tuple[datetime | None, datetime | None]
+) -> None:
+    """Whatever is combined, the answer is that of a walk through all rows, and never costs one."""
+    rows = [SHAPE.transaction(number, lambda at: at) for number in reversed(range(SHAPE.count))]
+    created_from, created_to = times
+    for status, gateway, kind in itertools.product(
+        (None, Status.COMPLETED, Status.FAILED), (None, "gatewayA", "retired"), (None, Kind.WITHDRAWAL)
+    ):
+        where = TransactionFilter(customer_id, status, gateway, kind, created_from, created_to)
+        ids = (
+            row[0]
+            for row in rows
+            if row[1] == "main"
+            and customer_id in {None, row[2]}
+            and kind in {None, row[3]}
+            and gateway in {None, row[4]}
+            and status in {None, row[8]}
+            and (created_from is None or row[16] >= created_from)
+            and (created_to is None or row[16] < created_to)
+        )
+        expected = list(itertools.islice(ids, PAGE))
+        for reading in _both(readers, where):
+            assert [view.transaction.transaction_id for view in reading.result] == expected, where
+            assert wrong(reading) == [], where
+            assert reading.read <= (ROWS_MOST if reading.pages else STEPS_MOST), where
+
+
+def _both(readers: Readers, where: TransactionFilter, merchant: str = "main") -> tuple[Reading, Reading]:
+    return (
+        readers.postgresql.read(lambda session: postgresql_reads.transactions(session, merchant, where, None, PAGE)),
+        readers.sqlite.read(lambda cursor: sqlite_reads.transactions(cursor, merchant, where, None, PAGE)),
+    )
+
+
+@pytest.mark.parametrize(("merchant", "count"), [("small", 10), ("nobody", 0), (GATEWAYS, 0)])
+def test_a_small_merchant_pays_for_no_other(readers: Readers, merchant: str, count: int) -> None:
+    """The list of a merchant with ten transactions among thousands, or with none, reads next to nothing."""
+    postgresql, sqlite = _both(readers, TransactionFilter(), merchant)
+    assert [len(reading.result) for reading in (postgresql, sqlite)] == [count] * 2
+    assert postgresql.read <= 5 * count
+    assert sqlite.read <= 4_000
