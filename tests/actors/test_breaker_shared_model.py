@@ -187,7 +187,8 @@ class SharedMachine(RuleBasedStateMachine):
             self.time += STEP_S
             for number, process in enumerate(self.processes):
                 self.call(number, healthy=True)
-                for chosen in [*process.turns, *process.asks]:
+                work: list[tuple[int, str] | int] = [*process.turns, *process.asks]
+                for chosen in work:
                     self._do(number, chosen)
                 process.turns.clear()
                 process.asks.clear()

@@ -61,6 +61,7 @@ commands = st.one_of(
     st.builds(
         RecordCallback,
         st.sampled_from(IDS),
+        st.just("gatewayA"),
         st.sampled_from(["A-1", "A-2"]),
         st.builds(Money, st.integers(1, 2), st.just("USD")),
         st.one_of(

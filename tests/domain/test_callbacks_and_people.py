@@ -50,7 +50,7 @@ def names(answer: object) -> list[str]:
 
 def called(outcome: Approved | Declined, reference: str = "A-1", money: Money = TEN) -> RecordCallback:
     """A callback about the transaction."""
-    return RecordCallback("t", reference, money, outcome)
+    return RecordCallback("t", "gatewayA", reference, money, outcome)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -89,6 +89,15 @@ def test_another_reference_changes_nothing(status: Status, outcome: Approved | D
     ledger = at(status)
     before = ledger.account.transactions
     assert names(ledger.apply(called(outcome, "A-2"))) == ["ReviewOpened"]
+    assert ledger.account.transactions == before
+
+
+@pytest.mark.parametrize("status", Status)
+def test_another_gateway_changes_nothing(status: Status) -> None:
+    """Each gateway speaks of its own transactions alone."""
+    ledger = at(status)
+    before = ledger.account.transactions
+    assert names(ledger.apply(RecordCallback("t", "gatewayB", "A-1", TEN, YES))) == ["ReviewOpened"]
     assert ledger.account.transactions == before
 
 
