@@ -1,152 +1,165 @@
-"""Whoever talks to the service from outside: clients that send deposits and withdrawals, and an operator."""
+"""Clients from outside: they send deposits and withdrawals to whichever process is there, and read at any other."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
+from actors.door import GRACE_S
 from actors.messages import ReceiveRequest
-from actors.replies import Accepted, NotStored, Reply, Uncertain
-from actors.system import GRACE_S, PaymentSystem
+from actors.once import Once
+from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
 from domain.account import Refused
-from domain.commands import Discard, Receive
+from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from store.codec import Metadata
-from store.errors import StoreError
-from store.port import DeadLetterFilter, GatewayMode, StreamKey
-from store.queries import DeadLetter, Queries
-from tests.simulation.faults import Crashed
+from store.port import StreamKey
 from tests.simulation.history import History
-from tests.simulation.threads import ThreadedRuntime
+from tests.simulation.process import Process
 
 CUSTOMERS: Final = 4
-_NAMES: Final = {Accepted: "accepted", Refused: "refused", NotStored: "not-stored", Uncertain: "uncertain"}
+KEYED: Final = 0.3
+"""Share of the new commands that come under an idempotency key,"""
+REPEATED: Final = 0.2
+"""of all commands that are one of these once more, under its key,"""
+ALTERED: Final = 0.1
+"""and of these that want something else."""
+ANSWERS: Final = {
+    Accepted: "accepted",
+    Replayed: "replayed",
+    Refused: "refused",
+    NotStored: "not-stored",
+    Uncertain: "uncertain",
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client wants, and the idempotency key under which it does."""
+
+    kind: Kind
+    gateway: str
+    customer: str
+    money: Money
+    key: str | None
+
+    @property
+    def once(self) -> Once | None:
+        """What is to happen once."""
+        if self.key is None:
+            return None
+        fingerprint = f"{self.gateway} {self.customer} {self.money.text} {self.money.currency}"
+        return Once(f"idempotency:{self.kind}:main", self.key, fingerprint)
 
 
 class Client:
-    """Sends commands to the process that lives, and takes the answers; a crash leaves it without."""
+    """Sends commands to processes that live, and takes the answers; a crash leaves it without."""
 
     def __init__(self, chance: random.Random, history: History, gateways: Sequence[str]) -> None:
         self._chance, self._history, self._gateways = chance, history, gateways
-        self._outstanding: list[ReceiveRequest] = []
+        self._outstanding: list[tuple[Process, ReceiveRequest]] = []
+        self._accepted: list[str] = []
+        self._keyed: list[Wish] = []
 
     @property
     def waits(self) -> int:
         """How many answers it waits for."""
         return len(self._outstanding)
 
-    def send(self, system: PaymentSystem, runtime: ThreadedRuntime) -> None:
-        """One deposit or withdrawal."""
+    def send(self, process: Process) -> None:
+        """One deposit or withdrawal; now and then under a key, and now and then the same once more, anywhere."""
+        if self._keyed and self._chance.random() < REPEATED:
+            asked = self._chance.choice(self._keyed)
+            if self._chance.random() < ALTERED:
+                asked = replace(asked, money=Money(asked.money.minor + 1, asked.money.currency))
+        else:
+            asked = self._new_wish()
+        runtime, money = process.runtime, asked.money
+        command = Receive(asked.kind, runtime.new_id(), asked.gateway, money, {"n": "1"})
+        self._history.add(
+            "sent",
+            runtime.monotonic(),
+            process=process.number,
+            id=command.transaction_id,
+            kind=asked.kind.value,
+            gateway=asked.gateway,
+            customer=asked.customer,
+            amount=money.text,
+            currency=money.currency,
+            key=asked.key,
+        )
+        with process.turn():
+            metadata = Metadata(f"r-{runtime.random():.6f}")
+            sent = process.system.send(StreamKey("main", asked.customer), command, metadata, asked.once)
+        if isinstance(sent, NotStored):
+            self._answered(process, command.transaction_id, sent)
+        else:
+            self._outstanding.append((process, sent))
+
+    def _new_wish(self) -> Wish:
         chance = self._chance
         kind = Kind.WITHDRAWAL if chance.random() < 0.25 else Kind.DEPOSIT
         most = chance.choice([500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
         money = Money(chance.randint(1, most), chance.choice(["USD", "USD", "JPY"]))
-        command = Receive(kind, runtime.new_id(), chance.choice(self._gateways), money, {"n": "1"})
-        customer = f"c{chance.randrange(CUSTOMERS)}"
-        self._history.add(
-            "sent",
-            runtime.monotonic(),
-            id=command.transaction_id,
-            kind=kind.value,
-            gateway=command.gateway,
-            customer=customer,
-            amount=money.text,
-            currency=money.currency,
-        )
-        sent = system.send(StreamKey("main", customer), command, Metadata(f"r-{runtime.random():.6f}"))
-        if isinstance(sent, NotStored):
-            self._answered(runtime, command.transaction_id, sent)
-        else:
-            self._outstanding.append(sent)
+        key = f"k-{len(self._keyed)}" if chance.random() < KEYED else None
+        wish = Wish(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)
+        if key is not None:
+            self._keyed.append(wish)
+        return wish
 
-    def collect(self, runtime: ThreadedRuntime) -> None:
-        """What the waiting HTTP threads do: take the answer, or give up some time after the deadline."""
+    def read(self, process: Process, most: int) -> None:
+        """Ask one process for some of what was accepted by any."""
+        for transaction_id in self._chance.sample(self._accepted, min(most, len(self._accepted))):
+            view = process.real.transaction("main", transaction_id)
+            self._history.add(
+                "read",
+                process.runtime.monotonic(),
+                process=process.number,
+                id=transaction_id,
+                version=None if view is None else view.transaction.version,
+                status=None if view is None else view.transaction.status.value,
+            )
+
+    def collect(self, process: Process) -> None:
+        """What its waiting HTTP threads do: take the answer, or give up some time after the deadline."""
         if not self._outstanding:
             return
-        now, still = runtime.monotonic(), []
-        for request in self._outstanding:
-            transaction_id = request.command.transaction_id
-            if request.reply.done:
-                self._answered(runtime, transaction_id, request.reply.get(timeout=0))
-            elif now < request.deadline + GRACE_S:
-                still.append(request)
+        still = []
+        for at, request in self._outstanding:
+            reply = self._reply(process, request) if at is process else None
+            if reply is None:
+                still.append((at, request))
             else:
-                self._answered(runtime, transaction_id, NotStored("") if request.take() else Uncertain(transaction_id))
+                self._answered(process, request.command.transaction_id, reply)
         self._outstanding = still
 
-    def cut_off(self, runtime: ThreadedRuntime) -> None:
-        """The process is gone, and no answer comes."""
-        for request in self._outstanding:
-            self._answered(runtime, request.command.transaction_id, None)
-        self._outstanding = []
+    def cut_off(self, process: Process) -> None:
+        """The process is gone, and no answer comes from it."""
+        for at, request in self._outstanding:
+            if at is process:
+                self._answered(process, request.command.transaction_id, None)
+        self._outstanding = [(at, request) for at, request in self._outstanding if at is not process]
 
-    def _answered(self, runtime: ThreadedRuntime, transaction_id: str, reply: Reply | None) -> None:
-        answer = "none" if reply is None else _NAMES[type(reply)]
-        status = reply.transaction.status.value if isinstance(reply, Accepted) else None
-        self._history.add("answer", runtime.monotonic(), id=transaction_id, answer=answer, status=status)
+    def _reply(self, process: Process, request: ReceiveRequest) -> Reply | None:
+        if request.reply.done:
+            return request.reply.get(timeout=0)
+        if process.runtime.monotonic() < request.deadline + GRACE_S:
+            return None
+        return NotStored("") if request.take() else Uncertain(request.command.transaction_id)
 
-
-class Operator:
-    """A person at the door of the actors; each order runs in a virtual thread and waits there for its answer."""
-
-    def __init__(self, chance: random.Random, history: History, gateways: Sequence[str]) -> None:
-        self._chance, self._history, self._gateways = chance, history, gateways
-        self._ordering: dict[str, ThreadedRuntime] = {}
-
-    def meddle(self, system: PaymentSystem, store: Queries, runtime: ThreadedRuntime) -> None:
-        """Some order or other."""
-        draw, gateway = self._chance.random(), self._chance.choice(self._gateways)
-        if draw < 0.3:
-            self.order_mode(system, runtime, gateway, self._chance.choice(["open", "closed", "auto"]))
-        elif draw < 0.5:
-            self.retry(system, runtime, DeadLetterFilter(gateway))
-        else:
-            letters = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
-            for letter in self._chance.sample(letters, min(len(letters), 3)):
-                self._discard(system, letter, runtime)
-
-    def order_mode(self, system: PaymentSystem, runtime: ThreadedRuntime, gateway: str, mode: str) -> None:
-        """Force a breaker, or let go of it; one order at a time, so that it is known which came last."""
-        if self._ordering.get(gateway) is runtime:
-            return
-        self._ordering[gateway] = runtime
-        self._history.add("mode", runtime.monotonic(), gateway=gateway, mode=mode, phase="ordered")
-
-        def order() -> None:
-            try:
-                system.set_breaker_mode(GatewayMode(gateway, mode, "simulated"))
-            finally:
-                self._ordering.pop(gateway)
-            self._history.add("mode", runtime.monotonic(), gateway=gateway, mode=mode, phase="done")
-
-        self._try(runtime, order)
-
-    def retry(self, system: PaymentSystem, runtime: ThreadedRuntime, where: DeadLetterFilter) -> None:
-        """Have dead letters done again."""
-        self._try(runtime, lambda: _ignore(system.retry_dead_letters("main", where)))
-
-    def _discard(self, system: PaymentSystem, letter: DeadLetter, runtime: ThreadedRuntime) -> None:
-        assert letter.transaction_id is not None
-        command = Discard(letter.transaction_id, "simulated")
-
-        def discard() -> None:
-            reply = system.discard(command, letter.item, Metadata("operator", who="operator"))
-            self._history.add("discard", runtime.monotonic(), id=command.transaction_id, answer=_NAMES[type(reply)])
-
-        # Now, or after something else has happened to it.
-        self._try(runtime, discard, delay_s=self._chance.choice([0.0, 0.0, 0.01, 5.0]))
-
-    def _try(self, runtime: ThreadedRuntime, order: Callable[[], None], *, delay_s: float = 0.0) -> None:
-        def thread() -> None:
-            # A store that fails is told to the operator, who gives up; one that dies takes the process with it.
-            with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
-                order()
-
-        runtime.begin(thread, delay_s=delay_s)
-
-
-def _ignore(_result: object) -> None:
-    """A retried dead letter shows in the store."""
+    def _answered(self, process: Process, transaction_id: str, reply: Reply | None) -> None:
+        told: dict[str, str | int | None] = {"status": None, "version": None, "code": None, "of": None}
+        match reply:
+            case Accepted(transaction=transaction):
+                told |= {"status": transaction.status.value, "version": transaction.version}
+                self._accepted.append(transaction_id)
+            case Replayed(transaction_id=of):
+                told["of"] = of
+                self._accepted.append(of)
+            case Refused(code=code, replayed=replayed):
+                told["code"] = f"{code} again" if replayed else code
+        told |= {"id": transaction_id, "answer": "none" if reply is None else ANSWERS[type(reply)]}
+        self._history.add("answer", process.runtime.monotonic(), process=process.number, **told)

@@ -1,0 +1,190 @@
+"""The door to the actors of a process: what callers ask becomes a message, and its answer what they are told.
+
+See ``actors.payments.Payments`` for what each method promises.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from pykka import Timeout
+
+from actors.callbacks import Callback, CallbackRequest, stream_of_gateway
+from actors.messages import DiscardRequest, OrderMode, ReceiveRequest, Recipient, Request, RetryDead, StatusRequest
+from actors.once import Once
+from actors.orders import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.replies import GatewayStatus, NotStored, Reply, Uncertain, Unverified
+from actors.runtime.actor import Reply as Future
+from actors.runtime.mailbox import MailboxFullError
+from actors.runtime.router import Router
+from actors.runtime.runtime import Runtime
+from actors.runtime.waiting import Waiting
+from domain.commands import Adjust, CloseReview, Discard, Receive, RecordCallback, Resolve
+from gateways.port import Callbacks, Gateway, UnreadableError, UnverifiedError
+from store.codec import Metadata
+from store.errors import StoreError, StoreUnavailableError
+from store.port import DeadLetterFilter, GatewayMode, Review, Store, StreamKey, WorkItem
+
+logger: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Request)
+
+GRACE_S: Final = 0.5
+"""How much later than its deadline an answer may come before its caller gives up on it."""
+STATUS_TIMEOUT_S: Final = 1.0
+
+
+class Door:
+    """Part of ``actors.system.PaymentSystem``, which opens it (``_started``) once nothing can go out too early."""
+
+    _runtime: Runtime
+    _store: Store
+    _gateways: Mapping[str, Gateway]
+    _customers: Router[StreamKey]
+    _supervisor: Recipient
+    _dead_letters: Recipient
+    _shared_breakers: Recipient
+    _waiting: Waiting
+    _request_deadline_s: float
+    _started = False
+
+    def new_transaction_id(self) -> str:
+        """A new UUIDv7."""
+        return self._runtime.new_id()
+
+    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
+        return self._answer(self.send(stream, command, metadata, once, run_here=True))
+
+    def send(
+        self,
+        stream: StreamKey,
+        command: Receive,
+        metadata: Metadata,
+        once: Once | None = None,
+        *,
+        run_here: bool = False,
+    ) -> ReceiveRequest | NotStored:
+        """The same without waiting; the request's ``reply`` gets the answer."""
+        return self._send(stream, ReceiveRequest(command, metadata, self._deadline(), once), run_here=run_here)
+
+    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
+        """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
+        request = DiscardRequest(command, item, metadata, self._deadline())
+        return self._answer(self._send(item.stream, request, run_here=True))
+
+    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+        """Settle a transaction on a person's word; ``item`` is its dead letter, when it has one."""
+        request = ResolveRequest(command, item, metadata, self._deadline())
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+        """Correct a customer's balance on a person's word."""
+        request = AdjustRequest(command, metadata, self._deadline(), once)
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
+        """Close ``review``, which was open when a person looked at it."""
+        request = CloseReviewRequest(command, review, metadata, self._deadline())
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+        """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
+        callbacks = self._gateways[gateway].callbacks
+        if callbacks is None:
+            return Unverified()
+        try:
+            callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), body)
+        except UnverifiedError as error:
+            logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
+            return Unverified()
+        try:
+            stream, request = self._read(callbacks, callback, metadata)
+        except StoreError as error:
+            logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
+            return NotStored("The store is not available.")
+        return self._answer(self._send(stream, request, run_here=True))
+
+    def _read(self, callbacks: Callbacks, callback: Callback, metadata: Metadata) -> tuple[StreamKey, CallbackRequest]:
+        """Whose callback it is, and what is to be done. Raises StoreError."""
+        gateway = callback.gateway
+        metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
+        nobody = stream_of_gateway(gateway)
+        try:
+            said = callbacks.read(callback.body)
+        except UnreadableError as error:
+            problem = f"A callback cannot be read: {error}"
+            return nobody, CallbackRequest(callback, metadata, self._deadline(), problem=problem)
+        command = RecordCallback(said.reference, gateway, said.gateway_reference, said.money, said.outcome)
+        stream = self._store.stream_of(said.reference)
+        if stream is not None:
+            return stream, CallbackRequest(callback, metadata, self._deadline(), command=command)
+        key = f"callback:{self._runtime.new_id()}"
+        return nobody, CallbackRequest(callback, metadata, self._deadline(), unmatched=command, work_key=key)
+
+    def _deadline(self) -> float:
+        return self._runtime.monotonic() + self._request_deadline_s
+
+    def _send(self, stream: StreamKey, request: R, *, run_here: bool) -> R | NotStored:
+        if not self._started:
+            return NotStored("The service is not ready.")
+        try:
+            self._customers.tell(stream, request, run_here=run_here)
+        except MailboxFullError:
+            return NotStored("Too many commands wait for this customer.")
+        return request
+
+    def _answer(self, sent: Request | NotStored) -> Reply:
+        if isinstance(sent, NotStored):
+            return sent
+        try:
+            return self._waiting.wait(sent.reply)
+        except Timeout:
+            if sent.take():
+                return NotStored("The deadline passed before it could be stored.")
+            return Uncertain(sent.transaction_id)
+
+    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
+        """Force a configured gateway's breaker open or closed, or leave it to itself again; holds over restarts.
+
+        Raises StoreError (nothing has changed), and TimeoutError when it is not known whether it has.
+        """
+        self._must_be_started()
+        order = OrderMode(mode, Future())
+        self._shared_breakers.tell(order)
+        return self._wait(order.reply)
+
+    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
+        """Have the merchant's dead letters that fit done again now; how many they are. Raises as above."""
+        self._must_be_started()
+        order = RetryDead(merchant, where, Future())
+        self._dead_letters.tell(order)
+        return self._wait(order.reply)
+
+    def _must_be_started(self) -> None:
+        """Nobody may wake an actor before ``start`` does: the breakers' modes come first. Raises StoreError."""
+        if not self._started:
+            raise StoreUnavailableError("the service is starting")
+
+    def _wait(self, reply: Future[T]) -> T:
+        try:
+            return reply.get(timeout=self._request_deadline_s)
+        except Timeout as error:
+            raise TimeoutError("no answer in time") from error
+
+    def gateways(self) -> Sequence[GatewayStatus]:
+        """All configured gateways, names ascending. Raises TimeoutError when their supervisor does not answer."""
+        request = StatusRequest(Future())
+        self._supervisor.tell(request)
+        try:
+            return request.reply.get(timeout=STATUS_TIMEOUT_S)
+        except Timeout as error:
+            raise TimeoutError("the gateway supervisor does not answer") from error
+
+    def gateway_currencies(self) -> dict[str, frozenset[str]]:
+        """The configured gateways and the currencies that each takes; never blocks."""
+        return {name: gateway.currencies for name, gateway in self._gateways.items()}
