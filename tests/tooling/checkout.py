@@ -87,10 +87,10 @@ def end(signum, frame):
 def run(environ):
     signal.signal(signal.SIGTERM, end)
     host, _, port = environ["SIMULATOR_BIND"].rpartition(":")
-    note("callbacks to " + environ["SIMULATOR_CALLBACK_URL"])
     for name in sorted(environ):
         if name.startswith("SIMULATOR_GATEWAY_"):
             note(f"{name}={environ[name]}")
+    note("callbacks to " + environ["SIMULATOR_CALLBACK_URL"])
     http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 """
 _REGISTRY: Final = """

@@ -51,6 +51,44 @@ def test_it_ends_in_order(stub_checkout: StubCheckout, dev: subprocess.Popen[byt
     assert stub_checkout.read("stderr") == ""
 
 
+@pytest.mark.parametrize(
+    ("environ", "signs_with"),
+    [
+        ({"PAYMENTS_GATEWAY_A_SECRETS": "newest,older"}, ["SIMULATOR_GATEWAY_A_SECRET=newest"]),
+        (
+            {"PAYMENTS_GATEWAY_A_SECRETS": "newest,older", "SIMULATOR_GATEWAY_A_SECRET": "older"},
+            ["SIMULATOR_GATEWAY_A_SECRET=older"],
+        ),
+        (
+            {"PAYMENTS_GATEWAY_A_SECRETS": "newest,older", "SIMULATOR_GATEWAY_A_SECRET": ""},
+            ["SIMULATOR_GATEWAY_A_SECRET=newest"],
+        ),
+        ({"PAYMENTS_GATEWAY_B_SECRETS": "of_another"}, []),
+    ],
+    ids=["several", "its own", "empty", "none"],
+)
+def test_the_simulator_signs_with_a_secret_of_the_service(
+    stub_checkout: StubCheckout, environ: dict[str, str], signs_with: list[str]
+) -> None:
+    """The service's newest one is handed on, unless the simulator's is set: then its callbacks are verified."""
+    process = stub_checkout.manage("dev", **environ)
+    last = f"callbacks to http://127.0.0.1:{stub_checkout.port}/v1/callbacks"
+    try:
+        wait_for(lambda: last in stub_checkout.notes or process.poll() is not None, "the simulator starts")
+        assert stub_checkout.notes == ["migrated", *signs_with, last]
+    finally:
+        end(process)
+
+
+def test_secrets_that_are_missing(stub_checkout: StubCheckout) -> None:
+    """Where not only this machine could call back, what is missing is one line, before anything is started."""
+    elsewhere = {"PAYMENTS_BIND": f"0.0.0.0:{stub_checkout.port}", "PAYMENTS_AUTH": "off"}
+    assert stub_checkout.manage("dev", **elsewhere).wait(PATIENCE_S) == 2
+    path = stub_checkout.folder / "config/gateways.toml"
+    assert stub_checkout.read("stderr") == f"PAYMENTS_GATEWAYS_FILE {path}: no secrets\n"
+    assert stub_checkout.notes == []
+
+
 def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
     """The terminal shows what runs where, where the data lie, a deposit to copy, and where calls would not arrive."""
     assert dev.poll() is None
