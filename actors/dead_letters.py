@@ -59,6 +59,8 @@ class Health:
     def __init__(self) -> None:
         self.problem: str | None = None
         """What the store said to the last beat, for whoever asks whether this process is ready; None: all is well."""
+        self.beaten_at: float | None = None
+        """When the store took the newest beat, on the monotonic clock; None before the first."""
         self.leases_unknown = False
         """Work may be leased to this process that nobody in it knows of."""
         self.retired = False
@@ -183,7 +185,7 @@ class DeadLetterActor(ServiceActor):
             released = self._store.release_dead(self._lease_s)
             if released:
                 logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
-            self._health.problem = None
+            self._health.problem, self._health.beaten_at = None, self._runtime.monotonic()
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"
             logger.warning("the store did not take the heartbeat: %s", error)

@@ -14,7 +14,7 @@ from pykka import ActorDeadError
 from actors.breaker import GatewayBreaker
 from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
-from actors.dead_letters import DeadLetterActor, Health
+from actors.dead_letters import BEAT_MAX_S, DeadLetterActor, Health
 from actors.door import GRACE_S, Door
 from actors.intake import Intake
 from actors.journal import JournalActor
@@ -244,7 +244,15 @@ class PaymentSystem(Door):
         if not self._started:
             return ["The service is starting."]
         dead = [f"The {name} actor is being restarted." for name, address in self._alone.items() if not address.alive]
-        return dead if self._health.problem is None else [*dead, self._health.problem]
+        return [*dead, *self._store_problems()]
+
+    def _store_problems(self) -> Sequence[str]:
+        if self._health.problem is not None:
+            return [self._health.problem]
+        silent_s = self._runtime.monotonic() - (self._health.beaten_at or self._runtime.monotonic())
+        if silent_s > max(self._settings.lease_s, 2 * BEAT_MAX_S):
+            return [f"The store has taken no heartbeat for {silent_s:.0f} s."]
+        return []
 
     # parts
 

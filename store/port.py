@@ -110,7 +110,8 @@ class WorkError(NamedTuple):
 class OpenWork:
     """A new piece of work with token 1, leased to ``owner`` at once, or queued for anybody when that is None.
 
-    Queued as well when the owner is not registered (any more): nobody would miss its heartbeat.
+    Queued as well when the owner is not registered (any more): nobody would miss its heartbeat. Then it is in doubt,
+    at least ``Doubt.LEASE_LOST``: whoever believes that it got it may send it.
     """
 
     work_id: str

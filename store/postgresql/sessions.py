@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
+from psycopg import errors
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
@@ -19,14 +21,17 @@ T = TypeVar("T")
 WAIT_S: Final = 2.0
 """How long a caller waits for its turn on a connection, and a connection for the server."""
 STATEMENT_TIMEOUT_MS: Final = 5_000
+ANSWER_WITHIN_S: Final = 6.5
+"""Longer than the server's own limit for a statement, which it would tell of."""
 LOCK_TIMEOUT_MS: Final = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 """A transaction that nobody goes on with holds up the readers of all events; the service leaves none open."""
 
 _AUDIT_TIMEOUT_MS: Final = 600_000
-_BY_KEY: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
-"""What the server's planner must not use. Everything is found by its key; but a plan that is made while the tables are
-small reads them as a whole, and is kept, however they grow, until they are analysed."""
+_BY_KEY: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+"""What the server's planner must not use. Everything is found by its key, and walked through in the key's order; but a
+plan that is made while the tables are small reads and sorts them as a whole, and is kept, however they grow, until they
+are analysed."""
 
 
 class Backend(NamedTuple):
@@ -37,9 +42,23 @@ class Backend(NamedTuple):
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that knows which process of the server it talks to."""
+    """A connection that knows which process of the server it talks to, and for how long it waits for that.
+
+    The server's own limits say nothing when it accepts what it is sent and never answers.
+    """
 
     backend: Backend
+    limit_s: float | None = None
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for the server. A connection that takes longer than ``limit_s`` is closed, and so was cut."""
+        try:
+            return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
+        except errors._WaitTimeout as error:  # noqa: SLF001  # the only name that psycopg has for it
+            if timeout is None:
+                self.close()
+                raise psycopg.OperationalError("the server does not answer") from error
+            raise
 
 
 def connection_settings(
@@ -127,6 +146,7 @@ class Sessions:
 
 
 def _introduce(session: Session) -> None:
+    session.limit_s = ANSWER_WITHIN_S
     row = session.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
     assert row is not None
     session.backend = Backend(*row)

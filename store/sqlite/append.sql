@@ -90,12 +90,14 @@ BEGIN
     -- An owner that is held for dead would keep the work for ever: nobody looks for it again.
     INSERT INTO work (
         work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token, attempts,
-        next_attempt_at, errors, payload, created_at
+        next_attempt_at, errors, payload, created_at, doubt
     )
     SELECT
         n.value ->> 0, n.value ->> 1, n.value ->> 2, n.value ->> 3, n.value ->> 4, n.value ->> 5, n.value ->> 6,
         CASE WHEN o.owner IS NULL THEN 'queued' ELSE 'leased' END, o.owner, 1, 0, n.value ->> 9, '[]',
-        unhex(n.value ->> 8), n.value ->> 9
+        unhex(n.value ->> 8), n.value ->> 9,
+        -- LEASE_LOST: who named itself may send it all the same, held up as it was until others had given it up.
+        n.value ->> 7 IS NOT NULL AND o.owner IS NULL
     FROM jsonb_each(NEW.opened_work) AS n
     LEFT JOIN owners AS o ON o.owner = n.value ->> 7;
 

@@ -192,3 +192,15 @@ def test_currencies_and_gateways_are_told(simulated: Service, monkeypatch: pytes
     assert simulated.system.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
     with pytest.raises(TimeoutError):
         simulated.system.gateways()  # nobody steps the runtime while this thread waits
+
+
+def test_a_beat_that_is_overdue_makes_the_service_unready(simulated: Service) -> None:
+    """A store that keeps its caller waiting says nothing: that is told as well, until a beat has come through."""
+    run(simulated, 1.0)
+    assert simulated.system.problems() == []
+    runtime = simulated.runtime
+    assert isinstance(runtime, SimulatedRuntime)
+    runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nobody does anything meanwhile
+    assert any("heartbeat" in problem for problem in simulated.system.problems())
+    run(simulated, 1.0)
+    assert simulated.system.problems() == []

@@ -34,6 +34,9 @@ class Proxy:
         self._lock = threading.Lock()
         self._cuts: list[Cut] = []
         self._sockets: list[socket.socket] = []
+        self.flows = threading.Event()
+        """While it is not set the server's answers are held back, and nobody is told that anything is wrong."""
+        self.flows.set()
         self.on_cut: Callable[[], None] = lambda: None
         """Called just before the line is cut."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,6 +47,7 @@ class Proxy:
 
     def close(self) -> None:
         """Close everything."""
+        self.flows.set()
         _shut(self._listener)
         for one in self._sockets:
             _shut(one)
@@ -112,6 +116,7 @@ class _Line:
     def _answers(self) -> None:
         with suppress(OSError):
             while data := self._server.recv(65_536):
+                self._proxy.flows.wait()
                 if self._answer_is_lost and data.endswith(b"Z\x00\x00\x00\x05I"):
                     self._proxy.on_cut()
                     break

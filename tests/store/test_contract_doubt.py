@@ -68,6 +68,17 @@ def test_work_that_is_given_back_is_in_doubt_unless_unsent(store: PaymentStore, 
     assert doubts(store.claim_work(OTHER, "gatewayA", 10)) == {one.name: max(one, least) for one in ALL}
 
 
+def test_work_opened_for_a_stranger_is_in_doubt(store: PaymentStore) -> None:
+    """Whoever was held for dead while it opened it believes that it got it, and may send it."""
+    store.append([Customer("a").deposit("strangers", owner="stranger"), Customer("b").deposit("nobodys")])
+    store.append([Customer("c").deposit("mine", owner=OWNER)])
+    found = doubts(store.claim_work(OWNER, "gatewayA", 10))
+    assert found == {"strangers": Doubt.LEASE_LOST, "nobodys": Doubt.NONE}
+    store.retire_owner(OWNER, unsent=True)
+    store.register_owner(OTHER)
+    assert doubts(store.claim_work(OTHER, "gatewayA", 10))["mine"] is Doubt.NONE
+
+
 def test_the_work_of_others_stays_as_it_is(store: PaymentStore) -> None:
     """Only what the retired owner had is in doubt: neither another's work nor what is nobody's."""
     store.register_owner(OTHER)

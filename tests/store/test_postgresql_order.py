@@ -41,8 +41,10 @@ def append(session: psycopg.Connection[Any], *writes: Write) -> None:
 
 
 def read(store: PostgresqlStore, after: int = 0) -> list[str]:
-    """Which customers' events a reader gets."""
-    return [event.stream.id for event in store.all_events(None, after=after, limit=1000)]
+    """Which customers' events a reader gets, of all merchants or of the only one."""
+    events = store.all_events(None, after=after, limit=1000)
+    assert store.all_events("main", after=after, limit=1000) == events
+    return [event.stream.id for event in events]
 
 
 def one(name: str) -> Write:
@@ -128,12 +130,15 @@ def _page(store: PostgresqlStore, got: Sequence[tuple[int, str]]) -> list[tuple[
     return [(event.position, event.stream.id) for event in store.all_events(None, after=after, limit=3)]
 
 
-def test_the_reader_needs_new_snapshots(schema: Schema) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"), [("select_settled_events", (0, 10)), ("select_merchant_events", ("main", 0, 10))]
+)
+def test_the_reader_needs_new_snapshots(schema: Schema, name: str, values: tuple[object, ...]) -> None:
     """In a transaction with one snapshot for all the reader could skip events: it refuses."""
     with psycopg.connect(schema.conninfo()) as session:
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with pytest.raises(psycopg.errors.RaiseException, match="new snapshot"):
-            session.execute(SQL["select_settled_events"], (0, 10))
+            session.execute(SQL[name], values)
 
 
 @pytest.mark.parametrize("at", [2**31 - 3, 2**32 - 3, 5 * 2**32 - 3])

@@ -1,0 +1,70 @@
+"""A server that accepts what it is sent and never answers: nobody waits for it for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
+from store.port import Committed
+from store.postgresql import sessions
+from store.postgresql.adapter import PostgresqlStore
+from tests.store.builders import OWNER, Customer
+from tests.store.postgresql_server import Schema
+from tests.store.proxy import Proxy
+from tests.store.test_postgresql_append import address, through
+
+WITHIN_S = 0.3
+
+
+@pytest.fixture
+def proxy(schema: Schema) -> Iterator[Proxy]:
+    """A line to the server that can fall silent."""
+    proxy = Proxy(*address(schema))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def store(schema: Schema, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresqlStore]:
+    """A store that soon loses patience."""
+    monkeypatch.setattr(sessions, "ANSWER_WITHIN_S", WITHIN_S)
+    monkeypatch.setattr(sessions, "WAIT_S", 1.0)
+    store = PostgresqlStore(through(proxy, schema), writers=1, readers=1)
+    store.register_owner(OWNER)
+    store.ping()
+    yield store
+    store.close()
+
+
+CALLS: dict[str, Callable[[PostgresqlStore], object]] = {
+    "ping": lambda store: store.ping(),
+    "load": lambda store: store.load(Customer("c").stream),
+    "heartbeat": lambda store: store.heartbeat(OWNER),
+    "claim_work": lambda store: store.claim_work(OWNER, "gatewayA", 1),
+    "append": lambda store: store.append([Customer("c").deposit("t1")]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_comes_to_an_end(store: PostgresqlStore, proxy: Proxy, call: str) -> None:
+    """With an error that says no more than is known; the store serves again once the server answers."""
+    proxy.flows.clear()
+    with pytest.raises(StoreError) as raised:
+        CALLS[call](store)
+    assert isinstance(raised.value, StoreUnavailableError | CommitUncertainError)
+    proxy.flows.set()
+    store.ping()
+    assert store.append([Customer("d").deposit("t2")]) == [Committed()]
+
+
+def test_what_silence_hid_is_found_out(store: PostgresqlStore, proxy: Proxy) -> None:
+    """A batch whose answer did not come is told as it is when it is appended again."""
+    write = Customer("c").deposit("t1")
+    proxy.flows.clear()
+    with pytest.raises(StoreError):
+        store.append([write])
+    proxy.flows.set()
+    assert store.append([write]) == [Committed()]
+    assert len(store.stream_events(write.stream, after=0, limit=10)) == 1
