@@ -9,7 +9,7 @@ import http.client
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -23,6 +23,8 @@ CUSTOMERS: Final = 20
 _ANSWER_WITHIN_S: Final = 30.0
 _AFTER_REFUSAL_S: Final = 0.05
 _AFTER_503_S: Final = 0.2
+_TURNS: Final = 0.3
+"""The share of deposits before which a client may turn to another port."""
 
 _NOT_STORED: Final = 503
 _ACCEPTED: Final = 202
@@ -88,20 +90,20 @@ def any_gateway() -> str:
 class Load:
     """``deposits`` deposits from ``threads`` clients; as a block, which ends when the last one is answered or lost.
 
-    A client that is told 503 sends another deposit instead; one that finds nobody listening tries again.
+    A client that is told 503 sends another deposit instead; one that finds nobody listening tries again, at another
+    of the ``ports`` when there are several. Over these it spreads its deposits, most of them on a kept connection.
     """
 
     def __init__(
         self,
         log: Log,
-        port: int,
-        *,
+        *ports: int,
         deposits: int,
         threads: int = 8,
         amount: Callable[[], str] = plain_amount,
         gateway: Callable[[], str] = any_gateway,
     ) -> None:
-        self._log, self._port, self._amount, self._gateway = log, port, amount, gateway
+        self._log, self._ports, self._amount, self._gateway = log, ports, amount, gateway
         self._left = deposits
         self._settled = 0
         self._lock = threading.Lock()
@@ -134,12 +136,14 @@ class Load:
             return True
 
     def _run(self) -> None:
-        client = _Client(self._log, self._port)
+        client = _Client(self._log, self._ports)
         while self._take():
+            client.turn_to_another()
             while time.monotonic() < self._deadline:
                 if client.deposit(self._amount(), self._gateway()) != _NOT_STORED:
                     break
                 time.sleep(_AFTER_503_S)
+                client.turn_to_another()
             else:
                 with self._lock:
                     self._left += 1
@@ -151,13 +155,22 @@ class Load:
 
 
 class _Client:
-    """One connection, made again when it is gone."""
+    """One connection, made again when it is gone, to one of the ports or another."""
 
-    def __init__(self, log: Log, port: int) -> None:
-        self._log = log
+    def __init__(self, log: Log, ports: Sequence[int]) -> None:
+        self._log, self._ports = log, ports
         self._reader = log.new_reader()
-        self._connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_WITHIN_S)
+        self._connection = self._new_connection()
         self._accepted: list[Sent] = []
+
+    def turn_to_another(self) -> None:
+        """Where there are several ports, go on at another one now and then."""
+        if len(self._ports) > 1 and random.random() < _TURNS:
+            self._connection.close()
+            self._connection = self._new_connection()
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(HOST, random.choice(self._ports), timeout=_ANSWER_WITHIN_S)
 
     def deposit(self, amount: str, gateway: str) -> int | None:
         """Send a new deposit: the status of its answer, None when that did not come."""
@@ -209,6 +222,7 @@ class _Client:
             with suppress(OSError):
                 self._connection.connect()
                 return
+            self._connection = self._new_connection()
             time.sleep(_AFTER_REFUSAL_S)
 
     def _exchange(self, method: str, path: str, body: object = None) -> Answer | None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.processes.installation import Installation, installed
+from store.factory import migrate
+from tests.postgresql.servers import new_database
+from tests.processes.grounds import SQLITE, Ground
+from tests.processes.installation import CHECKOUT, Installation, installed
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    """An installation in which nothing runs yet."""
-    with installed(tmp_path) as installation:
-        yield installation
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """An installation in which nothing runs yet; on SQLite unless the test is marked for another ground."""
+    ground: Ground = getattr(request, "param", SQLITE)
+    with ExitStack() as stack:
+        postgresql = None
+        if ground.postgresql:
+            postgresql = stack.enter_context(new_database(request.getfixturevalue("postgresql_url")))
+            migrate(postgresql, root=CHECKOUT)
+        yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=ground.workers))
 
 
 @pytest.hookimpl(wrapper=True)

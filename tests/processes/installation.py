@@ -55,12 +55,16 @@ class Books(NamedTuple):
 
 
 class Installation:
-    """One installation below ``folder``; nothing runs yet."""
+    """One installation below ``folder``; nothing runs yet.
 
-    def __init__(self, folder: Path) -> None:
+    ``postgresql``: the URL of a migrated database, for a service of so many ``workers``; else SQLite and one.
+    """
+
+    def __init__(self, folder: Path, *, postgresql: str | None = None, workers: int = 1) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_port(), free_port()
-        self.database_url = f"sqlite:///{folder / 'payments.db'}"
+        self.database_url = postgresql or f"sqlite:///{folder / 'payments.db'}"
+        self.workers = workers
         self._processes: list[Process] = []
         self._numbers = count(1)
         self.configure_gateways()
@@ -80,6 +84,7 @@ class Installation:
             _MARK: str(self.folder),
             "PAYMENTS_BIND": f"{HOST}:{self.port}",
             "PAYMENTS_DATABASE_URL": self.database_url,
+            "PAYMENTS_WORKERS": str(self.workers),
             "PAYMENTS_GATEWAYS_FILE": str(self.folder / "gateways.toml"),
             "SIMULATOR_BIND": f"{HOST}:{self.simulator_port}",
             "SIMULATOR_LEDGER": str(self.folder / _LEDGER),
@@ -116,11 +121,18 @@ class Installation:
         self.wait_for_answer(process, self.simulator_port, "/calls")
         return process
 
-    def service(self, **settings: str) -> Process:
-        """Start the service, and wait until it is ready."""
-        process = self.gunicorn(**settings)
-        self.wait_for_answer(process, self.port, "/readyz")
+    def service(self, port: int | None = None, /, **settings: str) -> Process:
+        """Start the service, on ``port`` if one is given, and wait until all of its workers are ready."""
+        port = self.port if port is None else port
+        process = self.gunicorn(**{"PAYMENTS_BIND": f"{HOST}:{port}"} | settings)
+        self.wait_for_answer(process, port, "/readyz")
+        self.wait_for_workers(process, self.workers)
         return process
+
+    @staticmethod
+    def wait_for_workers(process: Process, ready: int) -> None:
+        """Wait until so many workers have said that they are ready, since the process was started."""
+        wait_until(lambda: process.said("ready") >= ready, f"{ready} workers of {process.name} are ready")
 
     def wait_for_answer(self, process: Process, port: int, path: str) -> None:
         """Wait until ``path`` is answered with 200; fail when the process ends before."""
@@ -194,9 +206,9 @@ class Installation:
 
 
 @contextmanager
-def installed(folder: Path) -> Iterator[Installation]:
-    """An installation of which nothing is left after the block."""
-    installation = Installation(folder)
+def installed(folder: Path, *, postgresql: str | None = None, workers: int = 1) -> Iterator[Installation]:
+    """An installation of which nothing is left after the block but its folder and database."""
+    installation = Installation(folder, postgresql=postgresql, workers=workers)
     try:
         yield installation
     finally:

@@ -87,7 +87,7 @@ class Witness:
 def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]:
     """Every broken promise, as a sentence. ``plain``: the provider had no reason to decline anything."""
     history = History([*history.entries])
-    recorded = _recorded(history)
+    recorded, ends = _recorded(history), _ends(history)
     for sent in log.sent:
         key = _id_of(sent, recorded)
         history.add(
@@ -100,7 +100,9 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
             amount=sent.amount,
             currency="USD",
         )
-        history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=sent.said)
+        # An answer that was in doubt for so long that others have done the work shows the transaction as it is by then.
+        said = "pending" if sent.said in _TERMINAL and sent.said == ends.get(key) else sent.said
+        history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=said)
     _add_provider(history, books)
     found = violations(history)
     found += _requests(log, recorded)
@@ -144,6 +146,12 @@ def _recorded(history: History) -> dict[str, list[str]]:
         if kind == _RECEIVED:
             recorded[data["details"]["request"]].append(data["transaction_id"])
     return recorded
+
+
+def _ends(history: History) -> dict[str, str]:
+    """The status of each transaction in the end."""
+    tables = [table["transactions"] for table in history.of("tables")]
+    return {key: status for transactions in tables for key, (status, _) in transactions.items()}
 
 
 def _id_of(sent: Sent, recorded: Mapping[str, list[str]]) -> str:

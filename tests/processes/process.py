@@ -65,6 +65,10 @@ class Process:
         """What it has complained of."""
         return self._err.read_text(errors="replace")
 
+    def said(self, message: str) -> int:
+        """How often it, or a child of it, has logged this message (in the service's JSON lines)."""
+        return self.out.count(f'"message":"{message}"')
+
     @property
     def logs(self) -> str:
         """The end of both, for whoever wonders why a test failed."""

@@ -63,12 +63,23 @@ def test_good_evidence_is_good(good: Evidence) -> None:
     assert len(good.log.with_status(202)) == 40
 
 
+def test_a_late_answer_may_tell_the_end(good: Evidence) -> None:
+    """A commit that was in doubt until others had done the work is answered with the transaction as it is by then."""
+    evidence = good.copied()
+    evidence.first_accepted().said = "completed"
+    assert evidence.verdict == []
+
+
 def _lost(it: Evidence) -> None:
     it.without(it.first_accepted().transaction_id)
 
 
 def _told_another_id(it: Evidence) -> None:
     it.first_accepted().transaction_id = "another"
+
+
+def _told_another_end(it: Evidence) -> None:
+    it.first_accepted().said = "failed"
 
 
 def _stored_in_spite_of_503(it: Evidence) -> None:
@@ -144,6 +155,7 @@ def _refused(it: Evidence) -> None:
     [
         (_lost, "1:"),
         (_told_another_id, "1:"),
+        (_told_another_end, "1:"),
         (_stored_twice, "1:"),
         (_refused, "1:"),
         (_effect(), "3:"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from typing import Any, Final
 
+from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation
 from tests.processes.process import Process, wait_until
 
 DEPOSITS: Final = 3
 SOON: Final = {
+    "PAYMENTS_LEASE_S": "1",
     "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.1",
     "PAYMENTS_DEAD_LETTER_ATTEMPTS": "2",
@@ -17,6 +19,9 @@ SOON: Final = {
 ENDLESSLY: Final = {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"}
 IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000, sleep_s = 0.1 }\n"
 """No retries but those of dead letters, and no breaker that would keep them back."""
+
+on_both = on(SQLITE, on_postgresql(workers=1))
+"""One worker: an answer says how things stand with the worker that gives it."""
 
 
 def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]:
@@ -44,13 +49,14 @@ def restarted(installation: Installation, service: Process, how: signal.Signals)
     """Another service in the place of the one that ``how`` ends."""
     service.send_to_group(how)
     service.wait()
-    return installation.service()
+    return installation.service(PAYMENTS_LEASE_S="1")
 
 
+@on_both
 def test_a_breaker_that_is_forced_open(installation: Installation) -> None:
     """Nothing is called, deposits wait as pending, over stops and kills, until the order is taken back."""
     installation.simulator()
-    service = installation.service()
+    service = installation.service(PAYMENTS_LEASE_S="1")  # where others may live, it has to end first
     assert order(installation, "gatewayB", "open")["mode"] == "open"
     waiting = [accepted(installation, "gatewayB") for _ in range(DEPOSITS)]
     wait_for_status(installation, accepted(installation, "gatewayA"), "completed")
@@ -72,6 +78,7 @@ def test_a_breaker_that_is_forced_open(installation: Installation) -> None:
     assert installation.breaker("gatewayB")["state"] == "closed"
 
 
+@on_both
 def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
     """Calls go out however many fail; left to itself again it opens as soon as enough have failed."""
     installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
@@ -97,6 +104,7 @@ def dead_letters(installation: Installation, query: str = "") -> list[dict[str, 
     return items
 
 
+@on_both
 def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> None:
     """They are listed with every error; done again, one or all, they complete, and one that is discarded has failed."""
     installation.configure_gateways(a=IMPATIENT, b=IMPATIENT)
@@ -160,6 +168,7 @@ def test_what_was_sent_without_an_answer_is_not_discarded(installation: Installa
     assert len(installation.books().effects) == 1
 
 
+@on_both
 def test_what_a_killed_process_may_have_sent_is_not_discarded(installation: Installation) -> None:
     """Nobody knows what it did with the work that it had: 409, although every attempt since has reached nobody."""
     installation.configure_gateways(a=IMPATIENT)

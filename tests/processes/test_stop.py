@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
+import sys
 import threading
-from contextlib import closing
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
 from tests.processes.client import Log, Sent
+from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
-from tests.processes.process import PATIENCE_S, wait_until
+from tests.processes.process import PATIENCE_S, free_port, wait_until
 
 _CLIENTS = 6
+_QUEUE = 100
+_TICK_S = 1.1
+"""Longer than a worker of gunicorn sleeps before it looks whether it shall stop: on waking it looks at once."""
+_WAITING = 20
 
 
 def _client(installation: Installation, log: Log, gateway: str, all_are_in: threading.Barrier) -> None:
@@ -37,7 +46,12 @@ def _client(installation: Installation, log: Log, gateway: str, all_are_in: thre
             closing_asked = answer.headers.get("Connection", "").lower() == "close"
 
 
-@pytest.mark.parametrize("gateway", ["gatewayA", "gatewayB"])
+@pytest.mark.parametrize(
+    ("installation", "gateway"),
+    [(SQLITE, "gatewayA"), (SQLITE, "gatewayB"), (on_postgresql(workers=2), "gatewayB")],
+    indirect=["installation"],
+    ids=str,
+)
 def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation, gateway: str) -> None:
     """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
     two_at_once = "max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n"
@@ -70,6 +84,7 @@ def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installat
     assert calls == len(log.sent), "nothing was sent twice: what was out was waited for, the rest given back unsent"
 
 
+@pytest.mark.slow
 def test_a_call_that_outlasts_the_stop_is_asked_about(installation: Installation) -> None:
     """Without keys nothing is sent twice: what had no answer when the service ended is looked up by the next one."""
     installation.configure_gateways(b="timeout_s = 25\nlookup_after_s = [0.3, 0.5, 1, 1, 1, 1, 1, 1, 1]\n")
@@ -112,3 +127,63 @@ def test_a_stopping_service_says_so(installation: Installation) -> None:
         wait_until(told, "the service says that it stops")
     assert "stopping" in statuses[-1].body["detail"]
     assert service.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
+@on(SQLITE, on_postgresql(workers=2))
+def test_who_stands_in_the_kernels_queue_is_answered(installation: Installation) -> None:
+    """Connected before the port was closed, but to no worker yet: they are let in before it is, and not reset."""
+    service = installation.service()
+    workers = service.children()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    with ExitStack() as stack:
+        waiting = [
+            stack.enter_context(closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)))
+            for _ in range(_QUEUE)
+        ]
+        for connection in waiting:
+            connection.request("GET", "/healthz")
+        time.sleep(_TICK_S)
+        service.send(signal.SIGTERM)
+        wait_until(lambda: all(map(_has_sigterm_pending, workers)), "the master has told its workers")
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        assert [connection.getresponse().status for connection in waiting] == [200] * _QUEUE
+    assert service.wait() == 0
+
+
+def _has_sigterm_pending(pid: int) -> bool:
+    """Whether a process that is stopped was sent SIGTERM (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = next(line for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.slow
+@on(on_postgresql(workers=2))
+def test_unsent_work_is_given_back_at_once(installation: Installation) -> None:
+    """What a stopped service had not sent is done by another one within seconds, though leases hold for an hour."""
+    two_at_once = f"max_concurrent = 2\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\n"
+    installation.configure_gateways(a=two_at_once, b=two_at_once)
+    installation.simulator()
+    stopped = installation.service(PAYMENTS_LEASE_S="3600")
+    port = free_port()
+    installation.service(port, PAYMENTS_LEASE_S="3600")
+    installation.order_faults(latency_s=2)
+    paths = []
+    for gateway in ("gatewayA", "gatewayB"):
+        for number in range(_WAITING):
+            answer = installation.deposit(gateway=gateway, customer_id=f"c{number % 5}")
+            assert answer.status == 202
+            paths.append(answer.headers["Location"])
+    assert sum(map(installation.calls, ("gatewayA", "gatewayB"))) < len(paths), "there is work that was not sent"
+    installation.order_faults()
+    stopped.send(signal.SIGTERM)
+    assert stopped.wait() == 0
+    wait_until(
+        lambda: {installation.get(path, port).body["status"] for path in paths} == {"completed"},
+        "the other service has done it",
+        within_s=15,
+    )
+    assert len(installation.books().effects) == len(paths)

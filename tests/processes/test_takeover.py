@@ -11,6 +11,7 @@ from contextlib import suppress
 import pytest
 
 from tests.processes.client import Load, Log
+from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import free_port, wait_until
@@ -89,3 +90,42 @@ def test_unfinished_work_of_a_killed_service(installation: Installation) -> None
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
     assert len(installation.books().effects) == UNFINISHED
     installation.verify()
+
+
+@on(on_postgresql(workers=1))
+def test_a_second_service_works_beside_the_first(installation: Installation) -> None:
+    """Both are ready, each accepts and sends for the same customer, and what one has accepted the other one shows."""
+    installation.simulator()
+    port = free_port()
+    services = {installation.port: installation.service(), port: installation.service(port)}
+    accepted = [installation.deposit(port=at) for _ in range(5) for at in services]
+    assert {answer.status for answer in accepted} == {202}
+    for at in services:
+        for answer in accepted:
+            path = answer.headers["Location"]
+            wait_until(lambda at=at, path=path: installation.get(path, at).body["status"] == "completed", "it is done")  # type: ignore[misc]
+    for service in services.values():
+        assert service.said("DepositReceived") == 5
+        assert service.said("DepositCompleted") == 5, "it has done its own"
+    events = installation.get("/v1/customers/12345/events", port).body["items"]
+    assert [event["version"] for event in events] == list(range(1, 3 * len(accepted) + 1))
+
+
+@on(on_postgresql(workers=1))
+def test_work_in_hand_of_a_killed_service(installation: Installation) -> None:
+    """What a killed service had leased, sent or not, is done by another one once the lease is over, and once."""
+    gateway = f"max_concurrent = 2\ntimeout_s = 0.5\nsettle_s = 0.5\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\n"
+    installation.configure_gateways(a=gateway, b=gateway)
+    installation.simulator()
+    installation.order_faults(latency_s=0.4)
+    port = free_port()
+    killed = installation.service(PAYMENTS_LEASE_S="1")
+    other = installation.service(port, PAYMENTS_LEASE_S="1")
+    log, witness = Log(), Witness(installation.database_url)
+    with Load(log, installation.port, deposits=30):
+        pass
+    killed.end()
+    assert witness.unfinished() > 0
+    witness.wait_for_rest()
+    assert other.said("took over work of dead processes")
+    assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
