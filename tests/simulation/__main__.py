@@ -16,19 +16,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument(
+        "--processes", type=int, choices=[1, 2, 3], help="how many processes share the store; else the seed says"
+    )
     parser.add_argument("--history", type=Path, help="write the last seed's history to this file")
     arguments = parser.parse_args()
     events = broken = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            history = simulate(seed, Path(folder))
+            history = simulate(seed, Path(folder), processes=arguments.processes)
         events += sum(len(dump["events"]) for dump in history.of("dump") if dump["when"] == "rest")
         found = violations(history)
         broken += len(found)
         for violation in found:
             _say(f"seed {seed}: {violation}")
         if found:
-            _say(f"replay: make simulate SEEDS=1 FIRST={seed}")
+            with_so_many = f" --processes {arguments.processes}" if arguments.processes else ""
+            _say(f"replay: python -m tests.simulation --seeds 1 --first {seed}{with_so_many}")
         if arguments.history:
             arguments.history.write_bytes(history.to_bytes())
     _say(f"{arguments.seeds} seeds, {events} events, {broken} violations")

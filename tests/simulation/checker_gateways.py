@@ -139,35 +139,3 @@ def _discarded(key: str, order: _Order) -> Iterator[str]:
     for sent in order.sent:
         if sent.result != "NotSent":
             yield f"4: {key} was discarded although its call at {sent.call['at']} may have arrived"
-
-
-@dataclass
-class _Breaker:
-    state: str = "closed"
-    probes: int = 0
-    forced_open: bool = False
-
-
-def breaker_violations(history: History) -> Iterator[str]:
-    """Promise 13, judged where calls are handed to their bulkheads: from there on nothing holds them up."""
-    breakers: dict[str, _Breaker] = defaultdict(_Breaker)
-    for entry in history.entries:
-        if entry["what"] == "boot":
-            for breaker in breakers.values():
-                breaker.state, breaker.probes = "closed", 0
-        elif entry["what"] == "breaker":
-            breaker = breakers[entry["gateway"]]
-            breaker.state, breaker.probes = entry["state"], 0
-        elif entry["what"] == "mode":
-            # Between an order and its answer either may hold.
-            breakers[entry["gateway"]].forced_open = entry["phase"] == "done" and entry["mode"] == "open"
-        elif entry["what"] == "handed":
-            breaker = breakers[entry["gateway"]]
-            where = f"{entry['gateway']} at {entry['at']}"
-            breaker.probes += 1
-            if breaker.state == "open":
-                yield f"13: a call to {where} while its breaker was open"
-            if breaker.state == "half_open" and breaker.probes > 1:
-                yield f"13: a call to {where} beside the probe"
-            if breaker.forced_open:
-                yield f"13: a call to {where} against the operator's order"

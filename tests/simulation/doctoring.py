@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from tests.simulation.checker import SHORT
 from tests.simulation.history import History
 
 Entry = dict[str, Any]
@@ -15,16 +16,25 @@ Entry = dict[str, Any]
 def suits(history: History) -> bool:
     """Whether everything happened in ``history`` that the falsifications need."""
     happened = {
-        (entry["what"], entry.get("state") or entry.get("answer") or entry.get("gateway")) for entry in history.entries
+        (entry["what"], entry.get("state") or entry.get("code") or entry.get("answer") or entry.get("gateway"))
+        for entry in history.entries
     }
     written = {event[1] for entry in history.of("write") for part in entry["parts"] for event in part["events"]}
-    return {
-        ("answer", "refused"),
-        ("breaker", "half_open"),
-        ("crash", None),
-        ("call", "gatewayA"),
-        ("call", "gatewayB"),
-    } <= happened and {"DepositFailed", "DepositCompleted", "WithdrawalReceived"} <= written
+    seen = {entry["status"] for entry in history.of("read")}
+    return (
+        {
+            ("answer", SHORT),
+            ("answer", "replayed"),
+            ("breaker", "half_open"),
+            ("crash", None),
+            ("call", "gatewayA"),
+            ("call", "gatewayB"),
+        }
+        <= happened
+        and {"DepositFailed", "DepositCompleted", "WithdrawalReceived"} <= written
+        and "completed" in seen
+        and _has_unordered_record(history)
+    )
 
 
 def _all(history: History, what: str, **fields: Any) -> list[Entry]:
@@ -69,6 +79,8 @@ def _write(event: list[Any]) -> Entry:
     return {
         "what": "write",
         "at": 0.0,
+        "process": 0,
+        "after": 0,
         "stream": ["main", "c0"],
         "parts": [{"events": [event], "fence": None, "work": []}],
     }
@@ -84,11 +96,34 @@ def _lost(history: History) -> None:
 
 
 def _other_amount(history: History) -> None:
-    _first(history, "sent")["amount"] += "1"
+    accepted = _first(history, "answer", answer="accepted")["id"]
+    _first(history, "sent", id=accepted)["amount"] += "1"
 
 
 def _not_stored(history: History) -> None:
     _first(history, "answer", answer="accepted")["answer"] = "not-stored"
+
+
+def _accepted_as_it_never_was(history: History) -> None:
+    _first(history, "answer", answer="accepted")["status"] = "completed"
+
+
+def _seen_and_gone(history: History) -> None:
+    """Accepted by one process, and not found at another."""
+    read = next(entry for entry in _all(history, "read") if entry["version"] is not None)
+    read["version"] = None
+
+
+def _seen_going_back(history: History) -> None:
+    """Some time after it was seen at its end, it is seen again as it was received."""
+    read = next(entry for entry in _all(history, "read") if entry["status"] == "completed")
+    answer = _first(history, "answer", id=read["id"], answer="accepted")
+    again = {**read, "version": answer["version"], "status": "pending", "process": read["process"] + 1}
+    history.entries.insert(history.entries.index(read) + 1, again)
+
+
+def _seen_as_it_never_was(history: History) -> None:
+    _first(history, "read", status="completed")["status"] = "failed"
 
 
 def _cut_tail(history: History) -> None:
@@ -116,6 +151,37 @@ def _submitted_as_second(history: History) -> None:
             event["body"] = event["body"].replace('"attempt":1,', '"attempt":2,')
 
 
+# keys
+
+
+def _two_for_a_key(history: History) -> None:
+    """Of two commands that both became transactions it is said that they came under one key."""
+    first, second = (
+        _first(history, "sent", id=answer["id"]) for answer in _all(history, "answer", answer="accepted")[:2]
+    )
+    first["key"] = second["key"] = "another"
+    second["kind"] = first["kind"]
+
+
+def _told_of_another(history: History) -> None:
+    replayed = _first(history, "answer", answer="replayed")
+    others = [each for each in _all(history, "answer", answer="accepted") if each["id"] != replayed["of"]]
+    replayed["of"] = others[0]["id"]
+
+
+def _refused_again_for_nothing(history: History) -> None:
+    replayed = _first(history, "answer", answer="replayed")
+    replayed |= {"answer": "refused", "code": f"{SHORT} again"}
+
+
+def _reused_by_nobody(history: History) -> None:
+    replayed = _first(history, "answer", answer="replayed")
+    replayed |= {"answer": "refused", "code": "idempotency-key-reused"}
+    key = _first(history, "sent", id=replayed["id"])["key"]
+    for sent in _all(history, "sent", key=key):
+        sent["amount"] = "1"
+
+
 # tables and balances
 
 
@@ -139,7 +205,7 @@ def _more_withdrawn_than_there_was(history: History) -> None:
 
 
 def _refused_for_nothing(history: History) -> None:
-    refused = _first(history, "answer", answer="refused")["id"]
+    refused = _first(history, "answer", code=SHORT)["id"]
     sent = _first(history, "sent", id=refused)
     sent["amount"] = "0"
 
@@ -161,8 +227,10 @@ def _other_code(history: History) -> None:
 
 
 def _sent_without_record(history: History) -> None:
-    _, part = next(_parts(history, kind_of_event="Submitted"))
-    part["events"] = []
+    key = _first(history, "call", gateway="gatewayB", verb="submit")["key"]
+    for _, part in _parts(history, kind_of_event="Submitted"):
+        if _is_of(part, key):
+            part["events"] = []
 
 
 def _sent_again(history: History) -> None:
@@ -199,23 +267,87 @@ def _discarded_in_doubt(history: History) -> None:
 # permits
 
 
+def _handed_like(breaker: Entry) -> Entry:
+    """A call of the same process to the same gateway at the same time."""
+    return {**{name: breaker[name] for name in ("at", "gateway", "process")}, "what": "handed", "job": -1}
+
+
 def _while_open(history: History) -> None:
     opened = _first(history, "breaker", state="open")
-    handed = _first(history, "handed", gateway=opened["gateway"])
-    history.entries.insert(history.entries.index(opened) + 1, dict(handed))
+    handed = _handed_like(opened)
+    history.entries.insert(history.entries.index(opened) + 1, handed)
 
 
 def _two_probes(history: History) -> None:
     half_open = _first(history, "breaker", state="half_open")
-    handed = _first(history, "handed", gateway=half_open["gateway"])
     at = history.entries.index(half_open) + 1
-    history.entries[at:at] = [dict(handed), dict(handed)]
+    history.entries[at:at] = [_handed_like(half_open), _handed_like(half_open)]
 
 
 def _against_orders(history: History) -> None:
     handed = _first(history, "handed")
-    order = {"what": "mode", "at": 0.0, "gateway": handed["gateway"], "mode": "open", "phase": "done"}
+    order = {**handed, "what": "mode", "mode": "open", "phase": "done"}
     _insert_before(history, handed, order)
+
+
+ANOTHER: Final = 7
+"""A process that nothing hinders."""
+LATE_S: Final = 2.1
+"""Longer than such a one may take to hear of what others have done."""
+
+
+def _unordered_record(history: History, state: str) -> Entry:
+    """The first record of that state of a breaker of which nobody has ordered anything yet."""
+    ordered: set[str] = set()
+    for entry in history.entries:
+        if entry["what"] == "mode":
+            ordered.add(entry["gateway"])
+        elif entry["what"] == "record" and entry["state"] == state and entry["gateway"] not in ordered:
+            return entry
+    raise AssertionError(f"no breaker is {state} by itself: suits() must ask for it")
+
+
+def _has_unordered_record(history: History) -> bool:
+    try:
+        _unordered_record(history, "half_open")
+    except AssertionError:
+        return False
+    return True
+
+
+def _while_open_at_another(history: History) -> None:
+    record = _unordered_record(history, "open")
+    handed = _handed_like({**record, "at": record["at"] + LATE_S, "process": ANOTHER})
+    history.entries.insert(history.entries.index(record) + 1, handed)
+
+
+def _against_orders_at_another(history: History) -> None:
+    handed = _handed_like({**_first(history, "handed"), "at": LATE_S, "process": ANOTHER})
+    order = {**handed, "at": 0.0, "process": 0, "what": "mode", "mode": "open", "phase": "done"}
+    history.entries[:0] = [order, handed]
+
+
+def _probe(history: History, record: Entry, process: int) -> list[Entry]:
+    at = {"at": record["at"], "process": process, "gateway": record["gateway"], "job": -1}
+    call = _first(history, "call", gateway=record["gateway"])
+    return [
+        {**at, "what": "breaker", "state": "half_open"},
+        {**at, "what": "handed"},
+        {**call, **at, "number": -1},
+    ]
+
+
+def _probe_of_another(history: History) -> None:
+    record = _unordered_record(history, "half_open")
+    at = history.entries.index(record) + 1
+    history.entries[at:at] = _probe(history, record, ANOTHER)
+
+
+def _probe_once_more(history: History) -> None:
+    record = _unordered_record(history, "half_open")
+    at = history.entries.index(record) + 1
+    probe = _probe(history, record, record["prober"])
+    history.entries[at:at] = [*probe, *probe]
 
 
 # work
@@ -262,6 +394,11 @@ FALSIFICATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
     (_lost, "1: "),
     (_other_amount, "1: "),
     (_drop_first("answer"), "1: "),
+    (_accepted_as_it_never_was, "1: "),
+    (_two_for_a_key, "2: .* became 2"),
+    (_told_of_another, "2: "),
+    (_refused_again_for_nothing, "2: .* refusal"),
+    (_reused_by_nobody, "2: .* something else"),
     (_double_effect, "3: "),
     (_sent_without_record, "3: "),
     (_sent_again, "3: "),
@@ -283,12 +420,19 @@ FALSIFICATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
     (_unfinished, "10: "),
     (_forgotten, "10: "),
     (_needless_review, "10: "),
+    (_seen_and_gone, "11: "),
+    (_seen_going_back, "11: "),
+    (_seen_as_it_never_was, "11: "),
     (_stale_token, "12: "),
     (_no_token, "12: "),
     (_old_token_for_another_owner, "12: "),
-    (_while_open, "13: "),
-    (_two_probes, "13: "),
-    (_against_orders, "13: "),
+    (_while_open, "13: .* while its breaker was open"),
+    (_two_probes, "13: .* beside the probe"),
+    (_against_orders, "13: .* against the operator's order"),
+    (_while_open_at_another, "13: .* although another process had found it open"),
+    (_against_orders_at_another, "13: .* against the operator's order"),
+    (_probe_of_another, r"13: a probe to .* while process \d+ had the probe"),
+    (_probe_once_more, "13: a second probe"),
     (_not_stored, "14: "),
 ]
-"""What to do to a history, and what the checker's sentence about it begins with."""
+"""What to do to a history, and what the checker's sentence about it begins with, as a regular expression."""

@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from greenlet import GreenletExit, getcurrent, greenlet
 from pykka._envelope import Envelope
 
 from actors.runtime.actor import ServiceActor
 from actors.runtime.mailbox import Mailbox
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import AppendResult, DeadLetterFilter, GatewayMode, Snapshot, StreamKey, WorkItem, Write
+from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Snapshot, StreamKey, WorkItem, Write
 from tests.simulation.recording import RecordingStore
+from tests.simulation.threads import ThreadedRuntime
 
 T = TypeVar("T")
 
@@ -23,73 +25,122 @@ class Crashed(BaseException):
 
 
 class Deadly:
-    """Makes actors die: an error at any message, before its handler, when it tells somebody something, or after it."""
+    """Makes actors die: an error at any message, before its handler, when it tells somebody something, or after it.
 
-    def __init__(self, chance: random.Random, rate: float) -> None:
-        self._chance, self._rate = chance, rate
-        self._handling = False
+    ``hindered`` is called with each death.
+    """
+
+    def __init__(self, chance: random.Random, rate: float, hindered: Callable[[], None]) -> None:
+        self._chance, self._rate, self._hindered = chance, rate, hindered
+        self._handling: set[greenlet] = set()
+        """The threads in which an actor is handling a message."""
         self.calm = False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """For as long as the block lasts."""
-        original, put = ServiceActor.on_receive, Mailbox.put
+        original, put, put_and_run = ServiceActor.on_receive, Mailbox.put, Mailbox.put_and_run
 
         def on_receive(actor: ServiceActor, message: object) -> object:
             draw = 1.0 if self.calm else self._chance.random()
             if draw < self._rate:
                 actor.receive = _raise  # type: ignore[method-assign, assignment]  # this instance only: it dies of it
-            self._handling, before = True, self._handling
+            thread = getcurrent()
+            nested = thread in self._handling
+            self._handling.add(thread)
             try:
                 reply = original(actor, message)
+                if draw < 2 * self._rate:
+                    _raise(message)
+            except Exception:
+                self._hindered()
+                raise
             finally:
-                self._handling = before
-            if draw < 2 * self._rate:
-                raise RuntimeError("simulated defect after a message")
+                if not nested:
+                    self._handling.discard(thread)
             return reply
 
-        def put_or_die(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
-            if self._handling and not self.calm and self._chance.random() < self._rate:
+        def may_die() -> None:
+            if getcurrent() in self._handling and not self.calm and self._chance.random() < self._rate:
                 raise RuntimeError("simulated defect amid a message")
+
+        def put_or_die(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
+            may_die()
             put(mailbox, envelope)
 
+        def put_and_run_or_die(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
+            may_die()
+            put_and_run(mailbox, envelope)
+
         ServiceActor.on_receive = on_receive  # type: ignore[method-assign, assignment]  # put back below
-        Mailbox.put = put_or_die  # type: ignore[method-assign]
+        Mailbox.put, Mailbox.put_and_run = put_or_die, put_and_run_or_die  # type: ignore[method-assign]
         try:
             yield
         finally:
             ServiceActor.on_receive = original  # type: ignore[method-assign]
-            Mailbox.put = put  # type: ignore[method-assign]
+            Mailbox.put, Mailbox.put_and_run = put, put_and_run  # type: ignore[method-assign]
 
 
 def _raise(_message: object) -> None:
-    raise RuntimeError("simulated defect before a message")
+    raise RuntimeError("simulated defect")
 
 
 class FaultyStore:
     """Implements store.port.Store. What it lets through is the real store's.
 
-    ``jump`` is called now and then just before the store looks at the clock.
+    ``slow`` is how often a call takes its time, ``late`` how often one of which its caller hears no more is done all
+    the same a little later. ``jump`` is called now and then just before the store looks at the clock, ``freeze`` just
+    before and after a write says whether the process is about to stand still there.
+    ``hindered`` hears of each caller that got no answer, or had to wait for it.
     """
 
     def __init__(
-        self, store: RecordingStore, chance: random.Random, rate: float, jump: Callable[[], None] = lambda: None
+        self,
+        store: RecordingStore,
+        runtime: ThreadedRuntime,
+        chance: random.Random,
+        rate: float,
+        *,
+        slow: float = 0.0,
+        late: Callable[[Callable[[], object]], None] | None = None,
+        jump: Callable[[], None] = lambda: None,
+        freeze: Callable[[], bool] = lambda: False,
+        hindered: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._chance, self._rate, self._jump = store, chance, rate, jump
+        self._store, self._runtime, self._chance, self._rate = store, runtime, chance, rate
+        self._slow, self._late, self._jump, self._freeze, self._hindered = slow, late, jump, freeze, hindered
+        self._cut = self._first_since = False
         self.calm = False
         self.crashed = False
 
+    def cut(self) -> None:
+        """From now on nothing comes back from the store; what is on its way may arrive there."""
+        self._cut = self._first_since = True
+
+    def heal(self) -> None:
+        """All is well again."""
+        self._cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing comes back from the store."""
+        return self._cut
+
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See Store; may die or fail before or after the commit."""
-        return self._write(lambda: self._store.append(writes))
+        return self._write(lambda: self._store.append(writes), may_be_late=True)
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
         return self._read(lambda: self._store.load(stream, transaction_ids))
 
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """See Store."""
+        return self._read(lambda: self._store.stream_of(transaction_id))
+
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
-        return self._write(lambda: self._store.claim_work(owner, gateway, limit))
+        return self._write(lambda: self._store.claim_work(owner, gateway, limit), may_be_late=True)
 
     def register_owner(self, owner: str) -> None:
         """See Store."""
@@ -135,38 +186,95 @@ class FaultyStore:
         """See Store."""
         self._write(lambda: self._store.set_gateway_mode(mode))
 
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """See Store."""
+        return self._read(self._store.breakers)
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """See Store."""
+        return self._write(lambda: self._store.turn_breaker(gateway, epoch, state))
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """See Store."""
+        return self._write(lambda: self._store.take_probe(gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s))
+
     def close(self) -> None:
         """See Store."""
         self._store.close()
 
-    def _write(self, do: Callable[[], T]) -> T:
+    def _write(self, do: Callable[[], T], *, may_be_late: bool = False) -> T:
+        return self._noting(lambda: self._try_to_write(do, may_be_late=may_be_late))
+
+    def _read(self, do: Callable[[], T]) -> T:
+        return self._noting(lambda: self._try_to_read(do))
+
+    def _noting(self, do: Callable[[], T]) -> T:
+        try:
+            return do()
+        except Exception:
+            self._hindered()
+            raise
+
+    def _try_to_write(self, do: Callable[[], T], *, may_be_late: bool) -> T:
+        self._take_time(writing=True)
+        self._may_be_cut(do)
         draw = self._draw()
         if draw < 0.01:
             self._die()
         if draw < 0.03:
             raise StoreUnavailableError("simulated")
         if draw < 0.04:
-            raise CommitUncertainError("simulated: not stored")
+            if may_be_late and self._late is not None:
+                self._late(do)
+            raise CommitUncertainError("simulated: not stored, or not yet")
         if draw < 0.05:
             raise RuntimeError("simulated defect before the commit")
         if 0.09 <= draw < 0.1:
             self._jump()
         result = do()
+        self._take_time(writing=True)
         if draw < 0.06:
             self._die()
-        if draw < 0.08:
+        if draw < 0.08 or self._cut:
             raise CommitUncertainError("simulated: stored")
         if draw < 0.09:
             raise RuntimeError("simulated defect after the commit")
         return result
 
-    def _read(self, do: Callable[[], T]) -> T:
+    def _try_to_read(self, do: Callable[[], T]) -> T:
+        self._take_time()
+        if self._cut:
+            raise StoreUnavailableError("simulated: cut off")
         draw = self._draw()
         if draw < 0.03:
             raise StoreUnavailableError("simulated")
         if draw < 0.04:
             raise RuntimeError("simulated defect while reading")
-        return do()
+        result = do()
+        self._take_time()
+        return result
+
+    def _may_be_cut(self, do: Callable[[], object]) -> None:
+        if not self._cut:
+            return
+        first, self._first_since = self._first_since, False
+        if first and self._chance.random() < 0.5:  # it was on its way
+            do()
+            raise CommitUncertainError("simulated: cut off, and stored")
+        raise StoreUnavailableError("simulated: cut off")
+
+    def _take_time(self, *, writing: bool = False) -> None:
+        """In a thread of its own a caller waits for the store, and others go on, unless the process is frozen there."""
+        runtime = self._runtime
+        if runtime.dead:
+            raise GreenletExit  # whose process is gone asks no store
+        if runtime.job is None or self.calm:
+            return
+        if self._chance.random() < 0.05 * self._slow:
+            runtime.pause(self._chance.choice([0.0, 0.001, 0.05, 1.0]))
+            self._hindered()
+        if writing and self._freeze():
+            runtime.pause(0.0)
 
     def _draw(self) -> float:
         """In [0, 1) and above: small numbers are faults, the likelier the higher this seed's rate."""

@@ -30,7 +30,8 @@ class SlowListener:
     def breaker_changed(self, gateway: str, state: str) -> None:
         """Keep it."""
         if not self._runtime.dead:
-            self._history.add("breaker", self._runtime.monotonic(), gateway=gateway, state=state)
+            where = {"process": self._runtime.process, "gateway": gateway}
+            self._history.add("breaker", self._runtime.monotonic(), state=state, **where)
 
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
         """Ignore."""

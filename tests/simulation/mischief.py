@@ -1,14 +1,15 @@
 """Messages that come twice or late, as a hand-over that happens at least once may bring them; waiting that is virtual.
 
 Only what the design must survive comes twice: work (its token says that somebody had it), reports (fenced by the
-same token), answers to loads and appends (told by their number), and mere hints. What two actors of one process
-tell each other in person, such as Cleared and Finished, comes once, but its sender may be slow.
+same token), answers to loads and appends (told by their number), what is said of shared breakers (by its epoch), and
+mere hints. What two actors of one process tell each other in person, such as Cleared and Finished, comes once, but its
+sender may be slow.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from typing import Any, Final
@@ -16,60 +17,84 @@ from typing import Any, Final
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
-from actors.messages import Alarm, Due, Loaded, OutcomeReport, Recovered, Room, Submit, Wake, Written
+from actors.messages import (
+    Alarm,
+    BreakerSeen,
+    Due,
+    Loaded,
+    OutcomeReport,
+    ProbeWanted,
+    Recovered,
+    Room,
+    Submit,
+    Turned,
+    Wake,
+    Written,
+)
 from actors.runtime.actor import Reply
 from actors.runtime.mailbox import Mailbox
-from tests.simulation.threads import ThreadedRuntime
+from tests.simulation.timeline import Timeline
 
-TWICE: Final = (Submit, Written, Loaded, Alarm, Due, Room, Wake, Recovered)
+TWICE: Final = (Submit, Written, Loaded, Alarm, Due, Room, Wake, Recovered, BreakerSeen, Turned, ProbeWanted)
 WAIT_S: Final = 0.05
 """How often a virtual thread looks whether its answer is there."""
 
 
 class Mischief:
-    """``runtime`` is that of the process that lives; outside of one nothing happens."""
+    """It happens in the process whose turn it is on the time line; outside of all nothing does."""
 
-    def __init__(self, chance: random.Random, rate: float) -> None:
-        self._chance, self._rate = chance, rate
-        self.runtime: ThreadedRuntime | None = None
+    def __init__(self, chance: random.Random, timeline: Timeline, rate: float) -> None:
+        self._chance, self._timeline, self._rate = chance, timeline, rate
         self.calm = False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """For as long as the block lasts."""
-        put, get = Mailbox.put, Reply.get
+        put, put_and_run, get = Mailbox.put, Mailbox.put_and_run, Reply.get
 
         def put_maybe_twice(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
             put(mailbox, envelope)
-            runtime = self.runtime
-            if self.calm or runtime is None or runtime.dead:
-                return
-            again = self._again(envelope.message)
-            if again is not None:
-                delay_s = self._chance.choice([0.0, 0.0, 0.1, 3.0, 100.0])
-                runtime.after(delay_s, lambda: _put_late(mailbox, again))
-            if isinstance(envelope.message, OutcomeReport) and runtime.job is not None and self._happens():
-                runtime.pause(self._chance.choice([0.01, 1.0, 15.0]))  # and its Finished comes late
+            self._once_more(envelope.message, lambda again: put(mailbox, Envelope(again)))
 
-        def _put_late(mailbox: Mailbox, message: object) -> None:
-            with suppress(ActorDeadError):
-                put(mailbox, Envelope(message))
+        def put_and_run_maybe_twice(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
+            put_and_run(mailbox, envelope)
+            self._once_more(envelope.message, lambda again: put(mailbox, Envelope(again)))
 
         def get_virtually(reply: Reply[Any], *, timeout: float | None = None) -> Any:
-            runtime = self.runtime
-            if runtime is not None and runtime.job is not None:
-                until = runtime.monotonic() + (inf if timeout is None else timeout)
-                while reply._waits.locked() and runtime.monotonic() < until:  # neither answered nor woken
-                    runtime.pause(WAIT_S)
-                timeout = 0
-            return get(reply, timeout=timeout)
+            return get(reply, timeout=self._wait(reply, timeout))
 
         Mailbox.put = put_maybe_twice  # type: ignore[method-assign]  # put back below
+        Mailbox.put_and_run = put_and_run_maybe_twice  # type: ignore[method-assign]
         Reply.get = get_virtually  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
-            Mailbox.put, Reply.get = put, get  # type: ignore[method-assign]
+            Mailbox.put, Mailbox.put_and_run, Reply.get = put, put_and_run, get  # type: ignore[method-assign]
+
+    def _once_more(self, message: object, put: Callable[[object], None]) -> None:
+        runtime = self._timeline.current
+        if self.calm or runtime is None or runtime.dead:
+            return
+        again = self._again(message)
+        if again is not None:
+
+            def put_late() -> None:
+                with suppress(ActorDeadError):
+                    put(again)
+
+            runtime.after(self._chance.choice([0.0, 0.0, 0.1, 3.0, 100.0]), put_late)
+        if isinstance(message, OutcomeReport) and runtime.job is not None and self._happens():
+            runtime.pause(self._chance.choice([0.01, 1.0, 15.0]))  # and its Finished comes late
+
+    def _wait(self, reply: Reply[Any], timeout: float | None) -> float | None:
+        """In a virtual thread: wait in virtual time. For how long to wait in real time then."""
+        runtime = self._timeline.current
+        if runtime is None or runtime.job is None:
+            return timeout
+        until = runtime.monotonic() + (inf if timeout is None else timeout)
+        while reply._waits.locked() and runtime.monotonic() < until:  # neither answered nor woken
+            runtime.pause(WAIT_S)
+        return 0
 
     def _again(self, message: object) -> object | None:
         """What comes once more; None for most."""

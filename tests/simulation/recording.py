@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
-import apsw
 import orjson
 
 from store.port import (
     AppendResult,
+    BreakerRecord,
     CloseWork,
     Committed,
+    Conflict,
     DeadLetterFilter,
+    Fenced,
     GatewayMode,
     Snapshot,
     StreamKey,
@@ -21,33 +22,95 @@ from store.port import (
     WorkItem,
     Write,
 )
-from store.sqlite.adapter import SqliteStore
+from tests.simulation.databases import AnyStore, Database
 from tests.simulation.history import History
+from tests.simulation.timeline import Timeline
 
 T = TypeVar("T")
 
 
-class RecordingStore:
-    """Implements store.port.Store. Changes nothing of what the real one does."""
+class Eyes:
+    """Sees what all processes together have made of the work, and writes each change into the history."""
 
-    def __init__(self, store: SqliteStore, path: Path, history: History, now: Callable[[], float]) -> None:
-        self._store, self._history, self._now = store, history, now
-        self._eyes = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    def __init__(self, database: Database, history: History, timeline: Timeline) -> None:
+        self._database, self._history, self._timeline = database, history, timeline
         self._rows: dict[str, list[Any]] = {}
-        self._look()
+        self._breakers: dict[str, int] = {}
+        self.processes: dict[str, int] = {}
+        """Owners and their processes."""
+
+    def look_at_breakers(self) -> None:
+        """Write down which of the shared breakers have changed since the last look."""
+        for gateway, epoch, state, prober in self._database.rows(
+            "SELECT gateway, epoch, state, prober FROM breakers ORDER BY gateway"
+        ):
+            if self._breakers.get(gateway) != epoch:
+                self._breakers[gateway] = epoch
+                who = {"gateway": gateway, "epoch": epoch, "prober": None if prober is None else self.processes[prober]}
+                self._history.add("record", self._timeline.now, state=state, **who)
+
+    def look(self) -> None:
+        """Write down what has changed since the last look."""
+        found = self._database.rows("SELECT work_id, token, state, owner FROM work")
+        rows = {row[0]: list(row[1:]) for row in found}
+        changed = {key: rows.get(key) for key in sorted({*rows, *self._rows}) if rows.get(key) != self._rows.get(key)}
+        if changed:
+            self._history.add("work", self._timeline.now, rows=changed)
+        self._rows = rows
+
+    def left_to_do(self, for_people: str) -> set[str]:
+        """States of the work that is left; without that for the gateway ``for_people`` which is under review."""
+        rows = self._database.rows(
+            "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
+            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')",
+            (for_people,),
+        )
+        return {str(row[0]) for row in rows}
+
+    def tell_time(self) -> None:
+        """Have the database know what time it is."""
+        self._database.tell_time(self._timeline.clock())
+
+
+class RecordingStore:
+    """Implements store.port.Store. Changes nothing of what the real one does.
+
+    ``servers_clock``: its times are a server's, and so nothing follows the clock of a process.
+    """
+
+    def __init__(
+        self, store: AnyStore, eyes: Eyes, history: History, timeline: Timeline, process: int, *, servers_clock: bool
+    ) -> None:
+        self._real, self._eyes, self._history, self._timeline = store, eyes, history, timeline
+        self._process, self._servers_clock = process, servers_clock
+        self.owner: str | None = None
+        """Who was registered last."""
+        self._eyes.look()
+
+    @property
+    def _store(self) -> AnyStore:
+        """The real one, at this time."""
+        self._eyes.tell_time()
+        return self._real
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See Store."""
         results = self._store.append(writes)
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, Committed):
-                self._history.add("write", self._now(), stream=list(write.stream), parts=_parts(write))
-        self._look()
-        return results
+                where = {"process": self._process, "stream": list(write.stream), "after": write.head.version}
+                self._history.add("write", self._timeline.now, parts=_parts(write), **where)
+            elif isinstance(result, Conflict | Fenced):
+                self._history.add("lost", self._timeline.now, process=self._process, how=type(result).__name__)
+        return self._seen(results)
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
         return self._store.load(stream, transaction_ids)
+
+    def stream_of(self, transaction_id: str) -> StreamKey | None:
+        """See Store."""
+        return self._store.stream_of(transaction_id)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
@@ -55,7 +118,9 @@ class RecordingStore:
 
     def register_owner(self, owner: str) -> None:
         """See Store."""
+        self._eyes.processes[owner] = self._process
         self._store.register_owner(owner)
+        self.owner = owner
 
     def heartbeat(self, owner: str) -> bool:
         """See Store."""
@@ -75,11 +140,11 @@ class RecordingStore:
 
     def clock_set_back(self, lost_s: float) -> int:
         """See Store."""
-        return self._store.clock_set_back(lost_s)
+        return 0 if self._servers_clock else self._store.clock_set_back(lost_s)
 
     def limit_dues(self, max_s: float) -> int:
         """See Store."""
-        return self._store.limit_dues(max_s)
+        return 0 if self._servers_clock else self._store.limit_dues(max_s)
 
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
@@ -97,32 +162,29 @@ class RecordingStore:
         """See Store."""
         self._store.set_gateway_mode(mode)
 
+    def breakers(self) -> dict[str, BreakerRecord]:
+        """See Store."""
+        return self._store.breakers()
+
+    def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
+        """See Store."""
+        record = self._store.turn_breaker(gateway, epoch, state)
+        self._eyes.look_at_breakers()
+        return record
+
+    def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
+        """See Store."""
+        record = self._store.take_probe(gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s)
+        self._eyes.look_at_breakers()
+        return record
+
     def close(self) -> None:
         """See Store."""
-        self._eyes.close()
-        self._store.close()
-
-    # what only the simulation asks
-
-    def left_to_do(self, for_people: str) -> set[str]:
-        """States of the work that is left; without that for the gateway ``for_people`` which is under review."""
-        rows = self._eyes.execute(
-            "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
-            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')",
-            (for_people,),
-        )
-        return {str(row[0]) for row in rows}
+        self._real.close()
 
     def _seen(self, result: T) -> T:
-        self._look()
+        self._eyes.look()
         return result
-
-    def _look(self) -> None:
-        rows = {row[0]: list(row[1:]) for row in self._eyes.execute("SELECT work_id, token, state, owner FROM work")}
-        changed = {key: rows.get(key) for key in sorted({*rows, *self._rows}) if rows.get(key) != self._rows.get(key)}
-        if changed:
-            self._history.add("work", self._now(), rows=changed)
-        self._rows = rows
 
 
 def _parts(write: Write) -> list[dict[str, Any]]:

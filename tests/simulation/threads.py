@@ -1,7 +1,8 @@
-"""Virtual threads: what runs on an executor may wait in virtual time in the middle of what it does, and die there."""
+"""Virtual threads: whatever may block runs in one, may wait there in virtual time, and may die there."""
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable
 from functools import partial
@@ -9,31 +10,81 @@ from typing import Final
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from actors.runtime.dispatchers import Executor
+from actors.runtime.dispatchers import Dispatcher, Executor, Runnable
 from actors.runtime.simulated import SimulatedRuntime
 from tests.simulation.history import History
+from tests.simulation.timeline import Timeline
 
 BULKHEAD: Final = "gateway-"
 """How the names of those executors begin that calls to providers run on."""
+NEVER_BLOCKS: Final = ("supervisor", "customers")
+"""Actors that need no thread to wait in."""
 
 
 class ThreadedRuntime(SimulatedRuntime):
-    """A simulated runtime of one process: its calls to providers are threads of their own, and ``kill`` ends all."""
+    """A simulated runtime of process number ``process``, on the time line that it shares with all others.
 
-    def __init__(self, chance: random.Random, history: History, *, started_at: float) -> None:
-        super().__init__(chance, started_at=started_at)
+    Its calls to providers and its store's callers are threads of their own; ``kill`` ends them all.
+    """
+
+    def __init__(self, chance: random.Random, history: History, timeline: Timeline, process: int) -> None:
+        self._timeline = timeline
+        super().__init__(chance, started_at=timeline.now)
         self._history = history
         self._hub = getcurrent()
         self._threads: dict[greenlet, int] = {}
         self._jobs = 0
+        self.process = process
         self.calm = False
         self.dead = False
+        self.frozen = False
 
-    def executor(self, name: str, threads: int) -> Executor:
+    # what the time line asks
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something that it can do now."""
+        return bool(self._ready) and not self.frozen
+
+    @property
+    def next_at(self) -> float | None:
+        """When its next timer goes off."""
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        return None if self.frozen or not self._timers else self._timers[0][0]
+
+    def ring(self) -> None:
+        """Let the timers go off whose time has come."""
+        if (at := self.next_at) is not None and at <= self._monotonic:
+            self._fire(self._monotonic)
+
+    def do_one(self) -> None:
+        """One of the things that it can do now."""
+        ready = self._ready
+        last = len(ready) - 1
+        chosen = self._chance.randrange(last + 1)
+        ready[chosen], ready[last] = ready[last], ready[chosen]
+        ready.pop()()
+
+    @property
+    def _monotonic(self) -> float:  # a clock of its own it has not
+        return self._timeline.now
+
+    @_monotonic.setter
+    def _monotonic(self, now: float) -> None:
+        self._timeline.now = now
+
+    # Runtime
+
+    def dispatcher(self, name: str, threads: int) -> Dispatcher:
         """See Runtime."""
-        if not name.startswith(BULKHEAD):
-            return super().executor(name, threads)
-        return _Bulkhead(self, name.removeprefix(BULKHEAD))
+        return super().dispatcher(name, threads) if name in NEVER_BLOCKS else _Threads(self)
+
+    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # one for each job
+        """See Runtime."""
+        return _Bulkhead(self, name.removeprefix(BULKHEAD)) if name.startswith(BULKHEAD) else _Threads(self)
+
+    # threads
 
     @property
     def busy(self) -> bool:
@@ -48,12 +99,13 @@ class ThreadedRuntime(SimulatedRuntime):
     def begin(self, function: Callable[[], None], *, delay_s: float = 0.0) -> int:
         """Run ``function`` in a new thread ``delay_s`` seconds from now; the number of this job."""
         self._jobs += 1
-        thread = greenlet(function, self._hub)
-        self._threads[thread] = self._jobs
-        if delay_s:
-            self.after(delay_s, partial(self._go_on, thread))
-        else:
-            self._ready.append(partial(self._go_on, thread))
+        if not self.dead:
+            thread = greenlet(function, self._hub)
+            self._threads[thread] = self._jobs
+            if delay_s:
+                self.after(delay_s, partial(self._go_on, thread))
+            else:
+                self._ready.append(partial(self._go_on, thread))
         return self._jobs
 
     def pause(self, seconds: float) -> None:
@@ -70,15 +122,35 @@ class ThreadedRuntime(SimulatedRuntime):
             thread.throw(GreenletExit)
 
     def handed_over(self, gateway: str, function: Callable[[], None]) -> None:
-        """A call was admitted to its bulkhead; the machine may be slow to begin it."""
+        """A call was admitted to its bulkhead; the machine may be slow to begin it.
+
+        Once the call has seen that its permit holds, its first byte is on its way within the same step: how much
+        longer a sender without keys may pause in between is the risk that docs/architecture.md names.
+        """
         slow = not self.calm and self._chance.random() < 0.1
-        job = self.begin(function, delay_s=self._chance.choice([0.01, 1.0, 4.0]) if slow else 0.0)
-        self._history.add("handed", self.monotonic(), gateway=gateway, job=job)
+        job = self.begin(function, delay_s=self._chance.choice([0.01, 1.0, 4.0, 40.0]) if slow else 0.0)
+        self._history.add("handed", self.monotonic(), process=self.process, gateway=gateway, job=job)
 
     def _go_on(self, thread: greenlet) -> None:
         thread.switch()
         if thread.dead:
             self._threads.pop(thread, None)
+
+
+class _Threads:
+    """A thread for each run of an actor, and for each function."""
+
+    def __init__(self, runtime: ThreadedRuntime) -> None:
+        self._runtime = runtime
+
+    def schedule(self, runnable: Runnable, /) -> None:
+        self._runtime.begin(runnable.run)
+
+    def run_here(self, runnable: Runnable, /) -> None:
+        self.schedule(runnable)
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        self._runtime.begin(function)
 
 
 class _Bulkhead:

@@ -1,0 +1,73 @@
+"""What clients saw at whichever process (promises 1 and 11): nothing accepted is missing, and nothing goes back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.simulation.folding import STEPS
+from tests.simulation.history import History
+
+Entry = Mapping[str, Any]
+UNCHANGED: Final = ("Submitted",)
+NOT_ABOUT: Final = ("ReviewOpened", "ReviewClosed")
+
+
+def reading_violations(history: History) -> Iterator[str]:
+    """Promise 11 over all processes, and of promise 1 that a status which is told was on record."""
+    clients = _Clients()
+    for entry in history.entries:
+        if entry["what"] == "write" and "after" in entry:
+            clients.written(entry)
+        elif entry["what"] == "answer":
+            yield from clients.answered(entry)
+        elif entry["what"] == "read":
+            yield from clients.read(entry)
+
+
+class _Clients:
+    def __init__(self) -> None:
+        self._events: set[str] = set()
+        self._status: dict[str, str] = {}
+        self._held: dict[str, set[tuple[int, str]]] = defaultdict(set)
+        """Each version and status that a transaction had so far."""
+        self._seen: dict[str, int] = {}
+        """The newest version that anybody saw of a transaction which is surely there."""
+
+    def written(self, write: Entry) -> None:
+        version = write["after"]
+        for event_id, kind_of_event, data in (event for part in write["parts"] for event in part["events"]):
+            version += 1
+            if event_id in self._events or kind_of_event in NOT_ABOUT:
+                continue
+            self._events.add(event_id)
+            key, what = data["transaction_id"], kind_of_event.removeprefix("Deposit").removeprefix("Withdrawal")
+            before = self._status.get(key, "")
+            if what not in UNCHANGED:
+                self._status[key] = "pending" if what == "Received" else STEPS.get((before, what), "impossible")
+            self._held[key].add((version, self._status[key]))
+
+    def answered(self, answer: Entry) -> Iterator[str]:
+        if answer["answer"] == "replayed":
+            self._seen.setdefault(answer["of"], 0)
+        if answer["answer"] != "accepted":
+            return
+        key, status = answer["id"], answer["status"]
+        if status != "pending" and status not in {held for _, held in self._held[key]}:
+            yield f"1: {key} was accepted as {status}, which it was not"
+        # Others may have seen more while this answer was on its way.
+        self._seen[key] = max(self._seen.get(key, 0), answer.get("version") or 0)
+
+    def read(self, read: Entry) -> Iterator[str]:
+        key = read["id"]
+        where = f"at {read['at']} in process {read['process']}"
+        if read["version"] is None:
+            if key in self._seen:
+                yield f"11: {key} was not found {where} after it had been accepted, or seen"
+            return
+        if read["version"] < self._seen.get(key, 0):
+            yield f"11: {key} was seen {where} in version {read['version']} after {self._seen[key]}"
+        if (read["version"], read["status"]) not in self._held[key]:
+            yield f"11: {key} was seen {where} as {read['status']} in version {read['version']}, which it never was"
+        self._seen[key] = max(self._seen.get(key, 0), read["version"])

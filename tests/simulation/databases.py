@@ -1,0 +1,90 @@
+"""The database of a world, as its processes and whoever looks on have it: a SQLite file, or a PostgreSQL schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import apsw
+
+from store.postgresql.adapter import PostgresqlStore
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from tests.store.postgresql_server import Schema
+
+AnyStore = SqliteStore | PostgresqlStore
+
+
+class Database(Protocol):
+    """One for each world; everything happens in one thread, so that nobody ever waits for a lock."""
+
+    is_server: bool
+    """Whether it has a clock and connections of its own, and may always have several processes."""
+
+    def open(self, clock: Callable[[], datetime]) -> AnyStore:
+        """A store of its own for a process; ``clock`` measures where there is no server to do so."""
+
+    def tell_time(self, now: datetime) -> None:
+        """What the server's clock shows from now on."""
+
+    def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        """What somebody sees who looks on; ``?`` stands for a value."""
+
+    def close(self) -> None:
+        """Close what looks on."""
+
+
+class File:
+    """A SQLite file in ``folder``."""
+
+    is_server = False
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "payments.db"
+        migrate(self._path)
+        self._eyes = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+
+    def open(self, clock: Callable[[], datetime]) -> SqliteStore:
+        """See Database."""
+        return SqliteStore(self._path, clock=clock, synchronous="OFF")
+
+    def tell_time(self, now: datetime) -> None:
+        """The processes bring their clocks."""
+
+    def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        """See Database."""
+        return list(self._eyes.execute(statement, values))
+
+    def close(self) -> None:
+        """See Database."""
+        self._eyes.close()
+
+
+class Server:
+    """A schema, cleared before, on a PostgreSQL server whose clock the tests set."""
+
+    is_server = True
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema: Final = schema
+        self._time: datetime | None = None
+        schema.clear()
+
+    def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # it has its own
+        """See Database."""
+        return PostgresqlStore(self._schema.conninfo(), writers=1, readers=1)
+
+    def tell_time(self, now: datetime) -> None:
+        """See Database."""
+        if now != self._time:
+            self._time = now
+            self._schema.set_clock(now)
+
+    def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        """See Database."""
+        return self._schema.execute(statement.replace("?", "%s"), values)
+
+    def close(self) -> None:
+        """See Database."""

@@ -1,0 +1,259 @@
+"""One process of the service: how it begins, how it is held up or cut off, and the ways in which it ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from actors.system import PaymentSystem, SystemSettings
+from gateways.settings import GatewaySettings
+from store.errors import StoreError
+from tests.simulation.calling import CallingGateway
+from tests.simulation.databases import AnyStore, Database
+from tests.simulation.faults import Crashed, FaultyStore
+from tests.simulation.history import History
+from tests.simulation.listening import SlowListener
+from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
+from tests.simulation.recording import Eyes, RecordingStore
+from tests.simulation.threads import ThreadedRuntime
+from tests.simulation.timeline import Timeline
+
+DRAIN_S: Final = 10.0
+SLOTS: Final = 3
+LATE_S: Final = (0.0, 0.01, 0.5, 4.0)
+"""How much later than its caller gave it up a write may be stored: a server ends what takes longer."""
+HELD_UP_S: Final = (1.0, 6.0, 12.0, 14.0, 17.0, 30.0, 120.0, 600.0)
+"""For how long a process is frozen, or cut off from the store: shorter and longer than its lease, and about as long."""
+FREEZING: Final = 0.008
+"""Share of the writes to the store before or after which a process is frozen, at the usual rate of such trouble."""
+START_AGAIN_S: Final = 1.0
+LEASES_S: Final = (15.0, 15.0, 3.0)
+SETTINGS: Final = SystemSettings(
+    request_deadline_s=10.0, passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4
+)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all processes share, and how often things go wrong in them. ``exclusive``: there is one process only."""
+
+    chance: random.Random
+    history: History
+    timeline: Timeline
+    database: Database
+    eyes: Eyes
+    providers: Sequence[SimulatedProvider]
+    exclusive: bool
+    store_rate: float
+    slow_rate: float
+    held_up_rate: float
+    lease_s: float
+
+
+class Process:
+    """Number ``number`` of the processes; begun again after each end, unless it is gone for good."""
+
+    runtime: ThreadedRuntime
+    system: PaymentSystem
+    store: FaultyStore
+    recording: RecordingStore
+    real: AnyStore
+
+    def __init__(self, number: int, world: Surroundings) -> None:
+        self.number = number
+        self._world = world
+        self.wall_offset_s = 0.0
+        self.up = self.gone = self.calm = False
+        self.stops_until: float | None = None
+        """While it stops in good order: until when its calls may take."""
+        self.freezes_for_s: float | None = None
+        """It is to be frozen for so long as soon as the running thread stands still."""
+        self._closing: list[AnyStore] = []
+
+    def turn(self) -> AbstractContextManager[None]:
+        """What happens in the block happens in this process."""
+        return self._world.timeline.turn(self.runtime)
+
+    # beginning
+
+    def boot(self) -> None:
+        """Begin with an empty memory."""
+        world = self._world
+        self._note("boot")
+        runtime = ThreadedRuntime(world.chance, world.history, world.timeline, self.number)
+        self.runtime, runtime.wall_offset_s = runtime, self.wall_offset_s
+        clock = runtime.now if world.exclusive else world.timeline.clock
+        self.real = world.database.open(clock)
+        self._closing.append(self.real)
+        self.recording = RecordingStore(
+            self.real, world.eyes, world.history, world.timeline, self.number, servers_clock=not world.exclusive
+        )
+        self.store = store = FaultyStore(
+            self.recording,
+            runtime,
+            world.chance,
+            world.store_rate,
+            slow=world.slow_rate,
+            late=None if world.exclusive else self._land_late,
+            jump=self.jump_the_clock,
+            freeze=self._is_to_freeze,
+            hindered=self.hindered,
+        )
+
+        def die() -> None:
+            store.crashed = True
+
+        gateways = [CallingGateway(provider, runtime, world.history, die) for provider in world.providers]
+        self.system = PaymentSystem(
+            runtime=runtime,
+            store=store,
+            gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
+            settings=replace(SETTINGS, lease_s=world.lease_s),
+            listener=SlowListener(world.history, runtime, world.chance, world.slow_rate),
+            exclusive=world.exclusive,
+        )
+        self.up, self.stops_until, self.freezes_for_s = True, None, None
+        world.timeline.runtimes.append(runtime)
+        self.be_calm(calm=self.calm)
+        self._start()
+
+    def _start(self) -> None:
+        """Begin to work; later, while the store does not answer."""
+        runtime = self.runtime
+        try:
+            with self.turn():
+                self.system.start()
+        except (StoreError, RuntimeError):
+            runtime.after(START_AGAIN_S, self._start)
+        except Crashed:
+            pass  # whoever looks at the store sees it
+
+    def be_calm(self, *, calm: bool) -> None:
+        """Whether nothing goes wrong in it any more."""
+        self.calm = calm
+        if self.up:
+            self.runtime.calm = self.store.calm = calm
+
+    # trouble
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives and does things."""
+        return self.up and not self.runtime.frozen
+
+    def freeze(self, for_s: float) -> None:
+        """It does nothing for so long. Calls and writes that are out go on without it."""
+        runtime = self.runtime
+        runtime.frozen, self.freezes_for_s = True, None
+        self._note("freeze", until=self._world.timeline.now + for_s)
+        self._world.timeline.after(for_s, lambda: self.thaw(runtime))
+
+    def hindered(self) -> None:
+        """Something in it was held up, or died: it may see a little later what others do."""
+        self._note("hindered")
+
+    def _is_to_freeze(self) -> bool:
+        world = self._world
+        if world.exclusive or not self.running or world.chance.random() >= FREEZING * world.held_up_rate:
+            return False
+        self.freezes_for_s = world.chance.choice(HELD_UP_S)
+        return True
+
+    def thaw(self, runtime: ThreadedRuntime) -> None:
+        """It goes on as if nothing had happened, if it is the same one still."""
+        if self.up and runtime is self.runtime and runtime.frozen:
+            runtime.frozen = False
+            self._note("thaw")
+
+    def cut_off(self, for_s: float) -> None:
+        """It does not reach the store for so long."""
+        store = self.store
+        store.cut()
+        self._note("cut", until=self._world.timeline.now + for_s)
+        self._world.timeline.after(for_s, lambda: self.heal(store))
+
+    def heal(self, store: FaultyStore) -> None:
+        """It reaches the store again, if it is the same one still."""
+        if self.up and store is self.store and store.is_cut:
+            store.heal()
+            self._note("healed")
+
+    def jump_the_clock(self) -> None:
+        """Somebody sets its wall clock."""
+        chance, most = self._world.chance, self._wall_off_max_s
+        self.wall_offset_s += chance.choice([-1800.0, -100.0, -5.0, 5.0, 100.0, 1800.0])
+        self.wall_offset_s = min(max(self.wall_offset_s, -most), most)
+        if self.up:
+            self.runtime.wall_offset_s = self.wall_offset_s
+        self._note("clock", offset=self.wall_offset_s)
+
+    @property
+    def _wall_off_max_s(self) -> float:
+        """So much less than half of the time for which keys are remembered; of two clocks each may be off."""
+        return 4_500.0 if self._world.exclusive else 4_000.0
+
+    def _land_late(self, write: Callable[[], object]) -> None:
+        """What is on its way to the database arrives there, whatever has become of who sent it."""
+
+        def land() -> None:
+            try:
+                write()
+            except StoreError:
+                return
+            self._note("late")
+
+        self._world.timeline.after(self._world.chance.choice(LATE_S), land)
+
+    # ending
+
+    def begin_to_stop(self) -> None:
+        """SIGTERM: nothing new goes out, calls that are out may end, the rest is given back."""
+        self._note("stop")
+        with self.turn():
+            self.system.drain()
+        self.stops_until = self._world.timeline.now + DRAIN_S
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.stops_until is not None and (self.system.at_rest or self._world.timeline.now >= self.stops_until)
+
+    def retire(self) -> None:
+        """The last of its orderly end."""
+        try:
+            with self.turn():
+                self.system.retire()
+        except (StoreError, RuntimeError, Crashed):
+            pass
+
+    def end(self) -> None:
+        """Everything in memory is gone; the database and the world outside go on."""
+        self._note("end")
+        self.up, self.stops_until = False, None
+        self._world.timeline.runtimes.remove(self.runtime)
+        self.runtime.kill()
+        if self._world.database.is_server:  # which ends what came from there
+            self.real.close()
+
+    def close(self) -> None:
+        """Let go of the database, also for what came late."""
+        for store in self._closing:
+            store.close()
+
+    def _note(self, what: str, **fields: object) -> None:
+        self._world.history.add(what, self._world.timeline.now, process=self.number, **fields)
+
+
+def _settings(gateway: str) -> GatewaySettings:
+    return GatewaySettings(
+        gateway,
+        "gateway_a",
+        f"http://127.0.0.1:8090/{gateway}",
+        timeout_s=TIMEOUT_S,
+        settle_s=SETTLE_S,
+        max_concurrent=SLOTS,
+        max_retries=1,
+    )

@@ -1,0 +1,34 @@
+"""The same worlds on PostgreSQL: its adapter under several processes that conflict, freeze and are cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.checker import violations
+from tests.simulation.databases import Server
+from tests.simulation.world import simulate
+from tests.store.postgresql_server import Schema, new_schema
+
+
+@pytest.fixture(scope="module")
+def schema(postgresql_url: str) -> Iterator[Schema]:
+    """Tables of the tests' own, and a clock that they set."""
+    with new_schema(postgresql_url) as schema:
+        schema.make_tables()
+        yield schema
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_no_promise_is_broken_on_a_server(schema: Schema, seed: int, tmp_path: Path) -> None:
+    """What holds of several processes on one file holds of them on a server."""
+    found = violations(simulate(seed, tmp_path, processes=1 + seed % 3, database=Server(schema)))
+    assert not found, f"seed {seed}: {found}"
+
+
+def test_the_same_seed_gives_the_same_history_on_a_server(schema: Schema, tmp_path: Path) -> None:
+    """The server decides nothing either."""
+    first, second = (simulate(13, tmp_path, processes=2, database=Server(schema)) for _ in range(2))
+    assert first.to_bytes() == second.to_bytes()
