@@ -226,16 +226,14 @@ def _record_callback(account: Account, transaction: Transaction, command: Record
         return (_review(account, transaction, "A callback names another amount than is on record."),)
     if known not in {None, command.reference}:
         return (_review(account, transaction, "A callback names another reference than is on record."),)
-    outcome = command.outcome
-    if (
-        isinstance(outcome, Declined)
-        and known is None
-        and transaction.submissions > 1
-        and not transaction.status.terminal
-    ):
-        # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
-        return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
-    return _record_outcome(account, transaction, outcome)
+    events = _record_outcome(account, transaction, command.outcome)
+    if isinstance(command.outcome, Declined) and transaction.status in {Status.PENDING, Status.UNKNOWN}:
+        if transaction.submissions > 1:
+            # Each sending is a payment of its own for a gateway without keys: one that failed says nothing of others.
+            return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
+        # It had accepted it under this reference, though its answer is still to come: the same end in any order.
+        return (Processed(transaction.kind, transaction.transaction_id, command.reference), *events)
+    return events
 
 
 def _record_outcome(
