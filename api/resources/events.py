@@ -24,16 +24,20 @@ WAITING_MAX: Final = 100
 
 
 class Feed:
-    """Where all events end, looked at no more often than ``LOOK_EVERY_S``, however many ask."""
+    """Where all events end, looked at no more often than ``LOOK_EVERY_S``, however many ask.
+
+    Nobody waits any longer once the service is not ``ready``: it may be stopping.
+    """
 
     def __init__(
         self,
         queries: Queries,
+        ready: Callable[[], bool] = lambda: True,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._queries, self._monotonic, self._sleep = queries, monotonic, sleep
+        self._queries, self._ready, self._monotonic, self._sleep = queries, ready, monotonic, sleep
         self._last = 0
         self._looked_at = float("-inf")
         self._waiting = 0
@@ -46,7 +50,7 @@ class Feed:
         deadline = self._monotonic() + wait_s
         self._waiting += 1
         try:
-            while not rows and self._monotonic() < deadline:
+            while not rows and self._monotonic() < deadline and self._ready():
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
                 if self._newest() > after:
                     rows = self._queries.all_events(None, after=after, limit=limit)

@@ -101,6 +101,13 @@ def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
     assert before + 5.0 <= clock.now <= before + 5.0 + LOOK_EVERY_S
 
 
+def test_a_service_that_stops_keeps_nobody_waiting(world: World, clock: Clock) -> None:
+    """Who waits is answered at the next look, so that the stop does not have to cut him off."""
+    feed = Feed(world, lambda: clock.now < 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
+    assert feed.read(0, 10, 30.0) == []
+    assert 3.0 <= clock.now <= 3.0 + LOOK_EVERY_S
+
+
 def test_what_is_there_is_told_at_once(feed: Feed, clock: Clock, world: World) -> None:
     """A wait is for when there is nothing."""
     world.give("c1", 100)
