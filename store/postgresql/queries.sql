@@ -77,7 +77,7 @@ WHERE transaction_id = %s;
 -- One review, if it is in a stream of these names.
 SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
 FROM reviews
-WHERE review_id = %s AND stream_name = ANY (%s);
+WHERE review_id = %(review_id)s AND stream_name = ANY (%(names)s::text[]);
 
 -- name: select_reviews
 -- Reviews in streams of these names below a key, newest first: as many of each name and state, and the newest of them.
@@ -197,7 +197,6 @@ WITH letters AS MATERIALIZED (
     FROM work
     WHERE stream_name = ANY (%(names)s::text[])
         AND state IN ('dead', 'parked')
-        AND (%(work_id)s::text IS NULL OR work_id = %(work_id)s)
         AND (%(gateway)s::text IS NULL OR gateway = %(gateway)s)
         AND (%(state)s::text IS NULL OR state = %(state)s)
     ORDER BY work_id
@@ -208,13 +207,23 @@ SET state = 'queued', token = w.token + 1, next_attempt_at = store_now()
 FROM letters
 WHERE w.work_id = letters.work_id;
 
+-- name: retry_dead_letter
+-- The same of one dead letter, which is found by its id.
+UPDATE work AS w
+SET state = 'queued', token = w.token + 1, next_attempt_at = store_now()
+WHERE w.work_id = %(work_id)s
+    AND w.stream_name = ANY (%(names)s::text[])
+    AND w.state IN ('dead', 'parked')
+    AND (%(gateway)s::text IS NULL OR w.gateway = %(gateway)s)
+    AND (%(state)s::text IS NULL OR w.state = %(state)s);
+
 -- name: select_dead_letter
 -- One dead letter with its transaction, if it is in a stream of these names.
 SELECT w.*, t.*
 FROM work_rows AS w
 LEFT JOIN transaction_rows AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
-WHERE w.work_id = %s AND w.stream_name = ANY (%s) AND w.state IN ('dead', 'parked');
+WHERE w.work_id = %(work_id)s AND w.stream_name = ANY (%(names)s::text[]) AND w.state IN ('dead', 'parked');
 
 -- name: select_dead_letters
 -- Dead letters in streams of these names below an id with their transactions, newest first: as many of each name,

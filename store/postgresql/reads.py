@@ -106,7 +106,7 @@ def stream_of(session: Session, transaction_id: str) -> StreamKey | None:
 
 def review(session: Session, merchant: str, review_id: str) -> ReviewView | None:
     """The review of that id, if it is the merchant's or a gateway's."""
-    rows = _rows(session, "select_review", (review_id, [merchant, GATEWAYS]))
+    rows = _rows(session, "select_review", {"review_id": review_id, "names": [merchant, GATEWAYS]})
     return review_view_of(rows[0]) if rows else None
 
 
@@ -146,7 +146,7 @@ def dead_letters(
 
 def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
     """The merchant's dead letter of that id."""
-    rows = _rows(session, "select_dead_letter", (work_id, [merchant, GATEWAYS]))
+    rows = _rows(session, "select_dead_letter", {"work_id": work_id, "names": [merchant, GATEWAYS]})
     return _dead_letter(rows[0]) if rows else None
 
 

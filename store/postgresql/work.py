@@ -57,7 +57,8 @@ def hasten_lookups(session: Session, gateway: str) -> int:
 
 def retry_dead(session: Session, merchant: str, where: DeadLetterFilter) -> int:
     """Queue the merchant's dead letters that fit; how many that were."""
-    return session.execute(SQL["retry_dead"], {"names": [merchant, GATEWAYS], **where._asdict()}).rowcount
+    name = "retry_dead" if where.work_id is None else "retry_dead_letter"
+    return session.execute(SQL[name], {"names": [merchant, GATEWAYS], **where._asdict()}).rowcount
 
 
 def set_mode(session: Session, mode: GatewayMode) -> None:

@@ -177,15 +177,22 @@ WHERE gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND ne
 
 -- name: retry_dead
 -- Queue dead letters in streams of one name, due at once, under new tokens; a filter that is NULL holds for all.
--- Any text is from '' on and below any blob.
 UPDATE work
 SET state = 'queued', token = token + 1, next_attempt_at = ?2
 WHERE stream_name = ?1
     AND state IN ('dead', 'parked')
-    AND work_id >= coalesce(?3, '')
-    AND work_id <= coalesce(?3, x'')
-    AND (?4 IS NULL OR gateway = ?4)
-    AND (?5 IS NULL OR state = ?5);
+    AND (?3 IS NULL OR +gateway = ?3)
+    AND (?4 IS NULL OR +state = ?4);
+
+-- name: retry_dead_letter
+-- The same of one dead letter, which is found by its id.
+UPDATE work
+SET state = 'queued', token = token + 1, next_attempt_at = ?2
+WHERE work_id = ?5
+    AND +stream_name = ?1
+    AND +state IN ('dead', 'parked')
+    AND (?3 IS NULL OR +gateway = ?3)
+    AND (?4 IS NULL OR +state = ?4);
 
 -- name: select_dead_gateways
 -- The gateways of the dead letters in streams of one name: a seek for each.

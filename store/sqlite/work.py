@@ -89,9 +89,10 @@ def hasten_lookups(cursor: apsw.Cursor, gateway: str, now_us: int) -> int:
 
 def retry_dead(cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, now_us: int) -> int:
     """Queue the merchant's dead letters that fit; how many that were."""
+    name, one = ("retry_dead", ()) if where.work_id is None else ("retry_dead_letter", (where.work_id,))
     count = 0
-    for name in (merchant, GATEWAYS):
-        cursor.execute(SQL["retry_dead"], (name, now_us, where.work_id, where.gateway, where.state))
+    for stream_name in (merchant, GATEWAYS):
+        cursor.execute(SQL[name], (stream_name, now_us, where.gateway, where.state, *one))
         count += cursor.connection.changes()
     return count
 

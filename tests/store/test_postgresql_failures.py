@@ -218,7 +218,8 @@ WHOLE_TABLES = {
 }
 
 
-SAMPLES: dict[str, object] = {"transaction_ids": ["0"], "created_from": START, "created_to": START}
+LISTS: dict[str, object] = {key: ["0"] for key in ("transaction_ids", "names", "states", "statuses", "kinds")}
+SAMPLES: dict[str, object] = LISTS | dict.fromkeys(("created_from", "created_to", "opened_at"), START)
 
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
