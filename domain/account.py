@@ -226,14 +226,13 @@ def _record_callback(account: Account, transaction: Transaction, command: Record
         return (_review(account, transaction, "A callback names another amount than is on record."),)
     if known not in {None, command.reference}:
         return (_review(account, transaction, "A callback names another reference than is on record."),)
-    events = _record_outcome(account, transaction, command.outcome)
-    if isinstance(command.outcome, Declined) and transaction.status in {Status.PENDING, Status.UNKNOWN}:
-        if transaction.submissions > 1:
-            # Each sending is a payment of its own for a gateway without keys: one that failed says nothing of others.
-            return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
-        # It had accepted it under this reference, though its answer is still to come: the same end in any order.
-        return (Processed(transaction.kind, transaction.transaction_id, command.reference), *events)
-    return events
+    outcome = command.outcome
+    if isinstance(outcome, Approved):
+        return _record_outcome(account, transaction, outcome)
+    if transaction.submissions > 1 and known is None and not transaction.status.terminal:
+        # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
+        return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
+    return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
 
 
 def _record_outcome(
@@ -255,12 +254,22 @@ def _record_outcome(
                 return ()
             processed = () if status is Status.PROCESSED else (Processed(kind, transaction_id, reference),)
             return (*processed, Completed(kind, transaction_id)) if final else processed
-        case Declined(code=code, category=category, message=message):
-            if status is Status.COMPLETED:
-                return (_review(account, transaction, "The gateway reports as failed what is recorded as completed."),)
-            return () if status is Status.FAILED else (Failed(kind, transaction_id, code, category, message),)
+        case Declined():
+            return _fail(account, transaction, outcome)
         case _:
             assert_never(outcome)
+
+
+def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequence[Event]:
+    known, reference = transaction.gateway_reference, outcome.reference
+    if transaction.status is Status.COMPLETED:
+        return (_review(account, transaction, "The gateway reports as failed what is recorded as completed."),)
+    if transaction.status is Status.FAILED:
+        return ()
+    if reference is not None and known not in {None, reference}:
+        return (_review(account, transaction, "The gateway reports another reference than is on record."),)
+    kind, transaction_id = transaction.kind, transaction.transaction_id
+    return (Failed(kind, transaction_id, outcome.code, outcome.category, outcome.message, reference),)
 
 
 def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused:
@@ -357,6 +366,7 @@ def _advance(
         case Failed():
             status = _step(transaction, Status.FAILED)
             failure = Failure(event.code, event.category, event.message)
+            reference = event.gateway_reference or reference
         case _:
             assert_never(event)
     return Transaction(  # not dataclasses.replace: it costs as much as all the rest of a decision

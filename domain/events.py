@@ -74,13 +74,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Final: the money surely did not move."""
+    """Final: the money surely did not move. ``gateway_reference`` when the gateway named one as it said so."""
 
     kind: Kind
     transaction_id: str
     code: str
     category: Category | None
     message: str
+    gateway_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,15 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The gateway said, in a well-formed answer, that the money does not move. ``code`` is the normalised code."""
+    """The gateway said, in a well-formed answer, that the money does not move. ``code`` is the normalised code.
+
+    ``reference`` is the gateway's own, if it named one.
+    """
 
     code: str
     category: Category | None
     message: str
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -138,7 +139,7 @@ class GatewayA:
             case "pending":
                 return Approved(reference, final=False)
             case "declined":
-                return _declined(code)
+                return replace(_declined(code), reference=reference)
             case _:
                 raise self._unknown("answered with a status that is not known")
 

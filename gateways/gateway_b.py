@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -122,7 +123,7 @@ class GatewayB:
             case "pending":
                 return Approved(said["transaction_id"], final=False)
             case "declined":
-                return _declined(said.get("code", ""))
+                return replace(_declined(said.get("code", "")), reference=said["transaction_id"])
             case _:
                 raise self._unknown("answered with a status that is not known")
 

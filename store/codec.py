@@ -128,6 +128,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "code": e.code,
         "category": e.category,
         "message": e.message,
+        **({} if e.gateway_reference is None else {"gateway_reference": e.gateway_reference}),
     },
     BalanceAdjusted: lambda e: {
         "adjustment_id": e.adjustment_id,
@@ -159,6 +160,7 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
         d["code"],
         None if d["category"] is None else Category(d["category"]),
         d["message"],
+        d.get("gateway_reference"),
     ),
     BalanceAdjusted: lambda _, d: BalanceAdjusted(
         d["adjustment_id"], parse_stored(d["amount"], d["currency"]), d["reason"], d["evidence"]

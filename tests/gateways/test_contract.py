@@ -37,8 +37,8 @@ def test_approved(ground: Ground, order: Orders, *, ask: Ask, kind: Kind, status
 @ask_both_ways
 def test_a_decline_is_a_value(ground: Ground, order: Orders, ask: Ask) -> None:
     """A well-formed decline is an answer, not an error, even when it gives no code."""
-    ground.provider_says("declined")
-    assert ask(ground.gateway, order()) == Declined("declined", None, "Declined without a code.")
+    ground.provider_says("declined", reference="X-42")
+    assert ask(ground.gateway, order()) == Declined("declined", None, "Declined without a code.", "X-42")
 
 
 @ask_both_ways
@@ -56,8 +56,8 @@ def test_a_decline_repeats_no_odd_code(ground: Ground, order: Orders, ask: Ask, 
 def test_the_codes_of_a_decline(ground: Ground, order: Orders, ask: Ask) -> None:
     """Each code of the provider's table becomes the normalised one with its category."""
     for theirs, (code, category) in ground.subject.codes.items():
-        ground.provider_says("declined", theirs)
-        assert ask(ground.gateway, order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.")
+        ground.provider_says("declined", theirs, reference="X-42")
+        assert ask(ground.gateway, order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.", "X-42")
 
 
 @ask_by_lookup

@@ -87,7 +87,7 @@ def test_amounts(
 def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, category: Category | None) -> None:
     """The provider's codes are the normalised ones; one that is not in the table is kept, without a category."""
     peer.behave = answers(200, GATEWAY_A.said("declined", code, "A-1"))
-    assert gateway.submit(order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.")
+    assert gateway.submit(order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.", "A-1")
 
 
 def test_facts(gateway: Gateway) -> None:
