@@ -42,7 +42,7 @@ from actors.orders import (
 )
 from actors.policy import WorkPolicy
 from actors.repetition import repeated
-from actors.replies import NotStored
+from actors.replies import NotStored, Uncertain
 from actors.runtime.actor import ServiceActor
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
 from domain.outcomes import Approved, NotReceived, Unknown
@@ -196,12 +196,13 @@ class CustomerStreamActor(ServiceActor):
     def _take_up(self) -> None:
         """The next requests and reports, in order; one that met trouble goes alone, so that it troubles nobody else.
 
+        So does one whose events may be stored already: a write is known again by its events, and nothing else in it.
         A piece of work is in a batch once: a fence looks at its token as it was before the batch. So is an idempotency
         key: whoever comes with it again is told what has become of the first one, once that is stored.
         """
         waiting, taken = self._waiting, self._deciding
         met = {thing for pending in taken if (thing := pending.unique) is not None}
-        while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].crashes or taken[0].crashes)):
+        while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].alone or taken[0].alone)):
             thing = waiting[0].unique
             if thing is not None:
                 if thing in met:
@@ -289,10 +290,13 @@ class CustomerStreamActor(ServiceActor):
         self._refuse(batch.refusals)  # the stream ended where they saw it end: the commit proves it
         self._deciding = []
 
-    @staticmethod
-    def _refuse(refusals: Iterable[Refusal]) -> None:
+    def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for request, refused in refusals:
-            if not request.reply.done:
+            if request.reply.done:
+                continue
+            if request.may_be_stored(self._head.version):  # "refused" would be a guess
+                request.reply.set(Uncertain(request.transaction_id))
+            else:
                 request.reply.set(refused)
 
     def _catch_up(self, missed: Sequence[StoredEvent]) -> None:
@@ -370,9 +374,14 @@ class CustomerStreamActor(ServiceActor):
         assert self._account is not None
         batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
         batch.confirmed = True
-        batch.refusals = [refusal for refusal in refusals if refusal.request.once is not None]
+        version = self._head.version
+        batch.refusals = [
+            refusal
+            for refusal in refusals
+            if refusal.request.once is not None and not refusal.request.may_be_stored(version)
+        ]
         batch.record_refusals()
-        self._refuse(refusal for refusal in refusals if refusal.request.once is None)
+        self._refuse(refusal for refusal in refusals if refusal not in batch.refusals)
         self._deciding = [refusal.request for refusal in batch.refusals]
         self._append(batch)
 

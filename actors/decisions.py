@@ -86,7 +86,7 @@ class Batch:
         self.confirmed = False
         """Whether the refusals are known to hold, without a look at the stream's head."""
         self.recorded: list[tuple[Recorded, Metadata]] = []
-        self._before, self.now, self._new_id = head, now, new_id
+        self.before, self.now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
         self._sources: list[Pending] = []
         self._transactions: dict[str, None] = {}
@@ -100,7 +100,9 @@ class Batch:
         if isinstance(decision, Refused):
             self.refusals.append(Refusal(request, decision))
             return
-        events = self.record(decision, request.metadata, request.event_ids)
+        if request.decided_at is None:
+            request.decided_at = self.now
+        events = self.record(decision, request.metadata, request.event_ids, at=request.decided_at)
         transaction = self.account.transactions[command.transaction_id]
         payload = context(request.metadata, request.event_ids[0])
         if events:  # none: an earlier write of this very request was stored after all
@@ -224,7 +226,7 @@ class Batch:
     def record_refusals(self) -> None:
         """Have those of commands with an idempotency key stored: whoever repeats one is to be told the same."""
         for request, refused in self.refusals:
-            if request.once is not None:
+            if request.once is not None and not request.may_be_stored(self.before.version):
                 self.add_part(Part(claims=(claim_of(request.once, "", refused),)), request)
 
     def write(self) -> Write | None:
@@ -236,7 +238,7 @@ class Batch:
         balances = self.account.balances
         return Write(
             self.stream,
-            self._before,
+            self.before,
             tuple(self._parts),
             transactions,
             tuple((currency, balances[currency]) for currency in currencies if currency in balances),
@@ -257,14 +259,21 @@ class Batch:
         self._currencies[currency] = None
 
     def record(
-        self, events: Sequence[Event], metadata: Metadata, event_ids: list[str], *, before: Review | None = None
+        self,
+        events: Sequence[Event],
+        metadata: Metadata,
+        event_ids: list[str],
+        *,
+        at: datetime | None = None,
+        before: Review | None = None,
     ) -> tuple[EncodedEvent, ...]:
-        """Let ``events`` happen, under ``event_ids``; ``before`` is the review that they close."""
+        """Let ``events`` happen ``at`` this time (None: now), under ``event_ids``. ``before``: the review closed."""
+        at = self.now if at is None else at
         encoded = []
         for number, event in enumerate(events):
             if number == len(event_ids):
                 event_ids.append(self._new_id())
-            recorded = Recorded(self.head.version + 1, self.now, event)
+            recorded = Recorded(self.head.version + 1, at, event)
             self.account = evolve(self.account, recorded)
             done = encode(self.stream, self.head, recorded, event_ids[number], metadata)
             self.head = Head(done.version, done.hash)

@@ -41,8 +41,10 @@ def doubt(batch: Batch) -> None:
     for entry in batch.entries:
         source = entry.source
         # Without an event id of its own a submission only asked whether it was handed over twice.
-        if isinstance(source, Request) or (isinstance(source, SubmissionRequest) and source.event_ids):
+        if isinstance(source, Request) or source.event_ids:
             source.in_doubt = True
+        if isinstance(source, Request):
+            source.doubtful_at = batch.before.version
 
 
 def refuse(pendings: Iterable[Pending], reason: str) -> list[Pending]:
@@ -68,7 +70,7 @@ class GivingUp:
         for pending in pendings:
             if isinstance(pending, SubmissionRequest) and pending.cleared:
                 continue  # it may be on its way: there is nothing left to do for it here
-            if isinstance(pending, Request | SubmissionRequest) and pending.event_ids:
+            if pending.event_ids:
                 pending.in_doubt = True  # it was put into a write, and only its answer would say what became of that
             pending.crashes += 1
             if self._tolerable(pending):

@@ -19,7 +19,8 @@ def hand_over(batch: Batch, to: Collaborators) -> None:
             case Request() as request:
                 _accepted(entry, request, to)
             case SubmissionRequest() as submission:
-                clear(submission, entry.item, to)
+                ended = _has_its_end(batch, submission)  # by something later in the very same write
+                clear(submission, None if ended else entry.item, to)
                 _moved(entry, submission.item, to)
             case OutcomeReport(item=item, stale=stale):
                 if not stale and (entry.moved is None or entry.moved.action is Action.SUBMIT):
@@ -27,6 +28,11 @@ def hand_over(batch: Batch, to: Collaborators) -> None:
                 _moved(entry, item, to)
             case _:
                 pass  # a stored callback: nobody waits for it
+
+
+def _has_its_end(batch: Batch, submission: SubmissionRequest) -> bool:
+    known = batch.account.transactions.get(submission.transaction_id or "")
+    return known is not None and known.status.terminal
 
 
 def clear(submission: SubmissionRequest, item: WorkItem | None, to: Collaborators) -> None:

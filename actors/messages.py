@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from actors.breaker import Permit
@@ -55,7 +56,19 @@ class Request:
     """
 
     refusable = True
-    __slots__ = ("_claim", "crashes", "deadline", "event_ids", "in_doubt", "metadata", "once", "reply", "taken")
+    __slots__ = (
+        "_claim",
+        "crashes",
+        "deadline",
+        "decided_at",
+        "doubtful_at",
+        "event_ids",
+        "in_doubt",
+        "metadata",
+        "once",
+        "reply",
+        "taken",
+    )
 
     def __init__(self, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
         self.metadata = metadata
@@ -66,6 +79,8 @@ class Request:
         self.taken = False  # by the actor, and not by the waiting thread
         self.event_ids: list[str] = []  # chosen once, so that a repeated write is known again by them
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
+        self.doubtful_at: int | None = None  # the version after which that append would have gone on, if it is known
+        self.decided_at: datetime | None = None  # chosen once, so that a repeated write says the same
         self.crashes = 0
 
     @property
@@ -84,9 +99,18 @@ class Request:
         return self.work_id if self.once is None else (self.once.scope, self.once.key)
 
     @property
+    def alone(self) -> bool:
+        """Whether it is to be written alone: it met trouble, or its events may be stored already."""
+        return bool(self.crashes) or self.in_doubt
+
+    @property
     def fields(self) -> dict[str, str | None]:
         """What a log line about it says."""
         return {"transaction_id": self.transaction_id}
+
+    def may_be_stored(self, version: int) -> bool:
+        """Whether an earlier write of it may be, or may land yet, though the stream at ``version`` does not show it."""
+        return self.in_doubt and (self.doubtful_at is None or self.doubtful_at >= version)
 
     def take_up(self) -> bool:
         """Take it for the actor, unless it has it already; False when the waiting thread gave it up first."""
@@ -147,6 +171,7 @@ class AboutWork:
     item: WorkItem
     event_ids: list[str]
     crashes: int
+    in_doubt: bool
     __slots__ = ()
 
     @property
@@ -163,6 +188,11 @@ class AboutWork:
     def unique(self) -> Hashable | None:
         """What may be in a batch once."""
         return self.item.work_id
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is to be written alone: it met trouble, or its events may be stored already."""
+        return bool(self.crashes) or self.in_doubt
 
     @property
     def fields(self) -> dict[str, str | None]:
@@ -187,7 +217,7 @@ class SubmissionRequest(AboutWork):
 class OutcomeReport(AboutWork):
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
-    __slots__ = ("asked_at", "crashes", "event_ids", "item", "result", "reviewed", "stale")
+    __slots__ = ("asked_at", "crashes", "event_ids", "in_doubt", "item", "result", "reviewed", "stale")
 
     def __init__(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
         self.item = item
@@ -196,6 +226,7 @@ class OutcomeReport(AboutWork):
         self.event_ids: list[str] = []
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
         self.reviewed = False  # a person was asked about this very thing before
+        self.in_doubt = False  # an append of its events was sent, and it is not known what became of that
         self.crashes = 0
 
     @property

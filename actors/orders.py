@@ -49,6 +49,10 @@ class AdjustRequest(Request):
         self.command: Adjust = command
         self.stored = False  # an earlier write of it is
 
+    def may_be_stored(self, version: int) -> bool:  # noqa: ARG002  # no row shows it, only its claim does
+        """See Request."""
+        return self.in_doubt
+
 
 class CloseReviewRequest(Request):
     """A person has looked at ``review``, which was open when he did."""

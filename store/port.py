@@ -301,7 +301,8 @@ class Store(Protocol):
 
         A conflicting, duplicate or fenced write stores nothing and touches no other; later writes see earlier ones.
         A conflict is told before anything else, then the first part's duplicate claim, then its fence. A write is
-        known again by its event ids; without events by its claims, when all are held by the very same values.
+        known again by its event ids; without events by its claims, when every part has some and all are held by the
+        very same values.
         Raises UnstorableError when one of them cannot be stored (nothing is, then) and CommitUncertainError.
         """
 

@@ -122,7 +122,8 @@ class _Wave:
                 for event_id, version, type_, body, hash_ in events
             ),
         )
-        self._add_claims(number, write, repeatable=not events)
+        repeatable = not events and all(part.claims for part in write.parts)
+        self._add_claims(number, write, repeatable=repeatable)
         self._put(
             "fences",
             (

@@ -72,8 +72,8 @@ def connection_settings(
     """What to connect with. The options that ``url`` brings come last, and so win. Raises StoreError for a bad URL."""
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise StoreError(f"the database URL cannot be read: {str(error).strip()}") from error
+    except psycopg.Error:  # what it says quotes the URL, with its password
+        raise StoreError("the database URL cannot be read as one of PostgreSQL's") from None
     server = {
         "statement_timeout": statement_ms,
         "lock_timeout": lock_ms,

@@ -55,7 +55,8 @@ class Appender:
             answer = self._against_head(write, events)
             if answer is not None:
                 return answer
-        answer = self._against_claims_and_fences(write, repeatable=not events)
+        repeatable = not events and all(part.claims for part in write.parts)
+        answer = self._against_claims_and_fences(write, repeatable=repeatable)
         if answer is not None:
             return answer
         self._insert(write)
@@ -86,8 +87,8 @@ class Appender:
     def _against_claims_and_fences(self, write: Write, *, repeatable: bool) -> AppendResult | None:
         """The first part, in their order, that claims what is taken or carries a stale token.
 
-        A write without events (``repeatable``) whose claims are all held by the very same values is itself what
-        took them.
+        A write without events, every part of which makes claims (``repeatable``), is itself what took them when all are
+        held by the very same values.
         """
         cursor = self._cursor
         taken: dict[tuple[str, str], Claim] = {}
