@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
+from actors.callbacks import gateway_of
 from actors.listeners import LogListener
 from actors.once import Once
 from actors.replies import GatewayStatus, NotStored, Reply, Unverified
@@ -35,6 +36,7 @@ from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.factory import PaymentStore, lock_store, migrate, open_store
 from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
+from store.queries import DeadLetter
 
 logger: Final = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ class Service:
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
         for (gateway, state), count in sorted(store.work_counts().items()):
-            if gateway not in self._options:
+            if gateway_of(gateway) not in self._options:
                 logger.error(
                     "unfinished work of a gateway that is not configured: nobody does it",
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
@@ -258,11 +260,11 @@ class Service:
         """See Payments."""
         return NotStored(self._problem) if self._system is None else self._system.discard(command, item, metadata)
 
-    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
         """See Payments."""
         if self._system is None:
             return NotStored(self._problem)
-        return self._system.resolve(stream, command, item, metadata)
+        return self._system.resolve(stream, command, work, metadata)
 
     def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
         """See Payments."""
@@ -281,6 +283,10 @@ class Service:
         if self._system is None:
             return NotStored(self._problem)
         return self._system.callback(gateway, headers, body, metadata)
+
+    def is_stopping(self) -> bool:
+        """See Payments."""
+        return self._stopped.is_set()
 
     def problems(self) -> Sequence[str]:
         """See Payments."""

@@ -44,8 +44,12 @@ MATCHED_WITHIN: Final = timedelta(hours=1)
 """How long a callback about an unknown transaction is kept before a person is asked."""
 MATCH_AFTER_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
 
+_REVIEW_AGAIN: Final = "review-again"
 _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
+
+
+REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 
 
 class Callback(NamedTuple):
@@ -59,6 +63,19 @@ class Callback(NamedTuple):
     def claim(self) -> Claim:
         """What makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
+
+
+_QUEUE: Final = "callbacks:"
+
+
+def queue_of(gateway: str) -> str:
+    """What the work of its stored callbacks goes by in place of the gateway: that is worked on whatever calls do."""
+    return f"{_QUEUE}{gateway}"
+
+
+def gateway_of(queue: str) -> str:
+    """The gateway that work in ``queue`` is about."""
+    return queue.removeprefix(_QUEUE)
 
 
 def stream_of_gateway(gateway: str) -> StreamKey:
@@ -140,7 +157,7 @@ def add_callback(batch: Batch, request: CallbackRequest) -> None:
     else:
         assert request.unmatched is not None
         payload = _payload(callback.event_id, request.unmatched, batch.now, request.metadata)
-        work = (OpenWork(request.work_key, None, callback.gateway, Action.APPLY, EVENT_TYPE, None, payload),)
+        work = (OpenWork(request.work_key, None, queue_of(callback.gateway), Action.APPLY, EVENT_TYPE, None, payload),)
     recorded = batch.record(events, request.metadata, request.event_ids)
     claims += _review_claims(callback.gateway, callback.event_id, events, repeated=request.repeated is not None)
     batch.add_part(Part(events=recorded, claims=claims, work=work), request)
@@ -161,7 +178,7 @@ def add_stored_callback(batch: Batch, report: CallbackReport) -> None:
     elif not report.reviewed:
         events = [_review(batch, None, _UNKNOWN)]
     recorded = batch.record(events, stored.metadata, report.event_ids)
-    claims = _review_claims(item.gateway, stored.event_id, events, repeated=False)
+    claims = _review_claims(gateway_of(item.gateway), stored.event_id, events, repeated=False)
     batch.add_part(Part(events=recorded, claims=claims, fence=Fence(item.work_id, item.token), work=work), report)
     batch.entries.append(Entry(report, None))
 
@@ -188,7 +205,7 @@ def read_payload(item: WorkItem) -> Stored:
         if not raw["completed"]:
             outcome = Declined(raw["code"], None, raw["message"])
         money = Money(raw["minor"], raw["currency"])
-        command = RecordCallback(raw["reference"], item.gateway, raw["gateway_reference"], money, outcome)
+        command = RecordCallback(raw["reference"], gateway_of(item.gateway), raw["gateway_reference"], money, outcome)
         metadata = Metadata(raw["correlation_id"], raw["causation_id"])
         return Stored(raw["event_id"], command, datetime.fromisoformat(raw["received_at"]), metadata)
     except (ValueError, KeyError, TypeError) as error:
@@ -240,7 +257,6 @@ def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpen
 
 def _review_claims(gateway: str, event_id: str, events: list[Event], *, repeated: bool) -> tuple[Claim, ...]:
     """One review for each event id, and one more when that came with different bodies."""
-    key = f"callback:{gateway}:{'again:' if repeated else ''}{event_id}"
-    return tuple(
-        Claim(REVIEW_SCOPE, key, event.review_id.encode()) for event in events if isinstance(event, ReviewOpened)
-    )
+    scope = _REVIEW_AGAIN if repeated else REVIEW_SCOPE
+    key = f"callback:{gateway}:{event_id}"
+    return tuple(Claim(scope, key, event.review_id.encode()) for event in events if isinstance(event, ReviewOpened))

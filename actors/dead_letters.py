@@ -7,22 +7,21 @@ due; this actor is the timer over them. It also says that this process lives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 from typing import Any, Final, TypeVar
 
 from actors.answering import fail
-from actors.callbacks import CallbackReport, read_payload
-from actors.intake import Intake
+from actors.callbacks import CallbackReport, queue_of, read_payload
+from actors.intake import CLAIM_MAX, Intake
 from actors.messages import Alarm, Due, Recipient, Recovered, RetryDead, Room, Submit, Tick
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
 from store.errors import CommitUncertainError, CorruptStoreError, StoreError
 from store.port import (
-    Action,
     DeadLetterFilter,
     Fence,
     Head,
@@ -142,7 +141,8 @@ class DeadLetterActor(ServiceActor):
         for name in self._schedules:
             if where.gateway in {None, name}:
                 try:
-                    count += self._store.retry_dead(merchant, where._replace(gateway=name))
+                    for queue in (name, queue_of(name)):
+                        count += self._store.retry_dead(merchant, where._replace(gateway=queue))
                 except StoreError as error:
                     if count:
                         raise CommitUncertainError(f"{count} are retried, and then: {error}") from error
@@ -194,6 +194,7 @@ class DeadLetterActor(ServiceActor):
             logger.exception("the heartbeat failed")
         for gateway in self._schedules:
             self._claim(gateway)
+            self._lease(queue_of(gateway), CLAIM_MAX, self._match)  # a stored callback needs no call, nor a breaker
 
     def _follow_the_clock(self) -> None:
         """Dues are times of the wall clock: when that is set back, they must not wait until it gets there again."""
@@ -226,32 +227,44 @@ class DeadLetterActor(ServiceActor):
     def _claim(self, gateway: str) -> None:
         schedule = self._schedules[gateway]
         limit = self._intake.claimable[gateway]
-        if not schedule.room or not self._intake.processing or self._intake.draining or not limit:
+        if not schedule.room or not limit:
             return
+
+        def hand_over(items: Sequence[WorkItem]) -> bool:
+            schedule.room = False
+            self._supervisor.tell(Submit(gateway, tuple(items), claimed=True))
+            return True
+
+        if self._lease(gateway, limit, hand_over) == 0:
+            self._ask_when(gateway)
+
+    def _lease(self, queue: str, limit: int, hand_over: Callable[[Sequence[WorkItem]], bool]) -> int | None:
+        """Lease due work and hand it over; how much it was, or None when that did not work.
+
+        ``hand_over`` says whether all of it is in somebody's hands; what is not is given back.
+        """
+        if not self._intake.processing or self._intake.draining:
+            return None
         health = self._health
-        known, health.leases_unknown = health.leases_unknown, True  # until what was claimed is with the supervisor
+        known, health.leases_unknown = health.leases_unknown, True  # until what was claimed is in somebody's hands
         try:
-            items = self._store.claim_work(self._owner, gateway, limit)
+            items = self._store.claim_work(self._owner, queue, limit)
         except CommitUncertainError as error:
             logger.warning("nobody knows whether due work was claimed: %s", error)
             health.claim_lands_by = self._runtime.monotonic() + LANDS_WITHIN_S
-            return
+            return None
         except StoreError as error:
             logger.warning("due work could not be claimed: %s", error)
             health.leases_unknown = known
-            return  # the next beat tries again
+            return None  # the next beat tries again
         except Exception:  # see _tick
             logger.exception("due work could not be claimed")
-            return
-        calls = tuple(item for item in items if item.action is not Action.APPLY)
-        if calls:
-            schedule.room = False
-            self._supervisor.tell(Submit(gateway, calls, claimed=True))
-        health.leases_unknown = known or not self._match(item for item in items if item.action is Action.APPLY)
-        if not calls:
-            self._ask_when(gateway)
+            return None
+        all_in_hands = hand_over(items) if items else True
+        health.leases_unknown = known or not all_in_hands
+        return len(items)
 
-    def _match(self, callbacks: Iterable[WorkItem]) -> bool:
+    def _match(self, callbacks: Sequence[WorkItem]) -> bool:
         """See whether the transactions of stored callbacks are known by now; False when some could not be looked at."""
         for item in callbacks:
             try:

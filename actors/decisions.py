@@ -116,7 +116,7 @@ class Batch:
         """Decide on a person's order to give work up; refused where the gateway may have got it."""
         item, command = request.item, request.command
         known = self.known(command.transaction_id)
-        if request.event_ids and known.failure is not None and known.failure.code == DISCARDED:
+        if request.in_doubt and known.failure is not None and known.failure.code == DISCARDED:
             # An earlier write of this very request was stored.
             self.entries.append(Entry(request, known))
             return
@@ -227,7 +227,7 @@ class Batch:
         """Have those of commands with an idempotency key stored: whoever repeats one is to be told the same."""
         for request, refused in self.refusals:
             if request.once is not None and not request.may_be_stored(self.before.version):
-                self.add_part(Part(claims=(claim_of(request.once, "", refused),)), request)
+                self.add_part(Part(claims=(claim_of(request.once, request.own_id, refused),)), request)
 
     def write(self) -> Write | None:
         """The write of everything added; None when nothing needs to be stored."""

@@ -26,7 +26,8 @@ from domain.commands import Adjust, CloseReview, Discard, Receive, RecordCallbac
 from gateways.port import Callbacks, Gateway, UnreadableError, UnverifiedError
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
-from store.port import DeadLetterFilter, GatewayMode, Review, Store, StreamKey, WorkItem
+from store.port import Action, DeadLetterFilter, GatewayMode, Review, Store, StreamKey, WorkItem, WorkState
+from store.queries import DeadLetter
 
 logger: Final = logging.getLogger(__name__)
 
@@ -77,9 +78,12 @@ class Door:
         request = DiscardRequest(command, item, metadata, self._deadline())
         return self._answer(self._send(item.stream, request, run_here=True))
 
-    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
-        """Settle a transaction on a person's word; ``item`` is its dead letter, when it has one."""
-        request = ResolveRequest(command, item, metadata, self._deadline())
+    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
+        """Settle a transaction on a person's word; ``work`` is its work as he saw it, if it has any."""
+        # What has no work has its end, or is just coming to it.
+        under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
+        item = None if work is None else work.item
+        request = ResolveRequest(command, item, metadata, self._deadline(), under_way=under_way)
         return self._answer(self._send(stream, request, run_here=True))
 
     def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:

@@ -89,6 +89,11 @@ class Request:
         return None
 
     @property
+    def own_id(self) -> str:
+        """What no other request goes by, if it is one that may come with an idempotency key."""
+        return self.transaction_id or ""
+
+    @property
     def work_id(self) -> str | None:
         """The piece of work whose token fences it, if any."""
         return None

@@ -29,10 +29,9 @@ class Once(NamedTuple):
 
 def claim_of(once: Once, transaction_id: str, refused: Refused | None = None) -> Claim:
     """What is stored with the command: the transaction that it became, or why it was refused."""
-    value: dict[str, Any] = {"fingerprint": once.fingerprint}
-    if refused is None:
-        value["transaction_id"] = transaction_id
-    else:
+    # The id stands in a refusal, too: it tells the refusal of a repetition from the first one's own, tried again.
+    value: dict[str, Any] = {"fingerprint": once.fingerprint, "transaction_id": transaction_id}
+    if refused is not None:
         value["refused"] = {"code": refused.code, "detail": refused.detail, "facts": dict(refused.facts)}
     return Claim(once.scope, once.key, orjson.dumps(value))
 

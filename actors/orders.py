@@ -5,6 +5,8 @@ Each is decided in a batch with everything else of the customer, and carried out
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from actors.decisions import Batch, Entry, Refusal
 from actors.messages import Request
 from actors.once import Once, claim_of
@@ -19,14 +21,19 @@ _REVIEW_CLOSED = "review-closed"
 
 
 class ResolveRequest(Request):
-    """A person says how a transaction ended. ``item`` is its dead letter, when it has one: nobody may take it up."""
+    """A person says how a transaction ended. ``item`` is its work as he saw it: nobody may have taken it up since.
 
-    __slots__ = ("command", "item")
+    ``under_way``: a process has that in hand, to send it.
+    """
 
-    def __init__(self, command: Resolve, item: WorkItem | None, metadata: Metadata, deadline: float) -> None:
+    __slots__ = ("command", "item", "under_way")
+
+    def __init__(
+        self, command: Resolve, item: WorkItem | None, metadata: Metadata, deadline: float, *, under_way: bool
+    ) -> None:
         super().__init__(metadata, deadline)
         self.command: Resolve = command
-        self.item = item
+        self.item, self.under_way = item, under_way
 
     @property
     def transaction_id(self) -> str:
@@ -35,7 +42,7 @@ class ResolveRequest(Request):
 
     @property
     def work_id(self) -> str | None:
-        """The dead letter's."""
+        """The transaction's."""
         return None if self.item is None else self.item.work_id
 
 
@@ -48,6 +55,11 @@ class AdjustRequest(Request):
         super().__init__(metadata, deadline, once)
         self.command: Adjust = command
         self.stored = False  # an earlier write of it is
+
+    @property
+    def own_id(self) -> str:
+        """The adjustment's id."""
+        return self.command.adjustment_id
 
     def may_be_stored(self, version: int) -> bool:  # noqa: ARG002  # no row shows it, only its claim does
         """See Request."""
@@ -65,18 +77,23 @@ class CloseReviewRequest(Request):
         self.review = review
         self.stored = False  # it is closed, by an earlier write of this one or by somebody else
 
+    @property
+    def unique(self) -> Hashable:
+        """The review: in a batch once."""
+        return ("review", self.command.review_id)
+
 
 def add_resolution(batch: Batch, request: ResolveRequest) -> None:
     """Decide on a person's word about a transaction. Its work is closed, so that no late answer is recorded."""
     command, item = request.command, request.item
     known = batch.known(command.transaction_id)
     wanted = Status.COMPLETED if command.completed else Status.FAILED
-    if request.event_ids and known.status is wanted:  # an earlier write of it was stored
+    if request.in_doubt and known.status is wanted:  # an earlier write of it was stored, for all that can be told
         batch.entries.append(Entry(request, known))
         return
     decision = decide(batch.account, command)
-    if not isinstance(decision, Refused) and known.status is Status.PENDING and item is None:
-        detail = "It is on its way to its gateway. Once that is in doubt, or given up, it can be settled by a person."
+    if not isinstance(decision, Refused) and request.under_way:
+        detail = "It is on its way to its gateway just now. Look again in a while."
         decision = Refused("still-under-way", detail)
     if isinstance(decision, Refused):
         batch.refusals.append(Refusal(request, decision))
@@ -103,7 +120,7 @@ def add_adjustment(batch: Batch, request: AdjustRequest) -> None:
         events = batch.record(decision, request.metadata, request.event_ids)
         batch.add_part(Part(events=events, claims=claims), request)
         batch.touch(command.money.currency)
-    batch.entries.append(Entry(request, None, answer=Adjusted(command.adjustment_id)))
+    batch.entries.append(Entry(request, None, answer=Adjusted(command.adjustment_id, batch.account)))
 
 
 def add_closing(batch: Batch, request: CloseReviewRequest) -> None:

@@ -10,6 +10,7 @@ from actors.replies import GatewayStatus, Reply, Unverified
 from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
+from store.queries import DeadLetter
 
 
 class Payments(Protocol):
@@ -42,8 +43,8 @@ class Payments(Protocol):
     def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
 
-    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
-        """Settle a transaction on a person's word; ``item`` is its dead letter, when it has one.
+    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
+        """Settle a transaction on a person's word; ``work`` is its work as he saw it, if it has any.
 
         Refused when it was changed since he looked, has its end, or is on its way to its gateway.
         """
@@ -56,6 +57,9 @@ class Payments(Protocol):
 
     def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
         """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
+
+    def is_stopping(self) -> bool:
+        """Whether this process was told to end; never blocks."""
 
     def problems(self) -> Sequence[str]:
         """Why the service is not ready, for people; empty when it is. Never blocks."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.callbacks import CallbackReport, CallbackRequest
-from actors.decisions import REVIEW_SCOPE, Pending
+from actors.callbacks import REVIEW_SCOPES, CallbackReport, CallbackRequest
+from actors.decisions import Pending
 from actors.messages import OutcomeReport, Request
 from actors.once import answer_again
 from actors.orders import AdjustRequest, CloseReviewRequest, is_own
@@ -16,7 +16,7 @@ def repeated(source: Pending, held: Claim) -> Reply | None:
     match source:
         case OutcomeReport() | CallbackReport():
             source.reviewed = True
-        case CallbackRequest() if held.scope == REVIEW_SCOPE:
+        case CallbackRequest() if held.scope in REVIEW_SCOPES:
             source.reviewed = True
         case CallbackRequest():
             source.repeated = held.value

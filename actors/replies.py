@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.account import Refused, Transaction
+from domain.account import Account, Refused, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,10 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """The correction of a balance is durable."""
+    """The correction of a balance is durable; ``account`` is as its write left it."""
 
     adjustment_id: str
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)

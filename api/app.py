@@ -58,7 +58,7 @@ def create_app(
         ("/v1/customers/{customer_id}", CustomerResource(queries)),
         ("/v1/customers/{customer_id}/events", CustomerEventsResource(queries)),
         ("/v1/customers/{customer_id}/adjustments", AdjustmentResource(payments, queries)),
-        ("/v1/events", EventsResource(Feed(queries, lambda: not payments.problems()))),
+        ("/v1/events", EventsResource(Feed(queries, payments.is_stopping))),
         ("/v1/callbacks/{name}", CallbackResource(payments)),
         ("/v1/reviews", ReviewsResource(queries)),
         ("/v1/reviews/{review_id}/close", CloseReviewResource(payments, queries)),

@@ -27,7 +27,7 @@ REPLAYED: Final = "Idempotent-Replayed"
 KEY_LENGTH_MAX: Final = 255
 
 _BARE: Final = re.compile(r"[!#-~][!-~]{0,254}")
-_QUOTED: Final = re.compile(r'"([!#-\[\]-~]{1,255})"')
+_QUOTED: Final = re.compile(r'"([!-~]{1,255})"')
 _WRONG: Final = f"Not 1 to {KEY_LENGTH_MAX} visible ASCII characters, bare or in double quotes."
 
 

@@ -13,7 +13,7 @@ from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Repl
 from api.idempotency import REPLAYED
 from api.problems import OUTCOME_UNKNOWN, PROBLEMS, REFUSED, ProblemError, unavailable
 from api.tracing import request_id
-from domain.account import Refused, Transaction
+from domain.account import Account, Refused, Transaction
 from store.errors import CommitUncertainError, StoreError
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,12 @@ def closed(reply: Reply) -> None:
         accepted(reply)
 
 
-def adjusted(reply: Reply) -> None:
-    """Raises ProblemError when the balance was not corrected."""
-    if not isinstance(reply, Adjusted):
-        accepted(reply)
+def adjusted(reply: Reply) -> Account:
+    """The account with the corrected balance. Raises ProblemError when it was not corrected."""
+    if isinstance(reply, Adjusted):
+        return reply.account
+    accepted(reply)
+    raise TypeError(f"{type(reply).__name__} is no reply to a correction")
 
 
 def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str | None) -> Reply:

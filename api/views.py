@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from actors.callbacks import gateway_of
 from actors.replies import GatewayStatus
 from domain.account import Transaction
 from domain.money import minor_to_text
@@ -110,7 +111,7 @@ def dead_letter(it: DeadLetter) -> dict[str, Any]:
     return {
         "id": item.work_id,
         "transaction_id": it.transaction_id,
-        "gateway": item.gateway,
+        "gateway": gateway_of(item.gateway),
         "action": item.action,
         "event_type": item.event_type,
         "state": LETTER_STATES[it.state],

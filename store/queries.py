@@ -167,6 +167,9 @@ class Queries(Protocol):
         One whose row cannot be read in full is listed all the same.
         """
 
+    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """The piece of work of that id, in whatever state; a transaction's goes by the id of that."""
+
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """The dead letter of that id, if it is the merchant's or a gateway's; None as well when it is not dead now."""
 

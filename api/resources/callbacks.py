@@ -18,6 +18,7 @@ from api.problems import (
     INVALID_REQUEST,
     MALFORMED_BODY,
     NOT_FOUND,
+    OUTCOME_UNKNOWN,
     UNAVAILABLE,
     UNVERIFIED,
     ProblemError,
@@ -49,6 +50,7 @@ class CallbackResource:
                 BODY_TOO_LARGE,
                 INTERNAL_ERROR,
                 UNAVAILABLE,
+                OUTCOME_UNKNOWN,
             ),
         )
     }
@@ -67,7 +69,7 @@ class CallbackResource:
             reply = self._payments.callback(name, headers, body, metadata(req))
         except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
             log.exception("a callback ended without a reply", extra={"correlation_id": request_id(req)})
-            raise unavailable("Send it again.") from None
+            raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.") from None
         if isinstance(reply, Unverified):
             detail = "The signature, its secret, or the time do not fit. Nothing was stored."
             raise ProblemError(UNVERIFIED, detail, headers={"WWW-Authenticate": "Signature"})
@@ -76,4 +78,4 @@ class CallbackResource:
         if isinstance(reply, Taken):
             resp.data = b'{"status":"ok"}'
             return
-        raise unavailable("Whether it is stored is not known yet. Send it again.")
+        raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.")

@@ -35,7 +35,7 @@ from api.responses import CustomerSchema, TransactionSchema
 from api.tracing import metadata
 from domain.commands import Adjust, Resolve
 from store.port import StreamKey
-from store.queries import Queries
+from store.queries import CustomerView, Queries
 
 
 class ResolutionResource:
@@ -78,11 +78,10 @@ class ResolutionResource:
         given = read_fields(read_object(req), self._schema)
         reason: str = given["reason"]
         command = Resolve(transaction_id, given["outcome"], given["version"], reason)
-        letter = self._queries.dead_letter(merchant, transaction_id)
+        work = self._queries.work(merchant, transaction_id)
         about = replace(metadata(req), reason=reason, evidence=given["evidence"])
         stream = StreamKey(merchant, view.transaction.customer_id)
-        item = None if letter is None else letter.item
-        reply = replied(lambda: self._payments.resolve(stream, command, item, about), req, transaction_id)
+        reply = replied(lambda: self._payments.resolve(stream, command, work, about), req, transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
 
 
@@ -137,10 +136,11 @@ class AdjustmentResource:
         reply = replied(lambda: self._payments.adjust(stream, command, metadata(req), once), req, None)
         if isinstance(reply, Replayed):
             resp.set_header(REPLAYED, "true")
-        else:
-            adjusted(reply)
-        view = self._queries.customer(stream)
-        assert view is not None  # nothing of a customer is ever deleted
+            view = self._queries.customer(stream)
+            assert view is not None  # nothing of a customer is ever deleted
+        else:  # not asked of the store, which may not answer now: it is corrected, and "not stored" would be untrue
+            account = adjusted(reply)
+            view = CustomerView(account.version, sorted(account.balances.items()))
         resp.status = falcon.HTTP_201
         resp.set_header("location", f"/v1/customers/{customer_id}")
         resp.data = orjson.dumps(views.customer(customer_id, view))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
+from actors.callbacks import gateway_of
 from actors.payments import Payments
 from actors.replies import Reply, Uncertain
 from api import views
@@ -64,8 +65,9 @@ class RetryDeadLetterResource:
         refuse_query(req)
         letter = find(self._queries, req, dead_letter_id)
         _refuse_fields(req)
-        if letter.item.gateway not in self._payments.gateway_currencies():
-            raise ProblemError(GATEWAY_NOT_CONFIGURED, f"Nobody would do it until {letter.item.gateway} is configured.")
+        gateway = gateway_of(letter.item.gateway)
+        if gateway not in self._payments.gateway_currencies():
+            raise ProblemError(GATEWAY_NOT_CONFIGURED, f"Nobody would do it until {gateway} is configured.")
         with ordering(f"/v1/dead-letters/{dead_letter_id}"):
             count = self._payments.retry_dead_letters(merchant_of(req), DeadLetterFilter(work_id=dead_letter_id))
         if count == 0:

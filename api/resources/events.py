@@ -26,19 +26,19 @@ WAITING_MAX: Final = 100
 class Feed:
     """Where all events end, looked at no more often than ``LOOK_EVERY_S``, however many ask.
 
-    Nobody waits any longer once the service is not ``ready``: it may be stopping.
+    Nobody waits any longer once the service is ``stopping``.
     """
 
     def __init__(
         self,
         queries: Queries,
-        ready: Callable[[], bool] = lambda: True,
+        stopping: Callable[[], bool] = lambda: False,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._queries, self._ready, self._monotonic, self._sleep = queries, ready, monotonic, sleep
-        self._last = 0
+        self._queries, self._stopping, self._monotonic, self._sleep = queries, stopping, monotonic, sleep
+        self._last = self._barren = 0
         self._looked_at = float("-inf")
         self._waiting = 0
 
@@ -50,10 +50,13 @@ class Feed:
         deadline = self._monotonic() + wait_s
         self._waiting += 1
         try:
-            while not rows and self._monotonic() < deadline and self._ready():
+            while not rows and self._monotonic() < deadline and not self._stopping():
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
-                if self._newest() > after:
+                newest = self._newest()
+                if newest > max(after, self._barren):
                     rows = self._queries.all_events(None, after=after, limit=limit)
+                    if not rows:  # positions of what was never committed: no need for others to look again
+                        self._barren = newest
         finally:
             self._waiting -= 1
         return rows

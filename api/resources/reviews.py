@@ -15,13 +15,14 @@ from api.callers import merchant_of
 from api.operations import ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import REVIEW_ID
-from api.problems import NOT_FOUND, ProblemError
+from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
 from api.query import read_query, refuse_query
 from api.replies import closed, replied
 from api.requests import CloseReviewSchema, ReviewsQuery, read_fields
 from api.responses import ReviewListSchema, ReviewSchema
 from api.tracing import metadata
 from domain.commands import CloseReview
+from store.errors import StoreError
 from store.queries import Queries, ReviewKey, ReviewView
 
 
@@ -85,7 +86,11 @@ class CloseReviewResource:
                 lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None
             )
             closed(reply)
-            view = self._find(req, review_id)
+            try:
+                view = self._find(req, review_id)
+            except StoreError:  # it is closed: only when, the store does not tell now
+                detail = f"It is closed. Ask for /v1/reviews to see {review_id} as it is now."
+                raise ProblemError(OUTCOME_UNKNOWN, detail) from None
         resp.data = orjson.dumps(views.review(view))
 
     def _find(self, req: falcon.Request, review_id: str) -> ReviewView:

@@ -187,6 +187,10 @@ class PostgresqlStore:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.dead_letters(session, merchant, where, before, limit))
 
+    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.work(session, merchant, work_id))
+
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.dead_letter(session, merchant, work_id))

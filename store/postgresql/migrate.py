@@ -45,7 +45,8 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
     Many that do this at once are safe: one does it and the others wait. Raises SchemaError for newer tables.
     """
     scripts = migrations() if scripts is None else scripts
-    settings = connection_settings(url, statement_ms=_WAIT_MS, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
+    # No limit for a statement: an index over a table that has grown takes as long as it takes.
+    settings = connection_settings(url, statement_ms=0, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
     with translation(), Session.connect(**settings) as session:
         session.execute(_LOCK)
         session.execute(_CREATE)

@@ -217,13 +217,13 @@ WHERE w.work_id = %(work_id)s
     AND (%(gateway)s::text IS NULL OR w.gateway = %(gateway)s)
     AND (%(state)s::text IS NULL OR w.state = %(state)s);
 
--- name: select_dead_letter
--- One dead letter with its transaction, if it is in a stream of these names.
+-- name: select_work
+-- One piece of work with its transaction, if it is in a stream of these names.
 SELECT w.*, t.*
 FROM work_rows AS w
 LEFT JOIN transaction_rows AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
-WHERE w.work_id = %(work_id)s AND w.stream_name = ANY (%(names)s::text[]) AND w.state IN ('dead', 'parked');
+WHERE w.work_id = %(work_id)s AND w.stream_name = ANY (%(names)s::text[]);
 
 -- name: select_dead_letters
 -- Dead letters in streams of these names below an id with their transactions, newest first: as many of each name,

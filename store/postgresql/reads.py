@@ -10,7 +10,7 @@ import psycopg
 
 from domain.account import Account, Balance
 from store.errors import CorruptStoreError
-from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey
+from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
 from store.postgresql.rows import (
     WORK_COLUMNS,
     Row,
@@ -144,10 +144,16 @@ def dead_letters(
     return [_dead_letter(row) for row in _rows(session, "select_dead_letters", values)]
 
 
-def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
-    """The merchant's dead letter of that id."""
-    rows = _rows(session, "select_dead_letter", {"work_id": work_id, "names": [merchant, GATEWAYS]})
+def work(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
+    """The piece of work of that id, if it is the merchant's or a gateway's."""
+    rows = _rows(session, "select_work", {"work_id": work_id, "names": [merchant, GATEWAYS]})
     return _dead_letter(rows[0]) if rows else None
+
+
+def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
+    """The same if it is a dead letter."""
+    found = work(session, merchant, work_id)
+    return None if found is None or found.state not in {WorkState.DEAD, WorkState.PARKED} else found
 
 
 def _dead_letter(row: Row) -> DeadLetter:

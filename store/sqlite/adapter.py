@@ -248,6 +248,11 @@ class SqliteStore:
         with self._readers.snapshot() as cursor:
             return reads.dead_letters(cursor, merchant, where, before, limit)
 
+    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.work(cursor, merchant, work_id)
+
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """See ``store.queries.Queries``."""
         with self._readers.snapshot() as cursor:

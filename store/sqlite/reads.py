@@ -175,13 +175,17 @@ def dead_letters(
     return [_dead_letter(cursor, row) for row in _newest(cursor, "select_dead_letters", lists, limit)]
 
 
-def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
-    """The dead letter of that id, if it is the merchant's or a gateway's."""
+def work(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
+    """The piece of work of that id, if it is the merchant's or a gateway's."""
     row = cursor.execute(SQL["select_work_row"], (work_id,)).fetchone()
-    letter = None if row is None else _dead_letter(cursor, row)
-    if letter is None or letter.item.stream.name not in {merchant, GATEWAYS} or letter.state not in _DEAD:
-        return None
-    return letter
+    found = None if row is None else _dead_letter(cursor, row)
+    return None if found is None or found.item.stream.name not in {merchant, GATEWAYS} else found
+
+
+def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
+    """The same if it is a dead letter."""
+    found = work(cursor, merchant, work_id)
+    return None if found is None or found.state not in _DEAD else found
 
 
 def _dead_letter(cursor: apsw.Cursor, row: Row) -> DeadLetter:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.callbacks import EVENT_TYPE, MATCHED_WITHIN, Callback, CallbackReport, CallbackRequest, stream_of_gateway
+from actors.callbacks import (
+    EVENT_TYPE,
+    MATCHED_WITHIN,
+    Callback,
+    CallbackReport,
+    CallbackRequest,
+    queue_of,
+    stream_of_gateway,
+)
 from actors.replies import NotStored, Taken
 from domain.account import Status
 from domain.commands import RecordCallback
@@ -173,6 +181,11 @@ def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
 # those of nobody
 
 
+def claim(customers: Customers) -> list[WorkItem]:
+    """Lease the stored callbacks that are due."""
+    return customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)
+
+
 def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1") -> CallbackRequest:
     """A callback about a transaction that is not on record."""
     said = RecordCallback(transaction_id, GATEWAY, "A-9", Money(10_000, "USD"), Approved("A-9", final=True))
@@ -192,7 +205,7 @@ def test_one_that_nobody_knows_is_kept(customers: Customers) -> None:
     """It is work, once for its event id, and no review yet."""
     assert answer(unmatched(customers, "nobody")) == Taken()
     assert answer(unmatched(customers, "nobody")) == Taken()
-    assert work(customers) == {(GATEWAY, "queued"): 1}
+    assert work(customers) == {(queue_of(GATEWAY), "queued"): 1}
     assert reviews(customers) == 0
 
 
@@ -200,7 +213,7 @@ def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> No
     """Whoever claims it applies it in the customer's stream; its work and the transaction's are over."""
     item = customers.deposited()
     unmatched(customers, item.work_id)
-    (claimed,) = customers.claim()
+    (claimed,) = claim(customers)
     assert (claimed.action, claimed.event_type, claimed.transaction) == (Action.APPLY, EVENT_TYPE, None)
     command = RecordCallback(
         item.work_id, GATEWAY, f"A-{item.work_id}", Money(10_000, "USD"), Approved(f"A-{item.work_id}", final=True)
@@ -217,7 +230,7 @@ def test_it_is_tried_again_and_after_an_hour_a_person_is_asked(customers: Custom
     unmatched(customers, "nobody")
     looks = 0
     for _ in range(10_000):
-        claimed = customers.claim()
+        claimed = claim(customers)
         if claimed:
             looks += 1
             customers.router.tell(stream_of_gateway(GATEWAY), CallbackReport(claimed[0], None))
@@ -248,10 +261,10 @@ def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: 
 def test_a_stale_look_moves_nothing(customers: Customers) -> None:
     """Whoever lost the lease of a stored callback changes nothing about it any more."""
     unmatched(customers, "nobody")
-    (stale,) = customers.claim()
+    (stale,) = claim(customers)
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.real.register_owner(customers.owner)
-    customers.claim()
+    claim(customers)
     customers.router.tell(stream_of_gateway(GATEWAY), CallbackReport(stale, None))
     customers.run()
-    assert work(customers) == {(GATEWAY, "leased"): 1}
+    assert work(customers) == {(queue_of(GATEWAY), "leased"): 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Unknown
 from store.codec import Metadata
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import WorkItem
+from store.port import Action, WorkItem, WorkState
 from tests.actors.customers import DEADLINE_S, Customers, answer
 from tests.actors.support import Trouble, TroubledStore, stream
 
@@ -25,15 +26,21 @@ WHO = Metadata("r-8", who="ann", reason="asked", evidence="ticket 7")
 
 
 def resolve(
-    customers: Customers, item: WorkItem, *, completed: bool = True, version: int | None = None, letter: bool = False
+    customers: Customers, item: WorkItem, *, completed: bool = True, version: int | None = None
 ) -> ResolveRequest:
-    """A person settles the item's transaction as he sees it now, with its dead letter if it has one."""
+    """A person settles the item's transaction as he sees it now, with its work."""
     version = customers.transaction(item.work_id).version if version is None else version
-    command = Resolve(item.work_id, completed, version, "asked by telephone")
-    seen = customers.letter(item) if letter else None
-    request = ResolveRequest(command, seen, WHO, customers.runtime.monotonic() + DEADLINE_S)
+    request = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
     customers.router.tell(item.stream, request)
     return request
+
+
+def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveRequest:
+    """What the API makes of it."""
+    work = customers.real.work("main", item.work_id)
+    under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
+    seen, deadline = None if work is None else work.item, customers.runtime.monotonic() + DEADLINE_S
+    return ResolveRequest(command, seen, WHO, deadline, under_way=under_way)
 
 
 def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustRequest:
@@ -52,8 +59,8 @@ def available(customers: Customers, customer: str = "c1") -> int:
 
 
 def unknown(customers: Customers) -> WorkItem:
-    """A deposit of which nobody knows what became."""
-    item = customers.deposited()
+    """A deposit of which nobody knows what became, and that is not sent again by itself."""
+    item = replace(customers.deposited(), attempts=customers.policy.max_retries)
     customers.report(item, Unknown("timeout"))
     customers.run()
     return item
@@ -90,21 +97,21 @@ def test_on_its_way_it_cannot_be_settled(customers: Customers) -> None:
 def test_a_dead_letter_can_be_settled_while_nobody_takes_it_up(customers: Customers) -> None:
     """Its token fences the resolution."""
     item = customers.dead_letter()
-    done = resolve(customers, item, letter=True)
+    done = resolve(customers, item)
     customers.run()
     assert isinstance(answer(done), Accepted)
 
     other = customers.dead_letter()
-    late = resolve(customers, other, letter=True, completed=False)
+    late = resolve(customers, other, completed=False)
     customers.run(4_000.0)  # it is due
     assert isinstance(answer(late), Accepted)
 
     third = customers.dead_letter()
     command = Resolve(third.work_id, completed=True, version=customers.transaction(third.work_id).version, reason="r")
-    seen = customers.letter(third)
+    request = resolution(customers, third, command)
     customers.run(4_000.0)
     assert [claimed.work_id for claimed in customers.claim()] == [third.work_id]
-    request = ResolveRequest(command, seen, WHO, customers.runtime.monotonic() + DEADLINE_S)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
     customers.router.tell(third.stream, request)
     customers.run()
     said = answer(request)
@@ -143,6 +150,34 @@ def test_a_resolution_in_doubt_is_told_as_it_is(customers: Customers, store: Tro
     assert customers.types().count("DepositCompleted") == 1
 
 
+def test_what_is_just_sent_again_cannot_be_settled(customers: Customers) -> None:
+    """Unknown at a gateway with keys, and in hand to be asked again under the same key: the money may move yet."""
+    item = customers.deposited()
+    customers.report(item, Unknown("timeout"))
+    customers.run(10.0)
+    assert [claimed.work_id for claimed in customers.claim()] == [item.work_id]
+    assert customers.transaction(item.work_id).status is Status.UNKNOWN
+    refused = resolve(customers, item, completed=False)
+    customers.run()
+    said = answer(refused)
+    assert isinstance(said, Refused)
+    assert said.code == "still-under-way"
+
+
+def test_a_resolution_that_lost_to_the_provider_is_stale(
+    customers: Customers, another_process: Callable[[], Customers]
+) -> None:
+    """The same end, told by the provider at the same time: his word is on no record, and he hears so."""
+    item = unknown(customers)
+    other = another_process()
+    other.callback(item, Approved(f"A-{item.work_id}", final=True))
+    request = resolve(customers, item)
+    customers.run(1.0)
+    said = answer(request)
+    evidence = any(b"ticket 7" in event.body for event in customers.real.stream_events(item.stream, after=0, limit=99))
+    assert isinstance(said, Accepted) == evidence
+
+
 # adjustments
 
 
@@ -156,7 +191,9 @@ def test_an_adjustment_in_doubt_happens_once(
     store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = adjust(customers, -300, key=key)
     customers.run(DEADLINE_S)
-    assert answer(request) == Adjusted(request.command.adjustment_id)
+    said = answer(request)
+    assert isinstance(said, Adjusted)
+    assert said.account.balances["USD"].available == 700
     assert available(customers) == 700
     assert customers.types().count("BalanceAdjusted") == 1
 

@@ -154,6 +154,17 @@ def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
     assert customers.types().count("WithdrawalReceived") == 1
 
 
+def test_a_refusal_that_comes_again_at_once_is_a_replay(customers: Customers) -> None:
+    """Also while the balance, and so the very words, are the same."""
+    customers.completed(minor=100)
+    requests = []
+    for _ in range(3):
+        requests.append(customers.withdraw(minor=500, key="k"))
+        customers.run()
+    answers = [answer(request) for request in requests]
+    assert [said.replayed for said in answers if isinstance(said, Refused)] == [False, True, True]
+
+
 def test_a_withdrawal_that_was_taken_on_is_repeated_though_nothing_is_left(customers: Customers) -> None:
     """The repetition of an accepted withdrawal is no second one, so that it cannot be short of money."""
     customers.completed(minor=500)

@@ -40,13 +40,20 @@ def test_of_no_gateway_there_are_none(api: Api, world: World, name: str) -> None
     assert len(world.callbacks) == (expected == 200)
 
 
-@pytest.mark.parametrize("reply", [NotStored("away"), Uncertain(None), Uncertain("t"), RuntimeError("secret")])
-def test_what_is_not_surely_stored_is_to_be_sent_again(api: Api, world: World, reply: object) -> None:
-    """503 with Retry-After for every doubt: a repetition is told by its event id."""
-    world.callback_reply = reply  # type: ignore[assignment]
+def test_what_is_not_stored_is_to_be_sent_again(api: Api, world: World) -> None:
+    """503 with Retry-After, for what surely is not."""
+    world.callback_reply = NotStored("away")
     later = api.request("POST", PATH, body=RAW)
     assert (later.status_code, later.json["type"]) == (503, "/problems/unavailable")
     assert later.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("reply", [Uncertain(None), Uncertain("t"), RuntimeError("secret")])
+def test_what_nobody_knows_is_no_promise(api: Api, world: World, reply: object) -> None:
+    """504: a repetition is told by its event id."""
+    world.callback_reply = reply  # type: ignore[assignment]
+    later = api.request("POST", PATH, body=RAW)
+    assert (later.status_code, later.json["type"]) == (504, "/problems/outcome-unknown")
     assert "secret" not in later.text
 
 

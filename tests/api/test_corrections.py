@@ -33,9 +33,9 @@ def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, a
     assert (settled.status_code, settled.json["status"]) == (200, outcome)
     balances = api.get("/v1/customers/12345").json["balances"]
     assert [balance["available"] for balance in balances] == ([] if available is None else [available])
-    ((stream, command, item, metadata),) = world.orders
+    ((stream, command, work, metadata),) = world.orders
     assert isinstance(command, Resolve)
-    assert (stream, command.version, command.reason, item) == (StreamKey("main", "12345"), 2, WHY["reason"], None)
+    assert (stream, command.version, command.reason, work) == (StreamKey("main", "12345"), 2, WHY["reason"], None)
     assert (metadata.reason, metadata.evidence) == (WHY["reason"], WHY["evidence"])
     events = api.get("/v1/customers/12345/events").json["items"]
     assert (events[-1]["metadata"]["reason"], events[-1]["metadata"]["evidence"]) == (WHY["reason"], WHY["evidence"])
@@ -44,9 +44,9 @@ def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, a
 def test_a_dead_letter_goes_with_it(api: Api, world: World) -> None:
     """So that nobody takes it up meanwhile."""
     transaction_id = api.deposit().json["transaction_id"]
-    item = world.bury(transaction_id)
+    world.bury(transaction_id)
     api.order(f"/v1/transactions/{transaction_id}/resolution", {"outcome": "failed", "version": 1, **WHY})
-    assert world.orders[0][2] == item
+    assert world.orders[0][2] == world.letters[0]
 
 
 def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> None:
@@ -103,6 +103,23 @@ def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
     world.reply = RuntimeError("secret")
     unknown = api.order(path, {"outcome": "failed", "version": 2, **WHY})
     assert (unknown.status_code, unknown.json["transaction_id"]) == (504, path.split("/")[3])
+
+
+def test_a_correction_is_told_though_the_store_falls_silent(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is durable nothing may say that it is not: the answer needs no further look at the store."""
+    world.give("12345", 10_000)
+    adjust = world.adjust
+
+    def then_down(*arguments: Any) -> Any:
+        reply = adjust(*arguments)
+        world.down = True
+        return reply
+
+    monkeypatch.setattr(world, "adjust", then_down)
+    corrected = api.order(ADJUSTMENTS, {"amount": "-10", "currency": "USD", **WHY})
+    assert (corrected.status_code, corrected.json["balances"][0]["available"]) == (201, "90.00")
 
 
 # adjustments

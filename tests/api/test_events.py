@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from api.resources.events import LOOK_EVERY_S, WAITING_MAX, Feed
+from store.port import StoredEvent
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -103,9 +106,27 @@ def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
 
 def test_a_service_that_stops_keeps_nobody_waiting(world: World, clock: Clock) -> None:
     """Who waits is answered at the next look, so that the stop does not have to cut him off."""
-    feed = Feed(world, lambda: clock.now < 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
+    feed = Feed(world, lambda: clock.now >= 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
     assert feed.read(0, 10, 30.0) == []
     assert 3.0 <= clock.now <= 3.0 + LOOK_EVERY_S
+
+
+def test_positions_of_nothing_are_looked_at_once(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that was given out and never committed does not make everybody who waits look again and again."""
+    looks = 0
+    all_events = world.all_events
+
+    def counted(merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
+        nonlocal looks
+        looks += 1
+        return all_events(merchant, after=after, limit=limit)
+
+    monkeypatch.setattr(world, "all_events", counted)
+    monkeypatch.setattr(world, "last_position", lambda: 7)
+    feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+    for _ in range(3):
+        assert feed.read(0, 10, 10.0) == []
+    assert looks == 4
 
 
 def test_what_is_there_is_told_at_once(feed: Feed, clock: Clock, world: World) -> None:

@@ -82,16 +82,14 @@ def test_a_key_belongs_to_its_operation(api: Api) -> None:
     assert len(ids) == 2
 
 
-@pytest.mark.parametrize("key", ["k", VISIBLE.replace('"', "").replace("\\", ""), "x" * 255, "a,b", "a'b"])
+@pytest.mark.parametrize("key", ["k", VISIBLE.replace('"', ""), "x" * 255, "a,b", "a'b", "a\\b", 'a"b'])
 def test_a_key_is_the_same_bare_and_in_double_quotes(api: Api, key: str) -> None:
     """RFC 8941 strings and what most callers send are both taken."""
     ids = {api.command("/v1/deposit", key=given).json["transaction_id"] for given in (key, f'"{key}"')}
     assert len(ids) == 1
 
 
-@pytest.mark.parametrize(
-    "key", ["", '""', '"', '"a', "x" * 256, f'"{"x" * 256}"', "a b", "é", "a\tb", "a\x7f", '"a"b"']
-)
+@pytest.mark.parametrize("key", ["", '""', '"', '"a', "x" * 256, f'"{"x" * 256}"', "a b", "é", "a\tb", "a\x7f"])
 def test_a_key_that_cannot_be_is_named(api: Api, world: World, key: str) -> None:
     """400 that names the header, and nothing reaches the actors."""
     calls = len(world.calls)

@@ -153,9 +153,9 @@ class World:
             raise self.reply
         return self.reply or self._apply(item.stream, command, command.transaction_id, metadata)
 
-    def resolve(self, stream: StreamKey, command: Resolve, item: WorkItem | None, metadata: Metadata) -> Reply:
+    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
         """Settle it, unless ``reply`` says what to answer instead."""
-        self.orders.append((stream, command, item, metadata))
+        self.orders.append((stream, command, work, metadata))
         if self.reply is not None:
             return self._told()
         return self._apply(stream, command, command.transaction_id, metadata)
@@ -170,7 +170,7 @@ class World:
         reply = self._apply(stream, command, None, metadata)
         if once is not None and not isinstance(reply, Refused):
             self.claims[once.scope, once.key] = claim_of(once, command.adjustment_id)
-        return reply if isinstance(reply, Refused) else Adjusted(command.adjustment_id)
+        return reply if isinstance(reply, Refused) else Adjusted(command.adjustment_id, self._accounts[stream])
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         """Close it, unless ``reply`` says what to answer instead."""
@@ -194,6 +194,10 @@ class World:
             raise self.reply
         assert self.reply is not None
         return self.reply
+
+    def is_stopping(self) -> bool:
+        """It never is."""
+        return False
 
     def problems(self) -> Sequence[str]:
         """What the test says."""
@@ -307,6 +311,10 @@ class World:
         self._reach()
         letters = sorted(self._letters(merchant, where), key=lambda it: it.item.work_id, reverse=True)
         return [it for it in letters if before is None or it.item.work_id < before][:limit]
+
+    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
+        """The dead letters are all the work that there is."""
+        return self.dead_letter(merchant, work_id)
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """By id, within the merchant."""

@@ -203,3 +203,18 @@ def test_unknown_outcome_keeps_its_work_under_a_new_token(store: PaymentStore) -
     late.account, late.head = customer.account, customer.head
     assert store.append([late.complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
     assert store.work_counts() == {("gatewayA", WorkState.QUEUED): 1}
+
+
+def test_a_claim_that_came_again_hides_no_other_part(store: PaymentStore) -> None:
+    """A write without events is "stored before" only when all of it is: a part without claims may be new."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    claim = Claim("callback:gatewayA", "evt-1", b"{}")
+    again = Part(claims=(claim,))
+    assert store.append([Write(customer.stream, Head(), (again,))]) == [COMMITTED]
+    assert store.append([Write(customer.stream, Head(), (again,))]) == [COMMITTED]
+    moved = Part(fence=Fence("t1", 1), work=(move("t1"),))
+    for parts in ((again, moved), (moved, again)):
+        write = Write(customer.stream, Head(), parts)
+        assert store.append([write]) == [Duplicate(parts.index(again), claim)]
+    assert store.work_counts() == {("gatewayA", "leased"): 1}
