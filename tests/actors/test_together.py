@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from actors.callbacks import Callback, CallbackReport, CallbackRequest, queue_of, stream_of_gateway
@@ -79,7 +81,7 @@ def test_what_a_callback_ends_is_not_sent(keyless: Customers, *, callback_first:
     before = len(keyless.sendable())
     if together:
         keyless.send()  # is being stored while the others gather
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: keyless.submit(item, 2),
         lambda: keyless.callback(item, Approved(f"A-{item.work_id}", final=True)),
     ]
