@@ -227,7 +227,8 @@ class CustomerStreamActor(ServiceActor):
         if request.in_doubt and not held:
             raise UnknownTransactionError(known)  # it may be stored: first see whether it is on record
         # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
-        expired = self._with.runtime.monotonic() >= request.deadline and not request.in_doubt
+        doubtful = request.in_doubt or request.refusal_in_doubt
+        expired = self._with.runtime.monotonic() >= request.deadline and not doubtful
         if expired and not (isinstance(request, ReceiveRequest) and known in batch.account.transactions):
             if request.take_up():
                 request.reply.set(NotStored("The deadline passed before it could be stored."))

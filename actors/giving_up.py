@@ -45,13 +45,15 @@ def doubt(batch: Batch) -> None:
             source.in_doubt = True
         if isinstance(source, Request):
             source.doubtful_at = batch.before.version
+    for request, _ in batch.refusals:
+        request.refusal_in_doubt = request.once is not None
 
 
 def refuse(pendings: Iterable[Pending], reason: str) -> list[Pending]:
     """Answer the requests: nothing of them is stored. Those that stay are all others, and the requests in doubt."""
     kept: list[Pending] = []
     for pending in pendings:
-        if not isinstance(pending, Request) or pending.in_doubt:
+        if not isinstance(pending, Request) or pending.in_doubt or pending.refusal_in_doubt:
             kept.append(pending)
         elif not pending.reply.done:
             pending.reply.set(NotStored(reason))

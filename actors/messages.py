@@ -66,6 +66,7 @@ class Request:
         "in_doubt",
         "metadata",
         "once",
+        "refusal_in_doubt",
         "reply",
         "taken",
     )
@@ -79,6 +80,7 @@ class Request:
         self.taken = False  # by the actor, and not by the waiting thread
         self.event_ids: list[str] = []  # chosen once, so that a repeated write is known again by them
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
+        self.refusal_in_doubt = False  # that it is refused may be on record, under its idempotency key
         self.doubtful_at: int | None = None  # the version after which that append would have gone on, if it is known
         self.decided_at: datetime | None = None  # chosen once, so that a repeated write says the same
         self.crashes = 0

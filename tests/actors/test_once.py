@@ -206,6 +206,25 @@ def test_a_refusal_whose_record_is_in_doubt_ends_with_one_answer(
     assert (said.code, said.detail) == (repeated.code, repeated.detail)
 
 
+@pytest.mark.parametrize("then", ["load", "append"])
+def test_what_may_be_refused_on_record_is_not_said_to_be_nowhere(
+    customers: Customers, store: TroubledStore, then: str
+) -> None:
+    """After a record whose answer was lost, "not stored" would be untrue: a repetition hears the refusal for ever."""
+    customers.completed(minor=100)
+    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    store.befall(then, *[None] * (then == "load"), AWAY, AWAY)
+    first = customers.withdraw(minor=500, key="k")
+    customers.run(DEADLINE_S / 2)
+    assert not isinstance(answer(first), NotStored)
+    again = customers.withdraw(minor=500, key="k")
+    customers.run(DEADLINE_S / 2)
+    said, repeated = answer(first), answer(again)
+    assert isinstance(said, Refused)
+    assert isinstance(repeated, Refused)
+    assert (said.code, said.detail) == (repeated.code, repeated.detail)
+
+
 def test_refusals_beside_commands_that_are_taken_on(customers: Customers) -> None:
     """In one write with events, the refusal under a key is on record as well; one without a key leaves no trace."""
     customers.completed(minor=100)
