@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT)
 COMPLETING: Final = frozenset({COMPLETE, COMPLETE_HOT})
 
 _SEED: Final = 1
+_CALLBACK_SECRETS: Final = {
+    "PAYMENTS_GATEWAY_A_SECRETS": f"whsec_{b64encode(b'a secret of the bench').decode()}",
+    "PAYMENTS_GATEWAY_B_SECRETS": "another secret of the bench",
+}
+"""Nobody calls back; without any the service warns of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,7 @@ def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
         settings = {
             **conditions.ground.settings(database.url),
             "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
+            **_CALLBACK_SECRETS,
             "PAYMENTS_LOG_LEVEL": conditions.log_level,
         }
         provider = processes.enter_context(servers.provider(Path(name)))

@@ -228,7 +228,7 @@ def _record_callback(account: Account, transaction: Transaction, command: Record
         return (_review(account, transaction, "A callback names another reference than is on record."),)
     outcome = command.outcome
     if isinstance(outcome, Approved):
-        return _record_outcome(account, transaction, outcome)
+        return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
     if transaction.submissions > 1 and known is None and not transaction.status.terminal:
         # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
         return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
