@@ -73,8 +73,8 @@ format: setup ## rewrite the code as make check wants it
 bench: setup ## the figures, into bench/RESULTS.md
 	@$(PYTHON) -m bench
 
-simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1
-	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
+simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed says
+	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))
 
 coverage: setup ## the test suite with a report of the lines that it does not reach
 	@$(PYTHON) -m coverage run -m pytest $(TESTS)

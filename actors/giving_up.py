@@ -74,6 +74,8 @@ class GivingUp:
                 continue  # it may be on its way: there is nothing left to do for it here
             if pending.event_ids:
                 pending.in_doubt = True  # it was put into a write, and only its answer would say what became of that
+            if isinstance(pending, Request):
+                pending.refusal_in_doubt = pending.once is not None  # the same
             pending.crashes += 1
             if self._tolerable(pending):
                 kept.append(pending)

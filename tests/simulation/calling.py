@@ -14,19 +14,20 @@ from gateways.port import Order
 from tests.simulation.history import History
 from tests.simulation.provider import TIMEOUT_S, SimulatedProvider
 from tests.simulation.threads import ThreadedRuntime
+from tests.simulation.verifying import SharedSecret
 
 
 class CallingGateway:
     """Implements gateways.port.Gateway. ``die`` is called now and then amid a call: the process is to end there."""
 
     currencies = frozenset({"USD", "JPY"})
-    callbacks = None
 
     def __init__(
         self, provider: SimulatedProvider, runtime: ThreadedRuntime, history: History, die: Callable[[], None]
     ) -> None:
         self.name, self.honours_keys, self.looks_up = provider.name, provider.honours_keys, provider.looks_up
         self.idempotency_window_s = provider.idempotency_window_s
+        self.callbacks = SharedSecret(provider.name)
         self._provider, self._runtime, self._history, self._die = provider, runtime, history, die
         self._chance = provider.chance
 

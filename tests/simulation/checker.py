@@ -1,23 +1,24 @@
 """Judges a history by the promises of the service. It reads the history only, and shares no rule with the code.
 
 The numbers are those of the promises in docs/architecture.md. This file holds the clients' commands against the
-record, and the record against its own tables; the files beside it what clients read, the providers, and the work.
+record, and the record against its own tables; the files beside it the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from tests.simulation.checker_breakers import breaker_violations
+from tests.simulation.checker_callbacks import callback_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
+from tests.simulation.checker_people import people_violations
 from tests.simulation.checker_reading import reading_violations
+from tests.simulation.checker_refusals import refusal_violations
 from tests.simulation.checker_work import token_violations, waiting_violations
-from tests.simulation.folding import TERMINAL, Fold, Seen, fold_streams, minor
+from tests.simulation.folding import TERMINAL, Fold, Seen, fold_streams
 from tests.simulation.history import History
-
-SHORT: Final = "insufficient-funds"
 
 
 def violations(history: History) -> list[str]:
@@ -27,12 +28,14 @@ def violations(history: History) -> list[str]:
     found += _answers(history, fold)
     found += reading_violations(history)
     found += key_violations(history, fold)
-    found += _refusals(history)
+    found += refusal_violations(history)
     found += effect_violations(history, fold)
     found += sending_violations(history)
     found += breaker_violations(history)
     found += token_violations(history)
     found += waiting_violations(history, fold)
+    found += callback_violations(history, fold)
+    found += people_violations(history, fold)
     found += _tables(history, fold)
     return found
 
@@ -64,55 +67,6 @@ def _answered(key: str, answer: Mapping[str, Any] | None, recorded: Seen | None)
         yield f"14: {key} was answered {answer['answer']} and is on record"
 
 
-def _refusals(history: History) -> Iterator[str]:
-    """Promise 7: a withdrawal is refused only if too little was available at some time while it waited.
-
-    Of one that was refused before under the same key that was so then.
-    """
-    available: dict[tuple[str, str], int] = {}
-    stored: dict[str, tuple[tuple[str, str], int, bool]] = {}
-    waiting: dict[str, Mapping[str, Any]] = {}
-    least: dict[str, int] = {}
-    seen: set[str] = set()
-    for entry in history.entries:
-        if entry["what"] == "sent" and entry["kind"] == "withdrawal":
-            waiting[entry["id"]] = entry
-            least[entry["id"]] = available.get((entry["customer"], entry["currency"]), 0)
-        elif entry["what"] == "answer" and entry["id"] in waiting:
-            request = waiting.pop(entry["id"])
-            if (
-                entry.get("code") in {None, SHORT}
-                and entry["answer"] == "refused"
-                and least[entry["id"]] >= minor(request["amount"], request["currency"])
-            ):
-                yield f"7: {entry['id']} was refused although {least[entry['id']]} were there all the time"
-        elif entry["what"] == "write":
-            for event_id, kind_of_event, data in (event for part in entry["parts"] for event in part["events"]):
-                if event_id not in seen:
-                    seen.add(event_id)
-                    _follow(entry["stream"][1], kind_of_event, data, available, stored)
-            for key, request in waiting.items():
-                now = available.get((request["customer"], request["currency"]), 0)
-                least[key] = min(least[key], now)
-
-
-def _follow(
-    customer: str,
-    kind_of_event: str,
-    data: Mapping[str, Any],
-    available: dict[tuple[str, str], int],
-    stored: dict[str, tuple[tuple[str, str], int, bool]],
-) -> None:
-    if kind_of_event.endswith("Received"):
-        amount = minor(data["amount"], data["currency"])
-        stored[data["transaction_id"]] = (customer, data["currency"]), amount, data.get("reserved", False)
-    if kind_of_event in {"DepositCompleted", "WithdrawalReceived", "WithdrawalFailed"}:
-        account, amount, reserved = stored[data["transaction_id"]]
-        if kind_of_event == "DepositCompleted" or reserved:
-            sign = -1 if kind_of_event == "WithdrawalReceived" else 1
-            available[account] = available.get(account, 0) + sign * amount
-
-
 def _tables(history: History, fold: Fold) -> Iterator[str]:
     """Promise 7: at rest the read tables are the fold of the events, and nothing is reserved for what has its end."""
     rows: dict[str, list[str | None]] = {}
@@ -126,7 +80,7 @@ def _tables(history: History, fold: Fold) -> Iterator[str]:
         yield "7: the transactions' read rows are not the fold of the events"
     if {key: both for key, both in balances.items() if any(both)} != {k: v for k, v in fold.balances.items() if any(v)}:
         yield "7: the balances are not the fold of the events"
-    if sorted(map(str, reviews)) != sorted(map(str, fold.reviews.values())):
+    if sorted(map(str, reviews)) != sorted(map(str, fold.open_reviews)):
         yield "7: the reviews' read rows are not the fold of the events"
     open_ones = [seen for seen in fold.transactions.values() if seen.reserved and seen.status not in TERMINAL]
     if sum(both[1] for both in fold.balances.values()) != sum(seen.minor for seen in open_ones):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -10,25 +11,59 @@ from tests.simulation.folding import Fold
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
+SHORT: Final = "insufficient-funds"
 REUSED: Final = "idempotency-key-reused"
 WANTED: Final = ("kind", "gateway", "customer", "amount", "currency")
 
 
 def key_violations(history: History, fold: Fold) -> Iterator[str]:
-    """One transaction for a key, or one refusal; everybody is told of that one, and only who wanted the same."""
+    """One command for a key, or one refusal; everybody is told of that one, and only who wanted the same."""
     sent: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
-    for entry in history.of("sent"):
+    for entry in [*history.of("sent"), *history.of("adjusting")]:
         if entry.get("key") is not None:
-            sent[entry["kind"], entry["key"]][entry["id"]] = entry
-    answers = {entry["id"]: entry for entry in history.of("answer")}
-    for (_, key), requests in sent.items():
-        recorded = [fold.transactions[each] for each in requests if each in fold.transactions]
-        known = [each for each in requests if each in fold.transactions]
-        if len(recorded) > 1:
-            yield f"2: {key} became {len(recorded)} transactions: {known}"
+            sent[entry.get("kind", "adjustment"), entry["key"]][entry["id"]] = entry
+    adjusted = [entry for entry in history.of("ordered") if entry["order"] == "adjusting"]
+    answers = {entry["id"]: entry for entry in [*history.of("answer"), *adjusted]}
+    claims = _claims(history)
+    recorded = {*fold.transactions, *fold.adjustments}
+    for (kind, key), requests in sent.items():
+        known = [each for each in requests if each in recorded]
+        if len(known) > 1:
+            yield f"2: {key} became {len(known)} commands: {known}"
         for each, request in requests.items():
             if each in answers:
                 yield from _answered(key, request, answers[each], known, requests)
+        told = [answers.get(each, {}) for each in requests]
+        yield from _claimed(key, claims.pop((kind, key), None), known, told)
+    for _, key in sorted(claims):
+        yield f"14: {key} is held, and nobody ever came with it"
+
+
+def _claims(history: History) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """What is on record under each key at rest, by kind and key."""
+    return {
+        (scope.split(":")[1], key): json.loads(value)
+        for entry in history.of("claims")
+        for scope, key, value in entry["claims"]
+        if scope.startswith("idempotency:")
+    }
+
+
+def _claimed(key: str, claim: Entry | None, known: list[str], told: list[Entry]) -> Iterator[str]:
+    """A key is held by what it became, or by its refusal, and by nothing else."""
+    refused = any(answer.get("answer") == "refused" and answer.get("code") == SHORT for answer in told)
+    if refused and known:
+        yield f"2: {key} was refused, and then became {known}"
+    if claim is None:
+        if known or refused:
+            yield f"2: {key} became {known or 'a refusal'}, and is not held"
+        return
+    if "refused" not in claim and claim["transaction_id"] not in known:
+        yield f"2: {key} is held by {claim['transaction_id']}, and {known} is on record"
+    if "refused" in claim and known:
+        yield f"2: {key} is held by a refusal, and {known} is on record"
+    if told and all(answer.get("answer") == "not-stored" for answer in told):
+        yield f"14: {key} is held, and everybody was told that nothing was stored"
 
 
 def _answered(
@@ -47,4 +82,4 @@ def _answered(
 
 
 def _wanted(request: Entry) -> tuple[Any, ...]:
-    return tuple(request[name] for name in WANTED)
+    return tuple(request.get(name) for name in WANTED)

@@ -11,7 +11,7 @@ from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
 UNCHANGED: Final = ("Submitted",)
-NOT_ABOUT: Final = ("ReviewOpened", "ReviewClosed")
+NOT_ABOUT: Final = ("ReviewOpened", "ReviewClosed", "BalanceAdjusted")
 
 
 def reading_violations(history: History) -> Iterator[str]:

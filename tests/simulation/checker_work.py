@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import TERMINAL, Fold
+from tests.simulation.folding import TERMINAL, Fold, is_callback, is_person
 from tests.simulation.history import History
 
-UNFENCED: Final = ("Received", "ReviewOpened", "ReviewClosed")
+UNFENCED: Final = ("Received", "ReviewOpened", "ReviewClosed", "BalanceAdjusted")
 """Ends of the types of events that may be appended without having the work."""
+CALLBACK: Final = "callback:"
+"""How the names of the work begin that a callback of nobody known is."""
 DAY_S: Final = 86_400.0
 CLOCK_OFF_S: Final = 9_000.0
 """How much the wall clock, which tells when work is due, may have jumped."""
@@ -47,10 +49,14 @@ def _changed(changes: Mapping[str, list[Any] | None], rows: dict[str, list[Any]]
 def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str]:
     types = [event[1] for event in part["events"]]
     fence = part["fence"]
-    if fence is None:
-        if not all(name.endswith(UNFENCED) for name in types):
+    for (_, name, data), (cause, who) in zip(part["events"], part["causes"], strict=True):
+        if name.endswith(UNFENCED) or (fence is not None and fence[0] == data["transaction_id"]):
+            continue
+        if ["close", data["transaction_id"]] not in part["work"] or not (is_callback(cause) or is_person(who)):
             yield f"12: {types} were appended without a token"
-    elif fence[0] not in rows or rows[fence[0]][0] != fence[1]:
+    if fence is None:
+        return
+    if fence[0] not in rows or rows[fence[0]][0] != fence[1]:
         yield f"12: {types} of {fence[0]} were appended under {fence[1]}; its work was at {rows.get(fence[0])}"
     for change, key in part["work"]:
         if change == "move":
@@ -63,12 +69,12 @@ def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str
 def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
     """Promise 10: at any time everything open is somebody's business; at rest only a person's."""
     gateways = {entry["name"]: entry for entry in history.of("gateway")}
-    under_review = set(fold.reviews.values())
+    reviewed = {asked.transaction for asked in fold.reviews.values()}
     unfinished: set[str] = set()
     for table in history.of("tables"):
-        reviewed = {transaction_id for transaction_id, state in table["reviews"] if state == "open"}
+        under_review = {transaction_id for transaction_id, state in table["reviews"] if state == "open"}
         for key, (status, _) in table["transactions"].items():
-            if status not in TERMINAL and key not in table["unfinished"] and key not in reviewed:
+            if status not in TERMINAL and key not in table["unfinished"] and key not in under_review:
                 yield f"10: {key} is {status} at {table['at']}, and nobody's business"
         if table["when"] == "rest":
             unfinished |= set(table["unfinished"])
@@ -76,18 +82,36 @@ def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
     for key, seen in fold.transactions.items():
         if seen.status not in TERMINAL:
             gateway = gateways[seen.gateway]
-            if gateway["keys"] or gateway["looks_up"] or not seen.submissions or key not in under_review:
+            if gateway["keys"] or gateway["looks_up"] or not seen.submissions or key not in reviewed:
                 yield f"10: {key} is still {seen.status} at {seen.gateway} long after the last fault"
             waiting.add(key)
     for key in sorted(unfinished - waiting):
         yield f"10: {key} is at rest and has work left"
-    yield from _reviews(history)
+    yield from _callbacks_left(history)
+    yield from _reviews(history, fold)
 
 
-def _reviews(history: History) -> Iterator[str]:
-    """Providers never contradict themselves here: all that a person may be asked is what a day did not tell."""
+def _callbacks_left(history: History) -> Iterator[str]:
+    """Those that were kept until their transaction is known have an end as well."""
+    left: set[str] = set()
+    for entry in history.of("work"):
+        for key, row in entry["rows"].items():
+            if key.startswith(CALLBACK):
+                (left.discard if row is None else left.add)(key)
+    for key in sorted(left):
+        yield f"10: {key} is at rest and was neither applied nor reviewed"
+
+
+def _reviews(history: History, fold: Fold) -> Iterator[str]:
+    """Calls never contradict the record, but for what it has from elsewhere: else a day must have told nothing."""
     sent_at = {entry["id"]: entry["at"] for entry in history.of("sent")}
     for entry in history.of("write"):
-        for _, kind_of_event, data in (event for part in entry["parts"] for event in part["events"]):
-            if kind_of_event == "ReviewOpened" and entry["at"] - sent_at[data["transaction_id"]] < DAY_S - CLOCK_OFF_S:
-                yield f"10: a review of {data['transaction_id']}: {data['reason']}"
+        for part in entry["parts"]:
+            for (_, kind_of_event, data), (cause, _) in zip(part["events"], part["causes"], strict=True):
+                if kind_of_event != "ReviewOpened" or is_callback(cause):
+                    continue
+                key = data["transaction_id"]
+                seen = fold.transactions.get(key)
+                elsewhere = seen is not None and (is_callback(seen.cause) or is_person(seen.who))
+                if entry["at"] - sent_at.get(key, 0.0) < DAY_S - CLOCK_OFF_S and not elsewhere:
+                    yield f"10: a review of {key}: {data['reason']}"

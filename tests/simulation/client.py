@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,6 +21,8 @@ from tests.simulation.history import History
 from tests.simulation.process import Process
 
 CUSTOMERS: Final = 4
+WITHDRAWN: Final = 0.4
+"""Share of the new commands that are withdrawals, of which many ask for more than there is."""
 KEYED: Final = 0.3
 """Share of the new commands that come under an idempotency key,"""
 REPEATED: Final = 0.2
@@ -56,10 +58,19 @@ class Wish:
 
 
 class Client:
-    """Sends commands to processes that live, and takes the answers; a crash leaves it without."""
+    """Sends commands to processes that live, and takes the answers; a crash leaves it without.
 
-    def __init__(self, chance: random.Random, history: History, gateways: Sequence[str]) -> None:
-        self._chance, self._history, self._gateways = chance, history, gateways
+    ``heard`` is told of each command.
+    """
+
+    def __init__(
+        self,
+        chance: random.Random,
+        history: History,
+        gateways: Sequence[str],
+        heard: Callable[[str, str, Money], None],
+    ) -> None:
+        self._chance, self._history, self._gateways, self._heard = chance, history, gateways, heard
         self._outstanding: list[tuple[Process, ReceiveRequest]] = []
         self._accepted: list[str] = []
         self._keyed: list[Wish] = []
@@ -91,6 +102,7 @@ class Client:
             currency=money.currency,
             key=asked.key,
         )
+        self._heard(asked.gateway, command.transaction_id, money)
         with process.turn():
             metadata = Metadata(f"r-{runtime.random():.6f}")
             sent = process.system.send(StreamKey("main", asked.customer), command, metadata, asked.once)
@@ -101,8 +113,8 @@ class Client:
 
     def _new_wish(self) -> Wish:
         chance = self._chance
-        kind = Kind.WITHDRAWAL if chance.random() < 0.25 else Kind.DEPOSIT
-        most = chance.choice([500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
+        kind = Kind.WITHDRAWAL if chance.random() < WITHDRAWN else Kind.DEPOSIT
+        most = chance.choice([100, 500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
         money = Money(chance.randint(1, most), chance.choice(["USD", "USD", "JPY"]))
         key = f"k-{len(self._keyed)}" if chance.random() < KEYED else None
         wish = Wish(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from tests.simulation.checker import SHORT
+from tests.simulation.checker_keys import SHORT
+from tests.simulation.folding import is_callback, is_person
 from tests.simulation.history import History
 
 Entry = dict[str, Any]
@@ -82,7 +83,7 @@ def _write(event: list[Any]) -> Entry:
         "process": 0,
         "after": 0,
         "stream": ["main", "c0"],
-        "parts": [{"events": [event], "fence": None, "work": []}],
+        "parts": [{"events": [event], "causes": [[None, None]], "fence": None, "work": []}],
     }
 
 
@@ -186,7 +187,7 @@ def _reused_by_nobody(history: History) -> None:
 
 
 def _row(history: History) -> None:
-    rows = _first(history, "tables", when="rest")["transactions"]
+    rows = next(entry["transactions"] for entry in _all(history, "tables", when="rest") if entry["transactions"])
     rows[next(iter(rows))][0] = "pending"
 
 
@@ -230,7 +231,7 @@ def _sent_without_record(history: History) -> None:
     key = _first(history, "call", gateway="gatewayB", verb="submit")["key"]
     for _, part in _parts(history, kind_of_event="Submitted"):
         if _is_of(part, key):
-            part["events"] = []
+            part["events"], part["causes"] = [], []
 
 
 def _sent_again(history: History) -> None:
@@ -353,14 +354,20 @@ def _probe_once_more(history: History) -> None:
 # work
 
 
+def _reported(history: History) -> Entry:
+    """Part of a write by which a call's outcome was recorded."""
+    parts = (part for _, part in _parts(history, kind_of_event="Completed") if part["fence"])
+    return next(
+        part for part in parts if not any(is_callback(cause) or is_person(who) for cause, who in part["causes"])
+    )
+
+
 def _stale_token(history: History) -> None:
-    _, part = next(each for each in _parts(history, kind_of_event="Completed") if each[1]["fence"])
-    part["fence"][1] -= 1
+    _reported(history)["fence"][1] -= 1
 
 
 def _no_token(history: History) -> None:
-    _, part = next(each for each in _parts(history, kind_of_event="Completed") if each[1]["fence"])
-    part["fence"] = None
+    _reported(history)["fence"] = None
 
 
 def _old_token_for_another_owner(history: History) -> None:
@@ -373,12 +380,12 @@ def _old_token_for_another_owner(history: History) -> None:
 
 
 def _unfinished(history: History) -> None:
-    table = _first(history, "tables", when="rest")
+    table = next(entry for entry in _all(history, "tables", when="rest") if entry["transactions"])
     table["unfinished"].append(next(iter(table["transactions"])))
 
 
 def _forgotten(history: History) -> None:
-    table = _first(history, "tables", when="restart")
+    table = next(entry for entry in _all(history, "tables", when="restart") if entry["transactions"])
     rows = table["transactions"]
     rows[next(iter(rows))][0] = "pending"
     table["unfinished"], table["reviews"] = [], []

@@ -40,11 +40,38 @@ class Seen:
     submissions: int = 0
     reference: str | None = None
     code: str | None = None
+    version: int = 0
+    cause: str | None = None
+    """What led to the newest change of status,"""
+    who: str | None = None
+    """and who."""
+    settled_at: int = 0
+    """The version that a person settled, who did."""
 
     @property
     def minor(self) -> int:
         """The amount in minor units."""
         return minor(self.amount, self.currency)
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """A balance as it was corrected."""
+
+    customer: str
+    amount: str
+    currency: str
+    who: str | None
+
+
+@dataclass
+class Asked:
+    """A review: what it is about, what led to it, and who closed it."""
+
+    transaction: str | None
+    reason: str
+    cause: str | None
+    closed_by: list[str | None] = field(default_factory=list)
 
 
 @dataclass
@@ -54,13 +81,28 @@ class Fold:
     transactions: dict[str, Seen] = field(default_factory=dict)
     balances: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Available and reserved, by customer and currency."""
-    reviews: dict[str, str | None] = field(default_factory=dict)
-    """Open ones: review to transaction."""
+    reviews: dict[str, Asked] = field(default_factory=dict)
+    adjustments: dict[str, Adjusted] = field(default_factory=dict)
+
+    @property
+    def open_reviews(self) -> list[str | None]:
+        """What they are about."""
+        return [asked.transaction for asked in self.reviews.values() if not asked.closed_by]
 
 
 def minor(amount: str, currency: str) -> int:
     """An amount in minor units."""
     return int(Decimal(amount).scaleb(DECIMALS[currency]))
+
+
+def is_callback(cause: str | None) -> bool:
+    """Whether that is a gateway and an event id of it."""
+    return cause is not None and cause.startswith("gateway") and ":" in cause
+
+
+def is_person(who: str | None) -> bool:
+    """Whether somebody settled it who asked elsewhere."""
+    return who is not None and who.startswith("person-")
 
 
 def fold_streams(history: History, fold: Fold) -> Iterator[str]:
@@ -86,13 +128,38 @@ def fold_streams(history: History, fold: Fold) -> Iterator[str]:
 
 
 def _apply(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
+    if event["type"] in {"ReviewOpened", "ReviewClosed", "BalanceAdjusted"}:
+        yield from _apply_to_customer(event, fold)
+    else:
+        yield from _apply_to_transaction(event, fold)
+
+
+def _apply_to_customer(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
+    data, customer, metadata = event["data"], event["stream_id"], event["metadata"]
+    if event["type"] == "BalanceAdjusted":
+        key, amount, currency = data["adjustment_id"], data["amount"], data["currency"]
+        if key in fold.adjustments:
+            yield f"7: the adjustment {key} was made twice"
+        fold.adjustments[key] = Adjusted(customer, amount, currency, metadata.get("who"))
+        balance = fold.balances[customer, currency]
+        balance[0] += minor(amount, currency)
+        if min(balance) < 0:
+            yield f"7: the adjustment {key} took its customer's balance below zero: {balance}"
+    elif event["type"] == "ReviewOpened":
+        if data["review_id"] in fold.reviews:
+            yield f"10: the review {data['review_id']} was opened twice"
+        asked = Asked(data["transaction_id"], data["reason"], metadata.get("causation_id"))
+        fold.reviews[data["review_id"]] = asked
+    else:
+        review = fold.reviews.get(data["review_id"])
+        if review is None or review.closed_by:
+            yield f"10: the review {data['review_id']} was closed and was not open"
+        else:
+            review.closed_by.append(metadata.get("who"))
+
+
+def _apply_to_transaction(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
     data, customer = event["data"], event["stream_id"]
-    if event["type"] == "ReviewOpened":
-        fold.reviews[data["review_id"]] = data["transaction_id"]
-        return
-    if event["type"] == "ReviewClosed":
-        fold.reviews.pop(data["review_id"], None)
-        return
     key = data["transaction_id"]
     kind = "withdrawal" if event["type"].startswith("Withdrawal") else "deposit"
     what = event["type"].removeprefix(kind.capitalize())
@@ -114,6 +181,11 @@ def _apply(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
             yield f"6: {key}, {seen.status}, was submitted as {data['attempt']}. in place of {seen.submissions}."
     else:
         yield from _step(key, seen, what, data)
+        who = event["metadata"].get("who")
+        if who is not None and who != seen.who:
+            seen.settled_at = seen.version
+        seen.cause, seen.who = event["metadata"].get("causation_id"), who
+    seen.version = event["version"]
     yield from _rebalance(key, seen, what, fold.balances[customer, seen.currency])
 
 

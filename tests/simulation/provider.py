@@ -15,10 +15,16 @@ from typing import Final
 from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome
 from gateways.port import Order
 from tests.simulation.history import History
+from tests.simulation.notifying import Notifier
+from tests.simulation.telling import Callbacks
 from tests.simulation.timeline import Timeline
 
 TIMEOUT_S: Final = 5.0
 SETTLE_S: Final = 60.0
+TOLD_PENDING: Final = 0.8
+"""Share of the orders whose end it tells of, of those that it does not decide at once,"""
+TOLD: Final = 0.5
+"""and of all others."""
 CODES: Final = {"insufficient_funds": Category.SOFT, "issuer_unavailable": Category.SOFT, "do_not_honor": Category.HARD}
 
 
@@ -56,11 +62,14 @@ class SimulatedProvider:
         *,
         honours_keys: bool,
         looks_up: bool,
+        notifier: Notifier,
+        callbacks: Callbacks,
     ) -> None:
         self.name, self.honours_keys, self.looks_up = name, honours_keys, looks_up
         self.idempotency_window_s = 20_000.0 if honours_keys else 0.0
         self.chance, self.rate = chance, rate
         self._history, self._timeline = history, timeline
+        self._notifier, self._callbacks = notifier, callbacks
         self._fates: dict[str, list[Fate]] = {}
         self._to_come: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count(1)
@@ -90,6 +99,15 @@ class SimulatedProvider:
             said = [[fate.reference, fate.final, fate.final_at <= now] for fate in fates]
             self._history.add("truth", now, gateway=self.name, key=key, fates=said)
 
+    def settled(self, key: str) -> str | None:
+        """What it says to somebody who calls: how the order ended, None when it has not, or never came."""
+        self._catch_up()
+        now = self._timeline.now
+        fates = [fate for fate in self._fates.get(key, ()) if fate.visible <= now]
+        if not fates or any(now < fate.final_at for fate in fates):
+            return None
+        return "completed" if any(fate.final == "success" for fate in fates) else "failed"
+
     def happens(self, share: float) -> bool:
         """Whether something does that goes wrong in such a share of cases, at the usual rate of faults."""
         return not self.calm and self.chance.random() < share * self.rate
@@ -109,6 +127,8 @@ class SimulatedProvider:
         """``order`` is on its way and will arrive, whatever becomes of its sender; what will be decided about it."""
         fate = self._fate(arrived, deadline)
         self._at(arrived, lambda: self._arrive(order, fate))
+        if self.chance.random() < (TOLD if fate.final_at == fate.visible else TOLD_PENDING):
+            self._notifier.at(fate.final_at + self._callbacks.late_s(), lambda: self._tell(order, fate))
         return fate
 
     def answer(self, order: Order, fate: Fate, at: float) -> Outcome:
@@ -156,6 +176,13 @@ class SimulatedProvider:
             customer=order.customer_id,
             id=fate.reference,
         )
+
+    def _tell(self, order: Order, fate: Fate) -> None:
+        """Say how it ended, unless it was an earlier request once more."""
+        self._catch_up()
+        if fate in self._fates[order.transaction_id]:
+            status = "completed" if fate.final == "success" else "failed"
+            self._callbacks.tell(self.name, order, fate.reference, status)
 
     def _at(self, when: float, function: Callable[[], None]) -> None:
         heapq.heappush(self._to_come, (when, next(self._numbers), function))

@@ -58,11 +58,17 @@ class Eyes:
             self._history.add("work", self._timeline.now, rows=changed)
         self._rows = rows
 
+    def look_at_claims(self) -> None:
+        """Write down everything that has happened once."""
+        rows = self._database.rows("SELECT scope, key, value FROM claims ORDER BY scope, key")
+        claims = [[scope, key, bytes(value).decode("latin-1")] for scope, key, value in rows]
+        self._history.add("claims", self._timeline.now, claims=claims)
+
     def left_to_do(self, for_people: str) -> set[str]:
-        """States of the work that is left; without that for the gateway ``for_people`` which is under review."""
+        """States of the work that is left; without that for the gateway ``for_people`` which came under review."""
         rows = self._database.rows(
             "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
-            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id AND r.state = 'open')",
+            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id)",
             (for_people,),
         )
         return {str(row[0]) for row in rows}
@@ -191,6 +197,7 @@ def _parts(write: Write) -> list[dict[str, Any]]:
     return [
         {
             "events": [[event.event_id, event.type, _data(event.body)] for event in part.events],
+            "causes": [_cause(event.body) for event in part.events],
             "fence": None if part.fence is None else list(part.fence),
             "work": [_change(change) for change in part.work],
         }
@@ -200,6 +207,12 @@ def _parts(write: Write) -> list[dict[str, Any]]:
 
 def _data(body: bytes) -> Any:
     return orjson.loads(body)["data"]
+
+
+def _cause(body: bytes) -> list[str | None]:
+    """What led to an event, and who."""
+    metadata = orjson.loads(body)["metadata"]
+    return [metadata.get("causation_id"), metadata.get("who")]
 
 
 def _change(change: WorkChange) -> list[str]:

@@ -66,12 +66,18 @@ def test_faults_do_happen(tmp_path: Path) -> None:
                 calls[entry["gateway"], entry["key"]] += 1
             if entry["what"] == "write":
                 written.update(event[1] for part in entry["parts"] for event in part["events"])
+            if entry["what"] == "callback":
+                met.add(("forged" if entry["forged"] else "callback", None))
     troubles: dict[str, list[str | None]] = {
         "answer": ["accepted", "refused", "none", "not-stored"],
         "ended": ["Approved", "Declined", "NotReceived", "NotSent", "unknown"],
         "breaker": ["open", "half_open", "closed"],
         "mode": ["open", "closed", "auto"],
         "discard": ["accepted", "refused"],
+        "told": ["taken", "unverified", "not-stored"],
+        "callback": [None],
+        "forged": [None],
+        "ordered": ["accepted", "adjusted", "closed", "refused", "replayed"],
         "crash": [None],
         "stop": [None],
         "clock": [None],
@@ -80,7 +86,7 @@ def test_faults_do_happen(tmp_path: Path) -> None:
     for gateway in ["gatewayA", "gatewayB"]:
         assert max(times for (name, _), times in calls.items() if name == gateway) > 1
     assert min(written[name] for name in ["DepositOutcomeUnknown", "WithdrawalCompleted", "WithdrawalFailed"]) > 0
-    assert written["ReviewOpened"] > 0
+    assert min(written[name] for name in ["ReviewOpened", "ReviewClosed", "BalanceAdjusted"]) > 0
 
 
 def test_processes_do_get_in_each_others_way(tmp_path: Path) -> None:

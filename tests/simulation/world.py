@@ -8,16 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from store.port import DeadLetterFilter
-from tests.simulation.client import Client
+from actors.callbacks import queue_of
 from tests.simulation.databases import Database, File
 from tests.simulation.faults import Deadly
 from tests.simulation.history import History
 from tests.simulation.looking import dump, tables
 from tests.simulation.mischief import Mischief
-from tests.simulation.operator import Operator
+from tests.simulation.outside import Outside
 from tests.simulation.process import DRAIN_S, HELD_UP_S, LEASES_S, Process, Surroundings
-from tests.simulation.provider import SimulatedProvider
 from tests.simulation.recording import Eyes
 from tests.simulation.timeline import Timeline
 
@@ -48,31 +46,11 @@ class World:
         count = self.chance.choice(PROCESSES)
         count = count if processes is None else processes
         # Each seed has its own mixture of faults: with everything broken at once, some faults would hide others.
-        store_rate, self._crash_rate, slow_rate, self._operator_rate, self._held_up_rate = (
-            self.chance.choice(RATES) for _ in range(5)
-        )
-        self.deadly = Deadly(self.chance, self.chance.choice(RATES) * 0.005, self._hindered)
-        self.mischief = Mischief(self.chance, self.timeline, self.chance.choice(RATES))
-        self._providers = [
-            SimulatedProvider(
-                name,
-                self.chance,
-                self.history,
-                self.timeline,
-                self.chance.choice(RATES),
-                honours_keys=keys,
-                looks_up=looks_up,
-            )
-            for name, keys, looks_up in [
-                ("gatewayA", True, True),
-                ("gatewayB", False, True),
-                ("gatewayC", False, False),
-            ]
-        ]
-        names = [provider.name for provider in self._providers]
-        # The third is a bore: what it leaves open nobody but a person can settle.
-        self._client = Client(self.chance, self.history, [*names[:2] * 4, names[2]])
-        self._operator = Operator(self.chance, self.history, names)
+        store_rate, self._crash_rate, slow_rate, self._held_up_rate = (self._some_rate() for _ in range(4))
+        self.deadly = Deadly(self.chance, self._some_rate() * 0.005, self._hindered)
+        self.mischief = Mischief(self.chance, self.timeline, self._some_rate())
+        self._processes: list[Process] = []
+        self._outside = Outside(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
         self._eyes = Eyes(database, self.history, self.timeline)
         self._looking = database.open(self.timeline.clock)
         around = Surroundings(
@@ -81,7 +59,7 @@ class World:
             self.timeline,
             database,
             self._eyes,
-            self._providers,
+            self._outside.providers,
             exclusive=count == 1 and not database.is_server,
             store_rate=store_rate,
             slow_rate=slow_rate,
@@ -90,7 +68,7 @@ class World:
         )
         self._database, self._alone = database, count == 1
         self._calm = False
-        self._processes = [Process(number, around) for number in range(count)]
+        self._processes += [Process(number, around) for number in range(count)]
         for process in self._processes:
             if process.number == 0:
                 process.boot()
@@ -102,10 +80,10 @@ class World:
         left = commands
         while left:
             for _ in range(min(left, self.chance.randint(1, 6))):
-                self._client.send(self._some_process())
+                self._outside.client.send(self._some_process())
                 left -= 1
             self._run_for(self.chance.choice([0.0, 0.05, 1.0, 20.0, 80.0]), self.chance.randint(1, 400))
-            self._client.read(self._some_process(), self.chance.choice(READ))
+            self._outside.client.read(self._some_process(), self.chance.choice(READ))
             self._meet_something()
         self._come_to_rest(commands)
         return self.history
@@ -116,6 +94,17 @@ class World:
             self._step(None)
         return running[0] if len(running) == 1 else self.chance.choice(running)
 
+    def _reachable(self) -> Process | None:
+        """Where a provider's callback comes to: now and then to one that stands still."""
+        up = [process for process in self._processes if process.up]
+        running = [process for process in up if process.running]
+        among = running if running and self.chance.random() < 0.9 else up
+        return self.chance.choice(among) if among else None
+
+    def _some_rate(self) -> float:
+        """How often some kind of trouble happens in this seed."""
+        return self.chance.choice(RATES)
+
     # what happens
 
     def _meet_something(self) -> None:
@@ -124,8 +113,7 @@ class World:
             self._befall(self.chance.choice(victims))
         if not self._alone and self.chance.random() < 0.2 * self._held_up_rate:
             self._hold_up()
-        if self.chance.random() < 0.3 * self._operator_rate:
-            self._operator.meddle(self._some_process())
+        self._outside.meddle(self._some_process)
 
     def _befall(self, process: Process) -> None:
         draw = self.chance.random()
@@ -142,7 +130,7 @@ class World:
         elif draw < 0.95:
             self.timeline.advance(self.chance.choice([1.0, 12.0, 100.0]))  # the whole machine stands still
         else:
-            self._cut_off_a_provider()
+            self._outside.cut_off_a_provider()
 
     def _hold_up(self) -> None:
         running = [process for process in self._processes if process.running]
@@ -154,13 +142,9 @@ class World:
         elif not process.store.is_cut:
             process.cut_off(for_s)
 
-    def _cut_off_a_provider(self) -> None:
-        self.chance.choice(self._providers).fail_for(self.chance.choice([5.0, 40.0, 400.0]))
-
     def _come_to_rest(self, commands: int) -> None:
         self._calm = self.deadly.calm = self.mischief.calm = True
-        for provider in self._providers:
-            provider.calm = True
+        self._outside.be_calm()
         for process in self._processes:
             process.be_calm(calm=True)
             if not process.up:
@@ -172,17 +156,14 @@ class World:
                 process.heal(process.store)
         self.history.add("calm", self.timeline.now)
         self._run_for(DRAIN_S + 1.0, STEPS_MAX)  # orders that are under way are answered, or given up
-        process = self._some_process()
-        for provider in self._providers:
-            self._operator.order_mode(process, provider.name, "auto")
-        self._operator.retry(process, DeadLetterFilter())
+        self._outside.put_right(self._some_process())
         self._run_for(CALM_S, STEPS_MAX, to_the_end=True)
-        self._client.read(self._some_process(), commands)
+        self._outside.client.read(self._some_process(), commands)
         self._dump("rest")
-        for provider in self._providers:
-            provider.tell_truth()
+        self._eyes.look_at_claims()
+        self._outside.tell_truth()
         # Whether the actors themselves came to rest, and not only the store.
-        self.history.add("rest", self.timeline.now, outstanding=self._client.waits)
+        self.history.add("rest", self.timeline.now, outstanding=self._outside.client.waits)
         for process in self._processes:
             if process.up:
                 process.end()
@@ -204,11 +185,11 @@ class World:
         """Everything in memory is gone; the file and the world outside go on, but for what went down with it."""
         self.history.add("crash", self.timeline.now, process=process.number)
         if not self._calm and self.chance.random() < 0.3:
-            self._cut_off_a_provider()
+            self._outside.cut_off_a_provider()
         self._go_down(process, [0.5, 1.0, 1.0, 1.0, 30.0, 30_000.0])
 
     def _go_down(self, process: Process, for_s: list[float]) -> None:
-        self._client.cut_off(process)
+        self._outside.client.cut_off(process)
         process.end()
         others = [each for each in self._processes if each is not process and not each.gone]
         process.gone = bool(others) and self.chance.random() < 0.1
@@ -235,7 +216,7 @@ class World:
             if process.freezes_for_s is not None and not self._calm:
                 process.freeze(process.freezes_for_s)
             if not process.runtime.frozen:
-                self._client.collect(process)
+                self._outside.client.collect(process)
                 if process.has_stopped:
                     process.retire()
                     self._go_down(process, [0.1, 1.0, 30.0])
@@ -249,23 +230,24 @@ class World:
                 break
             if to_the_end and step - looked >= LOOK_EVERY and not self._is_busy:
                 looked = step
-                left = self._eyes.left_to_do(self._providers[-1].name)
-                if not left:
+                left = self._eyes.left_to_do(self._outside.providers[-1].name)
+                if not left and self._outside.notifier.next_s is None:
                     break
                 if left == {"parked"}:  # what the operator's orders before the last outage's end could not help
-                    self._operator.retry(self._some_process(), DeadLetterFilter())
+                    self._outside.retry(self._some_process())
                 else:
                     self._skip_what_is_dull()
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._client.waits) or any(
+        return bool(self._outside.client.waits) or any(
             not each.up or each.runtime.busy for each in self._processes if not each.gone
         )
 
     def _skip_what_is_dull(self) -> None:
         """Nothing to do for long: let the time pass at once. Nobody misses a heartbeat over it."""
-        due = [self._due_s(provider.name) for provider in self._providers]
+        names = [provider.name for provider in self._outside.providers]
+        due = [self._outside.notifier.next_s, *(self._due_s(name) for name in [*names, *map(queue_of, names)])]
         wait_s = min((each for each in due if each is not None), default=0.0)
         if wait_s > DULL_S:
             self.timeline.advance(wait_s - 10.0)

@@ -1,0 +1,153 @@
+"""Promises 8 and 9, and 10's needless reviews: what providers said of their own accord, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.simulation.folding import Asked, Fold, Seen, is_callback
+from tests.simulation.history import History
+
+Entry = Mapping[str, Any]
+ENDS: Final = {"Completed": "completed", "Failed": "failed"}
+
+
+def callback_violations(history: History, fold: Fold) -> Iterator[str]:
+    """Each true callback is applied once or reviewed, and no forged one leaves a trace."""
+    letters = _Letters(history)
+    yield from _answers(history)
+    yield from _causes(history, fold)
+    yield from _claims(history, letters)
+    reviews: dict[str, list[Asked]] = defaultdict(list)
+    for asked in fold.reviews.values():
+        if is_callback(asked.cause):
+            reviews[asked.cause or ""].append(asked)
+    for cause in sorted({*letters.taken, *reviews}):
+        bodies = letters.bodies.get(cause, [])
+        if len(reviews[cause]) > min(len(bodies), 2):
+            yield f"8: {cause} came with {len(bodies)} bodies and is under {len(reviews[cause])} reviews"
+        if bodies:
+            yield from _judged(cause, letters, reviews[cause], fold)
+
+
+class _Letters:
+    """What verified callbacks said, by their cause: gateway and event id."""
+
+    def __init__(self, history: History) -> None:
+        self.bodies: dict[str, list[str]] = defaultdict(list)
+        """Different ones, in the order of their coming."""
+        self.taken: dict[str, list[str]] = defaultdict(list)
+        """Those of them that a provider was told 200 for."""
+        self.held: dict[str, str] = {}
+        """The one that is on record."""
+        sent: dict[int, Entry] = {}
+        for entry in history.of("callback"):
+            sent[entry["number"]] = entry
+            if not entry["forged"] and entry["body"] not in self.bodies[_cause(entry)]:
+                self.bodies[_cause(entry)].append(entry["body"])
+        for entry in history.of("told"):
+            letter = sent[entry["number"]]
+            if entry["answer"] == "taken" and letter["body"] not in self.taken[_cause(entry)]:
+                self.taken[_cause(entry)].append(letter["body"])
+        for entry in history.of("claims"):
+            for scope, key, value in entry["claims"]:
+                if scope.startswith("callback:"):
+                    self.held[f"{scope.removeprefix('callback:')}:{key}"] = value
+
+
+def _cause(entry: Entry) -> str:
+    return f"{entry['gateway']}:{entry['event']}"
+
+
+def _answers(history: History) -> Iterator[str]:
+    forged = {entry["number"]: entry["forged"] for entry in history.of("callback")}
+    for entry in history.of("told"):
+        if forged[entry["number"]] != (entry["answer"] == "unverified"):
+            yield f"9: {_cause(entry)}, forged: {forged[entry['number']]}, was answered {entry['answer']}"
+
+
+def _causes(history: History, fold: Fold) -> Iterator[str]:
+    """Every event that a callback caused says what that had said, once; and nobody says it before the provider."""
+    sent: dict[str, list[str]] = defaultdict(list)
+    events: set[str] = set()
+    happened: Counter[tuple[str, str]] = Counter()
+    for entry in history.entries:
+        if entry["what"] == "callback" and not entry["forged"]:
+            sent[_cause(entry)].append(entry["body"])
+        elif entry["what"] == "write":
+            for part in entry["parts"]:
+                for (event_id, name, data), (cause, _) in zip(part["events"], part["causes"], strict=True):
+                    if not is_callback(cause) or event_id in events:
+                        continue
+                    events.add(event_id)
+                    happened[cause, name] += 1
+                    if happened[cause, name] > 1 and name != "ReviewOpened":
+                        yield f"8: {cause} became {name} {happened[cause, name]} times"
+                    if not any(_led_to(body, cause, name, data, fold) for body in sent[cause]):
+                        yield f"9: {name} {data} has {cause} for its cause, which said {sent[cause]}"
+
+
+def _led_to(body: str, cause: str, name: str, data: Mapping[str, Any], fold: Fold) -> bool:
+    if name == "ReviewOpened":
+        return True
+    said = _read(body)
+    seen = fold.transactions.get(data["transaction_id"])
+    if said is None or seen is None or said["reference"] != data["transaction_id"] or not _fits(cause, said, seen):
+        return False
+    what = name.removeprefix("Deposit").removeprefix("Withdrawal")
+    return ENDS.get(what, said["status"]) == said["status"] and data.get("gateway_reference", said["id"]) == said["id"]
+
+
+def _claims(history: History, letters: _Letters) -> Iterator[str]:
+    if not history.of("claims"):
+        return
+    for cause, held in letters.held.items():
+        if held not in letters.bodies.get(cause, []):
+            yield f"9: {cause} is stored as {held!r}, which never came from its provider"
+    for cause in letters.taken:
+        if cause not in letters.held:
+            yield f"9: {cause} was taken and is not stored"
+
+
+def _judged(cause: str, letters: _Letters, reviews: list[Asked], fold: Fold) -> Iterator[str]:
+    """At rest what got a 200 is applied or under review, and nobody is asked about what is as it was said."""
+    bodies, held = letters.bodies[cause], letters.held.get(cause)
+    applied = [_is_applied(cause, body, fold) for body in bodies]
+    if held is not None and letters.taken.get(cause):
+        others = sum(body != held for body in letters.taken[cause])
+        wanted = (not _is_applied(cause, held, fold)) + bool(others)
+        if len(reviews) < wanted:
+            yield f"9: {cause} got a 200, and is neither applied nor under review"
+    if reviews and len(bodies) == 1 and applied[0] and not _was_doubtful(bodies[0], fold):
+        yield f"10: {cause} is as it said, and a person was asked: {reviews[0].reason}"
+
+
+def _is_applied(cause: str, body: str, fold: Fold) -> bool:
+    said = _read(body)
+    seen = fold.transactions.get(said["reference"]) if said is not None else None
+    if said is None or seen is None or not _fits(cause, said, seen):
+        return False
+    return bool(seen.status == said["status"] and seen.reference in {None, said["id"]})
+
+
+def _was_doubtful(body: str, fold: Fold) -> bool:
+    """A payment that was sent more than once is not failed when one of them did."""
+    said = _read(body)
+    return said is not None and said["status"] == "failed" and fold.transactions[said["reference"]].submissions > 1
+
+
+def _fits(cause: str, said: Mapping[str, str], seen: Seen) -> bool:
+    mine = (cause.partition(":")[0], said["amount"], said["currency"])
+    return mine == (seen.gateway, seen.amount, seen.currency)
+
+
+def _read(body: str) -> Mapping[str, str] | None:
+    """What the provider said; None for what nobody can read."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    names = {"reference", "id", "status", "amount", "currency"}
+    return said if isinstance(said, dict) and names == said.keys() else None

@@ -1,0 +1,81 @@
+"""Promise 7's other side: nobody is refused from memory, when there was enough all the time that he waited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.simulation.checker_keys import SHORT
+from tests.simulation.folding import minor
+from tests.simulation.history import History
+
+Entry = Mapping[str, Any]
+
+
+def refusal_violations(history: History) -> Iterator[str]:
+    """A withdrawal or correction is refused only if too little was available at some time while it waited.
+
+    Of one that was refused before under the same key that was so then.
+    """
+    watch = _Balances()
+    for entry in history.entries:
+        match entry["what"]:
+            case "sent" | "adjusting":
+                watch.wait(entry)
+            case "answer" | "ordered" if entry.get("order", "adjusting") == "adjusting":
+                yield from watch.answered(entry)
+            case "write":
+                watch.written(entry)
+
+
+class _Balances:
+    def __init__(self) -> None:
+        self._available: dict[tuple[str, str], int] = {}
+        self._stored: dict[str, tuple[tuple[str, str], int, bool]] = {}
+        self._waiting: dict[str, Entry] = {}
+        self._least: dict[str, int] = {}
+        self._seen: set[str] = set()
+
+    def wait(self, request: Entry) -> None:
+        key = request["id"]
+        self._waiting[key] = request
+        self._least[key] = self._available.get((request["customer"], request["currency"]), 0)
+
+    def answered(self, answer: Entry) -> Iterator[str]:
+        request = self._waiting.pop(answer["id"], None)
+        if request is None or answer["answer"] != "refused" or answer.get("code") not in {None, SHORT}:
+            return
+        least = self._least[answer["id"]]
+        if least >= _taken(request):
+            yield f"7: {answer['id']} was refused although {least} were there all the time"
+
+    def written(self, write: Entry) -> None:
+        for event_id, kind_of_event, data in (event for part in write["parts"] for event in part["events"]):
+            if event_id not in self._seen:
+                self._seen.add(event_id)
+                self._follow(write["stream"][1], kind_of_event, data)
+        for key, request in self._waiting.items():
+            now = self._available.get((request["customer"], request["currency"]), 0)
+            self._least[key] = min(self._least[key], now)
+
+    def _follow(self, customer: str, kind_of_event: str, data: Mapping[str, Any]) -> None:
+        if kind_of_event == "BalanceAdjusted":
+            self._move((customer, data["currency"]), minor(data["amount"], data["currency"]))
+        if kind_of_event.endswith("Received"):
+            amount = minor(data["amount"], data["currency"])
+            self._stored[data["transaction_id"]] = (customer, data["currency"]), amount, data.get("reserved", False)
+        if kind_of_event in {"DepositCompleted", "WithdrawalReceived", "WithdrawalFailed"}:
+            account, amount, reserved = self._stored[data["transaction_id"]]
+            if kind_of_event == "DepositCompleted" or reserved:
+                self._move(account, -amount if kind_of_event == "WithdrawalReceived" else amount)
+
+    def _move(self, account: tuple[str, str], amount: int) -> None:
+        self._available[account] = self._available.get(account, 0) + amount
+
+
+def _taken(request: Entry) -> int:
+    """How much less is available after ``request``."""
+    amount = minor(request["amount"], request["currency"])
+    if request["what"] == "adjusting":
+        return -amount
+    return amount if request["kind"] == "withdrawal" else 0

@@ -1,0 +1,38 @@
+"""How simulated providers sign: with a secret in a header. How signatures are checked is not what is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from gateways.notices import make_notice, read_object
+from gateways.port import Notice, UnverifiedError
+
+
+class SharedSecret:
+    """Implements gateways.port.Callbacks: whoever knows the secret may say what he wants."""
+
+    def __init__(self, gateway: str) -> None:
+        self._secret = secret_of(gateway)
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:  # noqa: ARG002  # the port's names
+        """See Callbacks."""
+        if headers["secret"] != self._secret:
+            raise UnverifiedError("another secret")
+        return headers["id"]
+
+    def read(self, body: bytes) -> Notice:
+        """See Callbacks."""
+        said = read_object(body)
+        return make_notice(
+            reference=said.get("reference"),
+            gateway_reference=said.get("id"),
+            status=said.get("status"),
+            amount=said.get("amount"),
+            currency=said.get("currency"),
+        )
+
+
+def secret_of(gateway: str) -> str:
+    """What the provider behind ``gateway`` shares with the service."""
+    return f"secret of {gateway}"
