@@ -1,0 +1,82 @@
+"""The timer's part in stored callbacks: matched at each beat, whatever the gateway's breaker says; never dropped."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from actors.callbacks import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
+from actors.dead_letters import BEAT_MAX_S, LANDS_WITHIN_S
+from actors.messages import Submit
+from actors.runtime.simulated import SimulatedRuntime
+from store.errors import StoreUnavailableError
+from store.port import Action, Head, OpenWork, Part, WorkState, Write
+from store.sqlite.adapter import SqliteStore
+from tests.actors.letters import Scene
+from tests.actors.support import GATEWAY, TroubledStore
+from tests.store.builders import Customer
+
+SAID = {
+    "event_id": "evt-1",
+    "reference": "t-1",
+    "gateway_reference": "A-1",
+    "minor": 10_000,
+    "currency": "USD",
+    "completed": True,
+    "code": None,
+    "message": None,
+    "received_at": "2026-11-22T12:00:00.000000Z",
+    "correlation_id": "r-1",
+    "causation_id": "gatewayA:evt-1",
+}
+
+
+@pytest.fixture
+def scene(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scene:
+    """An actor whose gateway's breaker lets nothing through, and that has begun."""
+    scene = Scene(runtime, store, real_store)
+    scene.intake.claimable[GATEWAY] = 0
+    scene.start()
+    return scene
+
+
+def keep(scene: Scene, payload: bytes) -> None:
+    """Store a callback that nobody has matched yet."""
+    nobody, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
+    work = OpenWork("callback:1", None, queue, Action.APPLY, EVENT_TYPE, None, payload)
+    scene.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
+
+
+def told(scene: Scene) -> list[bool]:
+    """For each report that customers' actors got, whether its transaction was found."""
+    return [report.command is not None for report in scene.customers.of(CallbackReport)]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stored_callback_needs_no_breaker(scene: Scene, *, known: bool) -> None:
+    """Its turn comes with the next beat; the supervisor, whose slots are for calls, hears nothing of it."""
+    if known:
+        scene.real.append([Customer("c1").deposit("t-1", owner="somebody")])
+    keep(scene, orjson.dumps(SAID))
+    scene.run(BEAT_MAX_S + 0.1)
+    assert told(scene) == [known]
+    assert scene.supervisor.of(Submit) == []
+
+
+def test_one_that_could_not_be_looked_at_is_given_back(scene: Scene, store: TroubledStore) -> None:
+    """It is not held for ever by a process in which nobody works on it."""
+    keep(scene, orjson.dumps(SAID))
+    store.befall("stream_of", StoreUnavailableError("away"))
+    scene.run(LANDS_WITHIN_S)
+    assert told(scene) == [False]
+
+
+def test_one_that_cannot_be_read_waits_for_a_person(scene: Scene) -> None:
+    """Parked with the reason, and nobody is held up by it."""
+    keep(scene, b"{")
+    scene.run(BEAT_MAX_S + 0.1)
+    letter = scene.real.dead_letter("main", "callback:1")
+    assert letter is not None
+    assert letter.state is WorkState.PARKED
+    assert "cannot be read" in letter.item.errors[-1].error
+    assert told(scene) == []
