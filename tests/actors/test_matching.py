@@ -10,7 +10,7 @@ from actors.dead_letters import BEAT_MAX_S, LANDS_WITHIN_S
 from actors.messages import Submit
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import StoreUnavailableError
-from store.port import Action, Head, OpenWork, Part, WorkState, Write
+from store.port import Action, DeadLetterFilter, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.letters import Scene
 from tests.actors.support import GATEWAY, TroubledStore
@@ -80,3 +80,16 @@ def test_one_that_cannot_be_read_waits_for_a_person(scene: Scene) -> None:
     assert letter.state is WorkState.PARKED
     assert "cannot be read" in letter.item.errors[-1].error
     assert told(scene) == []
+
+
+def test_a_person_may_have_it_looked_at_again(scene: Scene) -> None:
+    """A parked one is a dead letter of its gateway, for one order and for all."""
+    keep(scene, b"{")
+    scene.run(BEAT_MAX_S + 0.1)
+    for where in (DeadLetterFilter(work_id="callback:1"), DeadLetterFilter(gateway=GATEWAY), DeadLetterFilter()):
+        reply = scene.retry(where)
+        scene.run(BEAT_MAX_S + 0.1)
+        assert reply.get(timeout=0) == 1
+    letter = scene.real.dead_letter("main", "callback:1")
+    assert letter is not None
+    assert len(letter.item.errors) == 4

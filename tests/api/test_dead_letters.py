@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from actors.replies import NotStored, Reply, Uncertain
@@ -296,3 +298,12 @@ def test_giving_up_needs_a_reason(api: Api, world: World, order: object, name: s
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", order)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
     assert world.discards == []
+
+
+def test_a_stored_callback_is_its_gateways(api: Api, world: World) -> None:
+    """Whatever its work goes by in the store, people see the gateway, and may have it tried again."""
+    world.bury("callback-1")
+    (letter,) = world.letters
+    world.letters = [letter._replace(item=replace(letter.item, gateway="callbacks:gatewayA"))]
+    assert api.get("/v1/dead-letters/callback-1").json["gateway"] == "gatewayA"
+    assert api.order("/v1/dead-letters/callback-1/retry", ...).status_code == 202
