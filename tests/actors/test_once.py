@@ -225,6 +225,18 @@ def test_what_may_be_refused_on_record_is_not_said_to_be_nowhere(
     assert (said.code, said.detail) == (repeated.code, repeated.detail)
 
 
+def test_a_death_over_a_refusal_on_record_is_not_said_to_be_nothing(customers: Customers, store: TroubledStore) -> None:
+    """The successor does not know what was stored: when the store falls silent then, "not stored" would be a guess."""
+    customers.completed(minor=100)
+    before = len(store.batches)
+    request = customers.withdraw(minor=500, key="k")
+    customers.run_until(lambda: len(store.batches) == before + 1)
+    actor_of(customers)._batch = None  # the store's answer finds an actor that dies of it
+    store.befall("append", AWAY)
+    customers.run(DEADLINE_S / 2)
+    assert isinstance(answer(request), Refused)
+
+
 def test_refusals_beside_commands_that_are_taken_on(customers: Customers) -> None:
     """In one write with events, the refusal under a key is on record as well; one without a key leaves no trace."""
     customers.completed(minor=100)
