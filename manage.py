@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 CHECKOUT: Final = Path(__file__).resolve().parent
 if str(CHECKOUT) not in sys.path:
@@ -86,6 +86,17 @@ def verify(arguments: Arguments) -> int:
         raise CommandError(str(error)) from error
     _say(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems")
     return 1 if problems else 0
+
+
+def keys(arguments: Arguments) -> int:
+    """Make, list and revoke the API keys of callers; may run beside the service."""
+    from cli import keys as command
+    from store.errors import StoreError
+
+    try:
+        return command.run(cast("command.Arguments", arguments))
+    except StoreError as error:
+        raise CommandError(str(error)) from error
 
 
 def simulator(_arguments: Arguments) -> int:
@@ -218,7 +229,7 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-_COMMANDS: Final = {command.__name__: command for command in (dev, migrate, simulator, verify)}
+_COMMANDS: Final = {command.__name__: command for command in (dev, keys, migrate, simulator, verify)}
 
 
 def main(command_line: list[str]) -> int:
@@ -233,6 +244,9 @@ def main(command_line: list[str]) -> int:
         "--heads", type=Path, metavar="FILE", help="heads exported earlier: a cut tail shows"
     )
     parsers["verify"].add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads when all is well")
+    from cli import keys as keys_command
+
+    keys_command.add_arguments(parsers["keys"])
     arguments = parser.parse_args(command_line, Arguments())
     try:
         return _COMMANDS[arguments.command](arguments)

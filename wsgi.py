@@ -96,6 +96,7 @@ class Service:
             cast("PaymentStore", self._store),
             default_currency=settings.default_currency,
             checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
+            needs_keys=settings.auth_required,
         )
 
     def start(self) -> None:

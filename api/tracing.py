@@ -17,6 +17,7 @@ from store.codec import Metadata
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _HEADER_KEY: Final = "x-request-id"
 _ENV_KEY: Final = "payments.request_id"
+_WHO: Final = "payments.who"
 
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: later versions than 00 may have further parts.
@@ -71,4 +72,9 @@ def metadata(req: falcon.Request) -> Metadata:
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) is None:
         traceparent = None
-    return Metadata(correlation_id=request_id(req), traceparent=traceparent)
+    return Metadata(correlation_id=request_id(req), traceparent=traceparent, who=req.env.get(_WHO))
+
+
+def remember_who(req: falcon.Request, who: str) -> None:
+    """Have the events of this request say who it was."""
+    req.env[_WHO] = who

@@ -16,7 +16,7 @@ from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.names import printable
-from api.operations import ORDER_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.problems import (
     DEAD_LETTER_BUSY,
     GATEWAY_NOT_CONFIGURED,
@@ -47,6 +47,7 @@ class RetryDeadLetterResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="retryDeadLetter",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Try one again now",
             description="Has the work done again as soon as its gateway takes calls. Its attempts go on counting. "
@@ -82,6 +83,7 @@ class RetryDeadLettersResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="retryDeadLetters",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Try many again now",
             description="The same for all that fit what is given; an empty object means all. Those of a gateway that "
@@ -117,6 +119,7 @@ class DiscardResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="discardDeadLetter",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Give one up",
             description="Fails the transaction with the code `discarded`, and frees what it reserved. Only where "
