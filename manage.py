@@ -186,6 +186,7 @@ def _answers(address: Address, path: str) -> bool:
 def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, str]) -> str:
     here = settings.bind.callable_here
     service = f"http://localhost:{here.port}" if here.is_loopback else f"http://{here}"
+    key = '-H "Authorization: Bearer $KEY" ' if settings.auth_required else ""
     ledger = CHECKOUT / (environ.get("SIMULATOR_LEDGER") or "var/ledger.jsonl")
     text = f"""
   service     {service}
@@ -194,12 +195,17 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
   data        {settings.sqlite_path or _without_password(settings.database_url)}
               {ledger}
 
-  try         curl -X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
+  try         curl {key}-X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
 -d '{{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}}'
-  then        curl "{service}/v1/customers/12345"
-              curl "{service}/v1/customers/12345/events"
+  then        curl {key}"{service}/v1/customers/12345"
+              curl {key}"{service}/v1/customers/12345/events"
 
   Ctrl-C ends all of it.
+"""
+    if key:
+        text += """
+  Callers need an API key, since the service is not on loopback:
+              KEY=$(.venv/bin/python manage.py keys create --merchant main --scope payments:write,payments:read,operations)
 """
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):

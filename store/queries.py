@@ -177,6 +177,9 @@ class Queries(Protocol):
     def api_key(self, key_id: str) -> ApiKey | None:
         """The key of that id, be it live or not."""
 
+    def has_api_keys(self) -> bool:
+        """Whether there is any key, be it live or not."""
+
     def ping(self) -> None:
         """Do the least that shows that the store answers."""
 

@@ -32,7 +32,7 @@ from api.replies import accepted, ordering
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
 from api.resources.dead_letters import find
 from api.responses import CountSchema, DeadLetterSchema, TransactionSchema
-from api.tracing import metadata, request_id
+from api.tracing import metadata, note_order, request_id
 from domain.account import Refused
 from domain.commands import Discard
 from store.port import DeadLetterFilter
@@ -73,6 +73,7 @@ class RetryDeadLetterResource:
             count = self._payments.retry_dead_letters(merchant_of(req), DeadLetterFilter(work_id=dead_letter_id))
         if count == 0:
             raise ProblemError(NOT_FOUND, "It is no dead letter any more: it was taken up meanwhile.")
+        note_order(req, "dead letter retried", dead_letter_id=dead_letter_id)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps(views.dead_letter(letter))
 
@@ -109,6 +110,7 @@ class RetryDeadLettersResource:
         where = DeadLetterFilter(known_gateway(given, self._payments.gateway_currencies()), given.get("state"))
         with ordering("/v1/dead-letters"):
             count = self._payments.retry_dead_letters(merchant_of(req), where)
+        note_order(req, "dead letters retried", gateway=where.gateway, state=where.state, count=count)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps({"count": count})
 

@@ -19,6 +19,7 @@ from api.query import read_query, refuse_query
 from api.replies import ordering
 from api.requests import BreakerOrderSchema, GatewaysQuery, read_fields
 from api.responses import GatewayListSchema, GatewaySchema
+from api.tracing import note_order
 from store.port import GatewayMode
 
 
@@ -113,6 +114,7 @@ class BreakerResource:
         order = read_fields(read_object(req), self._schema)
         with ordering(f"/v1/gateways/{name}"):
             status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
+        note_order(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
         resp.data = orjson.dumps(views.gateway(status))
 
 

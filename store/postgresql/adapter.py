@@ -200,6 +200,10 @@ class PostgresqlStore:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: keys.find(session, key_id))
 
+    def has_api_keys(self) -> bool:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(keys.exist)
+
     def ping(self) -> None:
         """See ``store.queries.Queries``."""
         self._reading.read(reads.ping)

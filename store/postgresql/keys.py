@@ -22,6 +22,11 @@ def find(session: Session, key_id: str) -> ApiKey | None:
     return ApiKey(key_id, bytes(digest), merchant, _scopes(key_id, scopes), live, lasts_s)
 
 
+def exist(session: Session) -> bool:
+    """Whether there is any key."""
+    return session.execute(SQL["select_any_api_key"]).fetchone() == (True,)
+
+
 @contextmanager
 def open_keyring(url: str) -> Iterator[PostgresqlKeyring]:
     """The keys in the database at ``url``."""

@@ -456,3 +456,7 @@ ORDER BY created_at, key_id;
 UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, store_now())
 WHERE key_id = %s;
+
+-- name: select_any_api_key
+-- Whether there is one.
+SELECT EXISTS (SELECT 1 FROM api_keys);

@@ -264,6 +264,11 @@ class SqliteStore:
         with self._readers.cursor() as cursor:
             return keys.find(cursor, key_id, self._now_us())
 
+    def has_api_keys(self) -> bool:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return keys.exist(cursor)
+
     def ping(self) -> None:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:

@@ -32,6 +32,11 @@ def find(cursor: apsw.Cursor, key_id: str, now_us: int) -> ApiKey | None:
         raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error
 
 
+def exist(cursor: apsw.Cursor) -> bool:
+    """Whether there is any key."""
+    return bool(cursor.execute(SQL["select_any_api_key"]).get)
+
+
 @contextmanager
 def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
     """The keys in the file; each change waits its turn behind the service's writes."""

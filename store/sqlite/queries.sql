@@ -450,3 +450,7 @@ ORDER BY created_at, key_id;
 UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, ?2)
 WHERE key_id = ?1;
+
+-- name: select_any_api_key
+-- Whether there is one.
+SELECT EXISTS (SELECT 1 FROM api_keys);

@@ -226,6 +226,15 @@ def test_who_did_it_is_on_record(scene: Scene) -> None:
     assert by_type["DepositCompleted"] == f"api-key:{ids['operations']}"
 
 
+@pytest.mark.parametrize("name", ["setBreakerMode", "retryDeadLetters", "retryDeadLetter"])
+def test_who_ordered_what_leaves_no_event_is_logged(scene: Scene, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An order that changes no customer's stream is in the log, with the key that gave it."""
+    with caplog.at_level("INFO", "api.tracing"):
+        scene.ask(CASES[name], scene.keys["operations"])
+    (line,) = [record for record in caplog.records if record.name == "api.tracing"]
+    assert line.__dict__["fields"]["who"] == f"api-key:{scene.keys['operations'].split('_')[1]}"
+
+
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
 def test_the_scheme_is_read_as_it_is_written(scene: Scene, scheme: str) -> None:
     """Schemes know no case (RFC 9110), and blanks around the key are no part of it."""

@@ -315,6 +315,10 @@ class World:
         self._reach()
         return self.keys.get(key_id)
 
+    def has_api_keys(self) -> bool:
+        """Any."""
+        return bool(self.keys)
+
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:

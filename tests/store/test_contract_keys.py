@@ -28,8 +28,10 @@ def keyring(ground: Ground) -> Iterator[Keyring]:
 
 def test_a_key_is_found_as_it_was_made(store: PaymentStore, keyring: Keyring) -> None:
     """The service sees merchant, scopes and digest of a key at once, and for how long it will be live."""
+    assert not store.has_api_keys()
     keyring.add(ACME)
     keyring.add(PLAIN)
+    assert store.has_api_keys()
     assert store.api_key(ACME.key_id) == ApiKey(
         ACME.key_id, ACME.digest, "acme", frozenset(Scope), live=True, lasts_s=60.0
     )
