@@ -84,7 +84,14 @@ loglevel = settings.log_level.lower()
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse a number of workers that gunicorn was given past the settings, as by ``--workers``."""
+    """Refuse workers and an address that gunicorn was given past the settings, as by ``--workers`` and ``--bind``.
+
+    Whether callers need API keys depends on the address.
+    """
+    if server.cfg.bind != [str(settings.bind)]:
+        bound = ", ".join(server.cfg.bind)
+        sys.stderr.write(f"PAYMENTS_BIND is {settings.bind}, and gunicorn was told {bound}: use the variable\n")
+        raise SystemExit(WRONG_SETTING)
     if server.cfg.workers != settings.workers:
         sys.stderr.write(
             f"PAYMENTS_WORKERS is {settings.workers}, and gunicorn was told {server.cfg.workers}: use the variable\n"

@@ -204,8 +204,9 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
 """
     if key:
         text += """
-  Callers need an API key, since the service is not on loopback:
-              KEY=$(.venv/bin/python manage.py keys create --merchant main --scope payments:write,payments:read,operations)
+  Callers need an API key here:
+              KEY=$(.venv/bin/python manage.py keys create --merchant main \\
+                --scope payments:write,payments:read,operations)
 """
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):

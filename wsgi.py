@@ -160,8 +160,8 @@ class Service:
                 "callbacks are signed with the development secret, which everybody knows",
                 extra={"fields": {"gateway": gateway}},
             )
-        if settings.auth_required and not store.has_api_keys():
-            logger.warning("there is no API key, so nobody can call: manage.py keys create makes one")
+        if settings.auth_required and not self._until_it_works(store.has_api_keys):
+            logger.warning("there is no live API key, so nobody can call: manage.py keys create makes one")
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()

@@ -40,8 +40,8 @@ def create_app(
     queries: Queries,
     *,
     default_currency: str,
+    needs_keys: bool,
     checked_withdrawals: bool = True,
-    needs_keys: bool = False,
     new_request_id: Callable[[], str] = random_request_id,
 ) -> App:
     """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one.
@@ -51,6 +51,7 @@ def create_app(
     """
     exponent_of(default_currency)
     till = Till(payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals)
+    callers = Callers(KnownKeys(queries) if needs_keys else None)
     document = OpenApiResource()
     documented: tuple[tuple[str, Documented], ...] = (
         ("/v1/deposit", DepositResource(till)),
@@ -61,7 +62,7 @@ def create_app(
         ("/v1/customers/{customer_id}", CustomerResource(queries)),
         ("/v1/customers/{customer_id}/events", CustomerEventsResource(queries)),
         ("/v1/customers/{customer_id}/adjustments", AdjustmentResource(payments, queries)),
-        ("/v1/events", EventsResource(Feed(queries, payments.is_stopping))),
+        ("/v1/events", EventsResource(Feed(queries, payments.is_stopping), callers, sees_all=not needs_keys)),
         ("/v1/callbacks/{name}", CallbackResource(payments)),
         ("/v1/reviews", ReviewsResource(queries)),
         ("/v1/reviews/{review_id}/close", CloseReviewResource(payments, queries)),
@@ -80,7 +81,6 @@ def create_app(
     )
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
-    callers = Callers(KnownKeys(queries) if needs_keys else None)
     app: App = falcon.App(middleware=[RequestIds(new_request_id), callers])
     error_handlers.install(app)
     for path, resource in documented:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import falcon
@@ -27,6 +28,9 @@ _DRAIN_STEP_BYTES: Final = 64 * 1024
 
 _JSON: Final = "application/json"
 _JSON_WITH_CHARSET: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=("?)utf-8\2)?', re.ASCII | re.IGNORECASE)
+
+AFTER_BODY: Final = "payments.after_body"
+"""In a request's environment: to be called once its body is there, which may be long after its headers were."""
 
 # Where a request's environment remembers how much of its body is still to be read (None: until it ends).
 _LEFT: Final = "payments.body_left"
@@ -70,6 +74,9 @@ def _read(env: dict[str, Any]) -> bytes:
     env[_LEFT] = 0
     if left is not None and len(data) < left:
         raise ProblemError(MALFORMED_BODY, "The body ended early.")
+    confirm: Callable[[], None] | None = env.get(AFTER_BODY)
+    if confirm is not None:
+        confirm()
     return data
 
 

@@ -11,91 +11,135 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from math import inf
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import falcon
 
-from api.keys import Presented, read_key
-from api.operations import Operation
+from api.body import AFTER_BODY
+from api.keys import Presented, read_api_key
+from api.operations import OpenToAll, Operation
 from api.problems import INSUFFICIENT_SCOPE, UNAUTHENTICATED, ProblemError
-from api.tracing import remember_who, request_id
-from store.keys import ApiKey, Scope
+from api.tracing import remember_who
+from store.errors import StoreError, StoreUnavailableError
+from store.keys import ApiKey
+from store.port import HOUSE
 from store.queries import Queries
-
-MERCHANT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What a merchant's name looks like; the gateways' streams have one that none may have."""
-HOUSE: Final = "main"
-"""The merchant of whoever calls without a key."""
 
 REFRESH_S: Final = 0.3
 """A key that was looked up so long ago is looked up again, by one request while the others go on."""
 KEPT_S: Final = 0.8
 """Nobody relies on a lookup that began earlier: within a second a revoked key is good for nothing, everywhere."""
+LOOKS_MAX: Final = 3
+"""Lookups in a row that took too long before the request is sent away."""
 KNOWN_MAX: Final = 10_000
-"""Keys that are remembered, those that there are not included; when there are more, all are forgotten."""
+"""Keys that are remembered, and as many ids of which there is none; when there are more, all are forgotten."""
 
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+) *")
+_IS_BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr]( .*)?")
 _ENV_KEY: Final = "payments.caller"
+_REALM: Final = 'Bearer realm="payments"'
 _NO_KEY: Final = bytes(32)
 
 log = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """Whom a request speaks for."""
+    """Whom a request speaks for. ``presented``: by which key, where keys are needed."""
 
     merchant: str
-    sees_all: bool = False
-    """Whether the feed of events is everybody's: where there are no keys, there are no merchants to keep apart."""
+    presented: Presented | None = None
 
 
-_ANYBODY: Final = Caller(HOUSE, sees_all=True)
+_ANYBODY: Final = Caller(HOUSE)
 
 
-class _Lookup:
-    """What the store said of a key, from ``began`` on, on the monotonic clock."""
+class _Lookup(NamedTuple):
+    """What the store said of a key from ``began`` on, until when it is live; times of the monotonic clock."""
 
-    __slots__ = ("again", "began", "key", "live_until")
-
-    def __init__(self, key: ApiKey | None, began: float) -> None:
-        self.key, self.began, self.again = key, began, False
-        self.live_until = float("inf") if key is None or key.lasts_s is None else began + key.lasts_s
+    key: ApiKey | None
+    began: float
+    live_until: float
 
 
 class KnownKeys:
-    """The keys that were asked for lately, as the store had them less than KEPT_S ago."""
+    """The keys that were asked for lately, as the store had them less than KEPT_S ago.
+
+    For each there is one lookup at a time, and all who need it wait for that one.
+    """
 
     def __init__(self, queries: Queries, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._queries, self._monotonic = queries, monotonic
         self._known: dict[str, _Lookup] = {}
+        self._unknown: dict[str, _Lookup] = {}
+        self._under_way: dict[str, Future[_Lookup]] = {}
+        self._lock = Lock()
 
     def check(self, presented: Presented) -> ApiKey | None:
         """The key that was presented, if there is a live one; takes as long whatever is wrong.
 
         Raises StoreUnavailableError when that cannot be told.
         """
-        now = self._monotonic()
-        known = self._known.get(presented.key_id)
-        if known is None or now - known.began >= KEPT_S:
-            known = self._look(presented.key_id)
-        elif now - known.began >= REFRESH_S and not known.again:
-            known.again = True
-            try:
-                known = self._look(presented.key_id)
-            finally:
-                known.again = False
-        key = known.key
+        lookup = self._recent(presented.key_id)
+        key = lookup.key
         proven = hmac.compare_digest(_NO_KEY if key is None else key.digest, presented.digest)
-        if key is None or not proven or not key.live or self._monotonic() >= known.live_until:
+        if key is None or not proven or not key.live or self._monotonic() >= lookup.live_until:
+            if key is not None:  # of ids that there are not anybody may send any number
+                log.info("an API key was refused", extra={"fields": {"key_id": key.key_id, "proven": proven}})
             return None
         return key
 
+    def _recent(self, key_id: str) -> _Lookup:
+        known = self._known.get(key_id) or self._unknown.get(key_id)
+        age = inf if known is None else self._monotonic() - known.began
+        if known is not None and age < REFRESH_S:
+            return known
+        if known is not None and age < KEPT_S:
+            if key_id in self._under_way:
+                return known
+            try:
+                known = self._look(key_id)
+            except StoreError:
+                return known
+        for _ in range(LOOKS_MAX):
+            if known is not None and self._monotonic() - known.began < KEPT_S:
+                return known
+            known = self._look(key_id)
+        if known is not None and self._monotonic() - known.began < KEPT_S:
+            return known
+        raise StoreUnavailableError("API keys take too long to be looked up")
+
     def _look(self, key_id: str) -> _Lookup:
+        """Look it up, or wait for whoever does."""
+        with self._lock:
+            others = self._under_way.get(key_id)
+            mine: Future[_Lookup] = Future()
+            if others is None:
+                self._under_way[key_id] = mine
+        if others is not None:
+            return others.result()
+        try:
+            lookup = self._asked(key_id)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(lookup)
+            return lookup
+        finally:
+            del self._under_way[key_id]
+
+    def _asked(self, key_id: str) -> _Lookup:
         began = self._monotonic()
-        lookup = _Lookup(self._queries.api_key(key_id), began)
-        if key_id not in self._known and len(self._known) >= KNOWN_MAX:
-            self._known.clear()
-        self._known[key_id] = lookup
+        key = self._queries.api_key(key_id)
+        lookup = _Lookup(key, began, inf if key is None or key.lasts_s is None else began + key.lasts_s)
+        known, other = (self._known, self._unknown) if key is not None else (self._unknown, self._known)
+        if len(known) >= KNOWN_MAX:
+            known.clear()
+        known[key_id] = lookup
+        other.pop(key_id, None)
         return lookup
 
 
@@ -115,41 +159,50 @@ class Callers:
         if self._keys is None:
             req.env[_ENV_KEY] = _ANYBODY
             return
-        operation: Operation | None = getattr(resource, "operations", {}).get(req.method.lower())
-        if operation is not None and operation.scopes:
-            key = _authenticated(self._keys, req)
-            if key.scopes.isdisjoint(operation.scopes):
-                raise _out_of_scope(operation)
-            req.env[_ENV_KEY] = Caller(key.merchant)
-            remember_who(req, f"api-key:{key.key_id}")
+        method = req.method.lower()
+        operation: Operation | None = getattr(resource, "operations", {}).get(method)
+        if operation is None:
+            if hasattr(resource, f"on_{method}") and not isinstance(resource, OpenToAll):
+                raise LookupError(f"nobody has said who may {req.method} {type(resource).__name__}")
+            return
+        if not operation.scopes:
+            return
+        key, presented = _authenticated(self._keys, req)
+        if key.scopes.isdisjoint(operation.scopes):
+            raise _out_of_scope(operation)
+        req.env[_ENV_KEY] = Caller(key.merchant, presented)
+        req.env[AFTER_BODY] = lambda: self.confirm(presented)
+        remember_who(req, f"api-key:{key.key_id}")
+
+    def confirm(self, presented: Presented | None) -> None:
+        """For whoever was let in a while ago. Raises ProblemError (401) when the key is not live any more."""
+        if self._keys is not None and presented is not None and self._keys.check(presented) is None:
+            raise _refused()
 
 
-def _authenticated(keys: KnownKeys, req: falcon.Request) -> ApiKey:
-    given: str | None = req.env.get("HTTP_AUTHORIZATION")
-    if not given:
+def _authenticated(keys: KnownKeys, req: falcon.Request) -> tuple[ApiKey, Presented]:
+    given: str = req.env.get("HTTP_AUTHORIZATION") or ""
+    if _IS_BEARER.fullmatch(given) is None:
         detail = "Send Authorization: Bearer with an API key."
-        raise ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
+        raise ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": _REALM})
     bearer = _BEARER.fullmatch(given)
-    presented = None if bearer is None else read_key(bearer[1])
+    presented = None if bearer is None else read_api_key(bearer[1])
     key = None if presented is None else keys.check(presented)
-    if key is None:
-        # The id is public. Anything else that was sent may be a secret of somebody.
-        log.info(
-            "an API key was refused",
-            extra={"fields": {"key_id": presented and presented.key_id, "correlation_id": request_id(req)}},
-        )
-        detail = "The API key is none, or expired, or revoked."
-        raise ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    return key
+    if presented is None or key is None:
+        raise _refused()
+    return key, presented
+
+
+def _refused() -> ProblemError:
+    detail = "The API key is none, or expired, or revoked."
+    return ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
 
 
 def _out_of_scope(operation: Operation) -> ProblemError:
-    needed = " or ".join(scope for scope in Scope if scope in operation.scopes)
-    scope = needed.replace(" or ", " ")
-    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-    return ProblemError(
-        INSUFFICIENT_SCOPE, f"The API key needs the scope {needed}.", headers={"WWW-Authenticate": challenge}
-    )
+    (scope,) = operation.scopes
+    challenge = f'{_REALM}, error="insufficient_scope", scope="{scope}"'
+    detail = f"The API key needs the scope {scope}."
+    return ProblemError(INSUFFICIENT_SCOPE, detail, headers={"WWW-Authenticate": challenge})
 
 
 def caller_of(req: falcon.Request) -> Caller:

@@ -1,4 +1,4 @@
-"""What an API key looks like: ``pgw_<id>_<secret>``. The id is public, the secret 256 random bits.
+"""What an API key looks like: ``pgw_<id>_<secret>``. The id is public, 64 random bits; the secret has 256.
 
 Of the secret only its SHA-256 is ever kept. It needs no salt and no slow hash, since nobody can guess random bits.
 """
@@ -6,7 +6,7 @@ Of the secret only its SHA-256 is ever kept. It needs no salt and no slow hash, 
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -15,8 +15,9 @@ PREFIX: Final = "pgw"
 ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32
 
-KEY_ID: Final = re.compile(r"[0-9a-f]{16}")
-_KEY: Final = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
+# In base 32, in which nothing reads as a card number.
+_KEY: Final = re.compile(rf"{PREFIX}_([a-z2-7]{{13}})_([A-Za-z0-9_-]{{43}})")
+_ID_IN: Final = re.compile(rf"(?:{PREFIX}_)?([a-z2-7]{{13}})(?:_.*)?")
 
 
 class Presented(NamedTuple):
@@ -28,12 +29,18 @@ class Presented(NamedTuple):
 
 def make_key(random_bytes: Callable[[int], bytes]) -> tuple[str, Presented]:
     """A new key: its text, which is shown once, and what is kept of it. ``random_bytes``: ``os.urandom``."""
-    key_id = random_bytes(ID_BYTES).hex()
+    key_id = b32encode(random_bytes(ID_BYTES)).rstrip(b"=").decode().lower()
     secret = urlsafe_b64encode(random_bytes(SECRET_BYTES)).rstrip(b"=").decode()
     return f"{PREFIX}_{key_id}_{secret}", Presented(key_id, _digest(secret))
 
 
-def read_key(text: str) -> Presented | None:
+def id_in(text: str) -> str | None:
+    """The id that ``text`` is, or that the key in it has: whoever has a key that leaked has all of it."""
+    parts = _ID_IN.fullmatch(text)
+    return None if parts is None else parts[1]
+
+
+def read_api_key(text: str) -> Presented | None:
     """The key in ``text``; None for what cannot be one."""
     parts = _KEY.fullmatch(text)
     return None if parts is None else Presented(parts[1], _digest(parts[2]))

@@ -18,7 +18,6 @@ from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_ID
 from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, INSUFFICIENT_SCOPE, MEDIA_TYPE, UNAUTHENTICATED, ProblemType
 from api.responses import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
-from store.keys import Scope
 
 _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
     "transaction_id": {"schema": {"type": "string", "format": "uuid"}, "description": "The transaction's id."},
@@ -112,10 +111,10 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
 
 
 def _behind_a_key(it: Operation) -> Operation:
-    needed = " or ".join(f"`{scope}`" for scope in Scope if scope in it.scopes)
+    (scope,) = it.scopes
     return replace(
         it,
-        description=f"{it.description}\n\nNeeds an API key with the scope {needed}.",
+        description=f"{it.description}\n\nNeeds an API key with the scope `{scope}`.",
         problems=(*it.problems, UNAUTHENTICATED, INSUFFICIENT_SCOPE),
     )
 

@@ -23,6 +23,7 @@ from store.keys import Scope
 
 JSON: Final = "application/json"
 
+OPEN: Final[frozenset[Scope]] = frozenset()
 WRITES: Final = frozenset({Scope.WRITE})
 READS: Final = frozenset({Scope.READ})
 OPERATES: Final = frozenset({Scope.OPERATIONS})
@@ -65,6 +66,8 @@ class Operation:
     tag: str
     summary: str
     description: str
+    scopes: frozenset[Scope]
+    """The scope that an API key must have; OPEN: everybody may, without a key."""
     answer: Answer
     problems: tuple[ProblemType, ...] = ()
     body: type[Schema] | None = None
@@ -72,11 +75,13 @@ class Operation:
     query: type[Schema] | None = None
     takes_key: bool = False
     """Whether it may come with an Idempotency-Key."""
-    scopes: frozenset[Scope] = frozenset()
-    """Any of these makes an API key good for it; none: it is open to everybody."""
 
 
 class Documented(Protocol):
     """A resource with its operations by method in lower case."""
 
     operations: ClassVar[Mapping[str, Operation]]
+
+
+class OpenToAll:
+    """A resource of nobody's data that is no part of the document: assets of a page, ways to it."""

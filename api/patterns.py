@@ -7,6 +7,8 @@ from typing import Final
 
 CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 GATEWAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# No merchant may be called as the gateways' streams are (store.port.GATEWAYS).
+MERCHANT: Final = re.compile(r"(?!gateways$)[A-Za-z0-9._-]{1,64}")
 # A dead letter goes by the id of its work; the work of a transaction by the id of that.
 DEAD_LETTER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 TRANSACTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -84,5 +84,5 @@ def remember_who(req: falcon.Request, who: str) -> None:
 
 
 def note_order(req: falcon.Request, what: str, **fields: object) -> None:
-    """Log an order of a person that leaves no event: what else would tell who gave it."""
-    log.info(what, extra={"fields": {**fields, "who": req.env.get(_WHO), "correlation_id": request_id(req)}})
+    """Log an order of a person that leaves no event, before it is given: what else would tell who gave it."""
+    log.warning(what, extra={"fields": {**fields, "who": req.env.get(_WHO), "correlation_id": request_id(req)}})

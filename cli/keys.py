@@ -7,22 +7,22 @@ import json
 import os
 import re
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from api.callers import MERCHANT
-from api.keys import PREFIX, make_key
+from marshmallow import ValidationError
+
+from api.fields import Timestamp
+from api.keys import id_in, make_key
+from api.patterns import MERCHANT
 from config import logging
 from config.settings import CHECKOUT, Settings
 from store.codec import timestamp
 from store.factory import open_keyring
-from store.keys import ListedKey, NewKey, Scope
-from store.port import GATEWAYS
+from store.keys import ListedKey, NewKey, Scope, scopes_text
 
 _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_ID_IN: Final = re.compile(rf"(?:{PREFIX}_)?([0-9a-f]{{16}})(?:_.*)?")
 _LABEL_MAX: Final = 200
 
 
@@ -64,13 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     until.add_argument("--expires-in", type=_duration, metavar="TIME", help="such as 90d, 12h, 30m or 45s; else never")
     until.add_argument("--expires-at", type=_instant, metavar="TIME", help="such as 2027-01-31T00:00:00Z")
     listing = orders.add_parser("list", help="all keys, revoked and expired ones as well", description="All keys.")
-    listing.add_argument("--merchant", help="only this merchant's")
+    listing.add_argument("--merchant", type=_merchant, help="only this merchant's")
     revoke = orders.add_parser(
         "revoke",
         help="make a key useless, everywhere within a second",
         description="Make a key useless, everywhere within a second. Twice does no harm.",
     )
-    revoke.add_argument("key_id", type=_key_id, metavar="ID", help="the 16 digits after pgw_")
+    revoke.add_argument("key_id", type=_key_id, metavar="ID", help="the 13 characters after pgw_")
     for order in (create, listing, revoke):
         order.add_argument("--json", action="store_true", help="for scripts: one object on a line")
 
@@ -87,8 +87,7 @@ def run(arguments: Arguments) -> int:
                 expires_at = _now() + arguments.expires_in
             assert arguments.merchant is not None
             scopes = frozenset(arguments.scopes)
-            keyring.add(NewKey(*presented, arguments.merchant, scopes, arguments.label, expires_at))
-            made = next(key for key in keyring.list(arguments.merchant) if key.key_id == presented.key_id)
+            made = keyring.add(NewKey(*presented, arguments.merchant, scopes, arguments.label, expires_at))
             _print_made(text, made, as_json=arguments.json)
             return 0
         if arguments.order == "list":
@@ -127,7 +126,7 @@ def _shown(key: ListedKey) -> dict[str, Any]:
     return {
         "key_id": key.key_id,
         "merchant": key.merchant,
-        "scopes": " ".join(scope for scope in Scope if scope in key.scopes),
+        "scopes": scopes_text(key.scopes),
         "label": key.label,
         "state": "revoked" if key.revoked_at is not None else "expired" if expired else "live",
         "created_at": timestamp(key.created_at),
@@ -141,8 +140,8 @@ def _now() -> datetime:
 
 
 def _merchant(text: str) -> str:
-    if MERCHANT.fullmatch(text) is None or text == GATEWAYS:
-        raise argparse.ArgumentTypeError(f"not 1 to 64 of A-Z a-z 0-9 . _ - and not {GATEWAYS}: {text!a}")
+    if MERCHANT.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"not 1 to 64 of A-Z a-z 0-9 . _ - and not gateways: {text!a}")
     return text
 
 
@@ -155,10 +154,10 @@ def _scopes(text: str) -> list[Scope]:
 
 def _key_id(text: str) -> str:
     # Whoever has a key that leaked has all of it. What was typed instead of one is not repeated: it may be another.
-    parts = _ID_IN.fullmatch(text)
-    if parts is None:
-        raise argparse.ArgumentTypeError("not the id of an API key, which is 16 hexadecimal digits")
-    return parts[1]
+    key_id = id_in(text)
+    if key_id is None:
+        raise argparse.ArgumentTypeError("not the id of an API key, the 13 characters after pgw_")
+    return key_id
 
 
 def _label(text: str) -> str:
@@ -175,11 +174,10 @@ def _duration(text: str) -> timedelta:
 
 
 def _instant(text: str) -> datetime:
-    at: datetime | None = None
-    with suppress(ValueError):
-        at = datetime.fromisoformat(text)
-    if at is None or at.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"not an RFC 3339 time such as 2027-01-31T00:00:00Z: {text!a}")
+    try:
+        at = Timestamp().deserialize(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"not an RFC 3339 time such as 2027-01-31T00:00:00Z: {text!a}") from None
     if at <= _now():
         raise argparse.ArgumentTypeError(f"is over: {text!a}")
-    return at.astimezone(UTC)
+    return at

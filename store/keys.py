@@ -65,8 +65,8 @@ class ListedKey:
 class Keyring(Protocol):
     """The keys, for whoever administers them. Every method raises StoreError."""
 
-    def add(self, key: NewKey) -> None:
-        """Keep a new key. Raises UnstorableError when there is one of that id."""
+    def add(self, key: NewKey) -> ListedKey:
+        """Keep a new key. Raises UnstorableError when there is one of that id, or what it says cannot be."""
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """All keys, or the merchant's, oldest first; revoked and expired ones as well."""
@@ -82,5 +82,6 @@ def scopes_text(scopes: Iterable[Scope]) -> str:
 
 
 def scopes_of(text: str) -> frozenset[Scope]:
-    """Back from ``scopes_text``. Raises ValueError for a scope of another version."""
-    return frozenset(Scope(word) for word in text.split())
+    """Back from ``scopes_text``; a scope of another version of the service permits nothing here."""
+    words = frozenset(text.split())
+    return frozenset(scope for scope in Scope if scope in words)

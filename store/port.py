@@ -31,6 +31,15 @@ GATEWAYS: Final = "gateways"
 """The name of the streams that belong to no customer but to a gateway: their ids are the gateways' names."""
 
 
+HOUSE: Final = "main"
+"""The merchant of whoever calls where no API keys are needed. What belongs to a gateway alone is its affair."""
+
+
+def names_seen_by(merchant: str) -> tuple[str, ...]:
+    """The names of the streams in which a merchant's operators see work and reviews."""
+    return (merchant, GATEWAYS) if merchant == HOUSE else (merchant,)
+
+
 class Head(NamedTuple):
     """The end of a stream: its last version (0 when empty) and that event's hash."""
 
@@ -355,7 +364,7 @@ class Store(Protocol):
         """
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Queue the merchant's and the gateways' dead letters (dead, parked) that fit, due now, under new tokens.
+        """Queue the dead letters (dead, parked) that the merchant sees and that fit, due now, under new tokens.
 
         Answers how many that were.
         Attempts, errors and doubt stay.

@@ -145,12 +145,12 @@ class Queries(Protocol):
         """Where ``all_events`` of all streams ends now; 0 when there are none."""
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """The review of that id, if it is the merchant's or a gateway's."""
+        """The review of that id, if the merchant sees it (``store.port.names_seen_by``), as in all lists below."""
 
     def reviews(
         self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
     ) -> Sequence[ReviewView]:
-        """The merchant's reviews and the gateways', newest first, below ``before``, at most ``limit``.
+        """The reviews that the merchant sees, newest first, below ``before``, at most ``limit``.
 
         ``state`` is ``open``, ``closed``, or None for both.
         """
@@ -161,7 +161,7 @@ class Queries(Protocol):
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """The merchant's and the gateways' dead letters that fit, at most ``limit``.
+        """The dead letters that the merchant sees and that fit, at most ``limit``.
 
         Work ids descending (newest first) below ``before``.
 
@@ -169,16 +169,16 @@ class Queries(Protocol):
         """
 
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The piece of work of that id, in whatever state; a transaction's goes by the id of that."""
+        """The piece of work of that id, in whatever state, if he sees it; a transaction's goes by the id of that."""
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The dead letter of that id, if it is the merchant's or a gateway's; None as well when it is not dead now."""
+        """The dead letter of that id, if the merchant sees it; None as well when it is not dead now."""
 
     def api_key(self, key_id: str) -> ApiKey | None:
         """The key of that id, be it live or not."""
 
     def has_api_keys(self) -> bool:
-        """Whether there is any key, be it live or not."""
+        """Whether there is any live key."""
 
     def ping(self) -> None:
         """Do the least that shows that the store answers."""

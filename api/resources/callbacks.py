@@ -11,7 +11,7 @@ import falcon
 from actors.payments import Payments
 from actors.replies import NotStored, Taken, Unverified
 from api.body import read_bytes
-from api.operations import Answer, Operation
+from api.operations import OPEN, Answer, Operation
 from api.problems import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
@@ -37,6 +37,7 @@ class CallbackResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="receiveCallback",
+            scopes=OPEN,
             tag="Callbacks",
             summary="What a gateway says of its own accord",
             description="For gateways alone: signed as each gateway signs. A verified callback is stored as it came "

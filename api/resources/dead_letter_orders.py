@@ -69,11 +69,11 @@ class RetryDeadLetterResource:
         gateway = gateway_of(letter.item.gateway)
         if gateway not in self._payments.gateway_currencies():
             raise ProblemError(GATEWAY_NOT_CONFIGURED, f"Nobody would do it until {gateway} is configured.")
+        note_order(req, "dead letter to be retried", dead_letter_id=dead_letter_id)
         with ordering(f"/v1/dead-letters/{dead_letter_id}"):
             count = self._payments.retry_dead_letters(merchant_of(req), DeadLetterFilter(work_id=dead_letter_id))
         if count == 0:
             raise ProblemError(NOT_FOUND, "It is no dead letter any more: it was taken up meanwhile.")
-        note_order(req, "dead letter retried", dead_letter_id=dead_letter_id)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps(views.dead_letter(letter))
 
@@ -108,9 +108,9 @@ class RetryDeadLettersResource:
         refuse_query(req)
         given = read_fields(read_object(req), self._schema)
         where = DeadLetterFilter(known_gateway(given, self._payments.gateway_currencies()), given.get("state"))
+        note_order(req, "dead letters to be retried", gateway=where.gateway, state=where.state)
         with ordering("/v1/dead-letters"):
             count = self._payments.retry_dead_letters(merchant_of(req), where)
-        note_order(req, "dead letters retried", gateway=where.gateway, state=where.state, count=count)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps({"count": count})
 

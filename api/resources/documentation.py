@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import falcon
 from swagger_ui_bundle import swagger_ui_path
 
-from api.operations import Answer, Operation
+from api.operations import OPEN, Answer, OpenToAll, Operation
 from api.problems import NOT_FOUND, ProblemError
 
 INDEX: Final = "/swagger/index.html"
@@ -61,6 +61,7 @@ class OpenApiResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getOpenApi",
+            scopes=OPEN,
             tag="Documentation",
             summary="This document",
             description="OpenAPI 3.0, made from the schemas that validate.",
@@ -82,6 +83,7 @@ class SwaggerPageResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getSwaggerPage",
+            scopes=OPEN,
             tag="Documentation",
             summary="This page",
             description="Swagger UI on this document; every operation can be tried out.",
@@ -96,7 +98,7 @@ class SwaggerPageResource:
         resp.data = _PAGE
 
 
-class SwaggerAssetResource:
+class SwaggerAssetResource(OpenToAll):
     """``/swagger/{asset}``: what the page loads, and nothing else of the bundle."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response, asset: str) -> None:
@@ -113,7 +115,7 @@ class SwaggerAssetResource:
         resp.data = (swagger_ui_path / asset).read_bytes()
 
 
-class ToSwaggerResource:
+class ToSwaggerResource(OpenToAll):
     """Addresses that people type and that lead to the page."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
@@ -10,7 +11,7 @@ import falcon
 import orjson
 
 from api import views
-from api.callers import caller_of
+from api.callers import Callers, caller_of
 from api.operations import READ_PROBLEMS, READS, Answer, Operation
 from api.query import read_query
 from api.requests import EventsQuery
@@ -20,8 +21,10 @@ from store.queries import Queries
 
 LOOK_EVERY_S: Final = 0.25
 """How soon who waits is told of a new event. One look serves all who wait in a process."""
-WAITING_MAX: Final = 100
+WAITING_MAX: Final = 400
 """Requests of a process that may wait at a time; further ones are answered at once."""
+WAITING_EACH_MAX: Final = 100
+"""How many of them one merchant may have, so that it leaves others a place."""
 
 
 class Feed:
@@ -40,32 +43,44 @@ class Feed:
     ) -> None:
         self._queries, self._stopping, self._monotonic, self._sleep = queries, stopping, monotonic, sleep
         self._last = 0
-        self._barren: dict[str | None, int] = {}
-        """Up to which position nothing new was found, by whose events were asked for."""
+        self._barren: dict[str | None, tuple[int, int]] = {}
+        """Between which positions nothing was found the last time, by whose events were asked for."""
         self._looked_at = float("-inf")
-        self._waiting = 0
+        self._waiting: Counter[str | None] = Counter()
 
-    def read(self, merchant: str | None, after: int, limit: int, wait_s: float) -> Sequence[StoredEvent]:
+    def read(
+        self, merchant: str | None, after: int, limit: int, wait_s: float, confirm: Callable[[], None] = lambda: None
+    ) -> Sequence[StoredEvent]:
         """The merchant's events above position ``after``; when there are none, those that come within ``wait_s``.
 
-        ``merchant`` None: everybody's.
+        ``merchant`` None: everybody's. ``confirm`` is called before each look, and raises once he may not look.
         """
         rows = self._queries.all_events(merchant, after=after, limit=limit)
-        if rows or wait_s <= 0 or self._waiting >= WAITING_MAX:
+        if rows or wait_s <= 0 or not self._has_room(merchant):
             return rows
         deadline = self._monotonic() + wait_s
-        self._waiting += 1
+        self._waiting[merchant] += 1
         try:
             while not rows and self._monotonic() < deadline and not self._stopping():
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
+                confirm()
                 newest = self._newest()
-                if newest > max(after, self._barren.get(merchant, 0)):
+                if newest > after and not self._is_barren(merchant, after, newest):
                     rows = self._queries.all_events(merchant, after=after, limit=limit)
                     if not rows:  # others' events, or positions of what was never committed: nobody looks again
-                        self._barren[merchant] = newest
+                        self._barren[merchant] = (after, newest)
         finally:
-            self._waiting -= 1
+            self._waiting[merchant] -= 1
+            if not self._waiting[merchant]:
+                del self._waiting[merchant]
         return rows
+
+    def _has_room(self, merchant: str | None) -> bool:
+        return self._waiting[merchant] < WAITING_EACH_MAX and self._waiting.total() < WAITING_MAX
+
+    def _is_barren(self, merchant: str | None, after: int, newest: int) -> bool:
+        first, last = self._barren.get(merchant, (0, 0))
+        return first <= after and newest <= last
 
     def _newest(self) -> int:
         now = self._monotonic()
@@ -84,17 +99,18 @@ class EventsResource:
             scopes=READS,
             tag="Events",
             summary="Everything that happened",
-            description="All events by ascending position, above `after`. Read on with `after` = the last position "
-            "that you got: nothing is ever skipped, and nothing comes twice. `next_cursor` is that position while more "
-            "follows at once. With `wait`, an answer without events comes only after so many seconds.",
+            description="Your events (all, where no API keys are needed) by ascending position, above `after`. Read on "
+            "with `after` = the last position that you got: nothing is ever skipped, and nothing comes twice. "
+            "`next_cursor` is that position while more follows at once. With `wait`, an answer without events comes "
+            "only after so many seconds.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=READ_PROBLEMS,
         )
     }
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: Feed, callers: Callers, *, sees_all: bool) -> None:
+        self._feed, self._callers, self._sees_all = feed, callers, sees_all
         self._schema = EventsQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -102,7 +118,13 @@ class EventsResource:
         query = read_query(req, self._schema)
         limit: int = query["limit"]
         caller = caller_of(req)
-        rows = self._feed.read(None if caller.sees_all else caller.merchant, query["after"], limit + 1, query["wait"])
+        rows = self._feed.read(
+            None if self._sees_all else caller.merchant,
+            query["after"],
+            limit + 1,
+            query["wait"],
+            lambda: self._callers.confirm(caller.presented),
+        )
         shown = rows[:limit]
         following = str(shown[-1].position) if len(rows) > limit else None
         resp.data = orjson.dumps({"items": [views.event(row) for row in shown], "next_cursor": following})

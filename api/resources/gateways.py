@@ -12,7 +12,7 @@ from actors.payments import Payments
 from actors.replies import GatewayStatus
 from api import views
 from api.body import read_object
-from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, READS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
 from api.query import read_query, refuse_query
@@ -29,7 +29,7 @@ class GatewaysResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listGateways",
-            scopes=READS | OPERATES,
+            scopes=OPERATES,
             tag="Gateways",
             summary="All gateways",
             description="The configured gateways by name, with circuit breaker and bulkhead.",
@@ -57,7 +57,7 @@ class GatewayResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getGateway",
-            scopes=READS | OPERATES,
+            scopes=OPERATES,
             tag="Gateways",
             summary="One gateway",
             description="A configured gateway with circuit breaker and bulkhead.",
@@ -112,9 +112,9 @@ class BreakerResource:
         if name not in self._payments.gateway_currencies():
             raise _no_gateway()
         order = read_fields(read_object(req), self._schema)
+        note_order(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
         with ordering(f"/v1/gateways/{name}"):
             status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
-        note_order(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
         resp.data = orjson.dumps(views.gateway(status))
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import falcon
 
 from actors.payments import Payments
-from api.operations import Answer, Operation
+from api.operations import OPEN, Answer, Operation
 from api.problems import NOT_READY, ProblemError
 from api.responses import StateSchema
 
@@ -22,6 +22,7 @@ class HealthResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getHealth",
+            scopes=OPEN,
             tag="Health",
             summary="Is it alive?",
             description="Answers as long as the process serves requests at all.",
@@ -40,6 +41,7 @@ class ReadinessResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getReadiness",
+            scopes=OPEN,
             tag="Health",
             summary="Can it take work?",
             description="Ready when store and actors are, whatever the gateways do.",

@@ -202,7 +202,7 @@ class PostgresqlStore:
 
     def has_api_keys(self) -> bool:
         """See ``store.queries.Queries``."""
-        return self._reading.read(keys.exist)
+        return self._reading.read(keys.any_live)
 
     def ping(self) -> None:
         """See ``store.queries.Queries``."""

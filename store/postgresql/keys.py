@@ -6,24 +6,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from store.errors import CorruptStoreError
-from store.keys import ApiKey, ListedKey, NewKey, Scope, scopes_of, scopes_text
-from store.postgresql.failures import storable, translation
+import psycopg
+from psycopg import errors
+
+from store.errors import StoreError
+from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
+from store.postgresql.failures import storable, translated, translation
 from store.postgresql.sessions import Session, connection_settings
 from store.postgresql.statements import SQL
 
 
 def find(session: Session, key_id: str) -> ApiKey | None:
-    """The key of that id. Raises CorruptStoreError."""
+    """The key of that id."""
     row = session.execute(SQL["select_api_key"], (key_id,), prepare=True, binary=True).fetchone()
     if row is None:
         return None
     _, digest, merchant, scopes, live, lasts_s = row
-    return ApiKey(key_id, bytes(digest), merchant, _scopes(key_id, scopes), live, lasts_s)
+    return ApiKey(key_id, bytes(digest), merchant, scopes_of(scopes), live, lasts_s)
 
 
-def exist(session: Session) -> bool:
-    """Whether there is any key."""
+def any_live(session: Session) -> bool:
+    """Whether there is a live key."""
     return session.execute(SQL["select_any_api_key"]).fetchone() == (True,)
 
 
@@ -40,31 +43,39 @@ class PostgresqlKeyring:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, key: NewKey) -> None:
+    def add(self, key: NewKey) -> ListedKey:
         """See ``store.keys.Keyring``."""
         row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, key.expires_at)
-        with translation(), storable():
-            self._session.execute(SQL["insert_api_key"], row)
+        with _administering():
+            made = self._session.execute(SQL["insert_api_key"], row).fetchone()
+        assert made is not None
+        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, made[0], key.expires_at, None)
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""
-        with translation():
+        with _administering():
             rows = self._session.execute(SQL["select_api_keys"], {"merchant": merchant}).fetchall()
         return [_listed(row) for row in rows]
 
     def revoke(self, key_id: str) -> bool:
         """See ``store.keys.Keyring``."""
-        with translation():
+        with _administering():
             return self._session.execute(SQL["revoke_api_key"], (key_id,)).rowcount == 1
+
+
+@contextmanager
+def _administering() -> Iterator[None]:
+    try:
+        with storable():
+            yield
+    except errors.InsufficientPrivilege as error:
+        raise StoreError(
+            "this login may not administer API keys: PAYMENTS_MIGRATION_DATABASE_URL names the owner of the tables"
+        ) from error
+    except psycopg.Error as error:
+        raise translated(error) from error
 
 
 def _listed(row: tuple[Any, ...]) -> ListedKey:
     key_id, merchant, scopes, *rest = row
-    return ListedKey(key_id, merchant, _scopes(key_id, scopes), *rest)
-
-
-def _scopes(key_id: str, text: str) -> frozenset[Scope]:
-    try:
-        return scopes_of(text)
-    except ValueError as error:
-        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error
+    return ListedKey(key_id, merchant, scopes_of(scopes), *rest)

@@ -442,7 +442,8 @@ WHERE key_id = %s;
 -- name: insert_api_key
 -- A new key.
 INSERT INTO api_keys (key_id, digest, merchant, scopes, label, created_at, expires_at)
-VALUES (%s, %s, %s, %s, %s, store_now(), %s);
+VALUES (%s, %s, %s, %s, %s, store_now(), %s)
+RETURNING created_at;
 
 -- name: select_api_keys
 -- All keys, or a merchant's, oldest first; for people, who have few.
@@ -458,5 +459,5 @@ SET revoked_at = coalesce(revoked_at, store_now())
 WHERE key_id = %s;
 
 -- name: select_any_api_key
--- Whether there is one.
-SELECT EXISTS (SELECT 1 FROM api_keys);
+-- Whether there is a live one.
+SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));

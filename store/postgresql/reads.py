@@ -10,7 +10,7 @@ import psycopg
 
 from domain.account import Account, Balance
 from store.errors import CorruptStoreError
-from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
+from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState, names_seen_by
 from store.postgresql.rows import (
     WORK_COLUMNS,
     Row,
@@ -106,7 +106,7 @@ def stream_of(session: Session, transaction_id: str) -> StreamKey | None:
 
 def review(session: Session, merchant: str, review_id: str) -> ReviewView | None:
     """The review of that id, if it is the merchant's or a gateway's."""
-    rows = _rows(session, "select_review", {"review_id": review_id, "names": [merchant, GATEWAYS]})
+    rows = _rows(session, "select_review", {"review_id": review_id, "names": list(names_seen_by(merchant))})
     return review_view_of(rows[0]) if rows else None
 
 
@@ -115,7 +115,7 @@ def reviews(
 ) -> Sequence[ReviewView]:
     """Newest first, below ``before``."""
     values = {
-        "names": [merchant, GATEWAYS],
+        "names": list(names_seen_by(merchant)),
         "states": [OPEN, CLOSED] if state is None else [state],
         "opened_at": None if before is None else before.opened_at,
         "review_id": "" if before is None else before.review_id,
@@ -134,7 +134,7 @@ def dead_letters(
 ) -> Sequence[DeadLetter]:
     """Newest first, ids below ``before``."""
     values = {
-        "names": [merchant, GATEWAYS],
+        "names": list(names_seen_by(merchant)),
         "work_id": where.work_id,
         "gateway": where.gateway,
         "states": list(where.states),
@@ -146,7 +146,7 @@ def dead_letters(
 
 def work(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
     """The piece of work of that id, if it is the merchant's or a gateway's."""
-    rows = _rows(session, "select_work", {"work_id": work_id, "names": [merchant, GATEWAYS]})
+    rows = _rows(session, "select_work", {"work_id": work_id, "names": list(names_seen_by(merchant))})
     return _dead_letter(rows[0]) if rows else None
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from store.errors import CorruptStoreError
-from store.port import GATEWAYS, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem
+from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
 from store.postgresql.rows import errors_text, readable_errors, work_item_of
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
@@ -58,7 +58,7 @@ def hasten_lookups(session: Session, gateway: str) -> int:
 def retry_dead(session: Session, merchant: str, where: DeadLetterFilter) -> int:
     """Queue the merchant's dead letters that fit; how many that were."""
     name = "retry_dead" if where.work_id is None else "retry_dead_letter"
-    return session.execute(SQL[name], {"names": [merchant, GATEWAYS], **where._asdict()}).rowcount
+    return session.execute(SQL[name], {"names": list(names_seen_by(merchant)), **where._asdict()}).rowcount
 
 
 def set_mode(session: Session, mode: GatewayMode) -> None:

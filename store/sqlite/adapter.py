@@ -267,7 +267,7 @@ class SqliteStore:
     def has_api_keys(self) -> bool:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
-            return keys.exist(cursor)
+            return keys.any_live(cursor, self._now_us())
 
     def ping(self) -> None:
         """See ``store.queries.Queries``."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import apsw
 
-from store.errors import CorruptStoreError
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
 from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
 from store.sqlite.failures import storable, translation
@@ -19,22 +18,18 @@ from store.sqlite.statements import SQL
 
 
 def find(cursor: apsw.Cursor, key_id: str, now_us: int) -> ApiKey | None:
-    """The key of that id. Raises CorruptStoreError."""
+    """The key of that id."""
     row = cursor.execute(SQL["select_api_key"], (key_id, now_us)).fetchone()
     if row is None:
         return None
     _, digest, merchant, scopes, live, lasts_us = row
-    try:
-        return ApiKey(
-            key_id, digest, merchant, scopes_of(scopes), bool(live), None if lasts_us is None else lasts_us / 1_000_000
-        )
-    except ValueError as error:
-        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error
+    lasts_s = None if lasts_us is None else lasts_us / 1_000_000
+    return ApiKey(key_id, digest, merchant, scopes_of(scopes), bool(live), lasts_s)
 
 
-def exist(cursor: apsw.Cursor) -> bool:
-    """Whether there is any key."""
-    return bool(cursor.execute(SQL["select_any_api_key"]).get)
+def any_live(cursor: apsw.Cursor, now_us: int) -> bool:
+    """Whether there is a live key."""
+    return bool(cursor.execute(SQL["select_any_api_key"], (now_us,)).get)
 
 
 @contextmanager
@@ -55,16 +50,17 @@ class SqliteKeyring:
     def __init__(self, connection: apsw.Connection, clock: Callable[[], datetime]) -> None:
         self._connection, self._clock = connection, clock
 
-    def add(self, key: NewKey) -> None:
+    def add(self, key: NewKey) -> ListedKey:
         """See ``store.keys.Keyring``."""
+        now_us = self._now_us()
         expires_us = None if key.expires_at is None else to_us(key.expires_at)
-        row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, self._now_us(), expires_us)
-        with storable():
-            self._execute("insert_api_key", row)
+        row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, now_us, expires_us)
+        self._execute("insert_api_key", row)
+        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, from_us(now_us), key.expires_at, None)
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""
-        with translation():
+        with translation(), storable():
             rows = self._connection.execute(SQL["select_api_keys"], (merchant,)).fetchall()
         return [_listed(row) for row in rows]
 
@@ -74,7 +70,7 @@ class SqliteKeyring:
 
     def _execute(self, name: str, values: tuple[Any, ...]) -> bool:
         """Whether a row was changed."""
-        with translation():
+        with translation(), storable():
             self._connection.execute(SQL[name], values)
         return self._connection.changes() == 1
 
@@ -84,8 +80,5 @@ class SqliteKeyring:
 
 def _listed(row: tuple[Any, ...]) -> ListedKey:
     key_id, merchant, scopes, label, created_at, expires_at, revoked_at = row
-    try:
-        times = [None if at is None else from_us(at) for at in (expires_at, revoked_at)]
-        return ListedKey(key_id, merchant, scopes_of(scopes), label, from_us(created_at), *times)
-    except (ValueError, OverflowError) as error:
-        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error
+    times = [None if at is None else from_us(at) for at in (expires_at, revoked_at)]
+    return ListedKey(key_id, merchant, scopes_of(scopes), label, from_us(created_at), *times)

@@ -452,5 +452,5 @@ SET revoked_at = coalesce(revoked_at, ?2)
 WHERE key_id = ?1;
 
 -- name: select_any_api_key
--- Whether there is one.
-SELECT EXISTS (SELECT 1 FROM api_keys);
+-- Whether there is a live one.
+SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1));

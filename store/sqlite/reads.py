@@ -15,7 +15,7 @@ import orjson
 
 from domain.account import Account, Transaction
 from store.errors import CorruptStoreError
-from store.port import GATEWAYS, DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState
+from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState, names_seen_by
 from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
@@ -132,7 +132,7 @@ def stream_of(cursor: apsw.Cursor, transaction_id: str) -> StreamKey | None:
 
 def review(cursor: apsw.Cursor, merchant: str, review_id: str) -> ReviewView | None:
     """The review of that id, if it is the merchant's or a gateway's."""
-    row = _one(cursor, "select_review", (review_id, merchant, GATEWAYS))
+    row = _one(cursor, "select_review", (review_id, *(names_seen_by(merchant) * 2)[:2]))
     return None if row is None else review_view_of(row)
 
 
@@ -143,7 +143,7 @@ def reviews(
     key = (_LATEST_US, "") if before is None else (to_us(before.opened_at), before.review_id)
     views = [
         review_view_of(row)
-        for name in (merchant, GATEWAYS)
+        for name in names_seen_by(merchant)
         for one in ((OPEN, CLOSED) if state is None else (state,))
         for row in cursor.execute(SQL["select_reviews"], (name, one, *key, limit)).fetchall()
     ]
@@ -168,7 +168,7 @@ def dead_letters(
     """Newest first, ids below ``before``."""
     lists = [
         (name, before, limit, where.work_id, gateway, state)
-        for name in (merchant, GATEWAYS)
+        for name in names_seen_by(merchant)
         for gateway in _gateways(cursor, "select_dead_gateways", name, where.gateway)
         for state in where.states
     ]
@@ -179,7 +179,7 @@ def work(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
     """The piece of work of that id, if it is the merchant's or a gateway's."""
     row = cursor.execute(SQL["select_work_row"], (work_id,)).fetchone()
     found = None if row is None else _dead_letter(cursor, row)
-    return None if found is None or found.item.stream.name not in {merchant, GATEWAYS} else found
+    return None if found is None or found.item.stream.name not in names_seen_by(merchant) else found
 
 
 def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:

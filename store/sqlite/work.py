@@ -11,7 +11,7 @@ from typing import Final
 import apsw
 
 from store.errors import CorruptStoreError
-from store.port import GATEWAYS, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem
+from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
 from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
 
@@ -91,7 +91,7 @@ def retry_dead(cursor: apsw.Cursor, merchant: str, where: DeadLetterFilter, now_
     """Queue the merchant's dead letters that fit; how many that were."""
     name, one = ("retry_dead", ()) if where.work_id is None else ("retry_dead_letter", (where.work_id,))
     count = 0
-    for stream_name in (merchant, GATEWAYS):
+    for stream_name in names_seen_by(merchant):
         cursor.execute(SQL[name], (stream_name, now_us, where.gateway, where.state, *one))
         count += cursor.connection.changes()
     return count

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from api.resources.events import LOOK_EVERY_S, WAITING_MAX, Feed
+from api.resources.events import LOOK_EVERY_S, WAITING_EACH_MAX, WAITING_MAX, Feed
 from store.port import StoredEvent
 from tests.api.support import Api
 from tests.api.world import World
@@ -62,11 +62,12 @@ def test_the_ends_of_what_can_be_asked(api: Api) -> None:
 
 
 class Clock:
-    """Time that passes when somebody sleeps; ``then`` happens at its moment."""
+    """Time that passes when somebody sleeps; one of ``meanwhile`` happens at the end of each sleep."""
 
     def __init__(self, world: World) -> None:
         self.now, self.world, self.slept = 0.0, world, 0
         self.event_at = float("inf")
+        self.meanwhile: list[Callable[[], object]] = []
 
     def monotonic(self) -> float:
         """The time."""
@@ -79,6 +80,8 @@ class Clock:
         if self.now >= self.event_at:
             self.event_at = float("inf")
             self.world.give("c1", 100)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
 
 
 @pytest.fixture
@@ -156,10 +159,46 @@ def test_one_look_serves_all_who_wait(world: World, clock: Clock, monkeypatch: p
 def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
     """Beyond a bound they are answered at once, and a place is free again after each."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
-    feed._waiting = WAITING_MAX
-    assert feed.read(None, 0, 10, 30.0) == []
+    feed._waiting["acme"] = WAITING_EACH_MAX
+    assert feed.read("acme", 0, 10, 30.0) == []
     assert clock.slept == 0
-    feed._waiting = WAITING_MAX - 1
-    assert feed.read(None, 0, 10, 1.0) == []
+    assert feed.read("globex", 0, 10, 1.0) == [], "another merchant's requests have places of their own"
     assert clock.slept > 0
-    assert feed._waiting == WAITING_MAX - 1
+    clock.slept, feed._waiting["others"] = 0, WAITING_MAX - WAITING_EACH_MAX
+    assert feed.read("globex", 0, 10, 30.0) == []
+    assert clock.slept == 0
+    feed._waiting["acme"] -= 1
+    assert feed.read("acme", 0, 10, 1.0) == []
+    assert clock.slept > 0
+    assert feed._waiting == {"acme": WAITING_EACH_MAX - 1, "others": WAITING_MAX - WAITING_EACH_MAX}
+
+
+def test_who_waits_gets_his_own_merchants_events(world: World, clock: Clock) -> None:
+    """An event of another merchant ends nobody's wait; one of his own does, also after others have looked in vain."""
+    feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+    clock.meanwhile = [lambda: world.give("1", 100, merchant="globex")]
+    assert feed.read("acme", 0, 10, 1.0) == []
+    assert clock.slept >= 1.0
+    last = world.last_position()
+    clock.meanwhile = [
+        lambda: world.give("1", 100, merchant="acme"),
+        # Another of the merchant's has the new events and waits for the next; only others' come.
+        lambda: world.give("1", 100, merchant="globex"),
+        lambda: feed.read("acme", last + 3, 10, LOOK_EVERY_S / 2),
+    ]
+    clock.now += LOOK_EVERY_S  # so that the look that is shared is made by whoever waits with the later position
+    rows = feed.read("acme", last, 10, 20.0)
+    assert [row.stream.name for row in rows] == ["acme"] * 3
+
+
+def test_who_may_not_look_any_more_gets_nothing(world: World, clock: Clock) -> None:
+    """Before each look it is asked whether he still may."""
+    feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
+    clock.meanwhile = [lambda: world.give("1", 100)]
+
+    def confirm() -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        feed.read(None, 0, 10, 1.0, confirm)
+    assert not feed._waiting

@@ -32,7 +32,6 @@ from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
 from store.port import (
-    GATEWAYS,
     Action,
     Claim,
     DeadLetterFilter,
@@ -45,6 +44,7 @@ from store.port import (
     WorkError,
     WorkItem,
     WorkState,
+    names_seen_by,
 )
 from store.queries import (
     CustomerView,
@@ -214,13 +214,13 @@ class World:
             self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c")), Accepted
         )
 
-    def give(self, customer_id: str, minor: int) -> None:
+    def give(self, customer_id: str, minor: int, *, merchant: str = "main") -> None:
         """A completed deposit, so that there is a balance."""
         self.given += 1
         transaction_id = self.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {})
-        self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c"))
-        self.complete(customer_id, transaction_id)
+        self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c"))
+        self.complete(customer_id, transaction_id, merchant=merchant)
 
     def complete(self, customer_id: str, transaction_id: str, *, merchant: str = "main") -> None:
         """The gateway's last word: the money moved."""
@@ -302,7 +302,7 @@ class World:
 
     def _reviews(self, merchant: str) -> list[ReviewView]:
         self._reach()
-        return [it for it in self.open_reviews if it.stream.name in (merchant, GATEWAYS)]
+        return [it for it in self.open_reviews if it.stream.name in names_seen_by(merchant)]
 
     def complain(self, review_id: str, transaction_id: str | None, *, stream: StreamKey, after_s: int = 0) -> None:
         """Open a review."""

@@ -61,7 +61,7 @@ def test_a_repeated_callback_is_told_by_its_claim(store: PaymentStore) -> None:
 
 
 def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) -> None:
-    """Work that applies a callback waits for a person like any other, in every merchant's list."""
+    """Work that applies a callback waits for a person like any other, in the house's list alone."""
     store.append([stored()])
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     parked = move("apply-7", action=Action.APPLY, state=WorkState.PARKED)
@@ -81,7 +81,12 @@ def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) ->
         letters = store.dead_letters("main", where, before=None, limit=10)
         assert [one.item.work_id for one in letters] == ids
     assert (letter.item.action, letter.transaction_id, letter.state) == (Action.APPLY, None, WorkState.PARKED)
-    assert store.retry_dead("other", DeadLetterFilter(state=WorkState.PARKED)) == 1
+    assert store.dead_letter("other", "apply-7") is None
+    assert store.work("other", "apply-7") is None
+    assert store.dead_letters("other", DeadLetterFilter(), before=None, limit=10) == []
+    for where in (DeadLetterFilter(state=WorkState.PARKED), DeadLetterFilter(work_id="apply-7")):
+        assert store.retry_dead("other", where) == 0
+    assert store.retry_dead("main", DeadLetterFilter(state=WorkState.PARKED)) == 1
 
 
 @pytest.mark.parametrize("transaction_id", ["none", "", "\x00", "\ud800", "t1\x00"])

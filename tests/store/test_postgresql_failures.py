@@ -215,6 +215,10 @@ WHOLE_TABLES = {
     "select_breakers": "breakers are as many as gateways",
     "index_unfinished": "no query",
     "select_unfinished": "of a table that an audit makes",
+    "select_api_keys": "keys are as many as callers, and people list them",
+    "select_any_api_key": "once at a start, and the first live one ends it",
+    "insert_api_key": "not the service's to run",
+    "revoke_api_key": "not the service's to run",
 }
 
 
