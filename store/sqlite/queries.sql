@@ -426,3 +426,28 @@ SELECT review_id, transaction_id, reason, state, opened_at, closed_at
 FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY review_id;
+
+-- name: delete_transactions
+-- For a rebuild: a stream's rows.
+DELETE FROM transactions
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_stray_transactions
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM transactions
+WHERE transaction_id IN (SELECT value FROM json_each(?1));
+
+-- name: delete_balances
+-- For a rebuild: a stream's rows.
+DELETE FROM balances
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_reviews
+-- For a rebuild: a stream's rows.
+DELETE FROM reviews
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_stray_reviews
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM reviews
+WHERE review_id IN (SELECT value FROM json_each(?1));
