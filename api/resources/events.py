@@ -61,6 +61,10 @@ class Feed:
             self._waiting -= 1
         return rows
 
+    def latest(self) -> int:
+        """The position that everything to come is above."""
+        return self._queries.last_position()
+
     def _newest(self) -> int:
         now = self._monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
@@ -79,7 +83,8 @@ class EventsResource:
             summary="Everything that happened",
             description="All events by ascending position, above `after`. Read on with `after` = the last position "
             "that you got: nothing is ever skipped, and nothing comes twice. `next_cursor` is that position while more "
-            "follows at once. With `wait`, an answer without events comes only after so many seconds.",
+            "follows at once. With `wait`, an answer without events comes only after so many seconds. "
+            "`after=latest` answers at once and without events: its `next_cursor` is the last position so far.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=READ_PROBLEMS,
@@ -93,8 +98,12 @@ class EventsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List events, or wait for one."""
         query = read_query(req, self._schema)
+        after: int | None = query["after"]
+        if after is None:
+            resp.data = orjson.dumps({"items": [], "next_cursor": str(self._feed.latest())})
+            return
         limit: int = query["limit"]
-        rows = self._feed.read(query["after"], limit + 1, query["wait"])
+        rows = self._feed.read(after, limit + 1, query["wait"])
         shown = rows[:limit]
         following = str(shown[-1].position) if len(rows) > limit else None
         resp.data = orjson.dumps({"items": [views.event(row) for row in shown], "next_cursor": following})
