@@ -7,7 +7,7 @@ half-way leaves every stream as it was or rebuilt, and running it again finishes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -33,11 +33,13 @@ class Rebuilding(Audit, Protocol):
     def last_position(self) -> int:
         """The newest event's position: about how many events there are."""
 
-    def locked(self, stream: StreamKey) -> AbstractContextManager[Head | None]:
+    def kept_head(self, stream: StreamKey) -> Head | None:
+        """The head that appends go on from, where the store keeps that apart from the events."""
+
+    def locked(self, stream: StreamKey) -> AbstractContextManager[None]:
         """A transaction in which nobody else appends to ``stream``; committed at the end of the block.
 
-        Gives the head that appends go on from, where the store keeps that apart from the events. Raises
-        StoreInUseError when a service works on the store by now.
+        Raises StoreInUseError when a service works on the store by now.
         """
 
     def replace(self, stream: StreamKey, rows: Rows) -> None:
@@ -63,17 +65,23 @@ def rebuild(store: Rebuilding, tally: Tally) -> Iterator[Problem | None]:
     Holds one stream's transactions in memory at a time.
     """
     for stream in store.streams():
-        with store.locked(stream) as kept:
-            folded = fold_stream(store, stream)
-            problems = [*folded.problems, *_against_kept(stream, kept, folded)]
-            if not problems and folded.fold is not None:
+        folded, problems = _read(store, stream)
+        # A lock is a write, and most streams need none: this look was enough where nothing is to be done.
+        if problems or _rows_of(folded.fold) != _rows_now(store, stream):
+            with store.locked(stream):
+                folded, problems = _read(store, stream)
                 rows = _rows_of(folded.fold)
-                if _rows_now(store, stream) != rows:
+                if not problems and rows is not None:
                     store.replace(stream, rows)
                     tally.rebuilt += 1
         tally.streams += 1
         tally.events += folded.events
         yield from problems or (None,)
+
+
+def _read(store: Rebuilding, stream: StreamKey) -> tuple[Folded, Sequence[Problem]]:
+    folded = fold_stream(store, stream)
+    return folded, [*folded.problems, *_against_kept(stream, store.kept_head(stream), folded)]
 
 
 def _against_kept(stream: StreamKey, kept: Head | None, folded: Folded) -> Iterator[Problem]:
@@ -83,7 +91,9 @@ def _against_kept(stream: StreamKey, kept: Head | None, folded: Folded) -> Itera
         yield Problem(stream, None, text)
 
 
-def _rows_of(fold: Fold) -> Rows:
+def _rows_of(fold: Fold | None) -> Rows | None:
+    if fold is None:
+        return None
     return Rows(
         tuple(fold.transactions[key] for key in sorted(fold.transactions)),
         tuple(sorted(fold.account.balances.items())),

@@ -431,8 +431,14 @@ FROM unfinished
 WHERE stream_name = %s AND stream_id = %s
 ORDER BY transaction_id;
 
+-- name: select_kept_head
+-- For a rebuild: the end of a stream that appends go on from.
+SELECT version, hash
+FROM heads
+WHERE stream_name = %s AND stream_id = %s;
+
 -- name: lock_head
--- For a rebuild: the end of a stream, locked as an append does.
+-- For a rebuild: the same, locked as an append does.
 SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s

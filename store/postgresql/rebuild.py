@@ -1,6 +1,6 @@
 """Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner.
 
-A customer's actor goes on from what it has read, and would write over what was rebuilt. So each stream's transaction
+A customer's actor goes on from what it has read, and would write over what was rebuilt. So whoever rewrites a stream
 shuts the owners' table: whoever has registered before is seen by his heartbeat, and whoever registers later waits, and
 then reads what was rebuilt. That lock is taken after the stream's head, in the order in which an append takes both.
 """
@@ -59,14 +59,19 @@ class PostgresqlRebuild(PostgresqlAudit):
         """See ``store.rebuild.Rebuilding``."""
         return int(self._rows("select_last_position", ())[0][0])
 
+    def kept_head(self, stream: StreamKey) -> Head | None:
+        """See ``store.rebuild.Rebuilding``."""
+        heads = self._rows("select_kept_head", stream)
+        return Head(*heads[0]) if heads else None
+
     @contextmanager
-    def locked(self, stream: StreamKey) -> Iterator[Head | None]:
+    def locked(self, stream: StreamKey) -> Iterator[None]:
         """See ``store.rebuild.Rebuilding``."""
         with self._session.transaction():
-            heads = self._rows("lock_head", stream)
+            self._rows("lock_head", stream)
             self._session.execute(SQL["lock_owners"])
             self.require_alone()
-            yield Head(*heads[0]) if heads else None
+            yield
 
     def require_alone(self) -> None:
         """Raises StoreInUseError when a service works on the database."""

@@ -63,13 +63,17 @@ class SqliteRebuild(SqliteAudit):
         assert isinstance(position, int)
         return position
 
+    def kept_head(self, stream: StreamKey) -> None:
+        """There is none: the events alone tell where a stream ends."""
+        del stream
+
     @contextmanager
-    def locked(self, stream: StreamKey) -> Iterator[Head | None]:
-        """See ``store.rebuild.Rebuilding``; the lock is the whole file's, and heads are kept by the events alone."""
+    def locked(self, stream: StreamKey) -> Iterator[None]:
+        """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
         del stream
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield None
+            yield
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
