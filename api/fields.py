@@ -213,14 +213,17 @@ class Limit(Value[int]):
         return int(value)
 
 
-class Position(Value[int]):
-    """A place in the order of all events; 0 is before the first."""
+class Position(Value[int | None]):
+    """A place in the order of all events; 0 is before the first, None (``latest``) after the last of now."""
 
     def __init__(self, **kwargs: Any) -> None:
-        bounds = {"type": "integer", "minimum": 0, "maximum": POSITION_MAX, "default": 0}
-        super().__init__(load_default=0, **_described(kwargs, **bounds))
+        place = {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}
+        latest = {"type": "string", "enum": ["latest"]}
+        super().__init__(load_default=0, **_described(kwargs, oneOf=[place, latest], default=0))
 
-    def _read(self, value: Any) -> int:
+    def _read(self, value: Any) -> int | None:
+        if value == "latest":
+            return None
         if _POSITION.fullmatch(value) is None or int(value) > POSITION_MAX:
             raise ValidationError("Not a position.")
         return int(value)

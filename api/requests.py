@@ -207,7 +207,7 @@ class ReviewsQuery(PageSchema):
 class EventsQuery(PageSchema):
     """Which events are wanted."""
 
-    after = Position(metadata={"description": "The last position that you have; 0, the default, for none."})
+    after = Position(metadata={"description": "The last position that you have; 0, the default, for none; `latest`."})
     wait = Wait(metadata={"description": "Seconds to wait for an event when there is none."})
 
 

@@ -8,39 +8,48 @@ import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from marshmallow import ValidationError
 
 from api.fields import Timestamp
 from api.keys import id_in, make_key
 from api.patterns import MERCHANT
+from cli.client import Json
+from cli.command import CommandError, Exit, say, service_settings
+from cli.output import Columns, Output
+from cli.text import at, shown
 from config import logging
-from config.settings import CHECKOUT, Settings
+from config.settings import CHECKOUT
 from store.codec import timestamp
+from store.errors import StoreError
 from store.factory import open_keyring
-from store.keys import ListedKey, NewKey, Scope, scopes_text
+from store.keys import Keyring, ListedKey, NewKey, Scope, scopes_text
 
 _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LABEL_MAX: Final = 200
+_COLUMNS: Final[Columns] = {
+    "KEY": lambda it: shown(it["key_id"]),
+    "MERCHANT": lambda it: shown(it["merchant"]),
+    "SCOPES": lambda it: shown(it["scopes"]),
+    "STATE": lambda it: shown(it["state"]),
+    "EXPIRES": lambda it: at(it["expires_at"]),
+    "LABEL": lambda it: shown(it["label"] or None),
+}
 
 
-class Arguments(argparse.Namespace):
-    """What stands on the command line."""
-
-    order: str
-    merchant: str | None
-    scopes: list[Scope]
-    label: str
-    expires_in: timedelta | None
-    expires_at: datetime | None
-    key_id: str
-    json: bool
+_EPILOG: Final = """\
+exit status:
+  0    done
+  1    there is no such key, or the store cannot do it: standard error says why
+  2    an argument or a setting is wrong
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what ``run`` takes."""
+    """Create, list, revoke."""
+    parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
     orders = parser.add_subparsers(dest="order", required=True, metavar="ORDER")
     create = orders.add_parser(
         "create",
@@ -75,53 +84,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         order.add_argument("--json", action="store_true", help="for scripts: one object on a line")
 
 
-def run(arguments: Arguments) -> int:
-    """Carry the order out. Exit status 1: there is no such key. Raises StoreError and SettingsError."""
-    settings = Settings.from_environ(os.environ)
-    logging.configure(settings.log_level, settings.log_format, logging.STDERR)
-    with open_keyring(settings.migration_database_url, root=CHECKOUT, clock=_now) as keyring:
-        if arguments.order == "create":
-            text, presented = make_key(os.urandom)
-            expires_at = arguments.expires_at
-            if arguments.expires_in is not None:
-                expires_at = _now() + arguments.expires_in
-            assert arguments.merchant is not None
-            scopes = frozenset(arguments.scopes)
-            made = keyring.add(NewKey(*presented, arguments.merchant, scopes, arguments.label, expires_at))
-            _print_made(text, made, as_json=arguments.json)
-            return 0
-        if arguments.order == "list":
-            _print_list(list(keyring.list(arguments.merchant)), as_json=arguments.json)
-            return 0
-        if not keyring.revoke(arguments.key_id):
-            sys.stderr.write(f"there is no API key {arguments.key_id!a}\n")
-            return 1
-        said = json.dumps({"key_id": arguments.key_id, "state": "revoked"}) if arguments.json else "revoked"
-        sys.stdout.write(f"{said}\n")
-        return 0
+def run(arguments: argparse.Namespace) -> int:
+    """Carry the order out. 1: there is no such key."""
+    settings = service_settings(logging.STDERR)
+    try:
+        with open_keyring(settings.migration_database_url, root=CHECKOUT, clock=_now) as keyring:
+            return _ORDERS[arguments.order](keyring, arguments)
+    except StoreError as error:
+        raise CommandError(str(error)) from error
 
 
-def _print_made(text: str, key: ListedKey, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(f"{json.dumps({'key': text, **_shown(key)})}\n")
-        return
-    sys.stderr.write("Keep it well: it is shown this once.\n")
-    sys.stdout.write(f"{text}\n")
+def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
+    text, presented = make_key(os.urandom)
+    expires_at: datetime | None = arguments.expires_at
+    if arguments.expires_in is not None:
+        expires_at = _now() + arguments.expires_in
+    key = NewKey(*presented, arguments.merchant, frozenset(arguments.scopes), arguments.label, expires_at)
+    made = keyring.add(key)
+    if arguments.json:
+        say(json.dumps({"key": text, **_shown(made)}))
+    else:
+        sys.stderr.write("Keep it well: it is shown this once.\n")
+        say(text)
+    return Exit.DONE
 
 
-def _print_list(keys: list[ListedKey], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.writelines(f"{json.dumps(_shown(key))}\n" for key in keys)
-        return
-    names = ("key_id", "merchant", "scopes", "state", "expires_at", "label")
-    rows = [names, *([str(_shown(key)[name] or "") for name in names] for key in keys)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        sys.stdout.write(f"{line}\n")
+def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
+    keys = [_shown(key) for key in keyring.list(arguments.merchant)]
+    Output(as_json=arguments.json).listing(_COLUMNS, [(keys, False)])
+    return Exit.DONE
 
 
-def _shown(key: ListedKey) -> dict[str, Any]:
+def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
+    if not keyring.revoke(arguments.key_id):
+        raise CommandError(f"there is no API key {arguments.key_id}")
+    said = {"key_id": arguments.key_id, "state": "revoked"}
+    say(json.dumps(said) if arguments.json else f"{arguments.key_id} is revoked")
+    return Exit.DONE
+
+
+_ORDERS: Final = {"create": _create, "list": _list, "revoke": _revoke}
+
+
+def _shown(key: ListedKey) -> Json:
     expired = key.expires_at is not None and key.expires_at <= _now()
     return {
         "key_id": key.key_id,

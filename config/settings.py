@@ -21,6 +21,9 @@ __all__ = ["CHECKOUT", "Address", "Auth", "LogFormat", "LogLevel", "Role", "Sett
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 """The folder that the service runs from; relative paths in settings begin here, whatever the working directory."""
 
+CLIENTS_VARIABLES: Final = frozenset({"PAYMENTS_URL", "PAYMENTS_API_KEY"})
+"""What ``config.client`` reads: known here, so that one environment does for the service and for those who ask it."""
+
 _PREFIX: Final = "PAYMENTS_"
 _TESTS_PREFIX: Final = "PAYMENTS_TEST_"
 _SECRETS_SUFFIX: Final = "_SECRETS"
@@ -116,7 +119,8 @@ class Settings:
         """
         reader = Reader(environ)
         settings = _read(reader, checkout, cores or _cores())
-        reader.refuse_unknown(_PREFIX, _TESTS_PREFIX, _SECRETS_SUFFIX)
+        reader.names |= CLIENTS_VARIABLES
+        refuse_unknown(reader)
         _refuse_contradictions(settings)
         _refuse_what_is_not_built(settings)
         return settings
@@ -132,6 +136,11 @@ def variable_names() -> frozenset[str]:
     reader = Reader({})
     _read(reader, CHECKOUT, 1)
     return frozenset(reader.names)
+
+
+def refuse_unknown(reader: Reader) -> None:
+    """Refuse variables of ours that ``reader`` was not asked for. Raises SettingsError."""
+    reader.refuse_unknown(_PREFIX, _TESTS_PREFIX, _SECRETS_SUFFIX)
 
 
 def _read(reader: Reader, checkout: Path, cores: int) -> Settings:

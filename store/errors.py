@@ -7,7 +7,8 @@
     ├── CommitUncertainError    the connection was lost while committing: ask again by event id
     ├── UnstorableError         one write of the batch holds something that cannot be stored; nothing was stored
     ├── CorruptStoreError       what is stored cannot be read as what this version of the service wrote
-    └── SchemaError             the tables are missing, older or newer than this version needs
+    ├── SchemaError             the tables are missing, older or newer than this version needs
+    └── StoreInUseError         a service works on the store, and what needs it alone was not done
 """
 
 from __future__ import annotations
@@ -35,3 +36,7 @@ class CorruptStoreError(StoreError):
 
 class SchemaError(StoreError):
     """The database's schema does not fit this version of the service."""
+
+
+class StoreInUseError(StoreError):
+    """Somebody works on the store. Nothing of what needs it alone was done by this call."""

@@ -21,14 +21,17 @@ from store.postgresql.audit import open_audit as open_postgresql_audit
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
 from store.postgresql.migrate import check_schema as check_postgresql
 from store.postgresql.migrate import migrate as migrate_postgresql
+from store.postgresql.rebuild import open_rebuild as open_postgresql_rebuild
 from store.postgresql.sessions import audit_settings
 from store.queries import Audit, Auditable, Queries
+from store.rebuild import Rebuilding
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
 from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import check_schema
 from store.sqlite.migrate import migrate as migrate_sqlite
+from store.sqlite.rebuild import open_rebuild as open_sqlite_rebuild
 
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
 
@@ -91,6 +94,20 @@ def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> Abst
     path = sqlite_path(url, root)
     check_schema(path)
     return open_sqlite_keyring(path, clock)
+
+
+def open_rebuild(url: str, *, root: Path, lease_s: float) -> AbstractContextManager[Rebuilding]:
+    """The store at ``url`` for ``store.rebuild``, as the role that owns the tables.
+
+    Raises StoreInUseError, here or later, when a service works on it: one whose heartbeat is no older than ``lease_s``,
+    or the one that holds the lock of a file.
+    """
+    if url.startswith(_POSTGRESQL):
+        check_postgresql(url)
+        return open_postgresql_rebuild(url, lease_s=lease_s)
+    path = sqlite_path(url, root)
+    check_schema(path)
+    return open_sqlite_rebuild(path)
 
 
 def sqlite_path(url: str, root: Path) -> Path:

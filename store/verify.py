@@ -8,29 +8,21 @@ hash (it is given at commit), so of positions only their order within a stream i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import orjson
 
-from domain.account import Account, Balance, IllegalTransitionError, Transaction, UnknownTransactionError, evolve
-from domain.events import AccountEvent, BalanceAdjusted, Recorded
-from store.codec import chain, read_body, recorded_in
+from domain.account import Balance, Transaction
 from store.errors import CorruptStoreError
-from store.port import GENESIS, Head, Review, StoredEvent, StreamKey
-from store.projection import project_review
+from store.folding import Fold, Problem, fold_stream
+from store.port import Head, Review, StreamKey
 from store.queries import Audit
 
+__all__ = ["Problem", "Tally", "export_heads", "verify"]
+
 _Row = Transaction | Balance | Review
-
-
-class Problem(NamedTuple):
-    """Something that does not hold; ``version`` is None when no single event is at fault."""
-
-    stream: StreamKey | None
-    version: int | None
-    text: str
 
 
 @dataclass(slots=True)
@@ -40,32 +32,6 @@ class Tally:
     streams: int = 0
     events: int = 0
     heads: int = 0
-
-
-@dataclass(slots=True)
-class _Fold:
-    """What the events of one stream add up to."""
-
-    account: Account
-    transactions: dict[str, Transaction] = field(default_factory=dict)
-    reviews: dict[str, Review] = field(default_factory=dict)
-
-    def add(self, recorded: Recorded) -> None:
-        event = recorded.event
-        if isinstance(event, AccountEvent):
-            self.account = evolve(self.account, recorded)
-            if not isinstance(event, BalanceAdjusted):
-                review = project_review(self.reviews.get(event.review_id), recorded)
-                if review is not None:
-                    self.reviews[event.review_id] = review
-            return
-        # evolve copies the transactions that it is given: give it the one that the event is about.
-        known = self.transactions.get(event.transaction_id)
-        one = {} if known is None else {event.transaction_id: known}
-        before = self.account
-        after = evolve(Account(before.customer_id, before.version, before.balances, one), recorded)
-        self.transactions.update(after.transactions)
-        self.account = Account(after.customer_id, after.version, after.balances)
 
 
 def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None = None) -> Iterator[Problem]:
@@ -98,57 +64,14 @@ def export_heads(audit: Audit) -> Iterator[str]:
 
 
 def _verify_stream(audit: Audit, stream: StreamKey, tally: Tally) -> Iterator[Problem]:
-    fold: _Fold | None = _Fold(Account(stream.id))
-    before: StoredEvent | None = None
-    for stored in audit.events(stream):
-        tally.events += 1
-        yield from (Problem(stream, stored.version, text) for text in _against_neighbour(before, stored))
-        recorded, texts = _read(stored)
-        yield from (Problem(stream, stored.version, text) for text in texts)
-        if recorded is None:
-            fold = None
-        if fold is not None and recorded is not None:
-            try:
-                fold.add(recorded)
-            except (IllegalTransitionError, UnknownTransactionError) as error:
-                yield Problem(stream, stored.version, f"the event does not follow from those before it: {error}")
-                fold = None  # what comes after could only be measured by a wrong state
-        before = stored
-    if fold is not None:
-        yield from _verify_rows(audit, stream, fold)
+    folded = fold_stream(audit, stream)
+    tally.events += folded.events
+    yield from folded.problems
+    if folded.fold is not None:
+        yield from _verify_rows(audit, stream, folded.fold)
 
 
-def _against_neighbour(before: StoredEvent | None, stored: StoredEvent) -> Iterator[str]:
-    expected = 1 if before is None else before.version + 1
-    if stored.version != expected:
-        yield f"version {expected} is missing"
-    if before is not None and stored.position <= before.position:
-        yield f"position {stored.position} is not above that of the event before"
-    if chain(GENESIS if before is None else before.hash, stored.body) != stored.hash:
-        yield "the hash does not match the event and the hash before it"
-
-
-def _read(stored: StoredEvent) -> tuple[Recorded | None, Sequence[str]]:
-    """The event, if it can be read, and how its columns differ from its bytes."""
-    try:
-        body = read_body(stored.body)
-        recorded = recorded_in(body)
-    except CorruptStoreError as error:
-        return None, [str(error)]
-    pairs = {
-        "stream": (stored.stream, body.stream),
-        "version": (stored.version, body.version),
-        "event_id": (stored.event_id, body.event_id),
-        "type": (stored.type, body.type),
-    }
-    return recorded, [
-        f"column {name} is {column!r}, the event says {said!r}"
-        for name, (column, said) in pairs.items()
-        if column != said
-    ]
-
-
-def _verify_rows(audit: Audit, stream: StreamKey, fold: _Fold) -> Iterator[Problem]:
+def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Problem]:
     try:
         transactions = {row.transaction_id: row for row in audit.transactions(stream)}
         balances = dict(audit.balances(stream))

@@ -82,6 +82,10 @@ class Feed:
         first, last = self._barren.get(merchant, (0, 0))
         return first <= after and newest <= last
 
+    def latest(self) -> int:
+        """The position that everything to come is above."""
+        return self._queries.last_position()
+
     def _newest(self) -> int:
         now = self._monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
@@ -102,7 +106,8 @@ class EventsResource:
             description="Your events (all, where no API keys are needed) by ascending position, above `after`. Read on "
             "with `after` = the last position that you got: nothing is ever skipped, and nothing comes twice. "
             "`next_cursor` is that position while more follows at once. With `wait`, an answer without events comes "
-            "only after so many seconds.",
+            "only after so many seconds. `after=latest` answers at once and without events: its `next_cursor` is the "
+            "last position so far.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=READ_PROBLEMS,
@@ -116,11 +121,15 @@ class EventsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List events, or wait for one."""
         query = read_query(req, self._schema)
+        after: int | None = query["after"]
+        if after is None:
+            resp.data = orjson.dumps({"items": [], "next_cursor": str(self._feed.latest())})
+            return
         limit: int = query["limit"]
         caller = caller_of(req)
         rows = self._feed.read(
             None if self._sees_all else caller.merchant,
-            query["after"],
+            after,
             limit + 1,
             query["wait"],
             lambda: self._callers.confirm(caller.presented),

@@ -15,7 +15,8 @@ from store.postgresql.rows import Row, balance_of, event_of, fetched, review_of,
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
 
-_PAGE: Final = 500
+PAGE: Final = 500
+"""Rows that are fetched at a time."""
 
 
 @contextmanager
@@ -42,7 +43,7 @@ class PostgresqlAudit:
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events or rows, ascending."""
         with self._session.cursor("streams") as cursor:
-            cursor.itersize = _PAGE
+            cursor.itersize = PAGE
             cursor.execute(SQL["select_streams"])
             for row in cursor:
                 yield StreamKey(*row)
@@ -51,9 +52,9 @@ class PostgresqlAudit:
         """All events of a stream by ascending version."""
         after: Any = -(2**63)  # a tampered version may be below 1
         while True:
-            page = self._rows("select_events_after", (*stream, after, _PAGE))
+            page = self._rows("select_events_after", (*stream, after, PAGE))
             yield from map(event_of, page)
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return
             after = page[-1][4]
 

@@ -461,3 +461,52 @@ WHERE key_id = %s;
 -- name: select_any_api_key
 -- Whether there is a live one.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));
+
+-- name: select_kept_head
+-- For a rebuild: the end of a stream that appends go on from.
+SELECT version, hash
+FROM heads
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: lock_head
+-- For a rebuild: the same, locked as an append does.
+SELECT version, hash
+FROM heads
+WHERE stream_name = %s AND stream_id = %s
+FOR UPDATE;
+
+-- name: lock_owners
+-- For a rebuild: nobody registers, gives a heartbeat or appends until the end of the transaction.
+LOCK TABLE owners IN EXCLUSIVE MODE;
+
+-- name: select_living_owners
+-- For a rebuild: owners whose heartbeat is so many seconds away or less, the newest first, and how far away.
+SELECT owner, extract(epoch FROM store_now() - heartbeat_at)::double precision
+FROM owners
+WHERE heartbeat_at >= store_now() - make_interval(secs => %s)
+ORDER BY heartbeat_at DESC;
+
+-- name: delete_transactions
+-- For a rebuild: a stream's rows.
+DELETE FROM transactions
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: delete_stray_transactions
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM transactions
+WHERE transaction_id = ANY (%s::text[]);
+
+-- name: delete_balances
+-- For a rebuild: a stream's rows.
+DELETE FROM balances
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: delete_reviews
+-- For a rebuild: a stream's rows.
+DELETE FROM reviews
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: delete_stray_reviews
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM reviews
+WHERE review_id = ANY (%s::text[]);

@@ -39,8 +39,7 @@ class StoreLock:
         It polls with ``sleep``, because a blocking ``flock`` would stop all greenlets. Raises
         StoreUnavailableError when the file beside the database cannot be made.
         """
-        # Resolved, so that one database reached by two names has one lock.
-        path = database.resolve().with_name(database.resolve().name + ".lock")
+        path = _lock_file(database)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,7 +52,7 @@ class StoreLock:
                     waited = True
                     on_wait()
                 sleep(poll_s)
-            with suppress(OSError):  # for people who wonder who holds it; nothing reads this
+            with suppress(OSError):  # for people who wonder who holds it: no decision rests on it
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
@@ -77,6 +76,19 @@ class StoreLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def holder(database: Path) -> str:
+    """Who held the lock of ``database`` last, for people: ``process 123``, or ``another process``."""
+    try:
+        return f"process {int(_lock_file(database).read_text())}"
+    except (OSError, ValueError):
+        return "another process"
+
+
+def _lock_file(database: Path) -> Path:
+    # Resolved, so that one database reached by two names has one lock.
+    return database.resolve().with_name(database.resolve().name + ".lock")
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -454,3 +454,28 @@ WHERE key_id = ?1;
 -- name: select_any_api_key
 -- Whether there is a live one.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1));
+
+-- name: delete_transactions
+-- For a rebuild: a stream's rows.
+DELETE FROM transactions
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_stray_transactions
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM transactions
+WHERE transaction_id IN (SELECT value FROM json_each(?1));
+
+-- name: delete_balances
+-- For a rebuild: a stream's rows.
+DELETE FROM balances
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_reviews
+-- For a rebuild: a stream's rows.
+DELETE FROM reviews
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: delete_stray_reviews
+-- For a rebuild: rows of these ids, wherever somebody has put them.
+DELETE FROM reviews
+WHERE review_id IN (SELECT value FROM json_each(?1));

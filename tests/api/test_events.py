@@ -38,6 +38,8 @@ def test_all_events_in_order(api: Api, world: World) -> None:
         "after=01",
         "after=9223372036854775808",
         "after=x",
+        "after=Latest",
+        "after=latest&after=0",
         "after=%D9%A1",
         "wait=31",
         "wait=-1",
@@ -59,6 +61,17 @@ def test_the_ends_of_what_can_be_asked(api: Api) -> None:
     """The greatest position, and no wait in different spellings."""
     for query in ("after=9223372036854775807", "wait=0", "wait=0.000", "after=0&wait=0.25&limit=1"):
         assert api.get(f"/v1/events?{query}").json["items"] == []
+
+
+def test_where_it_ends_now(api: Api, world: World) -> None:
+    """Who begins with the latest is told its position, at once, and then gets what comes after, and nothing before."""
+    assert api.get("/v1/events?after=latest").json == {"items": [], "next_cursor": "0"}
+    world.give("c1", 100)
+    for query in ("after=latest", "after=latest&wait=30&limit=1"):
+        assert api.get(f"/v1/events?{query}").json == {"items": [], "next_cursor": "3"}
+    assert api.get("/v1/events?after=3").json == {"items": [], "next_cursor": None}
+    world.give("c2", 100)
+    assert [event["position"] for event in api.get("/v1/events?after=3").json["items"]] == [4, 5, 6]
 
 
 class Clock:

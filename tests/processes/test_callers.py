@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -59,6 +60,41 @@ def test_keys_come_and_go_beside_the_service(installation: Installation) -> None
     assert not any(secret in text for secret in secrets for text in (service.out, service.err, listing.out))
     who = {it["metadata"].get("who") for it in ask(installation, "/v1/events", new).body["items"]}
     assert who == {f"api-key:{old_id}", None}
+
+
+@on(SQLITE, on_postgresql(1))
+def test_a_key_is_what_was_ordered(installation: Installation) -> None:
+    """Merchant, scopes, label and expiry of a key are those of the order, and so is what it permits."""
+    installation.manage("migrate").wait()
+    orders = {
+        "payments:write": ("--label", "shop 1", "--expires-in", "2h"),
+        "payments:read,operations": ("--label", "desk", "--expires-at", "2126-01-31T01:00:00+01:00"),
+        "payments:read": (),
+    }
+    keys = {}
+    for scopes, arguments in orders.items():
+        process = installation.manage("keys", "create", "--merchant", "acme", "--scope", scopes, *arguments)
+        assert process.wait() == 0, process.logs
+        keys[scopes] = process.out.strip()
+    listing = installation.manage("keys", "list", "--json", "--merchant", "acme")
+    assert listing.wait() == 0
+    rows = [json.loads(line) for line in listing.out.splitlines()]
+    assert [row["scopes"] for row in rows] == ["payments:write", "payments:read operations", "payments:read"]
+    assert [row["label"] for row in rows] == ["shop 1", "desk", ""]
+    created, expires = (datetime.fromisoformat(rows[0][name]) for name in ("created_at", "expires_at"))
+    assert abs(expires - created - timedelta(hours=2)) < timedelta(minutes=1)
+    assert [row["expires_at"] for row in rows[1:]] == ["2126-01-31T00:00:00.000000Z", None]
+    assert [row["key_id"] for row in rows] == [key.split("_")[1] for key in keys.values()]
+    others = installation.manage("keys", "list", "--merchant", "globex")
+    assert (others.wait(), others.out) == (0, "")
+    installation.service(**REQUIRED)
+    for path, body, permitted in (
+        ("/v1/deposit", DEPOSIT, {"payments:write"}),
+        ("/v1/transactions", None, {"payments:read", "payments:read,operations"}),
+        ("/v1/dead-letters", None, {"payments:read,operations"}),
+    ):
+        let_in = {scopes for scopes, key in keys.items() if ask(installation, path, key, body).status < 400}
+        assert let_in == permitted
 
 
 @on(SQLITE, on_postgresql(2))

@@ -53,6 +53,14 @@ def test_two_workers_on_the_command_line(installation: Installation) -> None:
     assert installation.living() == []
 
 
+@pytest.mark.parametrize("arguments", [("--bind", "0.0.0.0:8999"), ("--bind", "127.0.0.1:8999"), ("-b", "unix:x")])
+def test_another_address_on_the_command_line(installation: Installation, arguments: tuple[str, str]) -> None:
+    """Whether callers need keys follows from PAYMENTS_BIND: gunicorn may not be bound elsewhere past it."""
+    service = installation.start("service", "-m", "gunicorn", *arguments, "wsgi:app")
+    assert "PAYMENTS_BIND" in refusal(service)
+    assert installation.living() == []
+
+
 @pytest.mark.parametrize("command", ["migrate", "verify", "dev"])
 def test_a_database_that_cannot_be_made(installation: Installation, command: str) -> None:
     """A database below something that is no folder is told in words, without a traceback, and nothing is left."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from domain.events import Kind, Processed, ReviewClosed, ReviewOpened
-from store.port import Committed, StreamKey
+from store.port import Committed, Store, StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from store.verify import Problem, Tally, export_heads, verify
@@ -20,6 +20,12 @@ def fill(path: Path) -> None:
     """Make a database with two customers who have something of everything."""
     migrate(path)
     store = SqliteStore(path, clock=Clock())
+    append(store)
+    store.close()
+
+
+def append(store: Store) -> None:
+    """Give a store these two customers; nobody works on it afterwards."""
     store.register_owner(OWNER)
     a, b = Customer("a"), Customer("b")
     writes = [
@@ -35,7 +41,7 @@ def fill(path: Path) -> None:
         b.write(complete("b4", Kind.WITHDRAWAL)),
     ]
     assert store.append(writes) == [Committed()] * len(writes)
-    store.close()
+    store.retire_owner(OWNER, unsent=True)
 
 
 def problems(path: Path, heads: list[str] | None = None, tally: Tally | None = None) -> list[Problem]:

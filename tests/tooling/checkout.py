@@ -120,14 +120,15 @@ def migrate(url, *, root):
 
 
 class StubCheckout:
-    """A folder with the real manage.py, gunicorn.conf.py and config, and stubs of everything else."""
+    """A folder with the real manage.py, gunicorn.conf.py, cli and config, and stubs of everything else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_ports(2)
         for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(CHECKOUT / name, folder)
-        shutil.copytree(CHECKOUT / "config", folder / "config", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("cli", "config"):
+            shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
             "notes.py": _NOTES,
             "wsgi.py": _WSGI,

@@ -1,0 +1,116 @@
+"""Commands that ask a running service: their actions, the options that all of these have, and how one is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cli.client import Client
+from cli.output import Output
+from config.client import ClientSettings
+
+LIMIT_DEFAULT: Final = 50
+TIMEOUT_DEFAULT_S: Final = 30.0
+"""Beyond the service's own deadline for a command (PAYMENTS_REQUEST_DEADLINE_S), unless that was raised."""
+_TIMEOUT_MAX_S: Final = 3600.0
+_EPILOG: Final = """\
+environment:
+  PAYMENTS_URL      where the service is; without it http://<PAYMENTS_BIND>
+  PAYMENTS_API_KEY  sent as Authorization: Bearer; there is no option for it, since others see a command line
+
+exit status:
+  0    done
+  1    the service refused it: standard error says why
+  2    an argument or a setting is wrong
+  3    an order may have been carried out or not: look before you repeat it
+  4    the service cannot be reached, or cannot do it now; nothing was done
+  130  Ctrl-C
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an action works with."""
+
+    client: Client
+    output: Output
+
+
+Action = Callable[[Tools, argparse.Namespace], None]
+"""Does what its arguments say. Raises CommandError."""
+
+
+class Actions:
+    """The actions of one command; with a ``default``, the command alone does that."""
+
+    def __init__(self, parser: argparse.ArgumentParser, default: Action | None = None) -> None:
+        if default is not None:
+            parser.set_defaults(act=default, url=None, as_json=False, timeout_s=TIMEOUT_DEFAULT_S)
+        _explain(parser)
+        self._subparsers = parser.add_subparsers(dest="action", required=default is None, metavar="ACTION")
+
+    def add(self, name: str, act: Action, text: str) -> argparse.ArgumentParser:
+        """An action with the options of all; the parser is for those of its own."""
+        parser = self._subparsers.add_parser(name, help=text, description=text)
+        add_common(parser, act)
+        return parser
+
+
+def add_common(parser: argparse.ArgumentParser, act: Action) -> None:
+    """Let ``parser`` know ``act`` and the options of all actions."""
+    _explain(parser)
+    parser.set_defaults(act=act)
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="one JSON object a line, as the API gives it"
+    )
+    parser.add_argument("--url", metavar="URL", help="where the service is (else PAYMENTS_URL)")
+    parser.add_argument(
+        "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=TIMEOUT_DEFAULT_S,
+        help="for each question, in all (default: %(default)g)",
+    )  # fmt: skip
+
+
+def add_listing(parser: argparse.ArgumentParser) -> None:
+    """How much of a list is wanted."""
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--limit", type=_count, metavar="N", default=LIMIT_DEFAULT, help="(default: %(default)d)")
+    wanted.add_argument("--all", dest="limit", action="store_const", const=None, help="the whole list")
+
+
+def add_reason(parser: argparse.ArgumentParser, *, evidence: bool = False) -> None:
+    """Why a person orders something, for the record; nothing is asked for."""
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+    if evidence:
+        parser.add_argument("--evidence", required=True, metavar="TEXT", help="what shows it: a statement, a ticket")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for. Raises CommandError and SettingsError."""
+    settings = ClientSettings.from_environ(os.environ, url=arguments.url)
+    act: Action = arguments.act
+    act(Tools(Client(settings, timeout_s=arguments.timeout_s), Output(as_json=arguments.as_json)), arguments)
+    return 0
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"not a number of items: {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _TIMEOUT_MAX_S:
+        raise argparse.ArgumentTypeError(f"not a number of seconds up to {_TIMEOUT_MAX_S:g}: {text!r}")
+    return seconds

@@ -1,0 +1,68 @@
+"""``manage.py breaker``: the gateways' circuit breakers, and a person's orders to one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from cli.actions import Actions, Tools, add_reason, run
+from cli.client import Json
+from cli.output import Columns
+from cli.text import at, shown
+
+__all__ = ["add_arguments", "run"]
+
+_MODES: Final = {
+    "open": "No calls to the gateway until the next order, restarts included: its work waits.",
+    "closed": "All calls to the gateway until the next order, restarts included, whatever comes of them.",
+    "auto": "Leave the breaker to itself again.",
+}
+_COLUMNS: Final[Columns] = {
+    "GATEWAY": lambda it: shown(it["name"]),
+    "BREAKER": lambda it: shown(it["breaker"]["state"]),
+    "MODE": lambda it: shown(it["breaker"]["mode"]),
+    "ERRORS": lambda it: shown(f"{it['breaker']['error_percent']} % of {it['breaker']['requests']}"),
+    "REOPENS": lambda it: at(it["breaker"]["reopens_at"]),
+    "IN FLIGHT": lambda it: shown(f"{it['bulkhead']['in_flight']} of {it['bulkhead']['max_concurrent']}"),
+    "WAITING": lambda it: shown(it["bulkhead"]["waiting"]),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Show, which is what it does without an action, open, closed, auto."""
+    actions = Actions(parser, default=_show)
+    parser.set_defaults(gateway=None)
+    show = actions.add("show", _show, "All gateways, or one.")
+    show.add_argument("gateway", nargs="?", metavar="GATEWAY")
+    for mode, text in _MODES.items():
+        order = actions.add(mode, partial(_order, mode), text)
+        order.add_argument("gateway", metavar="GATEWAY")
+        add_reason(order)
+
+
+def _show(tools: Tools, arguments: argparse.Namespace) -> None:
+    if arguments.gateway is None:
+        tools.output.listing(_COLUMNS, tools.client.pages("gateways", at_most=None))
+    else:
+        it = tools.client.get("gateways", arguments.gateway)
+        tools.output.thing(it, _values(it))
+
+
+def _order(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
+    order = {"mode": mode, "reason": arguments.reason}
+    it = tools.client.order("gateways", arguments.gateway, "breaker", body=order)
+    tools.output.thing(it, _values(it))
+
+
+def _values(it: Json) -> Iterator[tuple[str, str]]:
+    yield "gateway", shown(it["name"])
+    yield "adapter", shown(it["adapter"])
+    yield "currencies", shown(it["currencies"])
+    for name in ("state", "mode", "error_percent", "requests"):
+        yield name, shown(it["breaker"][name])
+    yield "opened_at", at(it["breaker"]["opened_at"])
+    yield "reopens_at", at(it["breaker"]["reopens_at"])
+    for name in ("in_flight", "waiting", "max_concurrent"):
+        yield name, shown(it["bulkhead"][name])

@@ -1,0 +1,82 @@
+"""``manage.py dead-letters``: what failed too often, and a person's orders about it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Final
+
+from cli import transactions
+from cli.actions import Actions, Tools, add_listing, add_reason, run
+from cli.client import Json
+from cli.output import Columns
+from cli.text import NOTHING, at, shown
+
+__all__ = ["add_arguments", "run"]
+
+_COLUMNS: Final[Columns] = {
+    "DEAD LETTER": lambda it: shown(it["id"]),
+    "GATEWAY": lambda it: shown(it["gateway"]),
+    "ACTION": lambda it: shown(it["action"]),
+    "STATE": lambda it: shown(it["state"]),
+    "ATTEMPTS": lambda it: shown(it["attempts"]),
+    "NEXT ATTEMPT": lambda it: at(it["next_attempt_at"]),
+    "LAST ERROR": lambda it: shown(it["errors"][-1]["error"]) if it["errors"] else NOTHING,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """List, show, retry, retry-all, discard."""
+    actions = Actions(parser)
+    listing = actions.add("list", _list, "Dead letters, newest first.")
+    _add_filters(listing)
+    add_listing(listing)
+    show = actions.add("show", _show, "One dead letter with the errors of its attempts.")
+    show.add_argument("id", metavar="ID")
+    retry = actions.add("retry", _retry, "Try one again now.")
+    retry.add_argument("id", metavar="ID")
+    _add_filters(actions.add("retry-all", _retry_all, "Try again all that fit; without a filter that is all."))
+    discard = actions.add("discard", _discard, "Give one up that surely never reached the gateway: it has failed.")
+    discard.add_argument("id", metavar="ID")
+    add_reason(discard)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gateway", metavar="NAME")
+    parser.add_argument("--state", metavar="STATE", help="waiting (for its next attempt) or parked (for a person)")
+
+
+def _values(it: Json) -> Iterator[tuple[str, str]]:
+    for name in ("id", "transaction_id", "gateway", "action", "event_type", "state", "attempts"):
+        yield name, shown(it[name])
+    yield "next_attempt_at", at(it["next_attempt_at"])
+    yield "created_at", at(it["created_at"])
+    for error in it["errors"]:
+        yield f"error {at(error['at'])}", shown(error["error"])
+
+
+def _list(tools: Tools, arguments: argparse.Namespace) -> None:
+    where = {"gateway": arguments.gateway, "state": arguments.state}
+    tools.output.listing(_COLUMNS, tools.client.pages("dead-letters", at_most=arguments.limit, **where))
+
+
+def _show(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.get("dead-letters", arguments.id)
+    tools.output.thing(it, _values(it))
+
+
+def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.order("dead-letters", arguments.id, "retry")
+    tools.output.line(it, f"tried again: {shown(it['id'])}")
+
+
+def _retry_all(tools: Tools, arguments: argparse.Namespace) -> None:
+    given = {"gateway": arguments.gateway, "state": arguments.state}
+    where = {name: value for name, value in given.items() if value is not None}
+    it = tools.client.order("dead-letters", "retry", body=where)
+    tools.output.line(it, f"tried again: {shown(it['count'])}")
+
+
+def _discard(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.order("dead-letters", arguments.id, "discard", body={"reason": arguments.reason})
+    tools.output.thing(it, transactions.values(it))

@@ -1,0 +1,138 @@
+"""``manage.py dev``: everything on this machine, and what it tells a newcomer."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from cli.command import CommandError, say
+from config import gateways_file
+from config.processes import ChildError, Children, StopAskedError
+from config.settings import CHECKOUT, Settings, SettingsError
+from config.values import Address, parse_address
+from domain.money import MoneyError, exponent_of
+from gateways.development import SIMULATOR_SECRETS
+from gateways.registry import callback_secrets, read_settings
+from gateways.settings import GatewaySettingsError
+
+_READY_WITHIN_S: Final = 60.0
+_STOPS_WITHIN_S: Final = 5.0
+# Beyond the longest request: gunicorn's own graceful_timeout (gunicorn.conf.py), which kills its workers, and a bit.
+_SERVICE_STOPS_WITHIN_S: Final = 40.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+    del parser
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Run everything on this machine, until Ctrl-C: migrations, simulated providers and service."""
+    environ = {"PAYMENTS_LOG_FORMAT": "console", **os.environ}
+    settings = Settings.from_environ(environ)
+    provider = parse_address("SIMULATOR_BIND", environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
+    environ.setdefault("SIMULATOR_CALLBACK_URL", f"http://{settings.bind.callable_here}/v1/callbacks")
+    try:
+        # The service would say the same, amid the lines of three processes.
+        exponent_of(settings.default_currency)
+        gateways = read_settings(gateways_file.read(settings.gateways_file))
+        secrets = callback_secrets(gateways, environ, loopback=settings.bind.is_loopback)
+    except MoneyError as error:
+        raise SettingsError(f"PAYMENTS_DEFAULT_CURRENCY: {error}") from error
+    except GatewaySettingsError as error:
+        raise SettingsError(f"PAYMENTS_GATEWAYS_FILE {settings.gateways_file}: {error}") from error
+    for name, variable in SIMULATOR_SECRETS.items():
+        if name in secrets and not environ.get(variable):
+            environ[variable] = secrets[name][0]  # the newest, as a provider signs after a change of secrets
+    _require_free(settings.bind, "PAYMENTS_BIND")
+    _require_free(provider, "SIMULATOR_BIND")
+    service_stops_within_s = settings.request_deadline_s + _SERVICE_STOPS_WITHIN_S
+    manage = [sys.executable, str(CHECKOUT / "manage.py")]
+    # A browser's idle connection would hold up Ctrl-C for as long as it is kept.
+    gunicorn = [sys.executable, "-m", "gunicorn", "--keep-alive", "2", "wsgi:app"]
+    children = Children(CHECKOUT, environ, say)
+    try:
+        children.run("migrate", [*manage, "migrate"], _STOPS_WITHIN_S)
+        children.start("the simulator", [*manage, "simulator"], _STOPS_WITHIN_S)
+        children.wait_until("the simulator", lambda: _answers(provider, "/calls"), _READY_WITHIN_S)
+        children.start("the service", gunicorn, service_stops_within_s)
+        children.wait_until("the service", lambda: _answers(settings.bind, "/readyz"), _READY_WITHIN_S)
+        say(_what_to_try(settings, provider, environ))
+        children.wait_for_end()
+    except StopAskedError:
+        return 0
+    except ChildError as error:
+        raise CommandError(str(error)) from error
+    finally:
+        children.stop()
+    return 0
+
+
+def _require_free(address: Address, setting: str) -> None:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+            probe.listen(1)
+    except OSError as error:
+        message = f"cannot listen on {address}: {error.strerror}; end what does, or set {setting} to another address"
+        raise CommandError(message) from error
+
+
+def _answers(address: Address, path: str) -> bool:
+    target = address.callable_here
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, str]) -> str:
+    here = settings.bind.callable_here
+    service = f"http://localhost:{here.port}" if here.is_loopback else f"http://{here}"
+    key = '-H "Authorization: Bearer $KEY" ' if settings.auth_required else ""
+    ledger = CHECKOUT / (environ.get("SIMULATOR_LEDGER") or "var/ledger.jsonl")
+    text = f"""
+  service     {service}
+  its API     {service}/swagger/index.html
+  simulator   http://{provider.callable_here}/ledger (what the providers did)
+  data        {settings.sqlite_path or _without_password(settings.database_url)}
+              {ledger}
+
+  try         curl {key}-X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
+-d '{{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}}'
+  then        curl {key}"{service}/v1/customers/12345"
+              curl {key}"{service}/v1/customers/12345/events"
+
+  Ctrl-C ends all of it.
+"""
+    if key:
+        text += """
+  Callers need an API key here; with the same settings as this command:
+              KEY=$(.venv/bin/python manage.py keys create --merchant main \\
+                --scope payments:write,payments:read,operations)
+"""
+    urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
+    if not any(f"//{provider}/" in url for url in urls):
+        text += f"\n  Note: no gateway of {settings.gateways_file} has a URL at the simulator (http://{provider}).\n"
+    return text
+
+
+def _without_password(url: str) -> str:
+    # Parameters are left out, too: libpq takes a password among them.
+    scheme, _, rest = url.partition("://")
+    authority, slash, database = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user, hosts, database = re.split("[:?]", credentials)[0], hosts.partition("?")[0], database.partition("?")[0]
+    return f"{scheme}://{user}{at}{hosts}{slash}{database}"

@@ -1,0 +1,88 @@
+"""``manage.py rebuild``: the read tables anew, with a bar on a terminal and a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.command import CommandError, Exit, say, service_settings
+from cli.text import printable
+from config import logging
+from config.settings import CHECKOUT
+from store.errors import StoreError
+from store.factory import open_rebuild
+from store.rebuild import Tally, rebuild
+
+_EPILOG: Final = """\
+Streams whose events are not sound are named and left as they are. What ends it half-way does no harm: run it again.
+On PostgreSQL it needs the role that owns the tables (PAYMENTS_MIGRATION_DATABASE_URL).
+
+exit status:
+  0    the read tables are what the events say
+  1    some stream was left as it is, a service runs, or the database does not answer
+  2    an argument or a setting is wrong
+  130  Ctrl-C
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Rebuild, and say what came of it."""
+    settings = service_settings(logging.STDERR)
+    tally, problems = Tally(), 0
+    try:
+        with (
+            open_rebuild(settings.migration_database_url, root=CHECKOUT, lease_s=settings.lease_s) as store,
+            _progress(store.last_position()) as advance,
+        ):
+            for problem in rebuild(store, tally):
+                advance(tally)
+                if problem is not None:
+                    problems += 1
+                    stream = "/".join(problem.stream) if problem.stream else "-"
+                    say(printable(f"left as it is: {stream} version {problem.version or '-'}: {problem.text}"))
+    except StoreError as error:
+        raise CommandError(f"{error} ({_said(tally)})" if tally.streams else str(error)) from error
+    say(f"{_said(tally)}, {problems} problems")
+    return Exit.FAILED if problems else Exit.DONE
+
+
+def _said(tally: Tally) -> str:
+    return f"{tally.streams} streams, {tally.events} events, {tally.rebuilt} streams rebuilt"
+
+
+@contextmanager
+def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
+    """What to tell how far it is, of about so many events."""
+    if not sys.stdout.isatty():
+        yield _tenths(events)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(highlight=False)) as bar:
+        task = bar.add_task("events", total=events)
+        yield lambda tally: bar.update(task, completed=min(tally.events, events))
+        bar.update(task, completed=events)
+
+
+def _tenths(events: int) -> Callable[[Tally], None]:
+    told = 0
+
+    def advance(tally: Tally) -> None:
+        nonlocal told
+        tenth = min(10 * tally.events // max(events, 1), 10)
+        if tenth > told:
+            told = tenth
+            say(f"{10 * tenth} % of about {events} events")
+
+    return advance

@@ -1,0 +1,51 @@
+"""``manage.py reviews``: what contradicts the record, and a person's word that he looked."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Final
+
+from cli.actions import Actions, Tools, add_listing, add_reason, run
+from cli.client import Json
+from cli.output import Columns
+from cli.text import at, shown
+
+__all__ = ["add_arguments", "run"]
+
+_COLUMNS: Final[Columns] = {
+    "REVIEW": lambda it: shown(it["id"]),
+    "STATE": lambda it: shown(it["state"]),
+    "TRANSACTION": lambda it: shown(it["transaction_id"]),
+    "CUSTOMER": lambda it: shown(it["customer_id"]),
+    "OPENED": lambda it: at(it["opened_at"]),
+    "REASON": lambda it: shown(it["reason"]),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """List, close."""
+    actions = Actions(parser)
+    listing = actions.add("list", _list, "Reviews, newest first.")
+    listing.add_argument("--state", metavar="STATE", help="open or closed")
+    add_listing(listing)
+    close = actions.add("close", _close, "Say that you looked; what is closed stays as it is.")
+    close.add_argument("id", metavar="ID")
+    add_reason(close)
+
+
+def _list(tools: Tools, arguments: argparse.Namespace) -> None:
+    pages = tools.client.pages("reviews", at_most=arguments.limit, state=arguments.state)
+    tools.output.listing(_COLUMNS, pages)
+
+
+def _close(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.order("reviews", arguments.id, "close", body={"reason": arguments.reason})
+    tools.output.thing(it, _values(it))
+
+
+def _values(it: Json) -> Iterator[tuple[str, str]]:
+    for name in ("id", "state", "transaction_id", "customer_id", "reason"):
+        yield name, shown(it[name])
+    yield "opened_at", at(it["opened_at"])
+    yield "closed_at", at(it["closed_at"])

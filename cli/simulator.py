@@ -1,0 +1,24 @@
+"""``manage.py simulator``: the simulated payment providers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from cli.command import service_settings
+from config import logging
+from config.settings import CHECKOUT
+from gateways.simulator import run as run_simulator
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+    del parser
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Run the simulated payment providers."""
+    service_settings(logging.STDOUT)
+    os.chdir(CHECKOUT)  # its ledger lies there, whatever folder it is started from
+    run_simulator(os.environ)
+    return 0

@@ -1,0 +1,74 @@
+"""``manage.py tail``: every event as it happens, each once, over restarts of the service as well."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Final
+
+from cli.actions import Tools, add_common, run
+from cli.client import PAGE_MAX, Json
+from cli.command import CommandError, Exit
+from cli.text import at, shown
+
+__all__ = ["add_arguments", "run"]
+
+_WAIT_S: Final = 20.0
+_BACKOFF_FIRST_S: Final = 0.25
+_BACKOFF_MAX_S: Final = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to begin, and what to leave out."""
+    add_common(parser, _follow)
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--after", type=_position, metavar="POSITION", help="go on after this event (default: after now)"
+    )
+    begin.add_argument("--from-start", dest="after", action="store_const", const=0, help="from the first event on")
+    parser.add_argument("--customer", metavar="ID", help="only this customer's")
+    parser.add_argument("--type", action="append", metavar="TYPE", help="only these, such as DepositFailed; repeatable")
+
+
+def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
+    after = arguments.after
+    if after is None:
+        after = int(tools.client.get("events", after="latest")["next_cursor"])
+    wait = f"{min(_WAIT_S, arguments.timeout_s / 2):.3f}"  # the answer that nothing came is there in time
+    backoff_s = 0.0
+    while True:
+        try:
+            page = tools.client.get("events", after=after, limit=PAGE_MAX, wait=wait)
+        except CommandError as error:
+            if error.status is not Exit.UNREACHABLE:
+                raise
+            if not backoff_s:
+                tools.output.remark(f"{error}; trying again")
+            backoff_s = min(2 * backoff_s or _BACKOFF_FIRST_S, _BACKOFF_MAX_S)
+            time.sleep(backoff_s)
+            continue
+        if backoff_s:
+            tools.output.remark(f"there again; going on after position {after}")
+            backoff_s = 0.0
+        for event in page["items"]:
+            if _is_wanted(event, arguments):
+                tools.output.line(event, _line(event))
+            after = event["position"]
+
+
+def _is_wanted(event: Json, arguments: argparse.Namespace) -> bool:
+    if arguments.customer is not None and event["stream_id"] != arguments.customer:
+        return False
+    return arguments.type is None or event["type"] in arguments.type
+
+
+def _line(event: Json) -> str:
+    stream = f"{shown(event['stream_name'])}/{shown(event['stream_id'])}"
+    what = f"{at(event['occurred_at'])}  {shown(event['position'])}  {stream}  {shown(event['version'])}"
+    return f"{what}  {shown(event['type'])}  {shown(event['data'])}"
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"not a position: {text!r}")
+    return int(text)

@@ -1,0 +1,31 @@
+"""Text from elsewhere (reasons, messages, names) on its way to a terminal. Knows no terminal."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+NOTHING: Final = "-"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with everything escaped that does not show itself.
+
+    Control characters would move the cursor or forge lines, and marks of direction would turn the text around.
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """A JSON value for people: a dash for null, the values of a list or object one after the other."""
+    if value is None or value in ([], {}):
+        return NOTHING
+    if isinstance(value, dict):
+        return printable(" ".join(f"{key}={shown(each)}" for key, each in value.items()))
+    if isinstance(value, list):
+        return " ".join(map(shown, value))
+    return printable(str(value))
+
+
+def at(time: str | None) -> str:
+    """A time of the API to the second, with a space between date and time."""
+    return NOTHING if time is None else printable(f"{time[:10]} {time[11:19]}Z")

@@ -1,0 +1,80 @@
+"""``manage.py transactions``: what became of them, and a person's word on how one ended."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Final
+
+from cli.actions import Actions, Tools, add_listing, add_reason, run
+from cli.client import Json
+from cli.output import Columns
+from cli.text import at, shown
+
+__all__ = ["add_arguments", "run", "values"]
+
+_COLUMNS: Final[Columns] = {
+    "TRANSACTION": lambda it: shown(it["transaction_id"]),
+    "TYPE": lambda it: shown(it["type"]),
+    "STATUS": lambda it: shown(it["status"]),
+    "ATTENTION": lambda it: shown(it["attention"]),
+    "AMOUNT": lambda it: shown(f"{it['amount']} {it['currency']}"),
+    "GATEWAY": lambda it: shown(it["gateway"]),
+    "CUSTOMER": lambda it: shown(it["customer_id"]),
+    "CREATED": lambda it: at(it["created_at"]),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """List, show, resolve."""
+    actions = Actions(parser)
+    listing = actions.add("list", _list, "Transactions, newest first.")
+    listing.add_argument("--customer", dest="customer_id", metavar="ID")
+    listing.add_argument("--status", metavar="STATUS", help="pending, unknown, processed, completed or failed")
+    listing.add_argument("--gateway", metavar="NAME")
+    listing.add_argument("--type", metavar="TYPE", help="deposit or withdrawal")
+    listing.add_argument("--from", dest="created_from", metavar="TIME", help="created then or later (RFC 3339)")
+    listing.add_argument("--to", dest="created_to", metavar="TIME", help="created before")
+    add_listing(listing)
+    show = actions.add("show", _show, "One transaction.")
+    show.add_argument("transaction_id", metavar="ID")
+    resolve = actions.add("resolve", _resolve, "Say how one ended that has no end yet, as the provider told you.")
+    resolve.add_argument("transaction_id", metavar="ID")
+    resolve.add_argument("outcome", choices=("completed", "failed"))
+    add_reason(resolve, evidence=True)
+    resolve.add_argument(
+        "--version", type=int, metavar="N", help="the one that you looked at (default: as it is now, shown first)"
+    )
+
+
+def values(it: Json) -> Iterator[tuple[str, str]]:
+    """All that is known of a transaction."""
+    for name in ("transaction_id", "type", "status", "attention"):
+        yield name, shown(it[name])
+    yield "amount", shown(f"{it['amount']} {it['currency']}")
+    for name in ("gateway", "gateway_reference", "customer_id", "details", "failure", "version"):
+        yield name, shown(it[name])
+    yield "created_at", at(it["created_at"])
+    yield "updated_at", at(it["updated_at"])
+
+
+def _list(tools: Tools, arguments: argparse.Namespace) -> None:
+    names = ("customer_id", "status", "gateway", "type", "created_from", "created_to")
+    where = {name: getattr(arguments, name) for name in names}
+    tools.output.listing(_COLUMNS, tools.client.pages("transactions", at_most=arguments.limit, **where))
+
+
+def _show(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.get("transactions", arguments.transaction_id)
+    tools.output.thing(it, values(it))
+
+
+def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
+    version = arguments.version
+    if version is None:
+        seen = tools.client.get("transactions", arguments.transaction_id)
+        version = seen["version"]
+        tools.output.remark(f"was {shown(seen['status'])}, version {shown(version)}")
+    order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
+    it = tools.client.order("transactions", arguments.transaction_id, "resolution", body=order | {"version": version})
+    tools.output.thing(it, values(it))

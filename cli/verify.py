@@ -1,0 +1,38 @@
+"""``manage.py verify``: what ``store.verify`` finds, a line each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cli.command import CommandError, say, service_settings
+from config import logging
+from config.settings import CHECKOUT
+from store.errors import StoreError
+from store.factory import open_audit
+from store.verify import Tally, export_heads, verify
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Heads that are kept elsewhere."""
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads exported earlier: a cut tail shows")
+    parser.add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads when all is well")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."""
+    settings = service_settings(logging.STDERR)
+    tally, problems = Tally(), 0
+    try:
+        heads = arguments.heads.read_text().splitlines() if arguments.heads else []
+        with open_audit(settings.database_url, root=CHECKOUT) as audit:
+            for problem in verify(audit, heads, tally):
+                problems += 1
+                stream = "/".join(problem.stream) if problem.stream else "-"
+                say(f"{stream} version {problem.version or '-'}: {problem.text}")
+            if arguments.export_heads and not problems:
+                arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
+    except (StoreError, OSError, UnicodeDecodeError) as error:
+        raise CommandError(str(error)) from error
+    say(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems")
+    return 1 if problems else 0

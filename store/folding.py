@@ -1,0 +1,120 @@
+"""What the events of one stream add up to, and what does not hold among them. Pure logic over the Audit port.
+
+Shared by those who compare the read tables with it (``store.verify``) and who write them anew (``store.rebuild``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError, evolve
+from domain.events import AccountEvent, BalanceAdjusted, Recorded
+from store.codec import chain, read_body, recorded_in
+from store.errors import CorruptStoreError
+from store.port import GENESIS, Head, Review, StoredEvent, StreamKey
+from store.projection import project_review
+from store.queries import Audit
+
+_EMPTY: Final = Head()
+
+
+class Problem(NamedTuple):
+    """Something that does not hold; ``version`` is None when no single event is at fault."""
+
+    stream: StreamKey | None
+    version: int | None
+    text: str
+
+
+@dataclass(slots=True)
+class Fold:
+    """What the events of one stream add up to."""
+
+    account: Account
+    transactions: dict[str, Transaction] = field(default_factory=dict)
+    reviews: dict[str, Review] = field(default_factory=dict)
+
+    def add(self, recorded: Recorded) -> None:
+        """Go on by an event. Raises IllegalTransitionError or UnknownTransactionError when it does not follow."""
+        event = recorded.event
+        if isinstance(event, AccountEvent):
+            self.account = evolve(self.account, recorded)
+            if not isinstance(event, BalanceAdjusted):
+                review = project_review(self.reviews.get(event.review_id), recorded)
+                if review is not None:
+                    self.reviews[event.review_id] = review
+            return
+        # evolve copies the transactions that it is given: give it the one that the event is about.
+        known = self.transactions.get(event.transaction_id)
+        one = {} if known is None else {event.transaction_id: known}
+        before = self.account
+        after = evolve(Account(before.customer_id, before.version, before.balances, one), recorded)
+        self.transactions.update(after.transactions)
+        self.account = Account(after.customer_id, after.version, after.balances)
+
+
+@dataclass(slots=True)
+class Folded:
+    """One stream read from its first event to its last."""
+
+    fold: Fold | None
+    """None when an event cannot be read, or does not follow from those before it."""
+    head: Head = _EMPTY
+    events: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    """What does not hold among the events themselves."""
+
+
+def fold_stream(audit: Audit, stream: StreamKey) -> Folded:
+    """Read all events of ``stream``; its transactions are in memory at once, its events are not."""
+    fold = Fold(Account(stream.id))
+    folded = Folded(fold)
+    before: StoredEvent | None = None
+    for stored in audit.events(stream):
+        folded.events += 1
+        recorded, texts = _read(stored)
+        folded.problems += (Problem(stream, stored.version, text) for text in (*_against(before, stored), *texts))
+        if recorded is None:
+            folded.fold = None
+        elif folded.fold is not None:
+            try:
+                fold.add(recorded)
+            except (IllegalTransitionError, UnknownTransactionError) as error:
+                text = f"the event does not follow from those before it: {error}"
+                folded.problems.append(Problem(stream, stored.version, text))
+                folded.fold = None  # what comes after could only be measured by a wrong state
+        before = stored
+        folded.head = Head(stored.version, stored.hash)
+    return folded
+
+
+def _against(before: StoredEvent | None, stored: StoredEvent) -> Iterator[str]:
+    expected = 1 if before is None else before.version + 1
+    if stored.version != expected:
+        yield f"version {expected} is missing"
+    if before is not None and stored.position <= before.position:
+        yield f"position {stored.position} is not above that of the event before"
+    if chain(GENESIS if before is None else before.hash, stored.body) != stored.hash:
+        yield "the hash does not match the event and the hash before it"
+
+
+def _read(stored: StoredEvent) -> tuple[Recorded | None, Sequence[str]]:
+    """The event, if it can be read, and how its columns differ from its bytes."""
+    try:
+        body = read_body(stored.body)
+        recorded = recorded_in(body)
+    except CorruptStoreError as error:
+        return None, [str(error)]
+    pairs = {
+        "stream": (stored.stream, body.stream),
+        "version": (stored.version, body.version),
+        "event_id": (stored.event_id, body.event_id),
+        "type": (stored.type, body.type),
+    }
+    return recorded, [
+        f"column {name} is {column!r}, the event says {said!r}"
+        for name, (column, said) in pairs.items()
+        if column != said
+    ]

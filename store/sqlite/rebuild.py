@@ -1,0 +1,91 @@
+"""Rebuilding the read tables of the file that this process holds the lock of, for ``store.rebuild``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+import orjson
+
+from store.errors import StoreInUseError
+from store.port import Head, StreamKey, Write
+from store.rebuild import Rows
+from store.sqlite.audit import SqliteAudit
+from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.failures import translation
+from store.sqlite.lock import StoreLock, holder
+from store.sqlite.statements import SQL
+
+_DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
+
+
+@contextmanager
+def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
+    """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
+
+    def refuse() -> None:
+        raise StoreInUseError(f"{holder(path)} works on {path.name}: end it first")
+
+    with StoreLock.acquire(path, sleep=_never, on_wait=refuse), translation():
+        connection = open_writer(path, "FULL", None)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)  # somebody's shell on the file may write for a moment
+            connection.execute(SQL["create_unfinished"])
+            connection.execute(DEFINITION)
+            yield SqliteRebuild(connection)
+        finally:
+            connection.close()
+
+
+def _never(_seconds: float) -> None:
+    raise AssertionError("a lock that is taken is refused, not waited for")
+
+
+class SqliteRebuild(SqliteAudit):
+    """Implements ``store.rebuild.Rebuilding`` on a connection that may write.
+
+    Streams of which there is nothing but work are not among its streams: the audit's list of those stays empty.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def last_position(self) -> int:
+        """See ``store.rebuild.Rebuilding``."""
+        row = self._connection.execute(SQL["select_last_position"]).fetchone()
+        assert row is not None
+        position = row[0]
+        assert isinstance(position, int)
+        return position
+
+    def kept_head(self, stream: StreamKey) -> None:
+        """There is none: the events alone tell where a stream ends."""
+        del stream
+
+    @contextmanager
+    def locked(self, stream: StreamKey) -> Iterator[None]:
+        """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
+        del stream
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def replace(self, stream: StreamKey, rows: Rows) -> None:
+        """See ``store.rebuild.Rebuilding``."""
+        execute = self._connection.execute
+        for statement in _DELETES:
+            execute(statement, stream)
+        transaction_ids = [it.transaction_id for it in rows.transactions]
+        execute(SQL["delete_stray_transactions"], (orjson.dumps(transaction_ids).decode(),))
+        execute(SQL["delete_stray_reviews"], (orjson.dumps([it.review_id for it in rows.reviews]).decode(),))
+        anew = Write(stream, Head(), (), *rows)
+        execute(INSERT, Batch([anew], now_us=0).unchecked)  # no work, and so no time

@@ -1,0 +1,106 @@
+"""``manage.py rebuild``: exit statuses, what it says, and how far it is, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store.factory import migrate, open_store
+from store.verify import verify
+from tests.postgresql.servers import new_database
+from tests.processes.installation import CHECKOUT
+from tests.store.builders import OWNER, Clock
+from tests.store.tampering import append, fill, problems, tamper
+
+WRONG = "UPDATE balances SET available_minor = 7"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with two customers, whose balances are wrong."""
+    fill(tmp_path / "payments.db")
+    tamper(tmp_path / "payments.db", WRONG)
+    return tmp_path / "payments.db"
+
+
+def rebuild(where: Path | str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """Run it on this database: a file, or what a URL names."""
+    url = where if isinstance(where, str) else f"sqlite:///{where}"
+    environ = {**os.environ, "PAYMENTS_DATABASE_URL": url, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "manage.py", "rebuild"]
+    return subprocess.run(
+        command, cwd=CHECKOUT, env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+
+
+def test_elsewhere(path: Path) -> None:
+    """A line now and then, and at the end what came of it; again there is nothing to do."""
+    done = rebuild(path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "20 % of about 17 events",
+        "100 % of about 17 events",
+        "2 streams, 17 events, 2 streams rebuilt, 0 problems",
+    ]
+    assert problems(path) == []
+    assert rebuild(path).stdout.endswith("2 streams, 17 events, 0 streams rebuilt, 0 problems\n")
+
+
+def test_on_a_terminal(path: Path) -> None:
+    """A bar that ends full, before the same last line."""
+    ours, theirs = pty.openpty()
+    try:
+        done = rebuild(path, theirs)
+        shown = os.read(ours, 65_536).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 0
+    assert "17/17" in shown
+    assert "\u2501" in shown
+    assert shown.endswith("2 streams, 17 events, 2 streams rebuilt, 0 problems\r\n")
+
+
+def test_a_broken_stream(path: Path) -> None:
+    """It is named, the others are rebuilt, and the status is 1."""
+    tamper(path, "DELETE FROM events WHERE stream_id = 'a' AND version = 3")
+    done = rebuild(path)
+    assert (done.returncode, done.stderr) == (1, "")
+    said = done.stdout.splitlines()
+    assert "left as it is: main/a version 4: version 3 is missing" in said
+    assert said[-1] == "2 streams, 16 events, 1 streams rebuilt, 3 problems"
+
+
+def test_on_a_server(postgresql_url: str) -> None:
+    """The same on PostgreSQL, and one line while a service lives there."""
+    with new_database(postgresql_url) as url:
+        migrate(url, root=CHECKOUT)
+        store = open_store(url, root=CHECKOUT, clock=Clock())
+        try:
+            append(store)
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(WRONG)
+            done = rebuild(url)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.endswith("2 streams, 17 events, 2 streams rebuilt, 0 problems\n")
+            with store.audit() as audit:
+                assert list(verify(audit)) == []
+            store.register_owner(OWNER)
+            refused = rebuild(url)
+        finally:
+            store.close()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"manage.py rebuild: {OWNER} works on the database: ")
+
+
+def test_no_database(tmp_path: Path) -> None:
+    """One line, status 1."""
+    done = rebuild(tmp_path / "none.db")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "manage.py rebuild: there is no database none.db: migrate first\n"

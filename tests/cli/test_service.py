@@ -1,0 +1,101 @@
+"""The commands against a real service: what the operations routes do, for people and for scripts."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+from tests.processes.installation import Installation
+from tests.processes.process import wait_until
+
+WHY = ("--reason", "asked the provider", "--evidence", "ticket 4711")
+
+
+def test_transactions(shell: Shell, service: Installation) -> None:
+    """The list and one of it, as the API gives them to scripts and in words to people."""
+    listed = shell.json("transactions", "list")
+    assert listed == service.get("/v1/transactions").body["items"]
+    one = listed[0]
+    assert shell.json("transactions", "list", "--gateway", one["gateway"], "--type", "deposit")[0] == one
+    assert shell.json("transactions", "list", "--customer", "nobody") == []
+    assert shell.json("transactions", "show", one["transaction_id"]) == [one]
+    heading, *lines = shell("transactions", "list").splitlines()
+    assert heading.split()[:3] == ["TRANSACTION", "TYPE", "STATUS"]
+    assert [line.split()[0] for line in lines] == [it["transaction_id"] for it in listed]
+    shown = shell("transactions", "show", one["transaction_id"])
+    assert f"amount:             {one['amount']} USD\n" in shown
+    assert "attention:          parked\n" in shown
+
+
+def test_dead_letters(shell: Shell, service: Installation) -> None:
+    """They are listed, shown with their errors, tried again, one and all, and given up."""
+    letters = shell.json("dead-letters", "list", "--state", "parked")
+    assert {letter["gateway"] for letter in letters} == {"gatewayA", "gatewayB"}
+    one = shell.json("dead-letters", "list", "--gateway", "gatewayB")[0]
+    assert one["id"] in shell("dead-letters", "list")
+    shown = shell("dead-letters", "show", one["id"])
+    assert "not sent" in shown
+    assert shown.count("\nerror ") == len(one["errors"])
+
+    def attempts() -> int:
+        found = service.get(f"/v1/dead-letters/{one['id']}")  # 404 while it is tried
+        return int(found.body["attempts"]) if found.status == 200 and found.body["state"] == "parked" else 0
+
+    assert shell("dead-letters", "retry", one["id"]) == f"tried again: {one['id']}\n"
+    wait_until(lambda: attempts() > one["attempts"], "it is tried")
+    assert shell.json("dead-letters", "retry-all", "--gateway", "gatewayB", "--state", "parked") == [{"count": 1}]
+    wait_until(lambda: attempts() > one["attempts"] + 1, "it is tried again")
+    (failed,) = shell.json("dead-letters", "discard", one["id"], "--reason", "paid in cash")
+    assert (failed["status"], failed["failure"]["code"]) == ("failed", "discarded")
+    shell("dead-letters", "discard", one["id"], "--reason", "again", status=1)
+    assert shell.err == "manage.py dead-letters: 404 No such dead letter.\n"
+
+
+def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: Installation) -> None:
+    """Without a version it is the one just read, and told; an older one is refused."""
+    (pending,) = shell.json("transactions", "list", "--gateway", "gatewayA", "--status", "pending")
+    resolve = ("transactions", "resolve", pending["transaction_id"], "completed", *WHY)
+    shell(*resolve, "--version", str(pending["version"] + 7), status=1)
+    assert "409" in shell.err
+    shown = shell(*resolve)
+    assert shell.err == f"was pending, version {pending['version']}\n"
+    assert "status:             completed\n" in shown
+    shell(*resolve, status=1)
+    assert service.get(f"/v1/transactions/{pending['transaction_id']}").body["status"] == "completed"
+
+    assert "USD:          100.00 available, 0.00 reserved\n" in shell("customers", "show", "gatewayA")
+    (less,) = shell.json("customers", "adjust", "gatewayA", "-0.50", "USD", *WHY, "--idempotency-key", "k1")
+    assert shell.json("customers", "adjust", "gatewayA", "-0.50", "USD", *WHY, "--idempotency-key", "k1") == [less]
+    assert less["balances"] == [{"currency": "USD", "available": "99.50", "reserved": "0.00"}]
+    shell("customers", "adjust", "gatewayA", "-100", "USD", *WHY, status=1)
+    assert shell.err.startswith("manage.py customers: 422 ")
+
+
+def test_breaker(shell: Shell) -> None:
+    """All of them without an action; an order holds and is shown."""
+    assert [line.split()[:3] for line in shell("breaker").splitlines()[1:]] == [
+        ["gatewayA", "closed", "auto"],
+        ["gatewayB", "closed", "auto"],
+    ]
+    for mode, state in (("open", "open"), ("closed", "closed"), ("auto", "closed")):
+        (gateway,) = shell.json("breaker", mode, "gatewayA", "--reason", "maintenance")
+        assert (gateway["breaker"]["mode"], gateway["breaker"]["state"]) == (mode, state)
+        assert shell.json("breaker", "show", "gatewayA")[0]["breaker"]["mode"] == mode
+    shell("breaker", "show", "gatewayC", status=1)
+
+
+def test_reviews(shell: Shell, service: Installation) -> None:
+    """None to begin with; closing one that is not there is refused."""
+    assert shell("reviews", "list", "--state", "open") == ""
+    assert shell.err == "none\n"
+    shell("reviews", "list", "--state", "ajar", status=1)
+    assert shell.err.startswith("manage.py reviews: 400 Wrong: state. state: ")
+    shell("reviews", "close", "r-1", "--reason", "looked", status=1)
+    assert service.get("/v1/reviews").body["items"] == []
+
+
+def test_rebuild_is_refused(service: Installation) -> None:
+    """While the service has the store, with a line that names its process; nothing is changed by that."""
+    process = service.manage("rebuild")
+    assert process.wait() == 1
+    assert process.err.startswith("manage.py rebuild: process ")
+    assert "payments.db: end it first" in process.err
+    service.verify()

@@ -1,0 +1,81 @@
+"""The settings of who asks a service: where it is, and the key, which no error shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.client import ClientSettings
+from config.settings import Settings, SettingsError
+
+KEY = "pk_live_hidden"
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "shown"),
+    [
+        ({}, None, "http://127.0.0.1:8080"),
+        ({"PAYMENTS_BIND": "0.0.0.0:9000"}, None, "http://127.0.0.1:9000"),
+        ({"PAYMENTS_BIND": "[::]:9000"}, None, "http://[::1]:9000"),
+        ({"PAYMENTS_BIND": "x:1", "PAYMENTS_URL": "https://pay.example.com"}, None, "https://pay.example.com:443"),
+        ({"PAYMENTS_URL": "http://a"}, "http://b/prefix/", "http://b:80/prefix"),
+        ({"PAYMENTS_URL": "http://[::1]:7"}, None, "http://[::1]:7"),
+    ],
+)
+def test_where_it_is(environ: dict[str, str], url: str | None, shown: str) -> None:
+    """What is given goes before PAYMENTS_URL, and that before PAYMENTS_BIND."""
+    assert str(ClientSettings.from_environ(environ, url=url)) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080",
+        "ftp://a",
+        "http://",
+        "http://me:secret@a",
+        "http://a?key=secret",
+        "http://a#secret",
+        "http://a:99999",
+        "http://[a",
+        "http://a/\r\nX: secret",
+        "http://a b",
+    ],
+)
+def test_what_is_no_url(url: str) -> None:
+    """One line that names where it stood, and shows no more than the scheme."""
+    for name, error in (
+        ("PAYMENTS_URL", _refusal({"PAYMENTS_URL": url})),
+        ("--url", _refusal({}, url=url)),
+    ):
+        assert error.startswith(f"{name} must be an address")
+        assert "secret" not in error
+        assert "\n" not in error
+
+
+@pytest.mark.parametrize("key", [f"{KEY} ", f"{KEY}\r\nX: y", f"{KEY}ü", KEY * 50])
+def test_what_is_no_key(key: str) -> None:
+    """It would forge a header, or be none; it is not shown."""
+    assert KEY not in _refusal({"PAYMENTS_API_KEY": key})
+
+
+def test_the_key_is_not_shown() -> None:
+    """Not even where the settings as a whole are printed."""
+    settings = ClientSettings.from_environ({"PAYMENTS_API_KEY": KEY})
+    assert settings.api_key == KEY
+    assert KEY not in f"{settings!r} {settings}"
+
+
+def test_one_environment_for_both() -> None:
+    """The service starts where these are set, commands run where its own are; a mistyped name is refused by both."""
+    environ = {"PAYMENTS_URL": "http://a", "PAYMENTS_API_KEY": KEY, "PAYMENTS_LEASE_S": "7"}
+    assert Settings.from_environ(environ).lease_s == 7
+    assert ClientSettings.from_environ(environ).host == "a"
+    assert "PAYMENTS_URL" in _refusal({"PAYMENTS_URLS": "http://a"})
+    with pytest.raises(SettingsError, match="did you mean PAYMENTS_API_KEY"):
+        Settings.from_environ({"PAYMENTS_API_KEYS": KEY})
+
+
+def _refusal(environ: dict[str, str], *, url: str | None = None) -> str:
+    with pytest.raises(SettingsError) as refused:
+        ClientSettings.from_environ(environ, url=url)
+    return str(refused.value)

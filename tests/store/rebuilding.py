@@ -1,0 +1,87 @@
+"""A store of each kind with two customers, the hands that change it, and a rebuild that is killed half-way.
+
+Run as a program, it rebuilds the store that its argument names and kills itself before the commit of stream b.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from store import factory
+from store.factory import PaymentStore
+from store.port import StreamKey
+from store.postgresql.rebuild import open_rebuild as open_postgresql
+from store.rebuild import Rebuilding, Rows, Tally, rebuild
+from store.verify import Problem, verify
+from tests.store.postgresql_server import Schema
+from tests.store.processes import CHECKOUT
+from tests.store.tampering import tamper
+
+LEASE_S = 15.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store with the customers of ``tests.store.tampering``, and where it lies: a file, or a schema."""
+
+    store: PaymentStore
+    where: Path | Schema
+
+    @property
+    def target(self) -> str:
+        """For ``opened``."""
+        return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True)
+
+    def edit(self, *statements: str) -> None:
+        """Change rows behind the service's back, events too."""
+        if isinstance(self.where, Path):
+            tamper(self.where, *statements)
+            return
+        self.where.execute("ALTER TABLE events DISABLE TRIGGER events_refuse_change")
+        for statement in statements:
+            self.where.execute(statement)
+        self.where.execute("ALTER TABLE events ENABLE TRIGGER events_refuse_change")
+
+    def rebuild(self, tally: Tally | None = None) -> list[Problem]:
+        """All that keeps a stream from being rebuilt; the rest is."""
+        with opened(self.target) as store:
+            return [it for it in rebuild(store, tally or Tally()) if it is not None]
+
+    def problems(self) -> list[Problem]:
+        """All that verify finds."""
+        with self.store.audit() as audit:
+            return list(verify(audit))
+
+    def kill_half_way(self) -> None:
+        """Rebuild in a process that dies when stream b is rewritten and not yet committed."""
+        command = [sys.executable, "-m", "tests.store.rebuilding", self.target]
+        assert subprocess.run(command, cwd=CHECKOUT, check=False, timeout=60).returncode == -signal.SIGKILL
+
+
+def opened(target: str) -> AbstractContextManager[Rebuilding]:
+    """The store for a rebuild: a file's path, or what PostgreSQL is connected with."""
+    if Path(target).exists():
+        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT, lease_s=LEASE_S)
+    return open_postgresql(target, lease_s=LEASE_S)
+
+
+def _dying(replace: Callable[[StreamKey, Rows], None]) -> Callable[[StreamKey, Rows], None]:
+    def replace_and_die(stream: StreamKey, rows: Rows) -> None:
+        replace(stream, rows)
+        if stream.id == "b":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return replace_and_die
+
+
+if __name__ == "__main__":
+    with opened(sys.argv[1]) as dying, patch.object(dying, "replace", _dying(dying.replace)):
+        list(rebuild(dying, Tally()))

@@ -1,0 +1,221 @@
+"""``store.rebuild`` on both stores: the read tables become what the events say, or the stream is left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store.errors import StoreInUseError
+from store.port import Committed
+from store.rebuild import Tally, rebuild
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.lock import StoreLock
+from store.sqlite.migrate import migrate
+from tests.store.builders import OWNER, Clock, Customer
+from tests.store.postgresql_server import Schema
+from tests.store.rebuilding import LEASE_S, Place, opened
+from tests.store.tampering import A, B, append
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Place]:
+    """On a file."""
+    path = tmp_path / "payments.db"
+    migrate(path)
+    store = SqliteStore(path, clock=Clock())
+    append(store)
+    yield Place(store, path)
+    store.close()
+
+
+@pytest.fixture
+def postgresql(schema: Schema, request: pytest.FixtureRequest) -> Place:
+    """On a server."""
+    place = Place(request.getfixturevalue("shared_store"), schema)
+    append(place.store)
+    return place
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """One for each adapter."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+EDITS = {
+    "a status": "UPDATE transactions SET status = 'pending' WHERE transaction_id = 'a1'",
+    "an amount": "UPDATE transactions SET amount_minor = 1 WHERE stream_id = 'b'",
+    "a transaction in another stream": "UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b1'",
+    "a transaction in a stream of nobody": "UPDATE transactions SET stream_name = 'x' WHERE transaction_id = 'b1'",
+    "a transaction of another id": "UPDATE transactions SET transaction_id = 'x' WHERE transaction_id = 'b1'",
+    "a transaction deleted": "DELETE FROM transactions WHERE transaction_id = 'b1'",
+    "all transactions deleted": "DELETE FROM transactions",
+    "a balance": "UPDATE balances SET available_minor = 7 WHERE stream_id = 'b'",
+    "a balance of another currency": "UPDATE balances SET currency = 'GBP' WHERE stream_id = 'b'",
+    "balances deleted": "DELETE FROM balances",
+    "a review's reason": "UPDATE reviews SET reason = 'x' WHERE review_id = 'b-r2'",
+    "a review in another stream": "UPDATE reviews SET stream_id = 'a' WHERE review_id = 'b-r2'",
+    "a review in a stream of nobody": "UPDATE reviews SET stream_name = 'x' WHERE review_id = 'b-r2'",
+    "a review deleted": "DELETE FROM reviews WHERE review_id = 'b-r1'",
+}
+"""Rows that are not what the events say."""
+UNREADABLE = {
+    "a status of no kind": "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'",
+    "details that are no JSON": "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'",
+    "a time beyond all calendars": "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'",
+}
+"""What PostgreSQL does not let in."""
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
+    """Whatever was changed in the read tables, afterwards verify finds nothing, and nothing is left to rebuild."""
+    place.edit(EDITS[what])
+    assert place.problems()
+    assert place.rebuild() == []
+    assert place.problems() == []
+    again = Tally()
+    assert place.rebuild(again) == []
+    assert again.rebuilt == 0
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_rows_that_cannot_be_read(sqlite: Place, what: str) -> None:
+    """They are replaced without being read."""
+    sqlite.edit(UNREADABLE[what])
+    assert sqlite.rebuild() == []
+    assert sqlite.problems() == []
+
+
+def test_a_sound_store_is_left_alone(place: Place) -> None:
+    """Nothing is written where nothing is wrong, and the tally says how much was looked at."""
+    tally = Tally()
+    assert place.rebuild(tally) == []
+    assert (tally.streams, tally.events, tally.rebuilt) == (2, 5 + 12, 0)
+
+
+BREAKS = {
+    "an event's type": "UPDATE events SET type = 'DepositCompleted' WHERE stream_id = 'a' AND version = 2",
+    "the last hash": (
+        "UPDATE events SET hash = (SELECT e.hash FROM events AS e WHERE e.stream_id = 'a' AND e.version = 1)"
+        " WHERE stream_id = 'a' AND version = 5"
+    ),
+    "an event taken out": "DELETE FROM events WHERE stream_id = 'a' AND version = 3",
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_broken_stream_is_left_as_it_is(place: Place, what: str) -> None:
+    """Its rows are no answer to events that were changed: it is named, and the other streams are rebuilt."""
+    place.edit(BREAKS[what], "UPDATE balances SET available_minor = 7")
+    assert {problem.stream for problem in place.rebuild()} == {A}
+    assert {problem.stream for problem in place.problems()} == {A}
+    balances = {stream: dict(place.store.load(stream).account.balances) for stream in (A, B)}
+    assert balances[A]["USD"].available == 7
+    assert balances[B]["EUR"].available != 7
+
+
+def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
+    """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
+    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
+    (found,) = postgresql.rebuild()
+    assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+
+
+def test_killed_half_way(place: Place) -> None:
+    """A stream is as it was or rebuilt, never between; running it again finishes."""
+    place.edit("UPDATE balances SET available_minor = 7", "DELETE FROM reviews")
+    place.kill_half_way()
+    assert {problem.stream for problem in place.problems()} == {B}
+    assert "the row of review b-r1 is missing" in {problem.text for problem in place.problems()}
+    tally = Tally()
+    assert place.rebuild(tally) == []
+    assert tally.rebuilt == 1
+    assert place.problems() == []
+
+
+def test_work_and_claims_stay(place: Place) -> None:
+    """What waits to be done follows from no event alone: it is there afterwards as it was before."""
+    before = place.store.work_counts()
+    assert before
+    place.edit("DELETE FROM transactions")
+    assert place.rebuild() == []
+    assert place.store.work_counts() == before
+
+
+def test_the_service_goes_on_from_it(place: Place) -> None:
+    """After a rebuild the stream's next write is committed, and the balance counts on."""
+    place.edit("UPDATE balances SET available_minor = 7 WHERE stream_id = 'a'")
+    assert place.rebuild() == []
+    snapshot = place.store.load(A)
+    customer = Customer("a")
+    customer.account, customer.head = snapshot.account, snapshot.head
+    assert place.store.append([customer.deposit("a9"), customer.complete("a9")]) == [Committed(), Committed()]
+    assert place.problems() == []
+
+
+def test_a_file_that_a_service_has(sqlite: Place) -> None:
+    """It is refused at once, with the process that has it."""
+    assert isinstance(sqlite.where, Path)
+    with (
+        StoreLock.acquire(sqlite.where, sleep=lambda _: None),
+        pytest.raises(StoreInUseError, match=r"process [0-9]+ works on payments\.db"),
+    ):
+        sqlite.rebuild()
+    assert sqlite.rebuild() == []
+
+
+def test_no_service_starts_on_a_file_meanwhile(sqlite: Place) -> None:
+    """The lock is held until the rebuild is over."""
+
+    def refuse() -> None:
+        raise LookupError
+
+    assert isinstance(sqlite.where, Path)
+    with opened(sqlite.target), pytest.raises(LookupError):
+        StoreLock.acquire(sqlite.where, sleep=lambda _: None, on_wait=refuse)
+
+
+def test_a_database_whose_owner_lives(postgresql: Place) -> None:
+    """Who gave a heartbeat within a lease works on it; a lease later he is held for dead."""
+    assert isinstance(postgresql.where, Schema)
+    postgresql.edit("UPDATE balances SET available_minor = 7")
+    postgresql.store.register_owner(OWNER)
+    postgresql.where.pass_time(LEASE_S)
+    with (
+        pytest.raises(StoreInUseError, match=f"{OWNER} works on the database: its last heartbeat was 15 s ago"),
+        opened(postgresql.target),
+    ):
+        raise AssertionError("it must not begin")
+    assert {problem.stream for problem in postgresql.problems()} == {A, B}
+    postgresql.where.pass_time(0.001)
+    assert postgresql.rebuild() == []
+
+
+def test_a_service_that_starts_meanwhile(postgresql: Place) -> None:
+    """From then on nothing is rebuilt: it may have read what was wrong. What was rebuilt before stays so."""
+    postgresql.edit("UPDATE balances SET available_minor = 7")
+    with opened(postgresql.target) as store:
+        steps = rebuild(store, Tally())
+        assert next(steps) is None
+        postgresql.store.register_owner(OWNER)
+        with pytest.raises(StoreInUseError):
+            next(steps)
+    assert {problem.stream for problem in postgresql.problems()} == {B}
+
+
+@pytest.mark.parametrize("mode", ["ROW EXCLUSIVE", "ROW SHARE"])
+def test_nobody_registers_or_appends_during_a_stream(postgresql: Place, mode: str) -> None:
+    """While a stream is rebuilt the owners' table is shut for what a service's registration and appends lock."""
+    assert isinstance(postgresql.where, Schema)
+    lock = f"BEGIN; LOCK TABLE owners IN {mode} MODE NOWAIT"
+    with opened(postgresql.target) as store:
+        with store.locked(A), pytest.raises(psycopg.errors.LockNotAvailable):
+            postgresql.where.execute(lock)
+        postgresql.where.execute("ROLLBACK")
+        postgresql.where.execute(lock)
+        postgresql.where.execute("ROLLBACK")
