@@ -53,7 +53,7 @@ REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 
 
 class Callback(NamedTuple):
-    """A verified callback: told from others by ``event_id``, kept as ``body``, just as it came."""
+    """A verified callback: told from others by ``event_id``, kept as ``body``, as it came but for card numbers."""
 
     gateway: str
     event_id: str
