@@ -24,8 +24,10 @@ if str(CHECKOUT) not in sys.path:
 
 from config import gateways_file, logging
 from config.processes import ChildError, Children, StopAskedError
+from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
 from config.values import Address, parse_address
+from domain import cards
 
 _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 5.0
@@ -207,7 +209,8 @@ def _without_password(url: str) -> str:
 
 def _settings(log_to: int) -> Settings:
     settings = Settings.from_environ(os.environ)
-    logging.configure(settings.log_level, settings.log_format, log_to)
+    hide(*settings.secret_urls)
+    logging.configure(settings.log_level, settings.log_format, Redaction(cards), log_to)
     return settings
 
 

@@ -59,6 +59,10 @@ class Callback(NamedTuple):
     event_id: str
     body: bytes
 
+    def __repr__(self) -> str:
+        """Without the body: that belongs into no log."""
+        return f"Callback({self.gateway!r}, {self.event_id!r})"
+
     @property
     def claim(self) -> Claim:
         """What makes it happen once."""

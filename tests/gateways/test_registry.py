@@ -13,8 +13,8 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved
 from gateways.gateway_a import GatewayA
-from gateways.port import Order
 from gateways.masking import MaskedGateway
+from gateways.port import Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettingsError
 
