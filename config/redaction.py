@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 HIDDEN: Final = "[hidden]"
 LENGTH_MIN: Final = 8
@@ -30,6 +30,8 @@ _PATTERNS: Final = (
     (re.compile(r"(?i)(pgw_[^\s_'\"]+)_[A-Za-z0-9+/=_.-]+"), rf"\1_{HIDDEN}"),
     (re.compile(r"(://[^\s/?#:@'\"]*):[^\s/@'\"]+@"), rf"\1:{HIDDEN}@"),
 )
+
+_URL_ENCODED: Final = re.compile(r"[^\s%'\"]*%[^\s'\"]*")
 
 _known: tuple[str, ...] = ()
 _known_bytes: tuple[bytes, ...] = ()
@@ -75,7 +77,12 @@ class Redaction:
         """Whether ``lines``, UTF-8, surely hold nothing that must not be seen."""
         plain = lines.translate(self._table, self._between)
         if (
-            _ANY_HINT in plain or self._enough in plain or b"/" in lines or b"\\" in lines or not lines.isascii()
+            _ANY_HINT in plain
+            or self._enough in plain
+            or b"/" in lines
+            or b"\\" in lines
+            or b"%" in lines
+            or not lines.isascii()
         ) and not self._is_clean_looked_at_again(lines):
             return False
         for known in _known_bytes:  # noqa: SIM110 - a generator for each line is dear
@@ -85,7 +92,7 @@ class Redaction:
 
     def _is_clean_looked_at_again(self, lines: bytes) -> bool:
         """The same but for known values, of what the quick look did not let pass."""
-        if b"://" in lines or b"\\" in lines:  # what JSON escapes cannot be seen here
+        if b"://" in lines or b"\\" in lines or b"%" in lines:  # what JSON or a URL escapes cannot be seen here
             return False
         plain = lines.lower()
         if any(hint in plain for hint in _HINTS):
@@ -101,7 +108,11 @@ class Redaction:
             text = text.replace(value, HIDDEN)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
-        return self._mask_cards(text)
+        return self._mask_cards(_URL_ENCODED.sub(self._hidden_in_url, text))
+
+    def _hidden_in_url(self, word: re.Match[str]) -> str:
+        decoded = unquote_plus(word[0])
+        return word[0] if self._mask_cards(decoded) == decoded else HIDDEN
 
     def members(self, members: Mapping[object, object]) -> dict[str, object]:
         """The members of a line's object, whatever they hold; a number that reads as a card number becomes a text."""

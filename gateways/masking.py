@@ -7,6 +7,7 @@ here; see docs/decisions/0012-card-numbers.md.
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,9 @@ from domain.cards import holds_card, masked, masked_bytes
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Callbacks, Gateway, Notice, Order, UnreadableError, UnverifiedError
 
-_ESCAPED_DIGIT: Final = re.compile(rb"\\u003([0-9])")
+_ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
+# What JSON must escape, and halves of characters, which have no UTF-8.
+_STAY_ESCAPED: Final = re.compile('[\x00-\x1f"\\\\\ud800-\udfff]')
 
 _Said = TypeVar("_Said", Outcome, Outcome | NotReceived)
 
@@ -27,7 +30,7 @@ def kept(body: bytes) -> bytes:
 
     Digits are found in UTF-8 and UTF-16, and escaped as JSON may have them.
     """
-    plain = _ESCAPED_DIGIT.sub(rb"\1", body).replace(b"\0", b"")
+    plain = _ESCAPES.sub(_unescaped, body).replace(b"\0", b"")
     shown = masked_bytes(plain)
     return body if shown == plain else shown
 
@@ -95,6 +98,11 @@ class MaskedCallbacks:
             gateway_reference=masked(notice.gateway_reference),
             outcome=_masked_outcome(notice.outcome),
         )
+
+
+def _unescaped(escapes: re.Match[bytes]) -> bytes:
+    text: str = json.loads(b'"%b"' % escapes[0])
+    return escapes[0] if _STAY_ESCAPED.search(text) else text.encode()
 
 
 def _said(ask: Callable[[], _Said]) -> _Said:
