@@ -7,11 +7,12 @@ as logging is.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 HIDDEN: Final = "[hidden]"
 LENGTH_MIN: Final = 8
@@ -132,10 +133,13 @@ class Redaction:
         return value if shown == text and isinstance(value, int | float) else shown
 
 
-def _values(secret: str) -> Iterable[str]:
-    """The forms in which ``secret`` may appear."""
-    if "://" not in secret:
-        return (secret,)
-    parts = urlsplit(secret)
-    password = parts.password or ""
-    return (password, unquote(password), *(value for name, value in parse_qsl(parts.query) if "password" in name))
+def _values(secret: str) -> Iterator[str]:
+    """The forms in which ``secret`` may appear: as it is, or escaped in a URL, by Python or by JSON."""
+    values = [secret]
+    if "://" in secret:
+        parts = urlsplit(secret)
+        password = parts.password or ""
+        values = [password, unquote(password)]
+        values += [value for name, value in parse_qsl(parts.query) if name.endswith("password")]
+    for value in values:
+        yield from (value, quote(value, safe=""), repr(value)[1:-1], json.dumps(value)[1:-1])
