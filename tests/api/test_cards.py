@@ -72,6 +72,7 @@ def test_as_deep_as_it_can_be_read(api: Api) -> None:
         '{"amount": "4111\\/1111\\/1111\\/1111"}',
         '{"amount": 4.111111111111111E+15}',
         '{"amount": 41111111111111110e-1}',
+        '{"amount": 411111111111116e1}',
     ],
 )
 def test_escapes_and_exponents_hide_none(api: Api, body: str) -> None:

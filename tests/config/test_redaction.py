@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from config import redaction as redacting
-from config.logging import ConsoleFormatter, JsonFormatter
+from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
 from config.redaction import HIDDEN, Redaction, hide
 from config.settings import CHECKOUT
 from domain import cards
@@ -122,6 +122,23 @@ def test_the_quick_look_is_no_opinion() -> None:
     """A random id with many digits in a row goes through the second look as it is."""
     fields = {**FIELDS, "correlation_id": "a" + "1" * 15 + "b" * 16}
     assert line("x", **fields) == {"message": "x", **fields}
+
+
+def test_many_lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines without records pass the same way, all of them when one holds something."""
+    written: list[bytes] = []
+    handler = LineHandler()
+    handler.setFormatter(JsonFormatter(REDACTION))
+    monkeypatch.setattr(handler, "write", written.append)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    InfoLines("payments").write(
+        [("one", {"n": 1}), ("two", {"n": int(CARD), "key": "pgw_k_secret"}), ("three", FIELDS)]
+    )
+    lines = [json.loads(each) for each in b"".join(written).splitlines()]
+    assert [each["message"] for each in lines] == ["one", "two", "three"]
+    assert (lines[0]["n"], lines[1]["n"], lines[1]["key"]) == (1, MASKED, f"pgw_k_{HIDDEN}")
+    assert lines[2].items() >= FIELDS.items()
 
 
 def test_standard_error() -> None:
