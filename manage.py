@@ -208,7 +208,7 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
         text += """
   Callers need an API key, since the service is not on loopback:
               KEY=$(.venv/bin/python manage.py keys create --merchant main --scope payments:write,payments:read,operations)
-"""
+"""  # noqa: E501 - to be copied as one line
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):
         text += f"\n  Note: no gateway of {settings.gateways_file} has a URL at the simulator (http://{provider}).\n"
