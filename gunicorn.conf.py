@@ -19,8 +19,10 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from config import gateways_file
-from config.logging import dict_config, skip_unused_details
+from config.logging import dict_config, redact_stderr, skip_unused_details
+from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
+from domain import cards
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
@@ -39,6 +41,10 @@ except SettingsError as error:
     raise SystemExit(WRONG_SETTING) from None
 
 skip_unused_details()
+# Before anything is said: the master's own lines and the workers' go through it.
+redaction = Redaction(cards)
+redact_stderr(redaction)
+hide(*settings.secret_urls)
 
 
 class LoggerWithoutAccessLog(Logger):
@@ -79,7 +85,7 @@ control_socket_disable = True
 _shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes unnamed files there
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
-logconfig_dict = dict_config(settings.log_level, settings.log_format)
+logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction)
 loglevel = settings.log_level.lower()
 
 

@@ -27,6 +27,7 @@ from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
 from config import gateways_file
 from config.logging import InfoLines
+from config.redaction import hide
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
 from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
@@ -80,6 +81,7 @@ class Service:
         self._settings = settings
         self._options = read_settings(gateways_file.read(settings.gateways_file))
         secrets = callback_secrets(self._options, environ, loopback=settings.bind.is_loopback)
+        hide(*(secret for live in secrets.values() for secret in live))
         self._gateways = build_gateways(self._options, secrets)
         self._forgeable = with_development_secret(secrets)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}

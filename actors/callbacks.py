@@ -53,11 +53,15 @@ REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 
 
 class Callback(NamedTuple):
-    """A verified callback: told from others by ``event_id``, kept as ``body``, just as it came."""
+    """A verified callback: told from others by ``event_id``, kept as ``body``, as it came but for card numbers."""
 
     gateway: str
     event_id: str
     body: bytes
+
+    def __repr__(self) -> str:
+        """Without the body: that belongs into no log."""
+        return f"Callback({self.gateway!r}, {self.event_id!r})"
 
     @property
     def claim(self) -> Claim:

@@ -23,6 +23,7 @@ from actors.runtime.router import Router
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
 from domain.commands import Adjust, CloseReview, Discard, Receive, RecordCallback, Resolve
+from gateways.masking import kept
 from gateways.port import Callbacks, Gateway, UnreadableError, UnverifiedError
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
@@ -102,24 +103,26 @@ class Door:
         if callbacks is None:
             return Unverified()
         try:
-            callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), body)
+            callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), kept(body))
         except UnverifiedError as error:
             logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
             return Unverified()
         try:
-            stream, request = self._read(callbacks, callback, metadata)
+            stream, request = self._read(callbacks, callback, body, metadata)
         except StoreError as error:
             logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
             return NotStored("The store is not available.")
         return self._answer(self._send(stream, request, run_here=True))
 
-    def _read(self, callbacks: Callbacks, callback: Callback, metadata: Metadata) -> tuple[StreamKey, CallbackRequest]:
+    def _read(
+        self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
+    ) -> tuple[StreamKey, CallbackRequest]:
         """Whose callback it is, and what is to be done. Raises StoreError."""
         gateway = callback.gateway
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         nobody = stream_of_gateway(gateway)
         try:
-            said = callbacks.read(callback.body)
+            said = callbacks.read(body)
         except UnreadableError as error:
             problem = f"A callback cannot be read: {error}"
             return nobody, CallbackRequest(callback, metadata, self._deadline(), problem=problem)

@@ -9,6 +9,7 @@ import falcon
 from actors.payments import Payments
 from api import error_handlers, openapi
 from api.callers import Callers, KnownKeys
+from api.cards import CardNumbers
 from api.operations import Documented
 from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
@@ -81,7 +82,7 @@ def create_app(
     )
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id), callers])
+    app: App = falcon.App(middleware=[RequestIds(new_request_id), CardNumbers(), callers])
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)

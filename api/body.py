@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import falcon
 
+from api.cards import refuse_cards
 from api.names import printable
 from api.problems import (
     BODY_TOO_LARGE,
@@ -39,17 +40,19 @@ log = logging.getLogger(__name__)
 
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
-    """The JSON object in the request's body. Raises ProblemError: 400, 413, 415."""
+    """The JSON object in the request's body, without card data. Raises ProblemError: 400, 413, 415."""
     content_type = req.content_type
     if content_type != _JSON and (content_type is None or _JSON_WITH_CHARSET.fullmatch(content_type) is None):
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
     if (req.env.get("HTTP_CONTENT_ENCODING") or "identity").lower() != "identity":
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
+    data = _read(req.env)
     try:
-        value = parse(_read(req.env))
+        value = parse(data)
     except JsonError as error:
         raise ProblemError(MALFORMED_BODY, str(error)) from None
     if isinstance(value, dict):
+        refuse_cards(value, data)
         return value
     if isinstance(value, Duplicated):
         raise invalid({printable(value.name): ["Given more than once."]})

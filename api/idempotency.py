@@ -17,7 +17,9 @@ import falcon
 import orjson
 
 from actors.once import Once
+from api.cards import HELD
 from api.problems import invalid
+from domain.cards import holds_card
 from domain.commands import Receive
 from store.port import StreamKey
 
@@ -36,6 +38,8 @@ def read_key(req: falcon.Request) -> str | None:
     given: str | None = req.env.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
+    if holds_card(given):
+        raise invalid({HEADER: [HELD]})
     quoted = _QUOTED.fullmatch(given)
     if quoted is not None:
         return quoted[1]

@@ -1,16 +1,21 @@
-"""How names that a caller made up are repeated back to it: short, printable and without control characters."""
+"""How names that a caller made up are repeated back to it: short, printable, and never a card number."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from domain.cards import holds_card
+
 _NAME_LENGTH_MAX: Final = 64
 _ERRORS_MAX: Final = 50
+_CARD: Final = "(a name that holds a card number)"
 
 
 def printable(name: str) -> str:
-    """``name`` in printable ASCII, the rest as escapes, cut when it is long."""
+    """``name`` in printable ASCII, the rest as escapes, cut when it is long; one with a card number is not repeated."""
+    if holds_card(name):
+        return _CARD
     if len(name) > _NAME_LENGTH_MAX:
         name = name[:_NAME_LENGTH_MAX] + "..."
     if name.isascii() and name.isprintable():

@@ -1,4 +1,4 @@
-"""Reads query strings through schemas: every field known, given once and valid."""
+"""Reads query strings through schemas: every field known, given once and valid, none with a card number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import falcon
 from marshmallow import Schema, ValidationError
 
+from api.cards import refuse_cards_in_query
 from api.names import printable, printable_errors
 from api.problems import invalid
 
@@ -14,6 +15,7 @@ from api.problems import invalid
 def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
     """The query's fields as ``schema`` loads them. Raises ProblemError."""
     params = req.params
+    refuse_cards_in_query(params)
     repeated = {printable(name): ["Given more than once."] for name, value in params.items() if isinstance(value, list)}
     if repeated:
         raise invalid(repeated)
@@ -27,4 +29,5 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
 def refuse_query(req: falcon.Request) -> None:
     """Raises ProblemError when there is a query at all, for routes that know none."""
     if req.params:
+        refuse_cards_in_query(req.params)
         raise invalid({printable(name): ["Unknown field."] for name in list(req.params)[:50]})

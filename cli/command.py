@@ -8,7 +8,9 @@ from contextlib import suppress
 from enum import IntEnum
 
 from config import logging
+from config.redaction import Redaction, hide
 from config.settings import Settings
+from domain import cards
 
 
 class Exit(IntEnum):
@@ -36,7 +38,8 @@ class CommandError(Exception):
 def service_settings(log_to: int) -> Settings:
     """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError."""
     settings = Settings.from_environ(os.environ)
-    logging.configure(settings.log_level, settings.log_format, log_to)
+    hide(*settings.secret_urls)
+    logging.configure(settings.log_level, settings.log_format, Redaction(cards), log_to)
     return settings
 
 

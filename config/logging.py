@@ -2,7 +2,8 @@
 
 It decides nothing about what is logged and never looks at the environment. Fields of a record come as
 ``extra={"fields": {...}}``. The lines that every deposit writes go through ``InfoLines``, which spares them the record:
-a line costs one dictionary and one ``orjson.dumps``, and lines that belong together one ``write``.
+a line costs one dictionary and one ``orjson.dumps``, and lines that belong together one ``write``. No line leaves but
+through a ``Redaction``.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import logging
 import logging.config
 import os
 import select
+import sys
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, TextIO, cast
 
 import orjson
+
+from config.redaction import Redaction
 
 STDOUT: Final = 1
 STDERR: Final = 2
 
 _OWN_KEYS: Final = frozenset({"time", "level", "logger", "message", "exception", "stack"})
+_OF_THE_CODE: Final = frozenset({"time", "level", "logger"})
+"""What no caller or provider has a part in."""
 # What a terminal would obey instead of showing: C0 without tab and newline, DEL and C1.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
@@ -63,11 +69,13 @@ class LineHandler(logging.Handler):
 class JsonFormatter(logging.Formatter):
     """One JSON object: ``time`` (RFC 3339, UTC, microseconds), ``level``, ``logger``, ``message``, then the fields.
 
-    A field that would hide one of these names gets a ``field_`` before its own.
+    A field that would hide one of these names gets a ``field_`` before its own. Nothing leaves but through
+    ``redaction``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction) -> None:
         super().__init__()
+        self.redaction = redaction
         self._second: tuple[int, str] = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
@@ -80,7 +88,13 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = record.stack_info
-        return _json(line).decode()
+        written = _json(line)
+        return (written if self.redaction.is_clean(written) else self.redacted(line)).decode()
+
+    def redacted(self, line: dict[str, Any]) -> bytes:
+        """``line`` as JSON fit to leave the process, when a look at its bytes has raised doubts."""
+        fit = {key: value for key, value in line.items() if key in _OF_THE_CODE}
+        return _json(fit | self.redaction.members({key: value for key, value in line.items() if key not in fit}))
 
     def time(self, created: float) -> str:
         """``created``, in seconds since 1970, as lines have it."""
@@ -132,20 +146,32 @@ class InfoLines:
             for message, fields in lines:
                 logger.info(message, extra={"fields": fields})
             return
-        now = formatter.time(time.time())
-        written = b""
+        for texts in self._made(lines, formatter):
+            handler.write(texts)
+
+    def _made(self, lines: Iterable[tuple[str, dict[str, Any]]], formatter: JsonFormatter) -> Iterator[bytes]:
+        """The lines in pieces that a pipe takes at once, as many in each as fit."""
+        logger, now = self._logger, formatter.time(time.time())
+        made: list[dict[str, Any]] = []
+        texts: list[bytes] = []
         for message, fields in lines:
             try:
-                text = _json(_line(now, "INFO", logger.name, message) | _renamed(fields)) + b"\n"
+                line = _line(now, "INFO", logger.name, message) | _renamed(fields)
+                texts.append(_json(line))
             except Exception:  # noqa: BLE001 - no payment fails for its log: the handler says what is wrong
                 logger.info(message, extra={"fields": fields})
                 continue
-            if len(written) + len(text) > select.PIPE_BUF:
-                handler.write(written)
-                written = b""
-            written += text
-        if written:
-            handler.write(written)
+            made.append(line)
+        if not formatter.redaction.is_clean(b"\n".join(texts)):  # one look for all of them
+            texts = [formatter.redacted(line) for line in made]
+        piece = b""
+        for text in texts:
+            if piece and len(piece) + len(text) >= select.PIPE_BUF:
+                yield piece
+                piece = b""
+            piece += text + b"\n"
+        if piece:
+            yield piece
 
     def _only_listener(self) -> LineHandler | None:
         """The handler at the root, when it is all that hears this logger and hears everything."""
@@ -161,8 +187,14 @@ class InfoLines:
 class ConsoleFormatter(logging.Formatter):
     """Local time, level, logger, message and ``key=value`` fields; control characters are shown, not obeyed."""
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction) -> None:
         super().__init__("%(asctime)s %(levelname)-8s %(name)s: %(message)s", "%H:%M:%S")
+        self._redaction = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the lines of a traceback."""
+        text = super().format(record)
+        return text if self._redaction.is_clean(text.encode("utf-8", "replace")) else self._redaction.text(text)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the standard library's
         """The line before any traceback."""
@@ -171,7 +203,26 @@ class ConsoleFormatter(logging.Formatter):
         return "  ".join((super().formatMessage(record), *words)).translate(_CONTROLS)
 
 
-def dict_config(level: str, log_format: str, descriptor: int = STDOUT) -> dict[str, Any]:
+class _RedactedStream:
+    """Standard error: what Python, gevent and gunicorn say there past all logging, as of an error nobody caught."""
+
+    def __init__(self, stream: TextIO, redaction: Redaction) -> None:
+        self._stream, self._redaction = stream, redaction
+
+    def write(self, text: str) -> int:
+        self._stream.write(self._redaction.text(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def redact_stderr(redaction: Redaction) -> None:
+    """Let nothing onto this process's standard error, from Python's side, but through ``redaction``."""
+    sys.stderr = cast("TextIO", _RedactedStream(sys.stderr, redaction))
+
+
+def dict_config(level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT) -> dict[str, Any]:
     """The configuration for ``logging.config.dictConfig``: everything, gunicorn included, goes to ``descriptor``.
 
     ``log_format`` is ``json`` or ``console``. There is no access log: each transaction's own lines tell more.
@@ -180,7 +231,7 @@ def dict_config(level: str, log_format: str, descriptor: int = STDOUT) -> dict[s
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": formatter}},
+        "formatters": {"line": {"()": formatter, "redaction": redaction}},
         "handlers": {"lines": {"()": LineHandler, "descriptor": descriptor, "formatter": "line"}},
         "root": {"level": level, "handlers": ["lines"]},
         "loggers": {
@@ -203,7 +254,8 @@ def skip_unused_details() -> None:
     logging.logMultiprocessing = False
 
 
-def configure(level: str, log_format: str, descriptor: int = STDOUT) -> None:
+def configure(level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT) -> None:
     """Set up logging for a process that gunicorn does not start."""
     skip_unused_details()
-    logging.config.dictConfig(dict_config(level, log_format, descriptor))
+    redact_stderr(redaction)
+    logging.config.dictConfig(dict_config(level, log_format, redaction, descriptor))

@@ -107,6 +107,11 @@ class Settings:
     log_format: LogFormat
 
     @property
+    def secret_urls(self) -> tuple[str, ...]:
+        """All that may hold a password."""
+        return (self.database_url, self.migration_database_url, self.broker_url or "")
+
+    @property
     def auth_required(self) -> bool:
         """Whether callers need API keys."""
         return self.auth is Auth.REQUIRED or (self.auth is Auth.AUTO and not self.bind.is_loopback)

@@ -1,4 +1,7 @@
-"""The gunicorn worker that leaves nobody behind: gevent's, but for how it lets go of its port."""
+"""The gunicorn worker that leaves nobody behind: gevent's, but for how it lets go of its port.
+
+Nor does it repeat what it could not read: gunicorn's own answers quote the broken line, which may hold a secret.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,15 @@ from socket import socket
 from typing import cast
 
 from gevent.server import StreamServer
+from gunicorn import util
 from gunicorn.workers import ggevent
+
+_write_error = util.write_error
+
+
+def _write_bare_error(client: socket, status: int, reason: str, _message: str) -> None:
+    """Answer what is no HTTP with status and reason alone."""
+    _write_error(client, status, reason, "")
 
 
 class _Server(StreamServer):
@@ -36,6 +47,7 @@ class Worker(ggevent.GeventWorker):
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
+        vars(util)["write_error"] = _write_bare_error  # and workers answer broken requests by this one
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
         super().run()
 

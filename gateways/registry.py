@@ -14,6 +14,7 @@ from typing import Final, Protocol, cast
 
 import gateways
 from gateways.development import CALLBACK_SECRET
+from gateways.masking import MaskedGateway
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings, GatewaySettingsError, OptionValue
 
@@ -79,12 +80,13 @@ def build_gateways(
 ) -> Mapping[str, Gateway]:
     """Make every gateway; nothing is sent yet. Those without ``secrets`` take no callbacks.
 
-    Raises GatewaySettingsError.
+    None of them says a card number, whatever its provider does. Raises GatewaySettingsError.
     """
     built: dict[str, Gateway] = {}
     for name, each in settings.items():
         keys = [_key(each, secret, f"secret {number}") for number, secret in enumerate(secrets.get(name, ()), 1)]
-        built[name] = gateway = _adapter(name, each.adapter).build(each, keys)
+        gateway = _adapter(name, each.adapter).build(each, keys)
+        built[name] = MaskedGateway(gateway, keys)
         if gateway.honours_keys and gateway.idempotency_window_s <= 0:
             problem = "must be above 0: only within it the same key twice is surely one payment"
             raise GatewaySettingsError(name, "idempotency_window_s", problem)

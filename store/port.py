@@ -76,6 +76,10 @@ class Claim(NamedTuple):
     key: str
     value: bytes
 
+    def __repr__(self) -> str:
+        """Without the value, which may be what a provider sent."""
+        return f"Claim({self.scope!r}, {self.key!r})"
+
 
 class WorkState(StrEnum):
     """Who has a piece of work: nobody yet, a process, the dead letters' timer, or a person."""

@@ -268,3 +268,11 @@ def test_a_stale_look_moves_nothing(customers: Customers) -> None:
     customers.router.tell(stream_of_gateway(GATEWAY), CallbackReport(stale, None))
     customers.run()
     assert work(customers) == {(queue_of(GATEWAY), "leased"): 1}
+
+
+def test_a_body_shows_nowhere() -> None:
+    """What a provider sent is in no text that a log or an error might be made of."""
+    callback = Callback(GATEWAY, "evt-1", b"what was sent")
+    assert "sent" not in f"{callback!r} {callback} {callback.claim!r}"
+    assert "evt-1" in repr(callback)
+    assert "evt-1" in repr(callback.claim)

@@ -13,6 +13,8 @@ from actors.listeners import logger as service_logger
 from actors.messages import Unanswered
 from bench.batches import Batch, batches, batches_since, conflict_share
 from config.logging import JsonFormatter, LineHandler
+from config.redaction import Redaction
+from domain import cards
 from store.port import Committed, Conflict
 
 
@@ -22,7 +24,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
     path, level = tmp_path / "log", service_logger.level
     with path.open("ab", buffering=0) as file:
         handler = LineHandler(file.fileno())
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(Redaction(cards)))
         service_logger.addHandler(handler)
         service_logger.setLevel(logging.DEBUG)
         try:

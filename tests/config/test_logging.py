@@ -16,7 +16,11 @@ from io import BufferedReader
 import pytest
 
 from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
+from config.redaction import Redaction
 from config.settings import CHECKOUT
+from domain import cards
+
+REDACTION = Redaction(cards)
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def logger() -> Iterator[logging.Logger]:
 def log_json(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> BufferedReader:
     """Send the logger's records to the pipe as JSON."""
     handler = LineHandler(pipe[1])
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(REDACTION))
     logger.addHandler(handler)
     return pipe[0]
 
@@ -78,7 +82,7 @@ def test_a_line(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> Non
 def test_times(created: float, text: str) -> None:
     """Times are RFC 3339 in UTC and always have six decimals."""
     record = logging.makeLogRecord({"msg": "x", "created": created})
-    assert json.loads(JsonFormatter().format(record))["time"] == text
+    assert json.loads(JsonFormatter(REDACTION).format(record))["time"] == text
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_awkward_fields(
 def nothing_but_json(pipe: tuple[BufferedReader, int]) -> Iterator[BufferedReader]:
     """What a process that logs JSON writes: the one handler at the root sends it to the pipe."""
     handler = LineHandler(pipe[1])
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(REDACTION))
     before, logging.root.handlers = logging.root.handlers, [handler]  # within the test: pytest adds its own before it
     try:
         yield pipe[0]
@@ -245,7 +249,7 @@ def test_console() -> None:
             "fields": {"customer_id": "\x9b1", "reference": None, "attempt": 1},
         }
     )
-    text = ConsoleFormatter().format(record)
+    text = ConsoleFormatter(REDACTION).format(record)
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO {5}api: red \\x1b\[31m {2}customer_id=\\x9b1 {2}attempt=1", text)
 
 
@@ -255,7 +259,9 @@ def test_a_process(log_format: str) -> None:
     program = f"""
 import logging
 from config.logging import configure
-configure("INFO", {log_format!r})
+from config.redaction import Redaction
+from domain import cards
+configure("INFO", {log_format!r}, Redaction(cards))
 logging.getLogger("api").debug("unheard")
 logging.getLogger("api").info("heard", extra={{"fields": {{"n": 1}}}})
 logging.getLogger("pykka").info("too chatty")

@@ -13,6 +13,7 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved
 from gateways.gateway_a import GatewayA
+from gateways.masking import MaskedGateway
 from gateways.port import Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettingsError
@@ -27,7 +28,7 @@ def test_tables_become_gateways_of_their_names() -> None:
     assert list(built) == list(settings) == ["second", "first"]
     assert [each.name for each in built.values()] == ["second", "first"]
     assert [each.idempotency_window_s for each in built.values()] == [86_400.0, 60.0]
-    assert all(isinstance(each, GatewayA) for each in built.values())
+    assert all(isinstance(each, MaskedGateway) and isinstance(each.adapter, GatewayA) for each in built.values())
     for each in built.values():
         each.close()
 

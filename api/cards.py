@@ -1,0 +1,89 @@
+"""Card data in requests: refused wherever it stands, named by its field, and never repeated.
+
+A verification code cannot be told by its value, so the names by which it goes are refused whatever they hold.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import falcon
+
+from api.names import printable
+from api.problems import NOT_FOUND, ProblemError, invalid
+from api.strict_json import Duplicated
+from domain.cards import DIGITS_MAX, holds_card, may_hold_card
+
+HELD: Final = "Holds a card number. None is taken here."
+_NOT_TAKEN: Final = "card verification data is not taken here."
+
+_KIND: Final = "(?:credit|debit|payment)?card"
+_CODE: Final = "(?:code|data|no|num|number|value)"
+# Of a name without its separators, in lower case.
+_VERIFICATION: Final = re.compile(
+    rf"(?:{_KIND})?(?:(?:cav|csc|cvc|cvd|cvn|cvv)[0-9]?{_CODE}?|security{_CODE})"
+    rf"|{_KIND}(?:authentication|identification|validation|verification){_CODE}"
+)
+_SEPARATORS: Final = re.compile(r"[\W_]+")
+
+
+def refuse_cards(members: Mapping[str, Any], data: bytes) -> None:
+    """Raises ProblemError that names each of ``members``, the JSON object in ``data``, in which card data stands."""
+    wrong: dict[str, list[str]] = {}
+    # An escape may hide digits; without one they stand in the bytes as they are.
+    suspicious = b"\\" in data or may_hold_card(data)
+    for name, value in members.items():
+        found = [HELD] if suspicious and any(map(holds_card, _texts({name: value}))) else []
+        if isinstance(value, dict):
+            found += [f"{printable(key)}: {_NOT_TAKEN}" for key in value if _is_verification(key)]
+        if found:
+            wrong[printable(name)] = found
+    if wrong:
+        raise invalid(wrong)
+
+
+def refuse_cards_in_query(params: Mapping[str, str | list[str]]) -> None:
+    """The same for a query string."""
+    wrong = [name for name, value in params.items() if any(map(holds_card, _texts({name: value})))]
+    if wrong:
+        raise invalid({printable(name): [HELD] for name in wrong})
+
+
+class CardNumbers:
+    """Middleware: there is nothing under an address that holds a card number, and nobody asks the store for it."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Raises ProblemError, which repeats nothing of the address."""
+        if holds_card(req.path):
+            raise ProblemError(NOT_FOUND, "There is nothing under this address.")
+
+
+def _is_verification(name: str) -> bool:
+    plain = _SEPARATORS.sub("", unicodedata.normalize("NFKC", name)).lower()
+    return _VERIFICATION.fullmatch(plain) is not None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All strings in a JSON value, names included, and its numbers as a person would write them."""
+    left = [value]  # as deep as the parser lets them be nested a function could not call itself
+    while left:
+        match left.pop():
+            case str(text):
+                yield text
+            case int(number):
+                yield str(number)
+            case Decimal() as number:
+                yield str(number)
+                if number.is_finite() and abs(number.adjusted()) <= DIGITS_MAX:
+                    yield format(number, "f")
+            case dict(members):
+                left += members
+                left += members.values()
+            case list(items):
+                left += items
+            case Duplicated(name=name):
+                yield name

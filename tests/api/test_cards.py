@@ -1,0 +1,201 @@
+"""Card data in requests: refused wherever it stands, its field named, and nothing of it repeated, stored or echoed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import pytest
+
+from api.cards import HELD
+from tests.api.support import BODY, Api
+from tests.api.world import World
+
+CARD = "4111111111111111"
+SPACED = "4111 1111 1111 1111"
+ESCAPED = "".join(f"\\u003{digit}" for digit in CARD)
+WIDE = "\uff14" + "\uff11" * 15
+REASONS = {"reason": "because", "evidence": "ticket 7", "outcome": "completed", "version": 1}
+NAMELESS = "(a name that holds a card number)"
+
+
+def digits(text: str) -> str:
+    """All digits of ``text``, of whatever script, as ASCII ones."""
+    return re.sub(r"\d", lambda match: str(int(match[0])), re.sub(r"\D", "", text))
+
+
+@pytest.mark.parametrize(
+    "spelling", [CARD, SPACED, SPACED.replace(" ", "-"), f"card:{CARD}!", WIDE, int(CARD), float(CARD)]
+)
+@pytest.mark.parametrize("field", [*BODY, "currency", "details", "unknown"])
+def test_any_field(api: Api, world: World, field: str, spelling: object) -> None:
+    """Each field of a deposit, as text in any spelling and as a number."""
+    answer = api.deposit(**{field: spelling})
+    assert answer.status_code == 400
+    assert answer.json["type"] == "/problems/invalid-request"
+    assert answer.json["errors"] == {field: [HELD]}
+    assert CARD not in digits(answer.text)
+    assert world.calls == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"order": SPACED},
+        {CARD: "7"},
+        {"order": CARD, "other": "fine"},
+        {"deep": [[{"x": {CARD: 1}}]]},
+        [int(CARD)],
+        {"n": 4.111111111111111e15},
+    ],
+)
+def test_any_depth(api: Api, value: object) -> None:
+    """In names and values of details, and in what is no details at all; the top-level field is named."""
+    answer = api.deposit(details=value)
+    assert answer.json["errors"] == {"details": [HELD]}
+    assert CARD not in digits(answer.text)
+
+
+def test_as_deep_as_it_can_be_read(api: Api) -> None:
+    """Nesting is walked through as far as the parser lets it be."""
+    answer = api.post('{"amount": ' + "[" * 400 + CARD + "]" * 400 + "}")
+    assert answer.json["errors"] == {"amount": [HELD]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"amount": "{ESCAPED}"}}',
+        '{"amount": "4111\\t1111\\t1111\\t1111"}',
+        '{"amount": "4111\\/1111\\/1111\\/1111"}',
+        '{"amount": 4.111111111111111E+15}',
+        '{"amount": 41111111111111110e-1}',
+        '{"amount": 411111111111116e1}',
+    ],
+)
+def test_escapes_and_exponents_hide_none(api: Api, body: str) -> None:
+    """What counts is what the text means."""
+    assert api.post(body).json["errors"] == {"amount": [HELD]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [f'{{"{CARD}": 1}}', f'{{"{CARD}": 1, "{CARD}": 2}}', f'{{"details": {{"{SPACED}": "1", "{SPACED}": "2"}}}}'],
+)
+def test_names_are_not_repeated(api: Api, body: str) -> None:
+    """An unknown field, or one given twice, whose very name is a card number, is told without it."""
+    answer = api.post(body)
+    assert answer.status_code == 400
+    assert set(answer.json["errors"]) <= {NAMELESS, "details"}
+    assert CARD not in digits(answer.text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "cvv",
+        "CVV2",
+        "cvc",
+        "card_cvc",
+        "csc",
+        "card-security-code",
+        "cardSecurityCode",
+        "\uff23\uff36\uff36",
+        "cvv_code",
+    ],
+)
+def test_verification_data(api: Api, key: str) -> None:
+    """It is refused by its name, whatever its value."""
+    answer = api.deposit(details={key: "any", "order": "7"})
+    assert answer.status_code == 400
+    assert list(answer.json["errors"]) == ["details"]
+    assert "any" not in answer.text
+
+
+@pytest.mark.parametrize("key", ["order", "cid", "pin", "code", "verification_code", "card_last4", "discovery", "cv"])
+def test_other_names(api: Api, key: str) -> None:
+    """Names that may stand for something else are taken."""
+    assert api.deposit(details={key: "7391"}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/transactions/{id}/resolution",
+        "/v1/customers/12345/adjustments",
+        "/v1/gateways/gatewayA/breaker",
+        "/v1/dead-letters/retry",
+        "/v1/withdrawal",
+    ],
+)
+def test_other_routes(api: Api, path: str) -> None:
+    """Reasons, evidence and whatever else people write: the same rule."""
+    transaction = api.deposit().json["transaction_id"]
+    answer = api.order(path.format(id=transaction), {**REASONS, "reason": f"card {SPACED}"})
+    assert answer.json["errors"] == {"reason": [HELD]}
+    assert CARD not in digits(answer.text)
+
+
+@pytest.mark.parametrize("given", [CARD, f'"{CARD}"', f"order-{CARD}", SPACED.replace(" ", "-")])
+def test_idempotency_keys(api: Api, world: World, given: str) -> None:
+    """A key would be stored, and so is refused."""
+    answer = api.command("/v1/deposit", key=given)
+    assert answer.json["errors"] == {"Idempotency-Key": [HELD]}
+    assert world.claims == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        (f"customer_id={CARD}", "customer_id"),
+        (f"cursor={CARD}", "cursor"),
+        (f"limit={CARD}", "limit"),
+        ("customer_id=" + quote(SPACED), "customer_id"),
+        (f"{CARD}=1", NAMELESS),
+        (f"{CARD}=1&{CARD}=2", NAMELESS),
+        (f"status=failed&status={CARD}", "status"),
+    ],
+)
+def test_queries(api: Api, query: str, name: str) -> None:
+    """Names and values of parameters, given once or more often."""
+    for path in ("/v1/transactions", "/v1/customers/12345"):
+        answer = api.get(path, query_string=query)
+        assert answer.json["errors"] == {name: [HELD]}
+        assert CARD not in digits(answer.text)
+
+
+@pytest.mark.parametrize("given", [CARD, SPACED, f"x{CARD}", WIDE])
+@pytest.mark.parametrize(
+    "path", ["/v1/customers/{}", "/v1/customers/{}/events", "/v1/transactions/{}", "/v1/dead-letters/{}", "/{}"]
+)
+def test_addresses(api: Api, world: World, path: str, given: str) -> None:
+    """There is nothing there, and the store is not asked."""
+    world.down = True
+    answer = api.get(path.format(quote(given)))
+    assert answer.status_code == 404
+    assert CARD not in digits(answer.text)
+
+
+def test_what_is_only_kept_is_replaced(api: Api, world: World) -> None:
+    """A request's id and its caller's trace are no reason to refuse it: they are not kept."""
+    trace = f"00-{'a' * 32}-{CARD}-01"
+    padded = f"00-{'0' * 16}{CARD}-00f067aa0ba902b7-01"
+    for given in (trace, padded):
+        answer = api.post(json.dumps(BODY), headers={"X-Request-ID": CARD, "traceparent": given})
+        assert answer.status_code == 202
+        assert answer.headers["X-Request-ID"].startswith("generated-")
+        assert world.calls[-1][2].traceparent is None
+        assert CARD not in world.calls[-1][2].correlation_id
+    fine: Mapping[str, str] = {"traceparent": f"00-{'a' * 32}-00f067aa0ba902b7-01"}
+    api.post(json.dumps(BODY), headers=fine)
+    assert world.calls[-1][2].traceparent == fine["traceparent"]
+
+
+@pytest.mark.parametrize(
+    "number", ["4111111111111112", "0000000000000000", "01a20384-41d6-7fec-aa23-e22947e4a14e", "411111111111111"]
+)
+def test_other_numbers_are_taken(api: Api, number: str) -> None:
+    """What is no card number is nobody's business."""
+    assert api.deposit(customer_id=number, details={number: number}).status_code == 202

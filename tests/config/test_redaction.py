@@ -1,0 +1,161 @@
+"""What no line may hold: secrets by form and by value, card numbers; everything else stays as it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from config import redaction as redacting
+from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
+from config.redaction import HIDDEN, Redaction, hide
+from config.settings import CHECKOUT
+from domain import cards
+
+REDACTION = Redaction(cards)
+CARD = "4111111111111111"
+MASKED = "411111******1111"
+FIELDS: dict[str, object] = {
+    "transaction_id": "01a20384-41d6-7fec-aa23-e22947e4a14e",
+    "correlation_id": "4dac4f5e6a7b8c9d0e1f2a3b4c5d6e7f",
+    "stream_id": "jane.doe@example.com",
+    "version": 1,
+    "gateway": "gatewayA",
+    "amount": "100.00",
+    "currency": "USD",
+}
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The known values are those of the test."""
+    monkeypatch.setattr(redacting, "_known", ())
+    monkeypatch.setattr(redacting, "_known_bytes", ())
+
+
+def line(message: str, **fields: object) -> dict[str, object]:
+    """The line of a record in JSON, but for what the code says."""
+    record = logging.makeLogRecord({"msg": message, "fields": fields, "name": "api", "levelname": "INFO"})
+    found: dict[str, object] = json.loads(JsonFormatter(REDACTION).format(record))
+    assert found.pop("time")
+    assert (found.pop("level"), found.pop("logger")) == ("INFO", "api")
+    return found
+
+
+def console(message: str, **fields: object) -> str:
+    """The same for people."""
+    record = logging.makeLogRecord({"msg": message, "fields": fields, "name": "api", "levelname": "INFO"})
+    return ConsoleFormatter(REDACTION).format(record)
+
+
+def test_what_is_no_secret_stays() -> None:
+    """Ids, amounts, customers, also such as are no plain text: as they are, and in their types."""
+    fields = {**FIELDS, "path": "/v1/deposit", "name": "J\u00f6rg", "ratio": 0.5, "list": ["a", 1], "nothing": None}
+    assert line("DepositReceived", **fields) == {"message": "DepositReceived", **fields}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (CARD, MASKED),
+        ("of 4111 1111 1111 1111.", "of 4111 11** **** 1111."),
+        ("GET /v1/customers/4111%201111%201111%201111", f"GET {HIDDEN}"),
+        ("Authorization: Bearer abc.def-1_2", f"Authorization: Bearer {HIDDEN}"),
+        ("('AUTHORIZATION', 'bearer abc')", f"('AUTHORIZATION', 'bearer {HIDDEN}')"),
+        ("key pgw_k17_c2VjcmV0 used", f"key pgw_k17_{HIDDEN} used"),
+        ("whsec_Zm9yIGRldg== is", f"whsec_{HIDDEN} is"),
+        ("amqp://user:word@host/x", f"amqp://user:{HIDDEN}@host/x"),
+        ("postgresql://:word@host", f"postgresql://:{HIDDEN}@host"),
+        ("http://127.0.0.1:8090/gatewayA", "http://127.0.0.1:8090/gatewayA"),
+    ],
+)
+def test_by_form(said: str, shown: str) -> None:
+    """In the message, in a field, deep in a field, in a field's name; as JSON and for people."""
+    assert line(said) == {"message": shown}
+    assert line("x", field=said, deep=[{"a": (said,)}]) == {"message": "x", "field": shown, "deep": [{"a": [shown]}]}
+    assert list(line("x", **{said: 1})) == ["message", shown]
+    assert console(said, field=said).endswith(f"api: {shown}  field={shown}")
+
+
+def test_numbers() -> None:
+    """One that reads as a card number becomes a text, and the line stays JSON; others stay numbers."""
+    assert line("x", number=int(CARD), other=7, flag=True) == {
+        "message": "x",
+        "number": MASKED,
+        "other": 7,
+        "flag": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "secret", ["plain-secret-of-text", 'a "quoted" \\ one', "s\u00e4cret-with-umlaut", "ends-with-newline\n"]
+)
+def test_by_value(secret: str) -> None:
+    """What was made known, whatever characters it has; also in a traceback and among other text."""
+    hide(secret)
+    assert line(f"<{secret}>", field=secret) == {"message": f"<{HIDDEN}>", "field": HIDDEN}
+    with pytest.raises(ValueError, match="invalid literal") as raised:
+        int(f"<{secret}>")
+    record = logging.makeLogRecord({"msg": "failed", "exc_info": (raised.type, raised.value, raised.tb)})
+    text = JsonFormatter(REDACTION).format(record)
+    assert json.loads(text)["exception"].endswith(f"'<{HIDDEN}>'")
+
+
+def test_of_urls_the_password() -> None:
+    """As it is written in the URL, as it is meant, and as a parameter; nothing else of the URL."""
+    hide("postgresql://payments:pass%40word@host/payments?sslpassword=other-secret", "sqlite:////var/payments.db", "")
+    assert line("payments: pass%40word pass@word other-secret host") == {
+        "message": f"payments: {HIDDEN} {HIDDEN} {HIDDEN} host"
+    }
+
+
+def test_short_values_are_words() -> None:
+    """A password such as "payments" hides words, and one that is shorter hides nothing but where its place tells it."""
+    hide("postgresql://u:events@host/db")
+    assert line("events of postgresql://u:events@host") == {"message": f"events of postgresql://u:{HIDDEN}@host"}
+
+
+def test_the_quick_look_is_no_opinion() -> None:
+    """A random id with many digits in a row goes through the second look as it is."""
+    fields = {**FIELDS, "correlation_id": "a" + "1" * 15 + "b" * 16}
+    assert line("x", **fields) == {"message": "x", **fields}
+
+
+def test_many_lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines without records pass the same way, all of them when one holds something."""
+    written: list[bytes] = []
+    handler = LineHandler()
+    handler.setFormatter(JsonFormatter(REDACTION))
+    monkeypatch.setattr(handler, "write", written.append)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    InfoLines("payments").write(
+        [("one", {"n": 1}), ("two", {"n": int(CARD), "key": "pgw_k_secret"}), ("three", FIELDS)]
+    )
+    lines = [json.loads(each) for each in b"".join(written).splitlines()]
+    assert [each["message"] for each in lines] == ["one", "two", "three"]
+    assert (lines[0]["n"], lines[1]["n"], lines[1]["key"]) == (1, MASKED, f"pgw_k_{HIDDEN}")
+    assert lines[2].items() >= FIELDS.items()
+
+
+def test_standard_error() -> None:
+    """What Python itself says of an error that nobody caught has passed here, too."""
+    program = f"""
+import threading
+from config.logging import configure
+from config.redaction import Redaction
+from domain import cards
+configure("INFO", "json", Redaction(cards))
+def fail():
+    raise ValueError("{CARD} whsec_Zm9yIGRldg==")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+fail()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, check=False, timeout=60)
+    assert done.stderr.count(b"ValueError: " + MASKED.encode() + b" whsec_" + HIDDEN.encode()) == 2
+    assert CARD.encode() not in done.stderr.replace(b'raise ValueError("' + CARD.encode(), b"")

@@ -1,0 +1,187 @@
+"""No adapter lets a card number in, wherever its provider puts one; what it says otherwise comes through unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
+from gateways.masking import MaskedGateway, kept
+from gateways.port import Notice, Order, UnreadableError
+from tests.gateways.callers import SAID, Caller
+from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways
+from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
+
+CARD, MASKED = "4111111111111111", "411111******1111"
+OTHER, OTHER_MASKED = "4111-1199-9999-1116", "4111-11**-****-1116"
+NOW = datetime.fromtimestamp(1_700_000_000, UTC)
+
+
+class Careless:
+    """A gateway that lends its mouth to the provider: the answer of the test, or its error."""
+
+    name, currencies = "careless", frozenset({"USD"})
+    honours_keys = looks_up = True
+    idempotency_window_s = 60.0
+    callbacks = None
+
+    def __init__(self, answer: Approved | Declined | NotReceived | GatewayError) -> None:
+        self.answer = answer
+        self.closed = False
+
+    def submit(self, _order: Order) -> Approved | Declined:
+        """Say it."""
+        outcome = self.lookup(_order)
+        assert not isinstance(outcome, NotReceived)
+        return outcome
+
+    def lookup(self, _order: Order) -> Approved | Declined | NotReceived:
+        """Say it."""
+        if isinstance(self.answer, GatewayError):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        """Remember that."""
+        self.closed = True
+
+
+@ask_both_ways
+@pytest.mark.parametrize("status", ["success", "pending", "declined"])
+def test_a_reference_that_reads_as_a_card_number(ground: Ground, order: Orders, ask: Ask, status: str) -> None:
+    """It is masked, and the answer counts as any other."""
+    ground.provider_says(status, reference=CARD)
+    outcome = ask(ground.gateway, order())
+    assert isinstance(outcome, Approved | Declined)
+    assert outcome.reference == MASKED
+
+
+@ask_both_ways
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (Approved(CARD, final=True), Approved(MASKED, final=True)),
+        (
+            Declined(f"c{CARD}", Category.SOFT, f"No: {OTHER}.", CARD),
+            Declined(f"c{MASKED}", Category.SOFT, f"No: {OTHER_MASKED}.", MASKED),
+        ),
+        (Declined("declined", None, "No."), Declined("declined", None, "No.")),
+    ],
+)
+def test_every_text_of_an_outcome(order: Orders, ask: Ask, said: Approved | Declined, told: object) -> None:
+    """Whatever an adapter repeats."""
+    assert ask(MaskedGateway(Careless(said), []), order()) == told
+
+
+@ask_both_ways
+@pytest.mark.parametrize("kind", [NotSentError, OutcomeUnknownError])
+def test_errors(order: Orders, ask: Ask, kind: type[GatewayError]) -> None:
+    """An error stays what it is, without the number, and drags along none that has it."""
+    with pytest.raises(kind) as raised:
+        ask(MaskedGateway(Careless(kind(f"said {CARD}")), []), order())
+    assert str(raised.value) == f"said {MASKED}"
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+def test_closing() -> None:
+    """What is around an adapter closes it."""
+    careless = Careless(NotReceived())
+    MaskedGateway(careless, []).close()
+    assert careless.closed
+
+
+@pytest.fixture(params=[subject for subject in SUBJECTS if subject.caller], ids=lambda subject: subject.adapter)
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Each that makes callbacks."""
+    found: Subject = request.param
+    return found
+
+
+def verified(subject: Subject, event_id: str, live: tuple[int, int], signed_by: int) -> str:
+    """The event id of a callback, where some of the caller's secrets are live."""
+    caller: Caller | None = subject.caller
+    assert caller is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=caller.secrets[live[0] : live[1]])
+    assert gateway.callbacks is not None
+    headers = caller.headers(caller.secrets[signed_by], event_id, "1700000000", b"body")
+    try:
+        return gateway.callbacks.verify(headers, b"body", NOW)
+    finally:
+        gateway.close()
+
+
+def test_event_ids_stay_as_different_as_they_are(subject: Subject) -> None:
+    """One that reads as a card number becomes a code: the same for the same id and key, else another."""
+    plain = verified(subject, "evt-1", (0, 2), 0)
+    assert plain == "evt-1"
+    codes = [verified(subject, event_id, (0, 2), 0) for event_id in (CARD, "4111111111291111", "4111111111371111")]
+    assert len({*codes}) == 3
+    assert all(code.startswith("coded-") and CARD not in code for code in codes)
+    assert verified(subject, CARD, (0, 2), 0) == codes[0]
+    assert verified(subject, CARD, (0, 1), 0) != codes[0]
+
+
+def test_a_repetition_is_told_while_a_secret_changes(subject: Subject) -> None:
+    """Signed with the old secret or with the new one, before and after that was put in front of it: one code."""
+    before = verified(subject, CARD, (1, 2), 1)
+    assert verified(subject, CARD, (0, 2), 1) == verified(subject, CARD, (0, 2), 0) == before
+
+
+def test_what_a_callback_says(subject: Subject) -> None:
+    """References are masked; what is compared with the record, and the outcome, comes through."""
+    assert subject.caller is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+    assert gateway.callbacks is not None
+    notice = gateway.callbacks.read(subject.caller.body({**SAID, "gateway_reference": CARD, "reference": OTHER}))
+    assert isinstance(notice, Notice)
+    assert (notice.gateway_reference, notice.reference) == (MASKED, OTHER_MASKED)
+    assert notice.outcome == Approved(MASKED, final=True)
+    assert notice.money.text == SAID["amount"]
+    with pytest.raises(UnreadableError) as raised:
+        gateway.callbacks.read(f'{{"card": {CARD}'.encode())
+    assert CARD not in str(raised.value)
+    gateway.close()
+
+
+def bodies() -> Iterator[tuple[str, bytes, bytes]]:
+    """What a body is called, the body, and how it is kept."""
+    yield (
+        "a text",
+        f'{{"a":  "x {OTHER}", "amount": "10.00"}}'.encode(),
+        f'{{"a":  "x {OTHER_MASKED}", "amount": "10.00"}}'.encode(),
+    )
+    yield "a number", f'{{"n":{CARD}}}'.encode(), f'{{"n":{MASKED}}}'.encode()
+    yield "no JSON", b"\xff\xfe" + CARD.encode(), b"\xff\xfe" + MASKED.encode()
+    yield (
+        "escaped",
+        f'{{"a":"{"".join(f"{chr(92)}u003{digit}" for digit in CARD)}"}}'.encode(),
+        f'{{"a":"{MASKED}"}}'.encode(),
+    )
+    wide = "\uff14" + "\uff11" * 15
+    yield "wide", json.dumps({"a": wide}).encode(), f'{{"a": "{wide[:6]}******{wide[12:]}"}}'.encode()
+    yield "UTF-16", f'"{CARD}"'.encode("utf-16-le"), f'"{MASKED}"'.encode()
+
+
+@pytest.mark.parametrize(("body", "shown"), [each[1:] for each in bodies()], ids=[each[0] for each in bodies()])
+def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
+    """Only the digits go; everything else stays where it is."""
+    assert kept(body) == shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0\xff\xfe",
+        GATEWAY_A.said("success", None, "A-1"),
+        b'{"a": "\\u0034\\u00e9\\ud83d\\ude00\\ud800\\u0022\\n", "id": "4111111111111112"}',
+        '{"name": "Jörg", "id": "01a20384-41d6-7fec-aa23-e22947e4a14e"}'.encode("utf-16"),
+    ],
+)
+def test_other_bodies_are_kept_byte_for_byte(body: bytes) -> None:
+    """Also such as are escaped, or no text at all."""
+    assert kept(body) == body
