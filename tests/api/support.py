@@ -6,27 +6,40 @@ import json
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import falcon.testing
 from openapi_schema_validator import OAS30Validator
 
+from actors.payments import Payments
 from api.app import create_app
-from tests.api.world import World
+from store.queries import Queries
 
 BODY: dict[str, object] = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
+
+
+class Doors(Protocol):
+    """What stands behind the API."""
+
+    @property
+    def payments(self) -> Payments:
+        """The door to the actors."""
+
+    @property
+    def queries(self) -> Queries:
+        """The door to the store."""
 
 
 class Api:
     """A client of the application under test; every answer must be one that the OpenAPI document announces."""
 
     def __init__(
-        self, world: World, *, new_request_id: Callable[[], str] | None = None, checked_withdrawals: bool = True
+        self, doors: Doors, *, new_request_id: Callable[[], str] | None = None, checked_withdrawals: bool = True
     ) -> None:
         self._generated = count(1)
         self.app = create_app(
-            world,
-            world,
+            doors.payments,
+            doors.queries,
             default_currency="USD",
             checked_withdrawals=checked_withdrawals,
             new_request_id=new_request_id or self._new_id,
