@@ -8,6 +8,7 @@ import falcon
 
 from actors.payments import Payments
 from api import error_handlers, openapi
+from api.addresses import Addresses
 from api.operations import Documented
 from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
@@ -77,7 +78,7 @@ def create_app(
     )
     document.document = openapi.build(documented)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id)])
+    app: App = falcon.App(middleware=[RequestIds(new_request_id), Addresses()])
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)
