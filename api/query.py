@@ -7,7 +7,7 @@ from typing import Any
 import falcon
 from marshmallow import Schema, ValidationError
 
-from api.names import printable, printable_errors
+from api.names import printable, printable_errors, refuse_flood, refuse_unknown
 from api.problems import invalid
 
 
@@ -17,6 +17,7 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
     repeated = {printable(name): ["Given more than once."] for name, value in params.items() if isinstance(value, list)}
     if repeated:
         raise invalid(repeated)
+    refuse_flood(params, schema.fields)
     try:
         loaded: dict[str, Any] = schema.load(params)
     except ValidationError as error:
@@ -26,5 +27,4 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
 
 def refuse_query(req: falcon.Request) -> None:
     """Raises ProblemError when there is a query at all, for routes that know none."""
-    if req.params:
-        raise invalid({printable(name): ["Unknown field."] for name in list(req.params)[:50]})
+    refuse_unknown(req.params)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.account import Refused
+from tests.api.routes import ROUTES, Route
 from tests.api.support import BODY, Api
 from tests.api.world import CURRENCIES, World
 
@@ -160,3 +161,53 @@ def test_any_order(path: str, order: object) -> None:
     finally:
         WORLD.reset()
     assert result.status_code in (200, 202, 400, 404, 409)
+
+
+NAMES = sorted({name for route in ROUTES for name in [*route.fields, *route.parameters("query")]} - {"wait"})
+"""All that a request may name, but for what would hold up the test."""
+TEXTS = st.sampled_from(["", "1", "200", "gatewayA", "12345", "open", "pending", "deposit", "2026-11-22T12:00:00Z"])
+QUERY = st.lists(st.tuples(st.sampled_from(NAMES) | ANY_TEXT, TEXTS | ANY_TEXT), max_size=4).map(
+    lambda pairs: "&".join(f"{quote(name, errors='replace')}={quote(text, errors='replace')}" for name, text in pairs)
+)
+IDS = st.sampled_from(["12345", "buried", "gatewayA", "nobody"]) | st.binary(max_size=20).map(
+    lambda it: quote(it, safe="")
+)
+CONTENT_TYPES = st.sampled_from(["application/json", "application/json; charset=utf-8", "text/plain", ""]) | HEADER
+
+
+@st.composite
+def bodies(draw: st.DrawFn, route: Route) -> bytes:
+    """Any bytes, any JSON, a good body with some members changed, and any of these damaged."""
+    body = route.body or {}
+    changed = st.dictionaries(st.sampled_from(sorted(body) or ["x"]) | ANY_TEXT, VALUES | AMOUNTS, max_size=2).map(
+        lambda changes: json.dumps({**body, **changes}, default=str).encode()
+    )
+    text = bytearray(draw(st.binary(max_size=50) | VALUES.map(lambda it: json.dumps(it).encode()) | changed))
+    if text and draw(st.booleans()):
+        at = draw(st.integers(0, len(text) - 1))
+        text[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=4))
+    return bytes(text)
+
+
+@given(st.data(), st.sampled_from(ROUTES))
+@settings(max_examples=250, deadline=None)
+def test_any_request(data: st.DataObject, route: Route) -> None:
+    """Any body, query, headers and ids on any route: an answer that the document announces, and never a 5xx.
+
+    That a refusal is a problem document as the document has it is what the client looks at with every answer.
+    """
+    WORLD.reset()
+    WORLD.give("12345", 100)
+    WORLD.bury("buried")
+    before = len(WORLD.calls)
+    headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), HEADER, max_size=3))
+    if data.draw(st.booleans()):
+        headers["CONTENT_TYPE"] = data.draw(CONTENT_TYPES)
+    path = route.path({name: data.draw(IDS) for name in route.names})
+    query = data.draw(st.just("") | QUERY)
+    result = API.request(route.method, path, body=data.draw(bodies(route)), query_string=query, extras=headers)
+    assert result.status_code < 500
+    assert len(result.text) < 10_000 or result.status_code < 400
+    if result.status_code >= 400:
+        assert len(WORLD.calls) == before
+        assert (WORLD.orders, WORLD.modes, WORLD.retried, WORLD.discards) == ([], [], [], [])
