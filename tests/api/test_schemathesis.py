@@ -24,6 +24,8 @@ from schemathesis.engine.run import TESTING_PHASES, PhaseName
 from tests.api.live import living
 from tests.api.support import Api
 
+pytestmark = pytest.mark.slow
+
 _PAGES: Final = {"cursor", "gateway"}
 _COMMANDS: Final = {"amount", "currency", "details", "gateway"}
 BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
