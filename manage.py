@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 CHECKOUT: Final = Path(__file__).resolve().parent
 if str(CHECKOUT) not in sys.path:
@@ -86,6 +86,17 @@ def verify(arguments: Arguments) -> int:
         raise CommandError(str(error)) from error
     _say(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems")
     return 1 if problems else 0
+
+
+def keys(arguments: Arguments) -> int:
+    """Make, list and revoke the API keys of callers; may run beside the service."""
+    from cli import keys as command
+    from store.errors import StoreError
+
+    try:
+        return command.run(cast("command.Arguments", arguments))
+    except StoreError as error:
+        raise CommandError(str(error)) from error
 
 
 def simulator(_arguments: Arguments) -> int:
@@ -175,6 +186,7 @@ def _answers(address: Address, path: str) -> bool:
 def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, str]) -> str:
     here = settings.bind.callable_here
     service = f"http://localhost:{here.port}" if here.is_loopback else f"http://{here}"
+    key = '-H "Authorization: Bearer $KEY" ' if settings.auth_required else ""
     ledger = CHECKOUT / (environ.get("SIMULATOR_LEDGER") or "var/ledger.jsonl")
     text = f"""
   service     {service}
@@ -183,12 +195,17 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
   data        {settings.sqlite_path or _without_password(settings.database_url)}
               {ledger}
 
-  try         curl -X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
+  try         curl {key}-X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
 -d '{{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}}'
-  then        curl "{service}/v1/customers/12345"
-              curl "{service}/v1/customers/12345/events"
+  then        curl {key}"{service}/v1/customers/12345"
+              curl {key}"{service}/v1/customers/12345/events"
 
   Ctrl-C ends all of it.
+"""
+    if key:
+        text += """
+  Callers need an API key, since the service is not on loopback:
+              KEY=$(.venv/bin/python manage.py keys create --merchant main --scope payments:write,payments:read,operations)
 """
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):
@@ -218,7 +235,7 @@ def _say(text: str) -> None:
         sys.stdout.flush()
 
 
-_COMMANDS: Final = {command.__name__: command for command in (dev, migrate, simulator, verify)}
+_COMMANDS: Final = {command.__name__: command for command in (dev, keys, migrate, simulator, verify)}
 
 
 def main(command_line: list[str]) -> int:
@@ -233,6 +250,9 @@ def main(command_line: list[str]) -> int:
         "--heads", type=Path, metavar="FILE", help="heads exported earlier: a cut tail shows"
     )
     parsers["verify"].add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads when all is well")
+    from cli import keys as keys_command
+
+    keys_command.add_arguments(parsers["keys"])
     arguments = parser.parse_args(command_line, Arguments())
     try:
         return _COMMANDS[arguments.command](arguments)

@@ -99,6 +99,7 @@ class Service:
             cast("PaymentStore", self._store),
             default_currency=settings.default_currency,
             checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
+            needs_keys=settings.auth_required,
         )
 
     def start(self) -> None:
@@ -162,6 +163,8 @@ class Service:
                 "callbacks are signed with the development secret, which everybody knows",
                 extra={"fields": {"gateway": gateway}},
             )
+        if settings.auth_required and not store.has_api_keys():
+            logger.warning("there is no API key, so nobody can call: manage.py keys create makes one")
         # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
         gc.collect()
         gc.freeze()

@@ -9,6 +9,7 @@ import falcon
 from actors.payments import Payments
 from api import error_handlers, openapi
 from api.addresses import Addresses
+from api.callers import Callers, KnownKeys
 from api.operations import Documented
 from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
@@ -41,11 +42,13 @@ def create_app(
     *,
     default_currency: str,
     checked_withdrawals: bool = True,
+    needs_keys: bool = False,
     new_request_id: Callable[[], str] = random_request_id,
 ) -> App:
     """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one.
 
-    ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere.
+    ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere. ``needs_keys``:
+    whether callers must show an API key.
     """
     exponent_of(default_currency)
     till = Till(payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals)
@@ -76,9 +79,10 @@ def create_app(
         ("/openapi.json", document),
         (INDEX, SwaggerPageResource()),
     )
-    document.document = openapi.build(documented)
+    document.document = openapi.build(documented, needs_keys=needs_keys)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id), Addresses()])
+    callers = Callers(KnownKeys(queries) if needs_keys else None)
+    app: App = falcon.App(middleware=[RequestIds(new_request_id), Addresses(), callers])
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)

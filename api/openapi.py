@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -14,9 +15,10 @@ from marshmallow import Schema
 from api import idempotency
 from api.operations import JSON, Documented, Operation
 from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_ID
-from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, MEDIA_TYPE, ProblemType
+from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, INSUFFICIENT_SCOPE, MEDIA_TYPE, UNAUTHENTICATED, ProblemType
 from api.responses import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
+from store.keys import Scope
 
 _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
     "transaction_id": {"schema": {"type": "string", "format": "uuid"}, "description": "The transaction's id."},
@@ -39,6 +41,8 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
         "example": "gatewayA",
     },
 }
+_API_KEY: Final = "apiKey"
+_KEYS: Final = "`Authorization: Bearer pgw_…`. A key speaks for one merchant, whose customers and transactions it sees."
 _NAMES: Final = re.compile(r"\{([a-z_]+)\}")
 
 _DESCRIPTION: Final = """Deposits and withdrawals through several payment providers.
@@ -71,8 +75,8 @@ _TRACEPARENT: Final = {
 }
 
 
-def build(routes: Iterable[tuple[str, Documented]]) -> bytes:
-    """The document of ``routes`` (path templates and their resources), as JSON."""
+def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> bytes:
+    """The document of ``routes`` (path templates and their resources), as JSON; with API keys where they are needed."""
     spec = APISpec(
         title="Payment gateway service",
         version="1",
@@ -87,8 +91,16 @@ def build(routes: Iterable[tuple[str, Documented]]) -> bytes:
     spec.components.header(
         "Retry-After", {"schema": {"type": "integer", "minimum": 0}, "description": "Seconds to wait."}
     )
+    spec.components.header(
+        "WWW-Authenticate", {"schema": {"type": "string"}, "description": "What would have been needed."}
+    )
+    if needs_keys:
+        spec.components.security_scheme(_API_KEY, {"type": "http", "scheme": "bearer", "description": _KEYS})
     for path, resource in routes:
-        operations = {method: _operation(it) for method, it in resource.operations.items()}
+        operations = {
+            method: _operation(_behind_a_key(it) if needs_keys and it.scopes else it, needs_keys=needs_keys)
+            for method, it in resource.operations.items()
+        }
         parameters = [
             {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in _NAMES.findall(path)
         ]
@@ -99,7 +111,16 @@ def build(routes: Iterable[tuple[str, Documented]]) -> bytes:
     return orjson.dumps(document)
 
 
-def _operation(it: Operation) -> dict[str, Any]:
+def _behind_a_key(it: Operation) -> Operation:
+    needed = " or ".join(f"`{scope}`" for scope in Scope if scope in it.scopes)
+    return replace(
+        it,
+        description=f"{it.description}\n\nNeeds an API key with the scope {needed}.",
+        problems=(*it.problems, UNAUTHENTICATED, INSUFFICIENT_SCOPE),
+    )
+
+
+def _operation(it: Operation, *, needs_keys: bool) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [_REQUEST_ID]
     if it.query is not None:
         parameters.append({"in": "query", "schema": it.query})
@@ -111,6 +132,8 @@ def _operation(it: Operation) -> dict[str, Any]:
         "responses": _responses(it),
         "parameters": parameters,
     }
+    if needs_keys and it.scopes:
+        operation["security"] = [{_API_KEY: []}]
     if it.takes_key:
         parameters.append(_IDEMPOTENCY_KEY)
     if it.body is not None:
@@ -152,6 +175,8 @@ def _responses(it: Operation) -> dict[str, Any]:
 
 def _problem_response(problems: list[ProblemType]) -> dict[str, Any]:
     headers = {REQUEST_ID_HEADER: REQUEST_ID_HEADER}
+    if problems[0].status in {401, 403}:
+        headers["WWW-Authenticate"] = "WWW-Authenticate"
     if problems[0].status == 503 or IDEMPOTENCY_KEY_IN_FLIGHT in problems:
         headers["Retry-After"] = "Retry-After"
     return {

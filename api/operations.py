@@ -19,8 +19,13 @@ from api.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
+from store.keys import Scope
 
 JSON: Final = "application/json"
+
+WRITES: Final = frozenset({Scope.WRITE})
+READS: Final = frozenset({Scope.READ})
+OPERATES: Final = frozenset({Scope.OPERATIONS})
 
 READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
 """What any read may end in."""
@@ -67,6 +72,8 @@ class Operation:
     query: type[Schema] | None = None
     takes_key: bool = False
     """Whether it may come with an Idempotency-Key."""
+    scopes: frozenset[Scope] = frozenset()
+    """Any of these makes an API key good for it; none: it is open to everybody."""
 
 
 class Documented(Protocol):

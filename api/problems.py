@@ -24,6 +24,8 @@ class ProblemType(NamedTuple):
 INVALID_REQUEST: Final = ProblemType("invalid-request", 400, "The request is not valid")
 MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be read")
 UNVERIFIED: Final = ProblemType("callback-unverified", 401, "The callback is not surely the gateway's")
+UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is needed")
+INSUFFICIENT_SCOPE: Final = ProblemType("insufficient-scope", 403, "The API key does not permit this")
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
@@ -52,6 +54,8 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         MALFORMED_BODY,
         IDEMPOTENCY_KEY_IN_FLIGHT,
         UNVERIFIED,
+        UNAUTHENTICATED,
+        INSUFFICIENT_SCOPE,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         NOT_DISCARDABLE,

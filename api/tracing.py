@@ -5,6 +5,7 @@ A caller's values that do not fit the rules are replaced or ignored, never refus
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -17,12 +18,15 @@ from store.codec import Metadata
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _HEADER_KEY: Final = "x-request-id"
 _ENV_KEY: Final = "payments.request_id"
+_WHO: Final = "payments.who"
 
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: later versions than 00 may have further parts.
 _IDS: Final = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT: Final = re.compile(rf"00-{_IDS}|(?!00|ff)[0-9a-f]{{2}}-{_IDS}(-[!-~]{{0,128}})?")
 
+
+log = logging.getLogger(__name__)
 
 _DRAWN_AT_ONCE: Final = 128
 _drawn: list[str] = []
@@ -71,4 +75,14 @@ def metadata(req: falcon.Request) -> Metadata:
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) is None:
         traceparent = None
-    return Metadata(correlation_id=request_id(req), traceparent=traceparent)
+    return Metadata(correlation_id=request_id(req), traceparent=traceparent, who=req.env.get(_WHO))
+
+
+def remember_who(req: falcon.Request, who: str) -> None:
+    """Have the events of this request say who it was."""
+    req.env[_WHO] = who
+
+
+def note_order(req: falcon.Request, what: str, **fields: object) -> None:
+    """Log an order of a person that leaves no event: what else would tell who gave it."""
+    log.info(what, extra={"fields": {**fields, "who": req.env.get(_WHO), "correlation_id": request_id(req)}})

@@ -72,9 +72,9 @@ class LogFormat(StrEnum):
 class Settings:
     """Everything an operator can choose. URLs are left out of its ``repr``: they may hold passwords.
 
-    **Authentication.** ``PAYMENTS_AUTH=auto`` (the default) needs no keys while the service is bound to loopback,
-    and refuses to start bound elsewhere until keys exist. ``off`` serves without keys wherever it is bound: it is
-    for a private network, where everybody who can reach the port may move money. ``required`` is refused for now.
+    **Authentication.** ``PAYMENTS_AUTH=auto`` (the default) needs no keys while the service is bound to loopback, and
+    needs them bound elsewhere. ``off`` serves without keys wherever it is bound: it is for a private network, where
+    everybody who can reach the port may move money.
     """
 
     bind: Address
@@ -192,13 +192,6 @@ def _refuse_what_is_not_built(settings: Settings) -> None:
         message = "PAYMENTS_BROKER_URL: RabbitMQ is not built yet, leave it empty for the local queue"
     elif settings.role is Role.PROCESSOR:
         message = "PAYMENTS_ROLE: processor is not built yet, use all (or api, which accepts and does not process)"
-    elif settings.auth is Auth.REQUIRED:
-        message = "PAYMENTS_AUTH: required needs API keys, which are not built yet; bind to loopback and leave it auto"
-    elif settings.auth_required:
-        message = (
-            f"PAYMENTS_BIND is {settings.bind}: API keys are required unless bound to loopback, and are not built yet;"
-            " bind to 127.0.0.1, or set PAYMENTS_AUTH=off on a private network"
-        )
     else:
         return
     raise SettingsError(message)

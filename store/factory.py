@@ -14,15 +14,18 @@ from typing import Final, Protocol
 from urllib.parse import unquote
 
 from store.errors import StoreError
+from store.keys import Keyring
 from store.port import Offload, Store, run_directly
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.audit import open_audit as open_postgresql_audit
+from store.postgresql.keys import open_keyring as open_postgresql_keyring
 from store.postgresql.migrate import check_schema as check_postgresql
 from store.postgresql.migrate import migrate as migrate_postgresql
 from store.postgresql.sessions import audit_settings
 from store.queries import Audit, Auditable, Queries
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
+from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import check_schema
 from store.sqlite.migrate import migrate as migrate_sqlite
@@ -75,6 +78,19 @@ def open_audit(url: str, *, root: Path) -> AbstractContextManager[Audit]:
     path = sqlite_path(url, root)
     check_schema(path)
     return open_sqlite_audit(path)
+
+
+def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> AbstractContextManager[Keyring]:
+    """The API keys of the store at ``url``, to be administered beside a service that may be running.
+
+    On a server as a role that may write them: the owner of the tables.
+    """
+    if url.startswith(_POSTGRESQL):
+        check_postgresql(url)
+        return open_postgresql_keyring(url)
+    path = sqlite_path(url, root)
+    check_schema(path)
+    return open_sqlite_keyring(path, clock)
 
 
 def sqlite_path(url: str, root: Path) -> Path:

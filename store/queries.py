@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
 from store.ids import beyond_id, lowest_id
+from store.keys import ApiKey
 from store.port import GATEWAYS, DeadLetterFilter, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
@@ -172,6 +173,12 @@ class Queries(Protocol):
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """The dead letter of that id, if it is the merchant's or a gateway's; None as well when it is not dead now."""
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """The key of that id, be it live or not."""
+
+    def has_api_keys(self) -> bool:
+        """Whether there is any key, be it live or not."""
 
     def ping(self) -> None:
         """Do the least that shows that the store answers."""

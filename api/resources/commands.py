@@ -17,7 +17,7 @@ from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.idempotency import REPLAYED, KeysUnderWay, once, read_key
-from api.operations import Answer, Operation
+from api.operations import WRITES, Answer, Operation
 from api.problems import (
     BODY_TOO_LARGE,
     IDEMPOTENCY_KEY_IN_FLIGHT,
@@ -178,6 +178,7 @@ class DepositResource(_CommandResource):
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="createDeposit",
+            scopes=WRITES,
             tag="Commands",
             summary="Deposit money",
             description="Takes money from a customer through a gateway. The answer 202 comes once the deposit is "
@@ -199,6 +200,7 @@ class WithdrawalResource(_CommandResource):
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="createWithdrawal",
+            scopes=WRITES,
             tag="Commands",
             summary="Withdraw money",
             description="Pays money out to a customer through a gateway. The amount is reserved from what the customer "

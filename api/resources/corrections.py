@@ -15,7 +15,7 @@ from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.idempotency import REPLAYED, once_of, read_key
-from api.operations import ORDER_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.patterns import CUSTOMER_ID, TRANSACTION_ID
 from api.problems import (
     ALREADY_FINAL,
@@ -44,6 +44,7 @@ class ResolutionResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="resolveTransaction",
+            scopes=OPERATES,
             tag="Transactions",
             summary="Say how it ended",
             description="For a person who has asked the provider himself: ends a transaction that has no end yet, as "
@@ -91,6 +92,7 @@ class AdjustmentResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="adjustBalance",
+            scopes=OPERATES,
             tag="Customers",
             summary="Correct a balance",
             description="For a person: adds the amount, which may be negative, to what the customer has available, "

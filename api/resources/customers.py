@@ -10,7 +10,7 @@ import orjson
 
 from api import views
 from api.callers import merchant_of
-from api.operations import READ_PROBLEMS, Answer, Operation
+from api.operations import READ_PROBLEMS, READS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import CUSTOMER_ID
 from api.problems import NOT_FOUND, ProblemError
@@ -27,6 +27,7 @@ class CustomerResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getCustomer",
+            scopes=READS,
             tag="Customers",
             summary="One customer",
             description="A customer's balances, by currency. There is no customer before its first event.",
@@ -53,6 +54,7 @@ class CustomerEventsResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listCustomerEvents",
+            scopes=READS,
             tag="Customers",
             summary="A customer's events",
             description="Everything that happened to a customer's transactions, by ascending version.",

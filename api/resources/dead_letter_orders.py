@@ -16,7 +16,7 @@ from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.names import refuse_unknown
-from api.operations import ORDER_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.problems import (
     DEAD_LETTER_BUSY,
     GATEWAY_NOT_CONFIGURED,
@@ -31,7 +31,7 @@ from api.replies import accepted, ordering
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
 from api.resources.dead_letters import find
 from api.responses import CountSchema, DeadLetterSchema, TransactionSchema
-from api.tracing import metadata, request_id
+from api.tracing import metadata, note_order, request_id
 from domain.account import Refused
 from domain.commands import Discard
 from store.port import DeadLetterFilter
@@ -46,6 +46,7 @@ class RetryDeadLetterResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="retryDeadLetter",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Try one again now",
             description="Has the work done again as soon as its gateway takes calls. Its attempts go on counting. "
@@ -71,6 +72,7 @@ class RetryDeadLetterResource:
             count = self._payments.retry_dead_letters(merchant_of(req), DeadLetterFilter(work_id=dead_letter_id))
         if count == 0:
             raise ProblemError(NOT_FOUND, "It is no dead letter any more: it was taken up meanwhile.")
+        note_order(req, "dead letter retried", dead_letter_id=dead_letter_id)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps(views.dead_letter(letter))
 
@@ -81,6 +83,7 @@ class RetryDeadLettersResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="retryDeadLetters",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Try many again now",
             description="The same for all that fit what is given; an empty object means all. Those of a gateway that "
@@ -106,6 +109,7 @@ class RetryDeadLettersResource:
         where = DeadLetterFilter(known_gateway(given, self._payments.gateway_currencies()), given.get("state"))
         with ordering("/v1/dead-letters"):
             count = self._payments.retry_dead_letters(merchant_of(req), where)
+        note_order(req, "dead letters retried", gateway=where.gateway, state=where.state, count=count)
         resp.status = falcon.HTTP_202
         resp.data = orjson.dumps({"count": count})
 
@@ -116,6 +120,7 @@ class DiscardResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="discardDeadLetter",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Give one up",
             description="Fails the transaction with the code `discarded`, and frees what it reserved. Only where "

@@ -11,7 +11,7 @@ import orjson
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
-from api.operations import READ_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
 from api.problems import NOT_FOUND, ProblemError
@@ -28,6 +28,7 @@ class DeadLetterResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getDeadLetter",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="One dead letter",
             description="A dead letter with the errors of its attempts. There is none once its work is taken up again.",
@@ -51,6 +52,7 @@ class DeadLettersResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listDeadLetters",
+            scopes=OPERATES,
             tag="Dead letters",
             summary="Many dead letters",
             description="Work that failed too often, or that nothing can do, newest first. Filters that are given "

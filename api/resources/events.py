@@ -10,7 +10,8 @@ import falcon
 import orjson
 
 from api import views
-from api.operations import READ_PROBLEMS, Answer, Operation
+from api.callers import caller_of
+from api.operations import READ_PROBLEMS, READS, Answer, Operation
 from api.query import read_query
 from api.requests import EventsQuery
 from api.responses import EventListSchema
@@ -38,13 +39,18 @@ class Feed:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._queries, self._stopping, self._monotonic, self._sleep = queries, stopping, monotonic, sleep
-        self._last = self._barren = 0
+        self._last = 0
+        self._barren: dict[str | None, int] = {}
+        """Up to which position nothing new was found, by whose events were asked for."""
         self._looked_at = float("-inf")
         self._waiting = 0
 
-    def read(self, after: int, limit: int, wait_s: float) -> Sequence[StoredEvent]:
-        """The events above position ``after``; when there are none, those that come within ``wait_s``."""
-        rows = self._queries.all_events(None, after=after, limit=limit)
+    def read(self, merchant: str | None, after: int, limit: int, wait_s: float) -> Sequence[StoredEvent]:
+        """The merchant's events above position ``after``; when there are none, those that come within ``wait_s``.
+
+        ``merchant`` None: everybody's.
+        """
+        rows = self._queries.all_events(merchant, after=after, limit=limit)
         if rows or wait_s <= 0 or self._waiting >= WAITING_MAX:
             return rows
         deadline = self._monotonic() + wait_s
@@ -53,10 +59,10 @@ class Feed:
             while not rows and self._monotonic() < deadline and not self._stopping():
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
                 newest = self._newest()
-                if newest > max(after, self._barren):
-                    rows = self._queries.all_events(None, after=after, limit=limit)
-                    if not rows:  # positions of what was never committed: no need for others to look again
-                        self._barren = newest
+                if newest > max(after, self._barren.get(merchant, 0)):
+                    rows = self._queries.all_events(merchant, after=after, limit=limit)
+                    if not rows:  # others' events, or positions of what was never committed: nobody looks again
+                        self._barren[merchant] = newest
         finally:
             self._waiting -= 1
         return rows
@@ -75,6 +81,7 @@ class EventsResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listEvents",
+            scopes=READS,
             tag="Events",
             summary="Everything that happened",
             description="All events by ascending position, above `after`. Read on with `after` = the last position "
@@ -94,7 +101,8 @@ class EventsResource:
         """List events, or wait for one."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
-        rows = self._feed.read(query["after"], limit + 1, query["wait"])
+        caller = caller_of(req)
+        rows = self._feed.read(None if caller.sees_all else caller.merchant, query["after"], limit + 1, query["wait"])
         shown = rows[:limit]
         following = str(shown[-1].position) if len(rows) > limit else None
         resp.data = orjson.dumps({"items": [views.event(row) for row in shown], "next_cursor": following})

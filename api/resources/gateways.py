@@ -12,13 +12,14 @@ from actors.payments import Payments
 from actors.replies import GatewayStatus
 from api import views
 from api.body import read_object
-from api.operations import ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, READS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
 from api.query import read_query, refuse_query
 from api.replies import ordering
 from api.requests import BreakerOrderSchema, GatewaysQuery, read_fields
 from api.responses import GatewayListSchema, GatewaySchema
+from api.tracing import note_order
 from store.port import GatewayMode
 
 
@@ -28,6 +29,7 @@ class GatewaysResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listGateways",
+            scopes=READS | OPERATES,
             tag="Gateways",
             summary="All gateways",
             description="The configured gateways by name, with circuit breaker and bulkhead.",
@@ -55,6 +57,7 @@ class GatewayResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getGateway",
+            scopes=READS | OPERATES,
             tag="Gateways",
             summary="One gateway",
             description="A configured gateway with circuit breaker and bulkhead.",
@@ -83,6 +86,7 @@ class BreakerResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="setBreakerMode",
+            scopes=OPERATES,
             tag="Gateways",
             summary="Hold a circuit breaker open or closed",
             description="`open` stops all calls to the gateway; its work waits. `closed` lets all calls through, "
@@ -110,6 +114,7 @@ class BreakerResource:
         order = read_fields(read_object(req), self._schema)
         with ordering(f"/v1/gateways/{name}"):
             status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
+        note_order(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
         resp.data = orjson.dumps(views.gateway(status))
 
 

@@ -12,7 +12,7 @@ from actors.payments import Payments
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.operations import ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import REVIEW_ID
 from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
@@ -32,6 +32,7 @@ class ReviewsResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listReviews",
+            scopes=OPERATES,
             tag="Reviews",
             summary="What people must look at",
             description="Reviews, newest first. One is opened when something contradicts the record, or when nobody "
@@ -61,6 +62,7 @@ class CloseReviewResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="closeReview",
+            scopes=OPERATES,
             tag="Reviews",
             summary="Say that you looked",
             description="Closes a review, with the reason on record. One that is closed already stays as it is.",

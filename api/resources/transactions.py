@@ -11,7 +11,7 @@ import orjson
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
-from api.operations import READ_PROBLEMS, Answer, Operation
+from api.operations import READ_PROBLEMS, READS, Answer, Operation
 from api.paging import CursorKind, encode_cursor, page
 from api.patterns import TRANSACTION_ID
 from api.problems import NOT_FOUND, ProblemError
@@ -27,6 +27,7 @@ class TransactionResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="getTransaction",
+            scopes=READS,
             tag="Transactions",
             summary="One transaction",
             description="A transaction as it stands now.",
@@ -55,6 +56,7 @@ class TransactionsResource:
     operations: ClassVar[Mapping[str, Operation]] = {
         "get": Operation(
             operation_id="listTransactions",
+            scopes=READS,
             tag="Transactions",
             summary="Many transactions",
             description="Transactions, newest first. Filters that are given must all fit.",

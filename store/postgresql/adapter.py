@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
+from store.keys import ApiKey
 from store.port import (
     AppendResult,
     BreakerRecord,
@@ -18,7 +19,7 @@ from store.port import (
     WorkItem,
     Write,
 )
-from store.postgresql import breakers, reads, work
+from store.postgresql import breakers, keys, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
@@ -194,6 +195,14 @@ class PostgresqlStore:
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.dead_letter(session, merchant, work_id))
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: keys.find(session, key_id))
+
+    def has_api_keys(self) -> bool:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(keys.exist)
 
     def ping(self) -> None:
         """See ``store.queries.Queries``."""

@@ -430,3 +430,33 @@ SELECT transaction_id
 FROM unfinished
 WHERE stream_name = %s AND stream_id = %s
 ORDER BY transaction_id;
+
+-- name: select_api_key
+-- A key, whether it is live, and for how many seconds it will be (NULL: for ever).
+SELECT
+    key_id, digest, merchant, scopes, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()),
+    extract(epoch FROM expires_at - store_now())::double precision
+FROM api_keys
+WHERE key_id = %s;
+
+-- name: insert_api_key
+-- A new key.
+INSERT INTO api_keys (key_id, digest, merchant, scopes, label, created_at, expires_at)
+VALUES (%s, %s, %s, %s, %s, store_now(), %s);
+
+-- name: select_api_keys
+-- All keys, or a merchant's, oldest first; for people, who have few.
+SELECT key_id, merchant, scopes, label, created_at, expires_at, revoked_at
+FROM api_keys
+WHERE %(merchant)s::text IS NULL OR merchant = %(merchant)s
+ORDER BY created_at, key_id;
+
+-- name: revoke_api_key
+-- A key is good for nothing any more; of two times the first one counts.
+UPDATE api_keys
+SET revoked_at = coalesce(revoked_at, store_now())
+WHERE key_id = %s;
+
+-- name: select_any_api_key
+-- Whether there is one.
+SELECT EXISTS (SELECT 1 FROM api_keys);

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from store.errors import UnstorableError
+from store.keys import ApiKey
 from store.port import (
     AppendResult,
     BreakerRecord,
@@ -34,7 +35,7 @@ from store.queries import (
     TransactionFilter,
     TransactionView,
 )
-from store.sqlite import breakers, reads, work
+from store.sqlite import breakers, keys, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
@@ -257,6 +258,16 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.snapshot() as cursor:
             return reads.dead_letter(cursor, merchant, work_id)
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return keys.find(cursor, key_id, self._now_us())
+
+    def has_api_keys(self) -> bool:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return keys.exist(cursor)
 
     def ping(self) -> None:
         """See ``store.queries.Queries``."""

@@ -426,3 +426,31 @@ SELECT review_id, transaction_id, reason, state, opened_at, closed_at
 FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY review_id;
+
+-- name: select_api_key
+-- A key, whether it is live, and for how many microseconds it will be (NULL: for ever).
+SELECT key_id, digest, merchant, scopes, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2), expires_at - ?2
+FROM api_keys
+WHERE key_id = ?1;
+
+-- name: insert_api_key
+-- A new key.
+INSERT INTO api_keys (key_id, digest, merchant, scopes, label, created_at, expires_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: select_api_keys
+-- All keys, or a merchant's, oldest first; for people, who have few.
+SELECT key_id, merchant, scopes, label, created_at, expires_at, revoked_at
+FROM api_keys
+WHERE ?1 IS NULL OR merchant = ?1
+ORDER BY created_at, key_id;
+
+-- name: revoke_api_key
+-- A key is good for nothing any more; of two times the first one counts.
+UPDATE api_keys
+SET revoked_at = coalesce(revoked_at, ?2)
+WHERE key_id = ?1;
+
+-- name: select_any_api_key
+-- Whether there is one.
+SELECT EXISTS (SELECT 1 FROM api_keys);

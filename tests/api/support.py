@@ -34,14 +34,22 @@ class Api:
     """A client of the application under test; every answer must be one that the OpenAPI document announces."""
 
     def __init__(
-        self, doors: Doors, *, new_request_id: Callable[[], str] | None = None, checked_withdrawals: bool = True
+        self,
+        doors: Doors,
+        *,
+        new_request_id: Callable[[], str] | None = None,
+        checked_withdrawals: bool = True,
+        needs_keys: bool = False,
     ) -> None:
+        self.key: str | None = None
+        """The API key that every request shows."""
         self._generated = count(1)
         self.app = create_app(
             doors.payments,
             doors.queries,
             default_currency="USD",
             checked_withdrawals=checked_withdrawals,
+            needs_keys=needs_keys,
             new_request_id=new_request_id or self._new_id,
         )
         self._client = falcon.testing.TestClient(self.app)
@@ -60,6 +68,8 @@ class Api:
 
     def request(self, method: str, path: str, **kwargs: Any) -> falcon.testing.Result:
         """Send a request and hold the answer against the document."""
+        if self.key is not None:
+            kwargs["headers"] = {"Authorization": f"Bearer {self.key}", **(kwargs.get("headers") or {})}
         result: falcon.testing.Result = self._client.simulate_request(method, path, **kwargs)
         assert result.headers["X-Request-ID"], "every answer has a request id"
         if result.status_code >= 400 and method != "HEAD":

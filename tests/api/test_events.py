@@ -97,17 +97,17 @@ def feed(world: World, clock: Clock) -> Feed:
 def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
     """As soon as something comes, and not before the time is up when nothing does."""
     clock.event_at = at
-    assert len(feed.read(0, 10, 10.0)) == 3
+    assert len(feed.read(None, 0, 10, 10.0)) == 3
     assert at <= clock.now <= at + 2 * LOOK_EVERY_S
     before = clock.now
-    assert feed.read(3, 10, 5.0) == []
+    assert feed.read(None, 3, 10, 5.0) == []
     assert before + 5.0 <= clock.now <= before + 5.0 + LOOK_EVERY_S
 
 
 def test_a_service_that_stops_keeps_nobody_waiting(world: World, clock: Clock) -> None:
     """Who waits is answered at the next look, so that the stop does not have to cut him off."""
     feed = Feed(world, lambda: clock.now >= 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
-    assert feed.read(0, 10, 30.0) == []
+    assert feed.read(None, 0, 10, 30.0) == []
     assert 3.0 <= clock.now <= 3.0 + LOOK_EVERY_S
 
 
@@ -125,14 +125,14 @@ def test_positions_of_nothing_are_looked_at_once(world: World, clock: Clock, mon
     monkeypatch.setattr(world, "last_position", lambda: 7)
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     for _ in range(3):
-        assert feed.read(0, 10, 10.0) == []
+        assert feed.read(None, 0, 10, 10.0) == []
     assert looks == 4
 
 
 def test_what_is_there_is_told_at_once(feed: Feed, clock: Clock, world: World) -> None:
     """A wait is for when there is nothing."""
     world.give("c1", 100)
-    assert len(feed.read(0, 2, 30.0)) == 2
+    assert len(feed.read(None, 0, 2, 30.0)) == 2
     assert clock.slept == 0
 
 
@@ -157,9 +157,9 @@ def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
     """Beyond a bound they are answered at once, and a place is free again after each."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     feed._waiting = WAITING_MAX
-    assert feed.read(0, 10, 30.0) == []
+    assert feed.read(None, 0, 10, 30.0) == []
     assert clock.slept == 0
     feed._waiting = WAITING_MAX - 1
-    assert feed.read(0, 10, 1.0) == []
+    assert feed.read(None, 0, 10, 1.0) == []
     assert clock.slept > 0
     assert feed._waiting == WAITING_MAX - 1

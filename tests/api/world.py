@@ -30,6 +30,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
+from store.keys import ApiKey
 from store.port import (
     GATEWAYS,
     Action,
@@ -86,6 +87,7 @@ class World:
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
         self.callback_reply: Reply | Unverified | Exception = Taken()
         self.claims: dict[tuple[str, str], Claim] = {}
+        self.keys: dict[str, ApiKey] = {}
         self._accounts: dict[StreamKey, Account] = {}
         self._events: dict[StreamKey, list[StoredEvent]] = {}
         self._ids = count(1)
@@ -213,10 +215,14 @@ class World:
         """What the test says."""
         return self.not_ready
 
-    def settle(self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown) -> None:
+    def settle(
+        self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown, *, merchant: str = "main"
+    ) -> None:
         """What a gateway's answer would lead to."""
         command = RecordOutcome(transaction_id, outcome)
-        assert isinstance(self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c")), Accepted)
+        assert isinstance(
+            self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c")), Accepted
+        )
 
     def give(self, customer_id: str, minor: int) -> None:
         """A completed deposit, so that there is a balance."""
@@ -226,9 +232,9 @@ class World:
         self._apply(StreamKey("main", customer_id), command, transaction_id, Metadata("c"))
         self.complete(customer_id, transaction_id)
 
-    def complete(self, customer_id: str, transaction_id: str) -> None:
+    def complete(self, customer_id: str, transaction_id: str, *, merchant: str = "main") -> None:
         """The gateway's last word: the money moved."""
-        self.settle(customer_id, transaction_id, Approved("A-1", final=True))
+        self.settle(customer_id, transaction_id, Approved("A-1", final=True), merchant=merchant)
 
     def _apply(self, stream: StreamKey, command: Command, transaction_id: str | None, metadata: Metadata) -> Reply:
         account = self._accounts.get(stream, Account(stream.id))
@@ -313,6 +319,15 @@ class World:
         opened_at = START + timedelta(seconds=after_s)
         row = Review(review_id, transaction_id, "Something is wrong.", "open", opened_at, None)
         self.open_reviews.append(ReviewView(stream, row))
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """By id."""
+        self._reach()
+        return self.keys.get(key_id)
+
+    def has_api_keys(self) -> bool:
+        """Any."""
+        return bool(self.keys)
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

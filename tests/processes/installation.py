@@ -215,16 +215,21 @@ def installed(folder: Path, *, postgresql: str | None = None, workers: int = 1) 
         installation.end()
 
 
-def call(port: int, method: str, path: str, body: object = None) -> Answer:
-    """One request on a connection of its own. Raises OSError and HTTPException."""
+def call(port: int, method: str, path: str, body: object = None, *, key: str | None = None) -> Answer:
+    """One request on a connection of its own, with an API key if need be. Raises OSError and HTTPException."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=30)) as connection:
-        return exchange(connection, method, path, body)
+        return exchange(connection, method, path, body, key=key)
 
 
-def exchange(connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> Answer:
+def exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: object = None, *, key: str | None = None
+) -> Answer:
     """One request on an open connection. Raises OSError and HTTPException."""
     data = None if body is None else json.dumps(body)
-    connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+    headers = {"Content-Type": "application/json"} if data else {}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    connection.request(method, path, data, headers)
     response = connection.getresponse()
     raw = response.read()
     is_json = (response.getheader("Content-Type") or "").partition(";")[0].endswith("json")

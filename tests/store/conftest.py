@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from store.factory import PaymentStore
+from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.keys import open_keyring as open_postgresql_keyring
 from store.sqlite.adapter import SqliteStore
+from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
@@ -22,6 +27,8 @@ class Ground:
 
     store: PaymentStore
     pass_time: Callable[[float], None]
+    open_keyring: Callable[[], AbstractContextManager[Keyring]]
+    """API keys as an operator has them, beside the store."""
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +59,14 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """One ground for each adapter."""
     if request.param == "postgresql":
         schema: Schema = request.getfixturevalue("schema")
-        yield Ground(request.getfixturevalue("shared_store"), schema.pass_time)
+        keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
+        yield Ground(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
     else:
         path = tmp_path / "payments.db"
         migrate(path)
         clock = Clock()
         sqlite = SqliteStore(path, clock=clock)
-        yield Ground(sqlite, clock.advance)
+        yield Ground(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
         sqlite.close()
 
 

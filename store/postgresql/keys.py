@@ -1,0 +1,70 @@
+"""API keys: found by the service, which may only read them, administered by the owner of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from store.errors import CorruptStoreError
+from store.keys import ApiKey, ListedKey, NewKey, Scope, scopes_of, scopes_text
+from store.postgresql.failures import storable, translation
+from store.postgresql.sessions import Session, connection_settings
+from store.postgresql.statements import SQL
+
+
+def find(session: Session, key_id: str) -> ApiKey | None:
+    """The key of that id. Raises CorruptStoreError."""
+    row = session.execute(SQL["select_api_key"], (key_id,), prepare=True, binary=True).fetchone()
+    if row is None:
+        return None
+    _, digest, merchant, scopes, live, lasts_s = row
+    return ApiKey(key_id, bytes(digest), merchant, _scopes(key_id, scopes), live, lasts_s)
+
+
+def exist(session: Session) -> bool:
+    """Whether there is any key."""
+    return session.execute(SQL["select_any_api_key"]).fetchone() == (True,)
+
+
+@contextmanager
+def open_keyring(url: str) -> Iterator[PostgresqlKeyring]:
+    """The keys in the database at ``url``."""
+    with translation(), Session.connect(**connection_settings(url), autocommit=True) as session:
+        yield PostgresqlKeyring(session)
+
+
+class PostgresqlKeyring:
+    """Implements ``store.keys.Keyring``; each statement is a transaction of its own."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, key: NewKey) -> None:
+        """See ``store.keys.Keyring``."""
+        row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, key.expires_at)
+        with translation(), storable():
+            self._session.execute(SQL["insert_api_key"], row)
+
+    def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
+        """See ``store.keys.Keyring``."""
+        with translation():
+            rows = self._session.execute(SQL["select_api_keys"], {"merchant": merchant}).fetchall()
+        return [_listed(row) for row in rows]
+
+    def revoke(self, key_id: str) -> bool:
+        """See ``store.keys.Keyring``."""
+        with translation():
+            return self._session.execute(SQL["revoke_api_key"], (key_id,)).rowcount == 1
+
+
+def _listed(row: tuple[Any, ...]) -> ListedKey:
+    key_id, merchant, scopes, *rest = row
+    return ListedKey(key_id, merchant, _scopes(key_id, scopes), *rest)
+
+
+def _scopes(key_id: str, text: str) -> frozenset[Scope]:
+    try:
+        return scopes_of(text)
+    except ValueError as error:
+        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error

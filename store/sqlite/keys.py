@@ -1,0 +1,91 @@
+"""API keys: found by the service, administered by an operator on a connection of his own beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from store.errors import CorruptStoreError
+from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
+from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.failures import storable, translation
+from store.sqlite.rows import from_us, to_us
+from store.sqlite.statements import SQL
+
+
+def find(cursor: apsw.Cursor, key_id: str, now_us: int) -> ApiKey | None:
+    """The key of that id. Raises CorruptStoreError."""
+    row = cursor.execute(SQL["select_api_key"], (key_id, now_us)).fetchone()
+    if row is None:
+        return None
+    _, digest, merchant, scopes, live, lasts_us = row
+    try:
+        return ApiKey(
+            key_id, digest, merchant, scopes_of(scopes), bool(live), None if lasts_us is None else lasts_us / 1_000_000
+        )
+    except ValueError as error:
+        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error
+
+
+def exist(cursor: apsw.Cursor) -> bool:
+    """Whether there is any key."""
+    return bool(cursor.execute(SQL["select_any_api_key"]).get)
+
+
+@contextmanager
+def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
+    """The keys in the file; each change waits its turn behind the service's writes."""
+    with translation():
+        connection = open_writer(path, "FULL", None)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            yield SqliteKeyring(connection, clock)
+        finally:
+            connection.close()
+
+
+class SqliteKeyring:
+    """Implements ``store.keys.Keyring``; each statement is a transaction of its own."""
+
+    def __init__(self, connection: apsw.Connection, clock: Callable[[], datetime]) -> None:
+        self._connection, self._clock = connection, clock
+
+    def add(self, key: NewKey) -> None:
+        """See ``store.keys.Keyring``."""
+        expires_us = None if key.expires_at is None else to_us(key.expires_at)
+        row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, self._now_us(), expires_us)
+        with storable():
+            self._execute("insert_api_key", row)
+
+    def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
+        """See ``store.keys.Keyring``."""
+        with translation():
+            rows = self._connection.execute(SQL["select_api_keys"], (merchant,)).fetchall()
+        return [_listed(row) for row in rows]
+
+    def revoke(self, key_id: str) -> bool:
+        """See ``store.keys.Keyring``."""
+        return self._execute("revoke_api_key", (key_id, self._now_us()))
+
+    def _execute(self, name: str, values: tuple[Any, ...]) -> bool:
+        """Whether a row was changed."""
+        with translation():
+            self._connection.execute(SQL[name], values)
+        return self._connection.changes() == 1
+
+    def _now_us(self) -> int:
+        return to_us(self._clock())
+
+
+def _listed(row: tuple[Any, ...]) -> ListedKey:
+    key_id, merchant, scopes, label, created_at, expires_at, revoked_at = row
+    try:
+        times = [None if at is None else from_us(at) for at in (expires_at, revoked_at)]
+        return ListedKey(key_id, merchant, scopes_of(scopes), label, from_us(created_at), *times)
+    except (ValueError, OverflowError) as error:
+        raise CorruptStoreError(f"the API key {key_id} cannot be read: {error}") from error

@@ -1,0 +1,438 @@
+"""API keys: every operation against every kind of key, and another merchant's things are as good as none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import falcon.testing
+import pytest
+
+from api.callers import KEPT_S, KNOWN_MAX, REFRESH_S, KnownKeys
+from api.keys import Presented, make_key, read_key
+from store.keys import ApiKey, Scope
+from store.port import StreamKey
+from store.queries import Queries
+from tests.api.support import BODY, Api
+from tests.api.world import World
+
+WHY: Final = {"reason": "Because."}
+PROOF: Final = {**WHY, "evidence": "ticket 4711"}
+WRITE, READ, OPERATIONS = Scope
+
+
+class Case(NamedTuple):
+    """An operation as its rightful caller asks for it, and how it is answered then."""
+
+    method: str
+    path: str
+    body: object
+    status: int
+    scopes: set[Scope]
+    of_somebody: bool = True
+    """Whether it is about something that is one merchant's."""
+
+
+NOTHING: Final = object()
+CASES: Final = {
+    "createDeposit": Case("POST", "/v1/deposit", BODY, 202, {WRITE}, of_somebody=False),
+    "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, {WRITE}, of_somebody=False),
+    "getTransaction": Case("GET", "/v1/transactions/{done}", NOTHING, 200, {READ}),
+    "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, {READ}, of_somebody=False),
+    "resolveTransaction": Case(
+        "POST",
+        "/v1/transactions/{open}/resolution",
+        {**PROOF, "outcome": "completed", "version": 2},
+        200,
+        {OPERATIONS},
+    ),
+    "getCustomer": Case("GET", "/v1/customers/12345", NOTHING, 200, {READ}),
+    "listCustomerEvents": Case("GET", "/v1/customers/12345/events", NOTHING, 200, {READ}),
+    "adjustBalance": Case(
+        "POST", "/v1/customers/12345/adjustments", {**PROOF, "amount": 1, "currency": "USD"}, 201, {OPERATIONS}
+    ),
+    "listEvents": Case("GET", "/v1/events", NOTHING, 200, {READ}, of_somebody=False),
+    "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, {OPERATIONS}, of_somebody=False),
+    "closeReview": Case("POST", "/v1/reviews/r1/close", WHY, 200, {OPERATIONS}),
+    "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, {READ, OPERATIONS}, of_somebody=False),
+    "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, {READ, OPERATIONS}, of_somebody=False),
+    "setBreakerMode": Case(
+        "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, {OPERATIONS}, of_somebody=False
+    ),
+    "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, {OPERATIONS}, of_somebody=False),
+    "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, {OPERATIONS}, of_somebody=False),
+    "getDeadLetter": Case("GET", "/v1/dead-letters/{open}", NOTHING, 200, {OPERATIONS}),
+    "retryDeadLetter": Case("POST", "/v1/dead-letters/{open}/retry", NOTHING, 202, {OPERATIONS}),
+    "discardDeadLetter": Case("POST", "/v1/dead-letters/{open}/discard", WHY, 200, {OPERATIONS}),
+}
+OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "getSwaggerPage"}
+"""What anybody may ask; a callback shows its gateway's signature."""
+
+
+class Scene:
+    """Merchant acme has a customer 12345 with a completed and a pending deposit, a dead letter and a review."""
+
+    def __init__(self, world: World, api: Api) -> None:
+        self.world, self.api = world, api
+        self.keys: dict[str, str] = {}
+        for name, scopes in (("write", {WRITE}), ("read", {READ}), ("operations", {OPERATIONS}), ("all", set(Scope))):
+            self.keys[name] = self.make("acme", scopes)
+        self.keys["globex"] = self.make("globex", set(Scope))
+        self.api.key = self.keys["all"]
+        done, pending = (self.api.deposit().json["transaction_id"] for _ in range(2))
+        self.ids = {"done": done, "open": pending}
+        world.complete("12345", done, merchant="acme")
+        world.bury(pending, merchant="acme")
+        world.complain("r1", pending, stream=StreamKey("acme", "12345"))
+
+    def make(self, merchant: str, scopes: set[Scope], **changes: Any) -> str:
+        """A key's text."""
+        text, presented = make_key(os.urandom)
+        key = ApiKey(*presented, merchant, frozenset(scopes), live=True, lasts_s=None)
+        self.world.keys[presented.key_id] = replace(key, **changes)
+        return text
+
+    def ask(self, case: Case, key: str | None, **ids: str) -> falcon.testing.Result:
+        """Carry a case out with a key."""
+        self.api.key = key
+        path = case.path.format(**{**self.ids, **ids})
+        if case.method == "GET":
+            return self.api.get(path)
+        return self.api.order(path, ... if case.body is NOTHING else case.body)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> tuple[World, Api]:
+    """An application that needs keys: building its document takes longer than most tests."""
+    world = World()
+    return world, Api(world, needs_keys=True)
+
+
+@pytest.fixture
+def scene(guarded: tuple[World, Api]) -> Scene:
+    """See Scene."""
+    world, api = guarded
+    world.reset()
+    api.reset()
+    return Scene(world, api)
+
+
+@pytest.fixture
+def unchanged(scene: Scene) -> Iterator[None]:
+    """Nothing that the test does may be heard of."""
+    world = scene.world
+    before = (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
+    yield
+    assert before == (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
+
+
+def test_no_operation_is_forgotten(scene: Scene) -> None:
+    """Every operation of the document is in the matrix, or is open, and the document says which need a key."""
+    document = scene.api.document
+    operations = {it["operationId"]: it for item in document["paths"].values() for it in item.values() if "tags" in it}
+    assert set(operations) == set(CASES) | OPEN
+    assert {name for name, it in operations.items() if it.get("security") == [{"apiKey": []}]} == set(CASES)
+    for name, case in CASES.items():
+        needed = " or ".join(f"`{scope}`" for scope in Scope if scope in case.scopes)
+        assert operations[name]["description"].endswith(f"Needs an API key with the scope {needed}.")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_with_the_scope_and_only_with_it(scene: Scene, name: str) -> None:
+    """A key with a scope of the operation is let through, one with all others is not, and neither is anybody else."""
+    case = CASES[name]
+    others = scene.make("acme", set(Scope) - case.scopes)
+    refused = scene.ask(case, others)
+    assert (refused.status_code, refused.json["type"]) == (403, "/problems/insufficient-scope")
+    needed = " ".join(scope for scope in Scope if scope in case.scopes)
+    assert refused.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
+    for scope in Scope:
+        key = scene.keys[scope.removeprefix("payments:")]
+        if scope not in case.scopes:
+            assert scene.ask(case, key).status_code == 403
+    assert scene.ask(case, scene.keys[max(case.scopes).removeprefix("payments:")]).status_code == case.status
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("name", CASES)
+def test_without_a_live_key(scene: Scene, name: str) -> None:
+    """Without a key, or with one that is none, unknown, of another secret, expired or revoked: 401, whatever it is."""
+    case = CASES[name]
+    good = scene.keys["all"]
+    _, key_id, _ = good.split("_", 2)
+    unknown, _ = make_key(os.urandom)
+    dead = scene.make("acme", set(Scope), live=False)
+    mixed = f"pgw_{key_id}_{unknown.split('_', 2)[2]}"
+    missing = scene.ask(case, None)
+    assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, "Bearer")
+    answers = {scene.ask(case, key).text for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())}
+    assert len(answers) == 1, "nobody learns what is wrong with a key"
+    assert '"unauthenticated"' not in answers.pop()
+    refused = scene.ask(case, unknown)
+    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Bearer error="invalid_token"')
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of_somebody])
+def test_another_merchants_is_as_good_as_none(scene: Scene, name: str, unchanged: None) -> None:
+    """What is not yours is answered, word for word, as what there is not."""
+    case = CASES[name]
+    theirs = scene.ask(case, scene.keys["globex"])
+    nobodys = Case(case.method, case.path.replace("12345", "54321").replace("/r1/", "/r2/"), case.body, 404, set())
+    none = "019ab000-0000-7000-8000-ffffffffffff"
+    missing = scene.ask(nobodys, scene.keys["globex"], done=none, open=none)
+    assert theirs.status_code == missing.status_code == 404
+    assert theirs.text == missing.text
+    changing = ("x-request-id",)
+    assert {k: v for k, v in theirs.headers.items() if k not in changing} == {
+        k: v for k, v in missing.headers.items() if k not in changing
+    }
+
+
+def test_lists_hold_only_ones_own(scene: Scene) -> None:
+    """Another merchant's lists are empty, its feed too, and its bulk order moves nothing."""
+    globex = scene.keys["globex"]
+    for name in ("listTransactions", "listEvents", "listReviews", "listDeadLetters"):
+        assert scene.ask(CASES[name], globex).json["items"] == []
+        assert scene.ask(CASES[name], scene.keys["all"]).json["items"] != []
+    assert scene.ask(CASES["retryDeadLetters"], globex).json == {"count": 0}
+
+
+def test_two_merchants_may_call_a_customer_alike(scene: Scene) -> None:
+    """Customer and idempotency key are a merchant's own: the same at another one are others."""
+    scene.api.key = scene.keys["all"]
+    first = scene.api.command("/v1/deposit", key="k", amount=7)
+    scene.api.key = scene.keys["globex"]
+    assert scene.ask(CASES["createWithdrawal"], scene.keys["globex"]).json["type"] == "/problems/insufficient-funds"
+    second = scene.api.command("/v1/deposit", key="k", amount=8)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert "Idempotent-Replayed" not in second.headers
+    assert scene.ask(CASES["getCustomer"], scene.keys["globex"]).json["version"] == 1
+    assert {it["stream_name"] for it in scene.ask(CASES["listEvents"], scene.keys["globex"]).json["items"]} == {
+        "globex"
+    }
+
+
+def test_who_did_it_is_on_record(scene: Scene) -> None:
+    """The events of a command carry the public id of the key that it came with, and no more of it."""
+    scene.ask(CASES["resolveTransaction"], scene.keys["operations"])
+    items = scene.ask(CASES["listEvents"], scene.keys["read"]).json["items"]
+    about = [it for it in items if it["data"].get("transaction_id") == scene.ids["open"]]
+    by_type = {it["type"]: it["metadata"].get("who") for it in about}
+    ids = {name: text.split("_")[1] for name, text in scene.keys.items()}
+    assert by_type["DepositReceived"] == f"api-key:{ids['all']}"
+    assert by_type["DepositCompleted"] == f"api-key:{ids['operations']}"
+
+
+@pytest.mark.parametrize("name", ["setBreakerMode", "retryDeadLetters", "retryDeadLetter"])
+def test_who_ordered_what_leaves_no_event_is_logged(scene: Scene, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An order that changes no customer's stream is in the log, with the key that gave it."""
+    with caplog.at_level("INFO", "api.tracing"):
+        scene.ask(CASES[name], scene.keys["operations"])
+    (line,) = [record for record in caplog.records if record.name == "api.tracing"]
+    assert line.__dict__["fields"]["who"] == f"api-key:{scene.keys['operations'].split('_')[1]}"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
+def test_the_scheme_is_read_as_it_is_written(scene: Scene, scheme: str) -> None:
+    """Schemes know no case (RFC 9110), and blanks around the key are no part of it."""
+    given = scheme.format(scene.keys["all"]) if "{}" in scheme else scheme + scene.keys["all"]
+    scene.api.key = None
+    assert scene.api.get("/v1/gateways", headers={"Authorization": given}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given", ["", " ", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} {}", "Bearer\t{}", "Token {}"]
+)
+def test_another_scheme_is_no_key(scene: Scene, given: str) -> None:
+    """A key anywhere but behind Bearer is none."""
+    scene.api.key = None
+    text = given.format(*[scene.keys["all"]] * 2)
+    assert scene.api.get("/v1/gateways", headers={"Authorization": text}).status_code == 401
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_key_comes_before_the_body(scene: Scene) -> None:
+    """Whoever has no key learns nothing of what is wrong with his request."""
+    scene.api.key = None
+    for body, content_type in (("{", "application/json"), ("x", "text/plain"), ("", "application/json")):
+        assert scene.api.post(body, content_type).status_code == 401
+    assert scene.api.get("/v1/transactions?limit=x").status_code == 401
+    assert scene.api.get("/v1/transactions/nonsense").status_code == 401
+
+
+def test_what_needs_no_key(scene: Scene) -> None:
+    """Health, documentation and what there is not are for everybody; a gateway shows its signature."""
+    scene.api.key = None
+    for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
+        assert scene.api.get(path).status_code == 200
+    assert scene.api.get("/nowhere").status_code == 404
+    assert scene.api.request("DELETE", "/v1/deposit").status_code == 405
+    assert scene.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
+
+
+def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scene: Scene) -> None:
+    """When keys cannot be looked up the answer is 503, and a key that was seen just now still works."""
+    assert scene.ask(CASES["listGateways"], scene.keys["read"]).status_code == 200
+    scene.world.down = True
+    assert scene.ask(CASES["listGateways"], scene.keys["read"]).status_code == 200
+    fresh = scene.make("acme", {READ})
+    refused = scene.ask(CASES["listGateways"], fresh)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+
+
+def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
+    """On loopback everybody is the house's merchant, whatever stands in the header, and sees all events."""
+    assert api.get("/v1/gateways", headers={"Authorization": "Bearer x"}).status_code == 200
+    assert "securitySchemes" not in api.document["components"]
+    api.deposit()
+    assert api.get("/v1/events").json["items"][0]["stream_name"] == "main"
+
+
+# What a process remembers of keys.
+
+
+class Shelf:
+    """The store's keys, which counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.now, self.asked = 100.0, 0
+        self.keys: dict[str, ApiKey] = {}
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """What is there before whatever happens meanwhile."""
+        self.asked += 1
+        found = self.keys.get(key_id)
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return found
+
+    def monotonic(self) -> float:
+        """As the test has it."""
+        return self.now
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """An empty one."""
+    return Shelf()
+
+
+@pytest.fixture
+def known(shelf: Shelf) -> KnownKeys:
+    """What one process remembers."""
+    queries: Queries = shelf  # type: ignore[assignment]  # the one of all queries that it is asked
+    return KnownKeys(queries, monotonic=shelf.monotonic)
+
+
+def put(shelf: Shelf, **changes: Any) -> Presented:
+    """A live key."""
+    _, presented = make_key(os.urandom)
+    shelf.keys[presented.key_id] = replace(
+        ApiKey(*presented, "acme", frozenset(Scope), live=True, lasts_s=None), **changes
+    )
+    return presented
+
+
+def test_a_key_is_looked_up_seldom(shelf: Shelf, known: KnownKeys) -> None:
+    """A busy key costs a few lookups a second, and so does one that there is not."""
+    for presented in (put(shelf), Presented("f" * 16, bytes(32))):
+        shelf.asked, began = 0, shelf.now
+        while shelf.now < began + 10:
+            known.check(presented)
+            shelf.now += 0.001
+        assert shelf.asked <= 10 / REFRESH_S + 1
+
+
+def test_within_a_second() -> None:
+    """What is relied on is younger than a second, with time to spare for the lookup of whoever asks last."""
+    assert 2 * REFRESH_S < KEPT_S < 1
+
+
+@pytest.mark.parametrize("pace", [0.001, 0.1, REFRESH_S, 0.5, KEPT_S, 0.9])
+def test_a_revoked_key_is_of_no_use_a_second_later(shelf: Shelf, known: KnownKeys, pace: float) -> None:
+    """However often it is used, it is refused within a second of its revocation, and so for good."""
+    presented = put(shelf)
+    for _ in range(5):
+        assert known.check(presented)
+        shelf.now += pace
+    shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
+    revoked = shelf.now
+    while shelf.now < revoked + 3:
+        assert not known.check(presented) or shelf.now < revoked + KEPT_S
+        shelf.now += pace
+
+
+def test_one_looks_again_for_all(shelf: Shelf, known: KnownKeys) -> None:
+    """While one request looks a key up again the others go on with what is known, but not for longer than a second."""
+    presented = put(shelf)
+    assert known.check(presented)
+    shelf.now += REFRESH_S + 0.01
+
+    def meanwhile() -> None:
+        shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
+        assert known.check(presented), "the lookup is under way"
+        assert shelf.asked == 2
+        shelf.now += KEPT_S - REFRESH_S
+        assert not known.check(presented), "it takes too long"
+        assert shelf.asked == 3
+
+    shelf.meanwhile = meanwhile
+    assert known.check(presented), "it was live when this request looked"
+    shelf.now += KEPT_S
+    assert not known.check(presented)
+
+
+def test_a_key_ends_to_the_moment(shelf: Shelf, known: KnownKeys) -> None:
+    """An expiry needs no lookup to be obeyed."""
+    presented = put(shelf, lasts_s=0.25)
+    assert known.check(presented)
+    shelf.now += 0.2499
+    assert known.check(presented)
+    shelf.now += 0.0001
+    assert not known.check(presented)
+    assert shelf.asked == 1
+
+
+def test_a_wrong_secret_is_no_way_in(shelf: Shelf, known: KnownKeys) -> None:
+    """Neither before nor after the right one was seen; and no digest of zeros opens what is not there."""
+    presented = put(shelf)
+    wrong = Presented(presented.key_id, sha256(b"x").digest())
+    assert not known.check(wrong)
+    assert known.check(presented)
+    assert not known.check(wrong)
+    assert not known.check(Presented("f" * 16, bytes(32)))
+
+
+def test_what_is_remembered_has_a_bound(shelf: Shelf, known: KnownKeys) -> None:
+    """Whoever tries keys at random does not fill the memory."""
+    good = put(shelf)
+    for number in range(KNOWN_MAX + 5):
+        known.check(Presented(f"{number:016x}", bytes(32)))
+    assert len(known._known) <= KNOWN_MAX
+    assert known.check(good)
+
+
+def test_keys_are_random_and_read_strictly() -> None:
+    """A key is 256 bits behind a public id of 64; anything else of nearly its form is none."""
+    made = {make_key(os.urandom)[0] for _ in range(50)}
+    assert len(made) == 50
+    for text in made:
+        presented = read_key(text)
+        assert presented is not None
+        assert presented.key_id == text[4:20]
+        assert presented.digest == sha256(text[21:].encode()).digest()
+        for wrong in (text + "\n", " " + text, text[:-1], text + "A", "PGW" + text[3:], text[:4] + "G" + text[5:]):
+            assert read_key(wrong) is None
+    assert {len(text) for text in made} == {64}
+    drawn: list[int] = []
+
+    def draw(size: int) -> bytes:
+        drawn.append(size)
+        return bytes(size)
+
+    make_key(draw)
+    assert drawn == [8, 32]

@@ -1,0 +1,120 @@
+"""API keys in a running service: made and revoked beside it, in all of its workers, and two merchants apart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.processes.grounds import SQLITE, on, on_postgresql
+from tests.processes.installation import Answer, Installation, call
+from tests.processes.process import wait_until
+
+REQUIRED = {"PAYMENTS_AUTH": "required"}
+DEPOSIT = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
+IN_A_ROW = 30
+"""Refusals one after the other, each on a connection of its own: no worker is left that was not asked."""
+
+
+def make_key(installation: Installation, merchant: str, *arguments: str) -> tuple[str, str]:
+    """A new key by the operator's command: its id and its text."""
+    scopes = "payments:write,payments:read,operations"
+    process = installation.manage("keys", "create", "--json", "--merchant", merchant, "--scope", scopes, *arguments)
+    assert process.wait() == 0, process.logs
+    made = json.loads(process.out)
+    return made["key_id"], made["key"]
+
+
+def ask(installation: Installation, path: str, key: str | None, body: object = None) -> Answer:
+    """GET, or POST when there is a body."""
+    return call(installation.port, "GET" if body is None else "POST", path, body, key=key)
+
+
+@on(SQLITE, on_postgresql(2))
+def test_keys_come_and_go_beside_the_service(installation: Installation) -> None:
+    """A key works as soon as it is made, two at a time; a revoked one is refused by every worker, the other is not."""
+    installation.manage("migrate").wait()
+    installation.simulator()
+    service = installation.service(**REQUIRED)
+    assert ask(installation, "/v1/deposit", None, DEPOSIT).status == 401
+    assert "no API key" in service.out, "whoever starts it without a key is told how to make one"
+
+    old_id, old = make_key(installation, "acme")
+    accepted = ask(installation, "/v1/deposit", old, DEPOSIT)
+    assert accepted.status == 202
+    _, new = make_key(installation, "acme", "--expires-in", "1h", "--label", "next")
+    for _ in range(10):
+        assert [ask(installation, "/v1/gateways", key).status for key in (old, new)] == [200, 200]
+
+    assert installation.manage("keys", "revoke", old_id).wait() == 0
+    wait_until(lambda: ask(installation, "/v1/gateways", old).status == 401, "the key is refused")
+    wait_until(lambda: all(ask(installation, "/v1/gateways", old).status == 401 for _ in range(IN_A_ROW)), "everywhere")
+    path = f"/v1/transactions/{accepted.body['transaction_id']}"
+    wait_until(lambda: ask(installation, path, new).body["status"] == "completed", "the deposit is completed")
+
+    listing = installation.manage("keys", "list", "--json")
+    assert listing.wait() == 0
+    assert [json.loads(line)["state"] for line in listing.out.splitlines()] == ["revoked", "live"]
+    secrets = [key.split("_", 2)[2] for key in (old, new)]
+    assert not any(secret in text for secret in secrets for text in (service.out, service.err, listing.out))
+    who = {it["metadata"].get("who") for it in ask(installation, "/v1/events", new).body["items"]}
+    assert who == {f"api-key:{old_id}", None}
+
+
+@on(SQLITE, on_postgresql(2))
+def test_one_merchant_learns_nothing_of_another(installation: Installation) -> None:
+    """Each has a customer and a key of its own under the same names, and neither sees the other's."""
+    installation.manage("migrate").wait()
+    installation.simulator()
+    keys = {merchant: make_key(installation, merchant)[1] for merchant in ("acme", "globex")}
+    service = installation.service(**REQUIRED)
+    amounts = {"acme": "20.00", "globex": "30.00"}
+    ids = {}
+    for merchant, key in keys.items():
+        answer = ask(installation, "/v1/deposit", key, DEPOSIT | {"amount": amounts[merchant]})
+        ids[merchant] = answer.body["transaction_id"]
+
+    def has_its_own(merchant: str) -> bool:
+        balances = ask(installation, "/v1/customers/12345", keys[merchant]).body["balances"]
+        return bool(balances == [{"currency": "USD", "available": amounts[merchant], "reserved": "0.00"}])
+
+    wait_until(lambda: all(map(has_its_own, keys)), "both deposits are completed")
+    for mine, others in (("acme", "globex"), ("globex", "acme")):
+        key = keys[mine]
+        theirs = ask(installation, f"/v1/transactions/{ids[others]}", key)
+        nobodys = ask(installation, "/v1/transactions/019ab000-0000-7000-8000-000000000000", key)
+        assert (theirs.status, theirs.body) == (nobodys.status, nobodys.body)
+        assert theirs.status == 404
+        transactions = ask(installation, "/v1/transactions", key).body["items"]
+        assert [it["transaction_id"] for it in transactions] == [ids[mine]]
+        events = ask(installation, "/v1/events", key).body["items"]
+        assert {it["stream_name"] for it in events} == {mine}
+    assert not service.ended
+    installation.verify()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["create", "--merchant", "gateways", "--scope", "operations"], "--merchant"),
+        (["create", "--merchant", "a b", "--scope", "operations"], "--merchant"),
+        (["create", "--merchant", "acme", "--scope", "everything"], "--scope"),
+        (["create", "--merchant", "acme", "--scope", "operations", "--expires-in", "soon"], "--expires-in"),
+        (["create", "--merchant", "acme", "--scope", "operations", "--expires-at", "2020-01-01T00:00:00Z"], "over"),
+        (["create", "--merchant", "acme", "--scope", "operations", "--label", "a\x1bb"], "--label"),
+        (["revoke", "pgw_secret"], "16 hexadecimal digits"),
+    ],
+)
+def test_wrong_orders(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is refused with status 2 before the store is looked at, and the word that is wrong."""
+    from manage import main  # noqa: PLC0415  # the checkout's program
+
+    monkeypatch.setenv("PAYMENTS_DATABASE_URL", "sqlite:////nowhere/payments.db")
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", *arguments])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "secret" not in said
