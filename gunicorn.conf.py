@@ -79,6 +79,8 @@ max_requests = 0
 # The C parser that "auto" would pick when it is installed (gunicorn_h1c, up to 0.6.9) lets through what the Python
 # one refuses: bare line feeds, folded headers, doubled spaces. Behind a proxy that smells of request smuggling.
 http_parser = "python"
+# No header says where a request leads but its own first line, whoever sends it.
+forwarder_headers = ""
 # Nobody steers the master through a socket in somebody's home directory.
 control_socket_disable = True
 # Heartbeat files belong in memory, where a slow disk cannot make a worker look dead.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+import orjson
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
@@ -25,6 +26,8 @@ from actors.replies import GatewayStatus, NotStored, Reply, Unverified
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
+from api.problems import MEDIA_TYPE, ProblemError, by_status
+from api.tracing import random_request_id
 from config import gateways_file
 from config.logging import InfoLines
 from config.redaction import hide
@@ -198,6 +201,10 @@ class Service:
         if not self._begun.is_set() and environ["PATH_INFO"] not in _ABOUT_THE_START:
             self._begun.wait(self._settings.request_deadline_s)
         return self.app(environ, start_response)
+
+    def unreadable(self, status: int, detail: str) -> tuple[str, str, bytes]:
+        """The id, media type and body of the answer to what never became a request; for the worker."""
+        return random_request_id(), MEDIA_TYPE, orjson.dumps(ProblemError(by_status(status), detail).body())
 
     def drain(self) -> None:
         """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""

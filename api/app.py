@@ -8,6 +8,7 @@ import falcon
 
 from actors.payments import Payments
 from api import error_handlers, openapi
+from api.addresses import Addresses
 from api.callers import Callers, KnownKeys
 from api.cards import CardNumbers
 from api.operations import Documented
@@ -82,7 +83,7 @@ def create_app(
     )
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id), CardNumbers(), callers])
+    app: App = falcon.App(middleware=[RequestIds(new_request_id), Addresses(), CardNumbers(), callers])
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)

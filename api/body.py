@@ -65,6 +65,8 @@ def read_bytes(req: falcon.Request) -> bytes:
 
 
 def _read(env: dict[str, Any]) -> bytes:
+    if env.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":  # the server undoes this one alone
+        raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Transfer-Encoding, or chunked.")
     left = _left(env)
     if left == 0:
         raise ProblemError(MALFORMED_BODY, "The body is empty.")
@@ -115,10 +117,13 @@ def _take(env: dict[str, Any], size: int) -> bytes:
 def drain(env: dict[str, Any]) -> None:
     """Read what a refused request left unread, up to DRAIN_BYTES_MAX, so that its connection can serve the next.
 
-    Of a larger body the rest is left to the server, which discards it or closes.
+    Of a larger body the rest is left to the server, which discards it or closes; one that announces more is not waited
+    for at all, since it may never come, and the refusal can be told at once.
     """
     try:
         left = _left(env)
+        if left is not None and left > DRAIN_BYTES_MAX:
+            return
         budget = DRAIN_BYTES_MAX if left is None else min(left, DRAIN_BYTES_MAX)
         while budget > 0:
             got = len(_take(env, min(budget, _DRAIN_STEP_BYTES)))

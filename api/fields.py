@@ -26,12 +26,16 @@ LIMIT_DEFAULT: Final = 50
 
 # Control characters (Unicode category Cc) and surrogates, which JSON can spell but UTF-8 cannot.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# The same for the document, in which no surrogate can stand.
+_FIT: Final = r"[^\x00-\x1f\x7f-\x9f]*"
+_NOT_BLANK: Final = rf"^{_FIT}[^\s\x00-\x1f\x7f-\x9f]{_FIT}$"
 
 POSITION_MAX: Final = 2**63 - 1
 WAIT_MAX_S: Final = 30
 
+_NOT_ZERO: Final = r"(?![0.]+$)"
 _POSITION: Final = re.compile(r"0|[1-9][0-9]{0,18}")
-_WAIT: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,3})?")
+_WAIT: Final = re.compile(r"[0-9]{1,2}(\.[0-9]{1,32})?([eE]-[0-9]{1,3})?")
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}")
 # https://www.rfc-editor.org/rfc/rfc3339#section-5.6; groups: up to the minutes, seconds, fraction, offset.
 _TIMESTAMP: Final = re.compile(
@@ -60,7 +64,7 @@ class Amount(Value[str | int | Decimal]):
 
     def __init__(self, **kwargs: Any) -> None:
         number = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 10**12}
-        text = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
+        text = {"type": "string", "pattern": rf"^{_NOT_ZERO}(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
         super().__init__(**_described(kwargs, oneOf=[number, text]))
 
     def _read(self, value: Any) -> str | int | Decimal:
@@ -74,8 +78,8 @@ class SignedAmount(Amount):
     """The same, which may be negative."""
 
     def __init__(self, **kwargs: Any) -> None:
-        number = {"type": "number", "minimum": -(10**12), "maximum": 10**12}
-        text = {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
+        number = {"type": "number", "minimum": -(10**12), "maximum": 10**12, "not": {"enum": [0]}}
+        text = {"type": "string", "pattern": rf"^-?{_NOT_ZERO}(0|[1-9][0-9]*)(\.[0-9]+)?$", "maxLength": 64}
         super(Amount, self).__init__(**_described(kwargs, oneOf=[number, text]))
 
 
@@ -97,7 +101,9 @@ class Reason(Value[str]):
     """What a person says for the record."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**_described(kwargs, type="string", minLength=1, maxLength=REASON_LENGTH_MAX, pattern=r"\S"))
+        super().__init__(
+            **_described(kwargs, type="string", minLength=1, maxLength=REASON_LENGTH_MAX, pattern=_NOT_BLANK)
+        )
 
     def _read(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -144,7 +150,7 @@ class Details(Value[dict[str, str]]):
     """A caller's own strings, passed on to the gateway."""
 
     def __init__(self, **kwargs: Any) -> None:
-        values = {"type": "string", "maxLength": DETAIL_LENGTH_MAX}
+        values = {"type": "string", "maxLength": DETAIL_LENGTH_MAX, "pattern": f"^{_FIT}$"}
         super().__init__(
             **_described(kwargs, type="object", additionalProperties=values, maxProperties=DETAILS_MAX),
         )
@@ -246,7 +252,8 @@ class Cursor(Value[str]):
     """The ``next_cursor`` of the same kind of list; its value is the key of the item before the page."""
 
     def __init__(self, kind: CursorKind, **kwargs: Any) -> None:
-        super().__init__(**_described(kwargs, type="string", description="The `next_cursor` of the page before."))
+        words = {"pattern": "^[A-Za-z0-9_-]+$", "description": "The `next_cursor` of the page before."}
+        super().__init__(**_described(kwargs, type="string", **words))
         self._kind = kind
 
     def _read(self, value: Any) -> str:

@@ -30,6 +30,8 @@ KEY_LENGTH_MAX: Final = 255
 
 _BARE: Final = re.compile(r"[!#-~][!-~]{0,254}")
 _QUOTED: Final = re.compile(r'"([!-~]{1,255})"')
+PATTERN: Final = f"^({_BARE.pattern}|{_QUOTED.pattern})$"
+"""What ``read_key`` takes, as a regular expression of OpenAPI."""
 _WRONG: Final = f"Not 1 to {KEY_LENGTH_MAX} visible ASCII characters, bare or in double quotes."
 
 

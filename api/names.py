@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from api.problems import invalid
 from domain.cards import holds_card
 
 _NAME_LENGTH_MAX: Final = 64
@@ -28,3 +29,16 @@ def printable_errors(errors: Mapping[str, Any]) -> dict[str, list[str]]:
     return {
         printable(name): [str(message) for message in messages] for name, messages in list(errors.items())[:_ERRORS_MAX]
     }
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Collection[str] = ()) -> None:
+    """Raises ProblemError that names what is given and not known; of very many, the first."""
+    unknown = [name for name in given if name not in known][:_ERRORS_MAX]
+    if unknown:
+        raise invalid({printable(name): ["Unknown field."] for name in unknown})
+
+
+def refuse_flood(given: Mapping[str, Any], known: Collection[str]) -> None:
+    """The same for so many names that a schema, which takes its time over each, need not see them to refuse them."""
+    if len(given) > len(known) + _ERRORS_MAX:
+        refuse_unknown(given, known)

@@ -61,7 +61,7 @@ _IDEMPOTENCY_KEY: Final = {
     "name": idempotency.HEADER,
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.KEY_LENGTH_MAX + 2},
+    "schema": {"type": "string", "pattern": idempotency.PATTERN},
     "description": "A name of yours for this command, 1 to 255 visible ASCII characters, bare or in double quotes: "
     "however often the command comes with it, it is carried out once. Another command under the same key is refused.",
 }

@@ -8,7 +8,7 @@ import falcon
 from marshmallow import Schema, ValidationError
 
 from api.cards import refuse_cards_in_query
-from api.names import printable, printable_errors
+from api.names import printable, printable_errors, refuse_flood, refuse_unknown
 from api.problems import invalid
 
 
@@ -19,6 +19,7 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
     repeated = {printable(name): ["Given more than once."] for name, value in params.items() if isinstance(value, list)}
     if repeated:
         raise invalid(repeated)
+    refuse_flood(params, schema.fields)
     try:
         loaded: dict[str, Any] = schema.load(params)
     except ValidationError as error:
@@ -28,6 +29,4 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
 
 def refuse_query(req: falcon.Request) -> None:
     """Raises ProblemError when there is a query at all, for routes that know none."""
-    if req.params:
-        refuse_cards_in_query(req.params)
-        raise invalid({printable(name): ["Unknown field."] for name in list(req.params)[:50]})
+    refuse_unknown(req.params)

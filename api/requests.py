@@ -25,7 +25,7 @@ from api.fields import (
     Timestamp,
     Wait,
 )
-from api.names import printable_errors
+from api.names import printable_errors, refuse_flood
 from api.paging import CursorKind
 from api.patterns import CUSTOMER_ID, GATEWAY_NAME
 from api.problems import invalid
@@ -233,6 +233,7 @@ _COMMAND: Final = CommandSchema()
 
 def read_fields(raw: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """The fields of the JSON object ``raw`` as ``schema`` loads them. Raises ProblemError that names the wrong ones."""
+    refuse_flood(raw, schema.fields)
     try:
         loaded: dict[str, Any] = schema.load(raw)
     except ValidationError as error:
@@ -266,6 +267,7 @@ def read_payment(raw: Mapping[str, Any], gateways: Mapping[str, frozenset[str]],
 
     Raises ProblemError, which names every field that is wrong and not only the first.
     """
+    refuse_flood(raw, _COMMAND.fields)
     wrong: dict[str, list[str]] = {}
     try:
         given: Mapping[str, Any] = _COMMAND.load(raw)

@@ -31,6 +31,7 @@ EXPONENTS: Final[dict[str, int]] = {
 }
 """Decimals of each currency that the service knows."""
 
+_TEXT_OF_DIGITS: Final = b"0123456789".ljust(256)
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 _STORED: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
@@ -124,7 +125,7 @@ def _significant(number: Decimal) -> tuple[str, int]:
     """The digits of a positive, finite ``number`` without trailing zeros, and the power of ten of the last one."""
     _, digits, power = number.as_tuple()
     assert isinstance(power, int)  # finite
-    text = "".join(map(str, digits))
+    text = bytes(digits).translate(_TEXT_OF_DIGITS).decode()  # ten times as fast as str() of each, of 64 KiB of them
     significant = text.rstrip("0")
     return significant, power + len(text) - len(significant)
 

@@ -15,7 +15,7 @@ from actors.replies import Reply, Uncertain
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.names import printable
+from api.names import refuse_unknown
 from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.problems import (
     DEAD_LETTER_BUSY,
@@ -25,7 +25,6 @@ from api.problems import (
     OUTCOME_UNKNOWN,
     REFUSED,
     ProblemError,
-    invalid,
 )
 from api.query import refuse_query
 from api.replies import accepted, ordering
@@ -173,6 +172,4 @@ def _refuse_fields(req: falcon.Request) -> None:
     """Raises ProblemError for a body that says anything; an empty object says nothing."""
     if req.env.get("CONTENT_LENGTH") in {None, "", "0"} and "HTTP_TRANSFER_ENCODING" not in req.env:
         return
-    given = read_object(req)
-    if given:
-        raise invalid({printable(name): ["Unknown field."] for name in list(given)[:50]})
+    refuse_unknown(read_object(req))

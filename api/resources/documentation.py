@@ -9,7 +9,8 @@ import falcon
 from swagger_ui_bundle import swagger_ui_path
 
 from api.operations import OPEN, Answer, OpenToAll, Operation
-from api.problems import NOT_FOUND, ProblemError
+from api.problems import INVALID_REQUEST, NOT_FOUND, ProblemError
+from api.query import refuse_query
 
 INDEX: Final = "/swagger/index.html"
 
@@ -66,14 +67,16 @@ class OpenApiResource:
             summary="This document",
             description="OpenAPI 3.0, made from the schemas that validate.",
             answer=Answer(200, "The document."),
+            problems=(INVALID_REQUEST,),
         )
     }
 
     def __init__(self) -> None:
         self.document = b""
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the OpenAPI document."""
+        refuse_query(req)
         resp.data = self.document
 
 
@@ -88,11 +91,13 @@ class SwaggerPageResource:
             summary="This page",
             description="Swagger UI on this document; every operation can be tried out.",
             answer=Answer(200, "The page.", media_type="text/html"),
+            problems=(INVALID_REQUEST,),
         )
     }
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the page."""
+        refuse_query(req)
         resp.content_type = "text/html; charset=utf-8"
         resp.set_header("content-security-policy", _POLICY)
         resp.data = _PAGE

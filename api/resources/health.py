@@ -9,7 +9,8 @@ import falcon
 
 from actors.payments import Payments
 from api.operations import OPEN, Answer, Operation
-from api.problems import NOT_READY, ProblemError
+from api.problems import INVALID_REQUEST, NOT_READY, ProblemError
+from api.query import refuse_query
 from api.responses import StateSchema
 
 _OK: Final = b'{"status":"ok"}'
@@ -27,11 +28,13 @@ class HealthResource:
             summary="Is it alive?",
             description="Answers as long as the process serves requests at all.",
             answer=Answer(200, "It is.", StateSchema),
+            problems=(INVALID_REQUEST,),
         )
     }
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Say that the process lives."""
+        refuse_query(req)
         resp.data = _OK
 
 
@@ -46,15 +49,16 @@ class ReadinessResource:
             summary="Can it take work?",
             description="Ready when store and actors are, whatever the gateways do.",
             answer=Answer(200, "It can.", StateSchema),
-            problems=(NOT_READY,),
+            problems=(INVALID_REQUEST, NOT_READY),
         )
     }
 
     def __init__(self, payments: Payments) -> None:
         self._payments = payments
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Say whether the service can take work."""
+        refuse_query(req)
         problems = list(self._payments.problems())
         if problems:
             raise ProblemError(NOT_READY, "; ".join(problems), headers={"Retry-After": "1"}, problems=problems)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.api.live import Live, living
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -27,3 +30,16 @@ def api(application: tuple[World, Api], world: World) -> Api:
     """The API in front of ``world``."""
     application[1].reset()
     return application[1]
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A real service for tests that leave no trace in it."""
+    with living(tmp_path_factory.mktemp("live")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def live_api(live: Live) -> Api:
+    """The API in front of ``live``."""
+    return Api(live)

@@ -6,15 +6,28 @@ import json
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import falcon.testing
 from openapi_schema_validator import OAS30Validator
 
+from actors.payments import Payments
 from api.app import create_app
-from tests.api.world import World
+from store.queries import Queries
 
 BODY: dict[str, object] = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
+
+
+class Doors(Protocol):
+    """What stands behind the API."""
+
+    @property
+    def payments(self) -> Payments:
+        """The door to the actors."""
+
+    @property
+    def queries(self) -> Queries:
+        """The door to the store."""
 
 
 class Api:
@@ -22,7 +35,7 @@ class Api:
 
     def __init__(
         self,
-        world: World,
+        doors: Doors,
         *,
         new_request_id: Callable[[], str] | None = None,
         checked_withdrawals: bool = True,
@@ -32,8 +45,8 @@ class Api:
         """The API key that every request shows."""
         self._generated = count(1)
         self.app = create_app(
-            world,
-            world,
+            doors.payments,
+            doors.queries,
             default_currency="USD",
             checked_withdrawals=checked_withdrawals,
             needs_keys=needs_keys,
@@ -59,7 +72,7 @@ class Api:
             kwargs["headers"] = {"Authorization": f"Bearer {self.key}", **(kwargs.get("headers") or {})}
         result: falcon.testing.Result = self._client.simulate_request(method, path, **kwargs)
         assert result.headers["X-Request-ID"], "every answer has a request id"
-        if result.status_code >= 400:
+        if result.status_code >= 400 and method != "HEAD":
             assert_problem(result)
         item = next((item for template, item in self._templates if template.fullmatch(path)), None)
         if item is not None and method.lower() in item:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.account import Refused
+from store.port import StreamKey
+from tests.api.routes import ROUTES, Route
 from tests.api.support import BODY, Api
 from tests.api.world import CURRENCIES, World
 
@@ -160,3 +163,66 @@ def test_any_order(path: str, order: object) -> None:
     finally:
         WORLD.reset()
     assert result.status_code in (200, 202, 400, 404, 409)
+
+
+NAMES = sorted({name for route in ROUTES for name in [*route.fields, *route.parameters("query")]} - {"wait"})
+"""All that a request may name, but for what would hold up the test."""
+TEXTS = st.sampled_from(["", "1", "200", "gatewayA", "12345", "open", "pending", "deposit", "2026-11-22T12:00:00Z"])
+QUERY = st.lists(st.tuples(st.sampled_from(NAMES) | ANY_TEXT, TEXTS | ANY_TEXT), max_size=4).map(
+    lambda pairs: "&".join(f"{quote(name, errors='replace')}={quote(text, errors='replace')}" for name, text in pairs)
+)
+ANY_ID = st.binary(max_size=20).map(lambda it: quote(it, safe=""))
+THERE = {
+    "transaction_id": "019ab000-0000-7000-8000-000000000001",
+    "customer_id": "12345",
+    "dead_letter_id": "buried",
+    "review_id": "review",
+    "name": "gatewayA",
+}
+CONTENT_TYPES = st.sampled_from(["application/json", "application/json; charset=utf-8", "text/plain", ""]) | HEADER
+
+
+def mostly(right: str, others: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """What is right, and one time in five something else: so that one thing is wrong at a time, and is got at."""
+    return st.integers(0, 4).flatmap(lambda die: others if die == 4 else st.just(right))
+
+
+@st.composite
+def bodies(draw: st.DrawFn, route: Route) -> bytes:
+    """Any bytes, any JSON, a good body with some members changed, and any of these damaged."""
+    body = route.body or {}
+    names = st.sampled_from(sorted(route.fields)) if route.fields else ANY_TEXT
+    changed = st.dictionaries(names | ANY_TEXT, VALUES | AMOUNTS, min_size=1, max_size=2).map(
+        lambda changes: json.dumps({**body, **changes}, default=str).encode()
+    )
+    any_json = VALUES.map(lambda it: json.dumps(it).encode())
+    text = bytearray(draw(st.one_of(changed, changed, changed, any_json, st.binary(max_size=50))))
+    if text and draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(text) - 1))
+        text[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=4))
+    return bytes(text)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_request(route: Route, data: st.DataObject) -> None:
+    """Any body, query, headers and ids on any route: an answer that the document announces, and never a 5xx.
+
+    That a refusal is a problem document as the document has it is what the client looks at with every answer.
+    """
+    WORLD.reset()
+    WORLD.give("12345", 100)
+    WORLD.bury("buried")
+    WORLD.complain("review", None, stream=StreamKey("main", "12345"))
+    before = len(WORLD.calls)
+    headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), HEADER, max_size=1))
+    headers["CONTENT_TYPE"] = data.draw(mostly("application/json", CONTENT_TYPES))
+    path = route.path({name: data.draw(mostly(THERE[name], ANY_ID)) for name in route.names})
+    query = data.draw(QUERY if route.method == "GET" else mostly("", QUERY))
+    result = API.request(route.method, path, body=data.draw(bodies(route)), query_string=query, extras=headers)
+    assert result.status_code < 500
+    assert len(result.text) < 10_000 or result.status_code < 400
+    if result.status_code in (400, 404, 413, 415):  # the others are the actors' own word
+        assert len(WORLD.calls) == before
+        assert (WORLD.orders, WORLD.modes, WORLD.retried, WORLD.discards) == ([], [], [], [])

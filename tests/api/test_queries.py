@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
+import falcon
+import falcon.testing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,9 @@ from marshmallow import ValidationError
 
 from api.fields import Timestamp
 from api.paging import CursorKind, decode_cursor, encode_cursor
+from api.problems import ProblemError
+from api.query import read_query
+from api.requests import PageSchema, read_fields
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -134,6 +140,22 @@ def test_many_unknown_fields_make_no_long_answer(api: Api) -> None:
         result = api.get(path, query_string="&".join(f"k{i}=1" for i in range(2000)))
         assert result.status_code == 400
         assert len(result.json["errors"]) == 50
+
+
+def test_a_flood_is_no_work_for_a_schema() -> None:
+    """What is refused for its very many unknown names is refused before a schema looks at each of them."""
+
+    class Untouched(PageSchema):
+        def load(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("it was asked")
+
+    names = [f"k{number}" for number in range(10_000)]
+    query = falcon.Request(falcon.testing.create_environ(query_string="&".join(f"{name}=1" for name in names)))
+    with pytest.raises(ProblemError) as of_a_query:
+        read_query(query, Untouched())
+    with pytest.raises(ProblemError) as of_a_body:
+        read_fields(dict.fromkeys(names, 1), Untouched())
+    assert list(of_a_query.value.errors or {}) == list(of_a_body.value.errors or {}) == names[:50]
 
 
 def test_a_cursor_of_one_list_is_none_of_another(api: Api, world: World) -> None:

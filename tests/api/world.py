@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from actors.once import Once, answer_again, claim_of
 from actors.replies import (
@@ -93,6 +93,16 @@ class World:
         self._ids = count(1)
         self._seconds = count()
         self._positions = count(1)
+
+    @property
+    def payments(self) -> Self:
+        """It is its own door to the actors."""
+        return self
+
+    @property
+    def queries(self) -> Self:
+        """It is its own door to the store."""
+        return self
 
     # The door to the actors.
 

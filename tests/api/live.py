@@ -1,0 +1,156 @@
+"""A real service behind the API: actors in threads on a real SQLite store, and providers that answer at once.
+
+gatewayA takes everything, and leaves an amount of so many .03 for a callback to end; gatewayB cannot be reached.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from actors.replies import Accepted, Taken
+from actors.runtime.runtime import LiveRuntime
+from actors.system import PaymentSystem, SystemSettings
+from domain.account import Status
+from domain.commands import Receive
+from domain.events import Kind
+from domain.money import Money
+from domain.outcomes import Approved, NotSentError, Outcome
+from gateways.port import Gateway, Order
+from gateways.registry import build_gateways, read_settings
+from gateways.settings import GatewaySettings
+from store.codec import Metadata
+from store.port import StreamKey
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from tests.actors.support import Heard, SmallGateway
+from tests.gateways.callers import CALLER_A, CALLER_B
+from tests.store.looking import contents
+
+MERCHANT: Final = "main"
+CUSTOMER: Final = "12345"
+
+_ENDS_LATER: Final = 3
+_HOUR_S: Final = 3600.0
+_WAIT_S: Final = 30.0
+
+
+class _System(PaymentSystem):
+    """The actors, with what the composition root adds for the API."""
+
+    def gateway_currencies(self) -> dict[str, frozenset[str]]:
+        """See Payments."""
+        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+
+    def is_stopping(self) -> bool:
+        """See Payments; it says so, that nobody waits for an event."""
+        return True
+
+
+class Live:
+    """The service, started, with one of everything: ``ids`` are what stands for the names in the routes' paths."""
+
+    def __init__(self, path: Path) -> None:
+        migrate(path)
+        self._runtime = runtime = LiveRuntime()
+        self.queries = SqliteStore(path, clock=runtime.now, synchronous="OFF")
+        self.payments = _System(
+            runtime=runtime,
+            store=self.queries,
+            gateways=_gateways(),
+            settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
+            listener=Heard(),
+            exclusive=True,
+        )
+        self.payments.start()
+        completed, later, buried = (
+            self._deposit(gateway, minor)
+            for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
+        )
+        self._complain()
+        until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
+        until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
+        self.ids = {
+            "transaction_id": later,
+            "customer_id": CUSTOMER,
+            "dead_letter_id": buried,
+            "review_id": self.queries.reviews(MERCHANT, "open", before=None, limit=1)[0].review.review_id,
+            "name": "gatewayA",
+        }
+
+    def contents(self) -> dict[str, object]:
+        """All that is stored: two equal answers mean that nothing has changed in between."""
+        return {**contents(self.queries), "modes": self.queries.gateway_modes(), "breakers": self.queries.breakers()}
+
+    def close(self) -> None:
+        """Stop the actors and close the store."""
+        self.payments.drain()
+        self._runtime.stop(5.0)
+        self.queries.close()
+
+    def _deposit(self, gateway: str, minor: int) -> str:
+        transaction_id = self.payments.new_transaction_id()
+        command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
+        reply = self.payments.receive(StreamKey(MERCHANT, CUSTOMER), command, Metadata("seed"))
+        assert isinstance(reply, Accepted)
+        return transaction_id
+
+    def _complain(self) -> None:
+        """A genuine callback that nobody can read: a review."""
+        headers = CALLER_A.headers(CALLER_A.secrets[0], "unreadable", str(int(time.time())), b"?")
+        assert isinstance(self.payments.callback("gatewayA", headers, b"?", Metadata("seed")), Taken)
+
+    def _stands(self, transaction_id: str) -> Status | None:
+        view = self.queries.transaction(MERCHANT, transaction_id)
+        return view and view.transaction.status
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for threads to come to something; fails when they do not."""
+    deadline = time.monotonic() + _WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        threading.Event().wait(0.002)
+
+
+@contextmanager
+def living(folder: Path) -> Iterator[Live]:
+    """A service with its store in ``folder``, stopped after the block."""
+    live = Live(folder / "payments.db")
+    try:
+        yield live
+    finally:
+        live.close()
+
+
+def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
+    """Both, with the real verification of their callbacks; so many failures as a fuzzer makes open no breaker."""
+    tables = {
+        name: {
+            "adapter": adapter,
+            "url": f"http://127.0.0.1:1/{name}",
+            "max_retries": 0,
+            "lookup_after_s": [_HOUR_S],
+            "breaker": {"request_volume": 1_000_000},
+        }
+        for name, adapter in (("gatewayA", "gateway_a"), ("gatewayB", "gateway_b"))
+    }
+    options = read_settings(tables)
+    real = build_gateways(options, {"gatewayA": CALLER_A.secrets, "gatewayB": CALLER_B.secrets})
+    small = {name: SmallGateway(name) for name in options}
+    for name, gateway in small.items():
+        gateway.currencies, gateway.callbacks = real[name].currencies, real[name].callbacks
+    small["gatewayA"].answer, small["gatewayB"].answer = _at_once, _never
+    return {name: (small[name], options[name]) for name in options}
+
+
+def _at_once(order: Order) -> Outcome:
+    return Approved(f"A-{order.transaction_id}", final=order.money.minor % 100 != _ENDS_LATER)
+
+
+def _never(_order: Order) -> Outcome:
+    raise NotSentError("connection refused")

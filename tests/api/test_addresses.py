@@ -1,0 +1,93 @@
+"""Addresses and methods that are none: 404 and 405 as problem documents, for every route of the document."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import falcon.testing
+import pytest
+from falcon.constants import COMBINED_METHODS
+
+from tests.api.live import Live
+from tests.api.routes import DOCUMENT, ROUTES, Route
+from tests.api.support import Api
+
+METHODS = (*(it for it in COMBINED_METHODS if it != "WEBSOCKET"), "BREW", "GET.", "X" * 5000, "G\u00c9T")
+"""All that some standard knows and that the framework does not keep for itself, and some that none does."""
+ALLOWED = {
+    path: {method.upper() for method in item if method != "parameters"} for path, item in DOCUMENT["paths"].items()
+}
+
+AROUND = {
+    "a slash behind": "{}/",
+    "two slashes behind": "{}//",
+    "a slash before": "/{}",
+    "slashes before": "////{}",
+    "a dot behind": "{}.",
+    "an extension": "{}.json",
+    "a parameter of the path": "{};x=1",
+    "U+0000 behind": "{}%00",
+    "a line feed behind": "{}%0A",
+    "no UTF-8 behind": "{}/%FF",
+    "a part behind": "{}/x",
+    "a way up": "{}/../x",
+    "an encoded slash behind": "{}%2F",
+    "an encoded question mark": "{}%3Fx=1",
+    "a part of 5,000 letters": "{}/" + "x" * 5000,
+    "10,000 slashes": "{}" + "/" * 10_000,
+}
+ELSEWHERE = (
+    *("/v1", "/v1/", "//", "//v1/deposit", "/.", "/..", "/%2e%2e/v1/deposit", "/V1/deposit", "/v1/Deposit", "/%00"),
+    *("/%FF", "/v1/deposits", "/v2/deposit", "/healthz/x", "/%F0%9F%92%A9", "/v1/\u2028", "/\\v1\\deposit", "/*"),
+)
+
+
+def refused(result: falcon.testing.Result, status: int, problem: str) -> None:
+    """The answer is this problem and repeats nothing of the address."""
+    assert (result.status_code, result.json["type"]) == (status, f"/problems/{problem}")
+    assert len(result.text) < 500
+
+
+@pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
+@pytest.mark.parametrize("path", ALLOWED)
+def test_a_method_that_is_not_allowed(live: Live, live_api: Api, path: str) -> None:
+    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too."""
+    for method in METHODS:
+        if method not in ALLOWED[path]:
+            _not_allowed(live, live_api, path, method)
+
+
+def _not_allowed(live: Live, live_api: Api, path: str, method: str) -> None:
+    result = live_api.request(
+        method, path.format_map(live.ids), body=b"{}", headers={"Content-Type": "application/json"}
+    )
+    assert set(result.headers["Allow"].split(", ")) == ALLOWED[path] | ({"OPTIONS"} if method != "OPTIONS" else set())
+    if method == "OPTIONS":
+        assert (result.status_code, result.content) == (200, b"")
+    elif method == "HEAD":
+        assert (result.status_code, result.content) == (405, b"")
+    else:
+        refused(result, 405, "method-not-allowed")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> None:
+    """An address that nearly is a route is none; where it is one with an id, the method is wrong or the id is."""
+    before = live.contents()
+    for around in AROUND.values():
+        path = around.format(route.path(live.ids))
+        is_letter = route.template == "/v1/dead-letters/retry" and re.fullmatch(
+            "/v1/dead-letters/[^/]+", unquote(path), re.DOTALL
+        )
+        wanted = (405, "method-not-allowed") if is_letter else (404, "not-found")
+        refused(live_api.request(route.method, path), *wanted)
+    assert live.contents() == before
+
+
+@pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW"])
+def test_an_address_of_nothing(live_api: Api, method: str) -> None:
+    """What is not there is not there for any method."""
+    for path in ELSEWHERE:
+        refused(live_api.request(method, path), 404, "not-found")

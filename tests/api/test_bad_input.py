@@ -1,0 +1,184 @@
+"""Everything that can be wrong with a request, on every route of the document, before a real service.
+
+Each gets its 4xx as a problem document that names the field, repeats nothing unfit, and leaves nothing in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import falcon.testing
+import pytest
+
+from api.problems import PROBLEMS
+from tests.api import bad
+from tests.api.live import Live
+from tests.api.routes import ROUTES, Route
+from tests.api.support import Api
+
+WITH_BODY = [route for route in ROUTES if route.body is not None]
+FREE_TEXTS = {"reason", "evidence"}
+ANSWER_CHARACTERS_MAX = 10_000
+
+
+def is_right(name: str, kind: str) -> bool:
+    """Whether what is wrong for nearly every field is right for this one."""
+    return (name == "details" and kind == "an object") or (name in FREE_TEXTS and kind == "another script's digit")
+
+
+@pytest.fixture
+def service(live: Live, live_api: Api) -> Iterator[Api]:
+    """The API of a real service, in whose store nothing may change."""
+    before = live.contents()
+    yield live_api
+    assert live.contents() == before, "something was stored"
+
+
+def refused(result: falcon.testing.Result, status: int, problem: str, *names: str) -> None:
+    """The answer is this problem, names these fields and no other, and is short and printable."""
+    assert (result.status_code, result.json["type"]) == (status, f"/problems/{problem}")
+    assert PROBLEMS[problem].status == status
+    assert sorted(result.json.get("errors", {})) == sorted(names)
+    assert all(messages and all(messages) for messages in result.json.get("errors", {}).values())
+    assert len(result.text) <= ANSWER_CHARACTERS_MAX
+    assert result.text.isascii()
+    assert result.text.isprintable()
+
+
+def send(
+    service: Api, live: Live, route: Route, body: str | bytes | None = None, **how: object
+) -> falcon.testing.Result:
+    """A good request, but for what is given."""
+    if body is None and route.body is not None:
+        body = bad.as_json(route.body)
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    headers.update(how.pop("headers", {}))  # type: ignore[call-overload]
+    return service.request(route.method, route.path(live.ids), body=body, headers=headers, **how)
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=str)
+def test_what_is_no_json_object(service: Api, live: Live, route: Route) -> None:
+    """Only strict JSON is read, and only an object of it."""
+    for body in bad.MALFORMED.values():
+        refused(send(service, live, route, body), 400, "malformed-body")
+
+
+@pytest.mark.parametrize(
+    "route", [*WITH_BODY, *(it for it in ROUTES if it.method == "POST" and it.body is None)], ids=str
+)
+def test_what_is_too_large(service: Api, live: Live, route: Route) -> None:
+    """Above 64 KiB nothing is read."""
+    for body in bad.TOO_LARGE.values():
+        refused(send(service, live, route, body), 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in WITH_BODY for name in route.fields]
+)
+def test_what_is_no_value(service: Api, live: Live, route: Route, name: str) -> None:
+    """A field with a value of another kind is named, and no other."""
+    assert route.body is not None
+    for kind, value in bad.NO_VALUE.items():
+        if not is_right(name, kind):
+            body = bad.as_json(route.body, **{name: value})
+            refused(send(service, live, route, body), 400, "invalid-request", name)
+
+
+@pytest.mark.parametrize(
+    ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in WITH_BODY for name in route.fields]
+)
+def test_what_is_given_twice(service: Api, live: Live, route: Route, name: str) -> None:
+    """Of two members of one name neither is taken, however the name is spelled."""
+    assert route.body is not None
+    one = {**route.body, name: route.body.get(name, "x")}
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in name)
+    for spelling in (name, escaped):
+        body = f'{bad.as_json(one)[:-1]}, "{spelling}": "x"}}'
+        refused(send(service, live, route, body), 400, "invalid-request", name)
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=str)
+def test_what_is_missing_or_unknown(service: Api, live: Live, route: Route) -> None:
+    """A field too few is named, and a field too many, under a name that is fit to be repeated."""
+    assert route.body is not None
+    for name in route.required:
+        body = {other: value for other, value in route.body.items() if other != name}
+        refused(send(service, live, route, bad.as_json(body)), 400, "invalid-request", name)
+    for name, shown in {
+        "x": "x",
+        "": "",
+        "\u0000": r"\u{0}",
+        "\ud800": r"\u{d800}",
+        "n" * 5000: "n" * 64 + "...",
+    }.items():
+        body = {**route.body, name: 1}
+        refused(send(service, live, route, bad.as_json(body)), 400, "invalid-request", shown)
+    flood = send(service, live, route, bad.as_json({**route.body, **{f"k{n}": 1 for n in range(5000)}}))
+    assert flood.status_code == 400
+    assert len(flood.json["errors"]) == 50
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=str)
+def test_what_is_of_another_type(service: Api, live: Live, route: Route) -> None:
+    """Only JSON in UTF-8 is read."""
+    body = bad.as_json(route.body or {})
+    for content_type in bad.CONTENT_TYPES:
+        result = service.post(body, None, path=route.path(live.ids), extras={"CONTENT_TYPE": content_type})
+        refused(result, 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=str)
+def test_what_is_encoded(service: Api, live: Live, route: Route) -> None:
+    """A compressed body is refused before it is looked at."""
+    for encoding in bad.ENCODINGS:
+        result = send(service, live, route, headers={"Content-Encoding": encoding})
+        refused(result, 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("route", [it for it in ROUTES if "Idempotency-Key" in it.parameters("header")], ids=str)
+def test_what_is_no_key(service: Api, live: Live, route: Route) -> None:
+    """A key that cannot be one is named as a header."""
+    for key in bad.KEYS:
+        result = send(service, live, route, extras={"HTTP_IDEMPOTENCY_KEY": key})
+        refused(result, 400, "invalid-request", "Idempotency-Key")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_what_no_route_asks_for(service: Api, live: Live, route: Route) -> None:
+    """A query field that a route does not know is a misunderstanding, and is named."""
+    for query, name in bad.QUERIES.items():
+        result = send(service, live, route, query_string=query)
+        refused(result, 400, "invalid-request", name)
+
+
+@pytest.mark.parametrize(
+    ("route", "name"),
+    [pytest.param(route, name, id=f"{route} {name}") for route in ROUTES for name in route.parameters("query")],
+)
+def test_what_is_no_parameter(service: Api, live: Live, route: Route, name: str) -> None:
+    """A parameter that cannot mean anything is named, and so is one that is given twice."""
+    for value in bad.QUERY_VALUES:
+        result = send(service, live, route, query_string=f"{name}={value}")
+        refused(result, 400, "invalid-request", name)
+    refused(send(service, live, route, query_string=f"{name}=1&{name}=1"), 400, "invalid-request", name)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
+    """Of 10,000 unknown parameters the answer names some."""
+    result = send(service, live, route, query_string="&".join(f"k{n}=1" for n in range(10_000)))
+    assert result.status_code == 400
+    assert len(result.json["errors"]) == 50
+    assert len(result.text) <= ANSWER_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize(
+    ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in ROUTES for name in route.names]
+)
+def test_what_is_nobodys_id(service: Api, live: Live, route: Route, name: str) -> None:
+    """Whatever there is not is a 404, well-formed or not, and whatever else is right."""
+    body = None if route.body is None else bad.as_json(route.body)
+    for given in bad.IDS.values():
+        path = route.path({**live.ids, name: given})
+        result = service.request(route.method, path, body=body, headers={"Content-Type": "application/json"})
+        refused(result, 404, "not-found")

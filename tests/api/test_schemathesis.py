@@ -1,0 +1,156 @@
+"""Schemathesis, with all of its checks, on our own document, against a real service that it changes as it goes.
+
+It sends what the document allows and what it forbids, and goes from answer to answer by the links in the document and
+by those that it takes from ``Location`` headers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import schemathesis
+from schemathesis.checks import CheckContext
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.transport import Response
+from schemathesis.engine import events, from_schema
+from schemathesis.engine.recorder import CaseNode, RecordedScenario
+from schemathesis.engine.run import TESTING_PHASES, PhaseName
+
+from tests.api.live import living
+from tests.api.support import Api
+
+pytestmark = pytest.mark.slow
+
+_PAGES: Final = {"cursor", "gateway"}
+_COMMANDS: Final = {"amount", "currency", "details", "gateway"}
+BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
+    "createDeposit": _COMMANDS,
+    "createWithdrawal": _COMMANDS,
+    "adjustBalance": {"amount", "currency"},
+    "retryDeadLetters": {"gateway"},
+    "listTransactions": _PAGES,
+    "listCustomerEvents": _PAGES,
+    "listGateways": _PAGES,
+    "listDeadLetters": _PAGES,
+    "listReviews": _PAGES,
+}
+"""Fields that may be wrong though the document allows them: what is configured, what money is, and our own cursors."""
+HARD_TO_GUESS: Final = {
+    "receiveCallback",
+    "getDeadLetter",
+    "discardDeadLetter",
+    "retryDeadLetter",
+    "resolveTransaction",
+}
+"""Operations that may never succeed here: they need a signature, a version, or a letter that nobody has taken up."""
+
+
+@schemathesis.check
+def valid_data_is_refused_for_rules_beyond_the_document(
+    _ctx: CheckContext, response: Response, case: schemathesis.Case[Any]
+) -> None:
+    """What the document allows is refused only for what it cannot say, and then by name."""
+    if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 422):
+        return
+    problem = response.json()
+    if response.status_code == 422:
+        assert problem["type"] in ("/problems/insufficient-funds", "/problems/idempotency-key-reused"), problem
+        return
+    operation_id = case.operation.definition.raw["operationId"]
+    assert problem.get("errors"), problem
+    assert set(problem["errors"]) <= BEYOND_THE_DOCUMENT.get(operation_id, set()), problem
+
+
+@dataclass
+class Run:
+    """What Schemathesis did and found."""
+
+    phases: set[PhaseName] = field(default_factory=set)
+    troubles: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    statuses: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    """Answers by operation id, whether the data were ``positive`` or ``negative``, and status."""
+    followed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Links from ``Location`` that were followed, by their operations, and came to something."""
+
+    def take(self, happened: Iterable[events.EngineEvent]) -> None:
+        """Remember what a whole run says."""
+        for event in happened:
+            if isinstance(event, events.PhaseFinished):
+                self.phases.add(event.phase.name)
+            elif isinstance(event, events.ScenarioFinished):
+                self._take_scenario(event.recorder)
+            elif isinstance(event, events.NonFatalError | events.FatalError):
+                self.troubles.append(str(event))
+
+    def _take_scenario(self, recorder: RecordedScenario) -> None:
+        for case_id, checks in recorder.checks.items():
+            for check in checks:
+                if check.failure_info is not None:
+                    self.failures.append(f"{check.name}: {check.failure_info.failure}\n{_shown(recorder, case_id)}")
+        for case_id, interaction in recorder.interactions.items():
+            node, response = recorder.cases[case_id], interaction.response
+            if response is None or node.value.meta is None:
+                continue
+            mode = "positive" if node.value.meta.generation.mode.is_positive else "negative"
+            self.statuses[_operation_id(node), mode, response.status_code] += 1
+            if node.is_transition_applied and _is_by_location(node) and response.status_code == 200:
+                assert node.parent_id is not None
+                self.followed[_operation_id(recorder.cases[node.parent_id]), _operation_id(node)] += 1
+
+
+def _operation_id(node: CaseNode) -> str:
+    operation_id: str = node.value.operation.definition.raw["operationId"]
+    return operation_id
+
+
+def _is_by_location(node: CaseNode) -> bool:
+    parameters = {} if node.transition is None else node.transition.parameters
+    return any(
+        "$response.header.Location" in str(it.definition) for group in parameters.values() for it in group.values()
+    )
+
+
+def _shown(recorder: RecordedScenario, case_id: str) -> str:
+    interaction = recorder.interactions.get(case_id)
+    if interaction is None:
+        return "(no answer)"
+    request, response = interaction.request, interaction.response
+    answer = None if response is None else (response.status_code, response.content[:500])
+    return f"{request.method} {request.uri}\n{request.headers}\n{request.body!r}\n{answer}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run for all tests here."""
+    config = SchemathesisConfig.from_path(Path(__file__).with_name("schemathesis.toml"))
+    run = Run()
+    with living(tmp_path_factory.mktemp("live")) as live:
+        schema = schemathesis.openapi.from_wsgi("/openapi.json", Api(live).app, config=config)
+        run.take(from_schema(schema).execute())
+    return run
+
+
+def test_no_check_fails(run: Run) -> None:
+    """The service does what its document says, whatever it is sent."""
+    assert not run.troubles, "\n".join(run.troubles)
+    assert not run.failures, "\n\n".join(run.failures[:10])
+
+
+def test_every_phase_ran_on_every_operation(run: Run) -> None:
+    """Nothing of the document was left out, and valid data came to a success wherever a guess can."""
+    assert run.phases.issuperset(TESTING_PHASES)
+    operations = {operation_id for operation_id, _, _ in run.statuses}
+    succeeded = {operation_id for operation_id, mode, status in run.statuses if mode == "positive" and status < 300}
+    assert operations - succeeded <= HARD_TO_GUESS
+
+
+def test_links_from_location_are_followed(run: Run) -> None:
+    """Where an answer's ``Location`` leads there is what the command made."""
+    assert run.followed["createDeposit", "getTransaction"]
+    assert run.followed["adjustBalance", "getCustomer"]
