@@ -1,12 +1,27 @@
-"""The gunicorn worker that leaves nobody behind: gevent's, but for how it lets go of its port."""
+"""The gunicorn worker that leaves nobody behind, and waits for nobody for ever.
+
+It is gevent's, but for how it lets go of its port, and for the deadlines of its connections (``config.connections``).
+"""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from socket import socket
-from typing import cast
+from typing import Final, TypeAlias, cast
 
+import gevent
 from gevent.server import StreamServer
+from gunicorn.http.message import Request
 from gunicorn.workers import ggevent
+
+from config.connections import Connection, Crowd
+
+_Address: TypeAlias = str | int | tuple[str, int]
+
+REQUEST_MAX_S: Final = 10.0
+"""How long a request's head may take at the most, and then its body."""
+_CROWDED: Final = 0.9
+"""Of ``worker_connections``. The rest is room for those who displace others while these are still on their way out."""
 
 
 class _Server(StreamServer):
@@ -31,14 +46,40 @@ class _Listener:
 
 
 class Worker(ggevent.GeventWorker):
-    """See the module."""
+    """See the module. ``request_s`` may be set before it runs."""
+
+    request_s = REQUEST_MAX_S
 
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
+        self._crowd = Crowd(int(self.worker_connections * _CROWDED))
         super().run()
 
-    def handle(self, listener: socket, client: socket, addr: str | int | tuple[str, int]) -> None:
+    def hurry(self) -> None:
+        """While it stops, give clients as long for the rest of a request as idle ones have, and no longer. Blocks."""
+        gevent.sleep(self.cfg.keepalive)
+        self._crowd.cut()
+
+    def handle(self, listener: socket, client: socket, addr: _Address) -> None:
         """Serve one connection."""
-        super().handle(self._listeners[id(listener)], client, addr)
+        with Connection(client, self._crowd, idle_s=self.cfg.keepalive, request_s=self.request_s) as connection:
+            super().handle(self._listeners[id(listener)], cast("socket", connection), addr)
+
+    def handle_request(self, listener_name: _Address, req: Request, sock: socket, addr: _Address) -> bool:
+        """Serve one request, whose head is complete. Raises StopIteration when its connection is not kept."""
+        connection = cast("Connection", sock)
+        if self._crowd.crowded:
+            req.force_close()
+        connection.expect_body(req.force_close)
+        kept = super().handle_request(listener_name, req, sock, addr)
+        connection.await_head()
+        # A client whose next request is always there already would have the worker to itself: nothing else of what is
+        # answered without waiting, such as refusals, lets others have their turn.
+        gevent.sleep(0)
+        return kept
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:  # type: ignore[override]  # it is a context there, too
+        """What gunicorn reads a head within: nothing, since the connection has its own deadlines."""
+        return nullcontext()
