@@ -26,6 +26,7 @@ MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be r
 UNVERIFIED: Final = ProblemType("callback-unverified", 401, "The callback is not surely the gateway's")
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
+REQUEST_TIMEOUT: Final = ProblemType("request-timeout", 408, "The request took too long to come")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
 GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The gateway is not configured")
 IDEMPOTENCY_KEY_IN_FLIGHT: Final = ProblemType(
@@ -54,6 +55,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         UNVERIFIED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        REQUEST_TIMEOUT,
         NOT_DISCARDABLE,
         STALE_VERSION,
         ALREADY_FINAL,
