@@ -66,13 +66,14 @@ worker_class = "config.worker.Worker"
 # Connections of one worker; the next ones wait in the kernel's queue.
 worker_connections = 1000
 backlog = 1024
-# An idle connection is kept this long, and so is a stopping worker by a connection on which nothing comes.
+# An idle connection is kept this long, and so is a stopping worker by a client that is slow, or has nothing to say.
 keepalive = 5
 # A worker that has not said for this long that its loop turns is killed.
 timeout = 30
-# From SIGTERM to SIGKILL. It covers the second until a worker notices, the longest request, an idle connection's
-# wait and the service's own stop: gunicorn does not call worker_exit in a worker that it had to kill.
-graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 15
+# From SIGTERM to SIGKILL. It covers the second until a worker notices, a slow client's wait (the worker's ``hurry``),
+# the longest command, a client that does not take its answer, and the service's own stop: gunicorn does not call
+# worker_exit in a worker that it had to kill.
+graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 23
 # Actors, greenlets and locks do not survive a fork, and a worker that restarts itself has nothing to gain.
 preload_app = False
 max_requests = 0
@@ -119,14 +120,18 @@ def post_worker_init(worker: Worker) -> None:
     """Start the service, in the worker and after gevent has patched it."""
     import gevent
 
+    from config import worker as ours
     from wsgi import service
 
+    assert isinstance(worker, ours.Worker)
+    worker.request_s = min(settings.request_deadline_s, ours.REQUEST_MAX_S)
     service.start()
 
     def stop_intake(signum: int, frame: FrameType | None) -> None:
         worker.handle_exit(signum, frame)
         # Nothing may block in a signal handler.
         gevent.spawn(service.drain)
+        gevent.spawn(worker.hurry)
 
     signal.signal(signal.SIGTERM, stop_intake)
     signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - it takes no keywords

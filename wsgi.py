@@ -140,6 +140,7 @@ class Service:
             gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
             settings=SystemSettings(
                 request_deadline_s=settings.request_deadline_s,
+                commands_max=settings.commands_max,
                 passivate_after_s=settings.passivate_after_s,
                 lease_s=settings.lease_s,
                 dead_letter_first_s=settings.dead_letter_first_s,

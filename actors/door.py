@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from pykka import Timeout
 
+from actors.admission import Admission
 from actors.callbacks import Callback, CallbackRequest, stream_of_gateway
 from actors.messages import DiscardRequest, OrderMode, ReceiveRequest, Recipient, Request, RetryDead, StatusRequest
 from actors.once import Once
@@ -51,6 +52,9 @@ class Door:
     _dead_letters: Recipient
     _shared_breakers: Recipient
     _waiting: Waiting
+    _commands: Admission
+    _others: Admission
+    """Callbacks and people's orders: commands, however many, leave them their room."""
     _request_deadline_s: float
     _started = False
 
@@ -58,26 +62,25 @@ class Door:
         """A new UUIDv7."""
         return self._runtime.new_id()
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for an answer, or to be let in; never blocks."""
+        return sum(it.inside + it.outside for it in (self._commands, self._others))
+
     def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
-        return self._answer(self.send(stream, command, metadata, once, run_here=True))
+        return self._ask(self._commands, stream, ReceiveRequest(command, metadata, self._deadline(), once))
 
     def send(
-        self,
-        stream: StreamKey,
-        command: Receive,
-        metadata: Metadata,
-        once: Once | None = None,
-        *,
-        run_here: bool = False,
+        self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None
     ) -> ReceiveRequest | NotStored:
-        """The same without waiting; the request's ``reply`` gets the answer."""
-        return self._send(stream, ReceiveRequest(command, metadata, self._deadline(), once), run_here=run_here)
+        """The same without waiting, or regard to how many do; the request's ``reply`` gets the answer."""
+        return self._send(stream, ReceiveRequest(command, metadata, self._deadline(), once), run_here=False)
 
     def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
         request = DiscardRequest(command, item, metadata, self._deadline())
-        return self._answer(self._send(item.stream, request, run_here=True))
+        return self._ask(self._others, item.stream, request)
 
     def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
         """Settle a transaction on a person's word; ``work`` is its work as he saw it, if it has any."""
@@ -85,17 +88,17 @@ class Door:
         under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
         item = None if work is None else work.item
         request = ResolveRequest(command, item, metadata, self._deadline(), under_way=under_way)
-        return self._answer(self._send(stream, request, run_here=True))
+        return self._ask(self._others, stream, request)
 
     def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
         """Correct a customer's balance on a person's word."""
         request = AdjustRequest(command, metadata, self._deadline(), once)
-        return self._answer(self._send(stream, request, run_here=True))
+        return self._ask(self._others, stream, request)
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         """Close ``review``, which was open when a person looked at it."""
         request = CloseReviewRequest(command, review, metadata, self._deadline())
-        return self._answer(self._send(stream, request, run_here=True))
+        return self._ask(self._others, stream, request)
 
     def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
         """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
@@ -112,7 +115,7 @@ class Door:
         except StoreError as error:
             logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
             return NotStored("The store is not available.")
-        return self._answer(self._send(stream, request, run_here=True))
+        return self._ask(self._others, stream, request)
 
     def _read(
         self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
@@ -135,6 +138,16 @@ class Door:
 
     def _deadline(self) -> float:
         return self._runtime.monotonic() + self._request_deadline_s
+
+    def _ask(self, admission: Admission, stream: StreamKey, request: Request) -> Reply:
+        """Have ``request`` answered, once ``admission`` has let it in."""
+        refusal = admission.enter()
+        if refusal is not None:
+            return refusal
+        try:
+            return self._answer(self._send(stream, request, run_here=True))
+        finally:
+            admission.leave()
 
     def _send(self, stream: StreamKey, request: R, *, run_here: bool) -> R | NotStored:
         if not self._started:

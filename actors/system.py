@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pykka import ActorDeadError
 
+from actors.admission import Admission
 from actors.breaker import GatewayBreaker
 from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
@@ -45,6 +46,8 @@ R = TypeVar("R", bound=Request)
 
 MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
+OTHERS_MAX: Final = 128
+"""Callbacks and people's orders that may wait for their answer at a time, beside the commands."""
 SWEEP_S: Final = 1.0
 SWEEP_MAX: Final = 2_000
 """Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
@@ -57,6 +60,8 @@ class SystemSettings:
     """What operators may set (contract.md, section 2); durations in seconds."""
 
     request_deadline_s: float = 10.0
+    commands_max: int = 128
+    """Deposits and withdrawals that may wait for their answer at a time."""
     passivate_after_s: float = 120.0
     lease_s: float = 15.0
     dead_letter_first_s: float = 10.0
@@ -100,6 +105,7 @@ class PaymentSystem(Door):
         self._request_deadline_s = settings.request_deadline_s
         self._health = Health()
         self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
+        self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
         monotonic = runtime.monotonic
 
         self._alone: dict[str, Address] = {}

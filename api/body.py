@@ -17,6 +17,7 @@ from api.names import printable
 from api.problems import (
     BODY_TOO_LARGE,
     MALFORMED_BODY,
+    REQUEST_TIMEOUT,
     UNSUPPORTED_MEDIA_TYPE,
     ProblemError,
     invalid,
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
-    """The JSON object in the request's body, without card data. Raises ProblemError: 400, 413, 415."""
+    """The JSON object in the request's body, without card data. Raises ProblemError: 400, 408, 413, 415."""
     content_type = req.content_type
     if content_type != _JSON and (content_type is None or _JSON_WITH_CHARSET.fullmatch(content_type) is None):
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
@@ -60,7 +61,7 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
 
 
 def read_bytes(req: falcon.Request) -> bytes:
-    """The request's body as it came, be it empty. Raises ProblemError: 400, 413."""
+    """The request's body as it came, be it empty. Raises ProblemError: 400, 408, 413."""
     return b"" if _left(req.env) == 0 else _read(req.env)
 
 
@@ -107,6 +108,10 @@ def _take(env: dict[str, Any], size: int) -> bytes:
             if not more:
                 break
             data += more
+    except TimeoutError:
+        log.info("a request's body took too long")
+        env[_LEFT] = 0
+        raise ProblemError(REQUEST_TIMEOUT, "The body did not come to its end in time. Nothing was stored.") from None
     except Exception as error:  # noqa: BLE001  # a server's errors about what a client sent have no common base
         log.info("a request's body could not be read: %s", type(error).__name__)
         env[_LEFT] = 0

@@ -28,6 +28,7 @@ UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is need
 INSUFFICIENT_SCOPE: Final = ProblemType("insufficient-scope", 403, "The API key does not permit this")
 NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
 METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
+REQUEST_TIMEOUT: Final = ProblemType("request-timeout", 408, "The request took too long to come")
 NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
 GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The gateway is not configured")
 IDEMPOTENCY_KEY_IN_FLIGHT: Final = ProblemType(
@@ -58,6 +59,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         INSUFFICIENT_SCOPE,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        REQUEST_TIMEOUT,
         NOT_DISCARDABLE,
         STALE_VERSION,
         ALREADY_FINAL,

@@ -28,6 +28,7 @@ _PREFIX: Final = "PAYMENTS_"
 _TESTS_PREFIX: Final = "PAYMENTS_TEST_"
 _SECRETS_SUFFIX: Final = "_SECRETS"
 _WORKERS_MAX: Final = 256
+_COMMANDS_MAX: Final = 700  # fewer than a worker has connections: callbacks and reads must still get in
 _DAY_S: Final = 86_400.0
 
 
@@ -98,6 +99,8 @@ class Settings:
     withdrawals: Withdrawals
     auth: Auth
     request_deadline_s: float
+    commands_max: int
+    """Deposits and withdrawals of a process that may wait for their answer at a time."""
     passivate_after_s: float
     lease_s: float
     dead_letter_first_s: float
@@ -166,6 +169,7 @@ def _read(reader: Reader, checkout: Path, cores: int) -> Settings:
         withdrawals=reader.word("PAYMENTS_WITHDRAWALS", Withdrawals.CHECKED),
         auth=reader.word("PAYMENTS_AUTH", Auth.AUTO),
         request_deadline_s=reader.seconds("PAYMENTS_REQUEST_DEADLINE_S", 10, 0.1, 120),
+        commands_max=reader.whole("PAYMENTS_COMMANDS_MAX", 128, 1, _COMMANDS_MAX),
         passivate_after_s=reader.seconds("PAYMENTS_PASSIVATE_AFTER_S", 120, 0.1, _DAY_S),
         lease_s=reader.seconds("PAYMENTS_LEASE_S", 15, 1, 3600),
         dead_letter_first_s=reader.seconds("PAYMENTS_DEAD_LETTER_FIRST_S", 10, 0.01, _DAY_S),

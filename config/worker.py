@@ -1,32 +1,30 @@
-"""The gunicorn worker that leaves nobody behind: gevent's, but for how it lets go of its port.
+"""The gunicorn worker that leaves nobody behind, and waits for nobody for ever.
 
-Nor does it repeat what it could not read: gunicorn's own answers quote the broken line, which may hold a secret.
+It is gevent's, but for how it lets go of its port, for the deadlines of its connections (``config.connections``), and
+for what it says to what is no request (``config.unreadable``).
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from http.client import responses
 from socket import socket
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeAlias, cast
 
+import gevent
 from gevent.server import StreamServer
-from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.workers import ggevent
 
-_UNREADABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
-    (errors.LimitRequestLine, 414, "The request line is too long."),
-    (errors.LimitRequestHeaders, 431, "The headers are too many or too long."),
-    (errors.ExpectationFailed, 417, "No expectation is known but 100-continue."),
-    (errors.UnsupportedTransferCoding, 415, "Send the body without a Transfer-Encoding, or chunked."),
-    (errors.InvalidHeader, 400, "A header cannot be read."),
-    (errors.InvalidHeaderName, 400, "A header cannot be read."),
-    (errors.ParseException, 400, "It cannot be read as an HTTP request."),
-)
-"""What gunicorn finds in what clients send, the first that fits: the status, and what the client is told."""
-_OF_ANSWERS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)  # type: ignore[attr-defined]  # since 27
-"""Of the same kinds, but about headers of the application's own."""
+from config.connections import Connection, Crowd
+from config.unreadable import told_of
+
+_Address: TypeAlias = str | int | tuple[str, int]
+
+REQUEST_MAX_S: Final = 10.0
+"""How long a request's head may take at the most, and then its body."""
+_CROWDED: Final = 0.9
+"""Of ``worker_connections``. The rest is room for those who displace others while these are still on their way out."""
 
 
 class _Application(Protocol):
@@ -58,30 +56,54 @@ class _Listener:
 
 
 class Worker(ggevent.GeventWorker):
-    """See the module."""
+    """See the module. ``request_s`` may be set before it runs."""
+
+    request_s = REQUEST_MAX_S
 
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
+        self._crowd = Crowd(int(self.worker_connections * _CROWDED))
         super().run()
 
-    def handle(self, listener: socket, client: socket, addr: str | int | tuple[str, int]) -> None:
-        """Serve one connection."""
-        super().handle(self._listeners[id(listener)], client, addr)
+    def hurry(self) -> None:
+        """While it stops, give clients as long for the rest of a request as idle ones have, and no longer. Blocks."""
+        gevent.sleep(self.cfg.keepalive)
+        self._crowd.cut()
 
-    def handle_error(
-        self, req: Request | None, client: socket, addr: str | int | tuple[str, int], exc: BaseException
-    ) -> None:
+    def handle(self, listener: socket, client: socket, addr: _Address) -> None:
+        """Serve one connection."""
+        with Connection(client, self._crowd, idle_s=self.cfg.keepalive, request_s=self.request_s) as connection:
+            super().handle(self._listeners[id(listener)], cast("socket", connection), addr)
+
+    def handle_request(self, listener_name: _Address, req: Request, sock: socket, addr: _Address) -> bool:
+        """Serve one request, whose head is complete. Raises StopIteration when its connection is not kept."""
+        connection = cast("Connection", sock)
+        if self._crowd.crowded:
+            req.force_close()
+        connection.expect_body(req.force_close)
+        kept = super().handle_request(listener_name, req, sock, addr)
+        connection.await_head()
+        # A client whose next request is always there already would have the worker to itself: nothing else of what is
+        # answered without waiting, such as refusals, lets others have their turn.
+        gevent.sleep(0)
+        return kept
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:  # type: ignore[override]  # it is a context there, too
+        """What gunicorn reads a head within: nothing, since the connection has its own deadlines."""
+        return nullcontext()
+
+    def handle_error(self, req: Request | None, client: socket, addr: _Address, exc: BaseException) -> None:
         """Answer what is no HTTP as the application answers what is wrong; neither answer nor log repeats any of it.
 
         Anything else is the application's fault, and as gunicorn does it.
         """
-        found = next((it for it in _UNREADABLE if isinstance(exc, it[0])), None)
-        if found is None or isinstance(exc, _OF_ANSWERS):
+        told = told_of(exc)
+        if told is None:
             super().handle_error(req, client, addr, exc)
             return
-        _, status, detail = found
+        status, detail = told
         request_id, media_type, body = cast("_Application", self.wsgi).unreadable(status, detail)
         self.log.info("no HTTP request: %s", type(exc).__name__, extra={"fields": {"correlation_id": request_id}})
         head = (

@@ -19,6 +19,7 @@ from api.problems import (
     MALFORMED_BODY,
     NOT_FOUND,
     OUTCOME_UNKNOWN,
+    REQUEST_TIMEOUT,
     UNAVAILABLE,
     UNVERIFIED,
     ProblemError,
@@ -46,6 +47,7 @@ class CallbackResource:
             problems=(
                 INVALID_REQUEST,
                 MALFORMED_BODY,
+                REQUEST_TIMEOUT,
                 UNVERIFIED,
                 NOT_FOUND,
                 BODY_TOO_LARGE,

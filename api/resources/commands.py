@@ -28,6 +28,7 @@ from api.problems import (
     MALFORMED_BODY,
     OUTCOME_UNKNOWN,
     REFUSED,
+    REQUEST_TIMEOUT,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
     ProblemError,
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 _PROBLEMS: Final = (
     INVALID_REQUEST,
     MALFORMED_BODY,
+    REQUEST_TIMEOUT,
     IDEMPOTENCY_KEY_IN_FLIGHT,
     BODY_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,

@@ -65,6 +65,16 @@ def test_a_connection_that_breaks_is_no_500(api: Api, world: World, error: Excep
     assert world.calls == []
 
 
+def test_a_body_that_takes_too_long(api: Api, world: World) -> None:
+    """The server gives up on it: that is a 408 of its own, and nothing is done. A refusal stays what it is."""
+    late = Wire(GOOD[:20], error=TimeoutError())
+    assert call(api, late, CONTENT_LENGTH=str(len(GOOD))) == 408
+    assert call(api, Wire(GOOD[:20], error=TimeoutError()), HTTP_TRANSFER_ENCODING="chunked") == 408
+    assert call(api, Wire(GOOD, error=TimeoutError()), path="/v1/callbacks/gatewayA", CONTENT_LENGTH="4000") == 408
+    assert call(api, Wire(GOOD[:20], error=TimeoutError()), path="/nowhere", CONTENT_LENGTH="4000") == 404
+    assert (world.calls, world.callbacks) == ([], [])
+
+
 @pytest.mark.parametrize("length", ["-1", "x", "1_0", "1e3", "٣", "9" * 30])
 def test_a_length_that_is_none(api: Api, length: str) -> None:
     """A Content-Length that is no number is refused, without reading."""

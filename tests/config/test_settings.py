@@ -39,6 +39,7 @@ def test_defaults() -> None:
         withdrawals=Withdrawals.CHECKED,
         auth=Auth.AUTO,
         request_deadline_s=10.0,
+        commands_max=128,
         passivate_after_s=120.0,
         lease_s=15.0,
         dead_letter_first_s=10.0,
@@ -72,6 +73,7 @@ def test_empty_variables_count_as_not_set() -> None:
         ("PAYMENTS_DEFAULT_CURRENCY", "KWD", "default_currency", "KWD"),
         ("PAYMENTS_AUTH", "off", "auth", Auth.OFF),
         ("PAYMENTS_REQUEST_DEADLINE_S", "2.5", "request_deadline_s", 2.5),
+        ("PAYMENTS_COMMANDS_MAX", "700", "commands_max", 700),
         ("PAYMENTS_PASSIVATE_AFTER_S", "0.1", "passivate_after_s", 0.1),
         ("PAYMENTS_LEASE_S", "30", "lease_s", 30.0),
         ("PAYMENTS_DEAD_LETTER_FIRST_S", "0.01", "dead_letter_first_s", 0.01),
@@ -105,6 +107,7 @@ def test_good_values(name: str, text: str, attribute: str, value: object) -> Non
             ("PAYMENTS_REQUEST_DEADLINE_S", text, "a number of seconds from 0.1 to 120")
             for text in ("0", "-1", "121", "1e1", "nan", "inf", "10s", "1_0", "٣", ".5", " 5")
         ),
+        *(("PAYMENTS_COMMANDS_MAX", text, "a whole number from 1 to 700") for text in ("0", "701", "many")),
         ("PAYMENTS_PASSIVATE_AFTER_S", "0", "a number of seconds from 0.1 to 86400"),
         ("PAYMENTS_LEASE_S", "0.5", "a number of seconds from 1 to 3600"),
         ("PAYMENTS_DEAD_LETTER_FIRST_S", "0", "a number of seconds from 0.01"),

@@ -28,13 +28,17 @@ CONTRACT = {
     "PAYMENTS_LOG_FORMAT": "json",
 }
 
+# What was added to it.
+ADDED = {"PAYMENTS_COMMANDS_MAX": "128"}
+KNOWN = CONTRACT | ADDED
+
 
 def test_names() -> None:
-    """Settings reads exactly the variables of the contract."""
-    assert variable_names() == CONTRACT.keys()
+    """Settings reads exactly the variables of the contract, and those that were added."""
+    assert variable_names() == KNOWN.keys()
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", KNOWN)
 def test_defaults(name: str) -> None:
     """Leaving a variable out is the same as writing the contract's default."""
-    assert Settings.from_environ({name: CONTRACT[name]}) == Settings.from_environ({})
+    assert Settings.from_environ({name: KNOWN[name]}) == Settings.from_environ({})

@@ -1,0 +1,158 @@
+"""The connections of a worker: how long each may take to send a request and to take an answer, and who goes first.
+
+It knows sockets and clocks, and nothing of HTTP but that a request has a head and perhaps a body.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from socket import SHUT_RD, socket
+from typing import Final, Self
+
+TAKE_WITHIN_S: Final = 10.0
+"""How long a client may take for a piece of an answer, once the kernel's buffer is full. Then it is disconnected."""
+
+
+class Crowd:
+    """All connections of a worker. Above ``crowded_at`` it is crowded, and whoever comes displaces another.
+
+    That is who has been waited for the longest: idle, or slow with a head or body. A client that is waited for loses
+    a connection that it can make anew; one that waits outside, in the kernel's queue, would get no answer at all.
+    """
+
+    def __init__(self, crowded_at: int) -> None:
+        self._crowded_at = crowded_at
+        self._all: set[Connection] = set()
+        self._awaited: dict[Connection, None] = {}  # a dictionary keeps the order: who began first stands first
+
+    def __len__(self) -> int:
+        """How many connections are open."""
+        return len(self._all)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether connections ought to be closed after their answer, for those who wait to be let in."""
+        return len(self._all) > self._crowded_at
+
+    def enter(self, connection: Connection) -> None:
+        """One more is open."""
+        self._all.add(connection)
+        longest = next(iter(self._awaited), None)
+        if self.crowded and longest is not None:
+            self.go_on(longest)
+            longest.cut()
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed."""
+        self._all.discard(connection)
+        self.go_on(connection)
+
+    def wait_for(self, connection: Connection) -> None:
+        """From now on its client is waited for."""
+        self._awaited[connection] = None
+
+    def go_on(self, connection: Connection) -> None:
+        """Its client is not waited for any more."""
+        self._awaited.pop(connection, None)
+
+    def cut(self) -> None:
+        """Wait for no client any longer, whether it is waited for now or not."""
+        for connection in self._all:
+            connection.cut()
+
+
+class Connection:
+    """A client's socket that honours deadlines. What it does not define is the socket's own.
+
+    Of a request, its head must begin within ``idle_s`` and be complete ``request_s`` after that, and its body must
+    come within ``request_s`` again, from when it is first read: in total, however many bytes trickle in. A head that
+    is late is the end of the connection, as if the client had left. A body that is late raises TimeoutError, and the
+    connection is not kept.
+    """
+
+    def __init__(self, client: socket, crowd: Crowd, *, idle_s: float, request_s: float) -> None:
+        self._socket, self._crowd = client, crowd
+        self._idle_s, self._request_s = idle_s, request_s
+        self._not_kept: Callable[[], None] | None = None
+        """Says that the connection is not kept; there is one while a body may come."""
+        self._began = False
+        """Whether something of the present head is there."""
+        self._deadline: float | None = None
+        self._cut = False
+
+    def __enter__(self) -> Self:
+        self._crowd.enter(self)
+        self.await_head()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._not_kept = None  # it knows the request, which knows its connection
+        self._crowd.leave(self)
+
+    def __getattr__(self, name: str) -> object:
+        found: object = getattr(self._socket, name)
+        return found
+
+    def await_head(self) -> None:
+        """From now on the next request may come."""
+        self._not_kept, self._began, self._deadline = None, False, None
+        self._crowd.wait_for(self)
+
+    def expect_body(self, not_kept: Callable[[], None]) -> None:
+        """The head is complete. ``not_kept`` is called when the body is late."""
+        self._not_kept, self._deadline = not_kept, None
+        self._crowd.go_on(self)
+
+    def cut(self) -> None:
+        """Wait for the client no longer: nothing more is read than what is there already. Answers still go out."""
+        self._cut = True
+        with suppress(OSError):  # the client has left
+            self._socket.shutdown(SHUT_RD)
+
+    def recv(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end of the connection, and when a head is late.
+
+        Raises TimeoutError when a body is late.
+        """
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + (self._idle_s if self._not_kept is None else self._request_s)
+            if self._not_kept is not None:
+                self._crowd.wait_for(self)
+        if now < self._deadline and (data := self._received(size, self._deadline - now)) is not None:
+            if self._not_kept is None and not self._began:
+                self._began, self._deadline = True, time.monotonic() + self._request_s
+            return data
+        if self._not_kept is None:
+            return b""
+        self._not_kept()
+        raise TimeoutError("the body took too long")
+
+    def _received(self, size: int, within_s: float) -> bytes | None:
+        """What comes within that time; None when nothing does, or nobody waits for it any longer."""
+        self._socket.settimeout(within_s)
+        try:
+            data = self._socket.recv(size)
+        except TimeoutError:
+            return None
+        except OSError:  # so gevent ends a wait that is cut
+            if not self._cut:
+                raise
+            return None
+        return None if self._cut and not data else data
+
+    def send(self, data: bytes) -> int:
+        """The same as ``sendall``; the length of ``data``."""
+        self.sendall(data)
+        return len(data)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of ``data``. Raises ConnectionResetError when the client does not take it in time."""
+        self._socket.settimeout(TAKE_WITHIN_S)
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer") from None
