@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
+from actors.replies import Reply, Unverified
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Callbacks, Order
@@ -62,12 +63,14 @@ class Heard(Listener):
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
         self.batches: list[list[AppendResult | Unanswered]] = []
+        self.callbacks: list[tuple[str, Reply | Unverified]] = []
+        self.losses = self.taken = 0
 
     def appended(self, results: Sequence[AppendResult | Unanswered], _duration_s: float) -> None:
         """See Listener."""
         self.batches.append([*results])
 
-    def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+    def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]], _known: object) -> None:
         """See Listener."""
         self.events += [recorded for recorded, _ in events]
 
@@ -82,6 +85,18 @@ class Heard(Listener):
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
         """See Listener."""
         self.dead_letters.append((item.work_id, move.state))
+
+    def leases_lost(self) -> None:
+        """See Listener."""
+        self.losses += 1
+
+    def taken_over(self, count: int) -> None:
+        """See Listener."""
+        self.taken += count
+
+    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+        """See Listener."""
+        self.callbacks.append((gateway, answer))
 
 
 class SmallGateway:

@@ -50,6 +50,7 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
 
 WHOLE_TABLES = {
     "count_work": "counts for the metrics read all unfinished work",
+    "select_figures": "the same, and what else it reads is counted one by one (tests/store/test_plans.py)",
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "limit_dues": "once at a start, and then all work that is to be due is looked at",
     "set_dues_back": "a clock is set back rarely, and then all that is to be due goes with it",
@@ -113,6 +114,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         store.gateway_modes,
         store.breakers,
         store.work_counts,
+        store.figures,
         store.ping,
         lambda: list(iter_audit(store)),
     ]
