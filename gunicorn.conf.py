@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -25,6 +27,7 @@ from config.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
+_METERS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 # The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
 # a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
@@ -84,12 +87,27 @@ loglevel = settings.log_level.lower()
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse a number of workers that gunicorn was given past the settings, as by ``--workers``."""
+    """Refuse a number of workers that gunicorn was given past the settings, and make room for the workers' metrics."""
     if server.cfg.workers != settings.workers:
         sys.stderr.write(
             f"PAYMENTS_WORKERS is {settings.workers}, and gunicorn was told {server.cfg.workers}: use the variable\n"
         )
         raise SystemExit(WRONG_SETTING)
+    # A new one for each master, whatever it inherits: counts of processes that are gone with an earlier one would be
+    # added to those of these. prometheus_client looks at the variable when it is imported, in the workers.
+    os.environ[_METERS] = tempfile.mkdtemp(prefix="payments-metrics-", dir=worker_tmp_dir)
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Leave nothing of the metrics behind."""
+    shutil.rmtree(os.environ[_METERS], ignore_errors=True)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """What a dead worker has counted stays; what it was in the middle of does not."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
@@ -117,8 +135,10 @@ def post_worker_init(worker: Worker) -> None:
     signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - it takes no keywords
 
 
-def worker_exit(_server: Arbiter, _worker: Worker) -> None:
+def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """Stop the service after the last request, or at once when gunicorn was asked to be quick or its master died."""
     wsgi = sys.modules.get("wsgi")
     if wsgi is not None and hasattr(wsgi, "service"):  # it may have failed to load
         wsgi.service.stop()
+    if os.getppid() != worker.ppid:  # the master was killed, and cannot do it
+        shutil.rmtree(os.environ[_METERS], ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The state of a process in numbers, as it is at the moment: what operators watch. Plain values; sampled, never asked."""
+"""The state of a process in numbers, as it is at the moment: what operators watch. Plain values, sampled."""
 
 from __future__ import annotations
 

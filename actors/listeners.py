@@ -127,7 +127,7 @@ class LogListener:
         self,
         stream: StreamKey,
         events: Sequence[tuple[Recorded, Metadata]],
-        transactions: Mapping[str, Transaction],
+        transactions: Mapping[str, Transaction],  # noqa: ARG002  # the port's name
     ) -> None:
         """See Listener."""
         self._write(_line(stream, recorded, metadata) for recorded, metadata in events)

@@ -8,6 +8,9 @@ import falcon
 
 from actors.payments import Payments
 from api import error_handlers, openapi
+from api.metrics.http import RequestMeters
+from api.metrics.meters import Meters
+from api.metrics.store import StoreCollector
 from api.operations import Documented
 from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
@@ -25,6 +28,7 @@ from api.resources.documentation import (
 from api.resources.events import EventsResource, Feed
 from api.resources.gateways import BreakerResource, GatewayResource, GatewaysResource
 from api.resources.health import HealthResource, ReadinessResource
+from api.resources.metrics import MetricsResource
 from api.resources.reviews import CloseReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.tracing import RequestIds, random_request_id
@@ -41,11 +45,14 @@ def create_app(
     default_currency: str,
     checked_withdrawals: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
+    meters: Meters | None = None,
 ) -> App:
     """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one.
 
-    ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere.
+    ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere. ``meters``: what
+    ``/metrics`` shows; None: meters of its own, which only requests move.
     """
+    meters = Meters() if meters is None else meters
     exponent_of(default_currency)
     till = Till(payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals)
     document = OpenApiResource()
@@ -72,12 +79,13 @@ def create_app(
         ("/v1/dead-letters/{dead_letter_id}/discard", DiscardResource(payments, queries)),
         ("/healthz", HealthResource()),
         ("/readyz", ReadinessResource(payments)),
+        ("/metrics", MetricsResource(meters, StoreCollector(queries, payments.gateway_currencies))),
         ("/openapi.json", document),
         (INDEX, SwaggerPageResource()),
     )
     document.document = openapi.build(documented)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id)])
+    app: App = falcon.App(middleware=[RequestMeters(meters), RequestIds(new_request_id)])
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)
