@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 from config import gateways_file
 from config.logging import dict_config, skip_unused_details
 from config.settings import Settings, SettingsError
+from config.shared_folder import new_folder
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
@@ -95,7 +96,7 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(WRONG_SETTING)
     # A new one for each master, whatever it inherits: counts of processes that are gone with an earlier one would be
     # added to those of these. prometheus_client looks at the variable when it is imported, in the workers.
-    os.environ[_METERS] = tempfile.mkdtemp(prefix="payments-metrics-", dir=worker_tmp_dir)
+    os.environ[_METERS] = str(new_folder("payments-metrics-", Path(worker_tmp_dir or tempfile.gettempdir())))
 
 
 def on_exit(_server: Arbiter) -> None:
@@ -135,10 +136,8 @@ def post_worker_init(worker: Worker) -> None:
     signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - it takes no keywords
 
 
-def worker_exit(_server: Arbiter, worker: Worker) -> None:
+def worker_exit(_server: Arbiter, _worker: Worker) -> None:
     """Stop the service after the last request, or at once when gunicorn was asked to be quick or its master died."""
     wsgi = sys.modules.get("wsgi")
     if wsgi is not None and hasattr(wsgi, "service"):  # it may have failed to load
         wsgi.service.stop()
-    if os.getppid() != worker.ppid:  # the master was killed, and cannot do it
-        shutil.rmtree(os.environ[_METERS], ignore_errors=True)

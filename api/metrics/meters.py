@@ -38,6 +38,8 @@ class Meters:
         self._transactions()
         self._calls()
         self._process()
+        for state in ("opened", "closed"):
+            self.reviews.labels(state)
         for result in ("committed", "conflict", "duplicate", "fenced", "unanswered"):
             self.appends.labels(result)
         for gateway in gateways:

@@ -38,7 +38,7 @@ def served() -> dict[str, tuple[str, tuple[str, ...]]]:
     for meter in vars(Meters()).values():
         if isinstance(meter, MetricWrapperBase):
             name = f"{meter._name}_total" if meter._type == "counter" else meter._name
-            found[name] = (meter._type, tuple(meter._labelnames))
+            found[name] = (str(meter._type), tuple(meter._labelnames))
     for family in StoreCollector(world, world.gateway_currencies).collect():
         found[family.name] = (family.type, tuple(getattr(family, "_labelnames", ())))
     return found
