@@ -95,7 +95,7 @@ def test_the_operators_figures(readers: Readers) -> None:
     counted = unfinished + sum(sqlite.result[1].values()) + sqlite.result[2]
     assert unfinished == SHAPE.count // 10
     assert postgresql.read <= counted + SEEKS_MOST
-    assert sqlite.read <= 40 * counted + STEPS_MOST
+    assert sqlite.read <= 20 * counted + 5_000
 
 
 TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (
