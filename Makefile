@@ -16,7 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench simulate coverage lock clean image image-test image-tools
+.PHONY: help setup run test check format bench simulate coverage lock clean image image-test image-tools \
+	monitoring-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +96,16 @@ image-test: setup image ## the image, and a deposit through what compose starts 
 
 image-tools: ## what make image needs where there is no Docker (Debian, as root)
 	@deploy/image.sh tools
+
+# Taken out of Debian's package, which would start a server: nothing but this program is installed, and no root needed.
+monitoring-tools: setup ## promtool, which tests the alerts (Debian; as root it updates the lists of packages first)
+	@set -e; \
+	if [ "$$(id -u)" = 0 ]; then apt-get update --quiet=2; fi; \
+	folder=$$(mktemp -d); \
+	trap 'rm -rf "$$folder"' EXIT; \
+	(cd "$$folder" && apt-get download --quiet=2 --option APT::Sandbox::User=root prometheus); \
+	dpkg-deb --fsys-tarfile "$$folder"/prometheus_*.deb \
+		| tar --extract --directory=$(VENV)/bin --strip-components=3 ./usr/bin/promtool
 
 clean: ## remove .venv and caches; never var/, where the data lie
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

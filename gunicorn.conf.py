@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -22,11 +24,13 @@ from config import gateways_file
 from config.logging import dict_config, redact_stderr, skip_unused_details
 from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
+from config.shared_folder import new_folder
 from domain import cards
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
+_METERS: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 # The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
 # a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
@@ -95,7 +99,7 @@ loglevel = settings.log_level.lower()
 def on_starting(server: Arbiter) -> None:
     """Refuse workers and an address that gunicorn was given past the settings, as by ``--workers`` and ``--bind``.
 
-    Whether callers need API keys depends on the address.
+    Whether callers need API keys depends on the address. Then make room for the workers' metrics.
     """
     if server.cfg.bind != [str(settings.bind)]:
         bound = ", ".join(server.cfg.bind)
@@ -106,6 +110,21 @@ def on_starting(server: Arbiter) -> None:
             f"PAYMENTS_WORKERS is {settings.workers}, and gunicorn was told {server.cfg.workers}: use the variable\n"
         )
         raise SystemExit(WRONG_SETTING)
+    # A new one for each master, whatever it inherits: counts of processes that are gone with an earlier one would be
+    # added to those of these. prometheus_client looks at the variable when it is imported, in the workers.
+    os.environ[_METERS] = str(new_folder("payments-metrics-", Path(worker_tmp_dir or tempfile.gettempdir())))
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Leave nothing of the metrics behind."""
+    shutil.rmtree(os.environ[_METERS], ignore_errors=True)
+
+
+def child_exit(_server: Arbiter, worker: Worker) -> None:
+    """What a dead worker has counted stays; what it was in the middle of does not."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:

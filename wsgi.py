@@ -20,12 +20,15 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from actors.callbacks import gateway_of
-from actors.listeners import LogListener
+from actors.listeners import Listeners, LogListener
 from actors.once import Once
 from actors.replies import GatewayStatus, NotStored, Reply, Unverified
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
+from api.metrics.listener import MetricsListener
+from api.metrics.meters import Meters
+from api.metrics.sampling import Sampler
 from api.problems import MEDIA_TYPE, ProblemError, by_status
 from api.tracing import random_request_id
 from config import gateways_file
@@ -88,6 +91,7 @@ class Service:
         self._gateways = build_gateways(self._options, secrets)
         self._forgeable = with_development_secret(secrets)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
+        self._meters = Meters(self._gateways)
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
         self._runtime: LiveRuntime | None = None
@@ -102,6 +106,7 @@ class Service:
             default_currency=settings.default_currency,
             checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
             needs_keys=settings.auth_required,
+            meters=self._meters,
         )
 
     def start(self) -> None:
@@ -149,11 +154,12 @@ class Service:
                 load_threads=0 if settings.sqlite_path is not None else 8,
                 processing=settings.role is not Role.API,
             ),
-            listener=LogListener(InfoLines("payments").write),
+            listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
             exclusive=settings.sqlite_path is not None,
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
+        Sampler(self._meters, system.figures, runtime.after).sample()
         for (gateway, state), count in sorted(store.work_counts().items()):
             if gateway_of(gateway) not in self._options:
                 logger.error(
@@ -227,6 +233,7 @@ class Service:
             except StoreError as error:
                 logger.warning("leases could not be given back: %s", error)
             runtime.stop(timeout_s=1.0)
+        self._meters.tallies.flush()
         for gateway in self._gateways.values():
             gateway.close()
         self._open.close()

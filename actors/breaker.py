@@ -86,6 +86,11 @@ class GatewayBreaker:
         return self._state
 
     @property
+    def last_state(self) -> str:
+        """The same without a look at the clock, which may change it: for any thread."""
+        return self._state
+
+    @property
     def mode(self) -> str:
         """``auto``, or the state that a person forces it to be in: ``open`` or ``closed``."""
         return self._mode

@@ -283,7 +283,7 @@ class CustomerStreamActor(ServiceActor):
 
     def _committed(self, batch: Batch) -> None:
         self._account, self._head, self._asked = _trimmed(batch.account), batch.head, _NOTHING
-        self._with.listener.recorded(self._stream, batch.recorded)
+        self._with.listener.recorded(self._stream, batch.recorded, batch.account.transactions)
         hand_over(batch, self._with)
         if batch.refusals and not (batch.recorded or batch.confirmed):
             self._confirm(batch.refusals)  # a write without events looks at no head and proves none

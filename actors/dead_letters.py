@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from actors.answering import fail
 from actors.callbacks import CallbackReport, queue_of, read_payload
 from actors.intake import CLAIM_MAX, Intake
+from actors.listeners import Listener
 from actors.messages import Alarm, Due, Recipient, Recovered, RetryDead, Room, Submit, Tick
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
@@ -102,6 +103,7 @@ class DeadLetterActor(ServiceActor):
         customer: Callable[[StreamKey], Recipient],
         self_address: Recipient,
         health: Health,
+        listener: Listener,
     ) -> None:
         super().__init__()
         self._runtime, self._store, self._owner, self._lease_s = runtime, store, owner, lease_s
@@ -109,7 +111,7 @@ class DeadLetterActor(ServiceActor):
         self._customer = customer
         self._beat, self._beat_s = next(_beats), min(lease_s / 3, BEAT_MAX_S)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
-        self._health = health
+        self._health, self._listener = health, listener
 
     def on_start(self) -> None:
         """Begin to beat."""
@@ -180,11 +182,11 @@ class DeadLetterActor(ServiceActor):
             self._follow_the_clock()
             self._give_back()
             if not self._store.heartbeat(self._owner) and not self._health.retired:  # in this order: see retire
-                logger.error("this process was held for dead; its work went to others")
+                self._listener.leases_lost()
                 self._store.register_owner(self._owner)
             released = self._store.release_dead(self._lease_s)
             if released:
-                logger.warning("took over work of dead processes", extra={"fields": {"count": released}})
+                self._listener.taken_over(released)
             self._health.problem, self._health.beaten_at = None, self._runtime.monotonic()
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"

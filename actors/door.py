@@ -14,6 +14,7 @@ from pykka import Timeout
 
 from actors.admission import Admission
 from actors.callbacks import Callback, CallbackRequest, stream_of_gateway
+from actors.listeners import Listener
 from actors.messages import DiscardRequest, OrderMode, ReceiveRequest, Recipient, Request, RetryDead, StatusRequest
 from actors.once import Once
 from actors.orders import AdjustRequest, CloseReviewRequest, ResolveRequest
@@ -55,6 +56,7 @@ class Door:
     _commands: Admission
     _others: Admission
     """Callbacks and people's orders: commands, however many, leave them their room."""
+    _listener: Listener
     _request_deadline_s: float
     _started = False
 
@@ -102,6 +104,13 @@ class Door:
 
     def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
         """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
+        answer = self._take_callback(gateway, headers, body, metadata)
+        self._listener.called_back(gateway, answer)
+        return answer
+
+    def _take_callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | Unverified:
         callbacks = self._gateways[gateway].callbacks
         if callbacks is None:
             return Unverified()

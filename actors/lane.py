@@ -9,6 +9,7 @@ from math import inf
 from typing import Final
 
 from actors.breaker import GatewayBreaker, Permit
+from actors.figures import GatewayFigures
 from actors.intake import CLAIM_MAX
 from actors.replies import BulkheadStatus, GatewayStatus
 from actors.runtime.dispatchers import Executor
@@ -52,6 +53,10 @@ class Lane:
         if self.breaker.state == "closed":
             return CLAIM_MAX
         return 1 if self.breaker.mode == "auto" and not self.waiting and not self.in_flight else 0
+
+    def figures(self, name: str) -> GatewayFigures:
+        """As it is at this moment, give or take; for any thread."""
+        return GatewayFigures(name, self.breaker.last_state, self.in_flight, len(self.waiting), self.max_concurrent)
 
     def status(self, name: str) -> GatewayStatus:
         """For operators."""

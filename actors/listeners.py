@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from actors.messages import CallResult, Unanswered
+from actors.replies import Reply, Unverified
 from actors.work import read_context
+from domain.account import Transaction
 from domain.events import EVENT_TYPES, Received, Recorded, type_name
 from domain.outcomes import Approved, Declined, NotReceived
 from store.codec import Metadata
@@ -20,8 +22,13 @@ logger: Final = logging.getLogger("payments")
 class Listener(Protocol):
     """Called in the actors' own time: must neither block nor raise."""
 
-    def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
-        """These events are durable."""
+    def recorded(
+        self,
+        stream: StreamKey,
+        events: Sequence[tuple[Recorded, Metadata]],
+        transactions: Mapping[str, Transaction],
+    ) -> None:
+        """These events are durable. ``transactions``: at least those that they are about, as they leave them."""
 
     def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
         """So many writes went to the store together, and this became of each."""
@@ -34,6 +41,67 @@ class Listener(Protocol):
 
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
         """``item`` failed once more and is a dead letter: tried again later (dead), or left to a person (parked)."""
+
+    def leases_lost(self) -> None:
+        """This process was held for dead: its work went to others."""
+
+    def taken_over(self, count: int) -> None:
+        """So many pieces of work of processes that are held for dead are anybody's again."""
+
+    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+        """A configured gateway, or somebody in its name, sent a callback and is told ``answer``."""
+
+
+class Listeners:
+    """Hands everything on to each of several listeners, in their order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._all = listeners
+
+    def recorded(
+        self,
+        stream: StreamKey,
+        events: Sequence[tuple[Recorded, Metadata]],
+        transactions: Mapping[str, Transaction],
+    ) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.recorded(stream, events, transactions)
+
+    def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.appended(results, duration_s)
+
+    def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.called(item, result, duration_s)
+
+    def breaker_changed(self, gateway: str, state: str) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.breaker_changed(gateway, state)
+
+    def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.dead_letter(item, move)
+
+    def leases_lost(self) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.leases_lost()
+
+    def taken_over(self, count: int) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.taken_over(count)
+
+    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+        """See Listener."""
+        for one in self._all:
+            one.called_back(gateway, answer)
 
 
 Line = tuple[str, dict[str, Any]]
@@ -55,7 +123,12 @@ class LogListener:
     def __init__(self, write: Callable[[Iterable[Line]], None] = log_each) -> None:
         self._write = write
 
-    def recorded(self, stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+    def recorded(
+        self,
+        stream: StreamKey,
+        events: Sequence[tuple[Recorded, Metadata]],
+        transactions: Mapping[str, Transaction],  # noqa: ARG002  # the port's name
+    ) -> None:
         """See Listener."""
         self._write(_line(stream, recorded, metadata) for recorded, metadata in events)
 
@@ -107,6 +180,17 @@ class LogListener:
         }
         level, message = (logging.ERROR, "parked for a person") if parked else (logging.WARNING, "dead letter")
         logger.log(level, message, extra={"fields": fields})
+
+    def leases_lost(self) -> None:
+        """See Listener."""
+        logger.error("this process was held for dead; its work went to others")
+
+    def taken_over(self, count: int) -> None:
+        """See Listener."""
+        logger.warning("took over work of dead processes", extra={"fields": {"count": count}})
+
+    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+        """See Listener: what it leads to is logged as it is recorded, and why it is refused where that is found."""
 
 
 _LOGGED: Final = ("gateway", "gateway_reference", "code", "category", "reason", "attempt", "review_id")

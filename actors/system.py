@@ -17,6 +17,7 @@ from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
 from actors.dead_letters import BEAT_MAX_S, DeadLetterActor, Health
 from actors.door import GRACE_S, Door
+from actors.figures import ProcessFigures
 from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.lane import Lane
@@ -51,6 +52,8 @@ OTHERS_MAX: Final = 128
 SWEEP_S: Final = 1.0
 SWEEP_MAX: Final = 2_000
 """Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
+BUSIEST: Final = 1_000
+"""Customers whose mailboxes are counted: those that were told something last. Of 100,000 the others are idle."""
 PERMIT_GRACE_S: Final = 5.0
 """How much longer than its calls may take a permit holds: for the record before them, and the report after them."""
 
@@ -101,6 +104,7 @@ class PaymentSystem(Door):
         self._runtime, self._store, self._settings, self._exclusive = runtime, store, settings, exclusive
         self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
         self._owner = runtime.new_id()
+        self._listener = listener
         self._stopping = False
         self._request_deadline_s = settings.request_deadline_s
         self._health = Health()
@@ -149,6 +153,7 @@ class PaymentSystem(Door):
                 customer=self._customer,
                 self_address=self._dead_letters,
                 health=self._health,
+                listener=listener,
             ),
         )
         self._supervisor: Address = alone(
@@ -259,6 +264,13 @@ class PaymentSystem(Door):
         if silent_s > max(self._settings.lease_s, 2 * BEAT_MAX_S):
             return [f"The store has taken no heartbeat for {silent_s:.0f} s."]
         return []
+
+    def figures(self) -> ProcessFigures:
+        """The process as it is at this moment, give or take. Never blocks; for any thread."""
+        mailboxes = {name: address.waiting for name, address in self._alone.items()}
+        mailboxes["customers"] = self._customers.waiting(BUSIEST)
+        gateways = tuple(lane.figures(name) for name, lane in sorted(self._lanes.items()))
+        return ProcessFigures(mailboxes, len(self._customers), self._waiting.count, gateways)
 
     # parts
 

@@ -11,6 +11,9 @@ from api import error_handlers, openapi
 from api.addresses import Addresses
 from api.callers import Callers, KnownKeys
 from api.cards import CardNumbers
+from api.metrics.http import RequestMeters
+from api.metrics.meters import Meters
+from api.metrics.store import StoreCollector
 from api.operations import Documented
 from api.resources.callbacks import CallbackResource
 from api.resources.commands import DepositResource, Till, WithdrawalResource
@@ -28,6 +31,7 @@ from api.resources.documentation import (
 from api.resources.events import EventsResource, Feed
 from api.resources.gateways import BreakerResource, GatewayResource, GatewaysResource
 from api.resources.health import HealthResource, ReadinessResource
+from api.resources.metrics import MetricsResource
 from api.resources.reviews import CloseReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.tracing import RequestIds, random_request_id
@@ -45,12 +49,15 @@ def create_app(
     needs_keys: bool,
     checked_withdrawals: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
+    meters: Meters | None = None,
 ) -> App:
     """The whole API. ``default_currency`` is meant when a command names none; raises MoneyError for an unknown one.
 
     ``checked_withdrawals``: whether a withdrawal needs a balance here, or balances are kept elsewhere. ``needs_keys``:
-    whether callers must show an API key.
+    whether callers must show an API key. ``meters``: what ``/metrics`` shows; None: meters of its own, which only
+    requests move.
     """
+    meters = Meters() if meters is None else meters
     exponent_of(default_currency)
     till = Till(payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals)
     callers = Callers(KnownKeys(queries) if needs_keys else None)
@@ -78,12 +85,15 @@ def create_app(
         ("/v1/dead-letters/{dead_letter_id}/discard", DiscardResource(payments, queries)),
         ("/healthz", HealthResource()),
         ("/readyz", ReadinessResource(payments)),
+        ("/metrics", MetricsResource(meters, StoreCollector(queries, payments.gateway_currencies))),
         ("/openapi.json", document),
         (INDEX, SwaggerPageResource()),
     )
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
-    app: App = falcon.App(middleware=[RequestIds(new_request_id), Addresses(), CardNumbers(), callers])
+    app: App = falcon.App(
+        middleware=[RequestMeters(meters), RequestIds(new_request_id), Addresses(), CardNumbers(), callers]
+    )
     error_handlers.install(app)
     for path, resource in documented:
         app.add_route(path, resource)

@@ -9,6 +9,7 @@ import falcon
 import orjson
 
 from api.body import drain
+from api.metrics.http import PROBLEM
 from api.problems import INTERNAL_ERROR, MEDIA_TYPE, ProblemError, by_status, unavailable
 from api.tracing import request_id
 from store.errors import StoreUnavailableError
@@ -26,6 +27,7 @@ def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
 
 def _render(req: falcon.Request, resp: falcon.Response, problem: ProblemError) -> None:
     drain(req.env)
+    req.env[PROBLEM] = problem.kind.name
     resp.status = problem.kind.status
     resp.content_type = MEDIA_TYPE
     resp.set_headers(problem.headers)

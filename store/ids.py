@@ -29,6 +29,11 @@ def beyond_id(created_to: datetime) -> str:
     return _beginning(created_to - _EPOCH + MADE_AFTER + _MILLISECOND)
 
 
+def made_at_s(transaction_id: str) -> float:
+    """When the id was made, in seconds since 1970. Raises ValueError for one that does not begin as a UUIDv7 does."""
+    return int(transaction_id[:8] + transaction_id[9:13], 16) / 1000
+
+
 def _beginning(since: timedelta) -> str:
     text = f"{max(since // _MILLISECOND, 0):012x}"
     return f"{text[:8]}-{text[8:]}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
@@ -117,6 +117,39 @@ class ReviewView(NamedTuple):
         return ReviewKey(self.review.opened_at, self.review.review_id)
 
 
+class Unfinished(NamedTuple):
+    """Unfinished work of one gateway in one state: how much, and how many seconds ago the oldest of it was opened."""
+
+    pieces: int
+    oldest_s: float
+
+
+class Figures(NamedTuple):
+    """How much of everything that waits there is, of all merchants together."""
+
+    unfinished: dict[tuple[str, str], Unfinished]
+    """By (gateway, state), as in ``work_counts``."""
+    unknown: dict[str, int]
+    """Transactions with the status ``unknown``, by gateway; 0 for one that has others."""
+    open_reviews: int
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> Figures:
+        """What the adapters read: rows of ``work``, ``unknown`` or ``reviews``, gateway, state, count, oldest."""
+        unfinished: dict[tuple[str, str], Unfinished] = {}
+        unknown: dict[str, int] = {}
+        open_reviews = 0
+        for what, gateway, state, count, oldest_s in rows:
+            match what:
+                case "work":
+                    unfinished[gateway, state] = Unfinished(count, max(oldest_s, 0.0))  # clocks may be set back
+                case "unknown":
+                    unknown[gateway] = count
+                case _:
+                    open_reviews = count
+        return cls(unfinished, unknown, open_reviews)
+
+
 class Queries(Protocol):
     """Reads for the API; each is one snapshot. Raises StoreUnavailableError."""
 
@@ -157,6 +190,9 @@ class Queries(Protocol):
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Pieces of unfinished work by (gateway, state)."""
+
+    def figures(self) -> Figures:
+        """What operators watch. Reads all unfinished work, and of anything else no more than it counts."""
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

@@ -11,6 +11,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from pykka import ActorDeadError, ActorRef
@@ -102,6 +103,13 @@ class Router(Generic[K]):
                 self._live.move_to_end(key)
                 found.append(ref)
         return found
+
+    def waiting(self, limit: int) -> int:
+        """How many messages wait for the ``limit`` actors that were told something last, or for a successor."""
+        with self._lock:
+            refs = [ref for ref, _ in islice(reversed(self._live.values()), limit)]
+            held = sum(map(len, self._held.values()))
+        return held + sum(len(ref.actor_inbox) for ref in refs)
 
     @property
     def at_rest(self) -> bool:
@@ -252,6 +260,11 @@ class Address:
                 return
         self._router.tell(None, message)
         self._ref = self._router.living(None)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the actor."""
+        return self._router.waiting(1)
 
     def start(self) -> None:
         """Have it live now, before anybody tells it anything."""

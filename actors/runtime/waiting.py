@@ -27,6 +27,11 @@ class Waiting:
         self._until: dict[Reply[Any], float] = {}
         self._sweeping = False
 
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return len(self._until)
+
     def wait(self, reply: Reply[T]) -> T:
         """The answer. Raises pykka.Timeout, or what the actor raised."""
         if not reply.done:

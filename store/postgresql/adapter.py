@@ -28,6 +28,7 @@ from store.queries import (
     Audit,
     CustomerView,
     DeadLetter,
+    Figures,
     ReviewKey,
     ReviewView,
     TransactionFilter,
@@ -181,6 +182,10 @@ class PostgresqlStore:
     def work_counts(self) -> dict[tuple[str, str], int]:
         """See ``store.queries.Queries``."""
         return self._reading.read(reads.work_counts)
+
+    def figures(self) -> Figures:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(reads.figures)
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

@@ -390,6 +390,48 @@ SELECT gateway, state, count(*)
 FROM work
 GROUP BY gateway, state;
 
+-- name: select_figures
+-- How much waits, of all merchants together: unfinished work by gateway and state with the age of the oldest in seconds, unknown
+-- transactions by gateway, open reviews. Reads the work; a merchant's gateways cost a seek each, and of transactions and
+-- reviews only those are read that are counted.
+WITH RECURSIVE merchants (name) AS (
+    SELECT min(stream_name)
+    FROM transactions
+    UNION ALL
+    SELECT (SELECT min(t.stream_name) FROM transactions AS t WHERE t.stream_name > merchants.name)
+    FROM merchants
+    WHERE merchants.name IS NOT NULL
+),
+known (name, gateway) AS (
+    SELECT m.name, (SELECT min(t.gateway) FROM transactions AS t WHERE t.stream_name = m.name)
+    FROM merchants AS m
+    WHERE m.name IS NOT NULL
+    UNION ALL
+    SELECT known.name, (
+        SELECT min(t.gateway)
+        FROM transactions AS t
+        WHERE t.stream_name = known.name AND t.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL
+)
+SELECT 'work' AS what, gateway, state, count(*), CAST(extract(epoch FROM store_now() - min(created_at)) AS double precision)
+FROM work
+GROUP BY gateway, state
+UNION ALL
+SELECT 'unknown', known.gateway, NULL, CAST(sum((
+    SELECT count(*)
+    FROM transactions AS t
+    WHERE t.stream_name = known.name AND t.gateway = known.gateway AND t.status = 'unknown'
+)) AS bigint), NULL
+FROM known
+WHERE known.gateway IS NOT NULL
+GROUP BY known.gateway
+UNION ALL
+SELECT 'reviews', NULL, NULL, count(*), NULL
+FROM reviews
+WHERE state = 'open';
+
 -- name: select_last_position
 -- Up to where nothing can be missing any more.
 SELECT settled_position();

@@ -28,6 +28,7 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
+    Figures,
     ReviewKey,
     ReviewView,
     TransactionFilter,
@@ -127,6 +128,11 @@ def reviews(
 def work_counts(session: Session) -> dict[tuple[str, str], int]:
     """Pieces of work by gateway and state."""
     return {(gateway, state): count for gateway, state, count in _rows(session, "count_work")}
+
+
+def figures(session: Session) -> Figures:
+    """What operators watch."""
+    return Figures.of(_rows(session, "select_figures"))
 
 
 def dead_letters(

@@ -30,6 +30,7 @@ from store.queries import (
     Audit,
     CustomerView,
     DeadLetter,
+    Figures,
     ReviewKey,
     ReviewView,
     TransactionFilter,
@@ -241,6 +242,11 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.work_counts(cursor)
+
+    def figures(self) -> Figures:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.figures(cursor, self._now_us())
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

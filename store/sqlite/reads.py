@@ -20,6 +20,7 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
+    Figures,
     ReviewKey,
     ReviewView,
     TransactionFilter,
@@ -160,6 +161,11 @@ def _one(cursor: apsw.Cursor, name: str, values: Sequence[object]) -> Row | None
 def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:
     """Pieces of work by gateway and state."""
     return {(gateway, state): count for gateway, state, count in cursor.execute(SQL["count_work"])}
+
+
+def figures(cursor: apsw.Cursor, now_us: int) -> Figures:
+    """What operators watch."""
+    return Figures.of(cursor.execute(SQL["select_figures"], (now_us,)))
 
 
 def dead_letters(

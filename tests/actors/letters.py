@@ -12,7 +12,7 @@ from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import DeadLetterFilter, WorkItem, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, OWNER, Inbox, TroubledStore
+from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, TroubledStore
 from tests.store.builders import Customer, Step, move
 
 LEASE_S = 15.0
@@ -29,6 +29,7 @@ class Scene:
     lease_s: float = LEASE_S
     supervisor: Inbox = field(default_factory=Inbox)
     customers: Inbox = field(default_factory=Inbox)
+    heard: Heard = field(default_factory=Heard)
 
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
@@ -46,6 +47,7 @@ class Scene:
                 customer=lambda _: self.customers,
                 self_address=self.address,
                 health=self.health,
+                listener=self.heard,
             ),
             self.runtime.dispatcher("dead-letters", 1),
             capacity=10_000,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
+from actors.replies import Reply, Unverified
+from domain.account import Transaction
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Callbacks, Order
@@ -58,18 +60,29 @@ class Heard(Listener):
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
+        self.known: list[Transaction] = []
+        """The transactions of these, as each batch left them."""
         self.calls: list[tuple[str, CallResult]] = []
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
         self.batches: list[list[AppendResult | Unanswered]] = []
+        self.callbacks: list[tuple[str, Reply | Unverified]] = []
+        self.losses = self.taken = 0
 
     def appended(self, results: Sequence[AppendResult | Unanswered], _duration_s: float) -> None:
         """See Listener."""
         self.batches.append([*results])
 
-    def recorded(self, _stream: StreamKey, events: Sequence[tuple[Recorded, Metadata]]) -> None:
+    def recorded(
+        self,
+        _stream: StreamKey,
+        events: Sequence[tuple[Recorded, Metadata]],
+        transactions: Mapping[str, Transaction],
+    ) -> None:
         """See Listener."""
         self.events += [recorded for recorded, _ in events]
+        about = (getattr(recorded.event, "transaction_id", None) or "" for recorded, _ in events)
+        self.known += [transactions[key] for key in about if key in transactions]
 
     def called(self, item: WorkItem, result: CallResult, _duration_s: float) -> None:
         """See Listener."""
@@ -82,6 +95,18 @@ class Heard(Listener):
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
         """See Listener."""
         self.dead_letters.append((item.work_id, move.state))
+
+    def leases_lost(self) -> None:
+        """See Listener."""
+        self.losses += 1
+
+    def taken_over(self, count: int) -> None:
+        """See Listener."""
+        self.taken += count
+
+    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+        """See Listener."""
+        self.callbacks.append((gateway, answer))
 
 
 class SmallGateway:

@@ -162,3 +162,16 @@ def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clo
     dispatcher.run()
     assert len(addresses) == 2
     assert sorted(log) == ["from a's making", "from its own making", "hello", "start a", "start b"]
+
+
+def test_the_messages_that_wait_are_counted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """Those of the actors that were told something last, as many as asked for, and those that a successor will get."""
+    router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock)
+    for key in "aab":
+        router.tell(key, 1)
+    assert [router.waiting(limit) for limit in (0, 1, 2, 9)] == [0, 1, 3, 3]
+    router._held["c"] = [1, 2, 3]
+    assert router.waiting(9) == 6
+    del router._held["c"]
+    dispatcher.run()
+    assert router.waiting(9) == 0

@@ -70,6 +70,7 @@ CASES: Final = {
     "setBreakerMode": Case(
         "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, OPERATIONS, of_somebody=False
     ),
+    "getMetrics": Case("GET", "/metrics", NOTHING, 200, OPERATIONS, of_somebody=False),
     "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, OPERATIONS, of_somebody=False),
     "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, OPERATIONS, of_somebody=False),
     "getDeadLetter": Case("GET", "/v1/dead-letters/{open}", NOTHING, 200, OPERATIONS),

@@ -49,6 +49,7 @@ from store.port import (
 from store.queries import (
     CustomerView,
     DeadLetter,
+    Figures,
     ReviewKey,
     ReviewView,
     TransactionFilter,
@@ -82,6 +83,7 @@ class World:
         self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
         self.trouble: Exception | None = None
         self.given = 0
+        self.waiting = Figures({}, {}, 0)
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
@@ -385,6 +387,11 @@ class World:
             and where.state in (None, it.state)
             and where.work_id in (None, it.item.work_id)
         ]
+
+    def figures(self) -> Figures:
+        """What the test says waits."""
+        self._reach()
+        return self.waiting
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Nobody asks here."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.processes.process import Process, free_port, processes_with, wait_until
+from tests.scraping import Samples, read
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"
@@ -155,6 +156,12 @@ class Installation:
     def get(self, path: str, port: int | None = None) -> Answer:
         """GET ``path`` of the service, or of what listens on ``port``."""
         return call(self.port if port is None else port, "GET", path)
+
+    def scrape(self) -> Samples:
+        """What Prometheus reads, on a connection of its own: of any of the workers."""
+        with closing(http.client.HTTPConnection(HOST, self.port, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            return read(connection.getresponse().read().decode())
 
     def post(self, path: str, body: object = None) -> Answer:
         """POST ``body`` to ``path`` of the service."""

@@ -16,7 +16,7 @@ class SlowListener:
     def __init__(self, history: History, runtime: ThreadedRuntime, chance: random.Random, rate: float) -> None:
         self._history, self._runtime, self._chance, self._rate = history, runtime, chance, rate
 
-    def recorded(self, stream: StreamKey, events: object) -> None:
+    def recorded(self, stream: StreamKey, events: object, transactions: object) -> None:
         """Ignore: the store is the record."""
 
     def appended(self, results: object, duration_s: float) -> None:
@@ -34,4 +34,13 @@ class SlowListener:
             self._history.add("breaker", self._runtime.monotonic(), state=state, **where)
 
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
+        """Ignore."""
+
+    def leases_lost(self) -> None:
+        """Ignore."""
+
+    def taken_over(self, count: int) -> None:
+        """Ignore."""
+
+    def called_back(self, gateway: str, answer: object) -> None:
         """Ignore."""

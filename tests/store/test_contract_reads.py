@@ -10,11 +10,11 @@ import pytest
 
 from actors.runtime.runtime import uuid7
 from domain.account import Balance, Status
-from domain.events import Failed, Kind, ReviewClosed, ReviewOpened
+from domain.events import Failed, Kind, OutcomeUnknown, ReviewClosed, ReviewOpened
 from domain.outcomes import Category
 from store.factory import PaymentStore
 from store.port import CloseWork, Committed, Head, StreamKey, WorkState
-from store.queries import CustomerView, TransactionFilter
+from store.queries import CustomerView, Figures, TransactionFilter
 from tests.store.builders import OWNER, START, Customer, Step, complete, move, open_work, received
 
 COMMITTED = Committed()
@@ -256,6 +256,34 @@ def test_work_counts(store: PaymentStore, pass_time: Callable[[float], None]) ->
     store.append([customer.deposit("t1"), customer.deposit("t2"), customer.deposit("t3", gateway="gatewayB")])
     store.append([customer.write(Step(work=(move("t1", state=WorkState.DEAD), CloseWork("t3"))))])
     assert store.work_counts() == {("gatewayA", "dead"): 1, ("gatewayA", "queued"): 1}
+
+
+def test_figures(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """What waits is counted for all merchants together, with the age of the oldest work of each gateway and state."""
+    assert store.figures() == Figures({}, {}, 0)
+    customer, other = Customer(), Customer("customer-2", merchant="other")
+    store.append([customer.deposit("t1"), customer.deposit("t2"), customer.deposit("t3", gateway="gatewayB")])
+    pass_time(60.0)
+    store.append([other.deposit("t4"), other.deposit("t5")])
+    store.append(
+        [
+            customer.write(
+                Step((OutcomeUnknown(Kind.DEPOSIT, "t1", "no answer"),), work=(move("t1", state=WorkState.PARKED),)),
+                Step((ReviewOpened("r1", "t1", "odd"), ReviewOpened("r2", None, "odd"), ReviewClosed("r2", "seen"))),
+            ),
+            other.write(
+                Step((OutcomeUnknown(Kind.DEPOSIT, "t4", "no answer"),)), Step((ReviewOpened("r3", "t4", "odd"),))
+            ),
+            customer.complete("t3"),
+        ]
+    )
+    pass_time(5.0)
+    figures = store.figures()
+    counts = {key: work.pieces for key, work in figures.unfinished.items()}
+    assert counts == {("gatewayA", "parked"): 1, ("gatewayA", "queued"): 3}
+    assert all(work.oldest_s >= 65.0 for work in figures.unfinished.values()), "the oldest counts, not the newest"
+    assert figures.unknown == {"gatewayA": 2, "gatewayB": 0}
+    assert figures.open_reviews == 2
 
 
 def test_a_living_store_answers(store: PaymentStore) -> None:

@@ -32,6 +32,8 @@ PAGES_OF_EVENTS_MOST: Final = 100
 """Where a function of PostgreSQL's reads them, nothing else shows what it read."""
 STEPS_MOST: Final = 60_000
 """Steps of SQLite's machine for one list; to walk through all transactions it takes ten times as many."""
+SEEKS_MOST: Final = 100
+"""Rows that are looked at to find the merchants and their gateways."""
 MIDDLE: Final = SHAPE.at(SHAPE.count // 2)
 
 
@@ -81,6 +83,19 @@ def test_every_list(readers: Readers, name: str) -> None:
     assert postgresql.read <= ROWS_MOST
     assert postgresql.pages <= (PAGES_OF_EVENTS_MOST if name.startswith("events") else PAGES_MOST)
     assert sqlite.read <= STEPS_MOST
+
+
+def test_the_operators_figures(readers: Readers) -> None:
+    """They read each piece of unfinished work once, and of transactions and reviews only what they count."""
+    postgresql = readers.postgresql.read(postgresql_reads.figures)
+    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.figures(cursor, 0))
+    assert postgresql.result[0].keys() == sqlite.result[0].keys()
+    assert postgresql.result[1:] == sqlite.result[1:]
+    unfinished = sum(work.pieces for work in sqlite.result[0].values())
+    counted = unfinished + sum(sqlite.result[1].values()) + sqlite.result[2]
+    assert unfinished == SHAPE.count // 10
+    assert postgresql.read <= counted + SEEKS_MOST
+    assert sqlite.read <= 20 * counted + 5_000
 
 
 TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (

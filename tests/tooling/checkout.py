@@ -6,6 +6,7 @@ copies as they are.
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import shutil
@@ -218,6 +219,18 @@ def is_free(port: int) -> bool:
     """Whether nothing listens on the port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a lock on the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def free_ports(count: int) -> list[int]:

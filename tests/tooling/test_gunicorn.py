@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
-from tests.tooling.checkout import PATIENCE_S, StubCheckout, end, is_free, wait_for
+from tests.tooling.checkout import PATIENCE_S, StubCheckout, end, is_free, is_locked, wait_for
 
 
 def test_a_request_is_finished_between_drain_and_stop(stub_checkout: StubCheckout) -> None:
@@ -67,3 +68,36 @@ def test_a_service_that_refuses_to_start_is_not_tried_again(stub_checkout: StubC
     (stub_checkout.folder / "wsgi.py").write_text("import sys\nsys.stderr.write('no\\n')\nraise SystemExit(2)\n")
     assert stub_checkout.gunicorn().wait(PATIENCE_S) == 2
     assert stub_checkout.read("stderr") == "no\n"
+
+
+_TELLS_THE_FOLDER = """
+import os
+(FOLDER / "meters").write_text(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+"""
+
+
+def test_each_start_has_a_new_folder_for_metrics_and_leaves_none(
+    stub_checkout: StubCheckout, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Also under a variable that was inherited. That of a master that was killed goes with the next start."""
+    program = stub_checkout.folder / "wsgi.py"
+    program.write_text(program.read_text() + _TELLS_THE_FOLDER)
+    told = stub_checkout.folder / "meters"
+    inherited = tmp_path_factory.mktemp("inherited")
+    folders = []
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        told.unlink(missing_ok=True)
+        gunicorn = stub_checkout.gunicorn(PROMETHEUS_MULTIPROC_DIR=str(inherited))
+        try:
+            wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
+            folders.append(Path(told.read_text()))
+            assert folders[-1].is_dir()
+            gunicorn.send_signal(how)
+            gunicorn.wait(PATIENCE_S)
+            wait_for(lambda: is_free(stub_checkout.port), "the worker lets go of the port")
+            wait_for(lambda: not (folders[-1].exists() and is_locked(folders[-1])), "the worker is gone")
+        finally:
+            end(gunicorn)
+    assert len({*folders, inherited}) == 3
+    assert not any(folder.exists() for folder in folders)
+    assert inherited.is_dir(), "it is somebody else's"

@@ -30,6 +30,7 @@ KNOWN_TO: Final = {
     "falcon": ("api",),
     "marshmallow": ("api",),
     "apispec": ("api",),
+    "prometheus_client": ("api",),
     "apsw": ("store",),
     "psycopg": ("store",),
     "urllib3": ("gateways",),

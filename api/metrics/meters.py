@@ -1,0 +1,138 @@
+"""The meters: every metric that a process keeps, with its labels. Who moves them stands in the modules beside this.
+
+A label is a name out of a table (a route, a gateway, a status), never an id and nothing personal, so that there are as
+many series as there are kinds of things. Where several processes serve one port, prometheus_client keeps each one's
+values in a file of its own (PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets), and whoever is scraped adds up all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import product
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from api.metrics.tallies import Spread, Tallies
+from domain.account import Status
+from domain.events import Kind
+
+REQUEST_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+FINAL_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0)
+"""Up to the last lookup within a day."""
+CALL_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+APPEND_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Meters:
+    """All of them, in ``registry``. The series of ``gateways`` are there from the start, at nothing.
+
+    A series that appears with its first event has no increase by it, and no alert would see that.
+    """
+
+    def __init__(self, gateways: Collection[str] = ()) -> None:
+        self.registry = CollectorRegistry()
+        self.tallies = Tallies()
+        self._requests()
+        self._transactions()
+        self._calls()
+        self._process()
+        for state in ("opened", "closed"):
+            self.reviews.labels(state)
+        for result in ("committed", "conflict", "duplicate", "fenced", "unanswered"):
+            self.appends.labels(result)
+        for gateway in gateways:
+            self._begin(gateway)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Collection[float], *labels: str) -> Spread:
+        return Spread(name, text, labels, registry=self.registry, buckets=tuple(buckets))
+
+    def _requests(self) -> None:
+        self.http_requests = self._counter(
+            "payments_http_requests_total", "Requests answered.", "method", "route", "status"
+        )
+        self.http_seconds = self._histogram(
+            "payments_http_request_seconds", "From a request to its answer.", REQUEST_BUCKETS_S, "method", "route"
+        )
+        self.problems = self._counter("payments_problems_total", "Requests that ended in a problem.", "type")
+
+    def _transactions(self) -> None:
+        self.accepted = self._counter(
+            "payments_accepted_total", "Deposits and withdrawals made durable.", "type", "gateway"
+        )
+        self.transactions = self._counter(
+            "payments_transactions_total", "Transactions that came to a status.", "type", "gateway", "status"
+        )
+        self.final_seconds = self._histogram(
+            "payments_post_to_final_seconds",
+            "From the request to the final status.",
+            FINAL_BUCKETS_S,
+            "type",
+            "gateway",
+            "status",
+        )
+        self.reviews = self._counter("payments_reviews_total", "Reviews opened and closed.", "state")
+        self.callbacks = self._counter("payments_callbacks_total", "Callbacks answered.", "gateway", "result")
+
+    def _calls(self) -> None:
+        self.calls = self._counter(
+            "payments_gateway_calls_total", "Calls to gateways that came to an end.", "gateway", "action", "result"
+        )
+        self.call_seconds = self._histogram(
+            "payments_gateway_call_seconds", "Duration of calls to gateways.", CALL_BUCKETS_S, "gateway", "action"
+        )
+        self.breaker_changes = self._counter(
+            "payments_breaker_changes_total", "Changes of circuit breakers, in each process.", "gateway", "state"
+        )
+        self.dead_letters = self._counter(
+            "payments_dead_letter_failures_total", "Failures that made work a dead letter.", "gateway", "state"
+        )
+        self.breaker_open = self._gauge(
+            "payments_breaker_open",
+            "1 open, 0.5 half-open, 0 closed; the worst of all processes.",
+            "livemax",
+            "gateway",
+        )
+        self.in_flight = self._gauge("payments_bulkhead_in_flight", "Calls that are out.", "livesum", "gateway")
+        self.waiting = self._gauge("payments_bulkhead_waiting", "Work that waits for a slot.", "livesum", "gateway")
+        self.slots = self._gauge("payments_bulkhead_slots", "Calls that may be out at once.", "livesum", "gateway")
+
+    def _process(self) -> None:
+        self.appends = self._counter("payments_appends_total", "Writes to the store, by what became of them.", "result")
+        self.batch_writes = self._histogram("payments_batch_writes", "Writes of one commit.", BATCH_BUCKETS)
+        self.append_seconds = self._histogram("payments_append_seconds", "Duration of commits.", APPEND_BUCKETS_S)
+        self.leases_lost = self._counter(
+            "payments_leases_lost_total", "Times that a process was held for dead while it lived."
+        )
+        self.taken_over = self._counter(
+            "payments_work_taken_over_total", "Pieces of work of dead processes that were taken over."
+        )
+        self.mailboxes = self._gauge(
+            "payments_mailbox_messages", "Messages that wait for actors of a kind.", "livesum", "actor"
+        )
+        self.customers = self._gauge("payments_customer_actors", "Customers' actors that live.", "livesum")
+        self.waiting_requests = self._gauge(
+            "payments_waiting_requests", "Requests that wait for the actors' answer.", "livesum"
+        )
+        self.processes = self._gauge("payments_processes", "Worker processes.", "livesum")
+
+    def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+    def _begin(self, gateway: str) -> None:
+        for kind, status in product(Kind, Status):
+            self.transactions.labels(kind, gateway, status)
+        for kind in Kind:
+            self.accepted.labels(kind, gateway)
+        for result in ("taken", "unverified"):
+            self.callbacks.labels(gateway, result)
+        for result in ("approved", "declined", "unknown", "not_sent"):
+            self.calls.labels(gateway, "submit", result)
+        for state in ("closed", "half_open", "open"):
+            self.breaker_changes.labels(gateway, state)
+        for state in ("dead", "parked"):
+            self.dead_letters.labels(gateway, state)

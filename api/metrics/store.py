@@ -1,0 +1,111 @@
+"""What is derived from the store: read by the worker that is scraped, so that no sum over workers doubles it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from actors.callbacks import gateway_of
+from store.errors import StoreError
+from store.port import WorkState
+from store.queries import Figures, Queries
+
+log = logging.getLogger(__name__)
+
+FRESH_S: Final = 5.0
+"""For so long the answer of a read is told again."""
+COST_SHARE: Final = 0.02
+"""At most this share of the time is spent on reading: with 100,000 pieces of unfinished work a read takes 50 ms."""
+WAIT_S: Final = 2.0
+"""How long a scrape waits for the store: the other metrics must reach whoever scrapes within its timeout."""
+DEAD: Final = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
+"""The states of dead letters, as the API calls them."""
+
+
+class StoreCollector(Collector):
+    """The figures of the store, or that it does not answer. Those of ``gateways`` are told when they are 0 as well.
+
+    ``clock`` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, queries: Queries, gateways: Callable[[], Collection[str]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._queries, self._gateways, self._clock = queries, gateways, clock
+        self._lock = threading.Lock()
+        self._reading: threading.Event | None = None
+        self._figures: Figures | None = None
+        self._fresh_until = float("-inf")
+
+    def collect(self) -> Iterable[Metric]:
+        """The metric families. Never raises."""
+        figures = self._read()
+        yield GaugeMetricFamily(
+            "payments_store_up", "1 when the store answers, 0 when it does not.", 0 if figures is None else 1
+        )
+        if figures is not None:
+            yield from _families(figures, self._gateways())
+
+    def _read(self) -> Figures | None:
+        """What the store says, or said a moment ago; None when it does not answer within WAIT_S."""
+        with self._lock:
+            if self._clock() < self._fresh_until:
+                return self._figures
+            reading = self._reading
+            if reading is None:  # one read at a time, also when the one before still waits for a silent server
+                reading = self._reading = threading.Event()
+                threading.Thread(target=self._ask, args=[reading], name="store-figures", daemon=True).start()
+        return self._figures if reading.wait(WAIT_S) else None
+
+    def _ask(self, reading: threading.Event) -> None:
+        began = self._clock()
+        figures: Figures | None = None
+        try:
+            figures = self._queries.figures()
+        except StoreError as error:
+            log.warning("the store's figures cannot be read: %s", error)
+        except Exception:
+            log.exception("the store's figures cannot be read")
+        finally:
+            now = self._clock()
+            with self._lock:
+                self._figures, self._reading = figures, None
+                self._fresh_until = now + max(FRESH_S, (now - began) / COST_SHARE if figures is not None else 0.0)
+            reading.set()
+
+
+def _families(figures: Figures, gateways: Collection[str]) -> Iterable[Metric]:
+    unfinished = GaugeMetricFamily(
+        "payments_unfinished",
+        "Unfinished pieces of work: transactions, and callbacks that are not matched.",
+        labels=["gateway", "state"],
+    )
+    oldest = GaugeMetricFamily(
+        "payments_oldest_unfinished_seconds", "Age of the oldest of these.", labels=["gateway", "state"]
+    )
+    letters = GaugeMetricFamily(
+        "payments_dead_letters", "Dead letters that wait for their timer, or for a person.", labels=["gateway", "state"]
+    )
+    unknown = GaugeMetricFamily("payments_unknown_transactions", "Transactions nobody knows of.", labels=["gateway"])
+    reviews = GaugeMetricFamily("payments_open_reviews", "Reviews that wait for a person.", figures.open_reviews)
+    pieces: dict[tuple[str, str], int] = defaultdict(int)
+    ages: dict[tuple[str, str], float] = defaultdict(float)
+    for (queue, state), work in figures.unfinished.items():
+        key = (gateway_of(queue), state)
+        pieces[key] += work.pieces
+        ages[key] = max(ages[key], work.oldest_s)
+    for gateway in sorted({*gateways, *figures.unknown, *(gateway for gateway, _ in pieces)}):
+        for state in WorkState:
+            unfinished.add_metric([gateway, state], pieces[gateway, state])
+            oldest.add_metric([gateway, state], ages[gateway, state])
+        for dead, said in DEAD.items():
+            letters.add_metric([gateway, said], pieces[gateway, dead])
+        unknown.add_metric([gateway], figures.unknown.get(gateway, 0))
+    return (unfinished, oldest, letters, unknown, reviews)

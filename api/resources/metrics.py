@@ -1,0 +1,42 @@
+"""What Prometheus scrapes: the meters of all processes of this service, and what the store says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import falcon
+
+from api.metrics.exposition import MEDIA_TYPE, exposition
+from api.metrics.meters import Meters
+from api.metrics.store import StoreCollector
+from api.operations import OPERATES, Answer, Operation
+from api.problems import INTERNAL_ERROR, INVALID_REQUEST
+from api.query import refuse_query
+
+
+class MetricsResource:
+    """``/metrics``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getMetrics",
+            scopes=OPERATES,
+            tag="Health",
+            summary="What is measured",
+            description="For Prometheus, in its text format 0.0.4. Counts are summed over the worker processes of this "
+            "service, whichever of them answers. `payments_store_up` is 0 while the store does not answer; the "
+            "figures that come from it are left out then.",
+            answer=Answer(200, "The metrics.", media_type="text/plain"),
+            problems=(INVALID_REQUEST, INTERNAL_ERROR),
+        )
+    }
+
+    def __init__(self, meters: Meters, store: StoreCollector) -> None:
+        self._meters, self._store = meters, store
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show them."""
+        refuse_query(req)
+        resp.content_type = MEDIA_TYPE
+        resp.data = exposition(self._meters, self._store)

@@ -1,0 +1,321 @@
+"""/metrics: requests by route, what the actors tell, what the store says, and a store that says nothing."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Final
+
+import falcon.testing
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from actors.figures import GatewayFigures, ProcessFigures
+from actors.listeners import Listener
+from actors.messages import NotSent, Unanswered
+from actors.replies import Taken, Unverified
+from actors.runtime.runtime import uuid7
+from api.app import create_app
+from api.metrics import store as store_figures
+from api.metrics.exposition import exposition
+from api.metrics.listener import MetricsListener
+from api.metrics.meters import Meters
+from api.metrics.sampling import EVERY_S, Sampler
+from api.metrics.store import FRESH_S, StoreCollector
+from domain.account import Account, Transaction, evolve
+from domain.events import (
+    BalanceAdjusted,
+    Completed,
+    Event,
+    Failed,
+    Kind,
+    OutcomeUnknown,
+    Processed,
+    Received,
+    Recorded,
+    ReviewClosed,
+    ReviewOpened,
+)
+from domain.money import Money
+from domain.outcomes import Approved, Declined
+from store.codec import Metadata
+from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
+from store.queries import Figures, Unfinished
+from tests.api.support import BODY, Api
+from tests.api.world import START, World
+from tests.scraping import Samples, of, read
+
+A: Final = {"gateway": "gatewayA"}
+
+
+class Served:
+    """An application with meters of its own in front of a payment system in memory."""
+
+    def __init__(self) -> None:
+        self.world, self.meters = World(), Meters(["gatewayA"])
+        self.client = falcon.testing.TestClient(
+            create_app(self.world, self.world, default_currency="USD", needs_keys=False, meters=self.meters)
+        )
+
+    def scrape(self) -> Samples:
+        """What Prometheus reads."""
+        return read(self.client.simulate_get("/metrics").text)
+
+
+@pytest.fixture
+def served() -> Served:
+    """An application that nobody has asked anything."""
+    return Served()
+
+
+def test_the_format(api: Api) -> None:
+    """It is Prometheus's text format 0.0.4, as its Content-Type says, and what the document announces."""
+    result = api.get("/metrics")
+    assert result.status_code == 200
+    assert result.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert of(read(result.text), "payments_store_up") == 1
+
+
+def test_requests_are_counted_by_route(served: Served) -> None:
+    """Each is counted once by its route's template and status, and timed; what has no route or an odd method, too."""
+    get = served.client.simulate_get
+    for path in ("/v1/transactions/1", "/v1/transactions/2", "/no/such/thing", "/nor/this"):
+        assert get(path).status_code == 404
+    assert served.client.simulate_post("/v1/deposit", json=BODY).status_code == 202
+    assert served.client.simulate_request("TRACE", "/v1/deposit").status_code == 405
+    assert served.client.simulate_delete("/v1/deposit").status_code == 405
+    samples = served.scrape()
+    one, count = "/v1/transactions/{transaction_id}", "payments_http_requests_total"
+    assert of(samples, count, method="GET", route=one, status="404") == 2
+    assert of(samples, count, method="GET", route="unknown", status="404") == 2
+    assert of(samples, count, method="POST", route="/v1/deposit", status="202") == 1
+    assert of(samples, count, method="DELETE", route="/v1/deposit", status="405") == 1
+    assert of(samples, "payments_http_request_seconds_count", method="GET", route=one) == 2
+    assert of(samples, "payments_problems_total", type="not-found") == 4
+    assert of(samples, count, method="unknown", route="/v1/deposit", status="405") == 1
+
+
+def recorded(listener: Listener, *events: Event, transaction_id: str) -> None:
+    """Tell ``listener`` of these events of one customer, each in a batch of its own, a second apart."""
+    account, known = Account("c1"), dict[str, Transaction]()
+    for version, event in enumerate(events, 1):
+        one = Recorded(version, START + timedelta(seconds=version), event)
+        account = evolve(account, one)
+        known = dict(account.transactions)
+        listener.recorded(StreamKey("main", "c1"), [(one, Metadata("r"))], known)
+    assert transaction_id in known or not known
+
+
+def received(kind: Kind, transaction_id: str) -> Received:
+    """A transaction at gatewayA."""
+    return Received(kind, transaction_id, "gatewayA", Money(100, "USD"), {})
+
+
+def test_what_transactions_come_to(served: Served) -> None:
+    """Each entry into a status counts once, by type and gateway; the time since the request is that of the id."""
+    listener = MetricsListener(served.meters)
+    done, doubtful, declined = (uuid7(START, number) for number in (1, 2, 3))
+    deposit, withdrawal = Kind.DEPOSIT, Kind.WITHDRAWAL
+    recorded(
+        listener,
+        received(deposit, done),
+        Processed(deposit, done, "A-1"),
+        Completed(deposit, done),
+        BalanceAdjusted("a1", Money(1, "USD"), "why", "ticket"),
+        ReviewOpened("r1", done, "odd"),
+        ReviewClosed("r1", "seen"),
+        transaction_id=done,
+    )
+    recorded(listener, received(deposit, doubtful), OutcomeUnknown(deposit, doubtful, "?"), transaction_id=doubtful)
+    recorded(
+        listener,
+        received(withdrawal, declined),
+        Failed(withdrawal, declined, "do_not_honor", None, "no"),
+        transaction_id=declined,
+    )
+    samples = served.scrape()
+    came = {
+        (kind, status): of(samples, "payments_transactions_total", type=kind, status=status, **A)
+        for kind in ("deposit", "withdrawal")
+        for status in ("pending", "unknown", "processed", "completed", "failed")
+    }
+    assert {key: value for key, value in came.items() if value} == {
+        ("deposit", "pending"): 2,
+        ("deposit", "unknown"): 1,
+        ("deposit", "processed"): 1,
+        ("deposit", "completed"): 1,
+        ("withdrawal", "pending"): 1,
+        ("withdrawal", "failed"): 1,
+    }
+    assert None not in came.values(), "a series is there before its first event"
+    assert of(samples, "payments_accepted_total", type="deposit", **A) == 2
+    seconds = of(samples, "payments_post_to_final_seconds_sum", type="deposit", status="completed", **A)
+    assert seconds == pytest.approx(3.0, abs=0.002)  # an id has no more than milliseconds
+    assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="2.5", **A) == 1
+    assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="1.0", **A) == 0
+    assert [of(samples, "payments_reviews_total", state=state) for state in ("opened", "closed")] == [1, 1]
+
+
+def test_what_else_the_actors_tell(served: Served) -> None:
+    """Calls by result, writes by what became of them, breakers, dead letters, callbacks, leases and takeovers."""
+    listener = MetricsListener(served.meters)
+    item = WorkItem("t1", 1, StreamKey("main", "c1"), "gatewayA", Action.SUBMIT, "DepositReceived", 0, (), None)
+    for result in (Approved("A-1", final=True), Declined("x", None, "no"), NotSent("refused"), NotSent("refused")):
+        listener.called(item, result, 0.02)
+    unanswered = Unanswered(RuntimeError(), uncertain=True)
+    listener.appended([Committed(), Committed(), Conflict(()), unanswered], 0.004)
+    listener.breaker_changed("gatewayA", "open")
+    listener.dead_letter(item, MoveWork("t1", Action.SUBMIT, WorkState.PARKED, 0.0, 3, ()))
+    listener.leases_lost()
+    listener.taken_over(7)
+    for answer in (Taken(), Unverified(), Unverified()):
+        listener.called_back("gatewayA", answer)
+    samples = served.scrape()
+    calls = {
+        result: of(samples, "payments_gateway_calls_total", action="submit", result=result, **A)
+        for result in ("approved", "declined", "unknown", "not_sent")
+    }
+    assert calls == {"approved": 1, "declined": 1, "unknown": 0, "not_sent": 2}
+    assert of(samples, "payments_gateway_call_seconds_bucket", action="submit", le="0.05", **A) == 4
+    appends = {
+        result: of(samples, "payments_appends_total", result=result)
+        for result in ("committed", "conflict", "duplicate", "fenced", "unanswered")
+    }
+    assert appends == {"committed": 2, "conflict": 1, "duplicate": 0, "fenced": 0, "unanswered": 1}
+    assert of(samples, "payments_batch_writes_bucket", le="4.0") == 1
+    assert of(samples, "payments_batch_writes_bucket", le="2.0") == 0
+    assert of(samples, "payments_append_seconds_sum") == pytest.approx(0.004)
+    assert of(samples, "payments_breaker_changes_total", state="open", **A) == 1
+    assert of(samples, "payments_dead_letter_failures_total", state="parked", **A) == 1
+    assert of(samples, "payments_leases_lost_total") == 1
+    assert of(samples, "payments_work_taken_over_total") == 7
+    assert of(samples, "payments_callbacks_total", result="unverified", **A) == 2
+    assert of(samples, "payments_callbacks_total", result="taken", **A) == 1
+
+
+def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
+    """A sample is taken at once and again each second; what has gone down goes down in the gauges."""
+    later: list[tuple[float, object]] = []
+    busy = ProcessFigures({"journal": 3, "customers": 9}, 5, 4, (GatewayFigures("gatewayA", "half_open", 2, 7, 20),))
+    states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, requests=0)]
+    sampler = Sampler(served.meters, lambda: states.pop(0), lambda delay_s, call: later.append((delay_s, call)))
+    sampler.sample()
+    samples = served.scrape()
+    assert of(samples, "payments_mailbox_messages", actor="customers") == 9
+    assert of(samples, "payments_customer_actors") == 5
+    assert of(samples, "payments_waiting_requests") == 4
+    assert of(samples, "payments_breaker_open", **A) == 0.5
+    bulkhead = [of(samples, f"payments_bulkhead_{what}", **A) for what in ("in_flight", "waiting", "slots")]
+    assert bulkhead == [2, 7, 20]
+    assert later == [(EVERY_S, sampler.sample)]
+    sampler.sample()
+    samples = served.scrape()
+    assert of(samples, "payments_mailbox_messages", actor="customers") == 0
+    assert of(samples, "payments_waiting_requests") == 0
+
+
+def test_what_the_store_says(served: Served) -> None:
+    """Work of matched and unmatched callbacks is told together; a configured gateway's figures are there at 0, too."""
+    served.world.waiting = Figures(
+        {
+            ("gatewayA", "dead"): Unfinished(2, 50.0),
+            ("callbacks:gatewayA", "dead"): Unfinished(1, 70.0),
+            ("retired", "parked"): Unfinished(4, 9.0),
+        },
+        {"gatewayA": 3},
+        2,
+    )
+    samples = served.scrape()
+    assert of(samples, "payments_unfinished", state="dead", **A) == 3
+    assert of(samples, "payments_oldest_unfinished_seconds", state="dead", **A) == 70.0
+    assert of(samples, "payments_dead_letters", state="waiting", **A) == 3
+    assert of(samples, "payments_dead_letters", state="parked", gateway="retired") == 4
+    assert of(samples, "payments_unknown_transactions", **A) == 3
+    assert of(samples, "payments_unknown_transactions", gateway="gatewayB") == 0
+    assert of(samples, "payments_open_reviews") == 2
+
+
+def test_a_store_that_is_away(served: Served) -> None:
+    """Without the store all else is served, its own figures are left out, and a gauge says so."""
+    served.world.down = True
+    samples = served.scrape()
+    assert of(samples, "payments_store_up") == 0
+    assert of(samples, "payments_open_reviews") is None
+    assert of(samples, "payments_transactions_total", type="deposit", status="failed", **A) == 0
+
+
+class Slow(World):
+    """A store that answers when it is told to, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def figures(self) -> Figures:
+        """See World."""
+        self.asked += 1
+        assert self.answers.wait(60.0)
+        return super().figures()
+
+
+def collected(collector: StoreCollector) -> Samples:
+    """What it adds to a scrape."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return read(generate_latest(registry).decode())
+
+
+def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape waits for the store no longer than it may, and no second read is begun while the first one waits."""
+    monkeypatch.setattr(store_figures, "WAIT_S", 0.01)
+    world = Slow()
+    collector = StoreCollector(world, world.gateway_currencies)
+    world.answers.clear()
+    assert [of(collected(collector), "payments_store_up") for _ in range(3)] == [0, 0, 0]
+    assert world.asked == 1
+    reading = collector._reading
+    assert reading is not None
+    world.answers.set()
+    assert reading.wait(60.0)
+    assert of(collected(collector), "payments_store_up") == 1
+    assert world.asked == 1
+
+
+def test_the_store_is_not_asked_for_each_scrape() -> None:
+    """What it said is told again for some seconds; for longer when the answer was dear."""
+    world, now = Slow(), [100.0]
+    collector = StoreCollector(world, world.gateway_currencies, lambda: now[0])
+    collected(collector)
+    now[0] += FRESH_S - 0.1
+    collected(collector)
+    assert world.asked == 1
+    now[0] += 0.2
+    world.answers.clear()
+    dear = threading.Thread(target=lambda: collected(collector))
+    dear.start()
+    while world.asked < 2:
+        dear.join(0.001)
+    now[0] += 1.0  # so long the read takes
+    world.answers.set()
+    dear.join()
+    now[0] += 2 * FRESH_S
+    collected(collector)
+    assert world.asked == 2
+    now[0] += 60.0
+    collected(collector)
+    assert world.asked == 3
+
+
+def test_what_is_counted_meanwhile_is_in_the_next_scrape() -> None:
+    """Tallies are handed on once: neither lost between two scrapes nor told twice."""
+    world, meters = World(), Meters()
+    store = StoreCollector(world, world.gateway_currencies)
+    listener = MetricsListener(meters)
+    for number in (1, 2, 3):
+        listener.appended([Committed()], 0.001)
+        samples = read(exposition(meters, store).decode())
+        assert of(samples, "payments_appends_total", result="committed") == number
+        assert of(samples, "payments_append_seconds_count") == number

@@ -1,0 +1,112 @@
+"""/metrics of two real workers: one sum, whichever is scraped, also after one of them was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections import Counter
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.mmap_dict import MmapedDict
+
+from tests.processes.client import Load, Log
+from tests.processes.commands import SECRETS
+from tests.processes.grounds import on, on_postgresql
+from tests.processes.installation import GATEWAY_A, Installation
+from tests.processes.process import Process, wait_until
+from tests.scraping import Samples, of
+from tests.tooling.test_monitoring import served
+
+CENTS: Final = ("50", "02", "05", "03", "50")
+"""Success, declined, a 500 after the effect, and pending with a callback."""
+LOOKS: Final = 12
+"""So many connections that each worker gets some of them."""
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    """The sum of the series of ``name`` that have these labels."""
+    return sum(
+        value for (found, has), value in samples.items() if found == name and labels.items() <= dict(has).items()
+    )
+
+
+def files(service: Process) -> dict[int, set[Path]]:
+    """The files of the metrics of each living worker."""
+    shared = Path("/dev/shm")  # noqa: S108 - where gunicorn.conf.py has them
+    folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
+    return {pid: {*folder.glob(f"payments-metrics-*/*_{pid}.db")} for pid in service.children()}
+
+
+def accepted_by(paths: set[Path]) -> float:
+    """How many deposits the worker has accepted whose files these are."""
+    (path,) = (path for path in paths if path.name.startswith("counter_"))
+    read = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+    values: list[float] = [value for key, value, *_ in read if "payments_accepted_total" in key]
+    return sum(values)
+
+
+@on(on_postgresql(workers=2))
+def test_two_workers_tell_one_sum(installation: Installation) -> None:
+    """What clients sent is what every scrape says; a killed worker's counts stay, what it was in the middle of goes."""
+    installation.configure_gateways(a=SECRETS["gatewayA"] + GATEWAY_A)
+    installation.simulator()
+    service = installation.service()
+    log, numbers = Log(), count()
+
+    def amount() -> str:
+        return f"7.{CENTS[next(numbers) % len(CENTS)]}"
+
+    def send(deposits: int) -> None:
+        with Load(log, installation.port, deposits=deposits, amount=amount, gateway=lambda: "gatewayA"):
+            pass
+
+    def both_have_some() -> bool:
+        return all(map(accepted_by, files(service).values()))
+
+    send(60)
+    for _ in range(LOOKS):
+        if both_have_some():
+            break
+        send(10)
+    assert both_have_some(), "each worker has accepted deposits"
+    sent = len(log.sent)
+    assert {one.status for one in log.sent} == {202}
+    came = Counter(str(one.amount).partition(".")[2] for one in log.sent)
+    ended = {"completed": sent - came["02"], "failed": came["02"]}
+
+    def agrees(samples: Samples) -> bool:
+        counts = [total(samples, "payments_transactions_total", status=status) for status in ended]
+        return counts == [*ended.values()]
+
+    wait_until(lambda: all(agrees(installation.scrape()) for _ in range(LOOKS)), "every scrape says how all ended")
+    assert installation.post("/v1/callbacks/gatewayA", {}).status == 401
+    wait_until(lambda: _callbacks(installation.scrape()) == (came["03"], 1), "the callbacks are counted")
+    samples = installation.scrape()
+    assert of(samples, "payments_accepted_total", type="deposit", gateway="gatewayA") == sent
+    route = {"method": "POST", "route": "/v1/deposit"}
+    assert of(samples, "payments_http_requests_total", status="202", **route) == sent
+    assert of(samples, "payments_http_request_seconds_count", **route) == sent
+    assert total(samples, "payments_post_to_final_seconds_count") == sent
+    assert total(samples, "payments_gateway_calls_total", result="unknown") == came["05"]
+    assert total(samples, "payments_gateway_calls_total", result="declined") == came["02"]
+    found = {name for name, _ in samples}
+    every = {f"{name}_sum" if kind == "histogram" else name for name, (kind, _) in served().items()}
+    assert every - found == set(), "what is measured is there"
+
+    victim, paths = next(iter(files(service).items()))
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: service.said("ready") == 3, "another worker is ready")
+    wait_until(lambda: not any(path.exists() for path in paths if "gauge_live" in path.name), "its gauges are gone")
+    wait_until(lambda: of(installation.scrape(), "payments_processes") == 2, "both are there")
+    assert of(installation.scrape(), "payments_bulkhead_slots", gateway="gatewayA") == 2 * 20
+    assert all(agrees(installation.scrape()) for _ in range(LOOKS))
+
+
+def _callbacks(samples: Samples) -> tuple[float, float]:
+    return (
+        total(samples, "payments_callbacks_total", result="taken"),
+        total(samples, "payments_callbacks_total", result="unverified"),
+    )
