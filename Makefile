@@ -7,6 +7,8 @@ PYTHON3 ?=
 SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
+# Two tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
+PARALLEL ?= -n 2 --dist worksteal
 LOCK_FLAGS ?=
 
 COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
@@ -58,7 +60,7 @@ run: setup ## service, simulated providers and what to try; Ctrl-C ends all of i
 	@exec $(PYTHON) manage.py dev
 
 test: setup ## the whole test suite; TESTS=path for a part of it
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 
 check: setup ## ruff, mypy, import-linter, lock files
 	@$(PYTHON) -m ruff check .

@@ -29,4 +29,6 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
 
 def refuse_query(req: falcon.Request) -> None:
     """Raises ProblemError when there is a query at all, for routes that know none."""
-    refuse_unknown(req.params)
+    if req.params:
+        refuse_cards_in_query(req.params)
+        refuse_unknown(req.params)
