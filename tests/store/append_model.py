@@ -77,7 +77,8 @@ class Model:
         all_claims = [claim for part in write.parts for claim in part.claims]
         if refusal is not None:
             held = all(self.claims.get((claim.scope, claim.key)) == claim.value for claim in all_claims)
-            if refusal[0] == "duplicate" and not events and held and not self._stale_before(write, refusal[1]):
+            known = held and not events and all(part.claims for part in write.parts)
+            if refusal[0] == "duplicate" and known and not self._stale_before(write, refusal[1]):
                 return ("committed",)
             return refusal
         stream.extend(events)
