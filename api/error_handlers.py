@@ -47,12 +47,16 @@ def _framework(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
 def _store_unavailable(
     req: falcon.Request, resp: falcon.Response, error: StoreUnavailableError, _params: dict[str, Any]
 ) -> None:
-    log.warning("the store does not answer: %s", error, extra={"correlation_id": request_id(req)})
+    log.warning("the store does not answer: %s", error, extra={"fields": {"correlation_id": request_id(req)}})
     _render(req, resp, unavailable("The store does not answer. Nothing was stored."))
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]) -> None:
     log.error(
-        "%s %s failed unexpectedly", req.method, req.path, exc_info=error, extra={"correlation_id": request_id(req)}
+        "%s %s failed unexpectedly",
+        req.method,
+        req.path,
+        exc_info=error,
+        extra={"fields": {"correlation_id": request_id(req)}},
     )
     _render(req, resp, ProblemError(INTERNAL_ERROR, "The failure is logged under the request's id."))

@@ -68,7 +68,7 @@ def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str |
     except Exception:  # whatever it is, the command is on its way: only "not known" is true now
         log.exception(
             "a command ended without a reply",
-            extra={"transaction_id": transaction_id, "correlation_id": request_id(req)},
+            extra={"fields": {"transaction_id": transaction_id, "correlation_id": request_id(req)}},
         )
         return Uncertain(transaction_id)
 

@@ -71,7 +71,7 @@ class CallbackResource:
         try:
             reply = self._payments.callback(name, headers, body, metadata(req))
         except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
-            log.exception("a callback ended without a reply", extra={"correlation_id": request_id(req)})
+            log.exception("a callback ended without a reply", extra={"fields": {"correlation_id": request_id(req)}})
             raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.") from None
         if isinstance(reply, Unverified):
             detail = "The signature, its secret, or the time do not fit. Nothing was stored."

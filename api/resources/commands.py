@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -12,7 +11,7 @@ import orjson
 
 from actors.once import Once
 from actors.payments import Payments
-from actors.replies import NotStored, Replayed, Reply, Uncertain
+from actors.replies import NotStored, Replayed, Reply
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
@@ -34,17 +33,15 @@ from api.problems import (
     ProblemError,
 )
 from api.query import refuse_query
-from api.replies import accepted
+from api.replies import accepted, replied
 from api.requests import CommandSchema, read_payment
 from api.responses import TransactionSchema
-from api.tracing import metadata, request_id
+from api.tracing import metadata
 from domain.commands import Receive
 from domain.events import Kind
 from store.codec import Metadata
 from store.port import StreamKey
 from store.queries import Queries
-
-log = logging.getLogger(__name__)
 
 _PROBLEMS: Final = (
     INVALID_REQUEST,
@@ -150,14 +147,7 @@ class _CommandResource:
     def _receive(
         self, stream: StreamKey, command: Receive, about: Metadata, claimed: Once | None, req: falcon.Request
     ) -> Reply:
-        try:
-            return self._payments.receive(stream, command, about, claimed)
-        except Exception:  # whatever it is, the command is on its way: only "not known" is true now
-            log.exception(
-                "a command ended without a reply",
-                extra={"transaction_id": command.transaction_id, "correlation_id": request_id(req)},
-            )
-            return Uncertain(command.transaction_id)
+        return replied(lambda: self._payments.receive(stream, command, about, claimed), req, command.transaction_id)
 
     def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:
         """The HTTP answer to a command. Raises ProblemError when it was not accepted."""

@@ -11,7 +11,7 @@ import orjson
 
 from actors.callbacks import gateway_of
 from actors.payments import Payments
-from actors.replies import Reply, Uncertain
+from actors.replies import Uncertain
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
@@ -27,15 +27,15 @@ from api.problems import (
     ProblemError,
 )
 from api.query import refuse_query
-from api.replies import accepted, ordering
+from api.replies import accepted, ordering, replied
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
 from api.resources.dead_letters import find
 from api.responses import CountSchema, DeadLetterSchema, TransactionSchema
-from api.tracing import metadata, note_order, request_id
+from api.tracing import metadata, note_order
 from domain.account import Refused
 from domain.commands import Discard
 from store.port import DeadLetterFilter
-from store.queries import DeadLetter, Queries
+from store.queries import Queries
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,9 @@ class DiscardResource:
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         if letter.transaction_id is None:
             raise ProblemError(NOT_DISCARDABLE, "It belongs to no transaction that could fail.")
-        reply = self._discard(req, letter, Discard(letter.transaction_id, reason))
+        command = Discard(letter.transaction_id, reason)
+        about = metadata(req)
+        reply = replied(lambda: self._payments.discard(command, letter.item, about), req, letter.transaction_id)
         if isinstance(reply, Refused) and reply.code == NOT_DISCARDABLE.name:
             resolution = f"/v1/transactions/{letter.transaction_id}/resolution"
             detail = f"{reply.detail} Settle it by POST {resolution}."
@@ -156,16 +158,6 @@ class DiscardResource:
             )
             raise ProblemError(OUTCOME_UNKNOWN, detail, transaction_id=reply.transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
-
-    def _discard(self, req: falcon.Request, letter: DeadLetter, command: Discard) -> Reply:
-        try:
-            return self._payments.discard(command, letter.item, metadata(req))
-        except Exception:  # whatever it is, the command is on its way: only "not known" is true now
-            log.exception(
-                "a command ended without a reply",
-                extra={"transaction_id": command.transaction_id, "correlation_id": request_id(req)},
-            )
-            return Uncertain(command.transaction_id)
 
 
 def _refuse_fields(req: falcon.Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import falcon
@@ -9,6 +10,9 @@ import pytest
 
 from api.problems import PROBLEMS, by_status
 from api.tracing import random_request_id
+from config.logging import JsonFormatter
+from config.redaction import Redaction
+from domain import cards
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -75,7 +79,8 @@ def test_an_unexpected_exception_leaks_nothing(
     assert (result.status_code, result.json["type"]) == (500, "/problems/internal-error")
     assert "secret" not in result.text
     assert result.headers["X-Request-ID"] == "find-me"
-    assert caplog.records[0].__dict__["correlation_id"] == "find-me"
+    line = json.loads(JsonFormatter(Redaction(cards)).format(caplog.records[0]))
+    assert line["correlation_id"] == "find-me"
     assert caplog.records[0].exc_info
     assert caplog.records[0].exc_info[0] is ZeroDivisionError
 
