@@ -21,6 +21,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import CaseNode, RecordedScenario
 from schemathesis.engine.run import TESTING_PHASES, PhaseName
 
+from api.cards import HELD
 from tests.api.live import living
 from tests.api.support import Api
 
@@ -63,7 +64,9 @@ def valid_data_is_refused_for_rules_beyond_the_document(
         return
     operation_id = case.operation.definition.raw["operationId"]
     assert problem.get("errors"), problem
-    assert set(problem["errors"]) <= BEYOND_THE_DOCUMENT.get(operation_id, set()), problem
+    # Any digits may by chance read as a card number, which no schema can say.
+    wrong = {name for name, messages in problem["errors"].items() if messages != [HELD]}
+    assert wrong <= BEYOND_THE_DOCUMENT.get(operation_id, set()), problem
 
 
 @dataclass
