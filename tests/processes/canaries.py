@@ -19,7 +19,7 @@ SHOWN: Final = f"{_COMMON[:6]}******"
 """How one begins once it is masked."""
 
 CVV: Final = "cvv-of-nobody-7391"
-TOKEN: Final = "pgw_canary_Xq7LwV2tR9bN4mKs8dFh3jPz"
+API_KEY: Final = "pgw_canarycanary2_Xq7LwV2tR9bN4mKs8dFh3jPzYa5Cg6Ue7Wk8Mn2Hv3T"
 _KEY: Final = b"callbacks-of-a-canary-6152"
 WEBHOOK_SECRET: Final = f"whsec_{base64.b64encode(_KEY).decode()}"
 TEXT_SECRET: Final = "text-secret-of-a-canary-8804"
@@ -28,7 +28,7 @@ PASSWORD: Final = "Canary@of:the-database-2417"
 SECRETS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "a CVV": CVV,
-        "an API key": TOKEN.rpartition("_")[2],
+        "an API key": API_KEY.rpartition("_")[2],
         "a webhook secret": WEBHOOK_SECRET.removeprefix("whsec_"),
         "the key of a webhook secret": _KEY.decode(),
         "a callback secret": TEXT_SECRET,

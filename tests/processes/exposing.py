@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from tests.processes.canaries import CVV, TOKEN, new_card, spellings
+from tests.processes.canaries import API_KEY, CVV, new_card, spellings
 
 OTHER_HEADERS: Final = ("User-Agent", "Cookie", "Referer", "X-Forwarded-For", "webhook-id", "webhook-signature")
 """Headers that no route announces."""
@@ -76,7 +76,7 @@ def _of_parameter(
 def _of_others(method: str, path: str, members: object) -> Iterator[Asked]:
     for name in OTHER_HEADERS:
         yield Asked(method, path, _json(members), {name: _card(0)}, refused=False)
-    yield Asked(method, path, _json(members), {"Authorization": f"Bearer {TOKEN}"}, refused=False)
+    yield Asked(method, path, _json(members), {"Authorization": f"Bearer {API_KEY}"}, refused=False)
 
 
 def _of_body(

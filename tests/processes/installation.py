@@ -66,6 +66,8 @@ class Installation:
         self.port, self.simulator_port = free_port(), free_port()
         self.database_url = postgresql or f"sqlite:///{folder / 'payments.db'}"
         self.workers = workers
+        self.key: str | None = None
+        """The API key that the service is asked with."""
         self._processes: list[Process] = []
         self._numbers = count(1)
         self.configure_gateways()
@@ -155,7 +157,7 @@ class Installation:
 
     def get(self, path: str, port: int | None = None) -> Answer:
         """GET ``path`` of the service, or of what listens on ``port``."""
-        return call(self.port if port is None else port, "GET", path)
+        return call(self.port if port is None else port, "GET", path, key=self.key)
 
     def scrape(self) -> Samples:
         """What Prometheus reads, on a connection of its own: of any of the workers."""
@@ -165,7 +167,7 @@ class Installation:
 
     def post(self, path: str, body: object = None) -> Answer:
         """POST ``body`` to ``path`` of the service."""
-        return call(self.port, "POST", path, body)
+        return call(self.port, "POST", path, body, key=self.key)
 
     def deposit(self, *, port: int | None = None, **members: object) -> Answer:
         """Post a deposit: the one of the README, but for ``members``."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from itertools import product
 from pathlib import Path
@@ -21,15 +22,18 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from api.keys import read_api_key
+from store.factory import migrate, open_keyring
+from store.keys import NewKey, Scope
 from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
 from tests.gateways.peer import Behave, Exchange, Peer, answers, sends_and_closes
 from tests.processes.canaries import (
+    API_KEY,
     CVV,
     PASSWORD,
     SECRETS,
     SHOWN,
     TEXT_SECRET,
-    TOKEN,
     WEBHOOK_SECRET,
     leaks,
     new_card,
@@ -38,7 +42,7 @@ from tests.processes.canaries import (
 from tests.processes.commands import QUICK
 from tests.processes.exposing import Asked, requests
 from tests.processes.grounds import SQLITE, on, on_postgresql
-from tests.processes.installation import HOST, Installation
+from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
 from tests.processes.tables import everything
 
@@ -52,6 +56,7 @@ SETTINGS: Final = {
     "PAYMENTS_LOG_LEVEL": "DEBUG",
     "PAYMENTS_REQUEST_DEADLINE_S": "1",
     "PAYMENTS_LEASE_S": "3",
+    "PAYMENTS_AUTH": "required",
     "PAYMENTS_CANARY_A_SECRETS": WEBHOOK_SECRET,
     "PAYMENTS_CANARY_B_SECRETS": TEXT_SECRET,
 }
@@ -67,8 +72,10 @@ class Client:
     def ask(self, asked: Asked) -> tuple[int, bytes]:
         """The status and the body of the answer."""
         with closing(HTTPConnection(HOST, self._port, timeout=30)) as connection:
-            headers = {"content-type": "application/json", **asked.headers}
-            connection.request(asked.method, asked.path, asked.body, headers if asked.body else asked.headers)
+            headers = {"Authorization": f"Bearer {API_KEY}", **asked.headers}
+            if asked.body:
+                headers = {"content-type": "application/json", **headers}
+            connection.request(asked.method, asked.path, asked.body, headers)
             response = connection.getresponse()
             body = response.read()
         self.heard += [str(response.headers).encode(), body]
@@ -185,6 +192,16 @@ def configure(installation: Installation, provider: str) -> None:
     (installation.folder / "gateways.toml").write_text("\n".join(tables))
 
 
+def keep_key(installation: Installation) -> None:
+    """Let the service know the canary of an API key, which is good for everything."""
+    if installation.database_url.startswith("sqlite"):
+        migrate(installation.database_url, root=CHECKOUT)
+    presented = read_api_key(API_KEY)
+    assert presented is not None
+    with open_keyring(installation.database_url, root=CHECKOUT, clock=lambda: datetime.now(UTC)) as keyring:
+        keyring.add(NewKey(*presented, "main", frozenset(Scope), "canary", None))
+
+
 def expose_providers(installation: Installation, client: Client, provider: Provider) -> str:
     """All that providers may say with card numbers, as answers and as callbacks; the id of a transaction."""
     for gateway in GATEWAYS:
@@ -234,7 +251,7 @@ def expose_api(installation: Installation, client: Client, transaction: str) -> 
     for line in (
         f"GET /{new_card()} HTTP/9.9",
         f"{new_card()} / HTTP/1.1",
-        f"GET / HTTP/1.1\r\nAuthorization Bearer {TOKEN}",
+        f"GET / HTTP/1.1\r\nAuthorization Bearer {API_KEY}",
         f"GET / HTTP/1.1\r\nBad {new_card()}: x",
         f"GET / HTTP/1.1\r\nTransfer-Encoding: {new_card()}",
         f"GET / HTTP/1.1\r\nContent-Length: {new_card()}x",
@@ -259,12 +276,14 @@ def test_canaries_come_out_nowhere(installation: Installation) -> None:
     provider = Provider()
     installation.database_url = with_password(installation.database_url)
     configure(installation, provider.peer.url)
+    keep_key(installation)
+    installation.key = API_KEY
     service = installation.service(**SETTINGS)
     client = Client(installation.port)
     transaction = expose_providers(installation, client, provider)
     expose_api(installation, client, transaction)
     with store_down(installation):
-        headers = {"Authorization": f"Bearer {TOKEN}", "User-Agent": new_card(), "X-Request-ID": new_card()}
+        headers = {"Authorization": f"Bearer {API_KEY}", "User-Agent": new_card(), "X-Request-ID": new_card()}
         assert client.deposit("gatewayA", **headers)[0] in {503, 504}
     wait_until(lambda: installation.get("/readyz").status == 200, "the store is back")
     service.send(signal.SIGTERM)
