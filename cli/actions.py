@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.client import Client
+from cli.command import CommandError, Exit, OutputError
 from cli.output import Output
 from config.client import ClientSettings
 
@@ -23,9 +24,9 @@ environment:
 
 exit status:
   0    done
-  1    the service refused it: standard error says why
+  1    the service refused it, or what was asked for cannot be written: standard error says why
   2    an argument or a setting is wrong
-  3    an order may have been carried out or not: look before you repeat it
+  3    an order may have been carried out, or was and its answer cannot be written: look before you repeat it
   4    the service cannot be reached, or cannot do it now; nothing was done
   130  Ctrl-C
 """
@@ -91,8 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for. Raises CommandError and SettingsError."""
     settings = ClientSettings.from_environ(os.environ, url=arguments.url)
     act: Action = arguments.act
-    act(Tools(Client(settings, timeout_s=arguments.timeout_s), Output(as_json=arguments.as_json)), arguments)
-    return 0
+    client = Client(settings, timeout_s=arguments.timeout_s)
+    try:
+        act(Tools(client, Output(as_json=arguments.as_json)), arguments)
+    except OutputError as error:
+        if client.has_ordered:
+            raise CommandError(f"the order was carried out, but {error}", Exit.UNKNOWN) from error
+        raise
+    return Exit.DONE
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Json
+from cli.command import remark, write
 
 Columns = dict[str, Callable[[Json], str]]
 """Headings in their order, and how an item's cell is made."""
@@ -24,7 +25,7 @@ _GAP: Final = "  "
 
 
 class Output:
-    """Writes to standard output, and what is for people besides to standard error. Flushes whatever it has written."""
+    """Writes to standard output, at once, and what is for people besides to standard error. Raises OutputError."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -43,9 +44,9 @@ class Output:
                 self._rows(list(columns), rows, widths, with_heading=not count)
             count += len(items)
         if not count:
-            self.remark("none")
+            remark("none")
         elif is_cut:
-            self.remark(f"the first {count}; more with --limit or --all")
+            remark(f"the first {count}; more with --limit or --all")
 
     def thing(self, item: Json, values: Iterable[tuple[str, str]]) -> None:
         """One object: ``item`` for scripts, ``values`` by their names for people."""
@@ -62,15 +63,11 @@ class Output:
         else:
             self._write([text])
 
-    @staticmethod
-    def remark(text: str) -> None:
-        """A line for people only."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
-
     def _rows(self, headings: list[str], rows: list[list[str]], widths: list[int], *, with_heading: bool) -> None:
         if self._console is not None:
-            self._console.print(_table(headings, rows))
+            with self._console.capture() as captured:
+                self._console.print(_table(headings, rows))
+            write(captured.get())
             return
         lines = [headings, *rows] if with_heading else rows
         for number in range(len(widths)):
@@ -86,10 +83,7 @@ class Output:
 
     @staticmethod
     def _write(lines: Iterable[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        write("".join(f"{line}\n" for line in lines))
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> Table:

@@ -8,7 +8,7 @@ from typing import Final
 
 from cli.actions import Tools, add_common, run
 from cli.client import PAGE_MAX, Json
-from cli.command import CommandError, Exit
+from cli.command import CommandError, Exit, remark
 from cli.text import at, shown
 
 __all__ = ["add_arguments", "run"]
@@ -43,12 +43,12 @@ def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
             if error.status is not Exit.UNREACHABLE:
                 raise
             if not backoff_s:
-                tools.output.remark(f"{error}; trying again")
+                remark(f"{error}; trying again")
             backoff_s = min(2 * backoff_s or _BACKOFF_FIRST_S, _BACKOFF_MAX_S)
             time.sleep(backoff_s)
             continue
         if backoff_s:
-            tools.output.remark(f"there again; going on after position {after}")
+            remark(f"there again; going on after position {after}")
             backoff_s = 0.0
         for event in page["items"]:
             if _is_wanted(event, arguments):

@@ -8,6 +8,7 @@ from typing import Final
 
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
+from cli.command import remark
 from cli.output import Columns
 from cli.text import at, shown
 
@@ -74,7 +75,7 @@ def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
     if version is None:
         seen = tools.client.get("transactions", arguments.transaction_id)
         version = seen["version"]
-        tools.output.remark(f"was {shown(seen['status'])}, version {shown(version)}")
+        remark(f"was {shown(seen['status'])}, version {shown(version)}")
     order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
     it = tools.client.order("transactions", arguments.transaction_id, "resolution", body=order | {"version": version})
     tools.output.thing(it, values(it))
