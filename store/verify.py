@@ -2,8 +2,9 @@
 
 It finds what was changed behind the service's back: an event edited, exchanged or taken out breaks the chain of
 hashes or the numbering; a read row edited differs from the fold of the events. A tail cut off together with the
-rows that came of it leaves no trace inside the store: only heads kept elsewhere show it. A position is under no
-hash (it is given at commit), so of positions only their order within a stream is checked.
+rows that came of it is shown by the head that appends go on from, where the store keeps one apart from the events, and
+else by heads kept elsewhere alone. A position is under no hash (it is given at commit), so of positions only their
+order within a stream is checked.
 """
 
 from __future__ import annotations
@@ -67,8 +68,20 @@ def _verify_stream(audit: Audit, stream: StreamKey, tally: Tally) -> Iterator[Pr
     folded = fold_stream(audit, stream)
     tally.events += folded.events
     yield from folded.problems
+    yield from _verify_end(stream, audit.kept_head(stream), folded.head)
     if folded.fold is not None:
         yield from _verify_rows(audit, stream, folded.fold)
+
+
+def _verify_end(stream: StreamKey, kept: Head | None, end: Head) -> Iterator[Problem]:
+    if kept is None or kept == end:
+        return
+    text = "the last event is not the one that appends go on from"
+    if kept.version != end.version:
+        text = f"the events end at version {end.version}, but appends go on from version {kept.version}"
+        if kept.version > end.version:
+            text += ": events are missing, which a backup may have"
+    yield Problem(stream, kept.version, text)
 
 
 def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Problem]:

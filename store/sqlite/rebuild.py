@@ -63,10 +63,6 @@ class SqliteRebuild(SqliteAudit):
         assert isinstance(position, int)
         return position
 
-    def kept_head(self, stream: StreamKey) -> None:
-        """There is none: the events alone tell where a stream ends."""
-        del stream
-
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
         """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
