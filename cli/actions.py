@@ -48,29 +48,35 @@ class Actions:
     """The actions of one command; with a ``default``, the command alone does that."""
 
     def __init__(self, parser: argparse.ArgumentParser, default: Action | None = None) -> None:
+        self._has_default = default is not None
         if default is not None:
-            parser.set_defaults(act=default, url=None, as_json=False, timeout_s=TIMEOUT_DEFAULT_S)
+            add_common(parser, default)
         _explain(parser)
         self._subparsers = parser.add_subparsers(dest="action", required=default is None, metavar="ACTION")
 
     def add(self, name: str, act: Action, text: str) -> argparse.ArgumentParser:
         """An action with the options of all; the parser is for those of its own."""
         parser = self._subparsers.add_parser(name, help=text, description=text)
-        add_common(parser, act)
+        add_common(parser, act, is_below=self._has_default)
         return parser
 
 
-def add_common(parser: argparse.ArgumentParser, act: Action) -> None:
-    """Let ``parser`` know ``act`` and the options of all actions."""
+def add_common(parser: argparse.ArgumentParser, act: Action, *, is_below: bool = False) -> None:
+    """Let ``parser`` know ``act`` and the options of all actions.
+
+    ``is_below``: the parser above has them, too, and what was said there holds unless it is said here again.
+    """
     _explain(parser)
     parser.set_defaults(act=act)
+    as_json, url, timeout_s = (argparse.SUPPRESS,) * 3 if is_below else (False, None, TIMEOUT_DEFAULT_S)
     parser.add_argument(
-        "--json", dest="as_json", action="store_true", help="one JSON object a line, as the API gives it"
-    )
-    parser.add_argument("--url", metavar="URL", help="where the service is (else PAYMENTS_URL)")
+        "--json", dest="as_json", action="store_true", default=as_json,
+        help="one JSON object a line, as the API gives it",
+    )  # fmt: skip
+    parser.add_argument("--url", metavar="URL", default=url, help="where the service is (else PAYMENTS_URL)")
     parser.add_argument(
-        "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=TIMEOUT_DEFAULT_S,
-        help="for each question, in all (default: %(default)g)",
+        "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=timeout_s,
+        help=f"for each question, in all (default: {TIMEOUT_DEFAULT_S:g})",
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.cli.conftest import Shell
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
@@ -80,6 +82,14 @@ def test_breaker(shell: Shell) -> None:
         assert (gateway["breaker"]["mode"], gateway["breaker"]["state"]) == (mode, state)
         assert shell.json("breaker", "show", "gatewayA")[0]["breaker"]["mode"] == mode
     shell("breaker", "show", "gatewayC", status=1)
+
+
+def test_what_a_command_does_without_an_action_has_its_options(shell: Shell, service: Installation) -> None:
+    """They may stand before an action as well, which does not forget them."""
+    gateways = service.get("/v1/gateways").body["items"]
+    assert [it["name"] for it in shell.json("breaker")] == [it["name"] for it in gateways]
+    assert json.loads(shell("breaker", "--json", "show", "gatewayA"))["name"] == "gatewayA"
+    shell("breaker", "--timeout", "20", "--url", f"http://127.0.0.1:{service.port}")
 
 
 def test_reviews(shell: Shell, service: Installation) -> None:
