@@ -125,7 +125,11 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
 """
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):
-        text += f"\n  Note: no gateway of {settings.gateways_file} has a URL at the simulator (http://{provider}).\n"
+        at = f"http://{provider}"
+        text += f"""
+  Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so nothing comes
+  to its end here. Change the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+"""
     return text
 
 
