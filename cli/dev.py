@@ -37,7 +37,6 @@ def run(_arguments: argparse.Namespace) -> int:
     environ = {"PAYMENTS_LOG_FORMAT": "console", **os.environ}
     settings = Settings.from_environ(environ)
     provider = parse_address("SIMULATOR_BIND", environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
-    environ.setdefault("SIMULATOR_CALLBACK_URL", f"http://{settings.bind.callable_here}/v1/callbacks")
     try:
         # The service would say the same, amid the lines of three processes.
         exponent_of(settings.default_currency)

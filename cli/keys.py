@@ -16,7 +16,7 @@ from api.keys import id_in, make_key
 from api.patterns import MERCHANT
 from cli.client import Json
 from cli.command import CommandError, Exit, OutputError, remark, service_settings, write
-from cli.output import Columns, Output
+from cli.output import Column, Columns, Output
 from cli.text import at, shown
 from config import logging
 from config.settings import CHECKOUT
@@ -29,12 +29,12 @@ _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LABEL_MAX: Final = 200
 _COLUMNS: Final[Columns] = {
-    "KEY": lambda it: shown(it["key_id"]),
-    "MERCHANT": lambda it: shown(it["merchant"]),
-    "SCOPES": lambda it: shown(it["scopes"]),
-    "STATE": lambda it: shown(it["state"]),
-    "EXPIRES": lambda it: at(it["expires_at"]),
-    "LABEL": lambda it: shown(it["label"] or None),
+    "KEY": Column(lambda it: shown(it["key_id"]), is_whole=True),
+    "MERCHANT": Column(lambda it: shown(it["merchant"])),
+    "SCOPES": Column(lambda it: shown(it["scopes"])),
+    "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
+    "EXPIRES": Column(lambda it: at(it["expires_at"]), may_go=True),
+    "LABEL": Column(lambda it: shown(it["label"] or None), may_go=True),
 }
 
 

@@ -101,7 +101,7 @@ def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[
         str(stub_checkout.folder / "var/payments.db"),
         f"""curl -X POST "{service}/v1/deposit" -H "Content-Type: application/json" -d '{deposit}'""",
         "no gateway of",
-        f"of a copy to http://127.0.0.1:{stub_checkout.simulator_port}/gatewayA and so on, and name it in PAYMENTS_GATE",
+        f"Change the URLs of a copy to http://127.0.0.1:{stub_checkout.simulator_port}/gatewayA and so on",
     ):
         assert words in text
 
