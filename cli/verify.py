@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cli.command import CommandError, Exit, ReaderGoneError, service_settings, write
+from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
 from store.errors import StoreError
@@ -29,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
             for problem in verify(audit, heads, tally):
                 problems += 1
                 stream = "/".join(problem.stream) if problem.stream else "-"
-                write(f"{stream} version {problem.version or '-'}: {problem.text}\n")
+                line = f"{stream} version {problem.version or '-'}: {problem.text}"
+                write(f"{printable(line)}\n")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
         write(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems\n")

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from datetime import datetime
+from enum import StrEnum
 
 import orjson
 
-from domain.account import Balance, Transaction
+from domain.account import Balance, Failure, Transaction
+from domain.money import EXPONENTS, Money, minor_to_text
+from store.codec import timestamp
 from store.errors import CorruptStoreError
 from store.folding import Fold, Problem, fold_stream
 from store.port import Head, Review, StreamKey
@@ -118,15 +121,37 @@ def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Map
         elif is_ is None:
             yield Problem(stream, version, f"the row of {what} {key} is missing")
         else:
-            differences = ", ".join(_differences(ought, is_))
+            currency = key if isinstance(ought, Balance) else None
+            differences = ", ".join(_differences(ought, is_, currency))
             yield Problem(stream, version, f"the row of {what} {key} differs from its events: {differences}")
 
 
-def _differences(ought: object, is_: object) -> Iterator[str]:
-    names: Any = ought
-    for name in (one.name for one in fields(names)):
-        if getattr(ought, name) != getattr(is_, name):
-            yield f"{name} is {getattr(is_, name)!r}, not {getattr(ought, name)!r}"
+def _differences(ought: _Row, is_: _Row, currency: str | None) -> Iterator[str]:
+    for name in (one.name for one in fields(ought)):
+        expected, found = getattr(ought, name), getattr(is_, name)
+        if expected != found:
+            yield f"{name} is {_worded(found, currency)}, not {_worded(expected, currency)}"
+
+
+def _worded(value: object, currency: str | None = None) -> str:
+    """A row's value for people; ``currency`` when its whole numbers are minor units."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case StrEnum():
+            return value.value
+        case datetime():
+            return timestamp(value)
+        case Money():
+            return _worded(value.minor, value.currency)
+        case int() if currency in EXPONENTS:
+            return f"{minor_to_text(value, currency)} {currency}"
+        case Failure():
+            return f"({', '.join(f'{one.name} {_worded(getattr(value, one.name))}' for one in fields(value))})"
+        case _:
+            return repr(value)  # which escapes what would order something about a terminal
 
 
 def _verify_head(audit: Audit, line: str | bytes) -> Iterator[Problem]:
