@@ -75,7 +75,7 @@ def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
     if version is None:
         seen = tools.client.get("transactions", arguments.transaction_id)
         version = seen["version"]
-        remark(f"was {shown(seen['status'])}, version {shown(version)}")
+        remark(f"is {shown(seen['status'])}, version {shown(version)} now")
     order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
     it = tools.client.order("transactions", arguments.transaction_id, "resolution", body=order | {"version": version})
     tools.output.thing(it, values(it))

@@ -58,9 +58,10 @@ def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: In
     shell(*resolve, "--version", str(pending["version"] + 7), status=1)
     assert "409" in shell.err
     shown = shell(*resolve)
-    assert shell.err == f"was pending, version {pending['version']}\n"
+    assert shell.err == f"is pending, version {pending['version']} now\n"
     assert "status:             completed\n" in shown
     shell(*resolve, status=1)
+    assert shell.err.startswith("is completed, version ")
     assert service.get(f"/v1/transactions/{pending['transaction_id']}").body["status"] == "completed"
 
     assert "USD:          100.00 available, 0.00 reserved\n" in shell("customers", "show", "gatewayA")
