@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,15 @@ def deposit(installation: Installation) -> str:
     assert answer.status == 202
     transaction_id: str = answer.body["transaction_id"]
     return transaction_id
+
+
+def stored(installation: Installation, after: int) -> list[dict[str, Any]]:
+    """All events above a position: while a busy machine starts a command, many come."""
+    events: list[dict[str, Any]] = []
+    while page := installation.get(f"/v1/events?after={after}&limit=200").body["items"]:
+        events += page
+        after = page[-1]["position"]
+    return events
 
 
 def test_over_a_kill_of_the_service(installation: Installation) -> None:
@@ -55,8 +65,7 @@ def test_over_a_kill_of_the_service(installation: Installation) -> None:
     assert earlier not in tail.out
     begin, end = shown[0]["position"], shown[-1]["position"]
     assert begin > last
-    stored = installation.get(f"/v1/events?after={begin - 1}&limit=200").body["items"]
-    assert shown == [event for event in stored if event["position"] <= end]
+    assert shown == [event for event in stored(installation, begin - 1) if event["position"] <= end]
     first, second = tail.err.splitlines()
     assert first.endswith("; trying again")
     assert second.startswith("there again; going on after position ")
