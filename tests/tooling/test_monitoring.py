@@ -19,6 +19,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from api.app import create_app
+from api.metrics.exposition import ProcessesCollector
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 from tests.api.world import World
@@ -39,7 +40,10 @@ def served() -> dict[str, tuple[str, tuple[str, ...]]]:
         if isinstance(meter, MetricWrapperBase):
             name = f"{meter._name}_total" if meter._type == "counter" else meter._name
             found[name] = (str(meter._type), tuple(meter._labelnames))
-    for family in StoreCollector(world, world.gateway_currencies).collect():
+    collectors = (ProcessesCollector(Meters()), StoreCollector(world, world.gateway_currencies))
+    for family in (family for collector in collectors for family in collector.collect()):
+        if f"{family.name}_total" in found or family.name in found:  # a meter, without the labels that it may have
+            continue
         found[family.name] = (family.type, tuple(getattr(family, "_labelnames", ())))
     return found
 
