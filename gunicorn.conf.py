@@ -179,7 +179,7 @@ def post_worker_init(worker: Worker) -> None:
 
     assert isinstance(worker, ours.Worker)
     worker.request_s = min(settings.request_deadline_s, ours.REQUEST_MAX_S)
-    service.start()
+    service.start(lambda: worker.connections)
 
     def stop_intake(signum: int, frame: FrameType | None) -> None:
         worker.handle_exit(signum, frame)

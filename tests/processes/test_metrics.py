@@ -7,7 +7,9 @@ import re
 import resource
 import shutil
 import signal
+import socket
 from collections import Counter
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -16,8 +18,8 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from tests.processes.client import Load, Log
 from tests.processes.commands import SECRETS
-from tests.processes.grounds import on, on_postgresql
-from tests.processes.installation import GATEWAY_A, Installation
+from tests.processes.grounds import SQLITE, on, on_postgresql
+from tests.processes.installation import GATEWAY_A, HOST, Installation
 from tests.processes.process import Process, wait_until
 from tests.scraping import Samples, of
 from tests.tooling.test_monitoring import served
@@ -123,6 +125,18 @@ def shared(installation: Installation) -> float | None:
     samples = installation.scrape()
     assert total(samples, "payments_http_requests_total") > 0
     return of(samples, "payments_metrics_shared")
+
+
+@on(SQLITE)
+def test_connections_and_what_is_no_request(installation: Installation) -> None:
+    """Whoever sends no HTTP is counted by the status that he gets, and every open connection is."""
+    installation.service()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((HOST, installation.port))) for _ in range(3)]
+        clients[0].sendall(b"no HTTP at all\r\n\r\n")
+        assert clients[0].recv(12) == b"HTTP/1.1 400"
+        wait_until(lambda: (of(installation.scrape(), "payments_connections") or 0) >= 2, "the others are open")
+        assert of(installation.scrape(), "payments_unreadable_requests_total", status="400") == 1
 
 
 @on(on_postgresql(workers=1))

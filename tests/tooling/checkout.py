@@ -42,7 +42,7 @@ from notes import FOLDER, note
 
 
 class Service:
-    def start(self):
+    def start(self, connections):
         note("service started")
 
     def drain(self):
