@@ -69,6 +69,11 @@ class Worker(ggevent.GeventWorker):
         self._crowd = Crowd(int(self.worker_connections * _CROWDED))
         super().run()
 
+    @property
+    def connections(self) -> int:
+        """How many are open; 0 before it runs."""
+        return len(self._crowd) if hasattr(self, "_crowd") else 0
+
     def hurry(self) -> None:
         """While it stops, give clients as long for the rest of a request as idle ones have, and no longer. Blocks."""
         gevent.sleep(min(self.cfg.keepalive or IDLE_S, IDLE_S))
