@@ -528,6 +528,18 @@ FROM owners
 WHERE heartbeat_at >= store_now() - make_interval(secs => %s)
 ORDER BY heartbeat_at DESC;
 
+-- name: select_newest_version
+-- For a rebuild: how far a stream's rows know its events.
+SELECT coalesce(max(version), 0)
+FROM transactions
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: cut_head
+-- For a rebuild: let appends go on from another end.
+UPDATE heads
+SET version = %s, hash = %s
+WHERE stream_name = %s AND stream_id = %s;
+
 -- name: delete_transactions
 -- For a rebuild: a stream's rows.
 DELETE FROM transactions

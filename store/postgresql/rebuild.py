@@ -64,6 +64,10 @@ class PostgresqlRebuild(PostgresqlAudit):
         heads = self._rows("select_kept_head", stream)
         return Head(*heads[0]) if heads else None
 
+    def newest_version(self, stream: StreamKey) -> int:
+        """See ``store.rebuild.Rebuilding``."""
+        return int(self._rows("select_newest_version", stream)[0][0])
+
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
         """See ``store.rebuild.Rebuilding``."""
@@ -91,3 +95,7 @@ class PostgresqlRebuild(PostgresqlAudit):
         self._session.execute(SQL["delete_stray_reviews"], ([it.review_id for it in rows.reviews],))
         anew = Batch([Write(stream, Head(), (), *rows)])
         self._session.execute(SQL["append_batch"], (anew.document,))
+
+    def cut(self, stream: StreamKey, head: Head) -> None:
+        """See ``store.rebuild.Rebuilding``."""
+        self._session.execute(SQL["cut_head"], (*head, *stream))

@@ -497,6 +497,12 @@ WHERE key_id = ?1;
 -- Whether there is a live one.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1));
 
+-- name: select_newest_version
+-- For a rebuild: how far a stream's rows know its events.
+SELECT coalesce(max(version), 0)
+FROM transactions
+WHERE stream_name = ?1 AND stream_id = ?2;
+
 -- name: delete_transactions
 -- For a rebuild: a stream's rows.
 DELETE FROM transactions

@@ -40,6 +40,11 @@ class Place:
         """For ``opened``."""
         return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True)
 
+    @property
+    def kept_heads(self) -> bool:
+        """Whether the store keeps the streams' heads apart from their events."""
+        return isinstance(self.where, Schema)
+
     def edit(self, *statements: str) -> None:
         """Change rows behind the service's back, events too."""
         if isinstance(self.where, Path):
@@ -50,10 +55,10 @@ class Place:
             self.where.execute(statement)
         self.where.execute("ALTER TABLE events ENABLE TRIGGER events_refuse_change")
 
-    def rebuild(self, tally: Tally | None = None) -> list[Problem]:
+    def rebuild(self, tally: Tally | None = None, *, accept_cut: bool = False) -> list[Problem]:
         """All that keeps a stream from being rebuilt; the rest is."""
         with opened(self.target) as store:
-            return [it for it in rebuild(store, tally or Tally()) if it is not None]
+            return [it for it in rebuild(store, tally or Tally(), accept_cut=accept_cut) if it is not None]
 
     def problems(self) -> list[Problem]:
         """All that verify finds."""

@@ -225,6 +225,7 @@ WHOLE_TABLES = {
     "select_living_owners": "owners are as many as processes",
 }
 REBUILDS: dict[str, list[object]] = {
+    "cut_head": [0, b"", "0", "0"],
     "delete_transactions": ["0", "0"],
     "delete_balances": ["0", "0"],
     "delete_reviews": ["0", "0"],

@@ -121,9 +121,102 @@ def test_a_broken_stream_is_left_as_it_is(place: Place, what: str) -> None:
 
 def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
     """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
-    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
+    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3", "DELETE FROM transactions")
     (found,) = postgresql.rebuild()
     assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+
+
+CUTS = {
+    "the end of a transaction": (
+        ("DELETE FROM events WHERE stream_id = 'a' AND version > 4",),
+        "the events end at version 4, but the row of a transaction is of version 5",
+    ),
+    "a transaction from its first event": (
+        ("DELETE FROM events WHERE stream_id = 'a' AND version > 2",),
+        "the events end at version 2, but the row of a transaction is of version 5",
+    ),
+    "all events": (
+        ("DELETE FROM events WHERE stream_id = 'a'",),
+        "there are no events, but the row of a transaction is of version 5",
+    ),
+    "all events and transactions": (
+        ("DELETE FROM events WHERE stream_id = 'a'", "DELETE FROM transactions WHERE stream_id = 'a'"),
+        "there are no events, but rows that came of some",
+    ),
+    "a review": (
+        (
+            "DELETE FROM events WHERE stream_id = 'b' AND version > 3",
+            "DELETE FROM transactions WHERE stream_id = 'b' AND version > 3",
+        ),
+        "the events end at version 3 and leave out review b-r1, of which there is a row",
+    ),
+    "a review's end": (
+        (
+            "DELETE FROM events WHERE stream_id = 'b' AND version > 5",
+            "DELETE FROM transactions WHERE stream_id = 'b' AND version > 5",
+        ),
+        "the events end at version 5 and leave review b-r1 open, but its row is closed",
+    ),
+}
+"""What rows alone tell of: events that are gone, also from the heads where such are kept, and what is said then."""
+HEADS_FOLLOW = (
+    "DELETE FROM heads WHERE stream_id NOT IN (SELECT stream_id FROM events)",
+    "UPDATE heads AS h SET version = (SELECT max(version) FROM events AS e WHERE e.stream_id = h.stream_id)",
+    "UPDATE heads AS h SET hash = (SELECT hash FROM events WHERE stream_id = h.stream_id AND version = h.version)",
+)
+
+
+def cut(place: Place, what: str) -> None:
+    """Take out the last events of one stream, behind the service's back."""
+    statements, _ = CUTS[what]
+    place.edit(*statements, *(HEADS_FOLLOW if place.kept_heads else ()))
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_rows_that_know_more_than_the_events(place: Place, what: str) -> None:
+    """They are the last trace of events that are gone: the stream is named, and they stay until a person gives up."""
+    cut(place, what)
+    before = place.problems()
+    assert CUTS[what][1] in {problem.text for problem in place.rebuild()}
+    assert place.problems() == before
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
+    """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
+    cut(place, what)
+    assert place.rebuild(accept_cut=True) == []
+    rest = ("but nobody works on it", "which has no events")
+    assert [problem.text for problem in place.problems() if not problem.text.endswith(rest)] == []
+    again = Tally()
+    assert place.rebuild(again) == []
+    assert again.rebuilt == 0
+
+
+def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
+    """Where the store keeps heads, appends go on from the events that are left."""
+    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
+    assert postgresql.rebuild(accept_cut=True) == []
+    snapshot = postgresql.store.load(A)
+    assert snapshot.head.version == 3
+    customer = Customer("a")
+    customer.account, customer.head = snapshot.account, snapshot.head
+    assert postgresql.store.append([customer.deposit("a9")]) == [Committed()]
+    with postgresql.store.audit() as audit:
+        assert [event.version for event in audit.events(A)] == [1, 2, 3, 4]
+
+
+def test_a_cut_is_accepted_of_sound_events_only(place: Place) -> None:
+    """An event that is missing in the middle is no cut."""
+    place.edit(BREAKS["an event taken out"])
+    assert {problem.stream for problem in place.rebuild(accept_cut=True)} == {A}
+
+
+def test_a_newer_row_that_somebody_has_moved_here(place: Place) -> None:
+    """It is no trace of a cut: the stream whose events it follows from takes it back, and then this one is sound."""
+    place.edit("UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b4'")
+    assert place.rebuild() == []
+    assert place.problems() == []
 
 
 def test_killed_half_way(place: Place) -> None:
