@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     tally, problems = Tally(), 0
     try:
         with (
-            open_rebuild(settings.migration_database_url, root=CHECKOUT, lease_s=settings.lease_s) as store,
+            open_rebuild(settings.migration_database_url, root=CHECKOUT) as store,
             _progress(store.last_position()) as advance,
         ):
             for problem in rebuild(store, tally, accept_cut=arguments.accept_cut):

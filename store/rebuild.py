@@ -41,10 +41,7 @@ class Rebuilding(Audit, Protocol):
         """The highest version that a transaction's row has, readable or not; 0 when there are none."""
 
     def locked(self, stream: StreamKey) -> AbstractContextManager[None]:
-        """A transaction in which nobody else appends to ``stream``; committed at the end of the block.
-
-        Raises StoreInUseError when a service works on the store by now.
-        """
+        """A transaction in which nobody else appends to ``stream``; committed at the end of the block."""
 
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """Within ``locked``: let these be the stream's rows, in place of all that it has.

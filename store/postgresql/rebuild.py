@@ -1,9 +1,4 @@
-"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner.
-
-A customer's actor goes on from what it has read, and would write over what was rebuilt. So whoever rewrites a stream
-shuts the owners' table: whoever has registered before is seen by his heartbeat, and whoever registers later waits, and
-then reads what was rebuilt. That lock is taken after the stream's head, in the order in which an append takes both.
-"""
+"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner."""
 
 from __future__ import annotations
 
@@ -11,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
-from store.errors import StoreInUseError
 from store.port import Head, StreamKey, Write
 from store.postgresql.audit import PAGE, PostgresqlAudit
 from store.postgresql.batch import Batch
+from store.postgresql.entry import shut_out
 from store.postgresql.failures import translation
 from store.postgresql.sessions import Session, audit_settings, connection_settings
 from store.postgresql.statements import SQL
@@ -26,22 +21,20 @@ _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["dele
 
 
 @contextmanager
-def open_rebuild(url: str, *, lease_s: float) -> Iterator[PostgresqlRebuild]:
-    """The database. Who gave a heartbeat within ``lease_s`` works on it: then it raises StoreInUseError, as below."""
+def open_rebuild(url: str) -> Iterator[PostgresqlRebuild]:
+    """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
     settings = connection_settings(url, statement_ms=_TIMEOUT_MS, idle_ms=_TIMEOUT_MS)
     with translation(), closing(Session.connect(**settings, autocommit=True)) as session:
-        rebuild = PostgresqlRebuild(session, url, lease_s)
-        rebuild.require_alone()
-        yield rebuild
+        shut_out(session)
+        yield PostgresqlRebuild(session, url)
 
 
 class PostgresqlRebuild(PostgresqlAudit):
     """Implements ``store.rebuild.Rebuilding`` on a connection in autocommit mode, whose plans go by keys."""
 
-    def __init__(self, session: Session, url: str, lease_s: float) -> None:
+    def __init__(self, session: Session, url: str) -> None:
         super().__init__(session)
         self._url = url
-        self._lease_s = lease_s
 
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows or work, ascending; as of the first one."""
@@ -70,22 +63,10 @@ class PostgresqlRebuild(PostgresqlAudit):
 
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``."""
+        """See ``store.rebuild.Rebuilding``; on the connection whose lock keeps all services out."""
+        del stream
         with self._session.transaction():
-            self._rows("lock_head", stream)
-            self._session.execute(SQL["lock_owners"])
-            self.require_alone()
             yield
-
-    def require_alone(self) -> None:
-        """Raises StoreInUseError when a service works on the database."""
-        alive = self._rows("select_living_owners", (self._lease_s,))
-        if alive:
-            owner, silent_s = alive[0]
-            raise StoreInUseError(
-                f"{owner} works on the database: its last heartbeat was {max(silent_s, 0):.0f} s ago. End all services"
-                f" first; one that was killed counts for {self._lease_s:g} s (PAYMENTS_LEASE_S)"
-            )
 
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """See ``store.rebuild.Rebuilding``."""

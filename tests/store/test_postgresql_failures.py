@@ -221,8 +221,9 @@ WHOLE_TABLES = {
     "select_any_api_key": "once at a start, and the first live one ends it",
     "insert_api_key": "not the service's to run",
     "revoke_api_key": "not the service's to run",
-    "lock_owners": "no query",
-    "select_living_owners": "owners are as many as processes",
+    "shut_out": "no query",
+    "select_entered": "locks are no table",
+    "insert_rebuild": "not the service's to run",
 }
 REBUILDS: dict[str, list[object]] = {
     "cut_head": [0, b"", "0", "0"],

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from store.errors import StoreInUseError
+from store.errors import CommitUncertainError, StoreInUseError
 from store.port import Committed
-from store.rebuild import Tally, rebuild
+from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.entry import Entry
+from store.postgresql.sessions import Session
+from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer
-from tests.store.postgresql_server import Schema
-from tests.store.rebuilding import LEASE_S, Place, opened
+from tests.store.postgresql_server import Schema, new_schema
+from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
 
 
@@ -25,18 +29,28 @@ def sqlite(tmp_path: Path) -> Iterator[Place]:
     """On a file."""
     path = tmp_path / "payments.db"
     migrate(path)
-    store = SqliteStore(path, clock=Clock())
-    append(store)
-    yield Place(store, path)
-    store.close()
+    place = Place(lambda: SqliteStore(path, clock=Clock()), path)
+    append(place.store)
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def own_schema(postgresql_url: str) -> Iterator[Schema]:
+    """Tables on which no other test's store works."""
+    with new_schema(postgresql_url) as schema:
+        schema.make_tables()
+        yield schema
 
 
 @pytest.fixture
-def postgresql(schema: Schema, request: pytest.FixtureRequest) -> Place:
+def postgresql(own_schema: Schema) -> Iterator[Place]:
     """On a server."""
-    place = Place(request.getfixturevalue("shared_store"), schema)
+    own_schema.clear()
+    place = Place(lambda: PostgresqlStore(own_schema.conninfo(), writers=1, readers=1), own_schema)
     append(place.store)
-    return place
+    yield place
+    place.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -273,42 +287,74 @@ def test_no_service_starts_on_a_file_meanwhile(sqlite: Place) -> None:
         StoreLock.acquire(sqlite.where, sleep=lambda _: None, on_wait=refuse)
 
 
-def test_a_database_whose_owner_lives(postgresql: Place) -> None:
-    """Who gave a heartbeat within a lease works on it; a lease later he is held for dead."""
+def test_a_database_that_a_service_has(postgresql: Place) -> None:
+    """It is refused at once, whether the service is just registered as an owner or not."""
     assert isinstance(postgresql.where, Schema)
     postgresql.edit("UPDATE balances SET available_minor = 7")
     postgresql.store.register_owner(OWNER)
-    postgresql.where.pass_time(LEASE_S)
+    postgresql.store.retire_owner(OWNER, unsent=False)
     with (
-        pytest.raises(StoreInUseError, match=f"{OWNER} works on the database: its last heartbeat was 15 s ago"),
+        pytest.raises(StoreInUseError, match=r"end all services first \(the server's processes [0-9]+\)"),
         opened(postgresql.target),
     ):
         raise AssertionError("it must not begin")
     assert {problem.stream for problem in postgresql.problems()} == {A, B}
-    postgresql.where.pass_time(0.001)
+
+
+def test_a_service_that_was_killed(postgresql: Place) -> None:
+    """Its lock is gone with its connection: there is nothing to wait for."""
+    assert isinstance(postgresql.where, Schema)
+    postgresql.store.register_owner(OWNER)
+    postgresql.close()
     assert postgresql.rebuild() == []
 
 
-def test_a_service_that_starts_meanwhile(postgresql: Place) -> None:
-    """From then on nothing is rebuilt: it may have read what was wrong. What was rebuilt before stays so."""
-    postgresql.edit("UPDATE balances SET available_minor = 7")
-    with opened(postgresql.target) as store:
-        steps = rebuild(store, Tally())
-        assert next(steps) is None
-        postgresql.store.register_owner(OWNER)
-        with pytest.raises(StoreInUseError):
-            next(steps)
-    assert {problem.stream for problem in postgresql.problems()} == {B}
+def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
+    """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
+    postgresql.close()
+    with opened(postgresql.target):
+        assert entered(postgresql, Entry()) == "the read tables are being rebuilt"
+        with pytest.raises(StoreInUseError), opened(postgresql.target):
+            raise AssertionError("it must not begin")
+    assert entered(postgresql, Entry()) == ""
 
 
-@pytest.mark.parametrize("mode", ["ROW EXCLUSIVE", "ROW SHARE"])
-def test_nobody_registers_or_appends_during_a_stream(postgresql: Place, mode: str) -> None:
-    """While a stream is rebuilt the owners' table is shut for what a service's registration and appends lock."""
+def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
+    """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
+    postgresql.close()
+    before = Entry()
+    assert entered(postgresql, before) == ""
+    assert entered(postgresql, before) == ""
+    assert postgresql.rebuild() == []
+    assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
+    assert entered(postgresql, Entry()) == ""
+
+
+def test_every_connection_that_writes_enters(postgresql: Place) -> None:
+    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on."""
     assert isinstance(postgresql.where, Schema)
-    lock = f"BEGIN; LOCK TABLE owners IN {mode} MODE NOWAIT"
-    with opened(postgresql.target) as store:
-        with store.locked(A), pytest.raises(psycopg.errors.LockNotAvailable):
-            postgresql.where.execute(lock)
-        postgresql.where.execute("ROLLBACK")
-        postgresql.where.execute(lock)
-        postgresql.where.execute("ROLLBACK")
+    store = postgresql.store
+    assert postgresql.where.execute(END_ENTERED) == [(True,)]
+    with opened(postgresql.target):
+        pass
+    with pytest.raises(CommitUncertainError):
+        store.register_owner(OWNER)
+    assert postgresql.where.execute("SELECT owner FROM owners") == []
+
+
+END_ENTERED = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 'rebuilds'::regclass::oid
+"""
+
+
+def entered(place: Place, entry: Entry) -> str:
+    """What keeps a service's connection out, if anything does."""
+    assert isinstance(place.where, Schema)
+    with closing(Session.connect(place.where.conninfo(), autocommit=True)) as session:
+        try:
+            entry(session)
+        except psycopg.OperationalError as error:
+            assert session.closed
+            return str(error)
+    return ""
