@@ -43,11 +43,11 @@ class Rebuilding(Audit, Protocol):
     def locked(self, stream: StreamKey) -> AbstractContextManager[None]:
         """A transaction in which nobody else appends to ``stream``; committed at the end of the block."""
 
-    def replace(self, stream: StreamKey, rows: Rows) -> None:
-        """Within ``locked``: let these be the stream's rows, in place of all that it has.
+    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+        """Other streams that have a transaction's or a review's row of one of these ids, ascending."""
 
-        A row of the same id that somebody has put into another stream goes as well.
-        """
+    def replace(self, stream: StreamKey, rows: Rows) -> None:
+        """Within ``locked``: let these be its rows, in place of all that it has and others have of these ids."""
 
     def cut(self, stream: StreamKey, head: Head) -> None:
         """Within ``locked``: let appends go on from here, where the store keeps that apart from the events."""
@@ -80,7 +80,7 @@ def rebuild(store: Rebuilding, tally: Tally, *, accept_cut: bool = False) -> Ite
 
     With ``accept_cut`` a stream that has lost its end is rebuilt from the events that are left. Without, it is looked
     at once more after all others: a row that knew more may be another's, which has taken it back by then. Holds one
-    stream's transactions in memory at a time, and the names of those streams.
+    stream's transactions in memory at a time, two where an id is another's, too, and the names of the cut streams.
     """
     cut: list[StreamKey] = []
     for stream in store.streams():
@@ -104,13 +104,32 @@ def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: 
         return look
     with store.locked(stream):
         look = _look(store, stream)
-        if accept_cut and look.cut and not look.unsound:
+        if look.differs and look.ought is not None:
+            look = look._replace(unsound=(*look.unsound, *_claimed(store, stream, look.ought)))
+        if look.unsound or (look.cut and not accept_cut):
+            return look
+        if look.cut:
             store.cut(stream, look.folded.head)
-            look = look._replace(cut=())
-        if look.differs and look.ought is not None and not (look.unsound or look.cut):
+        if look.differs and look.ought is not None:
             store.replace(stream, look.ought)
             tally.rebuilt += 1
-    return look
+    return look._replace(cut=())
+
+
+def _claimed(store: Rebuilding, stream: StreamKey, ought: Rows) -> Iterator[Problem]:
+    """Rows that others have and that are, or may be, theirs by their own events. What is not, somebody has moved."""
+    transactions = {row.transaction_id for row in ought.transactions}
+    reviews = {row.review_id for row in ought.reviews}
+    for other in store.holders(stream, ought):
+        name = "/".join(other)
+        fold = fold_stream(store, other).fold
+        if fold is None:
+            yield Problem(stream, None, f"a row of it lies in {name}, whose events cannot be followed")
+            continue
+        for transaction_id in sorted(transactions & fold.transactions.keys()):
+            yield Problem(stream, None, f"the events of {name} name transaction {transaction_id}, too")
+        for review_id in sorted(reviews & fold.reviews.keys()):
+            yield Problem(stream, None, f"the events of {name} name review {review_id}, too")
 
 
 def _look(store: Rebuilding, stream: StreamKey) -> _Look:

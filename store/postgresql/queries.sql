@@ -553,6 +553,17 @@ WHERE stream_name = %s AND stream_id = %s;
 DELETE FROM transactions
 WHERE stream_name = %s AND stream_id = %s;
 
+-- name: select_holders
+-- For a rebuild: other streams that have rows of these ids.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id = ANY (%(transaction_ids)s::text[]) AND (stream_name, stream_id) <> (%(name)s, %(id)s)
+UNION
+SELECT stream_name, stream_id
+FROM reviews
+WHERE review_id = ANY (%(review_ids)s::text[]) AND (stream_name, stream_id) <> (%(name)s, %(id)s)
+ORDER BY stream_name, stream_id;
+
 -- name: delete_stray_transactions
 -- For a rebuild: rows of these ids, wherever somebody has put them.
 DELETE FROM transactions

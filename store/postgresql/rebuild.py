@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
@@ -11,6 +11,7 @@ from store.postgresql.audit import PAGE, PostgresqlAudit
 from store.postgresql.batch import Batch
 from store.postgresql.entry import shut_out
 from store.postgresql.failures import translation
+from store.postgresql.rows import fetched
 from store.postgresql.sessions import Session, audit_settings, connection_settings
 from store.postgresql.statements import SQL
 from store.rebuild import Rows
@@ -68,15 +69,27 @@ class PostgresqlRebuild(PostgresqlAudit):
         with self._session.transaction():
             yield
 
+    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+        """See ``store.rebuild.Rebuilding``."""
+        transactions, reviews = _ids(rows)
+        values = {"name": stream.name, "id": stream.id, "transaction_ids": transactions, "review_ids": reviews}
+        return [StreamKey(*row) for row in fetched(self._session.execute(SQL["select_holders"], values))]
+
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """See ``store.rebuild.Rebuilding``."""
         for statement in _DELETES:
             self._session.execute(statement, stream)
-        self._session.execute(SQL["delete_stray_transactions"], ([it.transaction_id for it in rows.transactions],))
-        self._session.execute(SQL["delete_stray_reviews"], ([it.review_id for it in rows.reviews],))
+        transactions, reviews = _ids(rows)
+        self._session.execute(SQL["delete_stray_transactions"], (transactions,))
+        self._session.execute(SQL["delete_stray_reviews"], (reviews,))
         anew = Batch([Write(stream, Head(), (), *rows)])
         self._session.execute(SQL["append_batch"], (anew.document,))
 
     def cut(self, stream: StreamKey, head: Head) -> None:
         """See ``store.rebuild.Rebuilding``."""
         self._session.execute(SQL["cut_head"], (*head, *stream))
+
+
+def _ids(rows: Rows) -> tuple[list[str], list[str]]:
+    """Those of transactions and of reviews."""
+    return [it.transaction_id for it in rows.transactions], [it.review_id for it in rows.reviews]

@@ -508,6 +508,17 @@ WHERE stream_name = ?1 AND stream_id = ?2;
 DELETE FROM transactions
 WHERE stream_name = ?1 AND stream_id = ?2;
 
+-- name: select_holders
+-- For a rebuild: other streams that have rows of these ids.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id IN (SELECT value FROM json_each(?3)) AND (stream_name, stream_id) <> (?1, ?2)
+UNION
+SELECT stream_name, stream_id
+FROM reviews
+WHERE review_id IN (SELECT value FROM json_each(?4)) AND (stream_name, stream_id) <> (?1, ?2)
+ORDER BY stream_name, stream_id;
+
 -- name: delete_stray_transactions
 -- For a rebuild: rows of these ids, wherever somebody has put them.
 DELETE FROM transactions

@@ -79,14 +79,19 @@ class SqliteRebuild(SqliteAudit):
             raise
         self._connection.execute("COMMIT")
 
+    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+        """See ``store.rebuild.Rebuilding``."""
+        found = self._connection.execute(SQL["select_holders"], (*stream, *_ids(rows)))
+        return [StreamKey(*row) for row in found]
+
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """See ``store.rebuild.Rebuilding``."""
         execute = self._connection.execute
         for statement in _DELETES:
             execute(statement, stream)
-        transaction_ids = [it.transaction_id for it in rows.transactions]
-        execute(SQL["delete_stray_transactions"], (orjson.dumps(transaction_ids).decode(),))
-        execute(SQL["delete_stray_reviews"], (orjson.dumps([it.review_id for it in rows.reviews]).decode(),))
+        transactions, reviews = _ids(rows)
+        execute(SQL["delete_stray_transactions"], (transactions,))
+        execute(SQL["delete_stray_reviews"], (reviews,))
         anew = Write(stream, Head(), (), *rows)
         execute(INSERT, Batch([anew], now_us=0).unchecked)  # no work, and so no time
 
@@ -99,3 +104,10 @@ class SqliteRebuild(SqliteAudit):
         number = row[0]
         assert isinstance(number, int)
         return number
+
+
+def _ids(rows: Rows) -> tuple[str, str]:
+    """Those of transactions and of reviews, as JSON."""
+    transactions = [it.transaction_id for it in rows.transactions]
+    reviews = [it.review_id for it in rows.reviews]
+    return orjson.dumps(transactions).decode(), orjson.dumps(reviews).decode()

@@ -236,7 +236,9 @@ REBUILDS: dict[str, list[object]] = {
 """What the owner of the tables alone may do, with values."""
 
 
-LISTS: dict[str, object] = {key: ["0"] for key in ("transaction_ids", "names", "states", "statuses", "kinds")}
+LISTS: dict[str, object] = {
+    key: ["0"] for key in ("transaction_ids", "review_ids", "names", "states", "statuses", "kinds")
+}
 SAMPLES: dict[str, object] = LISTS | dict.fromkeys(("created_from", "created_to", "opened_at"), START)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domain.events import ReviewOpened
 from store.errors import CommitUncertainError, StoreInUseError
+from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.entry import Entry
@@ -18,7 +20,7 @@ from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
-from tests.store.builders import OWNER, Clock, Customer
+from tests.store.builders import OWNER, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
@@ -231,6 +233,52 @@ def test_a_newer_row_that_somebody_has_moved_here(place: Place) -> None:
     place.edit("UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b4'")
     assert place.rebuild() == []
     assert place.problems() == []
+
+
+TWICE = {
+    "transaction": (Step((received("b2"),)), "b2"),
+    "review": (Step((ReviewOpened("b-r2", None, "twice"),)), "b-r2"),
+}
+HIDE = {
+    "transaction": ("UPDATE transactions SET transaction_id = 'away' WHERE transaction_id = 'b2'",),
+    "review": ("UPDATE reviews SET review_id = 'away' WHERE review_id = 'b-r2'",),
+}
+BRING_BACK = {
+    "transaction": (
+        "DELETE FROM transactions WHERE transaction_id = 'b2'",
+        "UPDATE transactions SET transaction_id = 'b2' WHERE transaction_id = 'away'",
+    ),
+    "review": (
+        "DELETE FROM reviews WHERE review_id = 'b-r2'",
+        "UPDATE reviews SET review_id = 'b-r2' WHERE review_id = 'away'",
+    ),
+}
+
+
+@pytest.mark.parametrize("customer", ["0", "c"])
+@pytest.mark.parametrize("what", TWICE)
+def test_an_id_in_the_events_of_two_streams(place: Place, what: str, customer: str) -> None:
+    """Its row stays where it is right, whichever stream comes first; the other is named and left as it is."""
+    step, name = TWICE[what]
+    twin = Customer(customer)
+    place.edit(*HIDE[what])  # the store lets no second row of one id in
+    assert place.store.append([twin.write(step)]) == [Committed()]
+    place.edit(*BRING_BACK[what])
+    place.edit("UPDATE balances SET available_minor = 7 WHERE stream_id = 'b'")
+    text = f"the events of main/b name {what} {name}, too"
+    assert place.rebuild() == [(twin.stream, None, text)]
+    assert {problem.stream for problem in place.problems()} == {twin.stream}
+
+
+def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
+    """Nobody knows whether it belongs there: both streams are left as they are."""
+    place.edit(
+        "UPDATE transactions SET stream_id = 'b' WHERE transaction_id = 'a1'",
+        "UPDATE events SET body = hash WHERE stream_id = 'b' AND version = 1",
+    )
+    found = place.rebuild()
+    assert {problem.stream for problem in found} == {A, B}
+    assert Problem(A, None, "a row of it lies in main/b, whose events cannot be followed") in found
 
 
 def test_killed_half_way(place: Place) -> None:
