@@ -378,8 +378,8 @@ def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
     assert entered(postgresql, Entry()) == ""
 
 
-def test_every_connection_that_writes_enters(postgresql: Place) -> None:
-    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on."""
+def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
     assert isinstance(postgresql.where, Schema)
     store = postgresql.store
     assert postgresql.where.execute(END_ENTERED) == [(True,)]
@@ -388,6 +388,7 @@ def test_every_connection_that_writes_enters(postgresql: Place) -> None:
     with pytest.raises(CommitUncertainError):
         store.register_owner(OWNER)
     assert postgresql.where.execute("SELECT owner FROM owners") == []
+    assert "error connecting in 'writers': the read tables were rebuilt while this process was cut off" in caplog.text
 
 
 END_ENTERED = """
