@@ -1,4 +1,4 @@
-"""Card data in requests: refused wherever it stands, named by its field, and never repeated.
+"""Card data and secrets in requests: refused wherever they stand, named by their field, and never repeated.
 
 A verification code cannot be told by its value, so the names by which it goes are refused whatever they hold.
 """
@@ -15,10 +15,12 @@ import falcon
 
 from api.names import printable
 from api.problems import NOT_FOUND, ProblemError, invalid
+from api.secret_forms import holds_secret, may_hold_secret
 from api.strict_json import Duplicated
 from domain.cards import DIGITS_MAX, holds_card, may_hold_card
 
-HELD: Final = "Holds a card number. None is taken here."
+HOLDS_CARD: Final = "Holds a card number. None is taken here."
+HOLDS_SECRET: Final = "Holds a secret, such as an API key. None is taken here."  # noqa: S105 (no secret)
 _NOT_TAKEN: Final = "card verification data is not taken here."
 
 _KIND: Final = "(?:credit|debit|payment)?card"
@@ -31,13 +33,19 @@ _VERIFICATION: Final = re.compile(
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 
 
-def refuse_cards(members: Mapping[str, Any], data: bytes) -> None:
-    """Raises ProblemError that names each of ``members``, the JSON object in ``data``, in which card data stands."""
+def unwanted_in(*texts: str) -> list[str]:
+    """What stands in ``texts`` that must not, as a caller is told: nothing, a card number, a secret, or both."""
+    found = [HOLDS_CARD] if any(map(holds_card, texts)) else []
+    return [*found, HOLDS_SECRET] if any(map(holds_secret, texts)) else found
+
+
+def refuse_unwanted(members: Mapping[str, Any], data: bytes) -> None:
+    """Raises ProblemError that names each of ``members``, the JSON object in ``data``, in which such a thing stands."""
     wrong: dict[str, list[str]] = {}
-    # An escape may hide digits; without one they stand in the bytes as they are.
-    suspicious = b"\\" in data or may_hold_card(data)
+    # An escape may hide digits and letters; without one they stand in the bytes as they are.
+    suspicious = b"\\" in data or may_hold_card(data) or may_hold_secret(data)
     for name, value in members.items():
-        found = [HELD] if suspicious and any(map(holds_card, _texts({name: value}))) else []
+        found = unwanted_in(*_texts({name: value})) if suspicious else []
         if isinstance(value, dict):
             found += [f"{printable(key)}: {_NOT_TAKEN}" for key in value if _is_verification(key)]
         if found:
@@ -46,19 +54,19 @@ def refuse_cards(members: Mapping[str, Any], data: bytes) -> None:
         raise invalid(wrong)
 
 
-def refuse_cards_in_query(params: Mapping[str, str | list[str]]) -> None:
+def refuse_unwanted_in_query(params: Mapping[str, str | list[str]]) -> None:
     """The same for a query string."""
-    wrong = [name for name, value in params.items() if any(map(holds_card, _texts({name: value})))]
+    wrong = {name: found for name, value in params.items() if (found := unwanted_in(*_texts({name: value})))}
     if wrong:
-        raise invalid({printable(name): [HELD] for name in wrong})
+        raise invalid({printable(name): found for name, found in wrong.items()})
 
 
-class CardNumbers:
-    """Middleware: there is nothing under an address that holds a card number, and nobody asks the store for it."""
+class UnwantedAddresses:
+    """Middleware: there is nothing under an address that holds such a thing, and nobody asks the store for it."""
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Raises ProblemError, which repeats nothing of the address."""
-        if holds_card(req.path):
+        if unwanted_in(req.path):
             raise ProblemError(NOT_FOUND, "There is nothing under this address.")
 
 
