@@ -39,6 +39,8 @@ def read_key(req: falcon.Request) -> str | None:
     given: str | None = req.env.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
+    if len(given) > KEY_LENGTH_MAX + len('""'):
+        raise invalid({HEADER: [_WRONG]})
     if unwanted := unwanted_in(given):
         raise invalid({HEADER: unwanted})
     quoted = _QUOTED.fullmatch(given)

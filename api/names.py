@@ -20,9 +20,10 @@ def printable(name: str) -> str:
 
     One that holds a card number or a secret is not repeated.
     """
-    if holds_card(name):
+    looked_at = name[: 2 * _NAME_LENGTH_MAX]  # whatever begins in what is repeated ends in this
+    if holds_card(looked_at):
         return _WITH_CARD
-    if holds_secret(name):
+    if holds_secret(looked_at):
         return _WITH_SECRET
     if len(name) > _NAME_LENGTH_MAX:
         name = name[:_NAME_LENGTH_MAX] + "..."

@@ -11,7 +11,7 @@ from typing import Final
 from api.keys import FORM, PREFIX
 
 _API_KEY_BEGINS: Final = f"{PREFIX}_"
-_WEBHOOK_BEGINS: Final = "whsec_"  # noqa: S105 (how one begins)
+_WEBHOOK_BEGINS: Final = "whsec_"
 _API_KEY_BYTES: Final = _API_KEY_BEGINS.encode()
 _WEBHOOK_BYTES: Final = _WEBHOOK_BEGINS.encode()
 _SECRET: Final = re.compile(rf"{FORM}|{_WEBHOOK_BEGINS}[A-Za-z0-9+/_-]{{8,}}", re.ASCII)

@@ -21,7 +21,15 @@ from domain.cards import DIGITS_MAX, holds_card, may_hold_card
 
 HOLDS_CARD: Final = "Holds a card number. None is taken here."
 HOLDS_SECRET: Final = "Holds a secret, such as an API key. None is taken here."  # noqa: S105 (no secret)
+TOO_LONG: Final = "Longer than anything that is taken here."
 _NOT_TAKEN: Final = "card verification data is not taken here."
+
+TEXT_LENGTH_MAX: Final = 500
+"""How long a text may be that is looked at, in characters: no field takes a longer one."""
+TEXTS_LENGTH_MAX: Final = 24_000
+"""The same of all texts of a body, names included: 20 details with their names, and all other fields."""
+ADDRESS_LENGTH_MAX: Final = 500
+"""The same of an address: an id has at most 200 characters, and no address more than one."""
 
 _KIND: Final = "(?:credit|debit|payment)?card"
 _CODE: Final = "(?:code|data|no|num|number|value)"
@@ -44,12 +52,21 @@ def refuse_unwanted(members: Mapping[str, Any], data: bytes) -> None:
     wrong: dict[str, list[str]] = {}
     # An escape may hide digits and letters; without one they stand in the bytes as they are.
     suspicious = b"\\" in data or may_hold_card(data) or may_hold_secret(data)
+    left = TEXTS_LENGTH_MAX
     for name, value in members.items():
-        found = unwanted_in(*_texts({name: value})) if suspicious else []
+        found = []
+        if suspicious:
+            texts = list(_texts({name: value}))
+            lengths = [len(text) for text in texts]
+            left -= sum(lengths)
+            # A search takes its time over each character, and nobody else is served meanwhile.
+            found = unwanted_in(*texts) if left >= 0 and max(lengths) <= TEXT_LENGTH_MAX else [TOO_LONG]
         if isinstance(value, dict):
             found += [f"{printable(key)}: {_NOT_TAKEN}" for key in value if _is_verification(key)]
         if found:
             wrong[printable(name)] = found
+        if left < 0:
+            break
     if wrong:
         raise invalid(wrong)
 
@@ -62,11 +79,11 @@ def refuse_unwanted_in_query(params: Mapping[str, str | list[str]]) -> None:
 
 
 class UnwantedAddresses:
-    """Middleware: there is nothing under an address that holds such a thing, and nobody asks the store for it."""
+    """Middleware: there is nothing under an address that holds such a thing or is too long; nobody asks the store."""
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Raises ProblemError, which repeats nothing of the address."""
-        if unwanted_in(req.path):
+        if len(req.path) > ADDRESS_LENGTH_MAX or unwanted_in(req.path):
             raise ProblemError(NOT_FOUND, "There is nothing under this address.")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api.unwanted import HOLDS_CARD, HOLDS_SECRET
+from api.unwanted import HOLDS_CARD, HOLDS_SECRET, TOO_LONG
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
@@ -258,3 +258,43 @@ def test_secrets_in_queries_and_addresses(api: Api, world: World) -> None:
 def test_what_is_no_secret_is_taken(api: Api, text: str) -> None:
     """The public part of a key is enough to talk about it."""
     assert api.deposit(details={text: text}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"reason": "1112 " * 101},
+        {"1112 " * 101: "x"},
+        {"details": {"a": "1 " * 30_000}},
+        {"details": {str(number): "1112 " * 90 for number in range(100)}},
+        {"details": ["1112 1112 1112 1112"] * 2_000},
+    ],
+)
+def test_what_is_too_long_is_not_searched(api: Api, members: dict[str, object]) -> None:
+    """No field takes it, and so a card number in it is nobody's business; the worker has others to serve."""
+    answer = api.deposit(**members)
+    assert answer.status_code == 400
+    assert list(answer.json["errors"].values()) == [[TOO_LONG]]
+
+
+def test_the_largest_details_are_searched(api: Api) -> None:
+    """Twenty entries, names and values as long as they may be: taken, and refused for a number at their very end."""
+    entries = {f"{number:02}{'1112 ' * 99}": "1112 " * 100 for number in range(20)}
+    assert api.deposit(details=entries).status_code == 202
+    entries[f"19{'1112 ' * 99}"] = f"{'1112 ' * 95} {CARD}"
+    assert api.deposit(details=entries).json["errors"] == {"details": [HOLDS_CARD]}
+
+
+def test_long_addresses_and_keys_are_not_searched(api: Api) -> None:
+    """They are nobody's, whatever they hold."""
+    assert api.get("/1112" * 800).status_code == 404
+    errors = api.command("/v1/deposit", key=f"{CARD}{'1112.' * 60}").json["errors"]
+    assert list(errors) == ["Idempotency-Key"]
+    assert errors["Idempotency-Key"] != [HOLDS_CARD]
+
+
+def test_cut_names_show_no_part_of_what_is_behind(api: Api) -> None:
+    """Of a long name the beginning is repeated, and so is looked at together with what it was cut off from."""
+    for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that holds a secret)")):
+        answer = api.deposit(**{f"{'x' * 50}{held}{'y' * 100}": "1"})
+        assert list(answer.json["errors"]) == [nameless]
