@@ -298,3 +298,26 @@ def test_cut_names_show_no_part_of_what_is_behind(api: Api) -> None:
     for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that holds a secret)")):
         answer = api.deposit(**{f"{'x' * 50}{held}{'y' * 100}": "1"})
         assert list(answer.json["errors"]) == [nameless]
+
+
+@pytest.mark.parametrize("written", ["1008.0000000000", "411111.1000000000", f"7.{'0' * 600}"])
+def test_zeros_behind_an_amount_are_no_digits(api: Api, world: World, written: str) -> None:
+    """An amount is taken by its value, however many zeros its text carries, as a text and as a number."""
+    for body in (f'"{written}"', written):
+        answer = api.post(json.dumps(BODY).replace("100.0", body))
+        assert answer.status_code == 202, answer.text
+    assert [call[1].money.text for call in world.calls] == [f"{float(written):.2f}"] * 2
+
+
+@pytest.mark.parametrize(
+    "written", [f"{CARD}.000", "411111.1111111111", "4111111111111111000.00", "4.1111111111111110e15"]
+)
+def test_an_amount_that_reads_as_a_card_number(api: Api, written: str) -> None:
+    """Whatever zeros are behind it."""
+    for body in (f'"{written}"', written):
+        answer = api.post(json.dumps(BODY).replace("100.0", body))
+        assert "amount" in answer.json["errors"]
+        assert CARD not in digits(answer.text)
+    assert api.post(json.dumps(BODY).replace("100.0", f"{CARD}.000")).json["errors"] == {"amount": [HOLDS_CARD]}
+    zeros = {"order": "1008.0000000000"}
+    assert api.deposit(details=zeros).json["errors"] == {"details": [HOLDS_CARD]}
