@@ -17,7 +17,7 @@ CHECKOUT: Final = Path(__file__).resolve().parent
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))
 
-from cli.command import CommandError, Exit
+from cli.command import CommandError, Exit, ReaderGoneError, remark
 from config.settings import SettingsError
 
 COMMANDS: Final = {
@@ -49,17 +49,20 @@ def main(command_line: list[str]) -> int:
         command.add_arguments(parsers[name])
     arguments = parser.parse_args(command_line)
     assert command is not None  # else the line above has ended the program
+    if sys.stdout is None:  # what is opened next would take its place and get what is meant for a reader
+        remark(f"manage.py {name}: standard output is closed; nothing was done")
+        return Exit.FAILED
     try:
         return int(command.run(arguments))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # whoever read it has all that he wanted, as of a list that goes through head
+    except ReaderGoneError:
         return Exit.DONE
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        remark(f"{error}")
         return Exit.USAGE
     except CommandError as error:
-        sys.stderr.write(f"manage.py {name}: {error}\n")
+        remark(f"manage.py {name}: {error}")
         return error.status
 
 

@@ -194,7 +194,7 @@ def _authenticated(keys: KnownKeys, req: falcon.Request) -> tuple[ApiKey, Presen
 
 
 def _refused() -> ProblemError:
-    detail = "The API key is none, or expired, or revoked."
+    detail = "The API key is unknown, expired or revoked."
     return ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
 
 

@@ -8,6 +8,7 @@ which is imported when its command is asked for, and has two functions::
 
 ``run`` returns the exit status, or raises ``CommandError`` (one line for the operator, and a status) or
 ``SettingsError`` (status 2). What goes on standard output is what was asked for; all else is for standard error.
+Standard output is written by ``cli.command.write``, which fails where it takes nothing, or by ``say``, which goes on.
 
 Two kinds: those that work on this machine (``dev``, ``migrate``, ``simulator``, ``verify``, ``rebuild``), and those
 that ask a running service over HTTP, whose actors decide (``cli.actions``).

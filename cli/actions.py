@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.client import Client
+from cli.command import CommandError, Exit, OutputError
 from cli.output import Output
 from config.client import ClientSettings
 
@@ -23,9 +24,9 @@ environment:
 
 exit status:
   0    done
-  1    the service refused it: standard error says why
+  1    the service refused it, or what was asked for cannot be written: standard error says why
   2    an argument or a setting is wrong
-  3    an order may have been carried out or not: look before you repeat it
+  3    an order may have been carried out, or was and its answer cannot be written: look before you repeat it
   4    the service cannot be reached, or cannot do it now; nothing was done
   130  Ctrl-C
 """
@@ -47,29 +48,35 @@ class Actions:
     """The actions of one command; with a ``default``, the command alone does that."""
 
     def __init__(self, parser: argparse.ArgumentParser, default: Action | None = None) -> None:
+        self._has_default = default is not None
         if default is not None:
-            parser.set_defaults(act=default, url=None, as_json=False, timeout_s=TIMEOUT_DEFAULT_S)
+            add_common(parser, default)
         _explain(parser)
         self._subparsers = parser.add_subparsers(dest="action", required=default is None, metavar="ACTION")
 
     def add(self, name: str, act: Action, text: str) -> argparse.ArgumentParser:
         """An action with the options of all; the parser is for those of its own."""
         parser = self._subparsers.add_parser(name, help=text, description=text)
-        add_common(parser, act)
+        add_common(parser, act, is_below=self._has_default)
         return parser
 
 
-def add_common(parser: argparse.ArgumentParser, act: Action) -> None:
-    """Let ``parser`` know ``act`` and the options of all actions."""
+def add_common(parser: argparse.ArgumentParser, act: Action, *, is_below: bool = False) -> None:
+    """Let ``parser`` know ``act`` and the options of all actions.
+
+    ``is_below``: the parser above has them, too, and what was said there holds unless it is said here again.
+    """
     _explain(parser)
     parser.set_defaults(act=act)
+    as_json, url, timeout_s = (argparse.SUPPRESS,) * 3 if is_below else (False, None, TIMEOUT_DEFAULT_S)
     parser.add_argument(
-        "--json", dest="as_json", action="store_true", help="one JSON object a line, as the API gives it"
-    )
-    parser.add_argument("--url", metavar="URL", help="where the service is (else PAYMENTS_URL)")
+        "--json", dest="as_json", action="store_true", default=as_json,
+        help="one JSON object a line, as the API gives it",
+    )  # fmt: skip
+    parser.add_argument("--url", metavar="URL", default=url, help="where the service is (else PAYMENTS_URL)")
     parser.add_argument(
-        "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=TIMEOUT_DEFAULT_S,
-        help="for each question, in all (default: %(default)g)",
+        "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=timeout_s,
+        help=f"for each question, in all (default: {TIMEOUT_DEFAULT_S:g})",
     )  # fmt: skip
 
 
@@ -91,8 +98,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for. Raises CommandError and SettingsError."""
     settings = ClientSettings.from_environ(os.environ, url=arguments.url)
     act: Action = arguments.act
-    act(Tools(Client(settings, timeout_s=arguments.timeout_s), Output(as_json=arguments.as_json)), arguments)
-    return 0
+    client = Client(settings, timeout_s=arguments.timeout_s)
+    try:
+        act(Tools(client, Output(as_json=arguments.as_json)), arguments)
+    except OutputError as error:
+        if client.has_ordered:
+            raise CommandError(f"the order was carried out, but {error}", Exit.UNKNOWN) from error
+        raise
+    return Exit.DONE
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:

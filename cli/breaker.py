@@ -9,7 +9,7 @@ from typing import Final
 
 from cli.actions import Actions, Tools, add_reason, run
 from cli.client import Json
-from cli.output import Columns
+from cli.output import Column, Columns
 from cli.text import at, shown
 
 __all__ = ["add_arguments", "run"]
@@ -20,13 +20,13 @@ _MODES: Final = {
     "auto": "Leave the breaker to itself again.",
 }
 _COLUMNS: Final[Columns] = {
-    "GATEWAY": lambda it: shown(it["name"]),
-    "BREAKER": lambda it: shown(it["breaker"]["state"]),
-    "MODE": lambda it: shown(it["breaker"]["mode"]),
-    "ERRORS": lambda it: shown(f"{it['breaker']['error_percent']} % of {it['breaker']['requests']}"),
-    "REOPENS": lambda it: at(it["breaker"]["reopens_at"]),
-    "IN FLIGHT": lambda it: shown(f"{it['bulkhead']['in_flight']} of {it['bulkhead']['max_concurrent']}"),
-    "WAITING": lambda it: shown(it["bulkhead"]["waiting"]),
+    "GATEWAY": Column(lambda it: shown(it["name"]), is_whole=True),
+    "BREAKER": Column(lambda it: shown(it["breaker"]["state"])),
+    "MODE": Column(lambda it: shown(it["breaker"]["mode"])),
+    "ERRORS": Column(lambda it: shown(f"{it['breaker']['error_percent']} % of {it['breaker']['requests']}")),
+    "REOPENS": Column(lambda it: at(it["breaker"]["reopens_at"]), may_go=True),
+    "IN FLIGHT": Column(lambda it: shown(f"{it['bulkhead']['in_flight']} of {it['bulkhead']['max_concurrent']}")),
+    "WAITING": Column(lambda it: shown(it["bulkhead"]["waiting"])),
 }
 
 

@@ -33,6 +33,8 @@ class Client:
     def __init__(self, settings: ClientSettings, *, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
+        self.has_ordered = False
+        """Whether an order was carried out: from then on no failure means that nothing happened."""
 
     def get(self, *path: str, **query: object) -> Json:
         """What stands under ``/v1/`` and these parts of a path; what is None in ``query`` is left out.
@@ -46,7 +48,10 @@ class Client:
 
         Raises CommandError: UNREACHABLE when it surely was not carried out, UNKNOWN when nobody can tell, FAILED.
         """
-        return self._ask("POST", _target(path, {}), body or {}, {} if key is None else {"Idempotency-Key": key})
+        headers = {} if key is None else {"Idempotency-Key": key}
+        it = self._ask("POST", _target(path, {}), body or {}, headers)
+        self.has_ordered = True
+        return it
 
     def pages(self, *path: str, at_most: int | None, **query: object) -> Iterator[tuple[Sequence[Json], bool]]:
         """A list page by page until ``at_most`` items (None: all of it), and whether more follow."""

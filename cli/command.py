@@ -1,4 +1,4 @@
-"""What every command needs: exit statuses, the error that ends one, settings, and a line for the operator."""
+"""What every command needs: exit statuses, the errors that end one, settings, and lines for the operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Exit(IntEnum):
     USAGE = 2
     """A setting or an argument is wrong."""
     UNKNOWN = 3
-    """Whether an order was carried out is not known."""
+    """An order may have been carried out, or was and its answer could not be written: look before you repeat it."""
     UNREACHABLE = 4
     """The service cannot be reached, or cannot do it now. Nothing was done."""
 
@@ -35,6 +35,17 @@ class CommandError(Exception):
         self.status = status
 
 
+class OutputError(CommandError):
+    """Standard output does not take what was asked for."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {error.strerror or error}")
+
+
+class ReaderGoneError(OutputError):
+    """Whoever read standard output has gone: he has all that he wanted, as of a list that goes through head."""
+
+
 def service_settings(log_to: int) -> Settings:
     """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError."""
     settings = Settings.from_environ(os.environ)
@@ -43,8 +54,27 @@ def service_settings(log_to: int) -> Settings:
     return settings
 
 
-def say(text: str) -> None:
-    """A line on standard output. A reader that went away must not keep a command from ending what it started."""
-    with suppress(OSError):
-        sys.stdout.write(f"{text}\n")
+def write(text: str) -> None:
+    """What was asked for, on standard output and at once. Raises OutputError."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError(error) from error
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def say(text: str) -> None:
+    """A line on how a command gets on, whose status tells the end: nothing must keep it from what it started."""
+    with suppress(OutputError):
+        write(f"{text}\n")
+
+
+def remark(text: str) -> None:
+    """A line on standard error. Where that takes nothing the command goes on: its status has to do."""
+    if sys.stderr is not None:  # closed by whoever started it
+        with suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()

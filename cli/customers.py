@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cli.actions import Actions, Tools, add_reason, run
 from cli.client import Json
-from cli.command import CommandError, Exit
+from cli.command import CommandError, Exit, remark
 from cli.text import NOTHING, shown
 
 __all__ = ["add_arguments", "run"]
@@ -55,6 +55,6 @@ def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
         it = tools.client.order("customers", arguments.customer_id, "adjustments", body=order, key=key)
     except CommandError as error:
         if error.status is Exit.UNKNOWN:  # the one case in which it must be the very same key
-            tools.output.remark(f"the same again with --idempotency-key {shown(key)} is made once at most")
+            remark(f"the same again with --idempotency-key {shown(key)} is made once at most")
         raise
     tools.output.thing(it, _values(it))

@@ -9,19 +9,19 @@ from typing import Final
 from cli import transactions
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
-from cli.output import Columns
+from cli.output import Column, Columns
 from cli.text import NOTHING, at, shown
 
 __all__ = ["add_arguments", "run"]
 
 _COLUMNS: Final[Columns] = {
-    "DEAD LETTER": lambda it: shown(it["id"]),
-    "GATEWAY": lambda it: shown(it["gateway"]),
-    "ACTION": lambda it: shown(it["action"]),
-    "STATE": lambda it: shown(it["state"]),
-    "ATTEMPTS": lambda it: shown(it["attempts"]),
-    "NEXT ATTEMPT": lambda it: at(it["next_attempt_at"]),
-    "LAST ERROR": lambda it: shown(it["errors"][-1]["error"]) if it["errors"] else NOTHING,
+    "DEAD LETTER": Column(lambda it: shown(it["id"]), is_whole=True),
+    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True),
+    "ACTION": Column(lambda it: shown(it["action"]), may_go=True),
+    "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
+    "ATTEMPTS": Column(lambda it: shown(it["attempts"]), may_go=True),
+    "NEXT ATTEMPT": Column(lambda it: at(it["next_attempt_at"]), may_go=True),
+    "LAST ERROR": Column(lambda it: shown(it["errors"][-1]["error"]) if it["errors"] else NOTHING),
 }
 
 

@@ -37,7 +37,6 @@ def run(_arguments: argparse.Namespace) -> int:
     environ = {"PAYMENTS_LOG_FORMAT": "console", **os.environ}
     settings = Settings.from_environ(environ)
     provider = parse_address("SIMULATOR_BIND", environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
-    environ.setdefault("SIMULATOR_CALLBACK_URL", f"http://{settings.bind.callable_here}/v1/callbacks")
     try:
         # The service would say the same, amid the lines of three processes.
         exponent_of(settings.default_currency)
@@ -125,7 +124,11 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
 """
     urls = [f"{table.get('url')}/" for table in gateways_file.read(settings.gateways_file).values()]
     if not any(f"//{provider}/" in url for url in urls):
-        text += f"\n  Note: no gateway of {settings.gateways_file} has a URL at the simulator (http://{provider}).\n"
+        at = f"http://{provider}"
+        text += f"""
+  Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so nothing comes
+  to its end here. Change the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+"""
     return text
 
 

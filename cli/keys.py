@@ -6,9 +6,8 @@ import argparse
 import json
 import os
 import re
-import sys
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from marshmallow import ValidationError
 
@@ -16,8 +15,8 @@ from api.fields import Timestamp
 from api.keys import id_in, make_key
 from api.patterns import MERCHANT
 from cli.client import Json
-from cli.command import CommandError, Exit, say, service_settings
-from cli.output import Columns, Output
+from cli.command import CommandError, Exit, OutputError, remark, service_settings, write
+from cli.output import Column, Columns, Output
 from cli.text import at, shown
 from config import logging
 from config.settings import CHECKOUT
@@ -30,20 +29,21 @@ _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LABEL_MAX: Final = 200
 _COLUMNS: Final[Columns] = {
-    "KEY": lambda it: shown(it["key_id"]),
-    "MERCHANT": lambda it: shown(it["merchant"]),
-    "SCOPES": lambda it: shown(it["scopes"]),
-    "STATE": lambda it: shown(it["state"]),
-    "EXPIRES": lambda it: at(it["expires_at"]),
-    "LABEL": lambda it: shown(it["label"] or None),
+    "KEY": Column(lambda it: shown(it["key_id"]), is_whole=True),
+    "MERCHANT": Column(lambda it: shown(it["merchant"])),
+    "SCOPES": Column(lambda it: shown(it["scopes"])),
+    "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
+    "EXPIRES": Column(lambda it: at(it["expires_at"]), may_go=True),
+    "LABEL": Column(lambda it: shown(it["label"] or None), may_go=True),
 }
 
 
 _EPILOG: Final = """\
 exit status:
   0    done
-  1    there is no such key, or the store cannot do it: standard error says why
+  1    there is no such key, a new one cannot be shown, or the store cannot do it: standard error says why
   2    an argument or a setting is wrong
+  3    the key is revoked, but standard output cannot be written
 """
 
 
@@ -101,12 +101,23 @@ def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
         expires_at = _now() + arguments.expires_in
     key = NewKey(*presented, arguments.merchant, frozenset(arguments.scopes), arguments.label, expires_at)
     made = keyring.add(key)
-    if arguments.json:
-        say(json.dumps({"key": text, **_shown(made)}))
-    else:
-        sys.stderr.write("Keep it well: it is shown this once.\n")
-        say(text)
+    if not arguments.json:
+        remark("Keep it well: it is shown this once.")
+    try:
+        write(f"{json.dumps({'key': text, **_shown(made)}) if arguments.json else text}\n")
+    except OutputError as error:
+        _take_back(keyring, made.key_id, error)
     return Exit.DONE
+
+
+def _take_back(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
+    """A key that nobody has seen must not live on: some of it may have been written."""
+    try:
+        keyring.revoke(key_id)
+    except StoreError as refusal:
+        text = f"{key_id} could not be shown ({error}), and lives on, since it could not be revoked: {refusal}"
+        raise CommandError(text) from refusal
+    raise CommandError(f"{key_id} is revoked again, since it could not be shown: {error}") from error
 
 
 def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
@@ -119,7 +130,10 @@ def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
     if not keyring.revoke(arguments.key_id):
         raise CommandError(f"there is no API key {arguments.key_id}")
     said = {"key_id": arguments.key_id, "state": "revoked"}
-    say(json.dumps(said) if arguments.json else f"{arguments.key_id} is revoked")
+    try:
+        write(f"{json.dumps(said) if arguments.json else f'{arguments.key_id} is revoked'}\n")
+    except OutputError as error:
+        raise CommandError(f"{arguments.key_id} is revoked, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE
 
 

@@ -8,23 +8,41 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from cli.client import Json
+from cli.command import remark, write
 
-Columns = dict[str, Callable[[Json], str]]
-"""Headings in their order, and how an item's cell is made."""
+
+class Column(NamedTuple):
+    """How an item's cell is made, and what becomes of the column on a terminal."""
+
+    cell: Callable[[Json], str]
+    is_whole: bool = False
+    """Never folded: an id, which people copy."""
+    is_right: bool = False
+    may_go: bool = False
+    """Left out where the terminal is narrow, the last one first."""
+
+
+Columns = dict[str, Column]
+"""Headings in their order."""
 
 _GAP: Final = "  "
+_BETWEEN: Final = 3
+"""Characters between two columns of a table."""
+_FOLDED: Final = 12
+"""What a column that folds has at least."""
 
 
 class Output:
-    """Writes to standard output, and what is for people besides to standard error. Flushes whatever it has written."""
+    """Writes to standard output, at once, and what is for people besides to standard error. Raises OutputError."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -34,18 +52,28 @@ class Output:
         """A list page by page, as soon as each is there, and a word when it is not all."""
         widths = [len(heading) for heading in columns]
         count, is_cut = 0, False
+        left_out: set[str] = set()
         for items, more in pages:
             is_cut = more
             if self.as_json:
                 self._json_lines(items)
             elif items:
-                rows = [[cell(item) for cell in columns.values()] for item in items]
-                self._rows(list(columns), rows, widths, with_heading=not count)
+                rows = [[column.cell(item) for column in columns.values()] for item in items]
+                fitting = None if self._console is None else _fitting(columns, rows, self._console.width)
+                if self._console is None or fitting is None:
+                    self._rows([*columns], rows, widths, with_heading=not count)
+                else:
+                    left_out |= columns.keys() - fitting
+                    with self._console.capture() as captured:
+                        self._console.print(_table(columns, rows, fitting))
+                    write(captured.get())
             count += len(items)
+        if left_out:
+            remark(f"left out on this narrow terminal: {', '.join(it for it in columns if it in left_out)}")
         if not count:
-            self.remark("none")
+            remark("none")
         elif is_cut:
-            self.remark(f"the first {count}; more with --limit or --all")
+            remark(f"the first {count}; more with --limit or --all")
 
     def thing(self, item: Json, values: Iterable[tuple[str, str]]) -> None:
         """One object: ``item`` for scripts, ``values`` by their names for people."""
@@ -62,20 +90,11 @@ class Output:
         else:
             self._write([text])
 
-    @staticmethod
-    def remark(text: str) -> None:
-        """A line for people only."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
-
     def _rows(self, headings: list[str], rows: list[list[str]], widths: list[int], *, with_heading: bool) -> None:
-        if self._console is not None:
-            self._console.print(_table(headings, rows))
-            return
         lines = [headings, *rows] if with_heading else rows
         for number in range(len(widths)):
             widths[number] = max(widths[number], *(len(line[number]) for line in lines))
-        # Neither folded nor cut: whoever searches the lines for an id finds it.
+        # Neither folded nor cut: whoever searches the lines for an id finds it, and whoever copies it has all of it.
         self._write(
             _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         )
@@ -86,16 +105,30 @@ class Output:
 
     @staticmethod
     def _write(lines: Iterable[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        write("".join(f"{line}\n" for line in lines))
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD if headings else None, show_header=bool(headings), pad_edge=False)
-    for heading in headings or ("", ""):
-        table.add_column(heading, overflow="fold")
+def _fitting(columns: Columns, rows: list[list[str]], width: int) -> dict[str, int] | None:
+    """The columns that a table of at most ``width`` has room for, and what each needs; None: not for all that stay."""
+    needs = {}
+    for number, (heading, column) in enumerate(columns.items()):
+        natural = max(map(cell_len, (heading, *(row[number] for row in rows))))
+        needs[heading] = natural if column.is_whole else min(natural, max(_FOLDED, cell_len(heading)))
+    may_go = [heading for heading, column in columns.items() if column.may_go]
+    while sum(needs.values()) + _BETWEEN * (len(needs) - 1) > width:
+        if not may_go:
+            return None
+        del needs[may_go.pop()]
+    return needs
+
+
+def _table(columns: Columns, rows: list[list[str]], needs: dict[str, int]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading, least in needs.items():
+        column = columns[heading]
+        justify: JustifyMethod = "right" if column.is_right else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=column.is_whole, min_width=least)
+    shown = [number for number, heading in enumerate(columns) if heading in needs]
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(row[number]) for number in shown))
     return table

@@ -8,18 +8,18 @@ from typing import Final
 
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
-from cli.output import Columns
+from cli.output import Column, Columns
 from cli.text import at, shown
 
 __all__ = ["add_arguments", "run"]
 
 _COLUMNS: Final[Columns] = {
-    "REVIEW": lambda it: shown(it["id"]),
-    "STATE": lambda it: shown(it["state"]),
-    "TRANSACTION": lambda it: shown(it["transaction_id"]),
-    "CUSTOMER": lambda it: shown(it["customer_id"]),
-    "OPENED": lambda it: at(it["opened_at"]),
-    "REASON": lambda it: shown(it["reason"]),
+    "REVIEW": Column(lambda it: shown(it["id"]), is_whole=True),
+    "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
+    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, may_go=True),
+    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
+    "OPENED": Column(lambda it: at(it["opened_at"]), may_go=True),
+    "REASON": Column(lambda it: shown(it["reason"])),
 }
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import time
 from typing import Final
 
 from cli.actions import Tools, add_common, run
 from cli.client import PAGE_MAX, Json
-from cli.command import CommandError, Exit
-from cli.text import at, shown
+from cli.command import CommandError, Exit, remark
+from cli.text import NOTHING, at, printable, shown
 
 __all__ = ["add_arguments", "run"]
 
 _WAIT_S: Final = 20.0
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
+_PARTING: Final = re.compile(r"""[\s'"\\]|^$""")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +46,12 @@ def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
             if error.status is not Exit.UNREACHABLE:
                 raise
             if not backoff_s:
-                tools.output.remark(f"{error}; trying again")
+                remark(f"{error}; trying again")
             backoff_s = min(2 * backoff_s or _BACKOFF_FIRST_S, _BACKOFF_MAX_S)
             time.sleep(backoff_s)
             continue
         if backoff_s:
-            tools.output.remark(f"there again; going on after position {after}")
+            remark(f"there again; going on after position {after}")
             backoff_s = 0.0
         for event in page["items"]:
             if _is_wanted(event, arguments):
@@ -65,7 +68,13 @@ def _is_wanted(event: Json, arguments: argparse.Namespace) -> bool:
 def _line(event: Json) -> str:
     stream = f"{shown(event['stream_name'])}/{shown(event['stream_id'])}"
     what = f"{at(event['occurred_at'])}  {shown(event['position'])}  {stream}  {shown(event['version'])}"
-    return f"{what}  {shown(event['type'])}  {shown(event['data'])}"
+    data = " ".join(f"{printable(name)}={_quoted(shown(value))}" for name, value in event["data"].items())
+    return f"{what}  {shown(event['type'])}  {data or NOTHING}"
+
+
+def _quoted(text: str) -> str:
+    """As a shell would need it, where it would take one value for several."""
+    return shlex.quote(text) if _PARTING.search(text) else text
 
 
 def _position(text: str) -> int:

@@ -8,20 +8,21 @@ from typing import Final
 
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
-from cli.output import Columns
+from cli.command import remark
+from cli.output import Column, Columns
 from cli.text import at, shown
 
 __all__ = ["add_arguments", "run", "values"]
 
 _COLUMNS: Final[Columns] = {
-    "TRANSACTION": lambda it: shown(it["transaction_id"]),
-    "TYPE": lambda it: shown(it["type"]),
-    "STATUS": lambda it: shown(it["status"]),
-    "ATTENTION": lambda it: shown(it["attention"]),
-    "AMOUNT": lambda it: shown(f"{it['amount']} {it['currency']}"),
-    "GATEWAY": lambda it: shown(it["gateway"]),
-    "CUSTOMER": lambda it: shown(it["customer_id"]),
-    "CREATED": lambda it: at(it["created_at"]),
+    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True),
+    "TYPE": Column(lambda it: shown(it["type"]), may_go=True),
+    "STATUS": Column(lambda it: shown(it["status"]), is_whole=True),
+    "ATTENTION": Column(lambda it: shown(it["attention"]), may_go=True),
+    "AMOUNT": Column(lambda it: shown(f"{it['amount']} {it['currency']}"), is_whole=True, is_right=True),
+    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, may_go=True),
+    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True),
+    "CREATED": Column(lambda it: at(it["created_at"]), may_go=True),
 }
 
 
@@ -74,7 +75,7 @@ def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
     if version is None:
         seen = tools.client.get("transactions", arguments.transaction_id)
         version = seen["version"]
-        tools.output.remark(f"was {shown(seen['status'])}, version {shown(version)}")
+        remark(f"is {shown(seen['status'])}, version {shown(version)} now")
     order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
     it = tools.client.order("transactions", arguments.transaction_id, "resolution", body=order | {"version": version})
     tools.output.thing(it, values(it))

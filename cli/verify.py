@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cli.command import CommandError, say, service_settings
+from cli.command import CommandError, Exit, ReaderGoneError, service_settings, write
+from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
 from store.errors import StoreError
@@ -29,10 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
             for problem in verify(audit, heads, tally):
                 problems += 1
                 stream = "/".join(problem.stream) if problem.stream else "-"
-                say(f"{stream} version {problem.version or '-'}: {problem.text}")
+                line = f"{stream} version {problem.version or '-'}: {problem.text}"
+                write(f"{printable(line)}\n")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
+        write(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems\n")
+    except ReaderGoneError:  # what he has seen is true
+        pass
     except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error
-    say(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems")
-    return 1 if problems else 0
+    return Exit.FAILED if problems else Exit.DONE

@@ -40,6 +40,10 @@ class MoneyError(ValueError):
     """An amount or a currency is not acceptable; the text says why, in words for the client."""
 
 
+class _NotPositiveError(MoneyError):
+    """An amount is zero or less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """``minor`` units (cents for USD) of ``currency``. Never negative, except in an adjustment."""
@@ -81,27 +85,34 @@ def parse_amount(value: str | int | Decimal, currency: str) -> Money:
     when it is not a number of the grammar, not positive, too fine for the currency or above MINOR_UNITS_MAX.
     """
     exponent = exponent_of(currency)
-    digits, power = _significant(_number(value))
+    digits, power = _significant(_number(value, currency))
     if power < -exponent:
         raise MoneyError(f"{currency} has {exponent or 'no'} decimals.")
     minor = int(digits) * 10 ** (power + exponent)
     if minor > MINOR_UNITS_MAX:
-        raise MoneyError("Above the largest amount.")
+        raise _too_large(currency)
     return Money(minor, currency)
 
 
 def parse_signed(value: str | int | Decimal, currency: str) -> Money:
     """The same for an amount that may be negative, but not zero."""
-    if isinstance(value, str):
-        negative, size = value.startswith("-"), value.removeprefix("-")
-        positive: Money = parse_amount(size, currency)
-    else:
-        negative = not isinstance(value, bool) and value < 0
-        positive = parse_amount(-value if negative else value, currency)
+    try:
+        if isinstance(value, str):
+            negative, size = value.startswith("-"), value.removeprefix("-")
+            positive: Money = parse_amount(size, currency)
+        else:
+            negative = not isinstance(value, bool) and value < 0
+            positive = parse_amount(-value if negative else value, currency)
+    except _NotPositiveError:
+        raise MoneyError("Must not be zero.") from None
     return Money(-positive.minor, currency) if negative else positive
 
 
-def _number(value: str | int | Decimal) -> Decimal:
+def _too_large(currency: str) -> MoneyError:
+    return MoneyError(f"Above the largest amount, {minor_to_text(MINOR_UNITS_MAX, currency)} {currency}.")
+
+
+def _number(value: str | int | Decimal, currency: str) -> Decimal:
     """``value`` as a positive number of a size that arithmetic can bear."""
     if isinstance(value, str):
         if _AMOUNT.fullmatch(value) is None:
@@ -109,15 +120,15 @@ def _number(value: str | int | Decimal) -> Decimal:
     elif isinstance(value, bool):
         raise MoneyError("Not a number.")
     elif isinstance(value, int) and value.bit_length() > 64:
-        raise MoneyError("Above the largest amount.")
+        raise _too_large(currency)
     number = Decimal(value)
     if not number.is_finite():
         raise MoneyError("Not a finite number.")
     if number <= 0:
-        raise MoneyError("Must be greater than zero.")
+        raise _NotPositiveError("Must be greater than zero.")
     # A JSON number may be 1e999999999. How many zeros its text carries is bounded by the body it came in.
     if number.adjusted() > 13:
-        raise MoneyError("Above the largest amount.")
+        raise _too_large(currency)
     return number
 
 

@@ -224,13 +224,16 @@ class Audit(Protocol):
     """The whole store in one snapshot, for ``verify``."""
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events or rows, ascending."""
+        """Every stream that has events, rows or a kept head, ascending."""
 
     def events(self, stream: StreamKey) -> Iterator[StoredEvent]:
         """All events of a stream by ascending version."""
 
     def head(self, stream: StreamKey) -> Head:
-        """The stream's end."""
+        """The stream's end, of its events."""
+
+    def kept_head(self, stream: StreamKey) -> Head | None:
+        """The head that appends go on from, where the store keeps that apart from the events."""
 
     def transactions(self, stream: StreamKey) -> Sequence[Transaction]:
         """The read rows of a stream, ids ascending."""

@@ -34,9 +34,6 @@ class Rebuilding(Audit, Protocol):
     def last_position(self) -> int:
         """The newest event's position: about how many events there are."""
 
-    def kept_head(self, stream: StreamKey) -> Head | None:
-        """The head that appends go on from, where the store keeps that apart from the events."""
-
     def newest_version(self, stream: StreamKey) -> int:
         """The highest version that a transaction's row has, readable or not; 0 when there are none."""
 

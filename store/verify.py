@@ -2,19 +2,23 @@
 
 It finds what was changed behind the service's back: an event edited, exchanged or taken out breaks the chain of
 hashes or the numbering; a read row edited differs from the fold of the events. A tail cut off together with the
-rows that came of it leaves no trace inside the store: only heads kept elsewhere show it. A position is under no
-hash (it is given at commit), so of positions only their order within a stream is checked.
+rows that came of it is shown by the head that appends go on from, where the store keeps one apart from the events, and
+else by heads kept elsewhere alone. A position is under no hash (it is given at commit), so of positions only their
+order within a stream is checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from datetime import datetime
+from enum import StrEnum
 
 import orjson
 
-from domain.account import Balance, Transaction
+from domain.account import Balance, Failure, Transaction
+from domain.money import EXPONENTS, Money, minor_to_text
+from store.codec import timestamp
 from store.errors import CorruptStoreError
 from store.folding import Fold, Problem, fold_stream
 from store.port import Head, Review, StreamKey
@@ -67,8 +71,20 @@ def _verify_stream(audit: Audit, stream: StreamKey, tally: Tally) -> Iterator[Pr
     folded = fold_stream(audit, stream)
     tally.events += folded.events
     yield from folded.problems
+    yield from _verify_end(stream, audit.kept_head(stream), folded.head)
     if folded.fold is not None:
         yield from _verify_rows(audit, stream, folded.fold)
+
+
+def _verify_end(stream: StreamKey, kept: Head | None, end: Head) -> Iterator[Problem]:
+    if kept is None or kept == end:
+        return
+    text = "the last event is not the one that appends go on from"
+    if kept.version != end.version:
+        text = f"the events end at version {end.version}, but appends go on from version {kept.version}"
+        if kept.version > end.version:
+            text += ": events are missing, which a backup may have"
+    yield Problem(stream, kept.version, text)
 
 
 def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Problem]:
@@ -105,15 +121,37 @@ def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Map
         elif is_ is None:
             yield Problem(stream, version, f"the row of {what} {key} is missing")
         else:
-            differences = ", ".join(_differences(ought, is_))
+            currency = key if isinstance(ought, Balance) else None
+            differences = ", ".join(_differences(ought, is_, currency))
             yield Problem(stream, version, f"the row of {what} {key} differs from its events: {differences}")
 
 
-def _differences(ought: object, is_: object) -> Iterator[str]:
-    names: Any = ought
-    for name in (one.name for one in fields(names)):
-        if getattr(ought, name) != getattr(is_, name):
-            yield f"{name} is {getattr(is_, name)!r}, not {getattr(ought, name)!r}"
+def _differences(ought: _Row, is_: _Row, currency: str | None) -> Iterator[str]:
+    for name in (one.name for one in fields(ought)):
+        expected, found = getattr(ought, name), getattr(is_, name)
+        if expected != found:
+            yield f"{name} is {_worded(found, currency)}, not {_worded(expected, currency)}"
+
+
+def _worded(value: object, currency: str | None = None) -> str:
+    """A row's value for people; ``currency`` when its whole numbers are minor units."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case StrEnum():
+            return value.value
+        case datetime():
+            return timestamp(value)
+        case Money():
+            return _worded(value.minor, value.currency)
+        case int() if currency in EXPONENTS:
+            return f"{minor_to_text(value, currency)} {currency}"
+        case Failure():
+            return f"({', '.join(f'{one.name} {_worded(getattr(value, one.name))}' for one in fields(value))})"
+        case _:
+            return repr(value)  # which escapes what would order something about a terminal
 
 
 def _verify_head(audit: Audit, line: str | bytes) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ class PostgresqlAudit:
         self._session = session
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events or rows, ascending."""
+        """Every stream that has events, rows or a head, ascending."""
         with self._session.cursor("streams") as cursor:
             cursor.itersize = PAGE
             cursor.execute(SQL["select_streams"])
@@ -62,6 +62,11 @@ class PostgresqlAudit:
         """The stream's end, of its events."""
         rows = self._rows("select_last_event", stream)
         return Head(*rows[0]) if rows else Head()
+
+    def kept_head(self, stream: StreamKey) -> Head | None:
+        """The head that appends go on from."""
+        heads = self._rows("select_kept_head", stream)
+        return Head(*heads[0]) if heads else None
 
     def transactions(self, stream: StreamKey) -> Sequence[Transaction]:
         """The read rows of a stream, ids ascending."""

@@ -443,8 +443,10 @@ FROM events
 LIMIT 1;
 
 -- name: select_streams
--- For an audit: every stream that has events or rows, ascending.
+-- For an audit: every stream that has events, rows or a head, ascending.
 SELECT stream_name, stream_id FROM events
+UNION
+SELECT stream_name, stream_id FROM heads
 UNION
 SELECT stream_name, stream_id FROM transactions
 UNION
@@ -505,7 +507,7 @@ WHERE key_id = %s;
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));
 
 -- name: select_kept_head
--- For a rebuild: the end of a stream that appends go on from.
+-- For an audit: the end of a stream that appends go on from.
 SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;

@@ -38,7 +38,7 @@ class PostgresqlRebuild(PostgresqlAudit):
         self._url = url
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events, rows or work, ascending; as of the first one."""
+        """Every stream that has events, rows, work or a head, ascending; as of the first one."""
         # On a connection of its own, which may read whole tables; held without a transaction that would grow old.
         with (
             closing(Session.connect(**audit_settings(self._url), autocommit=True)) as session,
@@ -52,11 +52,6 @@ class PostgresqlRebuild(PostgresqlAudit):
     def last_position(self) -> int:
         """See ``store.rebuild.Rebuilding``."""
         return int(self._rows("select_last_position", ())[0][0])
-
-    def kept_head(self, stream: StreamKey) -> Head | None:
-        """See ``store.rebuild.Rebuilding``."""
-        heads = self._rows("select_kept_head", stream)
-        return Head(*heads[0]) if heads else None
 
     def newest_version(self, stream: StreamKey) -> int:
         """See ``store.rebuild.Rebuilding``."""

@@ -82,6 +82,10 @@ class SqliteAudit:
         """The stream's end."""
         return reads.head(self._cursor, stream)
 
+    def kept_head(self, stream: StreamKey) -> None:
+        """There is none: the events alone tell where a stream ends."""
+        del stream
+
     def transactions(self, stream: StreamKey) -> Sequence[Transaction]:
         """The read rows of a stream, ids ascending."""
         return [transaction_of(row) for row in self._cursor.execute(SQL["select_stream_transactions"], stream)]

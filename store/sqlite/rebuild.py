@@ -59,10 +59,6 @@ class SqliteRebuild(SqliteAudit):
         """See ``store.rebuild.Rebuilding``."""
         return self._number("select_last_position", ())
 
-    def kept_head(self, stream: StreamKey) -> None:
-        """There is none: the events alone tell where a stream ends."""
-        del stream
-
     def newest_version(self, stream: StreamKey) -> int:
         """See ``store.rebuild.Rebuilding``."""
         return self._number("select_newest_version", stream)

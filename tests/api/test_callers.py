@@ -183,6 +183,7 @@ def test_without_a_live_key(scene: Scene, name: str) -> None:
     answers = [scene.ask(case, key) for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())]
     assert len({(it.status_code, it.text, it.headers["WWW-Authenticate"]) for it in answers}) == 1
     assert answers[0].json["type"] == "/problems/unauthenticated"
+    assert answers[0].json["detail"] == "The API key is unknown, expired or revoked."
     assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="payments", error="invalid_token"'
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.cli.conftest import Shell
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
@@ -56,9 +58,10 @@ def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: In
     shell(*resolve, "--version", str(pending["version"] + 7), status=1)
     assert "409" in shell.err
     shown = shell(*resolve)
-    assert shell.err == f"was pending, version {pending['version']}\n"
+    assert shell.err == f"is pending, version {pending['version']} now\n"
     assert "status:             completed\n" in shown
     shell(*resolve, status=1)
+    assert shell.err.startswith("is completed, version ")
     assert service.get(f"/v1/transactions/{pending['transaction_id']}").body["status"] == "completed"
 
     assert "USD:          100.00 available, 0.00 reserved\n" in shell("customers", "show", "gatewayA")
@@ -80,6 +83,14 @@ def test_breaker(shell: Shell) -> None:
         assert (gateway["breaker"]["mode"], gateway["breaker"]["state"]) == (mode, state)
         assert shell.json("breaker", "show", "gatewayA")[0]["breaker"]["mode"] == mode
     shell("breaker", "show", "gatewayC", status=1)
+
+
+def test_what_a_command_does_without_an_action_has_its_options(shell: Shell, service: Installation) -> None:
+    """They may stand before an action as well, which does not forget them."""
+    gateways = service.get("/v1/gateways").body["items"]
+    assert [it["name"] for it in shell.json("breaker")] == [it["name"] for it in gateways]
+    assert json.loads(shell("breaker", "--json", "show", "gatewayA"))["name"] == "gatewayA"
+    shell("breaker", "--timeout", "20", "--url", f"http://127.0.0.1:{service.port}")
 
 
 def test_reviews(shell: Shell, service: Installation) -> None:

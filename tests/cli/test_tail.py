@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each event, on which nothing moves the cursor."""
     with peer(listing(event(5)), END) as service:
         assert manage.main(["tail", "--from-start", "--url", service.url]) == 1
-    assert capsys.readouterr().out == ("2026-11-21 10:00:00Z  5  main/c1  5  DepositReceived  reason=a\\x1b[2Jb\n")
+    assert capsys.readouterr().out == ("2026-11-21 10:00:00Z  5  main/c1  5  DepositReceived  reason='a\\x1b[2Jb'\n")
 
 
 def test_the_wait_is_shorter_than_the_patience() -> None:
@@ -113,3 +114,12 @@ def test_the_wait_is_shorter_than_the_patience() -> None:
     with peer(END) as service:
         manage.main(["tail", "--after", "0", "--timeout", "3", "--url", service.url])
     assert service.asked[0].target == "/v1/events?after=0&limit=200&wait=1.500"
+
+
+def test_values_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line splits as a shell splits it: what holds spaces or quotes is quoted."""
+    spoken = {**event(4), "data": {"amount": "10.00", "reason": "paid in 'cash' fee=2", "details": {"order": "a b"}}}
+    with peer(listing(spoken), END) as service:
+        assert manage.main(["tail", "--after", "3", "--url", service.url]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert shlex.split(line)[6:] == ["amount=10.00", "reason=paid in 'cash' fee=2", "details=order=a b"]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.money import EXPONENTS, MINOR_UNITS_MAX, Money, MoneyError, minor_to_text, parse_amount, parse_stored
+from domain.money import (
+    EXPONENTS,
+    MINOR_UNITS_MAX,
+    Money,
+    MoneyError,
+    minor_to_text,
+    parse_amount,
+    parse_signed,
+    parse_stored,
+)
 
 GRAMMAR = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
 currencies = st.sampled_from(sorted(EXPONENTS))
@@ -133,6 +143,23 @@ def test_currencies_that_are_none(currency: str) -> None:
     for attempt in (lambda: parse_amount("1", currency), lambda: minor_to_text(1, currency)):
         with pytest.raises(MoneyError):
             attempt()
+
+
+@pytest.mark.parametrize("value", ["10000000000.01", 10**11, 10**30, Decimal("1e999999")])
+@pytest.mark.parametrize("parse", [parse_amount, parse_signed])
+def test_an_amount_that_is_too_large_is_told_the_largest(
+    parse: Callable[[str | int | Decimal, str], Money], value: str | int | Decimal
+) -> None:
+    """Whoever meets the bound need not look for it."""
+    with pytest.raises(MoneyError, match=r"^Above the largest amount, 10000000000\.00 USD\.$"):
+        parse(value, "USD")
+
+
+@pytest.mark.parametrize("value", ["0", "-0.00", 0, Decimal("-0.0"), Decimal(0)])
+def test_a_correction_of_nothing(value: str | int | Decimal) -> None:
+    """It may be negative, so "greater than zero" would not be true."""
+    with pytest.raises(MoneyError, match=r"^Must not be zero\.$"):
+        parse_signed(value, "USD")
 
 
 def test_any_number_of_zeros_at_the_end() -> None:

@@ -21,7 +21,7 @@ from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer, Step, received
-from tests.store.postgresql_server import Schema, new_schema
+from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
 
@@ -35,14 +35,6 @@ def sqlite(tmp_path: Path) -> Iterator[Place]:
     append(place.store)
     yield place
     place.close()
-
-
-@pytest.fixture(scope="module")
-def own_schema(postgresql_url: str) -> Iterator[Schema]:
-    """Tables on which no other test's store works."""
-    with new_schema(postgresql_url) as schema:
-        schema.make_tables()
-        yield schema
 
 
 @pytest.fixture

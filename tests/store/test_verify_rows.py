@@ -85,6 +85,27 @@ def test_an_edited_row_is_found(path: Path, what: str) -> None:
     assert B in {problem.stream for problem in found}
 
 
+WORDS = {
+    "transactions.status": "status is pending, not failed",
+    "transactions.amount_minor": "money is 0.01 USD, not ",
+    "transactions.created_at": "created_at is 1970-01-01T00:00:00.000009Z, not 20",
+    "transactions.failure_message": "failure is (code ",
+    "transactions.gateway_reference": "gateway_reference is 'x', not nothing",
+    "transactions.reserved": "reserved is yes, not no",
+    "balances.available_minor": "available is 0.07 EUR, not ",
+    "reviews.closed_at": "closed_at is 1970-01-01T00:00:00.000009Z, not nothing",
+}
+
+
+@pytest.mark.parametrize("what", WORDS)
+def test_differences_are_told_in_words(path: Path, what: str) -> None:
+    """Money with its currency, times as everywhere, and no names of classes."""
+    tamper(path, ROW_EDITS[what])
+    texts = [problem.text for problem in problems(path)]
+    assert any(WORDS[what] in text for text in texts), texts
+    assert not [text for text in texts if "<" in text or "datetime" in text or "(code=" in text]
+
+
 WORK_COLUMNS = (
     "stream_name, stream_id, gateway, action, event_type, state, owner, token, attempts, next_attempt_at, errors, "
     "created_at"

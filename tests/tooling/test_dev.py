@@ -101,8 +101,19 @@ def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[
         str(stub_checkout.folder / "var/payments.db"),
         f"""curl -X POST "{service}/v1/deposit" -H "Content-Type: application/json" -d '{deposit}'""",
         "no gateway of",
+        f"Change the URLs of a copy to http://127.0.0.1:{stub_checkout.simulator_port}/gatewayA and so on",
     ):
         assert words in text
+
+
+def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: StubCheckout) -> None:
+    """Whoever starts both by hand says once where the service listens."""
+    process = stub_checkout.manage("simulator")
+    try:
+        wait_for(lambda: process.poll() is not None or bool(stub_checkout.notes), "it runs")
+        assert stub_checkout.notes == [f"callbacks to http://127.0.0.1:{stub_checkout.port}/v1/callbacks"]
+    finally:
+        end(process)
 
 
 def test_a_child_that_dies_ends_the_others(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
