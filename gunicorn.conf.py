@@ -7,6 +7,7 @@ service; each worker builds its own after the fork, because threads and greenlet
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 import shutil
@@ -20,17 +21,21 @@ from typing import TYPE_CHECKING, Final
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
-from config import gateways_file
+from config import gateways_file, metrics_files
 from config.logging import dict_config, redact_stderr, skip_unused_details
 from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
-from config.shared_folder import new_folder
+from config.shared_folder import hold, new_folder
 from domain import cards
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
+logger: Final = logging.getLogger("gunicorn.error")
 _METERS: Final = "PROMETHEUS_MULTIPROC_DIR"
+_NOT_SHARED: Final = "workers cannot share their metrics, so that each tells its own: %s"
+_dead: Final[set[int]] = set()
+"""Workers whose counts are still to be added up."""
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 # The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
 # a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
@@ -39,7 +44,7 @@ Arbiter.APP_LOAD_ERROR = WRONG_SETTING
 
 try:
     settings = Settings.from_environ(os.environ)
-    gateways_file.read(settings.gateways_file)
+    gateways = len(gateways_file.read(settings.gateways_file))
 except SettingsError as error:
     sys.stderr.write(f"{error}\n")
     raise SystemExit(WRONG_SETTING) from None
@@ -112,27 +117,57 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(WRONG_SETTING)
     # A new one for each master, whatever it inherits: counts of processes that are gone with an earlier one would be
     # added to those of these. prometheus_client looks at the variable when it is imported, in the workers.
-    os.environ[_METERS] = str(new_folder("payments-metrics-", Path(worker_tmp_dir or tempfile.gettempdir())))
+    os.environ.pop(_METERS, None)
+    try:
+        os.environ[_METERS] = str(new_folder("payments-metrics-", Path(worker_tmp_dir or tempfile.gettempdir())))
+    except OSError as error:
+        logger.error(_NOT_SHARED, error)  # noqa: TRY400 - it says all that a traceback could
 
 
 def on_exit(_server: Arbiter) -> None:
     """Leave nothing of the metrics behind."""
-    shutil.rmtree(os.environ[_METERS], ignore_errors=True)
+    if _METERS in os.environ:
+        shutil.rmtree(os.environ[_METERS], ignore_errors=True)
 
 
-def child_exit(_server: Arbiter, worker: Worker) -> None:
-    """What a dead worker has counted stays; what it was in the middle of does not."""
-    from prometheus_client import multiprocess
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """What a dead worker has counted stays; what it was in the middle of does not. Never raises: this is the master."""
+    if _METERS not in os.environ:
+        return
+    _dead.add(int(worker.pid))
+    _dead.difference_update(server.WORKERS)  # an id may be somebody else's by now
+    try:
+        from api.metrics.dead import add_up
 
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        add_up(Path(os.environ[_METERS]), _dead)
+    except FileNotFoundError:  # nothing is left to be added up
+        _dead.clear()
+    except Exception:
+        logger.exception("what dead workers have counted cannot be added up")
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
-    """Tell the worker when its master dies, so that it lets go of the port at once: the next master waits for it."""
+    """Tell the worker when its master dies, so that it lets go of the port at once: the next master waits for it.
+
+    Then see to its metrics, before anything imports prometheus_client. They may keep no worker from starting.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != worker.ppid:
             raise SystemExit(0)
+    if _METERS not in os.environ:
+        return
+    try:
+        folder = Path(os.environ[_METERS])
+        hold(folder)
+        metrics_files.reserve(folder, int(worker.pid), gateways)
+    except OSError as error:
+        logger.error(_NOT_SHARED, error)  # noqa: TRY400 - it says all that a traceback could
+        del os.environ[_METERS]
+        if "prometheus_client" in sys.modules:  # inherited: the master needs it when a worker has died
+            from prometheus_client import values
+
+            values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
 
 
 def post_worker_init(worker: Worker) -> None:
@@ -144,7 +179,7 @@ def post_worker_init(worker: Worker) -> None:
 
     assert isinstance(worker, ours.Worker)
     worker.request_s = min(settings.request_deadline_s, ours.REQUEST_MAX_S)
-    service.start()
+    service.start(lambda: worker.connections)
 
     def stop_intake(signum: int, frame: FrameType | None) -> None:
         worker.handle_exit(signum, frame)

@@ -109,13 +109,16 @@ class Service:
             meters=self._meters,
         )
 
-    def start(self) -> None:
-        """Start in the background: waiting for the store must not hold up the worker's own beat."""
-        threading.Thread(target=self._start, name="start", daemon=True).start()
+    def start(self, connections: Callable[[], int]) -> None:
+        """Start in the background: waiting for the store must not hold up the worker's own beat.
 
-    def _start(self) -> None:
+        ``connections`` tells how many the worker has open.
+        """
+        threading.Thread(target=self._start, args=[connections], name="start", daemon=True).start()
+
+    def _start(self, connections: Callable[[], int]) -> None:
         try:
-            self._start_in_order()
+            self._start_in_order(connections)
         except _StoppedError:
             logger.info("stopped before it was ready")
             self._begun.set()
@@ -124,7 +127,7 @@ class Service:
             logger.exception("the service could not start")
             self._begun.set()
 
-    def _start_in_order(self) -> None:
+    def _start_in_order(self, connections: Callable[[], int]) -> None:
         settings = self._settings
         url = settings.database_url
         self._open.enter_context(
@@ -159,7 +162,7 @@ class Service:
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
-        Sampler(self._meters, system.figures, runtime.after).sample()
+        Sampler(self._meters, system.figures, connections, runtime.after).sample()
         for (gateway, state), count in sorted(store.work_counts().items()):
             if gateway_of(gateway) not in self._options:
                 logger.error(
@@ -210,7 +213,8 @@ class Service:
         return self.app(environ, start_response)
 
     def unreadable(self, status: int, detail: str) -> tuple[str, str, bytes]:
-        """The id, media type and body of the answer to what never became a request; for the worker."""
+        """The id, media type and body of the answer to what never became a request; for the worker. It is counted."""
+        self._meters.unreadable_requests.labels(str(status)).inc()
         return random_request_id(), MEDIA_TYPE, orjson.dumps(ProblemError(by_status(status), detail).body())
 
     def drain(self) -> None:

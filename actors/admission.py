@@ -11,6 +11,7 @@ from typing import Final
 
 from pykka import Timeout
 
+from actors.figures import AdmissionFigures
 from actors.replies import NotStored
 from actors.runtime.actor import Reply
 from actors.runtime.locks import ShortLock
@@ -35,6 +36,10 @@ class Admission:
         self._refused = 0
         self.inside = 0
         """How many are in now."""
+
+    def figures(self) -> AdmissionFigures:
+        """All of it in numbers; never blocks."""
+        return AdmissionFigures(self.inside, self.outside, self._refused, self._inside_max)
 
     @property
     def outside(self) -> int:

@@ -64,11 +64,6 @@ class Door:
         """A new UUIDv7."""
         return self._runtime.new_id()
 
-    @property
-    def waiting(self) -> int:
-        """How many callers wait for an answer, or to be let in; never blocks."""
-        return sum(it.inside + it.outside for it in (self._commands, self._others))
-
     def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
         return self._ask(self._commands, stream, ReceiveRequest(command, metadata, self._deadline(), once))

@@ -16,12 +16,24 @@ class GatewayFigures(NamedTuple):
     slots: int
 
 
+class AdmissionFigures(NamedTuple):
+    """Callers of one kind: ``inside``, at most ``inside_max``, are with the actors; ``outside`` wait to be let in.
+
+    ``refused`` are all who waited there in vain since the process began.
+    """
+
+    inside: int
+    outside: int
+    refused: int
+    inside_max: int
+
+
 class ProcessFigures(NamedTuple):
     """One process; ``mailboxes`` are the messages that wait, by the kind of actor."""
 
     mailboxes: Mapping[str, int]
     customers: int
     """Customers' actors that live, most of them idle."""
-    requests: int
-    """Requests whose answer is waited for."""
+    admissions: Mapping[str, AdmissionFigures]
+    """``commands``, and ``others``: callbacks and people's orders."""
     gateways: tuple[GatewayFigures, ...]

@@ -270,7 +270,8 @@ class PaymentSystem(Door):
         mailboxes = {name: address.waiting for name, address in self._alone.items()}
         mailboxes["customers"] = self._customers.waiting(BUSIEST)
         gateways = tuple(lane.figures(name) for name, lane in sorted(self._lanes.items()))
-        return ProcessFigures(mailboxes, len(self._customers), self._waiting.count, gateways)
+        admissions = {"commands": self._commands.figures(), "others": self._others.figures()}
+        return ProcessFigures(mailboxes, len(self._customers), admissions, gateways)
 
     # parts
 

@@ -10,7 +10,6 @@ from actors.payments import Payments
 from api import error_handlers, openapi
 from api.addresses import Addresses
 from api.callers import Callers, KnownKeys
-from api.cards import CardNumbers
 from api.metrics.http import RequestMeters
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
@@ -35,6 +34,7 @@ from api.resources.metrics import MetricsResource
 from api.resources.reviews import CloseReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.tracing import RequestIds, random_request_id
+from api.unwanted import UnwantedAddresses
 from domain.money import exponent_of
 from store.queries import Queries
 
@@ -92,7 +92,7 @@ def create_app(
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
     app: App = falcon.App(
-        middleware=[RequestMeters(meters), RequestIds(new_request_id), Addresses(), CardNumbers(), callers]
+        middleware=[RequestMeters(meters), RequestIds(new_request_id), Addresses(), UnwantedAddresses(), callers]
     )
     error_handlers.install(app)
     for path, resource in documented:

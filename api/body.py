@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import falcon
 
-from api.cards import refuse_cards
 from api.names import printable
 from api.problems import (
     BODY_TOO_LARGE,
@@ -23,6 +22,7 @@ from api.problems import (
     invalid,
 )
 from api.strict_json import Duplicated, JsonError, parse
+from api.unwanted import refuse_unwanted
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAIN_BYTES_MAX: Final = 1024 * 1024
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
-    """The JSON object in the request's body, without card data. Raises ProblemError: 400, 408, 413, 415."""
+    """The JSON object in the request's body, without card data and secrets. Raises ProblemError: 400, 408, 413, 415."""
     content_type = req.content_type
     if content_type != _JSON and (content_type is None or _JSON_WITH_CHARSET.fullmatch(content_type) is None):
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
@@ -53,7 +53,7 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     except JsonError as error:
         raise ProblemError(MALFORMED_BODY, str(error)) from None
     if isinstance(value, dict):
-        refuse_cards(value, data)
+        refuse_unwanted(value, data)
         return value
     if isinstance(value, Duplicated):
         raise invalid({printable(value.name): ["Given more than once."]})

@@ -17,9 +17,8 @@ import falcon
 import orjson
 
 from actors.once import Once
-from api.cards import HELD
 from api.problems import invalid
-from domain.cards import holds_card
+from api.unwanted import unwanted_in
 from domain.commands import Receive
 from store.port import StreamKey
 
@@ -40,8 +39,10 @@ def read_key(req: falcon.Request) -> str | None:
     given: str | None = req.env.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
-    if holds_card(given):
-        raise invalid({HEADER: [HELD]})
+    if len(given) > KEY_LENGTH_MAX + len('""'):
+        raise invalid({HEADER: [_WRONG]})
+    if unwanted := unwanted_in(given):
+        raise invalid({HEADER: unwanted})
     quoted = _QUOTED.fullmatch(given)
     if quoted is not None:
         return quoted[1]

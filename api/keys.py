@@ -15,8 +15,10 @@ PREFIX: Final = "pgw"
 ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32
 
-# In base 32, in which nothing reads as a card number.
-_KEY: Final = re.compile(rf"{PREFIX}_([a-z2-7]{{13}})_([A-Za-z0-9_-]{{43}})")
+# The id is in base 32, in which nothing reads as a card number.
+FORM: Final = rf"{PREFIX}_([a-z2-7]{{13}})_([A-Za-z0-9_-]{{43}})"
+"""A key, as a regular expression."""
+_KEY: Final = re.compile(FORM)
 _ID_IN: Final = re.compile(rf"(?:{PREFIX}_)?([a-z2-7]{{13}})(?:_.*)?")
 
 

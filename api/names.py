@@ -1,4 +1,4 @@
-"""How names that a caller made up are repeated back to it: short, printable, and never a card number."""
+"""How names that a caller made up are repeated back to it: short, printable, and never a card number or a secret."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from api.problems import invalid
+from api.secret_forms import holds_secret
 from domain.cards import holds_card
 
 _NAME_LENGTH_MAX: Final = 64
 _ERRORS_MAX: Final = 50
-_CARD: Final = "(a name that holds a card number)"
+_WITH_CARD: Final = "(a name that holds a card number)"
+_WITH_SECRET: Final = "(a name that holds a secret)"  # noqa: S105 (no secret)
 
 
 def printable(name: str) -> str:
-    """``name`` in printable ASCII, the rest as escapes, cut when it is long; one with a card number is not repeated."""
-    if holds_card(name):
-        return _CARD
+    """``name`` in printable ASCII, the rest as escapes, cut when it is long.
+
+    One that holds a card number or a secret is not repeated.
+    """
+    looked_at = name[: 2 * _NAME_LENGTH_MAX]  # whatever begins in what is repeated ends in this
+    if holds_card(looked_at):
+        return _WITH_CARD
+    if holds_secret(looked_at):
+        return _WITH_SECRET
     if len(name) > _NAME_LENGTH_MAX:
         name = name[:_NAME_LENGTH_MAX] + "..."
     if name.isascii() and name.isprintable():

@@ -1,4 +1,4 @@
-"""Reads query strings through schemas: every field known, given once and valid, none with a card number."""
+"""Reads query strings through schemas: every field known, given once and valid, none with a card number or a secret."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import falcon
 from marshmallow import Schema, ValidationError
 
-from api.cards import refuse_cards_in_query
 from api.names import printable, printable_errors, refuse_flood, refuse_unknown
 from api.problems import invalid
+from api.unwanted import refuse_unwanted_in_query
 
 
 def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
     """The query's fields as ``schema`` loads them. Raises ProblemError."""
     params = req.params
-    refuse_cards_in_query(params)
+    refuse_unwanted_in_query(params)
     repeated = {printable(name): ["Given more than once."] for name, value in params.items() if isinstance(value, list)}
     if repeated:
         raise invalid(repeated)
@@ -30,5 +30,5 @@ def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:
 def refuse_query(req: falcon.Request) -> None:
     """Raises ProblemError when there is a query at all, for routes that know none."""
     if req.params:
-        refuse_cards_in_query(req.params)
+        refuse_unwanted_in_query(req.params)
         refuse_unknown(req.params)

@@ -1,6 +1,7 @@
 """What ties a request to what it sets in motion: its own id, echoed on every answer, and the caller's trace.
 
-A caller's values that do not fit the rules, or that read as a card number, are replaced or ignored, never refused.
+A caller's values that do not fit the rules, or that hold a card number or a secret, are replaced or ignored, never
+refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import falcon
 
-from domain.cards import holds_card
+from api.unwanted import unwanted_in
 from store.codec import Metadata
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
@@ -60,7 +61,7 @@ class RequestIds:
 
     def _settle(self, env: dict[str, Any]) -> str:
         given: str | None = env.get("HTTP_X_REQUEST_ID")
-        settled = given if given and _REQUEST_ID.fullmatch(given) and not holds_card(given) else self._new_id()
+        settled = given if given and _REQUEST_ID.fullmatch(given) and not unwanted_in(given) else self._new_id()
         env[_ENV_KEY] = settled
         return settled
 
@@ -74,7 +75,7 @@ def request_id(req: falcon.Request) -> str:
 def metadata(req: falcon.Request) -> Metadata:
     """What the events of this request remember of it."""
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
-    if traceparent is not None and (_TRACEPARENT.fullmatch(traceparent) is None or holds_card(traceparent)):
+    if traceparent is not None and (_TRACEPARENT.fullmatch(traceparent) is None or unwanted_in(traceparent)):
         traceparent = None
     return Metadata(correlation_id=request_id(req), traceparent=traceparent, who=req.env.get(_WHO))
 

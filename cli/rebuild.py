@@ -20,7 +20,8 @@ from store.factory import open_rebuild
 from store.rebuild import Tally, rebuild
 
 _EPILOG: Final = """\
-Streams whose events are not sound are named and left as they are. What ends it half-way does no harm: run it again.
+Streams whose events are not sound, or whose rows know more than the events, are named and left as they are.
+What ends it half-way does no harm: run it again.
 On PostgreSQL it needs the role that owns the tables (PAYMENTS_MIGRATION_DATABASE_URL).
 
 exit status:
@@ -32,21 +33,26 @@ exit status:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Whether events that are gone are given up."""
+    parser.add_argument(
+        "--accept-cut",
+        action="store_true",
+        help="rebuild streams that have lost their last events, too: what only the rows tell of these is gone then",
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Rebuild, and say what came of it."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
         with (
-            open_rebuild(settings.migration_database_url, root=CHECKOUT, lease_s=settings.lease_s) as store,
+            open_rebuild(settings.migration_database_url, root=CHECKOUT) as store,
             _progress(store.last_position()) as advance,
         ):
-            for problem in rebuild(store, tally):
+            for problem in rebuild(store, tally, accept_cut=arguments.accept_cut):
                 advance(tally)
                 if problem is not None:
                     problems += 1

@@ -9,24 +9,30 @@ import errno
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from socket import SHUT_RD, socket
+from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Final, Self
 
 TAKE_WITHIN_S: Final = 10.0
 """How long a client may take for a piece of an answer, once the kernel's buffer is full. Then it is disconnected."""
+PIECE_BYTES: Final = 64 * 1024
+DISPLACED_AFTER_S: Final = 1.0
+"""Nobody is displaced who was waited for more briefly: an honest client needs a moment to send what it came for."""
 
 
 class Crowd:
     """All connections of a worker. Above ``crowded_at`` it is crowded, and whoever comes displaces another.
 
-    That is who has been waited for the longest: idle, or slow with a head or body. A client that is waited for loses
-    a connection that it can make anew; one that waits outside, in the kernel's queue, would get no answer at all.
+    That is who has been waited for the longest, and for a while: idle, slow with a head or body, or slow to take an
+    answer. A client that is waited for loses a connection that it can make anew; one that waits outside, in the
+    kernel's queue, would get no answer at all.
     """
 
-    def __init__(self, crowded_at: int) -> None:
-        self._crowded_at = crowded_at
+    def __init__(self, crowded_at: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._crowded_at, self._monotonic = crowded_at, monotonic
         self._all: set[Connection] = set()
-        self._awaited: dict[Connection, None] = {}  # a dictionary keeps the order: who began first stands first
+        self._awaited: dict[Connection, float] = {}  # a dictionary keeps the order: who began first stands first
+        self.displaced = 0
+        """How many had to make room so far."""
 
     def __len__(self) -> int:
         """How many connections are open."""
@@ -40,10 +46,23 @@ class Crowd:
     def enter(self, connection: Connection) -> None:
         """One more is open."""
         self._all.add(connection)
+        if self.crowded:
+            self._displace()
+
+    def thin(self) -> None:
+        """Displace as many as are too many. For when the worker is full, so that nobody enters; to be called often."""
+        for _ in range(len(self._all) - self._crowded_at):
+            if not self._displace():
+                return
+
+    def _displace(self) -> bool:
         longest = next(iter(self._awaited), None)
-        if self.crowded and longest is not None:
-            self.go_on(longest)
-            longest.cut()
+        if longest is None or self._monotonic() - self._awaited[longest] < DISPLACED_AFTER_S:
+            return False
+        self.go_on(longest)
+        longest.drop()
+        self.displaced += 1
+        return True
 
     def leave(self, connection: Connection) -> None:
         """It is closed."""
@@ -52,14 +71,14 @@ class Crowd:
 
     def wait_for(self, connection: Connection) -> None:
         """From now on its client is waited for."""
-        self._awaited[connection] = None
+        self._awaited[connection] = self._monotonic()
 
     def go_on(self, connection: Connection) -> None:
         """Its client is not waited for any more."""
         self._awaited.pop(connection, None)
 
     def cut(self) -> None:
-        """Wait for no client any longer, whether it is waited for now or not."""
+        """Read from no client any longer, whether it is waited for now or not."""
         for connection in self._all:
             connection.cut()
 
@@ -81,7 +100,7 @@ class Connection:
         self._began = False
         """Whether something of the present head is there."""
         self._deadline: float | None = None
-        self._cut = False
+        self._cut = self._sending = False
 
     def __enter__(self) -> Self:
         self._crowd.enter(self)
@@ -111,6 +130,13 @@ class Connection:
         self._cut = True
         with suppress(OSError):  # the client has left
             self._socket.shutdown(SHUT_RD)
+
+    def drop(self) -> None:
+        """The same, and an answer that the client is slow to take ends there."""
+        self.cut()
+        if self._sending:
+            with suppress(OSError):
+                self._socket.shutdown(SHUT_RDWR)
 
     def recv(self, size: int) -> bytes:
         """At most ``size`` bytes; none at the end of the connection, and when a head is late.
@@ -150,9 +176,27 @@ class Connection:
         return len(data)
 
     def sendall(self, data: bytes) -> None:
-        """Send all of ``data``. Raises ConnectionResetError when the client does not take it in time."""
+        """Send all of ``data``. Raises ConnectionResetError when the client does not take a piece of it in time."""
+        sent = self._sent_at_once(data)
+        if sent == len(data):
+            return
+        self._sending = True
+        self._crowd.wait_for(self)
         self._socket.settimeout(TAKE_WITHIN_S)
+        rest = memoryview(data)[sent:]
         try:
-            self._socket.sendall(data)
+            for start in range(0, len(rest), PIECE_BYTES):
+                self._socket.sendall(rest[start : start + PIECE_BYTES])
         except TimeoutError:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer") from None
+        finally:
+            self._sending = False
+            self._crowd.go_on(self)
+
+    def _sent_at_once(self, data: bytes) -> int:
+        """How much the kernel has room for, which nearly always is all."""
+        self._socket.settimeout(0)
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0

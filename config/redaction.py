@@ -17,8 +17,14 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 HIDDEN: Final = "[hidden]"
 LENGTH_MIN: Final = 8
 """Known values that are shorter could be ordinary words, and are hidden only where their place tells them."""
+LOOKED_AT_MAX: Final = 16_384
+"""How much of one text is looked at, in characters; what is behind is cut off."""
+CUT: Final = " [cut]"
 
+_LINES_LOOKED_AT_MAX: Final = 65_536
 _DEPTH_MAX: Final = 8
+# What may be left of a secret or number that the cut went through.
+_CUT_THROUGH_MAX: Final = 256
 
 # Each search through a line costs a quarter of a microsecond, so one searches for three: with these letters taken for
 # each other, "bea" of "bearer", "sec" of "whsec_" and "pgw" are the same. Only then each is looked for by itself.
@@ -32,7 +38,7 @@ _PATTERNS: Final = (
     (re.compile(r"(://[^\s/?#:@'\"]*):[^\s/@'\"]+@"), rf"\1:{HIDDEN}@"),
 )
 
-_URL_ENCODED: Final = re.compile(r"[^\s%'\"]*%[^\s'\"]*")
+_WORD: Final = re.compile(r"[^\s'\"]+")
 
 _known: tuple[str, ...] = ()
 _known_bytes: tuple[bytes, ...] = ()
@@ -93,6 +99,8 @@ class Redaction:
 
     def _is_clean_looked_at_again(self, lines: bytes) -> bool:
         """The same but for known values, of what the quick look did not let pass."""
+        if len(lines) > _LINES_LOOKED_AT_MAX:  # each value by itself, and of each no more than its bound
+            return False
         if b"://" in lines or b"\\" in lines or b"%" in lines:  # what JSON or a URL escapes cannot be seen here
             return False
         plain = lines.lower()
@@ -102,16 +110,23 @@ class Redaction:
         return self._mask_cards(text) == text
 
     def text(self, text: str) -> str:
-        """``text`` without secrets and card numbers."""
-        if self.is_clean(text.encode("utf-8", "replace")):
-            return text
+        """``text`` without secrets and card numbers; of a very long one the beginning."""
+        if len(text) > LOOKED_AT_MAX:
+            return self._shown(text[:LOOKED_AT_MAX])[:-_CUT_THROUGH_MAX] + CUT
+        return text if self.is_clean(text.encode("utf-8", "replace")) else self._shown(text)
+
+    def _shown(self, text: str) -> str:
         for value in _known:
             text = text.replace(value, HIDDEN)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
-        return self._mask_cards(_URL_ENCODED.sub(self._hidden_in_url, text))
+        if "%" in text:
+            text = _WORD.sub(self._hidden_in_url, text)
+        return self._mask_cards(text)
 
     def _hidden_in_url(self, word: re.Match[str]) -> str:
+        if "%" not in word[0]:
+            return word[0]
         decoded = unquote_plus(word[0])
         return word[0] if self._mask_cards(decoded) == decoded else HIDDEN
 

@@ -21,6 +21,8 @@ from config.unreadable import told_of
 
 _Address: TypeAlias = str | int | tuple[str, int]
 
+IDLE_S: Final = 5
+"""How long a connection may be idle where gunicorn keeps none, and how long a stopping worker waits for idle ones."""
 REQUEST_MAX_S: Final = 10.0
 """How long a request's head may take at the most, and then its body."""
 _CROWDED: Final = 0.9
@@ -67,14 +69,26 @@ class Worker(ggevent.GeventWorker):
         self._crowd = Crowd(int(self.worker_connections * _CROWDED))
         super().run()
 
+    @property
+    def connections(self) -> int:
+        """How many are open; 0 before it runs."""
+        return len(self._crowd) if hasattr(self, "_crowd") else 0
+
     def hurry(self) -> None:
         """While it stops, give clients as long for the rest of a request as idle ones have, and no longer. Blocks."""
-        gevent.sleep(self.cfg.keepalive)
+        gevent.sleep(min(self.cfg.keepalive or IDLE_S, IDLE_S))
         self._crowd.cut()
+
+    def notify(self) -> None:
+        """Say that the worker's loop turns; called every second."""
+        super().notify()
+        self._crowd.thin()
 
     def handle(self, listener: socket, client: socket, addr: _Address) -> None:
         """Serve one connection."""
-        with Connection(client, self._crowd, idle_s=self.cfg.keepalive, request_s=self.request_s) as connection:
+        with Connection(
+            client, self._crowd, idle_s=self.cfg.keepalive or IDLE_S, request_s=self.request_s
+        ) as connection:
             super().handle(self._listeners[id(listener)], cast("socket", connection), addr)
 
     def handle_request(self, listener_name: _Address, req: Request, sock: socket, addr: _Address) -> bool:

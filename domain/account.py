@@ -49,6 +49,7 @@ from domain.events import (
 )
 from domain.money import Money, minor_to_text
 from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.references import are_same
 
 
 class Status(StrEnum):
@@ -224,7 +225,7 @@ def _record_callback(account: Account, transaction: Transaction, command: Record
         return (_review(account, transaction, "A callback came from another gateway than the transaction's."),)
     if command.money != transaction.money:
         return (_review(account, transaction, "A callback names another amount than is on record."),)
-    if known not in {None, command.reference}:
+    if _contradicts(known, command.reference):
         return (_review(account, transaction, "A callback names another reference than is on record."),)
     outcome = command.outcome
     if isinstance(outcome, Approved):
@@ -244,11 +245,11 @@ def _record_outcome(
             return (OutcomeUnknown(kind, transaction_id, reason),) if status is Status.PENDING else ()
         case Approved(reference=reference, final=final):
             known = transaction.gateway_reference
-            if status is Status.FAILED and (final or known not in {None, reference}):
+            if status is Status.FAILED and (final or _contradicts(known, reference)):
                 return (_review(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
             if status is Status.FAILED:  # the first answer, "accepted", late: a failure may well follow on that
                 return ()
-            if known is not None and known != reference:
+            if _contradicts(known, reference):
                 return (_review(account, transaction, "The gateway reports another reference than is on record."),)
             if status is Status.COMPLETED:
                 return ()
@@ -260,13 +261,17 @@ def _record_outcome(
             assert_never(outcome)
 
 
+def _contradicts(known: str | None, reference: str) -> bool:
+    return known is not None and not are_same(known, reference)
+
+
 def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequence[Event]:
     known, reference = transaction.gateway_reference, outcome.reference
     if transaction.status is Status.COMPLETED:
         return (_review(account, transaction, "The gateway reports as failed what is recorded as completed."),)
     if transaction.status is Status.FAILED:
         return ()
-    if reference is not None and known not in {None, reference}:
+    if reference is not None and _contradicts(known, reference):
         return (_review(account, transaction, "The gateway reports another reference than is on record."),)
     kind, transaction_id = transaction.kind, transaction.transaction_id
     return (Failed(kind, transaction_id, outcome.code, outcome.category, outcome.message, reference),)

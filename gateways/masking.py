@@ -16,6 +16,8 @@ from typing import Final, TypeVar
 
 from domain.cards import holds_card, masked, masked_bytes
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
+from domain.references import CODE_BYTES
+from domain.references import kept as kept_reference
 from gateways.port import Callbacks, Gateway, Notice, Order, UnreadableError, UnverifiedError
 
 _ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
@@ -48,16 +50,17 @@ class MaskedGateway:
         self.looks_up = gateway.looks_up
         self.idempotency_window_s = gateway.idempotency_window_s
         inner = gateway.callbacks
-        self.callbacks = None if inner is None else MaskedCallbacks(inner, callback_keys)
+        self._codes = _Codes(callback_keys)
+        self.callbacks = None if inner is None else MaskedCallbacks(inner, self._codes)
         self.adapter = gateway
 
     def submit(self, order: Order) -> Outcome:
         """Ask the provider to move the money. Raises NotSentError, OutcomeUnknownError."""
-        return _said(lambda: self.adapter.submit(order))
+        return _said(lambda: self.adapter.submit(order), self._codes)
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
         """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
-        return _said(lambda: self.adapter.lookup(order))
+        return _said(lambda: self.adapter.lookup(order), self._codes)
 
     def close(self) -> None:
         """Close pooled connections; calls under way may still finish."""
@@ -67,10 +70,9 @@ class MaskedGateway:
 class MaskedCallbacks:
     """``callbacks``, which tell no card numbers; see ``gateways.port.Callbacks``."""
 
-    def __init__(self, callbacks: Callbacks, keys: Sequence[bytes]) -> None:
+    def __init__(self, callbacks: Callbacks, codes: _Codes) -> None:
         self._callbacks = callbacks
-        # The oldest live key: while a secret changes, repetitions are told by it as before. It never shows.
-        self._keyed = hmac.new(keys[-1] if keys else b"", digestmod="sha256")
+        self._codes = codes
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         """The event id, or a code for it when it reads as a card number. Raises UnverifiedError.
@@ -83,9 +85,7 @@ class MaskedCallbacks:
             raise UnverifiedError(masked(str(error))) from None
         if not holds_card(event_id):
             return event_id
-        code = self._keyed.copy()
-        code.update(event_id.encode())
-        return f"coded-{code.hexdigest()}"
+        return f"coded-{self._codes.of(event_id).hex()}"
 
     def read(self, body: bytes) -> Notice:
         """What ``body`` says, once it is verified. Raises UnreadableError."""
@@ -95,9 +95,32 @@ class MaskedCallbacks:
             raise UnreadableError(masked(str(error))) from None
         return notice._replace(
             reference=masked(notice.reference),
-            gateway_reference=masked(notice.gateway_reference),
-            outcome=_masked_outcome(notice.outcome),
+            gateway_reference=self._codes.kept(notice.gateway_reference),
+            outcome=_masked_outcome(notice.outcome, self._codes),
         )
+
+
+class _Codes:
+    """What tells texts apart that are masked alike. ``keys``: what callbacks are signed with, newest first."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # The oldest live key: while a secret changes, repetitions are told by it as before. It never shows.
+        self._keyed = hmac.new(keys[-1] if keys else b"", digestmod="sha256")
+        # Under a key that everybody knows, a code would tell the hidden digits to anybody with a million tries.
+        self._of_reference = self._code_of_reference if keys else None
+
+    def of(self, text: str) -> bytes:
+        """The code of ``text``, from which nobody gets back."""
+        code = self._keyed.copy()
+        code.update(text.encode())
+        return code.digest()
+
+    def kept(self, reference: str) -> str:
+        """See ``domain.references.kept``."""
+        return kept_reference(reference, self._of_reference)
+
+    def _code_of_reference(self, reference: str) -> bytes:
+        return self.of(f"reference:{reference}")[:CODE_BYTES]
 
 
 def _unescaped(escapes: re.Match[bytes]) -> bytes:
@@ -105,7 +128,7 @@ def _unescaped(escapes: re.Match[bytes]) -> bytes:
     return escapes[0] if _STAY_ESCAPED.search(text) else text.encode()
 
 
-def _said(ask: Callable[[], _Said]) -> _Said:
+def _said(ask: Callable[[], _Said], codes: _Codes) -> _Said:
     try:
         outcome = ask()
     except (NotSentError, OutcomeUnknownError) as error:
@@ -113,13 +136,13 @@ def _said(ask: Callable[[], _Said]) -> _Said:
         if holds_card(text):
             raise type(error)(masked(text)) from None
         raise
-    return outcome if isinstance(outcome, NotReceived) else _masked_outcome(outcome)
+    return outcome if isinstance(outcome, NotReceived) else _masked_outcome(outcome, codes)
 
 
-def _masked_outcome(outcome: Outcome) -> Outcome:
+def _masked_outcome(outcome: Outcome, codes: _Codes) -> Outcome:
     match outcome:
         case Approved(reference=reference):
-            return replace(outcome, reference=masked(reference))
+            return replace(outcome, reference=codes.kept(reference))
         case Declined(code=code, message=message, reference=reference):
-            known = None if reference is None else masked(reference)
+            known = None if reference is None else codes.kept(reference)
             return replace(outcome, code=masked(code), message=masked(message), reference=known)

@@ -96,15 +96,14 @@ def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> Abst
     return open_sqlite_keyring(path, clock)
 
 
-def open_rebuild(url: str, *, root: Path, lease_s: float) -> AbstractContextManager[Rebuilding]:
+def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
     """The store at ``url`` for ``store.rebuild``, as the role that owns the tables.
 
-    Raises StoreInUseError, here or later, when a service works on it: one whose heartbeat is no older than ``lease_s``,
-    or the one that holds the lock of a file.
+    Raises StoreInUseError when a service works on it; none can begin to before the end of the block.
     """
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)
-        return open_postgresql_rebuild(url, lease_s=lease_s)
+        return open_postgresql_rebuild(url)
     path = sqlite_path(url, root)
     check_schema(path)
     return open_sqlite_rebuild(path)

@@ -24,6 +24,9 @@ CALL_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 APPEND_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+UNREADABLE: Final = ("400", "414", "415", "417", "431")
+"""The statuses of answers to what is no HTTP request."""
+
 
 class Meters:
     """All of them, in ``registry``. The series of ``gateways`` are there from the start, at nothing.
@@ -38,6 +41,10 @@ class Meters:
         self._transactions()
         self._calls()
         self._process()
+        for status in UNREADABLE:
+            self.unreadable_requests.labels(status)
+        for kind in ("commands", "others"):
+            self.refused_requests.labels(kind)
         for state in ("opened", "closed"):
             self.reviews.labels(state)
         for result in ("committed", "conflict", "duplicate", "fenced", "unanswered"):
@@ -57,6 +64,12 @@ class Meters:
         )
         self.http_seconds = self._histogram(
             "payments_http_request_seconds", "From a request to its answer.", REQUEST_BUCKETS_S, "method", "route"
+        )
+        self.refused_requests = self._counter(
+            "payments_refused_requests_total", "Requests that waited in vain to be let in.", "kind"
+        )
+        self.unreadable_requests = self._counter(
+            "payments_unreadable_requests_total", "Answers to what is no HTTP request.", "status"
         )
         self.problems = self._counter("payments_problems_total", "Requests that ended in a problem.", "type")
 
@@ -116,8 +129,16 @@ class Meters:
         )
         self.customers = self._gauge("payments_customer_actors", "Customers' actors that live.", "livesum")
         self.waiting_requests = self._gauge(
-            "payments_waiting_requests", "Requests that wait for the actors' answer.", "livesum"
+            "payments_waiting_requests",
+            "Requests that wait for the actors' answer, or outside to be let in.",
+            "livesum",
+            "kind",
+            "place",
         )
+        self.waiting_requests_max = self._gauge(
+            "payments_waiting_requests_max", "Requests that may be inside at once.", "livesum", "kind"
+        )
+        self.connections = self._gauge("payments_connections", "Open connections.", "livesum")
         self.processes = self._gauge("payments_processes", "Worker processes.", "livesum")
 
     def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:

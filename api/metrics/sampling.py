@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -15,16 +16,19 @@ OPEN: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 class Sampler:
     """Writes ``figures``, and what was counted meanwhile, into the meters, again and again.
 
-    ``after`` is a timer: seconds, and what to call then.
+    ``connections`` tells how many are open; ``after`` is a timer: seconds, and what to call then.
     """
 
     def __init__(
         self,
         meters: Meters,
         figures: Callable[[], ProcessFigures],
+        connections: Callable[[], int],
         after: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        self._meters, self._figures, self._after = meters, figures, after
+        self._meters, self._figures, self._connections, self._after = meters, figures, connections, after
+        self._refused: dict[str, int] = defaultdict(int)
+        """Of each kind, those that are counted."""
 
     def sample(self) -> None:
         """Look now, and again in a second."""
@@ -35,7 +39,13 @@ class Sampler:
         for actor, count in figures.mailboxes.items():
             meters.mailboxes.labels(actor).set(count)
         meters.customers.set(figures.customers)
-        meters.waiting_requests.set(figures.requests)
+        meters.connections.set(self._connections())
+        for kind, callers in figures.admissions.items():
+            meters.waiting_requests.labels(kind, "inside").set(callers.inside)
+            meters.waiting_requests.labels(kind, "outside").set(callers.outside)
+            meters.waiting_requests_max.labels(kind).set(callers.inside_max)
+            meters.refused_requests.labels(kind).inc(callers.refused - self._refused[kind])
+            self._refused[kind] = callers.refused
         for gateway in figures.gateways:
             name = gateway.name
             meters.breaker_open.labels(name).set(OPEN[gateway.breaker])

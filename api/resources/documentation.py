@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import ClassVar, Final
 
 import falcon
@@ -54,6 +55,13 @@ _SCRIPT: Final = b"""window.ui = SwaggerUIBundle({
 """
 # The page loads and calls nothing but its own origin. Swagger UI sets style attributes and has images in its styles.
 _POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+@cache
+def _content(asset: str) -> bytes:
+    """Read once: all who load the page share it, and whoever does not take it holds no copy."""
+    data: bytes = (swagger_ui_path / asset).read_bytes()
+    return data
 
 
 class OpenApiResource:
@@ -117,7 +125,7 @@ class SwaggerAssetResource(OpenToAll):
             raise ProblemError(NOT_FOUND, "No such asset.")
         resp.content_type = media_type
         resp.set_header("cache-control", "public, max-age=3600")
-        resp.data = (swagger_ui_path / asset).read_bytes()
+        resp.data = _content(asset)
 
 
 class ToSwaggerResource(OpenToAll):

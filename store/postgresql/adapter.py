@@ -21,6 +21,7 @@ from store.port import (
 )
 from store.postgresql import breakers, keys, reads, work
 from store.postgresql.audit import open_audit
+from store.postgresql.entry import Entry
 from store.postgresql.migrate import check_schema
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
 from store.postgresql.writer import Writer
@@ -43,15 +44,16 @@ class PostgresqlStore:
     """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
 
     The database must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it does not
-    answer. Any number of processes may hold one each; all share the database's clock. Uses at most ``writers`` and
-    ``readers`` connections at a time: no number of readers keeps a write waiting.
+    answer or is being rebuilt. Any number of processes may hold one each; all share the database's clock. Uses at most
+    ``writers`` and ``readers`` connections at a time: no number of readers keeps a write waiting.
     """
 
     def __init__(self, url: str, *, writers: int = WRITERS, readers: int = READERS) -> None:
         check_schema(url)
         self._url = url
         settings = connection_settings(url)
-        self._writing = Sessions(settings, name="writers", size=writers)
+        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry())
+        self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
         self._reading = Sessions(settings, name="readers", size=readers)
         self._writer = Writer(self._writing)
 

@@ -512,28 +512,59 @@ SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
 
--- name: lock_head
--- For a rebuild: the same, locked as an append does.
-SELECT version, hash
-FROM heads
-WHERE stream_name = %s AND stream_id = %s
-FOR UPDATE;
+-- name: enter
+-- A connection on which a service writes: whether no rebuild is under way, nor begins while the connection lives.
+SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
--- name: lock_owners
--- For a rebuild: nobody registers, gives a heartbeat or appends until the end of the transaction.
-LOCK TABLE owners IN EXCLUSIVE MODE;
+-- name: select_last_rebuild
+-- The number of the newest rebuild, 0 when there was none.
+SELECT coalesce(max(number), 0)
+FROM rebuilds;
 
--- name: select_living_owners
--- For a rebuild: owners whose heartbeat is so many seconds away or less, the newest first, and how far away.
-SELECT owner, extract(epoch FROM store_now() - heartbeat_at)::double precision
-FROM owners
-WHERE heartbeat_at >= store_now() - make_interval(secs => %s)
-ORDER BY heartbeat_at DESC;
+-- name: shut_out
+-- For a rebuild: no service is there, nor enters while the connection lives.
+SELECT pg_advisory_lock('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
+
+-- name: select_entered
+-- For a rebuild: the server's processes behind connections that have entered, or shut out.
+SELECT l.pid
+FROM pg_locks AS l
+WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::regclass::oid AND l.objid = 0
+    AND l.granted AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+ORDER BY l.pid;
+
+-- name: insert_rebuild
+-- For a rebuild: services that were cut off are not to go on.
+INSERT INTO rebuilds (begun_at)
+VALUES (store_now());
+
+-- name: select_newest_version
+-- For a rebuild: how far a stream's rows know its events.
+SELECT coalesce(max(version), 0)
+FROM transactions
+WHERE stream_name = %s AND stream_id = %s;
+
+-- name: cut_head
+-- For a rebuild: let appends go on from another end.
+UPDATE heads
+SET version = %s, hash = %s
+WHERE stream_name = %s AND stream_id = %s;
 
 -- name: delete_transactions
 -- For a rebuild: a stream's rows.
 DELETE FROM transactions
 WHERE stream_name = %s AND stream_id = %s;
+
+-- name: select_holders
+-- For a rebuild: other streams that have rows of these ids.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id = ANY (%(transaction_ids)s::text[]) AND (stream_name, stream_id) <> (%(name)s, %(id)s)
+UNION
+SELECT stream_name, stream_id
+FROM reviews
+WHERE review_id = ANY (%(review_ids)s::text[]) AND (stream_name, stream_id) <> (%(name)s, %(id)s)
+ORDER BY stream_name, stream_id;
 
 -- name: delete_stray_transactions
 -- For a rebuild: rows of these ids, wherever somebody has put them.

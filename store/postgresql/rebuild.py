@@ -1,21 +1,17 @@
-"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner.
-
-A customer's actor goes on from what it has read, and would write over what was rebuilt. So whoever rewrites a stream
-shuts the owners' table: whoever has registered before is seen by his heartbeat, and whoever registers later waits, and
-then reads what was rebuilt. That lock is taken after the stream's head, in the order in which an append takes both.
-"""
+"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
-from store.errors import StoreInUseError
 from store.port import Head, StreamKey, Write
 from store.postgresql.audit import PAGE, PostgresqlAudit
 from store.postgresql.batch import Batch
+from store.postgresql.entry import shut_out
 from store.postgresql.failures import translation
+from store.postgresql.rows import fetched
 from store.postgresql.sessions import Session, audit_settings, connection_settings
 from store.postgresql.statements import SQL
 from store.rebuild import Rows
@@ -26,22 +22,20 @@ _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["dele
 
 
 @contextmanager
-def open_rebuild(url: str, *, lease_s: float) -> Iterator[PostgresqlRebuild]:
-    """The database. Who gave a heartbeat within ``lease_s`` works on it: then it raises StoreInUseError, as below."""
+def open_rebuild(url: str) -> Iterator[PostgresqlRebuild]:
+    """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
     settings = connection_settings(url, statement_ms=_TIMEOUT_MS, idle_ms=_TIMEOUT_MS)
     with translation(), closing(Session.connect(**settings, autocommit=True)) as session:
-        rebuild = PostgresqlRebuild(session, url, lease_s)
-        rebuild.require_alone()
-        yield rebuild
+        shut_out(session)
+        yield PostgresqlRebuild(session, url)
 
 
 class PostgresqlRebuild(PostgresqlAudit):
     """Implements ``store.rebuild.Rebuilding`` on a connection in autocommit mode, whose plans go by keys."""
 
-    def __init__(self, session: Session, url: str, lease_s: float) -> None:
+    def __init__(self, session: Session, url: str) -> None:
         super().__init__(session)
         self._url = url
-        self._lease_s = lease_s
 
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows, work or a head, ascending; as of the first one."""
@@ -59,30 +53,38 @@ class PostgresqlRebuild(PostgresqlAudit):
         """See ``store.rebuild.Rebuilding``."""
         return int(self._rows("select_last_position", ())[0][0])
 
+    def newest_version(self, stream: StreamKey) -> int:
+        """See ``store.rebuild.Rebuilding``."""
+        return int(self._rows("select_newest_version", stream)[0][0])
+
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``."""
+        """See ``store.rebuild.Rebuilding``; on the connection whose lock keeps all services out."""
+        del stream
         with self._session.transaction():
-            self._rows("lock_head", stream)
-            self._session.execute(SQL["lock_owners"])
-            self.require_alone()
             yield
 
-    def require_alone(self) -> None:
-        """Raises StoreInUseError when a service works on the database."""
-        alive = self._rows("select_living_owners", (self._lease_s,))
-        if alive:
-            owner, silent_s = alive[0]
-            raise StoreInUseError(
-                f"{owner} works on the database: its last heartbeat was {max(silent_s, 0):.0f} s ago. End all services"
-                f" first; one that was killed counts for {self._lease_s:g} s (PAYMENTS_LEASE_S)"
-            )
+    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+        """See ``store.rebuild.Rebuilding``."""
+        transactions, reviews = _ids(rows)
+        values = {"name": stream.name, "id": stream.id, "transaction_ids": transactions, "review_ids": reviews}
+        return [StreamKey(*row) for row in fetched(self._session.execute(SQL["select_holders"], values))]
 
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """See ``store.rebuild.Rebuilding``."""
         for statement in _DELETES:
             self._session.execute(statement, stream)
-        self._session.execute(SQL["delete_stray_transactions"], ([it.transaction_id for it in rows.transactions],))
-        self._session.execute(SQL["delete_stray_reviews"], ([it.review_id for it in rows.reviews],))
+        transactions, reviews = _ids(rows)
+        self._session.execute(SQL["delete_stray_transactions"], (transactions,))
+        self._session.execute(SQL["delete_stray_reviews"], (reviews,))
         anew = Batch([Write(stream, Head(), (), *rows)])
         self._session.execute(SQL["append_batch"], (anew.document,))
+
+    def cut(self, stream: StreamKey, head: Head) -> None:
+        """See ``store.rebuild.Rebuilding``."""
+        self._session.execute(SQL["cut_head"], (*head, *stream))
+
+
+def _ids(rows: Rows) -> tuple[list[str], list[str]]:
+    """Those of transactions and of reviews."""
+    return [it.transaction_id for it in rows.transactions], [it.review_id for it in rows.reviews]

@@ -103,14 +103,26 @@ def audit_settings(url: str) -> dict[str, Any]:
 class Sessions:
     """At most ``size`` connections, opened when first needed, each used by one caller at a time.
 
-    Autocommit: every statement is a transaction and a snapshot of its own.
+    Autocommit: every statement is a transaction and a snapshot of its own. ``enter`` is done first on each connection,
+    and one for which it raises is not used.
     """
 
-    def __init__(self, settings: dict[str, Any], *, name: str, size: int) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        *,
+        name: str,
+        size: int,
+        enter: Callable[[Session], None] = lambda _: None,
+    ) -> None:
+        def introduce(session: Session) -> None:
+            _introduce(session)
+            enter(session)
+
         self.pool: Final = ConnectionPool(
             kwargs=settings | {"autocommit": True},
             connection_class=Session,
-            configure=_introduce,
+            configure=introduce,
             min_size=1,
             max_size=size,
             timeout=WAIT_S,
@@ -118,6 +130,13 @@ class Sessions:
             name=name,
             open=True,
         )
+
+    def wait(self) -> None:
+        """Until there is a connection. Raises StoreUnavailableError, and is closed, when there is none in time."""
+        try:
+            self.pool.wait(WAIT_S)
+        except psycopg.Error as error:
+            raise translated(error) from error
 
     def read(self, job: Callable[[Session], T]) -> T:
         """Run ``job``, which may be run twice: a connection that was cut, say while idle, is replaced.

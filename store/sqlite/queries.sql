@@ -497,10 +497,27 @@ WHERE key_id = ?1;
 -- Whether there is a live one.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1));
 
+-- name: select_newest_version
+-- For a rebuild: how far a stream's rows know its events.
+SELECT coalesce(max(version), 0)
+FROM transactions
+WHERE stream_name = ?1 AND stream_id = ?2;
+
 -- name: delete_transactions
 -- For a rebuild: a stream's rows.
 DELETE FROM transactions
 WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: select_holders
+-- For a rebuild: other streams that have rows of these ids.
+SELECT stream_name, stream_id
+FROM transactions
+WHERE transaction_id IN (SELECT value FROM json_each(?3)) AND (stream_name, stream_id) <> (?1, ?2)
+UNION
+SELECT stream_name, stream_id
+FROM reviews
+WHERE review_id IN (SELECT value FROM json_each(?4)) AND (stream_name, stream_id) <> (?1, ?2)
+ORDER BY stream_name, stream_id;
 
 -- name: delete_stray_transactions
 -- For a rebuild: rows of these ids, wherever somebody has put them.

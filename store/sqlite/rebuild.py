@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -57,11 +57,11 @@ class SqliteRebuild(SqliteAudit):
 
     def last_position(self) -> int:
         """See ``store.rebuild.Rebuilding``."""
-        row = self._connection.execute(SQL["select_last_position"]).fetchone()
-        assert row is not None
-        position = row[0]
-        assert isinstance(position, int)
-        return position
+        return self._number("select_last_position", ())
+
+    def newest_version(self, stream: StreamKey) -> int:
+        """See ``store.rebuild.Rebuilding``."""
+        return self._number("select_newest_version", stream)
 
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
@@ -75,13 +75,35 @@ class SqliteRebuild(SqliteAudit):
             raise
         self._connection.execute("COMMIT")
 
+    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+        """See ``store.rebuild.Rebuilding``."""
+        found = self._connection.execute(SQL["select_holders"], (*stream, *_ids(rows)))
+        return [StreamKey(*row) for row in found]
+
     def replace(self, stream: StreamKey, rows: Rows) -> None:
         """See ``store.rebuild.Rebuilding``."""
         execute = self._connection.execute
         for statement in _DELETES:
             execute(statement, stream)
-        transaction_ids = [it.transaction_id for it in rows.transactions]
-        execute(SQL["delete_stray_transactions"], (orjson.dumps(transaction_ids).decode(),))
-        execute(SQL["delete_stray_reviews"], (orjson.dumps([it.review_id for it in rows.reviews]).decode(),))
+        transactions, reviews = _ids(rows)
+        execute(SQL["delete_stray_transactions"], (transactions,))
+        execute(SQL["delete_stray_reviews"], (reviews,))
         anew = Write(stream, Head(), (), *rows)
         execute(INSERT, Batch([anew], now_us=0).unchecked)  # no work, and so no time
+
+    def cut(self, stream: StreamKey, head: Head) -> None:
+        """There is nothing to do: appends go on from the events."""
+
+    def _number(self, statement: str, values: Sequence[str]) -> int:
+        row = self._connection.execute(SQL[statement], values).fetchone()
+        assert row is not None
+        number = row[0]
+        assert isinstance(number, int)
+        return number
+
+
+def _ids(rows: Rows) -> tuple[str, str]:
+    """Those of transactions and of reviews, as JSON."""
+    transactions = [it.transaction_id for it in rows.transactions]
+    reviews = [it.review_id for it in rows.reviews]
+    return orjson.dumps(transactions).decode(), orjson.dumps(reviews).decode()

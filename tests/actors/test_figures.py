@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.figures import GatewayFigures
+from actors.figures import AdmissionFigures, GatewayFigures
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
+from actors.system import OTHERS_MAX
 from domain.outcomes import Outcome
 from gateways.port import Order
 from store.port import AppendResult, GatewayMode, Write
@@ -37,7 +38,8 @@ def live(tmp_path: Path) -> Iterator[Service]:
 
 def test_a_process_that_does_nothing(live: Service) -> None:
     """Before its start and at rest nothing waits; asking wakes nobody."""
-    idle = (QUIET, 0, 0, (GatewayFigures(GATEWAY, "closed", 0, 0, 5),))
+    nobody = {"commands": AdmissionFigures(0, 0, 0, 128), "others": AdmissionFigures(0, 0, 0, OTHERS_MAX)}
+    idle = (QUIET, 0, nobody, (GatewayFigures(GATEWAY, "closed", 0, 0, 5),))
     assert live.system.figures() == idle
     assert not live.system._journal.alive
     live.system.start()
@@ -75,9 +77,10 @@ def test_requests_and_writes_that_wait(live: Service) -> None:
     clients = [threading.Thread(target=live.receive, args=(f"c{number}",)) for number in range(4)]
     for client in clients:
         client.start()
-    until(lambda: live.system.figures().requests == 4)
+    until(lambda: live.system.figures().admissions["commands"].inside == 4)
     until(lambda: live.system.figures().mailboxes["journal"] > 0)
     gate.set()
     for client in clients:
         client.join(WAIT_S)
-    until(lambda: live.system.figures()[:1] + live.system.figures()[2:3] == (QUIET, 0))
+    until(lambda: live.system.figures().mailboxes == QUIET)
+    assert live.system.figures().admissions["commands"] == (0, 0, 0, 128)

@@ -185,8 +185,9 @@ def test_a_default_currency_that_the_gateway_does_not_take(world: World, monkeyp
 
 def test_unfit_names_are_repeated_in_fit_form(api: Api) -> None:
     """Names that a caller made up come back short and printable, and never too many."""
-    result = api.post(json.dumps({**BODY, "a\u0000b": 1, "\ud800": 1, "n" * 60_000: 1}))
-    assert sorted(result.json["errors"]) == ["\\u{d800}", "a\\u{0}b", "n" * 64 + "..."]
+    result = api.post(json.dumps({**BODY, "a\u0000b": 1, "\ud800": 1}))
+    assert sorted(result.json["errors"]) == ["\\u{d800}", "a\\u{0}b"]
+    assert list(api.deposit(**{"n" * 60_000: 1}).json["errors"]) == ["n" * 64 + "..."]
 
     many = api.post(json.dumps({**BODY, **{f"k{i}": 1 for i in range(4000)}}))
     assert len(many.json["errors"]) <= 50

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from actors.figures import GatewayFigures, ProcessFigures
+from actors.figures import AdmissionFigures, GatewayFigures, ProcessFigures
 from actors.listeners import Listener
 from actors.messages import NotSent, Unanswered
 from actors.replies import Taken, Unverified
@@ -20,9 +20,10 @@ from api.app import create_app
 from api.metrics import store as store_figures
 from api.metrics.exposition import exposition
 from api.metrics.listener import MetricsListener
-from api.metrics.meters import Meters
+from api.metrics.meters import UNREADABLE, Meters
 from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
+from config.unreadable import _UNREADABLE
 from domain.account import Account, Transaction, evolve
 from domain.events import (
     BalanceAdjusted,
@@ -94,6 +95,14 @@ def test_requests_are_counted_by_route(served: Served) -> None:
     assert of(samples, "payments_http_request_seconds_count", method="GET", route=one) == 2
     assert of(samples, "payments_problems_total", type="not-found") == 4
     assert of(samples, count, method="unknown", route="/v1/deposit", status="405") == 1
+
+
+def test_what_is_no_request_is_there_before_the_first(served: Served) -> None:
+    """Each status that a worker may give to it."""
+    statuses = {str(status) for _, status, _ in _UNREADABLE}
+    samples = served.scrape()
+    assert {of(samples, "payments_unreadable_requests_total", status=status) for status in statuses} == {0}
+    assert {*UNREADABLE} == statuses
 
 
 def recorded(listener: Listener, *events: Event, transaction_id: str) -> None:
@@ -197,14 +206,30 @@ def test_what_else_the_actors_tell(served: Served) -> None:
 def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     """A sample is taken at once and again each second; what has gone down goes down in the gauges."""
     later: list[tuple[float, object]] = []
-    busy = ProcessFigures({"journal": 3, "customers": 9}, 5, 4, (GatewayFigures("gatewayA", "half_open", 2, 7, 20),))
-    states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, requests=0)]
-    sampler = Sampler(served.meters, lambda: states.pop(0), lambda delay_s, call: later.append((delay_s, call)))
+    crowd = {"commands": AdmissionFigures(128, 30, 5, 128), "others": AdmissionFigures(4, 0, 0, 64)}
+    gateways = (GatewayFigures("gatewayA", "half_open", 2, 7, 20),)
+    busy = ProcessFigures({"journal": 3, "customers": 9}, 5, crowd, gateways)
+    left = {"commands": AdmissionFigures(1, 0, 7, 128), "others": AdmissionFigures(0, 0, 0, 64)}
+    states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, admissions=left)]
+    open_connections = iter([300, 2])
+    sampler = Sampler(
+        served.meters,
+        lambda: states.pop(0),
+        lambda: next(open_connections),
+        lambda delay_s, call: later.append((delay_s, call)),
+    )
+
+    def waiting(kind: str) -> list[float | None]:
+        places = [of(samples, "payments_waiting_requests", kind=kind, place=place) for place in ("inside", "outside")]
+        return [*places, of(samples, "payments_refused_requests_total", kind=kind)]
+
     sampler.sample()
     samples = served.scrape()
     assert of(samples, "payments_mailbox_messages", actor="customers") == 9
     assert of(samples, "payments_customer_actors") == 5
-    assert of(samples, "payments_waiting_requests") == 4
+    assert (waiting("commands"), waiting("others")) == ([128, 30, 5], [4, 0, 0])
+    assert of(samples, "payments_waiting_requests_max", kind="commands") == 128
+    assert of(samples, "payments_connections") == 300
     assert of(samples, "payments_breaker_open", **A) == 0.5
     bulkhead = [of(samples, f"payments_bulkhead_{what}", **A) for what in ("in_flight", "waiting", "slots")]
     assert bulkhead == [2, 7, 20]
@@ -212,7 +237,8 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     sampler.sample()
     samples = served.scrape()
     assert of(samples, "payments_mailbox_messages", actor="customers") == 0
-    assert of(samples, "payments_waiting_requests") == 0
+    assert (waiting("commands"), waiting("others")) == ([1, 0, 7], [0, 0, 0])
+    assert of(samples, "payments_connections") == 2
 
 
 def test_what_the_store_says(served: Served) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 
 from config import connections
-from config.connections import Connection, Crowd
+from config.connections import DISPLACED_AFTER_S, Connection, Crowd
 
 SOON_S = 0.05
 LONG_S = 10.0
@@ -35,6 +35,23 @@ class Pair:
 
     def _keep_not(self) -> None:
         self.not_kept += 1
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The crowd's clock."""
+    return Clock()
 
 
 @pytest.fixture
@@ -121,9 +138,9 @@ def test_an_answer_that_nobody_takes_ends_the_connection(stack: ExitStack, monke
         pair.connection.sendall(bytes(64 * 1024 * 1024))
 
 
-def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack) -> None:
+def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack, clock: Clock) -> None:
     """In a crowd each newcomer displaces one: not whoever is being served, and not himself."""
-    crowd = Crowd(4)
+    crowd = Crowd(4, monotonic=clock)
     served = Pair(stack, crowd)
     served.expect_body()
     head = Pair(stack, crowd)
@@ -131,6 +148,7 @@ def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack) -> None:
     assert head.connection.recv(100) == b"G"
     idle, late_again = Pair(stack, crowd), Pair(stack, crowd)
     assert len(crowd) == 4
+    clock.now += DISPLACED_AFTER_S
     first = Pair(stack, crowd)
     assert len(crowd) == 5
     assert_displaced(head)
@@ -140,6 +158,7 @@ def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack) -> None:
     assert idle.connection.recv(100) == b""
     late_again.expect_body()
     late_again.connection.await_head()  # he was served, and so he is waited for since just now
+    clock.now += DISPLACED_AFTER_S
     Pair(stack, crowd)
     assert_displaced(first)
     assert first.connection.recv(100) == b""
@@ -148,13 +167,85 @@ def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack) -> None:
         assert pair.connection.recv(100) == b"more"
 
 
-def test_a_displaced_body_is_late(stack: ExitStack) -> None:
+def test_who_has_only_just_come_is_left_alone(stack: ExitStack, clock: Clock) -> None:
+    """An honest client needs a moment: newcomers do not displace each other, but whoever takes his time does not stay.
+
+    When the worker is full nobody enters any more; then those who are too many make room by and by.
+    """
+    crowd = Crowd(2, monotonic=clock)
+    pairs = [Pair(stack, crowd) for _ in range(5)]
+    clock.now += DISPLACED_AFTER_S - 0.01
+    Pair(stack, crowd)
+    crowd.thin()
+    assert crowd.displaced == 0
+    for pair in pairs:
+        pair.client.send(b"more")
+        assert pair.connection.recv(100) == b"more"
+    pairs[0].expect_body()
+    clock.now += 0.01
+    crowd.thin()
+    assert crowd.displaced == 4, "as many as are too many, and not who is being served"
+    for pair in pairs[1:]:
+        assert_displaced(pair)
+    pairs[0].client.send(b"on")
+    assert pairs[0].connection.recv(100) == b"on"
+
+
+def test_who_does_not_take_his_answer_makes_room(stack: ExitStack, clock: Clock) -> None:
+    """He holds a place as others do who are waited for; his answer ends where it is."""
+    crowd = Crowd(1, monotonic=clock)
+    slow = Pair(stack, crowd)
+    slow.expect_body()
+    sending = threading.Event()
+    failures: list[OSError] = []
+
+    def answer() -> None:
+        sending.set()
+        try:
+            slow.connection.sendall(bytes(64 * 1024 * 1024))
+        except OSError as error:
+            failures.append(error)
+
+    sender = threading.Thread(target=answer, daemon=True)
+    sender.start()
+    assert sending.wait(LONG_S)
+    slow.client.recv(1)  # the kernel has taken what it has room for
+    while not crowd._awaited:
+        assert sender.is_alive()
+    clock.now += DISPLACED_AFTER_S
+    Pair(stack, crowd)
+    sender.join(LONG_S)
+    assert not sender.is_alive()
+    assert [type(failure) for failure in failures] == [BrokenPipeError]
+
+
+def test_a_long_answer_may_take_its_time(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline is for each piece: a client on a slow line gets all of it."""
+    monkeypatch.setattr(connections, "TAKE_WITHIN_S", LONG_S / 2)
+    pair = Pair(stack)
+    answer = bytes(range(256)) * 16 * 1024
+    got = bytearray()
+
+    def take() -> None:
+        while len(got) < len(answer):
+            got.extend(pair.client.recv(100_000))
+
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
+    pair.connection.sendall(answer)
+    taker.join(LONG_S)
+    assert bytes(got) == answer
+    assert not pair.connection._crowd._awaited.get(pair.connection)
+
+
+def test_a_displaced_body_is_late(stack: ExitStack, clock: Clock) -> None:
     """What is there already is still read; what is not is not waited for."""
-    crowd = Crowd(1)
+    crowd = Crowd(1, monotonic=clock)
     slow = Pair(stack, crowd)
     slow.expect_body()
     slow.client.send(b"some")
     assert slow.connection.recv(2) == b"so"
+    clock.now += DISPLACED_AFTER_S
     Pair(stack, crowd)
     assert_displaced(slow)
     assert slow.connection.recv(100) == b"me"

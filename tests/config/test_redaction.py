@@ -11,7 +11,7 @@ import pytest
 
 from config import redaction as redacting
 from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
-from config.redaction import HIDDEN, Redaction, hide
+from config.redaction import CUT, HIDDEN, LOOKED_AT_MAX, Redaction, hide
 from config.settings import CHECKOUT
 from domain import cards
 
@@ -159,3 +159,36 @@ fail()
     done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, check=False, timeout=60)
     assert done.stderr.count(b"ValueError: " + MASKED.encode() + b" whsec_" + HIDDEN.encode()) == 2
     assert CARD.encode() not in done.stderr.replace(b'raise ValueError("' + CARD.encode(), b"")
+
+
+@pytest.mark.parametrize(
+    "secret", [CARD, "4111 1111 1111 1111", "Bearer abc.def-1_2", "whsec_Zm9yIGRldg==", "known-to-us"]
+)
+def test_long_texts_are_cut(secret: str) -> None:
+    """A text is looked at up to a bound, and nothing of what the bound goes through is left."""
+    hide("known-to-us")
+    for place in (0, 10_000, *range(LOOKED_AT_MAX - len(secret), LOOKED_AT_MAX + 2), 40_000):
+        shown = line(f"{'.' * place} {secret} {'.' * 40_000}")["message"]
+        assert isinstance(shown, str)
+        for half in (secret[: len(secret) // 2 + 2], secret[len(secret) // 2 :]):
+            assert half not in shown
+        assert shown.endswith(f".{CUT}")
+        assert len(shown) <= LOOKED_AT_MAX
+    text = "." * LOOKED_AT_MAX
+    assert line(text) == {"message": text}
+
+
+@pytest.mark.parametrize("text", ["a" * LOOKED_AT_MAX, "a" * 8_000 + "%" + "a" * 8_000, "%31" * 5_000])
+def test_long_words_stay(text: str) -> None:
+    """Whatever they escape; a word is looked at once, not from each of its letters on."""
+    assert REDACTION.text(text) == text
+    assert REDACTION.text(f"\\ {text[1:-1]}") == f"\\ {text[1:-1]}"
+
+
+def test_only_the_word_that_escapes_a_card_number_is_hidden() -> None:
+    """Words end at white space and at quotes."""
+    escaped = CARD.replace("4", "%34")
+    assert (
+        REDACTION.text(f"""a '{escaped}' "x{escaped}" 5% {escaped}\tb""")
+        == f"""a '{HIDDEN}' "{HIDDEN}" 5% {HIDDEN}\tb"""
+    )

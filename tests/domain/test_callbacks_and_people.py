@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from domain.account import Balance, Refused, Status
@@ -18,6 +20,7 @@ from domain.commands import (
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
+from domain.references import kept
 from tests.domain.ledger import Ledger
 
 TEN = Money(1_000, "USD")
@@ -215,3 +218,25 @@ def test_a_review_is_closed_with_a_reason() -> None:
     """Whether it is open is for whoever keeps the reviews."""
     ledger = at(Status.PENDING)
     assert names(ledger.apply(CloseReview("r", "looked"))) == ["ReviewClosed"]
+
+
+CODES = {"1000000000070001": b"a" * 8, "1000000000150001": b"b" * 8}
+CODED, OTHER = (kept(reference, CODES.__getitem__) for reference in CODES)
+
+
+@pytest.mark.parametrize("known", ["1000000000070001", "100000******0001", CODED])
+@pytest.mark.parametrize("outcome", [YES, NO])
+def test_a_masked_reference_is_the_one_on_record(known: str, outcome: Approved | Declined) -> None:
+    """Recorded in full, masked, or with its code: what the callback says is applied."""
+    ledger = at(Status.PENDING)
+    ledger.apply(RecordOutcome("t", Approved(known, final=False)))
+    assert names(ledger.apply(called(outcome, CODED))) == ["Completed" if outcome is YES else "Failed"]
+
+
+@pytest.mark.parametrize("outcome", [YES, NO])
+def test_another_that_is_masked_alike_is_for_a_person(outcome: Approved | Declined) -> None:
+    """Their codes tell them apart, in callbacks and in answers."""
+    ledger = at(Status.PENDING)
+    ledger.apply(RecordOutcome("t", Approved(CODED, final=False)))
+    assert names(ledger.apply(called(outcome, OTHER))) == ["ReviewOpened"]
+    assert names(ledger.apply(RecordOutcome("t", replace(outcome, reference=OTHER)))) == ["ReviewOpened"]

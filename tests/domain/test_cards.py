@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -62,6 +63,7 @@ def test_groups_of_four_are_one(number: str, between: str) -> None:
         "00000000000000004111111111111111",
         "order_4111111111111111_7",
         '{"card":4111111111111111}',
+        "\uff10" * 8 + VISA,
     ],
 )
 def test_other_spellings(text: str) -> None:
@@ -180,3 +182,52 @@ def test_the_quick_look_misses_none(text: str, number: str) -> None:
     """What it lets pass holds none."""
     for each in (text, text + number, number[:4] + "-" + number[4:8] + " " + number[8:]):
         assert may_hold_card(each.encode("utf-8", "replace")) or not holds_card(each)
+
+
+def is_grouped(lengths: list[int]) -> bool:
+    """Whether cards show their digits like this: the rule in words of its own."""
+    first, *others = lengths
+    fours = all(length == 4 for length in lengths[:-1])
+    threes = all(3 <= length <= 7 for length in others)
+    return not others or (first == 4 and (fours or threes)) or (first == 6 and others in ([10], [13]))
+
+
+@given(st.lists(st.sampled_from([1, 3, 4, 4, 4, 5, 6, 7, 9, 10, 13, 15, 19, 20]), min_size=1, max_size=7), st.data())
+@example([4, 4, 4, 4, 4], None)
+def test_the_groups_of_cards_and_no_others(lengths: list[int], data: st.DataObject | None) -> None:
+    """Wherever groups begin and end among others, the rule told group by group finds the same."""
+    runs = [
+        "1" * length if data is None else data.draw(st.text("0123456789", min_size=length, max_size=length))
+        for length in lengths
+    ]
+    numbers = [
+        "".join(runs[begin:end])
+        for begin in range(len(runs))
+        for end in range(begin + 1, min(begin + 5, len(runs)) + 1)
+        if is_grouped(lengths[begin:end])
+    ]
+    expected = any(
+        DIGITS_MIN <= len(number) <= DIGITS_MAX and number.strip("0") and completed(number[:-1]) == number
+        for number in [*numbers, *(run.lstrip("0") for run in runs)]
+    )
+    for between in (" ", " - ", "\u2009"):
+        assert holds_card(between.join(runs)) == expected
+        assert not holds_card("-x-".join(runs)) or any(holds_card(run) for run in runs)
+
+
+@pytest.mark.parametrize("text", ["1 " * 30_000, "1.1/" * 1_000, "123 45-" * 8_000, "1111 1 " * 9_000, "1" * 60_000])
+def test_what_has_no_groups_of_cards_costs_no_steps(text: str) -> None:
+    """However many digits there are: the search is one of the regular expression, which nobody can make go back."""
+    steps = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal steps
+        steps += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        found = holds_card(text)
+    finally:
+        sys.setprofile(None)
+    assert not found
+    assert steps < 50

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
+from domain.cards import holds_card, masked
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
 from gateways.masking import MaskedGateway, kept
 from gateways.port import Notice, Order, UnreadableError
@@ -56,7 +58,8 @@ def test_a_reference_that_reads_as_a_card_number(ground: Ground, order: Orders, 
     ground.provider_says(status, reference=CARD)
     outcome = ask(ground.gateway, order())
     assert isinstance(outcome, Approved | Declined)
-    assert outcome.reference == MASKED
+    assert outcome.reference is not None
+    assert re.fullmatch(rf"{re.escape(MASKED)}(~[a-p]{{16}})?", outcome.reference)
 
 
 @ask_both_ways
@@ -138,13 +141,34 @@ def test_what_a_callback_says(subject: Subject) -> None:
     assert gateway.callbacks is not None
     notice = gateway.callbacks.read(subject.caller.body({**SAID, "gateway_reference": CARD, "reference": OTHER}))
     assert isinstance(notice, Notice)
-    assert (notice.gateway_reference, notice.reference) == (MASKED, OTHER_MASKED)
-    assert notice.outcome == Approved(MASKED, final=True)
+    assert notice.reference == OTHER_MASKED
+    assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", notice.gateway_reference)
+    assert notice.outcome == Approved(notice.gateway_reference, final=True)
     assert notice.money.text == SAID["amount"]
     with pytest.raises(UnreadableError) as raised:
         gateway.callbacks.read(f'{{"card": {CARD}'.encode())
     assert CARD not in str(raised.value)
     gateway.close()
+
+
+def test_references_stay_as_different_as_they_are(order: Orders) -> None:
+    """Two that are masked alike differ in their codes, while their secret is live; an answer says it as a callback."""
+    alike = ("1000000000070001", "1000000000150001")
+    assert masked(alike[0]) == masked(alike[1])
+    old, new = b"k" * 32, b"n" * 32
+
+    def told(reference: str, keys: list[bytes]) -> str:
+        said = MaskedGateway(Careless(Approved(reference, final=True)), keys).lookup(order())
+        assert isinstance(said, Approved)
+        return said.reference
+
+    one, other = (told(reference, [old]) for reference in alike)
+    assert one != other
+    assert not holds_card(one)
+    assert told(alike[0], [new, old]) == told(one, [new]) == one
+    assert told(alike[0], [new]) != one
+    assert told(alike[0], []) == masked(alike[0])
+    assert told("A-1", [old]) == "A-1"
 
 
 def bodies() -> Iterator[tuple[str, bytes, bytes]]:

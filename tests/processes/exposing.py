@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from tests.processes.canaries import API_KEY, CVV, new_card, spellings
+from tests.processes.canaries import API_KEY, CVV, WEBHOOK_SECRET, new_card, spellings
 
 OTHER_HEADERS: Final = ("User-Agent", "Cookie", "Referer", "X-Forwarded-For", "webhook-id", "webhook-signature")
 """Headers that no route announces."""
@@ -27,12 +27,16 @@ class Asked:
 
 
 def requests(document: Mapping[str, Any], ids: Mapping[str, str]) -> Iterator[Asked]:
-    """Every route with a card number in each field of its path, query, body and headers; ``ids`` fill the paths."""
+    """Every route with a card number, and an API key, in each field of its path, query, body and headers.
+
+    ``ids`` fill the paths.
+    """
     spelled = cycle(range(5))
     for template, item in document["paths"].items():
         path = template.format_map(ids)
         for name in (parameter["name"] for parameter in item.get("parameters", ())):
             yield Asked("GET", template.format_map({**ids, name: quote(_card(next(spelled)))}))
+            yield Asked("GET", template.format_map({**ids, name: API_KEY}))
         for method, operation in item.items():
             if method in {"get", "post"}:
                 members = _example(document, operation)
@@ -66,11 +70,17 @@ def _of_parameter(
     if parameter["in"] == "query":
         yield Asked(method, f"{path}?{urlencode({name: _card(spelling)})}")
         yield Asked(method, f"{path}?{urlencode({_card(spelling): 'x'})}")
+        yield Asked(method, f"{path}?{urlencode({name: API_KEY})}")
     elif name == "traceparent":
-        for trace in (f"00-{'0' * 16}{new_card()}-00f067aa0ba902b7-01", f"00-{'a' * 32}-{new_card()}-01"):
+        for trace in (
+            f"00-{'0' * 16}{new_card()}-00f067aa0ba902b7-01",
+            f"00-{'a' * 32}-{new_card()}-01",
+            f"01-{'a' * 32}-00f067aa0ba902b7-01-{API_KEY}",
+        ):
             yield Asked(method, path, _json(members), {name: trace}, refused=False)
     else:
-        yield Asked(method, path, _json(members), {name: _card(spelling % 4)}, refused=name == "Idempotency-Key")
+        for text in (_card(spelling % 4), API_KEY, WEBHOOK_SECRET):
+            yield Asked(method, path, _json(members), {name: text}, refused=name == "Idempotency-Key")
 
 
 def _of_others(method: str, path: str, members: object) -> Iterator[Asked]:
@@ -90,7 +100,8 @@ def _of_body(
         text = _card(spelling)
         number = int(new_card())
         nested = [{"deep": [{text: number}]}]
-        for value in (text, number, float(number), {"order": text}, {text: "7"}, {"cvv": CVV}, nested):
+        secrets = (API_KEY, f"see {WEBHOOK_SECRET}", {"order": API_KEY}, {API_KEY: "7"})
+        for value in (text, number, float(number), {"order": text}, {text: "7"}, {"cvv": CVV}, nested, *secrets):
             yield Asked("POST", path, _json({**members, name: value}))
     card = new_card()
     yield Asked("POST", path, _json({**members, card: "x"}))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import shutil
 import signal
-import tempfile
+import socket
 from collections import Counter
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -14,8 +18,8 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from tests.processes.client import Load, Log
 from tests.processes.commands import SECRETS
-from tests.processes.grounds import on, on_postgresql
-from tests.processes.installation import GATEWAY_A, Installation
+from tests.processes.grounds import SQLITE, on, on_postgresql
+from tests.processes.installation import GATEWAY_A, HOST, Installation
 from tests.processes.process import Process, wait_until
 from tests.scraping import Samples, of
 from tests.tooling.test_monitoring import served
@@ -34,10 +38,9 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 
 def files(service: Process) -> dict[int, set[Path]]:
-    """The files of the metrics of each living worker."""
-    shared = Path("/dev/shm")  # noqa: S108 - where gunicorn.conf.py has them
-    folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
-    return {pid: {*folder.glob(f"payments-metrics-*/*_{pid}.db")} for pid in service.children()}
+    """The files of the metrics of each living worker: those that it has mapped."""
+    maps = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in service.children()}
+    return {pid: {*map(Path, re.findall(r"/\S*/payments-metrics-\S+\.db", text))} for pid, text in maps.items()}
 
 
 def accepted_by(paths: set[Path]) -> float:
@@ -63,8 +66,12 @@ def test_two_workers_tell_one_sum(installation: Installation) -> None:
         with Load(log, installation.port, deposits=deposits, amount=amount, gateway=lambda: "gatewayA"):
             pass
 
+    def accepted() -> list[float]:
+        return [*map(accepted_by, files(service).values())]
+
     def both_have_some() -> bool:
-        return all(map(accepted_by, files(service).values()))
+        wait_until(lambda: sum(accepted()) == len(log.sent), "all that was accepted is in the files")
+        return all(accepted())
 
     send(60)
     for _ in range(LOOKS):
@@ -99,10 +106,59 @@ def test_two_workers_tell_one_sum(installation: Installation) -> None:
     victim, paths = next(iter(files(service).items()))
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: service.said("ready") == 3, "another worker is ready")
-    wait_until(lambda: not any(path.exists() for path in paths if "gauge_live" in path.name), "its gauges are gone")
+    wait_until(lambda: not any(path.exists() for path in paths), "its counts are with those of the dead")
     wait_until(lambda: of(installation.scrape(), "payments_processes") == 2, "both are there")
     assert of(installation.scrape(), "payments_bulkhead_slots", gateway="gatewayA") == 2 * 20
     assert all(agrees(installation.scrape()) for _ in range(LOOKS))
+
+
+def replace_worker(installation: Installation, service: Process) -> None:
+    """Kill a worker, and wait until another one is ready."""
+    ready = service.said("ready")
+    os.kill(service.children()[0], signal.SIGKILL)
+    installation.wait_for_workers(service, ready + 1)
+
+
+def shared(installation: Installation) -> float | None:
+    """Whether whoever answers has added up all workers; requests are counted, whoever it is."""
+    assert installation.get("/healthz").status == 200
+    samples = installation.scrape()
+    assert total(samples, "payments_http_requests_total") > 0
+    return of(samples, "payments_metrics_shared")
+
+
+@on(SQLITE)
+def test_connections_and_what_is_no_request(installation: Installation) -> None:
+    """Whoever sends no HTTP is counted by the status that he gets, and every open connection is."""
+    installation.service()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((HOST, installation.port))) for _ in range(3)]
+        clients[0].sendall(b"no HTTP at all\r\n\r\n")
+        assert clients[0].recv(12) == b"HTTP/1.1 400"
+        wait_until(lambda: (of(installation.scrape(), "payments_connections") or 0) >= 2, "the others are open")
+        assert of(installation.scrape(), "payments_unreadable_requests_total", status="400") == 1
+
+
+@on(on_postgresql(workers=1))
+def test_metrics_cannot_end_the_service(installation: Installation) -> None:
+    """Neither when their folder is tidied away nor without room for them: workers start, and are scraped."""
+    service = installation.service()
+    assert shared(installation) == 1
+    ((mapped, *_),) = files(service).values()
+    shutil.rmtree(mapped.parent)
+    assert shared(installation) == 0, "it tells its own"
+    replace_worker(installation, service)
+    assert shared(installation) == 1, "the folder is there again"
+    assert "cannot" not in service.out, "nobody complains"
+    # So little may a file of theirs hold, as if nothing more were free.
+    resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (128 * 1024, resource.RLIM_INFINITY))
+    replace_worker(installation, service)
+    assert shared(installation) == 0, "it keeps them to itself"
+    assert service.out.count("workers cannot share their metrics") == 1
+    assert not service.ended
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+    assert not mapped.parent.exists(), "nothing is left"
 
 
 def _callbacks(samples: Samples) -> tuple[float, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+from contextlib import closing
 
 import pytest
 
@@ -51,6 +53,18 @@ def test_two_workers_on_the_command_line(installation: Installation) -> None:
     service = installation.start("service", "-m", "gunicorn", "--workers", "2", "wsgi:app")
     assert "PAYMENTS_WORKERS" in refusal(service)
     assert installation.living() == []
+
+
+@pytest.mark.parametrize("keep_alive_s", ["0", "75"])
+def test_another_keep_alive_on_the_command_line(installation: Installation, keep_alive_s: str) -> None:
+    """A service that keeps no connections answers as any other; one that keeps them long stops as soon as others."""
+    service = installation.start("service", "-m", "gunicorn", "--keep-alive", keep_alive_s, "wsgi:app")
+    installation.wait_for_answer(service, installation.port, "/readyz")
+    with closing(socket.create_connection((HOST, installation.port))):
+        assert installation.deposit().status == 202
+        service.send(signal.SIGTERM)
+        assert service.wait() == 0
+    assert service.said("stopped") == 1, "nothing was killed"
 
 
 @pytest.mark.parametrize("arguments", [("--bind", "0.0.0.0:8999"), ("--bind", "127.0.0.1:8999"), ("-b", "unix:x")])

@@ -54,6 +54,14 @@ def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
     store.close()
 
 
+@pytest.fixture(scope="module")
+def own_schema(postgresql_url: str) -> Iterator[Schema]:
+    """Tables on which no other test's store works."""
+    with new_schema(postgresql_url) as schema:
+        schema.make_tables()
+        yield schema
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """One ground for each adapter."""

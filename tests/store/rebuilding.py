@@ -21,24 +21,44 @@ from store.port import StreamKey
 from store.postgresql.rebuild import open_rebuild as open_postgresql
 from store.rebuild import Rebuilding, Rows, Tally, rebuild
 from store.verify import Problem, verify
-from tests.store.postgresql_server import Schema
+from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.processes import CHECKOUT
 from tests.store.tampering import tamper
 
-LEASE_S = 15.0
+OPTIONS = f"{NOT_DURABLE} -c lock_timeout=250ms"
+"""Whoever refuses to go away is waited for that long."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Place:
     """A store with the customers of ``tests.store.tampering``, and where it lies: a file, or a schema."""
 
-    store: PaymentStore
+    open: Callable[[], PaymentStore]
     where: Path | Schema
+    _opened: PaymentStore | None = None
+
+    @property
+    def store(self) -> PaymentStore:
+        """The store as a service has it, until it is closed."""
+        if self._opened is None:
+            self._opened = self.open()
+        return self._opened
+
+    def close(self) -> None:
+        """End the service, if there is one."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     @property
     def target(self) -> str:
         """For ``opened``."""
-        return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True)
+        return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True, options=OPTIONS)
+
+    @property
+    def kept_heads(self) -> bool:
+        """Whether the store keeps the streams' heads apart from their events."""
+        return isinstance(self.where, Schema)
 
     def edit(self, *statements: str) -> None:
         """Change rows behind the service's back, events too."""
@@ -50,10 +70,11 @@ class Place:
             self.where.execute(statement)
         self.where.execute("ALTER TABLE events ENABLE TRIGGER events_refuse_change")
 
-    def rebuild(self, tally: Tally | None = None) -> list[Problem]:
-        """All that keeps a stream from being rebuilt; the rest is."""
+    def rebuild(self, tally: Tally | None = None, *, accept_cut: bool = False) -> list[Problem]:
+        """All that keeps a stream from being rebuilt, with no service; the rest is."""
+        self.close()
         with opened(self.target) as store:
-            return [it for it in rebuild(store, tally or Tally()) if it is not None]
+            return [it for it in rebuild(store, tally or Tally(), accept_cut=accept_cut) if it is not None]
 
     def problems(self) -> list[Problem]:
         """All that verify finds."""
@@ -62,6 +83,7 @@ class Place:
 
     def kill_half_way(self) -> None:
         """Rebuild in a process that dies when stream b is rewritten and not yet committed."""
+        self.close()
         command = [sys.executable, "-m", "tests.store.rebuilding", self.target]
         assert subprocess.run(command, cwd=CHECKOUT, check=False, timeout=60).returncode == -signal.SIGKILL
 
@@ -69,8 +91,8 @@ class Place:
 def opened(target: str) -> AbstractContextManager[Rebuilding]:
     """The store for a rebuild: a file's path, or what PostgreSQL is connected with."""
     if Path(target).exists():
-        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT, lease_s=LEASE_S)
-    return open_postgresql(target, lease_s=LEASE_S)
+        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT)
+    return open_postgresql(target)
 
 
 def _dying(replace: Callable[[StreamKey, Rows], None]) -> Callable[[StreamKey, Rows], None]:

@@ -221,10 +221,12 @@ WHOLE_TABLES = {
     "select_any_api_key": "once at a start, and the first live one ends it",
     "insert_api_key": "not the service's to run",
     "revoke_api_key": "not the service's to run",
-    "lock_owners": "no query",
-    "select_living_owners": "owners are as many as processes",
+    "shut_out": "no query",
+    "select_entered": "locks are no table",
+    "insert_rebuild": "not the service's to run",
 }
 REBUILDS: dict[str, list[object]] = {
+    "cut_head": [0, b"", "0", "0"],
     "delete_transactions": ["0", "0"],
     "delete_balances": ["0", "0"],
     "delete_reviews": ["0", "0"],
@@ -234,7 +236,9 @@ REBUILDS: dict[str, list[object]] = {
 """What the owner of the tables alone may do, with values."""
 
 
-LISTS: dict[str, object] = {key: ["0"] for key in ("transaction_ids", "names", "states", "statuses", "kinds")}
+LISTS: dict[str, object] = {
+    key: ["0"] for key in ("transaction_ids", "review_ids", "names", "states", "statuses", "kinds")
+}
 SAMPLES: dict[str, object] = LISTS | dict.fromkeys(("created_from", "created_to", "opened_at"), START)
 
 

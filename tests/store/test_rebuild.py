@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from store.errors import StoreInUseError
+from domain.events import ReviewOpened
+from store.errors import CommitUncertainError, StoreInUseError
+from store.folding import Problem
 from store.port import Committed
-from store.rebuild import Tally, rebuild
+from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.entry import Entry
+from store.postgresql.sessions import Session
+from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
-from tests.store.builders import OWNER, Clock, Customer
+from tests.store.builders import OWNER, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema
-from tests.store.rebuilding import LEASE_S, Place, opened
+from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
 
 
@@ -25,18 +31,20 @@ def sqlite(tmp_path: Path) -> Iterator[Place]:
     """On a file."""
     path = tmp_path / "payments.db"
     migrate(path)
-    store = SqliteStore(path, clock=Clock())
-    append(store)
-    yield Place(store, path)
-    store.close()
+    place = Place(lambda: SqliteStore(path, clock=Clock()), path)
+    append(place.store)
+    yield place
+    place.close()
 
 
 @pytest.fixture
-def postgresql(schema: Schema, request: pytest.FixtureRequest) -> Place:
+def postgresql(own_schema: Schema) -> Iterator[Place]:
     """On a server."""
-    place = Place(request.getfixturevalue("shared_store"), schema)
+    own_schema.clear()
+    place = Place(lambda: PostgresqlStore(own_schema.conninfo(), writers=1, readers=1), own_schema)
     append(place.store)
-    return place
+    yield place
+    place.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -121,9 +129,148 @@ def test_a_broken_stream_is_left_as_it_is(place: Place, what: str) -> None:
 
 def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
     """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
-    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
+    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3", "DELETE FROM transactions")
     (found,) = postgresql.rebuild()
     assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+
+
+CUTS = {
+    "the end of a transaction": (
+        ("DELETE FROM events WHERE stream_id = 'a' AND version > 4",),
+        "the events end at version 4, but the row of a transaction is of version 5",
+    ),
+    "a transaction from its first event": (
+        ("DELETE FROM events WHERE stream_id = 'a' AND version > 2",),
+        "the events end at version 2, but the row of a transaction is of version 5",
+    ),
+    "all events": (
+        ("DELETE FROM events WHERE stream_id = 'a'",),
+        "there are no events, but the row of a transaction is of version 5",
+    ),
+    "all events and transactions": (
+        ("DELETE FROM events WHERE stream_id = 'a'", "DELETE FROM transactions WHERE stream_id = 'a'"),
+        "there are no events, but rows that came of some",
+    ),
+    "a review": (
+        (
+            "DELETE FROM events WHERE stream_id = 'b' AND version > 3",
+            "DELETE FROM transactions WHERE stream_id = 'b' AND version > 3",
+        ),
+        "the events end at version 3 and leave out review b-r1, of which there is a row",
+    ),
+    "a review's end": (
+        (
+            "DELETE FROM events WHERE stream_id = 'b' AND version > 5",
+            "DELETE FROM transactions WHERE stream_id = 'b' AND version > 5",
+        ),
+        "the events end at version 5 and leave review b-r1 open, but its row is closed",
+    ),
+}
+"""What rows alone tell of: events that are gone, also from the heads where such are kept, and what is said then."""
+HEADS_FOLLOW = (
+    "DELETE FROM heads WHERE stream_id NOT IN (SELECT stream_id FROM events)",
+    "UPDATE heads AS h SET version = (SELECT max(version) FROM events AS e WHERE e.stream_id = h.stream_id)",
+    "UPDATE heads AS h SET hash = (SELECT hash FROM events WHERE stream_id = h.stream_id AND version = h.version)",
+)
+
+
+def cut(place: Place, what: str) -> None:
+    """Take out the last events of one stream, behind the service's back."""
+    statements, _ = CUTS[what]
+    place.edit(*statements, *(HEADS_FOLLOW if place.kept_heads else ()))
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_rows_that_know_more_than_the_events(place: Place, what: str) -> None:
+    """They are the last trace of events that are gone: the stream is named, and they stay until a person gives up."""
+    cut(place, what)
+    before = place.problems()
+    assert CUTS[what][1] in {problem.text for problem in place.rebuild()}
+    assert place.problems() == before
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
+    """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
+    cut(place, what)
+    assert place.rebuild(accept_cut=True) == []
+    rest = ("but nobody works on it", "which has no events")
+    assert [problem.text for problem in place.problems() if not problem.text.endswith(rest)] == []
+    again = Tally()
+    assert place.rebuild(again) == []
+    assert again.rebuilt == 0
+
+
+def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
+    """Where the store keeps heads, appends go on from the events that are left."""
+    postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
+    assert postgresql.rebuild(accept_cut=True) == []
+    snapshot = postgresql.store.load(A)
+    assert snapshot.head.version == 3
+    customer = Customer("a")
+    customer.account, customer.head = snapshot.account, snapshot.head
+    assert postgresql.store.append([customer.deposit("a9")]) == [Committed()]
+    with postgresql.store.audit() as audit:
+        assert [event.version for event in audit.events(A)] == [1, 2, 3, 4]
+
+
+def test_a_cut_is_accepted_of_sound_events_only(place: Place) -> None:
+    """An event that is missing in the middle is no cut."""
+    place.edit(BREAKS["an event taken out"])
+    assert {problem.stream for problem in place.rebuild(accept_cut=True)} == {A}
+
+
+def test_a_newer_row_that_somebody_has_moved_here(place: Place) -> None:
+    """It is no trace of a cut: the stream whose events it follows from takes it back, and then this one is sound."""
+    place.edit("UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b4'")
+    assert place.rebuild() == []
+    assert place.problems() == []
+
+
+TWICE = {
+    "transaction": (Step((received("b2"),)), "b2"),
+    "review": (Step((ReviewOpened("b-r2", None, "twice"),)), "b-r2"),
+}
+HIDE = {
+    "transaction": ("UPDATE transactions SET transaction_id = 'away' WHERE transaction_id = 'b2'",),
+    "review": ("UPDATE reviews SET review_id = 'away' WHERE review_id = 'b-r2'",),
+}
+BRING_BACK = {
+    "transaction": (
+        "DELETE FROM transactions WHERE transaction_id = 'b2'",
+        "UPDATE transactions SET transaction_id = 'b2' WHERE transaction_id = 'away'",
+    ),
+    "review": (
+        "DELETE FROM reviews WHERE review_id = 'b-r2'",
+        "UPDATE reviews SET review_id = 'b-r2' WHERE review_id = 'away'",
+    ),
+}
+
+
+@pytest.mark.parametrize("customer", ["0", "c"])
+@pytest.mark.parametrize("what", TWICE)
+def test_an_id_in_the_events_of_two_streams(place: Place, what: str, customer: str) -> None:
+    """Its row stays where it is right, whichever stream comes first; the other is named and left as it is."""
+    step, name = TWICE[what]
+    twin = Customer(customer)
+    place.edit(*HIDE[what])  # the store lets no second row of one id in
+    assert place.store.append([twin.write(step)]) == [Committed()]
+    place.edit(*BRING_BACK[what])
+    place.edit("UPDATE balances SET available_minor = 7 WHERE stream_id = 'b'")
+    text = f"the events of main/b name {what} {name}, too"
+    assert place.rebuild() == [(twin.stream, None, text)]
+    assert {problem.stream for problem in place.problems()} == {twin.stream}
+
+
+def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
+    """Nobody knows whether it belongs there: both streams are left as they are."""
+    place.edit(
+        "UPDATE transactions SET stream_id = 'b' WHERE transaction_id = 'a1'",
+        "UPDATE events SET body = hash WHERE stream_id = 'b' AND version = 1",
+    )
+    found = place.rebuild()
+    assert {problem.stream for problem in found} == {A, B}
+    assert Problem(A, None, "a row of it lies in main/b, whose events cannot be followed") in found
 
 
 def test_killed_half_way(place: Place) -> None:
@@ -180,42 +327,75 @@ def test_no_service_starts_on_a_file_meanwhile(sqlite: Place) -> None:
         StoreLock.acquire(sqlite.where, sleep=lambda _: None, on_wait=refuse)
 
 
-def test_a_database_whose_owner_lives(postgresql: Place) -> None:
-    """Who gave a heartbeat within a lease works on it; a lease later he is held for dead."""
+def test_a_database_that_a_service_has(postgresql: Place) -> None:
+    """It is refused at once, whether the service is just registered as an owner or not."""
     assert isinstance(postgresql.where, Schema)
     postgresql.edit("UPDATE balances SET available_minor = 7")
     postgresql.store.register_owner(OWNER)
-    postgresql.where.pass_time(LEASE_S)
+    postgresql.store.retire_owner(OWNER, unsent=False)
     with (
-        pytest.raises(StoreInUseError, match=f"{OWNER} works on the database: its last heartbeat was 15 s ago"),
+        pytest.raises(StoreInUseError, match=r"end all services first \(the server's processes [0-9]+\)"),
         opened(postgresql.target),
     ):
         raise AssertionError("it must not begin")
     assert {problem.stream for problem in postgresql.problems()} == {A, B}
-    postgresql.where.pass_time(0.001)
+
+
+def test_a_service_that_was_killed(postgresql: Place) -> None:
+    """Its lock is gone with its connection: there is nothing to wait for."""
+    assert isinstance(postgresql.where, Schema)
+    postgresql.store.register_owner(OWNER)
+    postgresql.close()
     assert postgresql.rebuild() == []
 
 
-def test_a_service_that_starts_meanwhile(postgresql: Place) -> None:
-    """From then on nothing is rebuilt: it may have read what was wrong. What was rebuilt before stays so."""
-    postgresql.edit("UPDATE balances SET available_minor = 7")
-    with opened(postgresql.target) as store:
-        steps = rebuild(store, Tally())
-        assert next(steps) is None
-        postgresql.store.register_owner(OWNER)
-        with pytest.raises(StoreInUseError):
-            next(steps)
-    assert {problem.stream for problem in postgresql.problems()} == {B}
+def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
+    """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
+    postgresql.close()
+    with opened(postgresql.target):
+        assert entered(postgresql, Entry()) == "the read tables are being rebuilt"
+        with pytest.raises(StoreInUseError), opened(postgresql.target):
+            raise AssertionError("it must not begin")
+    assert entered(postgresql, Entry()) == ""
 
 
-@pytest.mark.parametrize("mode", ["ROW EXCLUSIVE", "ROW SHARE"])
-def test_nobody_registers_or_appends_during_a_stream(postgresql: Place, mode: str) -> None:
-    """While a stream is rebuilt the owners' table is shut for what a service's registration and appends lock."""
+def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
+    """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
+    postgresql.close()
+    before = Entry()
+    assert entered(postgresql, before) == ""
+    assert entered(postgresql, before) == ""
+    assert postgresql.rebuild() == []
+    assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
+    assert entered(postgresql, Entry()) == ""
+
+
+def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
     assert isinstance(postgresql.where, Schema)
-    lock = f"BEGIN; LOCK TABLE owners IN {mode} MODE NOWAIT"
-    with opened(postgresql.target) as store:
-        with store.locked(A), pytest.raises(psycopg.errors.LockNotAvailable):
-            postgresql.where.execute(lock)
-        postgresql.where.execute("ROLLBACK")
-        postgresql.where.execute(lock)
-        postgresql.where.execute("ROLLBACK")
+    store = postgresql.store
+    assert postgresql.where.execute(END_ENTERED) == [(True,)]
+    with opened(postgresql.target):
+        pass
+    with pytest.raises(CommitUncertainError):
+        store.register_owner(OWNER)
+    assert postgresql.where.execute("SELECT owner FROM owners") == []
+    assert "error connecting in 'writers': the read tables were rebuilt while this process was cut off" in caplog.text
+
+
+END_ENTERED = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 'rebuilds'::regclass::oid
+"""
+
+
+def entered(place: Place, entry: Entry) -> str:
+    """What keeps a service's connection out, if anything does."""
+    assert isinstance(place.where, Schema)
+    with closing(Session.connect(place.where.conninfo(), autocommit=True)) as session:
+        try:
+            entry(session)
+        except psycopg.OperationalError as error:
+            assert session.closed
+            return str(error)
+    return ""

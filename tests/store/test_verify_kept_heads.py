@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from store.factory import PaymentStore
+from store.postgresql.adapter import PostgresqlStore
 from store.verify import Problem
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place
@@ -19,11 +21,13 @@ TABLES = ("events", "transactions", "balances", "reviews", "work")
 
 
 @pytest.fixture
-def place(schema: Schema, shared_store: PaymentStore) -> Place:
+def place(own_schema: Schema) -> Iterator[Place]:
     """On a server."""
-    place = Place(shared_store, schema)
+    own_schema.clear()
+    place = Place(lambda: PostgresqlStore(own_schema.conninfo(), writers=1, readers=1), own_schema)
     append(place.store)
-    return place
+    yield place
+    place.close()
 
 
 def test_a_tail_cut_with_its_rows_is_found(place: Place) -> None:

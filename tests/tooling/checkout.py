@@ -42,7 +42,7 @@ from notes import FOLDER, note
 
 
 class Service:
-    def start(self):
+    def start(self, connections):
         note("service started")
 
     def drain(self):
@@ -131,6 +131,9 @@ class StubCheckout:
         for name in ("cli", "config"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
+            "api/__init__.py": "",
+            "api/metrics/__init__.py": "",
+            "api/metrics/dead.py": (CHECKOUT / "api" / "metrics" / "dead.py").read_text(),
             "notes.py": _NOTES,
             "wsgi.py": _WSGI,
             "domain/__init__.py": "",
@@ -146,7 +149,7 @@ class StubCheckout:
             "store/errors.py": "class StoreError(Exception): pass\n",
         }
         for path, text in stubs.items():
-            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
 
     def start(self, command: Sequence[str], **environ: str) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -93,6 +94,37 @@ def test_a_python_without_venv(fresh_clone: Path) -> None:
     assert done.returncode != 0
     assert "apt install python3-venv" in done.stderr
     assert not (fresh_clone / ".venv").exists()
+
+
+@pytest.mark.parametrize(("ci", "status", "made"), [("true", 1, []), ("", 0, ["test", "check"])])
+def test_continuous_integration_has_the_alerts_tested(tmp_path: Path, ci: str, status: int, made: list[str]) -> None:
+    """Where promtool can be had and does not come, a run that says it is one is red; a developer's goes on."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(CHECKOUT / ".ci/run", tmp_path / ".ci/run")
+    programs = {
+        "deploy/image.sh": "",
+        "bin/id": "echo 0",
+        "bin/apt-get": "",
+        "bin/make": f'test "$1" != monitoring-tools && echo "$1" >> {tmp_path}/made',
+    }
+    for name, text in programs.items():
+        program = tmp_path / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [tmp_path / ".ci/run"],
+        env={**os.environ, "PATH": path, "CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "make monitoring-tools failed" in done.stdout
+    reached = tmp_path / "made"
+    assert (reached.read_text().split() if reached.exists() else [])[:2] == made
 
 
 def test_continuous_integration_runs_what_developers_run() -> None:

@@ -18,9 +18,12 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from actors.system import OTHERS_MAX, SystemSettings
 from api.app import create_app
+from api.metrics.exposition import ProcessesCollector
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
+from config.settings import Settings
 from tests.api.world import World
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S
 
@@ -39,7 +42,10 @@ def served() -> dict[str, tuple[str, tuple[str, ...]]]:
         if isinstance(meter, MetricWrapperBase):
             name = f"{meter._name}_total" if meter._type == "counter" else meter._name
             found[name] = (str(meter._type), tuple(meter._labelnames))
-    for family in StoreCollector(world, world.gateway_currencies).collect():
+    collectors = (ProcessesCollector(Meters()), StoreCollector(world, world.gateway_currencies))
+    for family in (family for collector in collectors for family in collector.collect()):
+        if f"{family.name}_total" in found or family.name in found:  # a meter, without the labels that it may have
+            continue
         found[family.name] = (family.type, tuple(getattr(family, "_labelnames", ())))
     return found
 
@@ -111,6 +117,25 @@ def test_every_alert_is_fired() -> None:
     assert all("exp_samples" not in expected for expected in ordinary["promql_expr_test"])
     fired = [sample["labels"] for test in others for it in test["promql_expr_test"] for sample in it["exp_samples"]]
     assert {re.sub(r'\{alertname="(\w+)"\}', r"\1", labels) for labels in fired} == {rule["alert"] for rule in alerts()}
+
+
+def test_alerts_are_tried_within_the_bounds() -> None:
+    """What the rules' tests say of two workers' places is what there are by default, and no more are ever taken."""
+    bounds = {"commands": 2 * SystemSettings().commands_max, "others": 2 * OTHERS_MAX}
+    assert Settings.from_environ({}).commands_max == SystemSettings().commands_max
+    seen: dict[str, list[int]] = {"inside": [], "max": []}
+    for test in yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]:
+        for series in test["input_series"]:
+            about = re.match(
+                r"payments_waiting_requests(?:_(max))?\{kind=\"(\w+)\"(?:, place=\"(\w+)\")?", series["series"]
+            )
+            if about is None or about[3] == "outside":
+                continue
+            values = [int(one.partition("x")[0]) for one in series["values"].split()]
+            seen[about[1] or about[3]] += values
+            assert max(values) <= bounds[about[2]]
+            assert about[1] is None or {*values} == {bounds[about[2]]}
+    assert all(seen.values())
 
 
 @pytest.mark.parametrize(
