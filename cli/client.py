@@ -125,6 +125,8 @@ def problem_line(status: int, problem: Mapping[str, Any]) -> str:
 def _meaning(method: str, status: int) -> Exit:
     if status in _LATER:
         return Exit.UNREACHABLE
+    if status < 300 and method != "GET":
+        return Exit.UNKNOWN  # a proxy's word, or the service's through one that breaks it
     if status < 500:
         return Exit.FAILED
     return Exit.UNREACHABLE if method == "GET" else Exit.UNKNOWN

@@ -40,6 +40,8 @@ GONE = "http://127.0.0.1:9"  # discard: nobody listens there
         (LIST, (302, b""), 1, "does not answer as the payment service: status 302, text/html"),
         (LIST, (502, b"<html>"), 4, "status 502, text/html"),
         (CLOSE, (502, b"<html>"), 3, "status 502, text/html"),
+        (CLOSE, (200, b"<html>"), 3, "status 200, text/html"),
+        (LIST, (200, b"<html>"), 1, "status 200, text/html"),
         (CLOSE, None, 3, "the order may have been carried out"),
         (LIST, None, 4, "cannot be reached"),
         (LIST, problem(400, "a\x1b[31m\nb\u202e"), 1, "400 a\\x1b[31m\\nb\\u202e"),
