@@ -59,6 +59,7 @@ WHOLE_TABLES = {
     "select_gateway_modes": "orders are as many as gateways",
     "select_breakers": "breakers are as many as gateways",
     "ping": "one row",
+    "select_holders": "for a rebuild: few ids are looked for, by their keys",
     "select_api_keys": "keys are as many as callers, and people list them",
     "select_any_api_key": "once at a start, and the first live one ends it",
 }
