@@ -59,12 +59,12 @@ $(VENV)/installed: requirements-dev.txt
 run: setup ## service, simulated providers and what to try; Ctrl-C ends all of it
 	@exec $(PYTHON) manage.py dev
 
-# Histories on a server, compared byte by byte, have the machine to themselves.
-ALONE := tests/simulation/test_postgresql.py
+# Short deadlines of calls, figures, and histories compared byte by byte have the machine to themselves.
+ALONE := tests/bench tests/gateways tests/simulation/test_postgresql.py
 
 test: setup ## the whole test suite; TESTS=path for a part of it
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m pytest $(PARALLEL) --ignore=$(ALONE)
+	@$(PYTHON) -m pytest $(PARALLEL) $(addprefix --ignore=,$(ALONE))
 	@$(PYTHON) -m pytest $(ALONE)
 else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)

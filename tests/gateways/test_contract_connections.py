@@ -59,6 +59,9 @@ def test_broken_connections_are_unknown(ground: Ground, order: Orders, ask: Ask,
     with pytest.raises(OutcomeUnknownError):
         ask(ground.hasty, order())
     assert time.monotonic() - started < PATIENCE_S
+    while not ground.peer.requests:  # the client gave up before its peer had its turn
+        assert time.monotonic() - started < PATIENCE_S
+        time.sleep(0.001)
     assert len(ground.peer.requests) == 1
 
 
