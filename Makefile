@@ -60,11 +60,14 @@ run: setup ## service, simulated providers and what to try; Ctrl-C ends all of i
 	@exec $(PYTHON) manage.py dev
 
 # Short deadlines of calls, figures, and histories compared byte by byte have the machine to themselves.
-ALONE := tests/bench tests/gateways tests/simulation/test_postgresql.py
+ON_A_SERVER := tests/simulation/test_postgresql.py
+ALONE := tests/bench tests/gateways $(ON_A_SERVER)
 
 test: setup ## the whole test suite; TESTS=path for a part of it
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m pytest $(PARALLEL) $(addprefix --ignore=,$(ALONE))
+	@$(PYTHON) -m pytest $(PARALLEL) $(addprefix --ignore=,$(ALONE) tests/simulation)
+	@# In processes of their own: a simulated world decides when threads run, and others' must not be among them.
+	@$(PYTHON) -m pytest $(PARALLEL) tests/simulation --ignore=$(ON_A_SERVER)
 	@$(PYTHON) -m pytest $(ALONE)
 else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)

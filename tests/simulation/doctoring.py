@@ -34,6 +34,7 @@ def suits(history: History) -> bool:
         <= happened
         and {"DepositFailed", "DepositCompleted", "WithdrawalReceived"} <= written
         and "completed" in seen
+        and any(entry["transactions"] for entry in history.of("tables") if entry["when"] == "restart")
         and _has_unordered_record(history)
     )
 
