@@ -41,7 +41,6 @@ _NETWORKS: Final[tuple[tuple[str, str, tuple[int, ...]], ...]] = (
     ("Napas", "9704", (16, 19)),
     ("Borica, PayPak", "2205", (16,)),
     ("Carnet", "2869", (16,)),
-    ("GPN", "1946", (16,)),
     ("Uzcard, Humo", "8600 9860", (16,)),
     ("Belkart, Prostir, mada", "9112 9804 9682", (16,)),
     # An airline's accounting code follows the 1, and none is 000: ids of Facebook begin with 1000.
@@ -75,19 +74,20 @@ def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]
     """
     ends = frozenset(bounds)
     values = digits.translate(_VALUES)
-    sums = _sums(values, 0), _sums(values, 1)  # by whether a number ends at an even place
-    lengths_of = LENGTHS.get
+    even, odd = _sums(values, 0), _sums(values, 1)
     for start, end in pairwise(bounds):
-        if not values[start]:  # padded with zeros, as fields of fixed width are: one number up to the group's end
+        for length in LENGTHS.get(digits[start : start + 4], ()):
+            place = start + length
+            if place in ends:
+                sums = odd if place & 1 else even
+                if not (sums[place] - sums[start]) % 10:
+                    yield start, place
+        if not values[start]:
+            # Padded with zeros, as fields of fixed width are: one number up to where the next may begin.
             first = end - len(digits[start:end].lstrip(b"0"))
-            places = [end] if end - first in lengths_of(digits[first : first + 4], ()) else []
-        else:
-            first = start
-            places = [start + length for length in lengths_of(digits[start : start + 4], ()) if start + length in ends]
-        for place in places:
-            counted = sums[place & 1]
-            if not (counted[place] - counted[first]) % 10:
-                yield first, place
+            sums = odd if end & 1 else even
+            if end - first in LENGTHS.get(digits[first : first + 4], ()) and not (sums[end] - sums[first]) % 10:
+                yield first, end
 
 
 def _sums(values: bytes, doubled: int) -> list[int]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, chain
 from typing import Final
 
 from domain.card_networks import DIGITS_MAX, DIGITS_MIN, numbers_in
-from domain.innocent_forms import without_innocent
+from domain.innocent_forms import is_innocent_list, without_innocent
 
 __all__ = ["BETWEEN", "DIGITS_MAX", "DIGITS_MIN", "ENOUGH", "ZEROS", "holds_card", "masked", "may_hold_card"]
 
@@ -41,7 +41,7 @@ _MIDDLE_MIN: Final = 6
 _LAST: Final = 4
 _FIRST_MAX: Final = 6
 
-_Found = tuple[int, bytes, list[tuple[int, int]]]
+_Found = tuple[int, bytes, Iterable[tuple[int, int]]]
 """Where digits and separators begin in a text, these in their plain form, and where numbers stand, by digits."""
 
 
@@ -67,13 +67,6 @@ def masked(text: str) -> str:
     return text if shown is text else _hidden(shown, whole=True)
 
 
-def masked_bytes(data: bytes) -> bytes:
-    """``masked`` for what should be UTF-8; all other bytes stay as they are, be they UTF-8 or not."""
-    if not may_hold_card(data):
-        return data
-    return masked(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-
-
 def _may_hold(text: str) -> bool:
     return len(text) >= DIGITS_MIN and (not text.isascii() or may_hold_card(text.encode("ascii")))
 
@@ -97,18 +90,22 @@ def _hidden(text: str, *, whole: bool) -> str:
 
 def _found(text: str, *, touched: bool) -> Iterator[_Found]:
     """What holds card numbers; ``touched``: also such as letters touch. Takes linear time."""
-    if next(_looked_for(_plain(text, touched=touched)), None) is not None:
-        # Rarely, so that values of innocent forms are looked for as rarely.
-        yield from _looked_for(_plain(without_innocent(text), touched=touched))
+    if next(_looked_for(_plain(text, touched=touched)), None) is None:
+        return
+    # Rarely, so that values of innocent forms are looked for as rarely.
+    for begin, run, numbers in _looked_for(_plain(without_innocent(text), touched=touched)):
+        if not is_innocent_list(text[begin : begin + len(run)]):
+            yield begin, run, numbers
 
 
 def _looked_for(plain: bytes) -> Iterator[_Found]:
     for match in _RUN.finditer(plain):
         run = match[0]
-        bounds = [0, *accumulate(len(group) for group in run.split(b"-") if group)]
-        numbers = list(numbers_in(run.replace(b"-", b""), bounds))
-        if numbers:
-            yield match.start(), run, numbers
+        bounds = [0, *accumulate(map(len, filter(None, run.split(b"-"))))]
+        numbers = numbers_in(run.replace(b"-", b""), bounds)
+        first = next(numbers, None)
+        if first is not None:
+            yield match.start(), run, chain([first], numbers)
 
 
 def _plain(text: str, *, touched: bool) -> bytes:
