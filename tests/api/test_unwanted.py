@@ -215,13 +215,17 @@ def test_what_is_only_kept_is_replaced(api: Api, world: World) -> None:
         f"{CARD}a",
         "1764453088984",
         "1994123456789012480",
-        "+49 (151) 1234-5670",
-        "DE28 4552 0049 4606 7489 83",
     ],
 )
 def test_other_numbers_are_taken(api: Api, number: str) -> None:
     """What is no card number is nobody's business."""
     assert api.deposit(customer_id=number, details={number: number}).status_code == 202
+
+
+@pytest.mark.parametrize("text", ["+49 (151) 1234-5670", "DE28 4552 0049 4606 7489 83", "19.74, 4.01, 401.55, 1.95"])
+def test_details_with_many_digits_are_taken(api: Api, text: str) -> None:
+    """Telephones, accounts and amounts by their forms."""
+    assert api.deposit(details={text: text}).status_code == 202
 
 
 @pytest.mark.parametrize("spelling", [API_KEY, f"it is {API_KEY}!", SECRET, f'"{SECRET}"'])
