@@ -61,6 +61,7 @@ def _by_prefix() -> dict[bytes, tuple[int, ...]]:
 LENGTHS: Final = _by_prefix()
 """The lengths of card numbers by their first four digits, in ASCII; no network has the others."""
 
+_ZERO: Final = ord("0")
 # Tables for bytes: of a digit in ASCII its value, and of a value what Luhn makes of every other one.
 _VALUES: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
@@ -73,21 +74,22 @@ def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]
     (ISO/IEC 7812-1, annex B). Sums are worked out once, so that each question costs one subtraction.
     """
     ends = frozenset(bounds)
-    values = digits.translate(_VALUES)
-    even, odd = _sums(values, 0), _sums(values, 1)
+    sums: tuple[list[int], list[int]] | None = None
     for start, end in pairwise(bounds):
-        for length in LENGTHS.get(digits[start : start + 4], ()):
-            place = start + length
-            if place in ends:
-                sums = odd if place & 1 else even
-                if not (sums[place] - sums[start]) % 10:
-                    yield start, place
-        if not values[start]:
-            # Padded with zeros, as fields of fixed width are: one number up to where the next may begin.
+        first = start
+        places = [start + length for length in LENGTHS.get(digits[start : start + 4], ())]
+        if digits[start] == _ZERO:
+            # Padded, as fields of fixed width are: one number up to where the next may begin.
             first = end - len(digits[start:end].lstrip(b"0"))
-            sums = odd if end & 1 else even
-            if end - first in LENGTHS.get(digits[first : first + 4], ()) and not (sums[end] - sums[first]) % 10:
-                yield first, end
+            places = [end] if end - first in LENGTHS.get(digits[first : first + 4], ()) else []
+        for place in places:
+            if place in ends:
+                if sums is None:
+                    values = digits.translate(_VALUES)
+                    sums = _sums(values, 0), _sums(values, 1)
+                counted = sums[place & 1]
+                if not (counted[place] - counted[first]) % 10:
+                    yield first, place
 
 
 def _sums(values: bytes, doubled: int) -> list[int]:
