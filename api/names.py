@@ -10,6 +10,7 @@ from api.secret_forms import holds_secret
 from domain.cards import holds_card
 
 _NAME_LENGTH_MAX: Final = 64
+_NAME_LOOKED_AT_MAX: Final = 500
 _ERRORS_MAX: Final = 50
 _WITH_CARD: Final = "(a name that holds a card number)"
 _WITH_SECRET: Final = "(a name that holds a secret)"  # noqa: S105 (no secret)
@@ -20,7 +21,7 @@ def printable(name: str) -> str:
 
     One that holds a card number or a secret is not repeated.
     """
-    looked_at = name[: 2 * _NAME_LENGTH_MAX]  # whatever begins in what is repeated ends in this
+    looked_at = name[:_NAME_LOOKED_AT_MAX]  # whatever begins in what is repeated ends in this
     if holds_card(looked_at):
         return _WITH_CARD
     if holds_secret(looked_at):

@@ -84,7 +84,8 @@ class Redaction:
         """Whether ``lines``, UTF-8, surely hold nothing that must not be seen."""
         plain = lines.translate(self._table, self._between)
         if (
-            _ANY_HINT in plain
+            # Words meet where what stood between them is left out: they are looked at again as they are.
+            (_ANY_HINT in plain and _ANY_HINT in lines.translate(_ALIKE))
             or self._enough in plain
             or b"/" in lines
             or b"\\" in lines

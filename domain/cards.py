@@ -1,121 +1,137 @@
-"""What reads as the number of a payment card, and how it is made unreadable. It knows no issuers: Luhn decides.
+"""What reads as the number of a payment card, and how it is made unreadable.
 
-A card number is one of 13 to 19 digits of any script that passes Luhn (ISO/IEC 7812-1, annex B), in one run or in the
-groups in which cards show it. The longest run counts: a piece of a longer number is none.
+A card number has the prefix and length of a known network (``domain.card_networks``) and passes Luhn. It may be broken
+at any place by any run of characters that are neither letters nor digits. What stands around it does not matter as long
+as it begins and ends where a run of digits does. Digits are those of any script, by their values in Unicode.
+
+Where such a number is refused (``holds_card``) it must stand alone: an id in which letters touch its digits is none.
+Where nothing can be refused (``masked``: what providers say, and logs) letters may touch it. All that is refused would
+be masked. See docs/decisions/0012-card-numbers.md for the rates at which either rule is wrong.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, chain
 from typing import Final
 
-DIGITS_MIN: Final = 13
-DIGITS_MAX: Final = 19
+from domain.card_networks import DIGITS_MAX, DIGITS_MIN, numbers_in
+from domain.innocent_forms import is_innocent_list, without_innocent
 
-# What separates groups, one to three of them: white space of any kind, dots, dashes, and what nobody sees.
-_SEPARATOR: Final = re.compile(
-    r"[\s._/\-\u00ad\u00b7\u2010-\u2015\u2212\u200b-\u200d\u2060\ufe58\ufe63\ufeff\uff0d\uff0e]"
-)
-_FOREIGN_DIGIT: Final = re.compile(r"[^\x00-\x7f\D]")
-# The groupings of cards, by how many groups they have: one; six and all others; fours and a rest; a four and groups of
-# three to seven (4-6-5, 4-3-3-3). Each has its own place in the pattern, since several may begin at one digit.
-_GROUPED: Final = (
-    r"\d{13,}",
-    r"\d{6}-(?:\d{10}|\d{13})(?!\d)|\d{4}-\d{9,15}(?!\d)",
-    r"\d{4}-(?:\d{3}-\d{6,7}|\d{4}-\d{5,11}|\d{5}-\d{4,7}|\d{6,7}-\d{3,7})(?!\d)",
-    r"\d{4}-(?:\d{4}-\d{4}-\d{1,7}|\d{3,7}-\d{3,7}-\d{3,7})(?!\d)",
-    r"\d{4}-(?:\d{4}-\d{4}-\d{4}-\d{1,3}|\d{3,7}-\d{3,7}-\d{3,7}-\d{3,7})(?!\d)",
-)
-# Searches what ``_plain`` has made plain. How one begins comes first, so that a text of many short runs is passed over
-# without a step of Python.
-_BEGINNING: Final = r"\d{13}|\d{6}-\d{10}|\d{4}-(?:\d{9}|\d{3,8}-\d)"
-_PERHAPS: Final = re.compile(
-    rf"(?<!\d)(?={_BEGINNING}){''.join(f'(?=({each})|)' for each in _GROUPED)}".replace("-", "-{1,3}").encode()
-)
-_DIGIT: Final = re.compile(r"\d")
-# What is random by its form holds digits by chance: UUIDs, and hexadecimal ids from 24 characters on with a letter.
-_RANDOM: Final = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[0-9]*[a-f])[0-9a-f]{24,})(?![0-9A-Za-z])",
-    re.ASCII | re.IGNORECASE,
-)
+__all__ = ["BETWEEN", "DIGITS_MAX", "DIGITS_MIN", "ENOUGH", "ZEROS", "holds_card", "masked", "may_hold_card"]
+
 # For the quick look at bytes: any digit is a zero, and what may stand between two is left out.
 ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-BETWEEN: Final = b" \t\n\r\v\f\x1c\x1d\x1e\x1f._/-"
+BETWEEN: Final = bytes(code for code in range(128) if not chr(code).isalnum())
 ENOUGH: Final = b"0" * DIGITS_MIN
 
-# Tables for bytes: of separators a dash, of a digit its value, and of a value what Luhn makes of every other one.
-_DASHES: Final = bytes.maketrans(BETWEEN, b"-" * len(BETWEEN))
-_VALUES: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
-_DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+# In the plain form of a text each character is a digit in ASCII or one of these.
+_SEPARATOR, _ASTERISK, _LETTER, _BREAK = "-", "*", "x", "|"
+_DASH: Final = ord(_SEPARATOR)
+_KINDS: Final = bytes(
+    ord(char if char in "0123456789*" else _LETTER if char.isalpha() else _SEPARATOR) for char in map(chr, range(128))
+) + bytes(128)
+_ASTERISKS: Final = re.compile(rb"\*(?:-*+\*){5}")
+_TOUCHED: Final = re.compile(rb"(?<!\d)(?:(?<=x)\d++|\d++(?=x))")
+_RUN: Final = re.compile(rb"\d(?:-*+\d){%d,}+" % (DIGITS_MIN - 1))
 
-_Span = tuple[int, int]
+_MIDDLE_MIN: Final = 6
+_LAST: Final = 4
+_FIRST_MAX: Final = 6
+
+_Found = tuple[int, bytes, Iterable[tuple[int, int]]]
+"""Where digits and separators begin in a text, these in their plain form, and where numbers stand, by digits."""
 
 
 def may_hold_card(data: bytes) -> bool:
-    """False when the UTF-8 text ``data`` surely holds no card number; costs a fraction of a microsecond."""
+    """False when the UTF-8 text ``data`` surely holds no card number; costs about a microsecond."""
     return not data.isascii() or ENOUGH in data.translate(ZEROS, BETWEEN)
 
 
 def holds_card(text: str) -> bool:
-    """Whether a card number stands anywhere in ``text``."""
-    if len(text) < DIGITS_MIN or (text.isascii() and not may_hold_card(text.encode("ascii"))):
-        return False
-    return next(_spans(text), None) is not None
+    """Whether a card number stands in ``text`` alone: no letter or digit directly before or behind it."""
+    return _may_hold(text) and next(_found(text, touched=False), None) is not None
 
 
 def masked(text: str) -> str:
     """``text`` with asterisks for the middle of each card number, so that people can still tell which one it is.
 
-    The last four digits stay, and of the first six as many as leave six hidden at least.
+    Letters may touch the number. The last four digits stay, and of the first six as many as leave six hidden. What
+    stays of one may read as another together with its neighbours; of such a one nothing stays.
     """
-    while holds_card(text):  # what is left over around one may make another with its neighbours
-        characters = list(text)
-        for start, end in _spans(text):
-            places = [match.start() for match in _DIGIT.finditer(text, start, end)]
-            for place in places[min(6, len(places) - 10) : -4]:
-                characters[place] = "*"
-        text = "".join(characters)
-    return text
+    if not _may_hold(text):
+        return text
+    shown = _hidden(text, whole=False)
+    return text if shown is text else _hidden(shown, whole=True)
 
 
-def masked_bytes(data: bytes) -> bytes:
-    """The same for what should be UTF-8; all other bytes stay as they are, be they UTF-8 or not."""
-    if not may_hold_card(data):
-        return data
-    return masked(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+def _may_hold(text: str) -> bool:
+    return len(text) >= DIGITS_MIN and (not text.isascii() or may_hold_card(text.encode("ascii")))
 
 
-def _spans(text: str) -> Iterator[_Span]:
-    """Where card numbers stand; they may overlap."""
-    if next(_candidates(text), None) is not None:  # rarely, so that what is random is looked for as rarely
-        yield from _candidates(_RANDOM.sub(lambda match: "x" * len(match[0]), text))
+def _hidden(text: str, *, whole: bool) -> str:
+    """``text`` with asterisks for card numbers, or for their middles; the same object when it holds none."""
+    characters: list[str] | None = None
+    for begin, run, numbers in _found(text, touched=True):
+        changes = [0] * (len(run) + 1)  # by digits: how many numbers begin or end to hide it
+        for start, end in numbers:
+            first, last = (0, 0) if whole else (min(_FIRST_MAX, end - start - _LAST - _MIDDLE_MIN), _LAST)
+            changes[start + first] += 1
+            changes[end - last] -= 1
+        characters = characters or list(text)
+        places = (begin + place for place, char in enumerate(run) if char != _DASH)
+        for place, hides in zip(places, accumulate(changes), strict=False):
+            if hides:
+                characters[place] = _ASTERISK
+    return text if characters is None else "".join(characters)
 
 
-def _candidates(text: str) -> Iterator[_Span]:
-    """The same, with what is so by chance. Takes time in proportion to the text, whatever it holds."""
-    for match in _PERHAPS.finditer(_plain(text)):
-        for place, found in enumerate(match.groups(), 1):
-            if found is not None and _is_card_number(found):
-                yield match.span(place)
+def _found(text: str, *, touched: bool) -> Iterator[_Found]:
+    """What holds card numbers; ``touched``: also such as letters touch. Takes linear time."""
+    if next(_looked_for(_plain(text, touched=touched)), None) is None:
+        return
+    # Rarely, so that values of innocent forms are looked for as rarely.
+    for begin, run, numbers in _looked_for(_plain(without_innocent(text), touched=touched)):
+        if not is_innocent_list(text[begin : begin + len(run)]):
+            yield begin, run, numbers
 
 
-def _plain(text: str) -> bytes:
-    """``text``, place for place: each digit in ASCII, a dash for each separator, and what else there is."""
+def _looked_for(plain: bytes) -> Iterator[_Found]:
+    for match in _RUN.finditer(plain):
+        run = match[0]
+        bounds = [0, *accumulate(map(len, filter(None, run.split(b"-"))))]
+        numbers = numbers_in(run.replace(b"-", b""), bounds)
+        first = next(numbers, None)
+        if first is not None:
+            yield match.start(), run, chain([first], numbers)
+
+
+def _plain(text: str, *, touched: bool) -> bytes:
+    """``text``, character for character: each digit in ASCII, and what else there is."""
     if not text.isascii():
-        text = _FOREIGN_DIGIT.sub(lambda digit: str(int(digit[0])), _SEPARATOR.sub("-", text))
-    return text.encode("ascii", "replace").translate(_DASHES)
+        text = text.translate({ord(char): _kind(char) for char in set(text) if not char.isascii()})
+    plain = text.encode("ascii").translate(_KINDS)
+    if plain.count(b"*") >= _MIDDLE_MIN:  # as many are a mask: what is on its sides is no one number
+        plain = _ASTERISKS.sub(_broken, plain)
+    plain = plain.replace(b"*", b"-")
+    return plain if touched or b"x" not in plain else _TOUCHED.sub(_broken, plain)
 
 
-def _is_card_number(plain: bytes) -> bool:
-    """Luhn, of the digits in ``plain``.
+def _kind(char: str) -> str:
+    """The plain form of a character beyond ASCII.
 
-    Zeros before a number in one run that is too long are none of its digits; nothing but zeros is no number at all.
+    Letters without case are those of scripts that put no blanks between words, or attach them: they may stand beside a
+    number, and not in it.
     """
-    digits = plain.translate(_VALUES, b"-")
-    if len(digits) == len(plain) > DIGITS_MAX:
-        digits = digits.lstrip(b"\0")
-    if not DIGITS_MIN <= len(digits) <= DIGITS_MAX:
-        return False
-    total = sum(digits[::-2]) + sum(digits[-2::-2].translate(_DOUBLED))
-    return total % 10 == 0 and total > 0
+    value = unicodedata.digit(char, None)
+    if value is not None:
+        return str(value)
+    if char.isalpha():
+        return _BREAK if char.lower() == char.upper() else _LETTER
+    return _BREAK if char.isnumeric() else _SEPARATOR
+
+
+def _broken(match: re.Match[bytes]) -> bytes:
+    return _BREAK.encode() * len(match[0])

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from domain.cards import holds_card, masked
+from domain.cards import masked
 
 CODE_BYTES: Final = 8
 """How much of a code is kept behind what is masked."""
-
+_HIDDEN_MIN: Final = 6  # digits of a card number that are masked at least
 # Letters alone: with digits behind it what is masked could read as another card number.
 _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 _CODED: Final = re.compile(rf"(?s:(.*\*.*))~[a-p]{{{2 * CODE_BYTES}}}")
@@ -22,23 +22,29 @@ def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
     ``code``: CODE_BYTES that nobody can work out who does not have its key; None without one, and masked ones that
     look alike are the same then.
     """
-    if not holds_card(reference):
-        return reference
-    return masked(reference) if code is None else f"{masked(reference)}~{code(reference).hex().translate(_LETTERS)}"
+    shown = masked(reference)
+    if shown == reference or code is None:
+        return shown
+    return f"{shown}~{code(reference).hex().translate(_LETTERS)}"
 
 
 def are_same(known: str, said: str) -> bool:
     """Whether two references are one payment's, as far as can be told of what was kept of them.
 
-    One that was kept without a code, or in full, is the same as whatever is masked alike: of a transaction whose record
-    is older than the code no more is known.
+    A masked one without a code is the same as whatever is masked alike, and so is one with a code as what was kept in
+    full, before the code or under another rule of what reads as a card number: no more is known of it.
     """
     if known == said:
         return True
-    if holds_card(known) and holds_card(said):
-        return False
     coded = [_CODED.fullmatch(known), _CODED.fullmatch(said)]
-    if all(coded) or not any("*" in each for each in (known, said)):
+    if all(coded):
         return False
-    shown = [each if match is None else match[1] for each, match in zip((known, said), coded, strict=True)]
-    return masked(shown[0]) == masked(shown[1])
+    one, other = (each if match is None else match[1] for each, match in zip((known, said), coded, strict=True))
+    if max(one.count("*"), other.count("*")) < _HIDDEN_MIN:
+        return False
+    return len(one) == len(other) and all(map(_may_be_same, one, other))
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    """Whether two characters are, where an asterisk stands for any digit."""
+    return one == other or (one == "*" and other.isdigit()) or (other == "*" and one.isdigit())

@@ -9,20 +9,27 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from domain.cards import holds_card, masked, masked_bytes
+from domain.cards import masked, may_hold_card
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
 from gateways.port import Callbacks, Gateway, Notice, Order, UnreadableError, UnverifiedError
 
-_ESCAPES: Final = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
+# An escape of JSON; two for a character that UTF-16 has in two halves.
+_ESCAPE: Final = re.compile(
+    r'\\(?:u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[0-9a-fA-F]{4})|["\\/bfnrt])'
+)
 # What JSON must escape, and halves of characters, which have no UTF-8.
-_STAY_ESCAPED: Final = re.compile('[\x00-\x1f"\\\\\ud800-\udfff]')
+_STAYS_ESCAPED: Final = re.compile('[\x00-\x1f"\\\\\ud800-\udfff]')
+_STANDS_FOR_ESCAPE: Final = "\ud800"  # in no text that was bytes
+# Strings, and what may be numbers.
+_JSON_VALUES: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[-+.0-9eE*]++', re.DOTALL)
 
 _Said = TypeVar("_Said", Outcome, Outcome | NotReceived)
 
@@ -30,11 +37,29 @@ _Said = TypeVar("_Said", Outcome, Outcome | NotReceived)
 def kept(body: bytes) -> bytes:
     """The body of a callback as it may be stored: byte for byte, but for the digits of card numbers.
 
-    Digits are found in UTF-8 and UTF-16, and escaped as JSON may have them.
+    Digits, and what separates them, are found in UTF-8 and UTF-16, and escaped as JSON may have them. What was JSON is
+    JSON still: a number of which digits are hidden becomes a string.
     """
-    plain = _ESCAPES.sub(_unescaped, body).replace(b"\0", b"")
-    shown = masked_bytes(plain)
-    return body if shown == plain else shown
+    if b"\\" not in body and not may_hold_card(body):
+        return body
+    left: deque[str] = deque()
+
+    def unescaped(escape: re.Match[str]) -> str:
+        text: str = json.loads(f'"{escape[0]}"')
+        if _STAYS_ESCAPED.search(text) is None:
+            return text
+        left.append(escape[0])
+        return _STANDS_FOR_ESCAPE
+
+    text = body.replace(b"\0", b"").decode("utf-8", "surrogateescape")
+    plain = _ESCAPE.sub(unescaped, text)
+    shown = masked(plain)
+    if shown == plain:
+        return body
+    shown = shown if not left else _each_replaced(shown, left)
+    if _is_json(text):
+        shown = _JSON_VALUES.sub(_quoted, shown)
+    return shown.encode("utf-8", "surrogateescape")
 
 
 class MaskedGateway:
@@ -83,7 +108,7 @@ class MaskedCallbacks:
             event_id = self._callbacks.verify(headers, body, now)
         except UnverifiedError as error:
             raise UnverifiedError(masked(str(error))) from None
-        if not holds_card(event_id):
+        if masked(event_id) == event_id:
             return event_id
         return f"coded-{self._codes.of(event_id).hex()}"
 
@@ -123,9 +148,22 @@ class _Codes:
         return self.of(f"reference:{reference}")[:CODE_BYTES]
 
 
-def _unescaped(escapes: re.Match[bytes]) -> bytes:
-    text: str = json.loads(b'"%b"' % escapes[0])
-    return escapes[0] if _STAY_ESCAPED.search(text) else text.encode()
+def _each_replaced(text: str, escapes: deque[str]) -> str:
+    """``text`` with the escapes back in their places."""
+    return "".join(escapes.popleft() if char == _STANDS_FOR_ESCAPE else char for char in text)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _quoted(value: re.Match[str]) -> str:
+    """A value of JSON, or a part of one, in quotes where digits of a number are hidden."""
+    return value[0] if value[0].startswith('"') or "*" not in value[0] else f'"{value[0]}"'
 
 
 def _said(ask: Callable[[], _Said], codes: _Codes) -> _Said:
@@ -133,8 +171,9 @@ def _said(ask: Callable[[], _Said], codes: _Codes) -> _Said:
         outcome = ask()
     except (NotSentError, OutcomeUnknownError) as error:
         text = str(error)
-        if holds_card(text):
-            raise type(error)(masked(text)) from None
+        shown = masked(text)
+        if shown != text:
+            raise type(error)(shown) from None
         raise
     return outcome if isinstance(outcome, NotReceived) else _masked_outcome(outcome, codes)
 

@@ -12,6 +12,7 @@ import pytest
 from bench import servers, wire
 from bench.load import Load
 from bench.provider import Counters, Provider
+from domain.cards import holds_card
 
 ANSWER = wire.answer(b"202 Accepted", b'{"transaction_id":"0192-a","status":"pending"}')
 SUBMISSION = b"POST /deposits HTTP/1.1\r\nIdempotency-Key: %b\r\nContent-Length: 2\r\n\r\n{}"
@@ -26,6 +27,11 @@ def test_deposit() -> None:
         "gateway": "gatewayA",
         "customer_id": "c-1",
     }
+
+
+def test_no_customer_reads_as_a_card_number() -> None:
+    """The service takes them all, however many there are."""
+    assert [each for each in wire.customers(200_000, 1) if holds_card(each)] == []
 
 
 def test_end_of_message() -> None:

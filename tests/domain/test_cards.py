@@ -10,64 +10,113 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domain.cards import DIGITS_MAX, DIGITS_MIN, holds_card, masked, masked_bytes, may_hold_card
+from domain.card_networks import LENGTHS
+from domain.cards import DIGITS_MAX, DIGITS_MIN, holds_card, masked, may_hold_card
+from tests.domain.card_numbers import PUBLISHED, completed, is_luhn
 
 VISA, AMEX = "4111111111111111", "378282246310005"
+SEPARATORS = [
+    *[chr(code) for code in range(128) if not chr(code).isalnum()],
+    "\u00a0", "\u00ad", "\u00b7", "\u2009", "\u200b", "\u2013", "\u2212", "\ufeff", "\uff0d", "\u3001",
+]  # fmt: skip
+SCRIPTS = [0x30, 0x660, 0x6F0, 0x966, 0xE50, 0xFF10, 0x1D7CE]
+"""The zeros of ASCII, Arabic, Persian, Devanagari, Thai, full width and mathematics."""
 
 
-def completed(body: str) -> str:
-    """``body`` with its check digit, found by trying: the rule as the standard words it, written down anew."""
-
-    def total(number: str) -> int:
-        digits = [int(digit) for digit in number]
-        for place in range(len(digits) - 2, -1, -2):
-            digits[place] = digits[place] * 2 - 9 if digits[place] > 4 else digits[place] * 2
-        return sum(digits)
-
-    return next(body + digit for digit in "0123456789" if total(body + digit) % 10 == 0)
+@st.composite
+def of_networks(draw: st.DrawFn) -> str:
+    """A number of any known network."""
+    prefix = draw(st.sampled_from(sorted(LENGTHS))).decode()
+    length = draw(st.sampled_from(LENGTHS[prefix.encode()]))
+    rest = length - len(prefix) - 1
+    return completed(prefix + draw(st.text("0123456789", min_size=rest, max_size=rest)))
 
 
-numbers = (
-    st.text("0123456789", min_size=DIGITS_MIN - 1, max_size=DIGITS_MAX - 1)
-    .filter(lambda body: body.strip("0") != "")
-    .map(completed)
-)
+@st.composite
+def spelled(draw: st.DrawFn, number: str) -> str:
+    """``number`` in a script, broken anywhere by runs of separators; six asterisks in one are a mask and left out."""
+    zero = draw(st.sampled_from(SCRIPTS))
+    runs = st.lists(st.sampled_from(SEPARATORS), max_size=5).map("".join)
+    parts = [chr(zero + int(digit)) + draw(runs) for digit in number[:-1]]
+    return "".join(parts) + chr(zero + int(number[-1]))
 
 
-@given(numbers, st.sampled_from(["", "x", "id:", '{"n": "', "a card: ", "nº "]), st.sampled_from(["", "y", ".", '"}']))
-def test_every_luhn_number_is_one(number: str, before: str, behind: str) -> None:
-    """13 to 19 digits that pass Luhn are found in any text; with another check digit they are none."""
-    assert holds_card(before + number + behind)
-    wrong = number[:-1] + str((int(number[-1]) + 1) % 10)
-    assert not holds_card(before + wrong + behind)
+numbers = of_networks()
+texts = st.text(st.characters(exclude_categories=("L", "N")), max_size=12)
 
 
-@given(numbers, st.sampled_from([" ", "-", ".", "_", "/", "\t", "\u00a0", "\u2009", "\u2013", "\u200b", " - "]))
-def test_groups_of_four_are_one(number: str, between: str) -> None:
-    """As cards show it: fours, and what is left over."""
-    assert holds_card(between.join(number[place : place + 4] for place in range(0, len(number), 4)))
+@pytest.mark.parametrize("number", [number for numbers in PUBLISHED.values() for number in numbers.split()], ids=str)
+def test_published_numbers(number: str) -> None:
+    """Those by which networks have their cards tested: unbroken, in fours, digit by digit, with any one separator."""
+    assert is_luhn(number)
+    assert holds_card(number)
+    for between in SEPARATORS:
+        for step in (1, 2, 3, 4, 6):
+            text = between.join(number[place : place + step] for place in range(0, len(number), step))
+            assert holds_card(f"pay {text} now"), text
+            assert not holds_card(masked(text)), text
+
+
+@given(st.data(), numbers, texts, texts)
+def test_every_spelling_is_one(data: st.DataObject, number: str, before: str, behind: str) -> None:
+    """Of any network, in any script, broken anywhere by what is neither letter nor digit, among other such text."""
+    text = data.draw(spelled(number))
+    assert holds_card(text)
+    assert holds_card(f"x {before} {text} {behind} x")
+    assert may_hold_card(text.encode("utf-8", "replace"))
+
+
+@given(numbers, st.sampled_from(["x", "Z", "\u00e9", "\u0436", "1", "\u0661"]))
+def test_one_stands_alone(number: str, touching: str) -> None:
+    """With a letter or a digit directly before or behind it is no card number, but what a provider says is masked."""
+    for text in (f"{touching}{number}", f"{number}{touching}"):
+        assert not holds_card(text) or (touching.isdigit() and is_luhn(str(int(text))))
+        assert touching.isdigit() or "******" in masked(text)
+
+
+@given(numbers)
+def test_with_another_check_digit_it_is_none(number: str) -> None:
+    """Nor when a digit is missing, or a network has no such length."""
+    assert not holds_card(number[:-1] + str((int(number[-1]) + 1) % 10))
+
+
+@given(st.text("0123456789", min_size=DIGITS_MIN - 1, max_size=DIGITS_MAX - 1).map(completed))
+def test_other_prefixes_and_lengths_are_none(number: str) -> None:
+    """Luhn alone says nothing."""
+    known = number.lstrip("0")
+    assert holds_card(number) == (len(known) in LENGTHS.get(known[:4].encode(), ()))
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "3782 822463 10005",
-        "3782-822463-10005",
         "3056 930902 5904",
         "4222-222-222-222",
         f"503615 {completed('503615' + '0' * 12)[6:]}",
+        "card 4111-1111-1111-1111 exp 12/29",
         "12/29 4111 1111 1111 1111 123",
+        "2026-11-29 4111 1111 1111 1111 12 29",
         "1111 4111 1111 1111 1111",
+        f"{VISA} {AMEX}",
         "\uff14" + "\uff11" * 15,
-        "\u0664" + "\u0661" * 15,
+        "\u2074\u00b9\u00b9\u00b9" + "\u2460" * 12,
         "00000000000000004111111111111111",
+        "\uff10" * 8 + VISA,
         "order_4111111111111111_7",
         '{"card":4111111111111111}',
-        "\uff10" * 8 + VISA,
+        "4111:1111:1111:1111",
+        "4111, 1111, 1111, 1111",
+        "4111 | 1111 | 1111 | 1111",
+        "4111*1111*1111*1111",
+        "4.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1",
+        f"********** {VISA} **********",
+        f"\u5361\u53f7{VISA}\u3002",
+        f"7: 2026-11-29T13:48:48Z {VISA} +49 151 12345670",
     ],
 )
 def test_other_spellings(text: str) -> None:
-    """4-6-5, 4-6-4, 4-3-3-3, 6-13, among other groups, in other scripts, behind zeros, in the middle of words."""
+    """Groups among others, other scripts, behind zeros, between asterisks, beside letters that need no blank."""
     assert holds_card(text)
     assert may_hold_card(text.encode())
     assert not holds_card(masked(text))
@@ -83,20 +132,31 @@ def test_other_spellings(text: str) -> None:
         VISA * 2,
         "0" * 16,
         "4111 1111",
-        "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+        "1764453088984",
+        "1764453088984581",
+        "1764453088984581000",
+        "1994123456789012480",
+        "1000000000070001",
         "+49 30 123456789",
+        "+49 (151) 1234-5670",
+        "+4915112345670",
         "+1 (800) 555-0199",
         "+44 20 7946 0958",
         "100.00",
         "1000000000000",
         "10000000000.00",
+        "19.74, 4.01, 401.55, 1,250.00, 139.16",
+        "19,74; 4,01; 1.401,55; 139,16",
+        "10.50.16.1:8080, 52.17.4.200:443",
         "2026-11-22T13:48:48.984581Z",
+        "DE28 4552 0049 4606 7489 83",
+        "411111******1111 222 3333 4444",
         "d41d8cd98f00b2044111111111111111",
         "01a20384-4111-7111-8111-111111111111",
     ],
 )
 def test_what_is_none(text: str) -> None:
-    """Other numbers, zeros, telephones, the largest amounts, times, random ids with digits in a row."""
+    """Other numbers, zeros, telephones, amounts, addresses, times, what is masked, random ids with digits in a row."""
     assert not holds_card(text)
     assert masked(text) == text
 
@@ -106,6 +166,7 @@ def test_what_is_none(text: str) -> None:
 )
 @example(UUID("abcd4111-1111-1111-1111-a11111111111"), "{}")
 @example(UUID("abcd4111-1111-1111-1111-a11111111111"), "12-{}")
+@example(UUID("41111111-1111-1111-1111-411111111111"), "{}")
 def test_no_uuid_is_one(uuid: UUID, around: str) -> None:
     """Ids are never refused by chance."""
     assert not holds_card(around.format(uuid))
@@ -115,11 +176,13 @@ def test_no_uuid_is_one(uuid: UUID, around: str) -> None:
 @pytest.mark.parametrize("length", [24, 32, 40, 64])
 @pytest.mark.parametrize("card", [VISA, AMEX, "4222222222222"])
 def test_no_hexadecimal_id_is_one(length: int, card: str) -> None:
-    """Nor is a hexadecimal id of 24 characters or more, whatever digits stand in it in a row; a shorter one may be."""
+    """Whatever digits stand in it in a row; from 24 characters on such an id is not masked either."""
     rest = "a" * (length - len(card))
     for text in (f"{card}{rest}", f"{rest}{card}", f"req-{rest[1:]}{card}a".upper(), f"00-{rest}{card}-01"):
         assert not holds_card(text)
-    assert holds_card(f"{card}aaa")
+        assert masked(text) == text
+    assert not holds_card(f"{card}aaa")
+    assert masked(f"{card}aaa").count("*") >= 6
     assert holds_card(f"{rest}{card} {card}")
 
 
@@ -134,23 +197,35 @@ def test_no_time_is_one(at: datetime, precision: str) -> None:
     assert not holds_card(text.replace("T", " "))
 
 
-@given(st.lists(st.one_of(numbers, st.text("0123456789 -.x\uff11\u0663", max_size=12)), max_size=8).map("".join))
+pieces = st.one_of(numbers, st.text("0123456789 -.*x\uff11\u0663", max_size=12))
+
+
+@given(st.lists(pieces, max_size=8).map("".join))
+@example(f"{VISA} 4111 1111 1111 1")
+@example("4242424242424242 424 2424 24 4242424242424242")
 def test_what_is_masked_holds_none(text: str) -> None:
     """Whatever stands around it: same length, six digits hidden at least, nothing but digits replaced."""
     shown = masked(text)
     assert not holds_card(shown)
+    assert masked(shown) == shown
     assert len(shown) == len(text)
-    assert all(new == old or (new == "*" and old.isdecimal()) for old, new in zip(text, shown, strict=True))
-    assert holds_card(text) == (shown != text)
-    assert not holds_card(text) or shown.count("*") >= 6
+    assert all(new == old or (new == "*" and old.isdigit()) for old, new in zip(text, shown, strict=True))
+    changed = sum(new != old for old, new in zip(text, shown, strict=True))
+    assert changed >= 6 if holds_card(text) else changed == 0 or changed >= 6
+
+
+@given(st.lists(pieces, max_size=8).map("".join))
+def test_all_that_is_refused_is_masked(text: str) -> None:
+    """The rule for what providers say and for logs is the wider one."""
+    assert masked(text) != text or not holds_card(text)
 
 
 def test_what_is_left_over_makes_no_other() -> None:
-    """The last four digits of one and the groups behind it read as another: masked as well."""
-    other = completed("111141111111111")
-    text = f"{VISA} {other[4:8]} {other[8:12]} {other[12:]}"
-    assert masked(text).count("*") == 12
-    assert not holds_card(masked(text))
+    """The last four digits of one and the groups behind it read as another: of that nothing stays."""
+    other = completed("424211141111111")
+    text = f"4242424242424242 {other[4:8]} {other[8:12]} {other[12:]}"
+    assert holds_card(other)
+    assert masked(text) == f"424242{'*' * 10} **** **** ****"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +235,10 @@ def test_what_is_left_over_makes_no_other() -> None:
         (AMEX, "37828******0005"),
         ("4222222222222", "422******2222"),
         ("pay 4111 1111 1111 1111 now", "pay 4111 11** **** 1111 now"),
+        ("4111:1111:1111:1111", "4111:11**:****:1111"),
+        (f"c{VISA}x", "c411111******1111x"),
+        (f"0000{VISA}", "0000411111******1111"),
+        ("2026-11-29 4111 1111 1111 1111 12 29", "2026-11-29 4111 11** **** 1111 12 29"),
         ("\uff14" + "\uff11" * 15, "\uff14" + "\uff11" * 5 + "******" + "\uff11" * 4),
     ],
 )
@@ -168,66 +247,62 @@ def test_what_stays(text: str, shown: str) -> None:
     assert masked(text) == shown
 
 
-@given(st.binary(max_size=40), st.binary(max_size=40))
-def test_bytes_stay_as_they_are_around_it(before: bytes, behind: bytes) -> None:
-    """What is no UTF-8 is kept as well."""
-    before, behind = before + b"\xff", b"\xff" + behind
-    shown = masked_bytes(before + VISA.encode() + behind)
-    assert VISA.encode() not in shown
-    assert shown == masked_bytes(before) + b"411111******1111" + masked_bytes(behind)
+def expected(groups: list[str]) -> bool:
+    """The rule in words of its own: some groups in a row are a number of a network, or one behind zeros is."""
+    windows = ["".join(groups[begin:end]) for begin in range(len(groups)) for end in range(begin + 1, len(groups) + 1)]
+    candidates = [*windows, *(group.lstrip("0") for group in groups)]
+    return any(is_luhn(each) for each in candidates if len(each) in LENGTHS.get(each[:4].encode(), ()))
 
 
-@given(st.text(max_size=60), numbers)
-def test_the_quick_look_misses_none(text: str, number: str) -> None:
-    """What it lets pass holds none."""
-    for each in (text, text + number, number[:4] + "-" + number[4:8] + " " + number[8:]):
-        assert may_hold_card(each.encode("utf-8", "replace")) or not holds_card(each)
+@given(st.lists(st.sampled_from([1, 2, 3, 4, 4, 4, 5, 6, 10, 13, 15, 16, 20]), min_size=1, max_size=9), st.data())
+def test_groups_in_a_row_and_no_others(lengths: list[int], data: st.DataObject) -> None:
+    """Wherever a number begins and ends among others, the rule told group by group finds the same."""
+    groups = [data.draw(st.text("0123456789", min_size=length, max_size=length)) for length in lengths]
+    if data.draw(st.booleans()):
+        number = data.draw(numbers)
+        cut = data.draw(st.integers(1, len(number) - 1))
+        groups[1:1] = [number[:cut], number[cut:]]
+    for between in ("#", " # ", "\u2009"):
+        assert holds_card(between.join(groups)) == expected(groups)
+    assert holds_card("#x#".join(groups)) == any(expected([group]) for group in groups)
 
 
-def is_grouped(lengths: list[int]) -> bool:
-    """Whether cards show their digits like this: the rule in words of its own."""
-    first, *others = lengths
-    fours = all(length == 4 for length in lengths[:-1])
-    threes = all(3 <= length <= 7 for length in others)
-    return not others or (first == 4 and (fours or threes)) or (first == 6 and others in ([10], [13]))
+@pytest.mark.parametrize(
+    "group",
+    [
+        "1 ",
+        "4 ",
+        "1.1/",
+        "123 45-",
+        "1111 1 ",
+        "1",
+        "4",
+        "\uff14 ",
+        "1.00,",
+        "1.1.1.1,",
+        "4111 ",
+        "AB12 ABCD ",
+        "+1-",
+        "1*",
+    ],
+)
+def test_the_search_takes_linear_time(group: str) -> None:
+    """However many digits there are: four times the text takes four times the steps, and not many for each digit."""
 
+    def steps(text: str) -> int:
+        taken = 0
 
-@given(st.lists(st.sampled_from([1, 3, 4, 4, 4, 5, 6, 7, 9, 10, 13, 15, 19, 20]), min_size=1, max_size=7), st.data())
-@example([4, 4, 4, 4, 4], None)
-def test_the_groups_of_cards_and_no_others(lengths: list[int], data: st.DataObject | None) -> None:
-    """Wherever groups begin and end among others, the rule told group by group finds the same."""
-    runs = [
-        "1" * length if data is None else data.draw(st.text("0123456789", min_size=length, max_size=length))
-        for length in lengths
-    ]
-    numbers = [
-        "".join(runs[begin:end])
-        for begin in range(len(runs))
-        for end in range(begin + 1, min(begin + 5, len(runs)) + 1)
-        if is_grouped(lengths[begin:end])
-    ]
-    expected = any(
-        DIGITS_MIN <= len(number) <= DIGITS_MAX and number.strip("0") and completed(number[:-1]) == number
-        for number in [*numbers, *(run.lstrip("0") for run in runs)]
-    )
-    for between in (" ", " - ", "\u2009"):
-        assert holds_card(between.join(runs)) == expected
-        assert not holds_card("-x-".join(runs)) or any(holds_card(run) for run in runs)
+        def count(_frame: object, event: str, _argument: object) -> None:
+            nonlocal taken
+            taken += event in {"call", "c_call"}
 
+        sys.setprofile(count)
+        try:
+            masked(text)
+        finally:
+            sys.setprofile(None)
+        return taken
 
-@pytest.mark.parametrize("text", ["1 " * 30_000, "1.1/" * 1_000, "123 45-" * 8_000, "1111 1 " * 9_000, "1" * 60_000])
-def test_what_has_no_groups_of_cards_costs_no_steps(text: str) -> None:
-    """However many digits there are: the search is one of the regular expression, which nobody can make go back."""
-    steps = 0
-
-    def count(_frame: object, event: str, _argument: object) -> None:
-        nonlocal steps
-        steps += event in {"call", "c_call"}
-
-    sys.setprofile(count)
-    try:
-        found = holds_card(text)
-    finally:
-        sys.setprofile(None)
-    assert not found
-    assert steps < 50
+    times = 16_000 // len(group)
+    assert steps(group * 4 * times) < 5 * steps(group * times) + 100
+    assert steps(group * times) < 5 * 16_000

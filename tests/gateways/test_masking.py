@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.cards import holds_card, masked
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
@@ -153,7 +155,7 @@ def test_what_a_callback_says(subject: Subject) -> None:
 
 def test_references_stay_as_different_as_they_are(order: Orders) -> None:
     """Two that are masked alike differ in their codes, while their secret is live; an answer says it as a callback."""
-    alike = ("1000000000070001", "1000000000150001")
+    alike = ("4000000000010001", "4000000000430001")
     assert masked(alike[0]) == masked(alike[1])
     old, new = b"k" * 32, b"n" * 32
 
@@ -178,13 +180,25 @@ def bodies() -> Iterator[tuple[str, bytes, bytes]]:
         f'{{"a":  "x {OTHER}", "amount": "10.00"}}'.encode(),
         f'{{"a":  "x {OTHER_MASKED}", "amount": "10.00"}}'.encode(),
     )
-    yield "a number", f'{{"n":{CARD}}}'.encode(), f'{{"n":{MASKED}}}'.encode()
+    yield "a number", f'{{"n":{CARD}}}'.encode(), f'{{"n":"{MASKED}"}}'.encode()
+    yield "numbers", b'{"n": [4111,1111, 1111 ,1111,-5e3]}', b'{"n": [4111,"11**", "****" ,1111,-5e3]}'
+    yield "a fraction", b'{"a\\"": "1*2", "n":4111111111.111111}', b'{"a\\"": "1*2", "n":"411111****.**1111"}'
+    yield "letters around", f'{{"a": "c{CARD}x"}}'.encode(), f'{{"a": "c{MASKED}x"}}'.encode()
+    yield "XML", f"<a>{CARD}</a>".encode(), f"<a>{MASKED}</a>".encode()
+    yield "a number in what is no JSON", f'{{"n":{CARD}'.encode(), f'{{"n":{MASKED}'.encode()
+    yield "colons", b"4111:1111:1111:1111", b"4111:11**:****:1111"
     yield "no JSON", b"\xff\xfe" + CARD.encode(), b"\xff\xfe" + MASKED.encode()
     yield (
         "escaped",
         f'{{"a":"{"".join(f"{chr(92)}u003{digit}" for digit in CARD)}"}}'.encode(),
         f'{{"a":"{MASKED}"}}'.encode(),
     )
+    yield (
+        "escaped separators",
+        rb'{"a":"4111\t1111\u00091111\"1111 \u00e9\\u0041\n"}',
+        r'{"a":"4111\t11**\u0009****\"1111 é\\u0041\n"}'.encode(),
+    )
+    yield "escaped in part", rb'{"a":"\u0034111\n1111\u00201111\/1111"}', rb'{"a":"4111\n11** ****/1111"}'
     wide = "\uff14" + "\uff11" * 15
     yield "wide", json.dumps({"a": wide}).encode(), f'{{"a": "{wide[:6]}******{wide[12:]}"}}'.encode()
     yield "UTF-16", f'"{CARD}"'.encode("utf-16-le"), f'"{MASKED}"'.encode()
@@ -202,6 +216,7 @@ def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
         b"",
         b"\0\xff\xfe",
         GATEWAY_A.said("success", None, "A-1"),
+        b'{"id": 1764453088984581, "at": "2026-11-29T13:48:48Z", "amounts": [19.74, 4.01, 401.55, 1.95, 139.16]}',
         b'{"a": "\\u0034\\u00e9\\ud83d\\ude00\\ud800\\u0022\\n", "id": "4111111111111112"}',
         '{"name": "Jörg", "id": "01a20384-41d6-7fec-aa23-e22947e4a14e"}'.encode("utf-16"),
     ],
@@ -209,3 +224,31 @@ def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
 def test_other_bodies_are_kept_byte_for_byte(body: bytes) -> None:
     """Also such as are escaped, or no text at all."""
     assert kept(body) == body
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_bytes_stay_as_they_are_around_it(before: bytes, behind: bytes) -> None:
+    """What is no UTF-8 is kept as well."""
+    before, behind = before.replace(b"\0", b"") + b"x\xff", b"\xffx" + behind.replace(b"\0", b"")
+    assert kept(before + CARD.encode() + behind) == kept(before) + MASKED.encode() + kept(behind)
+
+
+values = st.recursive(
+    st.one_of(
+        st.integers(-(10**20), 10**20),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.booleans(),
+        st.text(max_size=8),
+        st.sampled_from([int(CARD), CARD, OTHER, 4111, 1111, "4\t1", 411111.1111111111]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+)
+
+
+@given(values, st.booleans())
+def test_json_stays_json(value: object, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+    """Whatever is hidden in it; and nothing is left to hide."""
+    body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    if b"\xed" not in body:  # halves of characters are no UTF-8
+        json.loads(kept(body))
+    assert kept(kept(body)) == kept(body)

@@ -51,7 +51,8 @@ def new_card() -> str:
 def spellings(card: str) -> tuple[str, ...]:
     """A card number as callers may write it."""
     fours = [card[place : place + 4] for place in range(0, 16, 4)]
-    return (card, " ".join(fours), "-".join(fours), f"x{card}y", "".join(chr(ord(digit) + 0xFEE0) for digit in card))
+    wide = "".join(chr(ord(digit) + 0xFEE0) for digit in card)
+    return (card, " ".join(fours), "-".join(fours), f"x:{card}", wide, ", ".join(fours), "|".join(card))
 
 
 def leaks(data: bytes) -> list[str]:
@@ -64,7 +65,7 @@ def leaks(data: bytes) -> list[str]:
 
 def _needles() -> Iterator[tuple[str, bytes]]:
     cards = {f"a card number like {text}": text for text in spellings(_COMMON + "0000")}
-    for name, text in {**{name: text.rstrip("y")[:-4].rstrip(" -") for name, text in cards.items()}, **SECRETS}.items():
+    for name, text in {**{name: _without_last(text) for name, text in cards.items()}, **SECRETS}.items():
         plain = text.encode()
         yield name, plain
         yield f"{name}, URL-encoded", quote(text, safe="").encode()
@@ -75,6 +76,11 @@ def _needles() -> Iterator[tuple[str, bytes]]:
         yield f"{name}, escaped as JSON", text.encode("ascii", "backslashreplace")
         for before in range(3):
             yield f"{name}, base64 behind {before}", _base64_core(plain, before)
+
+
+def _without_last(text: str) -> str:
+    """A spelling without its last four digits."""
+    return re.sub(r"(\W*\d){4}$", "", text)
 
 
 def _base64_core(plain: bytes, before: int) -> bytes:

@@ -31,7 +31,7 @@ def requests(document: Mapping[str, Any], ids: Mapping[str, str]) -> Iterator[As
 
     ``ids`` fill the paths.
     """
-    spelled = cycle(range(5))
+    spelled = cycle(range(7))
     for template, item in document["paths"].items():
         path = template.format_map(ids)
         for name in (parameter["name"] for parameter in item.get("parameters", ())):
@@ -96,7 +96,7 @@ def _of_body(
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     names = [*schema["properties"], "unknown"]
-    for name, spelling in zip(names, cycle(range(5))):
+    for name, spelling in zip(names, cycle(range(7))):
         text = _card(spelling)
         number = int(new_card())
         nested = [{"deep": [{text: number}]}]

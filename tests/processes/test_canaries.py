@@ -121,6 +121,7 @@ def careless(gateway: str) -> Iterator[Behave]:
     """Answers with a card number in each of their places."""
     yield said(gateway, transaction_id=new_card())
     yield said(gateway, transaction_id=f"id-{spellings(new_card())[2]}")
+    yield said(gateway, transaction_id=f"x{new_card()}y")
     yield said(gateway, status=new_card())
     yield said(gateway, message=f"card {spellings(new_card())[1]} is good")
     for code in (new_card(), "05", "do_not_honor"):
@@ -139,8 +140,9 @@ def callbacks(gateway: str, reference: str) -> Iterator[tuple[str, bytes]]:
     caller = GATEWAYS[gateway][1]
     fine = {**SAID, "reference": reference, "amount": "10.00"}
     numbers = (str(number) for number in range(1000))
-    for name, spelling in product(fine, range(5)):
+    for name, spelling in product(fine, range(7)):
         yield f"evt-{next(numbers)}", caller.body({**fine, name: spellings(new_card())[spelling]})
+    yield f"evt-{next(numbers)}", caller.body({**fine, "gateway_reference": f"x{new_card()}y"})
     yield f"evt-{next(numbers)}", caller.body({**fine, "amount": int(new_card())})
     body = caller.body(fine)
     yield new_card(), body

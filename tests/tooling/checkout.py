@@ -137,7 +137,10 @@ class StubCheckout:
             "notes.py": _NOTES,
             "wsgi.py": _WSGI,
             "domain/__init__.py": "",
-            "domain/cards.py": (CHECKOUT / "domain" / "cards.py").read_text(),
+            **{
+                f"domain/{name}.py": (CHECKOUT / "domain" / f"{name}.py").read_text()
+                for name in ("cards", "card_networks", "innocent_forms")
+            },
             "domain/money.py": "class MoneyError(ValueError): pass\n\n\ndef exponent_of(code): return 2\n",
             "gateways/__init__.py": "",
             "gateways/development.py": "SIMULATOR_SECRETS = {'gatewayA': 'SIMULATOR_GATEWAY_A_SECRET'}\n",
