@@ -19,10 +19,10 @@ from api.fields import (
     Details,
     Limit,
     Position,
+    QueryTimestamp,
     Reason,
     SignedAmount,
     Text,
-    Timestamp,
     Wait,
 )
 from api.names import printable_errors, refuse_flood
@@ -174,8 +174,8 @@ class TransactionsQuery(PageSchema):
     type = fields.Enum(
         Kind, by_value=True, metadata={"type": "string", "description": "Only deposits, or only withdrawals."}
     )
-    created_from = Timestamp(metadata={"description": "Only those created at this time or later."})
-    created_to = Timestamp(metadata={"description": "Only those created before this time."})
+    created_from = QueryTimestamp(metadata={"description": "Only those created at this time or later."})
+    created_to = QueryTimestamp(metadata={"description": "Only those created before this time."})
 
 
 class VersionsQuery(PageSchema):

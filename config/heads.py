@@ -6,9 +6,11 @@ no header of a proxy; what a header means is for the application.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+from gunicorn.config import Config
 from gunicorn.http.message import Request
+from gunicorn.http.unreader import Unreader
 
 NONE: Final[frozenset[str]] = frozenset()
 _SERVED_ONCE: Final = "CONTENT-TYPE"
@@ -18,9 +20,9 @@ _SERVED_ONCE: Final = "CONTENT-TYPE"
 class Head(Request):
     """gunicorn's request with the names of its headers as they were sent."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, cfg: Config, unreader: Unreader, peer_addr: str | int | tuple[str, int], req_number: int = 1) -> None:
         self._names: list[str] = []
-        super().__init__(*arguments, **keywords)  # type: ignore[no-untyped-call]  # it reads the head
+        super().__init__(cfg, unreader, peer_addr, req_number)  # it reads the head
 
     @property
     def repeated(self) -> frozenset[str]:
@@ -38,7 +40,7 @@ class Head(Request):
         """
         return frozenset(name.replace("_", "-").lower() for name in self._names if "_" in name) or NONE
 
-    def _apply_header_policy(
+    def _apply_header_policy(  # noqa: PLR0917  # as gunicorn calls it
         self,
         name: str,
         value: str,
@@ -46,7 +48,7 @@ class Head(Request):
         seen: set[str],
         secure_scheme_headers: object,
         forwarder_headers: object,
-        from_trailer: bool = False,  # noqa: FBT001, FBT002  # as gunicorn calls it
+        from_trailer: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[str, str] | None:
         """Note the name. Headers of proxies are not read: contradictions between them must not refuse a request."""
         del secure_scheme_headers, forwarder_headers

@@ -56,7 +56,7 @@ def refused(result: falcon.testing.Result, status: int, problem: str) -> None:
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize("path", ALLOWED)
 def test_a_method_that_is_not_allowed(live: Live, live_api: Api, path: str) -> None:
-    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too. HEAD is there where GET is."""
+    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too. HEAD goes with GET."""
     for method in METHODS:
         if method not in ALLOWED[path]:
             _not_allowed(live, live_api, path, method)

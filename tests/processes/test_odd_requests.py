@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,9 @@ def test_a_header_that_is_repeated(
 
 def test_a_repeated_header_of_a_read(installation: Installation) -> None:
     """Reads are as strict as commands; headers that are not read may come as often as proxies like."""
-    refuses(told(installation.port, request("GET", "/v1/gateways", b"", *["X-Request-ID: order-1"] * 2)), "X-Request-ID")
+    refuses(
+        told(installation.port, request("GET", "/v1/gateways", b"", *["X-Request-ID: order-1"] * 2)), "X-Request-ID"
+    )
     for name in ("Accept", "X-Forwarded-For", "Via", "Cookie", "Forwarded", "X_Forwarded_For"):
         assert told(installation.port, request("GET", "/healthz", b"", *[f"{name}: x"] * 2)).status == 200
 
@@ -163,7 +166,9 @@ def waiting(installation: Installation, gateway: str) -> tuple[dict[str, str], s
     return it, it["gateway_reference"]
 
 
-def called(path: str, headers: dict[str, str], body: bytes, *, in_chunks: bool = False, media: str | None = "") -> bytes:
+def called(
+    path: str, headers: dict[str, str], body: bytes, *, in_chunks: bool = False, media: str | None = ""
+) -> bytes:
     """A callback on the wire, of another media type or of none unless that is empty."""
     given = {name: value for name, value in headers.items() if name.lower() != "content-type" or media == ""}
     if media:
@@ -204,7 +209,7 @@ def test_a_genuine_callback_is_not_lost_over_its_address(installation: Installat
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_is_not_lost_over_its_media_type(installation: Installation, gateway: str) -> None:
     """No type, another, several, in chunks, or with an expectation; other headers may be repeated."""
-    ways = [
+    ways: list[dict[str, Any]] = [
         *({"media": media} for media in (None, "text/plain", "application/json;charset=iso-8859-1", "x", "*/*")),
         {"in_chunks": True},
         {"more": "Expect: 100-continue"},
@@ -217,7 +222,7 @@ def test_a_genuine_callback_is_not_lost_over_its_media_type(installation: Instal
         it, reference = waiting(installation, gateway)
         headers, body = callback(it, reference)
         more = str(way.pop("more", "X-Odd: 1"))
-        data = called(f"/v1/callbacks/{gateway}", headers, body, **way)  # type: ignore[arg-type]
+        data = called(f"/v1/callbacks/{gateway}", headers, body, **way)
         with wire(installation.port) as connection:
             connection.send(data.replace(b"Host: service", b"Host: service\r\n" + more.encode(), 1))
             answers = [connection.answer()]
@@ -236,7 +241,9 @@ def test_a_signed_header_that_is_repeated_verifies_nothing(installation: Install
     path = f"/v1/callbacks/{gateway}"
     for name in headers.keys() - {"Content-Type"}:
         for value in (headers[name], "x", ""):
-            data = called(path, headers, body).replace(b"Host: service", f"Host: service\r\n{name}: {value}".encode(), 1)
+            data = called(path, headers, body).replace(
+                b"Host: service", f"Host: service\r\n{name}: {value}".encode(), 1
+            )
             assert told(installation.port, data).status == 401
     assert installation.get(f"/v1/transactions/{it['transaction_id']}").body["status"] == "processed"
     assert told(installation.port, called(path, headers, body)).status == 200
