@@ -6,11 +6,13 @@ no header of a proxy; what a header means is for the application.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
+
+_Address: TypeAlias = str | int | tuple[str, int]
 
 NONE: Final[frozenset[str]] = frozenset()
 _SERVED_ONCE: Final = "CONTENT-TYPE"
@@ -20,7 +22,7 @@ _SERVED_ONCE: Final = "CONTENT-TYPE"
 class Head(Request):
     """gunicorn's request with the names of its headers as they were sent."""
 
-    def __init__(self, cfg: Config, unreader: Unreader, peer_addr: str | int | tuple[str, int], req_number: int = 1) -> None:
+    def __init__(self, cfg: Config, unreader: Unreader, peer_addr: _Address, req_number: int = 1) -> None:
         self._names: list[str] = []
         super().__init__(cfg, unreader, peer_addr, req_number)  # it reads the head
 

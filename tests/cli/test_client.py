@@ -212,8 +212,10 @@ def test_a_problem_of_the_service_says_that_it_was_not(
 
 def test_an_order_that_is_interrupted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C is 130, and says how to find out whether the order was carried out."""
+    answered = http.client.HTTPConnection.getresponse
 
-    def interrupt(*_: object) -> None:
+    def interrupt(connection: http.client.HTTPConnection) -> None:
+        answered(connection).read()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupt)
