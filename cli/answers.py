@@ -1,4 +1,4 @@
-"""What an answer says of an order: whether the service itself gave it, and whether the order was carried out.
+"""What an answer says: whether the service itself gave it, and whether an order was carried out.
 
 Between a command and the service there may be proxies, whose refusals look like the service's. Only a problem document
 of the service says that an order was not carried out.
@@ -25,8 +25,8 @@ _DOUBT: Final = frozenset({INTERNAL_ERROR.name, OUTCOME_UNKNOWN.name, IDEMPOTENC
 """Problems of the service after which an order may have been, or may still be, carried out."""
 
 
-def carried_out(status: int, answer: object, members: Sequence[str]) -> bool:
-    """Whether it is the success of an order: an object with the ``members`` that the service's has."""
+def is_success(status: int, answer: object, members: Sequence[str]) -> bool:
+    """Whether it is the service's success: an object with the ``members`` that its answer has."""
     return 200 <= status < 300 and isinstance(answer, dict) and all(name in answer for name in members)
 
 

@@ -46,7 +46,7 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
     if arguments.gateway is None:
         tools.output.listing(_COLUMNS, tools.client.pages("gateways", at_most=None))
     else:
-        it = tools.client.get("gateways", arguments.gateway)
+        it = tools.client.get("gateways", arguments.gateway, members=("name", "breaker", "bulkhead"))
         tools.output.thing(it, _values(it))
 
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.answers import carried_out, is_problem, meaning_of_a_read, meaning_of_failure
+from cli.answers import is_problem, is_success, meaning_of_a_read, meaning_of_failure
 from cli.command import CommandError, Exit, remark
 from cli.text import printable
 from config.client import ClientSettings
@@ -36,15 +36,16 @@ class Client:
         self.has_ordered = False
         """Whether an order was carried out: from then on no failure means that nothing happened."""
 
-    def get(self, *path: str, **query: object) -> Json:
-        """What stands under ``/v1/`` and these parts of a path; what is None in ``query`` is left out.
+    def get(self, *path: str, members: Sequence[str] = (), **query: object) -> Json:
+        """The object with ``members`` under ``/v1/`` and these parts of a path; ``query`` without what is None.
 
         Raises CommandError: UNREACHABLE when there is no answer now, FAILED when the service refuses.
         """
         status, media_type, raw = self._exchange("GET", _target(path, query), None, {})
         answer = _parsed(media_type, raw)
-        if 200 <= status < 300 and isinstance(answer, dict):
-            return answer
+        if is_success(status, answer, members):
+            found: Json = answer
+            return found
         raise self._failure(status, media_type, answer, meaning_of_a_read(status))
 
     def order(
@@ -71,7 +72,7 @@ class Client:
         except CommandError as error:
             raise _with_doubt(error, doubt) from error
         answer = _parsed(media_type, raw)
-        if not carried_out(status, answer, members):
+        if not is_success(status, answer, members):
             failure = self._failure(status, media_type, answer, meaning_of_failure(status, media_type, answer))
             raise _with_doubt(failure, doubt)
         self.has_ordered = True
@@ -83,7 +84,7 @@ class Client:
         left, cursor = at_most, None
         while True:
             limit = PAGE_MAX if left is None else min(left, PAGE_MAX)
-            page = self.get(*path, **query, limit=limit, cursor=cursor)
+            page = self.get(*path, members=("items", "next_cursor"), **query, limit=limit, cursor=cursor)
             items, cursor = page["items"], page["next_cursor"]
             yield items, cursor is not None
             left = None if left is None else left - len(items)

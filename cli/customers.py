@@ -53,7 +53,7 @@ def _values(it: Json) -> Iterator[tuple[str, str]]:
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.get("customers", arguments.customer_id)
+    it = tools.client.get("customers", arguments.customer_id, members=("customer_id", "version", "balances"))
     tools.output.thing(it, _values(it))
 
 

@@ -61,7 +61,7 @@ def _list(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.get("dead-letters", arguments.id)
+    it = tools.client.get("dead-letters", arguments.id, members=("id", "errors"))
     tools.output.thing(it, _values(it))
 
 

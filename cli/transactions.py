@@ -82,14 +82,14 @@ def _list(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.get("transactions", arguments.transaction_id)
+    it = tools.client.get("transactions", arguments.transaction_id, members=("status", "version"))
     tools.output.thing(it, values(it))
 
 
 def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
     version = arguments.version
     if version is None:
-        seen = tools.client.get("transactions", arguments.transaction_id)
+        seen = tools.client.get("transactions", arguments.transaction_id, members=("status", "version"))
         version = seen["version"]
         remark(f"is {shown(seen['status'])}, version {shown(version)} now")
     order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}

@@ -25,6 +25,7 @@ REVIEW = {
 }
 CLOSE = ("reviews", "close", "r-1", "--reason", "looked")
 LIST = ("reviews", "list")
+SHOW = ("breaker", "show", "gatewayA")
 GONE = "http://127.0.0.1:9"  # discard: nobody listens there
 
 
@@ -48,6 +49,9 @@ GONE = "http://127.0.0.1:9"  # discard: nobody listens there
         (CLOSE, (502, b"<html>"), 3, "status 502, text/html"),
         (CLOSE, (200, b"<html>"), 3, "status 200, text/html"),
         (LIST, (200, b"<html>"), 1, "status 200, text/html"),
+        (LIST, (200, {"ok": True}), 1, "does not answer as the payment service: status 200, application/json"),
+        (LIST, (200, []), 1, "does not answer as the payment service: status 200, application/json"),
+        (SHOW, (200, {"ok": True}), 1, "does not answer as the payment service: status 200, application/json"),
         (CLOSE, None, 3, "the order may have been carried out"),
         (LIST, None, 4, "cannot be reached"),
         (LIST, problem(400, "a\x1b[31m\nb\u202e"), 1, "400 a\\x1b[31m\\nb\\u202e"),
@@ -65,7 +69,7 @@ def test_exit_status(
         assert manage.main([*command, "--url", service.url]) == status
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("manage.py reviews: ")
+    assert err.startswith(f"manage.py {command[0]}: ")
     assert err.endswith("\n")
     assert err.count("\n") == 1
     assert said in err
