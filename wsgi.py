@@ -26,6 +26,7 @@ from actors.replies import GatewayStatus, NotStored, Reply, Unverified
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
+from api.headers import REPEATED, UNDERSCORED
 from api.metrics.listener import MetricsListener
 from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
@@ -210,6 +211,9 @@ class Service:
         """The WSGI application. Who comes while the service starts waits, and is told "not stored" for trouble only."""
         if not self._begun.is_set() and environ["PATH_INFO"] not in _ABOUT_THE_START:
             self._begun.wait(self._settings.request_deadline_s)
+        connection = environ.get("gunicorn.socket")  # one of config.worker's
+        environ[REPEATED] = getattr(connection, "repeated_headers", ())
+        environ[UNDERSCORED] = getattr(connection, "underscored_headers", ())
         return self.app(environ, start_response)
 
     def unreadable(self, status: int, detail: str) -> tuple[str, str, bytes]:

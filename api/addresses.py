@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import falcon
@@ -11,6 +12,7 @@ from api.problems import NOT_FOUND, ProblemError
 
 _ALLOWED_NOWHERE: Final = "TRACE"
 _KNOWN: Final = frozenset(COMBINED_METHODS)
+_CALLBACK: Final = re.compile("/+v1/+callbacks/+([^/]+)/*")
 
 
 class Addresses:
@@ -18,6 +20,9 @@ class Addresses:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Raises ProblemError for an address with slashes too many."""
+        callback = _CALLBACK.fullmatch(req.path)
+        if callback is not None:  # providers and proxies add slashes, and a genuine one must not be lost over that
+            req.path = f"/v1/callbacks/{callback[1]}"
         if req.path.startswith("//"):  # the router would drop them, where a proxy's rules may not
             raise ProblemError(NOT_FOUND, "No address begins with two slashes.")
         if req.method not in _KNOWN:  # a bad request to the framework; so it is a 405, with what is allowed

@@ -10,6 +10,7 @@ from actors.payments import Payments
 from api import error_handlers, openapi
 from api.addresses import Addresses
 from api.callers import Callers, KnownKeys
+from api.headers import OnceOnly
 from api.metrics.http import RequestMeters
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
@@ -92,12 +93,23 @@ def create_app(
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
     app: App = falcon.App(
-        middleware=[RequestMeters(meters), RequestIds(new_request_id), Addresses(), UnwantedAddresses(), callers]
+        middleware=[
+            *(RequestMeters(meters), RequestIds(new_request_id), Addresses(), UnwantedAddresses()),
+            *(OnceOnly(), callers),
+        ]
     )
     error_handlers.install(app)
     for path, resource in documented:
-        app.add_route(path, resource)
-    app.add_route("/swagger/{asset}", SwaggerAssetResource())
+        _serve(app, path, resource)
+    _serve(app, "/swagger/{asset}", SwaggerAssetResource())
     for path in ("/", "/swagger", "/swagger/"):
-        app.add_route(path, ToSwaggerResource())
+        _serve(app, path, ToSwaggerResource())
     return app
+
+
+def _serve(app: App, path: str, resource: object) -> None:
+    """Route ``path`` to ``resource``, which answers HEAD as it answers GET; Falcon leaves the body out."""
+    on_get = getattr(resource, "on_get", None)
+    if on_get is not None:
+        setattr(resource, "on_head", on_get)  # noqa: B010  # no resource declares it
+    app.add_route(path, resource)

@@ -159,7 +159,7 @@ class Callers:
         if self._keys is None:
             req.env[_ENV_KEY] = _ANYBODY
             return
-        method = req.method.lower()
+        method = "get" if req.method == "HEAD" else req.method.lower()
         operation: Operation | None = getattr(resource, "operations", {}).get(method)
         if operation is None:
             if hasattr(resource, f"on_{method}") and not isinstance(resource, OpenToAll):

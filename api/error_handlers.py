@@ -10,7 +10,7 @@ import orjson
 
 from api.body import drain
 from api.metrics.http import PROBLEM
-from api.problems import INTERNAL_ERROR, MEDIA_TYPE, ProblemError, by_status, unavailable
+from api.problems import INTERNAL_ERROR, MEDIA_TYPE, NOT_FOUND, ProblemError, by_status, unavailable
 from api.tracing import request_id
 from store.errors import StoreUnavailableError
 
@@ -41,6 +41,8 @@ def _problem(req: falcon.Request, resp: falcon.Response, error: ProblemError, _p
 def _framework(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: dict[str, Any]) -> None:
     kind = by_status(error.status_code)
     detail = error.description or f"{kind.title}."
+    if kind is NOT_FOUND and req.path.endswith("/"):
+        detail += " It ends with a slash, and no address of a resource does."
     _render(req, resp, ProblemError(kind, detail, headers=dict(error.headers or {})))
 
 

@@ -190,8 +190,20 @@ class Timestamp(Value[datetime]):
         parts = _TIMESTAMP.fullmatch(value)
         at = parts and _instant(*parts.groups(default=""))
         if at is None:
-            raise ValidationError('Not an RFC 3339 time, such as "2026-01-31T12:00:00Z" ("+" is %2B here).')
+            raise ValidationError(self._wrong(value))
         return at
+
+    def _wrong(self, value: object) -> str:
+        del value
+        return 'Not an RFC 3339 time, such as "2026-01-31T12:00:00Z".'
+
+
+class QueryTimestamp(Timestamp):
+    """The same in a query string, where a "+" that is not encoded arrives as a space."""
+
+    def _wrong(self, value: object) -> str:
+        hint = ' A "+" in a query is written %2B.' if isinstance(value, str) and " " in value else ""
+        return f"{super()._wrong(value)}{hint}"
 
 
 def _instant(minute: str, second: str, fraction: str, offset: str) -> datetime | None:

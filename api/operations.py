@@ -85,5 +85,9 @@ class Documented(Protocol):
     operations: ClassVar[Mapping[str, Operation]]
 
 
+class Signed:
+    """A resource of signed requests: the signature decides, whatever else is odd about a request's headers."""
+
+
 class OpenToAll:
     """A resource of nobody's data that is no part of the document: assets of a page, ways to it."""

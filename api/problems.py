@@ -42,6 +42,7 @@ BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too larg
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
 REFUSED: Final = ProblemType("refused", 422, "The command is refused")
 INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The customer has too little available")
+NO_SUCH_CUSTOMER: Final = ProblemType("no-such-customer", 422, "Nothing is on record of the customer")
 IDEMPOTENCY_KEY_REUSED: Final = ProblemType(KEY_REUSED, 422, "The key was used for another command")
 INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service made a mistake")
 UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service cannot do this now")
@@ -70,6 +71,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         UNSUPPORTED_MEDIA_TYPE,
         REFUSED,
         INSUFFICIENT_FUNDS,
+        NO_SUCH_CUSTOMER,
         IDEMPOTENCY_KEY_REUSED,
         INTERNAL_ERROR,
         UNAVAILABLE,

@@ -74,6 +74,20 @@ def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str |
 
 
 @contextmanager
+def reading_again(address: str, **extensions: object) -> Iterator[None]:
+    """Around a look at what was carried out before, under the same key.
+
+    Raises ProblemError, 504, when the store does not tell: it is stored, so 503 would be untrue.
+    """
+    try:
+        yield
+    except StoreError as error:
+        log.warning("what a key stands for cannot be read: %s", error)
+        detail = f"It was carried out before. Ask for {address} later, or send the same again under the same key."
+        raise ProblemError(OUTCOME_UNKNOWN, detail, **dict[str, Any](extensions)) from None
+
+
+@contextmanager
 def ordering(address: str) -> Iterator[None]:
     """Around an order that may be given again without harm; ``address`` shows what became of it.
 

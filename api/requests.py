@@ -19,15 +19,15 @@ from api.fields import (
     Details,
     Limit,
     Position,
+    QueryTimestamp,
     Reason,
     SignedAmount,
     Text,
-    Timestamp,
     Wait,
 )
 from api.names import printable_errors, refuse_flood
 from api.paging import CursorKind
-from api.patterns import CUSTOMER_ID, GATEWAY_NAME
+from api.patterns import CUSTOMER_ID, GATEWAY_NAME, NEW_CUSTOMER_ID
 from api.problems import invalid
 from api.views import LETTER_STATES
 from domain.account import Status
@@ -37,6 +37,7 @@ from store.port import WorkState
 
 _LETTER_STATES: Final = {word: state for state, word in LETTER_STATES.items()}
 _CUSTOMER_ID_WRONG: Final = "Not 1 to 128 of A-Z a-z 0-9 . _ : @ -"
+_NEW_CUSTOMER_ID_WRONG: Final = f'{_CUSTOMER_ID_WRONG}; and not "." or "..", which no path can name.'
 _GATEWAY_WRONG: Final = "No such gateway."
 
 
@@ -72,8 +73,8 @@ class CommandSchema(Schema):
         metadata={"description": "One of `GET /v1/gateways`.", "example": "gatewayA"},
     )
     customer_id = Text(
-        CUSTOMER_ID,
-        _CUSTOMER_ID_WRONG,
+        NEW_CUSTOMER_ID,
+        _NEW_CUSTOMER_ID_WRONG,
         required=True,
         metadata={"description": "Your own id of the customer.", "example": "12345"},
     )
@@ -173,8 +174,8 @@ class TransactionsQuery(PageSchema):
     type = fields.Enum(
         Kind, by_value=True, metadata={"type": "string", "description": "Only deposits, or only withdrawals."}
     )
-    created_from = Timestamp(metadata={"description": "Only those created at this time or later."})
-    created_to = Timestamp(metadata={"description": "Only those created before this time."})
+    created_from = QueryTimestamp(metadata={"description": "Only those created at this time or later."})
+    created_to = QueryTimestamp(metadata={"description": "Only those created before this time."})
 
 
 class VersionsQuery(PageSchema):

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import falcon
 
+from api.headers import is_repeated
 from api.unwanted import unwanted_in
 from store.codec import Metadata
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
+TRACEPARENT_HEADER: Final = "traceparent"
 _HEADER_KEY: Final = "x-request-id"
 _ENV_KEY: Final = "payments.request_id"
 _WHO: Final = "payments.who"
@@ -61,7 +63,8 @@ class RequestIds:
 
     def _settle(self, env: dict[str, Any]) -> str:
         given: str | None = env.get("HTTP_X_REQUEST_ID")
-        settled = given if given and _REQUEST_ID.fullmatch(given) and not unwanted_in(given) else self._new_id()
+        fits = given and _REQUEST_ID.fullmatch(given) and not unwanted_in(given) and not is_repeated(env, _HEADER_KEY)
+        settled = given if given and fits else self._new_id()
         env[_ENV_KEY] = settled
         return settled
 
@@ -75,7 +78,11 @@ def request_id(req: falcon.Request) -> str:
 def metadata(req: falcon.Request) -> Metadata:
     """What the events of this request remember of it."""
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
-    if traceparent is not None and (_TRACEPARENT.fullmatch(traceparent) is None or unwanted_in(traceparent)):
+    if traceparent is not None and (
+        _TRACEPARENT.fullmatch(traceparent) is None
+        or unwanted_in(traceparent)
+        or is_repeated(req.env, TRACEPARENT_HEADER)
+    ):
         traceparent = None
     return Metadata(correlation_id=request_id(req), traceparent=traceparent, who=req.env.get(_WHO))
 

@@ -26,9 +26,10 @@ exit status:
   0    done
   1    the service refused it, or what was asked for cannot be written: standard error says why
   2    an argument or a setting is wrong
-  3    an order may have been carried out, or was and its answer cannot be written: look before you repeat it
-  4    the service cannot be reached, or cannot do it now; nothing was done
-  130  Ctrl-C
+  3    an order may have been carried out, or was and its answer cannot be written: standard error says how to
+       find out. Any answer but the service's own means this, such as a proxy's 503
+  4    the service cannot be reached, or says that it cannot do it now; nothing was done
+  130  Ctrl-C; an order that was sent may have been carried out
 """
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from cli.actions import Actions, Tools, add_reason, run
 from cli.client import Json
 from cli.output import Column, Columns
-from cli.text import at, shown
+from cli.text import argument, at, shown
 
 __all__ = ["add_arguments", "run"]
 
@@ -46,13 +46,18 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
     if arguments.gateway is None:
         tools.output.listing(_COLUMNS, tools.client.pages("gateways", at_most=None))
     else:
-        it = tools.client.get("gateways", arguments.gateway)
+        it = tools.client.get("gateways", arguments.gateway, members=("name", "breaker", "bulkhead"))
         tools.output.thing(it, _values(it))
 
 
 def _order(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
     order = {"mode": mode, "reason": arguments.reason}
-    it = tools.client.order("gateways", arguments.gateway, "breaker", body=order)
+    it = tools.client.order(
+        *("gateways", arguments.gateway, "breaker"),
+        body=order,
+        members=("name", "breaker", "bulkhead"),
+        look=f"See: manage.py breaker show {argument(arguments.gateway)}. The same order again does no harm.",
+    )
     tools.output.thing(it, _values(it))
 
 

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.command import CommandError, Exit
+from cli.answers import is_problem, is_success, meaning_of_a_read, meaning_of_failure
+from cli.command import CommandError, Exit, remark
 from cli.text import printable
 from config.client import ClientSettings
 
@@ -24,7 +25,6 @@ Json = dict[str, Any]
 
 PAGE_MAX: Final = 200
 _ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
-_LATER: Final = frozenset({429, 503})
 
 
 class Client:
@@ -36,21 +36,47 @@ class Client:
         self.has_ordered = False
         """Whether an order was carried out: from then on no failure means that nothing happened."""
 
-    def get(self, *path: str, **query: object) -> Json:
-        """What stands under ``/v1/`` and these parts of a path; what is None in ``query`` is left out.
+    def get(self, *path: str, members: Sequence[str] = (), **query: object) -> Json:
+        """The object with ``members`` under ``/v1/`` and these parts of a path; ``query`` without what is None.
 
         Raises CommandError: UNREACHABLE when there is no answer now, FAILED when the service refuses.
         """
-        return self._ask("GET", _target(path, query), None)
+        status, media_type, raw = self._exchange("GET", _target(path, query), None, {})
+        answer = _parsed(media_type, raw)
+        if is_success(status, answer, members):
+            found: Json = answer
+            return found
+        raise self._failure(status, media_type, answer, meaning_of_a_read(status))
 
-    def order(self, *path: str, body: Mapping[str, object] | None = None, key: str | None = None) -> Json:
-        """POST ``body`` there, under an idempotency key if one is given.
+    def order(
+        self,
+        *path: str,
+        members: Sequence[str],
+        look: str,
+        body: Mapping[str, object] | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """POST ``body`` there, under an idempotency key if one is given; the answer is an object with ``members``.
 
-        Raises CommandError: UNREACHABLE when it surely was not carried out, UNKNOWN when nobody can tell, FAILED.
+        ``look`` says, for people, how to find out whether the order was carried out.
+
+        Raises CommandError: UNREACHABLE and FAILED when it surely was not carried out, UNKNOWN when that is not known.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
-        it = self._ask("POST", _target(path, {}), body or {}, headers)
+        doubt = f"the order may have been carried out. {look}"
+        try:
+            status, media_type, raw = self._exchange("POST", _target(path, {}), body or {}, headers)
+        except KeyboardInterrupt:
+            remark(f"interrupted: {doubt}")
+            raise
+        except CommandError as error:
+            raise _with_doubt(error, doubt) from error
+        answer = _parsed(media_type, raw)
+        if not is_success(status, answer, members):
+            failure = self._failure(status, media_type, answer, meaning_of_failure(status, media_type, answer))
+            raise _with_doubt(failure, doubt)
         self.has_ordered = True
+        it: Json = answer
         return it
 
     def pages(self, *path: str, at_most: int | None, **query: object) -> Iterator[tuple[Sequence[Json], bool]]:
@@ -58,28 +84,18 @@ class Client:
         left, cursor = at_most, None
         while True:
             limit = PAGE_MAX if left is None else min(left, PAGE_MAX)
-            page = self.get(*path, **query, limit=limit, cursor=cursor)
+            page = self.get(*path, members=("items", "next_cursor"), **query, limit=limit, cursor=cursor)
             items, cursor = page["items"], page["next_cursor"]
             yield items, cursor is not None
             left = None if left is None else left - len(items)
             if cursor is None or left == 0:
                 return
 
-    def _ask(self, method: str, target: str, body: object, headers: Mapping[str, str] | None = None) -> Json:
-        status, content_type, raw = self._exchange(method, target, body, headers or {})
-        answer: Any = None
-        if content_type.partition(";")[0].strip().endswith("json"):
-            try:
-                answer = json.loads(raw)
-            except (ValueError, RecursionError):
-                answer = None
-        if 200 <= status < 300 and isinstance(answer, dict):
-            return answer
-        kind = _meaning(method, status)
-        if not isinstance(answer, dict) or "detail" not in answer:
-            what = f"status {status}, {content_type or 'no type'}"
-            raise CommandError(f"{self._settings} does not answer as the payment service: {printable(what)}", kind)
-        raise CommandError(problem_line(status, answer), kind)
+    def _failure(self, status: int, media_type: str, answer: Any, meaning: Exit) -> CommandError:  # noqa: ANN401  # JSON
+        if is_problem(answer):
+            return CommandError(problem_line(status, answer), meaning)
+        what = f"status {status}, {media_type or 'no type'}"
+        return CommandError(f"{self._settings} does not answer as the payment service: {printable(what)}", meaning)
 
     def _exchange(self, method: str, target: str, body: object, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         sent = False
@@ -94,12 +110,13 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             reason = printable(str(error) or type(error).__name__)
             if sent and method != "GET":
-                text = f"no answer from {self._settings}, and the order may have been carried out: {reason}"
-                raise CommandError(text, Exit.UNKNOWN) from error
+                raise CommandError(f"no answer from {self._settings}: {reason}", Exit.UNKNOWN) from error
             raise CommandError(f"{self._settings} cannot be reached: {reason}", Exit.UNREACHABLE) from error
         if len(raw) > _ANSWER_MAX_BYTES:
-            raise CommandError(f"the answer of {self._settings} is too large", _meaning(method, 500))
-        return response.status, response.getheader("Content-Type") or "", raw
+            meaning = Exit.UNREACHABLE if method == "GET" else Exit.UNKNOWN
+            raise CommandError(f"the answer of {self._settings} is too large", meaning)
+        media_type = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+        return response.status, media_type, raw
 
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._settings.https else http.client.HTTPConnection
@@ -122,14 +139,21 @@ def problem_line(status: int, problem: Mapping[str, Any]) -> str:
     return printable(" ".join([f"{status} {problem['detail']}", *wrong]))
 
 
-def _meaning(method: str, status: int) -> Exit:
-    if status in _LATER:
-        return Exit.UNREACHABLE
-    if status < 300 and method != "GET":
-        return Exit.UNKNOWN  # a proxy's word, or the service's through one that breaks it
-    if status < 500:
-        return Exit.FAILED
-    return Exit.UNREACHABLE if method == "GET" else Exit.UNKNOWN
+def _parsed(media_type: str, raw: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """The JSON in ``raw``; None when it is none."""
+    if not media_type.endswith("json"):
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _with_doubt(error: CommandError, doubt: str) -> CommandError:
+    """The same, with what to do about it when it is not known whether an order was carried out."""
+    if error.status is not Exit.UNKNOWN:
+        return error
+    return CommandError(f"{error} That is, {doubt}" if str(error).endswith(".") else f"{error}: {doubt}", error.status)
 
 
 def _target(path: Sequence[str], query: Mapping[str, object]) -> str:

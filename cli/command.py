@@ -24,7 +24,7 @@ class Exit(IntEnum):
     UNKNOWN = 3
     """An order may have been carried out, or was and its answer could not be written: look before you repeat it."""
     UNREACHABLE = 4
-    """The service cannot be reached, or cannot do it now. Nothing was done."""
+    """The service cannot be reached, or says itself that it cannot do it now. Nothing was done."""
 
 
 class CommandError(Exception):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import uuid
 from collections.abc import Iterator
 
+from api.idempotency import KEY_LENGTH_MAX, PATTERN
 from cli.actions import Actions, Tools, add_reason, run
 from cli.client import Json
-from cli.command import CommandError, Exit, remark
-from cli.text import NOTHING, shown
+from cli.command import remark
+from cli.text import NOTHING, argument, shown
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,8 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     adjust.add_argument(
         "--idempotency-key",
         metavar="KEY",
+        type=_key,
         help="the same correction under the same key is made once (default: a new one)",
     )
+
+
+def _key(text: str) -> str:
+    if re.fullmatch(PATTERN, text) is None:
+        raise argparse.ArgumentTypeError(f"not 1 to {KEY_LENGTH_MAX} visible ASCII characters: {text!a}")
+    return text
 
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
@@ -44,17 +53,21 @@ def _values(it: Json) -> Iterator[tuple[str, str]]:
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.get("customers", arguments.customer_id)
+    it = tools.client.get("customers", arguments.customer_id, members=("customer_id", "version", "balances"))
     tools.output.thing(it, _values(it))
 
 
 def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
-    key = arguments.idempotency_key or str(uuid.uuid4())
+    key = arguments.idempotency_key
+    if key is None:
+        key = str(uuid.uuid4())
+        remark(f"idempotency key: {key}")  # before it is sent: whatever ends this command, it can be repeated safely
     order = {name: getattr(arguments, name) for name in ("amount", "currency", "reason", "evidence")}
-    try:
-        it = tools.client.order("customers", arguments.customer_id, "adjustments", body=order, key=key)
-    except CommandError as error:
-        if error.status is Exit.UNKNOWN:  # the one case in which it must be the very same key
-            remark(f"the same again with --idempotency-key {shown(key)} is made once at most")
-        raise
+    it = tools.client.order(
+        *("customers", arguments.customer_id, "adjustments"),
+        body=order,
+        key=key,
+        members=("customer_id", "version", "balances"),
+        look=f"The same again with --idempotency-key {argument(key)} is made once at most, and tells.",
+    )
     tools.output.thing(it, _values(it))

@@ -10,7 +10,7 @@ from cli import transactions
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
 from cli.output import Column, Columns
-from cli.text import NOTHING, at, shown
+from cli.text import NOTHING, argument, at, shown
 
 __all__ = ["add_arguments", "run"]
 
@@ -61,22 +61,36 @@ def _list(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.get("dead-letters", arguments.id)
+    it = tools.client.get("dead-letters", arguments.id, members=("id", "errors"))
     tools.output.thing(it, _values(it))
 
 
 def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order("dead-letters", arguments.id, "retry")
+    it = tools.client.order(
+        *("dead-letters", arguments.id, "retry"),
+        members=("id",),
+        look=f"See: manage.py dead-letters show {argument(arguments.id)}. The same order again does no harm.",
+    )
     tools.output.line(it, f"tried again: {shown(it['id'])}")
 
 
 def _retry_all(tools: Tools, arguments: argparse.Namespace) -> None:
     given = {"gateway": arguments.gateway, "state": arguments.state}
     where = {name: value for name, value in given.items() if value is not None}
-    it = tools.client.order("dead-letters", "retry", body=where)
+    it = tools.client.order(
+        *("dead-letters", "retry"),
+        body=where,
+        members=("count",),
+        look="See: manage.py dead-letters list. The same order again does no harm.",
+    )
     tools.output.line(it, f"tried again: {shown(it['count'])}")
 
 
 def _discard(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order("dead-letters", arguments.id, "discard", body={"reason": arguments.reason})
+    it = tools.client.order(
+        *("dead-letters", arguments.id, "discard"),
+        body={"reason": arguments.reason},
+        members=("transaction_id", "status"),
+        look=f"See: manage.py dead-letters show {argument(arguments.id)}, which is gone once it is discarded.",
+    )
     tools.output.thing(it, transactions.values(it))

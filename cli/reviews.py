@@ -40,7 +40,12 @@ def _list(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _close(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order("reviews", arguments.id, "close", body={"reason": arguments.reason})
+    it = tools.client.order(
+        *("reviews", arguments.id, "close"),
+        body={"reason": arguments.reason},
+        members=("id", "state"),
+        look="See: manage.py reviews list. A review that is closed stays as it is when it is closed again.",
+    )
     tools.output.thing(it, _values(it))
 
 

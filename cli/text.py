@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Final
 
 NOTHING: Final = "-"
@@ -24,6 +25,11 @@ def shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
     if isinstance(value, list):
         return " ".join(map(shown, value))
     return printable(str(value))
+
+
+def argument(text: str) -> str:
+    """``text`` as it is typed in a shell: for commands that people copy."""
+    return shlex.quote(printable(text))
 
 
 def at(time: str | None) -> str:

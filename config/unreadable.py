@@ -19,6 +19,8 @@ _UNREADABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.ParseException, 400, "It cannot be read as an HTTP request."),
 )
 """The first that fits."""
+_NAMED: Final = {"HOST": "Host", "CONTENT-LENGTH": "Content-Length", "TRANSFER-ENCODING": "Transfer-Encoding"}
+"""Headers that are named where gunicorn blames one. Anything else that it quotes may be a whole line, and a secret."""
 _OF_ANSWERS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)  # type: ignore[attr-defined]  # since 27
 """Of the same kinds, but about headers of the application's own."""
 
@@ -27,4 +29,6 @@ def told_of(error: BaseException) -> tuple[int, str] | None:
     """Status and words for a client's fault; None when it is none."""
     if isinstance(error, _OF_ANSWERS):
         return None
+    if isinstance(error, errors.InvalidHeader) and error.hdr in _NAMED:
+        return 400, f"The header {_NAMED[error.hdr]} cannot be read. It may come once only."
     return next(((status, detail) for kind, status, detail in _UNREADABLE if isinstance(error, kind)), None)

@@ -1,7 +1,7 @@
 """The gunicorn worker that leaves nobody behind, and waits for nobody for ever.
 
-It is gevent's, but for how it lets go of its port, for the deadlines of its connections (``config.connections``), and
-for what it says to what is no request (``config.unreadable``).
+It is gevent's, but for how it lets go of its port, for the deadlines of its connections (``config.connections``), for
+what it says to what is no request (``config.unreadable``), and for how it reads heads (``config.heads``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Final, Protocol, TypeAlias, cast
 import gevent
 from gevent.server import StreamServer
 from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers import ggevent
 
 from config.connections import Connection, Crowd
+from config.heads import Head
 from config.unreadable import told_of
 
 _Address: TypeAlias = str | int | tuple[str, int]
@@ -65,6 +67,7 @@ class Worker(ggevent.GeventWorker):
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
+        RequestParser.mesg_class = Head
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
         self._crowd = Crowd(int(self.worker_connections * _CROWDED))
         super().run()
@@ -94,6 +97,8 @@ class Worker(ggevent.GeventWorker):
     def handle_request(self, listener_name: _Address, req: Request, sock: socket, addr: _Address) -> bool:
         """Serve one request, whose head is complete. Raises StopIteration when its connection is not kept."""
         connection = cast("Connection", sock)
+        head = cast("Head", req)
+        connection.repeated_headers, connection.underscored_headers = head.repeated, head.underscored
         if self._crowd.crowded:
             req.force_close()
         connection.expect_body(req.force_close)

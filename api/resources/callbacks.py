@@ -11,11 +11,11 @@ import falcon
 from actors.payments import Payments
 from actors.replies import NotStored, Taken, Unverified
 from api.body import read_bytes
-from api.operations import OPEN, Answer, Operation
+from api.headers import is_repeated
+from api.operations import OPEN, Answer, Operation, Signed
 from api.problems import (
     BODY_TOO_LARGE,
     INTERNAL_ERROR,
-    INVALID_REQUEST,
     MALFORMED_BODY,
     NOT_FOUND,
     OUTCOME_UNKNOWN,
@@ -25,15 +25,14 @@ from api.problems import (
     ProblemError,
     unavailable,
 )
-from api.query import refuse_query
 from api.responses import StateSchema
 from api.tracing import metadata, request_id
 
 log = logging.getLogger(__name__)
 
 
-class CallbackResource:
-    """``/v1/callbacks/{name}``."""
+class CallbackResource(Signed):
+    """``/v1/callbacks/{name}``, with slashes and a query behind it or not (``api.addresses``)."""
 
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
@@ -42,10 +41,11 @@ class CallbackResource:
             tag="Callbacks",
             summary="What a gateway says of its own accord",
             description="For gateways alone: signed as each gateway signs. A verified callback is stored as it came "
-            "before it is answered with 200, whatever it says, and applied once for each of its event ids.",
+            "before it is answered with 200, whatever it says, and applied once for each of its event ids. Any query, "
+            "media type and slashes at the end of the address are ignored. A signed header that comes twice verifies "
+            "nothing.",
             answer=Answer(200, "It is stored.", StateSchema),
             problems=(
-                INVALID_REQUEST,
                 MALFORMED_BODY,
                 REQUEST_TIMEOUT,
                 UNVERIFIED,
@@ -63,11 +63,11 @@ class CallbackResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Take one on."""
-        refuse_query(req)
         if name not in self._payments.gateway_currencies():
             raise ProblemError(NOT_FOUND, "No such gateway.")
         body = read_bytes(req)
-        headers = {header.lower(): value for header, value in req.headers.items()}
+        given = ((header.lower(), value) for header, value in req.headers.items())
+        headers = {header: value for header, value in given if not is_repeated(req.env, header)}
         try:
             reply = self._payments.callback(name, headers, body, metadata(req))
         except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored

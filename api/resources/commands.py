@@ -33,7 +33,7 @@ from api.problems import (
     ProblemError,
 )
 from api.query import refuse_query
-from api.replies import accepted, replied
+from api.replies import accepted, reading_again, replied
 from api.requests import CommandSchema, read_payment
 from api.responses import TransactionSchema
 from api.tracing import metadata
@@ -152,7 +152,8 @@ class _CommandResource:
     def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:
         """The HTTP answer to a command. Raises ProblemError when it was not accepted."""
         if isinstance(reply, Replayed):
-            view = self._till.queries.transaction(stream.name, reply.transaction_id)
+            with reading_again(f"/v1/transactions/{reply.transaction_id}", transaction_id=reply.transaction_id):
+                view = self._till.queries.transaction(stream.name, reply.transaction_id)
             assert view is not None  # its id stands in a claim that was stored with it
             resp.set_header(REPLAYED, "true")
             said = views.transaction_view(view)

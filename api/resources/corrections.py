@@ -22,6 +22,7 @@ from api.problems import (
     DEAD_LETTER_BUSY,
     IDEMPOTENCY_KEY_REUSED,
     INSUFFICIENT_FUNDS,
+    NO_SUCH_CUSTOMER,
     NOT_FOUND,
     REFUSED,
     STALE_VERSION,
@@ -29,7 +30,7 @@ from api.problems import (
     ProblemError,
 )
 from api.query import refuse_query
-from api.replies import accepted, adjusted, replied
+from api.replies import accepted, adjusted, reading_again, replied
 from api.requests import AdjustmentSchema, ResolutionSchema, read_adjustment, read_fields
 from api.responses import CustomerSchema, TransactionSchema
 from api.tracing import metadata
@@ -114,7 +115,7 @@ class AdjustmentResource:
                 headers={"Location": "Where the customer is."},
                 optional_headers={REPLAYED: "`true` when the same correction was made before under the same key."},
             ),
-            problems=(*ORDER_PROBLEMS, INSUFFICIENT_FUNDS, IDEMPOTENCY_KEY_REUSED, REFUSED),
+            problems=(*ORDER_PROBLEMS, INSUFFICIENT_FUNDS, NO_SUCH_CUSTOMER, IDEMPOTENCY_KEY_REUSED, REFUSED),
         )
     }
 
@@ -138,7 +139,8 @@ class AdjustmentResource:
         reply = replied(lambda: self._payments.adjust(stream, command, metadata(req), once), req, None)
         if isinstance(reply, Replayed):
             resp.set_header(REPLAYED, "true")
-            view = self._queries.customer(stream)
+            with reading_again(f"/v1/customers/{customer_id}"):
+                view = self._queries.customer(stream)
             assert view is not None  # nothing of a customer is ever deleted
         else:  # not asked of the store, which may not answer now: it is corrected, and "not stored" would be untrue
             account = adjusted(reply)

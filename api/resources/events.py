@@ -131,7 +131,7 @@ class EventsResource:
             None if self._sees_all else caller.merchant,
             after,
             limit + 1,
-            query["wait"],
+            0 if req.method == "HEAD" else query["wait"],
             lambda: self._callers.confirm(caller.presented),
         )
         shown = rows[:limit]

@@ -16,8 +16,10 @@ from tests.api.support import Api
 METHODS = (*(it for it in COMBINED_METHODS if it != "WEBSOCKET"), "BREW", "GET.", "X" * 5000, "G\u00c9T")
 """All that some standard knows and that the framework does not keep for itself, and some that none does."""
 ALLOWED = {
-    path: {method.upper() for method in item if method != "parameters"} for path, item in DOCUMENT["paths"].items()
+    path: {method.upper() for method in item if method != "parameters"} | ({"HEAD"} if "get" in item else set())
+    for path, item in DOCUMENT["paths"].items()
 }
+CALLBACKS = "/v1/callbacks/{name}"
 
 AROUND = {
     "a slash behind": "{}/",
@@ -37,6 +39,8 @@ AROUND = {
     "a part of 5,000 letters": "{}/" + "x" * 5000,
     "10,000 slashes": "{}" + "/" * 10_000,
 }
+SLASHES = {"a slash behind", "two slashes behind", "a slash before", "slashes before", "an encoded slash behind"}
+"""Of these, what leads to a callback's route all the same."""
 ELSEWHERE = (
     *("/v1", "/v1/", "//", "//v1/deposit", "/.", "/..", "/%2e%2e/v1/deposit", "/V1/deposit", "/v1/Deposit", "/%00"),
     *("/%FF", "/v1/deposits", "/v2/deposit", "/healthz/x", "/%F0%9F%92%A9", "/v1/\u2028", "/\\v1\\deposit", "/*"),
@@ -52,7 +56,7 @@ def refused(result: falcon.testing.Result, status: int, problem: str) -> None:
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize("path", ALLOWED)
 def test_a_method_that_is_not_allowed(live: Live, live_api: Api, path: str) -> None:
-    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too."""
+    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too. HEAD goes with GET."""
     for method in METHODS:
         if method not in ALLOWED[path]:
             _not_allowed(live, live_api, path, method)
@@ -65,7 +69,7 @@ def _not_allowed(live: Live, live_api: Api, path: str, method: str) -> None:
     assert set(result.headers["Allow"].split(", ")) == ALLOWED[path] | ({"OPTIONS"} if method != "OPTIONS" else set())
     if method == "OPTIONS":
         assert (result.status_code, result.content) == (200, b"")
-    elif method == "HEAD":
+    elif method == "HEAD":  # no GET either
         assert (result.status_code, result.content) == (405, b"")
     else:
         refused(result, 405, "method-not-allowed")
@@ -75,8 +79,11 @@ def _not_allowed(live: Live, live_api: Api, path: str, method: str) -> None:
 def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> None:
     """An address that nearly is a route is none; where it is one with an id, the method is wrong or the id is."""
     before = live.contents()
-    for around in AROUND.values():
+    for kind, around in AROUND.items():
         path = around.format(route.path(live.ids))
+        if route.template == CALLBACKS and (kind in SLASHES or kind == "10,000 slashes"):
+            refused(live_api.request(route.method, path), 401, "callback-unverified")
+            continue
         is_letter = route.template == "/v1/dead-letters/retry" and re.fullmatch(
             "/v1/dead-letters/[^/]+", unquote(path), re.DOTALL
         )
@@ -85,9 +92,34 @@ def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> N
     assert live.contents() == before
 
 
+@pytest.mark.parametrize("path", [path for path in ALLOWED if "GET" in ALLOWED[path]])
+def test_head_answers_as_get_does(live: Live, live_api: Api, path: str) -> None:
+    """The same status and headers, and no body; for what is not there as well."""
+    for ids in (live.ids, dict.fromkeys(live.ids, "nobody")):
+        target = path.format_map(ids)
+        head, get = (live_api.request(method, target) for method in ("HEAD", "GET"))
+        assert head.content == b""
+        assert head.status_code == get.status_code
+        same = {"content-type", "content-length", "allow", "location", "cache-control", "content-security-policy"}
+        for name in same - ({"content-length"} if path == "/metrics" else set()):  # it counts these requests, too
+            assert head.headers.get(name) == get.headers.get(name), name
+        assert int(head.headers["content-length"]) > 0
+
+
+def test_a_slash_behind_an_address_is_named(live: Live, live_api: Api) -> None:
+    """Only callbacks take one; elsewhere the refusal says what is wrong with the address."""
+    for path in ("/v1/deposit/", "/healthz/", f"/v1/customers/{live.ids['customer_id']}/"):
+        assert "slash" in live_api.request("GET", path).json["detail"]
+    assert "slash" not in live_api.request("GET", "/nowhere").json["detail"]
+
+
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
-@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "HEAD"])
 def test_an_address_of_nothing(live_api: Api, method: str) -> None:
     """What is not there is not there for any method."""
     for path in ELSEWHERE:
-        refused(live_api.request(method, path), 404, "not-found")
+        result = live_api.request(method, path)
+        if method == "HEAD":
+            assert (result.status_code, result.content) == (404, b"")
+        else:
+            refused(result, 404, "not-found")

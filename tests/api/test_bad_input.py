@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import falcon.testing
 import pytest
 
+from api.headers import READ, REPEATED, UNDERSCORED
 from api.problems import PROBLEMS
 from tests.api import bad
 from tests.api.live import Live
@@ -17,6 +18,8 @@ from tests.api.routes import ROUTES, Route
 from tests.api.support import Api
 
 WITH_BODY = [route for route in ROUTES if route.body is not None]
+WITHOUT_CALLBACKS = [route for route in ROUTES if route.template != "/v1/callbacks/{name}"]
+"""A genuine callback must not be lost over a query: it has none that means anything."""
 FREE_TEXTS = {"reason", "evidence"}
 ANSWER_CHARACTERS_MAX = 10_000
 
@@ -144,6 +147,20 @@ def test_what_is_no_key(service: Api, live: Live, route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_a_header_that_is_given_twice(service: Api, live: Live, route: Route) -> None:
+    """Each that is read is named; only where a signature decides it is left alone."""
+    for name in READ:
+        result = send(service, live, route, extras={REPEATED: frozenset({name.lower(), "accept"})})
+        if route in WITHOUT_CALLBACKS:
+            refused(result, 400, "invalid-request", name)
+        else:
+            refused(result, 401, "callback-unverified")
+    if route in WITHOUT_CALLBACKS:
+        result = send(service, live, route, extras={UNDERSCORED: frozenset({"idempotency-key", "content-type"})})
+        refused(result, 400, "invalid-request", "Idempotency-Key")
+
+
+@pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
 def test_what_no_route_asks_for(service: Api, live: Live, route: Route) -> None:
     """A query field that a route does not know is a misunderstanding, and is named."""
     for query, name in bad.QUERIES.items():
@@ -163,7 +180,7 @@ def test_what_is_no_parameter(service: Api, live: Live, route: Route, name: str)
     refused(send(service, live, route, query_string=f"{name}=1&{name}=1"), 400, "invalid-request", name)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=str)
+@pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
 def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
     """Of 10,000 unknown parameters the answer names some."""
     result = send(service, live, route, query_string="&".join(f"k{n}=1" for n in range(10_000)))

@@ -308,6 +308,31 @@ def test_a_body_that_comes_after_its_key_was_revoked(scene: Scene, name: str) ->
     assert str(response.status).startswith("401")
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method == "GET"])
+def test_head_needs_what_get_needs(scene: Scene, name: str) -> None:
+    """The same scope, the same merchant and the same answers."""
+    case = CASES[name]._replace(method="HEAD")
+    others, only = scene.make("acme", set(Scope) - {case.scope}), scene.make("acme", {case.scope})
+    assert [_head(scene, case, key).status_code for key in (None, others, only)] == [401, 403, 200]
+    if case.of_somebody:
+        assert _head(scene, case, scene.keys["globex"]).status_code == 404
+
+
+def _head(scene: Scene, case: Case, key: str | None) -> falcon.testing.Result:
+    scene.api.key = key
+    return scene.api.request("HEAD", case.path.format(**scene.ids))
+
+
+def test_head_does_not_wait(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for probes: the long poll answers it at once."""
+
+    def wait(_seconds: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(scene.feed, "_sleep", wait)
+    assert scene.api.request("HEAD", "/v1/events?after=1000&wait=30").status_code == 200
+
+
 def test_who_waits_for_events_needs_his_key_to_the_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is revoked while its request waits is told no event any more."""
     key = scene.make("globex", {READ})

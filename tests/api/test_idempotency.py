@@ -112,6 +112,31 @@ def test_a_refusal_is_repeated_though_it_would_be_taken_now(api: Api, world: Wor
     assert api.withdraw(key="k-2", amount="900.00").status_code == 202
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/v1/customers/12345/adjustments"])
+def test_a_replay_that_cannot_be_read_is_not_called_unstored(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """What the key stands for was carried out, so 503, which says that it never will be, would be untrue: 504."""
+    adjusts = path.endswith("adjustments")
+    order = {"amount": 1, "currency": "USD", "reason": "r", "evidence": "e"} if adjusts else BODY
+    first = api.order(path, order, key="k-1")
+    operation = "adjust" if adjusts else "receive"
+    carry_out = getattr(world, operation)
+
+    def then_down(*arguments: object) -> Reply:
+        reply: Reply = carry_out(*arguments)
+        world.down = True
+        return reply
+
+    monkeypatch.setattr(world, operation, then_down)
+    again = api.order(path, order, key="k-1")
+    assert (again.status_code, again.json["type"]) == (504, "/problems/outcome-unknown")
+    assert again.json.get("transaction_id") == first.json.get("transaction_id")
+    world.down = False
+    monkeypatch.undo()
+    assert api.order(path, order, key="k-1").headers["Idempotent-Replayed"] == "true"
+
+
 def test_what_is_not_stored_is_not_held_by_its_key(api: Api, world: World) -> None:
     """After 400 and 503 the key is free."""
     assert api.command("/v1/deposit", key="k-1", amount=0).status_code == 400

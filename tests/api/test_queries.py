@@ -119,6 +119,20 @@ def test_a_wrong_filter_is_named(api: Api, query: str, name: str) -> None:
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
 
 
+def test_a_plus_that_became_a_space_is_explained(api: Api) -> None:
+    """The hint on "+" is for queries, and comes only where a space stands; other readers of times do not give it."""
+    for query, has_hint in {
+        "created_from=2026-11-22T12:00:00+01:00": True,
+        "created_from=yesterday": False,
+        "created_from=2026-11-22T12:00:00%2B24:00": False,
+    }.items():
+        (said,) = api.get("/v1/transactions", query_string=query).json["errors"]["created_from"]
+        assert ("%2B" in said) == has_hint
+    with pytest.raises(ValidationError) as wrong:
+        Timestamp().deserialize("2026-11-22T12:00:00 01:00")
+    assert "%2B" not in str(wrong.value)
+
+
 def test_filters_belong_to_transactions_alone(api: Api) -> None:
     """A field of one list is unknown to another."""
     api.deposit()

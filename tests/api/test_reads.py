@@ -33,6 +33,33 @@ def walk(api: Api, path: str, limit: int, **params: str) -> list[dict[str, objec
     return items
 
 
+@pytest.mark.parametrize("customer", [".", ".."])
+def test_a_customer_that_no_path_can_name(api: Api, world: World, customer: str) -> None:
+    """Refused at intake; what older versions took is read by its raw path, and listed by a query."""
+    refused = api.deposit(customer_id=customer)
+    assert (refused.status_code, [*refused.json["errors"]]) == (400, ["customer_id"])
+    assert "path" in refused.json["errors"]["customer_id"][0]
+    assert api.withdraw(customer_id=customer).status_code == 400
+    assert world.calls == []
+    world.give(customer, 100)
+    for path in (customer, customer.replace(".", "%2E"), customer.replace(".", "%2e")):
+        assert api.get(f"/v1/customers/{path}").json["customer_id"] == customer
+        assert api.get(f"/v1/customers/{path}/events").json["items"]
+    assert len(api.get("/v1/transactions", params={"customer_id": customer}).json["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    "customer", ["...", "....", "a.", ".a", "..a", "-", "_", ":", "@", "::", "@@", "a:b@c", "events", "http:", "0"]
+)
+def test_every_other_customer_can_be_named(api: Api, world: World, customer: str) -> None:
+    """As it is and percent-encoded: an id that is taken has an address."""
+    assert api.deposit(customer_id=customer).status_code == 202
+    encoded = "".join(f"%{ord(letter):02X}" for letter in customer)
+    for path in (customer, encoded, encoded.lower()):
+        assert api.get(f"/v1/customers/{path}").json["customer_id"] == customer
+        assert len(api.get(f"/v1/customers/{path}/events").json["items"]) == 1
+
+
 def test_a_transaction_is_what_the_deposit_answered(api: Api) -> None:
     """The resource behind Location is the transaction that was accepted."""
     accepted = api.deposit(details={"order": "7"})

@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from api.problems import MEDIA_TYPE, PROBLEMS, by_status
+
+Said: TypeAlias = tuple[int, object] | tuple[int, object, str]
 
 
 class Asked(NamedTuple):
@@ -22,10 +26,10 @@ class Asked(NamedTuple):
 class Peer:
     """Answers in turn, each a status with a JSON body, or None: the connection is closed without an answer.
 
-    A body of bytes goes out as it is, as text.
+    A body of bytes goes out as it is, as text. A third member is the media type.
     """
 
-    def __init__(self, answers: list[tuple[int, object] | None]) -> None:
+    def __init__(self, answers: Sequence[Said | None]) -> None:
         self.asked: list[Asked] = []
         self.released = threading.Event()
         """Whoever is asked with no answer left holds the connection until then."""
@@ -39,12 +43,12 @@ class Peer:
                 said = next(left, (0, b""))
                 if said is None:
                     return
-                status, answer = said
+                status, answer = said[:2]
                 if status == 0:
                     peer.released.wait(30)
                     return
                 data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                kind = "text/html" if isinstance(answer, bytes) else "application/json"
+                kind = said[2] if len(said) == 3 else "text/html" if isinstance(answer, bytes) else "application/json"
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Location", "http://127.0.0.1:9/")
@@ -66,7 +70,7 @@ class Peer:
 
 
 @contextmanager
-def peer(*answers: tuple[int, object] | None) -> Iterator[Peer]:
+def peer(*answers: Said | None) -> Iterator[Peer]:
     """A peer that listens on loopback for as long as the block lasts."""
     it = Peer(list(answers))
     thread = threading.Thread(target=it.server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -80,9 +84,11 @@ def peer(*answers: tuple[int, object] | None) -> Iterator[Peer]:
         thread.join()
 
 
-def problem(status: int, detail: str, **more: object) -> tuple[int, object]:
-    """An answer that is a problem document."""
-    return status, {"type": "/problems/some", "title": "Some", "status": status, "detail": detail, **more}
+def problem(status: int, detail: str, name: str | None = None, **more: object) -> Said:
+    """An answer that is a problem document of the service; ``name``: not the first of its status."""
+    kind = PROBLEMS[name] if name else next((it for it in PROBLEMS.values() if it.status == status), by_status(status))
+    body = {"type": f"/problems/{kind.name}", "title": kind.title, "status": status, "detail": detail, **more}
+    return status, body, MEDIA_TYPE
 
 
 def listing(*items: object, cursor: str | None = None) -> tuple[int, object]:

@@ -69,7 +69,9 @@ def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: In
     assert shell.json("customers", "adjust", "gatewayA", "-0.50", "USD", *WHY, "--idempotency-key", "k1") == [less]
     assert less["balances"] == [{"currency": "USD", "available": "99.50", "reserved": "0.00"}]
     shell("customers", "adjust", "gatewayA", "-100", "USD", *WHY, status=1)
-    assert shell.err.startswith("manage.py customers: 422 ")
+    key, refusal = shell.err.splitlines()
+    assert key.startswith("idempotency key: ")
+    assert refusal.startswith("manage.py customers: 422 ")
 
 
 def test_breaker(shell: Shell) -> None:

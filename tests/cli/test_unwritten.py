@@ -15,7 +15,8 @@ from config.settings import CHECKOUT
 from tests.cli.peer import listing, peer
 from tests.store.tampering import fill, tamper
 
-ADJUST = ("customers", "adjust", "12345", "10", "USD", "--reason", "paid in cash", "--evidence", "ticket 4711")
+WHY = ("--reason", "paid in cash", "--evidence", "ticket 4711")
+ADJUST = ("customers", "adjust", "12345", "10", "USD", *WHY, "--idempotency-key", "k-1")
 CUSTOMER = {"customer_id": "12345", "version": 3, "balances": []}
 FULL = "standard output cannot be written: No space left on device\n"
 

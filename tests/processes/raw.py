@@ -48,8 +48,8 @@ class Wire:
         """Say that nothing more will come."""
         self._connection.shutdown(socket.SHUT_WR)
 
-    def answer(self) -> Told | None:
-        """The next answer; None when the service hangs up instead."""
+    def answer(self, *, to_head: bool = False) -> Told | None:
+        """The next answer; None when the service hangs up instead. ``to_head``: it has no body, whatever its length."""
         while b"\r\n\r\n" not in self._come:
             assert len(self._come) < _HEAD_BYTES_MAX
             if not self._more():
@@ -58,7 +58,7 @@ class Wire:
         head, self._come = self._come.split(b"\r\n\r\n", 1)
         status, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        length = int(headers.get("content-length", "0"))
+        length = 0 if to_head else int(headers.get("content-length", "0"))
         while len(self._come) < length:
             assert self._more(), "the answer breaks off"
         body, self._come = self._come[:length], self._come[length:]
