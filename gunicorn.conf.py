@@ -52,7 +52,7 @@ except SettingsError as error:
 skip_unused_details()
 # Before anything is said: the master's own lines and the workers' go through it.
 redaction = Redaction(cards)
-redact_stderr(redaction)
+redact_stderr(redaction, buffer=True)
 hide(*settings.secret_urls)
 
 
@@ -97,7 +97,7 @@ control_socket_disable = True
 _shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes unnamed files there
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
-logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction)
+logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction, buffer=True)
 loglevel = settings.log_level.lower()
 
 

@@ -32,6 +32,7 @@ from api.metrics.sampling import Sampler
 from api.problems import MEDIA_TYPE, ProblemError, by_status
 from api.tracing import random_request_id
 from config import gateways_file
+from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
@@ -162,7 +163,7 @@ class Service:
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
-        Sampler(self._meters, system.figures, connections, runtime.after).sample()
+        Sampler(self._meters, system.figures, connections, lost_lines, runtime.after).sample()
         for (gateway, state), count in sorted(store.work_counts().items()):
             if gateway_of(gateway) not in self._options:
                 logger.error(

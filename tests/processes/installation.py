@@ -98,14 +98,17 @@ class Installation:
 
     # starting
 
-    def start(self, name: str, *command: str, **settings: str) -> Process:
-        """Start a command of the checkout with this Python, under a name for its logs."""
+    def start(
+        self, name: str, *command: str, output: int | None = None, cwd: Path = CHECKOUT, **settings: str
+    ) -> Process:
+        """Start a command of the checkout with this Python, under a name for its logs; ``output`` as for Process."""
         process = Process(
             f"{next(self._numbers)}-{name}",
             [sys.executable, *command],
-            cwd=CHECKOUT,
+            cwd=cwd,
             environ=self.environ(**settings),
             folder=self.folder,
+            output=output,
         )
         self._processes.append(process)
         return process
