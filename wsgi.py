@@ -31,7 +31,7 @@ from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
 from api.problems import MEDIA_TYPE, ProblemError, by_status
 from api.tracing import random_request_id
-from config import gateways_file
+from config import gateways_file, gunicorn_options
 from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
@@ -338,6 +338,14 @@ def _offload() -> Callable[[Callable[[], None]], None]:
 
 
 def _create() -> Service:
+    if "gunicorn.app.wsgiapp" in sys.modules and not gunicorn_options.in_force:
+        from gunicorn.arbiter import Arbiter  # noqa: PLC0415 (of no use without gunicorn)
+
+        sys.stderr.write(
+            f"wsgi:app runs with its own gunicorn.conf.py alone: start gunicorn in {CHECKOUT} without -c,"
+            f" or with -c {CHECKOUT / 'gunicorn.conf.py'}\n"
+        )
+        raise SystemExit(Arbiter.APP_LOAD_ERROR)
     try:
         return Service(Settings.from_environ(os.environ), os.environ)
     except (SettingsError, GatewaySettingsError) as error:

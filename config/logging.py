@@ -15,15 +15,15 @@ import logging
 import logging.config
 import os
 import select
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 import orjson
 
-from config.log_writer import BufferedWriter, buffered, write_all
+from config.log_writer import buffered, write_all
 from config.redaction import Redaction
+from config.streams import redact_stderr
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -214,47 +214,6 @@ class ConsoleFormatter(logging.Formatter):
         fields: dict[str, object] = getattr(record, "fields", None) or {}
         words = (f"{key}={value}" for key, value in fields.items() if value is not None)
         return "  ".join((super().formatMessage(record), *words)).translate(_CONTROLS)
-
-
-class _RedactedStream:
-    """Standard error: what Python, gevent and gunicorn say there past all logging, as of an uncaught error.
-
-    With a ``writer``, whole lines go through it, which waits for no reader.
-    """
-
-    def __init__(self, stream: TextIO, redaction: Redaction, writer: BufferedWriter | None) -> None:
-        self._stream, self._redaction, self._writer = stream, redaction, writer
-        self._begun = ""
-
-    def write(self, text: str) -> int:
-        if self._writer is None:
-            self._stream.write(self._redaction.text(text))
-            return len(text)
-        with self._writer.lock:
-            lines, newline, self._begun = (self._begun + text).rpartition("\n")
-        if newline:
-            self._pass_on(lines + newline)
-        return len(text)
-
-    def flush(self) -> None:
-        if self._writer is None:
-            self._stream.flush()
-        elif self._begun:
-            with self._writer.lock:
-                begun, self._begun = self._begun, ""
-            self._pass_on(begun)
-
-    def _pass_on(self, text: str) -> None:
-        assert self._writer is not None
-        self._writer.write(self._redaction.text(text).encode("utf-8", "backslashreplace"))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-
-def redact_stderr(redaction: Redaction, *, buffer: bool = False) -> None:
-    """Let nothing onto this process's standard error, from Python's side, but through ``redaction``."""
-    sys.stderr = cast("TextIO", _RedactedStream(sys.stderr, redaction, buffered(STDERR) if buffer else None))
 
 
 def dict_config(

@@ -1,4 +1,4 @@
-"""The log's reader stands still, goes away, or takes nothing: payments and the end of the service do not wait for it."""
+"""The reader of the log stands still, goes away, or takes nothing: neither payments nor SIGTERM wait for it."""
 
 from __future__ import annotations
 
