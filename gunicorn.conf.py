@@ -209,7 +209,7 @@ def worker_exit(_server: Arbiter, _worker: Worker) -> None:
         wsgi.service.stop()
 
 
-gunicorn.app.base.Arbiter = Arbiter
+vars(gunicorn.app.base)["Arbiter"] = Arbiter  # gunicorn makes its master by this name
 Arbiter.single = settings.sqlite_path is not None
 Arbiter.folder = _CHECKOUT
 Arbiter.check = ("-c", "import wsgi")

@@ -5,6 +5,7 @@ It knows signals and processes, and nothing of what the workers serve.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter as GunicornArbiter
+
+logger: Final = logging.getLogger("gunicorn.error")
 
 WRONG_SETTING: Final = 2
 """The exit status for a wrong setting. gunicorn ends when a worker has it, since the next worker would have it too."""
@@ -35,17 +39,23 @@ class Arbiter(GunicornArbiter):
     unshared: frozenset[str] = frozenset()
     """Variables of the workers that it must not see."""
 
+    def __init__(self, app: BaseApplication) -> None:
+        super().__init__(app)
+        if Path(sys.argv[0]).name == "__main__.py":
+            # python -m gunicorn: executed by its path, gunicorn's own folder would hide modules of Python.
+            self.START_CTX["args"] = [sys.executable, "-m", "gunicorn", *sys.argv[1:]]
+
     def handle_ttin(self) -> None:
         """One more worker, where there may be several."""
         if self.single:
-            self.log.warning("SIGTTIN is ignored: an embedded database has one worker")
+            logger.warning("SIGTTIN is ignored: an embedded database has one worker")
         else:
             super().handle_ttin()
 
     def handle_usr2(self) -> None:
         """Start another master beside this one, where there may be several workers."""
         if self.single:
-            self.log.warning("SIGUSR2 is ignored: an embedded database has one worker; stop the service and start it")
+            logger.warning("SIGUSR2 is ignored: an embedded database has one worker; stop the service and start it")
         else:
             super().handle_usr2()
 
@@ -56,7 +66,7 @@ class Arbiter(GunicornArbiter):
             super().reexec()
         except OSError:
             if os.getpid() != parent:
-                self.log.exception("the program cannot be executed again")
+                logger.exception("the program cannot be executed again")
                 os._exit(1)
             raise
 
@@ -64,20 +74,20 @@ class Arbiter(GunicornArbiter):
         """Read files again and replace the workers, unless they would not start."""
         problem = self._problem()
         if problem is not None:
-            self.log.error("SIGHUP is ignored, since a worker would not start: %s", problem)
+            logger.error("SIGHUP is ignored, since a worker would not start: %s", problem)
             return
         before = self.app.cfg
         try:
             if self.single:  # a second one would refuse requests for as long as the first one drains
                 self.app.reload()
                 self.setup(self.app)
-                self.log.info("SIGHUP: the worker is replaced")
+                logger.info("SIGHUP: the worker is replaced")
                 self.kill_workers(signal.SIGTERM)
             else:
                 super().handle_hup()
         except SystemExit:  # a file was changed since it was checked
             self.app.cfg = before
-            self.log.error("SIGHUP is ignored: what has just been checked cannot be read")  # noqa: TRY400 - no defect
+            logger.error("SIGHUP is ignored: what has just been checked cannot be read")  # noqa: TRY400 - no defect
 
     def _problem(self) -> str | None:
         environ = {name: value for name, value in os.environ.items() if name not in self.unshared}

@@ -59,7 +59,7 @@ def pipe() -> Iterator[_Pipe]:
 
 def _start(installation: Installation, output: int, **settings: str) -> Process:
     installation.simulator()
-    service = installation.start("service", "-m", "gunicorn", "wsgi:app", output=output, **settings)
+    service = installation.launch("service", ("-m", "gunicorn", "wsgi:app"), settings, output=output)
     installation.wait_for_answer(service, installation.port, "/readyz")
     return service
 

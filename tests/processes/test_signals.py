@@ -53,9 +53,11 @@ def test_more_and_fewer_workers_on_postgresql(installation: Installation) -> Non
     wait_until(lambda: len(service.children()) == 3, "a third worker is there")
     installation.wait_for_workers(service, 3)
     _all_are_accepted(installation)
-    for _ in range(4):
+    for left in (2, 1):
         service.send(signal.SIGTTOU)
-    wait_until(lambda: len(service.children()) == 1, "one is left")
+        wait_until(lambda left=left: len(service.children()) == left, "one worker less")  # type: ignore[misc]
+    service.send(signal.SIGTTOU)
+    wait_until(lambda: service.out.count("Handling signal: ttou") == 3, "the master has seen the last one")
     _all_are_accepted(installation)
     _stop(service)
 

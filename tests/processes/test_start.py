@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ WRONG = [
     ({"PAYMENTS_DEFAULT_CURRENCY": "XQZ"}, "PAYMENTS_DEFAULT_CURRENCY"),
     ({"PAYMENTS_DATABSE_URL": "sqlite:///var/other.db"}, "PAYMENTS_DATABASE_URL"),
     ({"PAYMENTS_MIGRATION_DATABASE_URL": "sqlite:////tmp/\udcff.db"}, "PAYMENTS_MIGRATION_DATABASE_URL"),
-    ({"PAYMENTS_GATEWAYS_FILE": "/tmp/\udcff.toml"}, "PAYMENTS_GATEWAYS_FILE"),
+    ({"PAYMENTS_GATEWAYS_FILE": "/nowhere/\udcff.toml"}, "PAYMENTS_GATEWAYS_FILE"),
     ({"PAYMENTS_GATEWAY_A_SECRETS": "whsec_\udcff"}, "PAYMENTS_GATEWAY_A_SECRETS"),
     ({"PAYMENTS_BIND": "\udcff:8080"}, "PAYMENTS_BIND"),
 ]
@@ -127,9 +128,8 @@ def test_a_configuration_file_that_changes_ours(installation: Installation) -> N
 
 def test_from_another_folder(installation: Installation) -> None:
     """Named with its path, the service's own file brings it up wherever gunicorn is started."""
-    service = installation.start(
-        "service", "-m", "gunicorn", "-c", str(CHECKOUT / "gunicorn.conf.py"), "wsgi:app", cwd=installation.folder
-    )
+    command = ("-m", "gunicorn", "-c", str(CHECKOUT / "gunicorn.conf.py"), "wsgi:app")
+    service = installation.launch("service", command, cwd=installation.folder)
     installation.wait_for_answer(service, installation.port, "/readyz")
     service.send(signal.SIGTERM)
     assert service.wait() == 0
@@ -143,7 +143,7 @@ def test_closed_standard_streams(installation: Installation) -> None:
     service = installation.start("service", "-c", _CLOSED, "-m", "gunicorn", "wsgi:app")
     installation.wait_for_answer(service, installation.port, "/readyz")
     for process in (service.pid, *service.children()):
-        assert [os.readlink(f"/proc/{process}/fd/{number}") for number in range(3)] == [os.devnull] * 3
+        assert [Path(f"/proc/{process}/fd/{number}").readlink() for number in range(3)] == [Path(os.devnull)] * 3
     assert installation.deposit().status == 202
     service.send(signal.SIGTERM)
     assert service.wait() == 0
