@@ -258,5 +258,5 @@ def configure(
 ) -> None:
     """Set up logging for a process that gunicorn does not start; ``buffer`` as for ``LineHandler``."""
     skip_unused_details()
-    redact_stderr(redaction, buffer=buffer)
+    redact_stderr(redaction)  # written at once: a command may end by os._exit
     logging.config.dictConfig(dict_config(level, log_format, redaction, descriptor, buffer=buffer))
