@@ -92,6 +92,20 @@ def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
     assert writer.lost == 20
 
 
+def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
+    """A line that finds room between two that do not stands between what is told of them."""
+    filled = pipe.fill()
+    writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
+    writer.write(numbered(1) * 9)
+    for line in (b"long" * 50, b"short", b"long" * 50):
+        writer.write(line + b"\n")
+    pipe.read(filled + 900)
+    assert writer.flush(PATIENCE_S)
+    os.write(pipe.write_end, b"end\n")
+    told = b"1 log lines were lost"
+    assert pipe.read_until(b"end") == [told, b"short", told, b"end"]
+
+
 def test_one_line_longer_than_the_buffer(pipe: Pipe) -> None:
     """An empty buffer takes any line, whole."""
     writer = BufferedWriter(pipe.write_end, bytes_max=100)
@@ -153,6 +167,7 @@ def test_a_descriptor_that_another_program_made_non_blocking(pipe: Pipe) -> None
     writer = BufferedWriter(pipe.write_end)
     for number in range(3):
         writer.write(numbered(number))
+    assert not writer.flush(0.05), "it waits"
     pipe.read(filled)
     writer.write(b"end\n")
     assert len(pipe.read_until(b"end")) == 4
