@@ -18,14 +18,22 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from gunicorn.arbiter import Arbiter
+import gunicorn.app.base
 from gunicorn.glogging import Logger
 
-from config import gateways_file, metrics_files
-from config.logging import dict_config, redact_stderr, skip_unused_details
+# gunicorn may have been started elsewhere, with -c and the path of this file.
+_CHECKOUT: Final = Path(__file__).resolve().parent
+if sys.path[:1] != [str(_CHECKOUT)]:
+    sys.path.insert(0, str(_CHECKOUT))
+
+from config import gateways_file, gunicorn_options, metrics_files
+from config.arbiter import MASTERS_SIGNALS, WRONG_SETTING, Arbiter
+from config.logging import dict_config, skip_unused_details
 from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
 from config.shared_folder import hold, new_folder
+from config.streams import occupy, redact_stderr
+from config.values import Address
 from domain import cards
 
 if TYPE_CHECKING:
@@ -37,11 +45,8 @@ _NOT_SHARED: Final = "workers cannot share their metrics, so that each tells its
 _dead: Final[set[int]] = set()
 """Workers whose counts are still to be added up."""
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-# The status of a wrong setting, here and in wsgi.py, which finds those that only a worker can see. Of all statuses of
-# a worker, gunicorn ends for this one instead of starting another worker, which would meet the same.
-WRONG_SETTING: Final = 2
-Arbiter.APP_LOAD_ERROR = WRONG_SETTING
 
+occupy()
 try:
     settings = Settings.from_environ(os.environ)
     gateways = len(gateways_file.read(settings.gateways_file))
@@ -52,7 +57,7 @@ except SettingsError as error:
 skip_unused_details()
 # Before anything is said: the master's own lines and the workers' go through it.
 redaction = Redaction(cards)
-redact_stderr(redaction)
+redact_stderr(redaction, buffer=True)
 hide(*settings.secret_urls)
 
 
@@ -68,6 +73,7 @@ class LoggerWithoutAccessLog(Logger):
 
 
 wsgi_app = "wsgi:app"
+chdir = str(_CHECKOUT)
 bind = str(settings.bind)
 workers = settings.workers
 # Greenlets: threads, which fight for the interpreter lock and hand requests over, accepted half as many deposits.
@@ -81,8 +87,8 @@ keepalive = 5
 timeout = 30
 # From SIGTERM to SIGKILL. It covers the second until a worker notices, a slow client's wait (the worker's ``hurry``),
 # the longest command, a client that does not take its answer, and the service's own stop: gunicorn does not call
-# worker_exit in a worker that it had to kill.
-graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 23
+# worker_exit in a worker that it had to kill. And the last lines of the log are waited for.
+graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 25
 # Actors, greenlets and locks do not survive a fork, and a worker that restarts itself has nothing to gain.
 preload_app = False
 max_requests = 0
@@ -97,24 +103,17 @@ control_socket_disable = True
 _shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes unnamed files there
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
-logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction)
+logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction, buffer=True)
 loglevel = settings.log_level.lower()
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse workers and an address that gunicorn was given past the settings, as by ``--workers`` and ``--bind``.
-
-    Whether callers need API keys depends on the address. Then make room for the workers' metrics.
-    """
-    if server.cfg.bind != [str(settings.bind)]:
-        bound = ", ".join(server.cfg.bind)
-        sys.stderr.write(f"PAYMENTS_BIND is {settings.bind}, and gunicorn was told {bound}: use the variable\n")
-        raise SystemExit(WRONG_SETTING)
-    if server.cfg.workers != settings.workers:
-        sys.stderr.write(
-            f"PAYMENTS_WORKERS is {settings.workers}, and gunicorn was told {server.cfg.workers}: use the variable\n"
-        )
-        raise SystemExit(WRONG_SETTING)
+    """Refuse what gunicorn was given past the settings, in whatever way. Then make room for the workers' metrics."""
+    try:
+        gunicorn_options.refuse(server.cfg, _ours)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(WRONG_SETTING) from None
     # A new one for each master, whatever it inherits: counts of processes that are gone with an earlier one would be
     # added to those of these. prometheus_client looks at the variable when it is imported, in the workers.
     os.environ.pop(_METERS, None)
@@ -122,6 +121,15 @@ def on_starting(server: Arbiter) -> None:
         os.environ[_METERS] = str(new_folder("payments-metrics-", Path(worker_tmp_dir or tempfile.gettempdir())))
     except OSError as error:
         logger.error(_NOT_SHARED, error)  # noqa: TRY400 - it says all that a traceback could
+
+
+def when_ready(server: Arbiter) -> None:
+    """Refuse inherited sockets, as of systemd, that others can reach: whether callers need keys depends on it."""
+    for listener in server.LISTENERS:
+        name = listener.getsockname()
+        if settings.bind.is_loopback and not (isinstance(name, tuple) and Address(name[0], name[1]).is_loopback):
+            sys.stderr.write(f"PAYMENTS_BIND is {settings.bind}, and gunicorn was handed a socket at {name}\n")
+            raise SystemExit(WRONG_SETTING)
 
 
 def on_exit(_server: Arbiter) -> None:
@@ -151,6 +159,7 @@ def post_fork(_server: Arbiter, worker: Worker) -> None:
 
     Then see to its metrics, before anything imports prometheus_client. They may keep no worker from starting.
     """
+    gunicorn_options.in_force = True
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != worker.ppid:
@@ -187,6 +196,8 @@ def post_worker_init(worker: Worker) -> None:
         gevent.spawn(service.drain)
         gevent.spawn(worker.hurry)
 
+    for signum in MASTERS_SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop_intake)
     signal.siginterrupt(signal.SIGTERM, False)  # noqa: FBT003 - it takes no keywords
 
@@ -196,3 +207,16 @@ def worker_exit(_server: Arbiter, _worker: Worker) -> None:
     wsgi = sys.modules.get("wsgi")
     if wsgi is not None and hasattr(wsgi, "service"):  # it may have failed to load
         wsgi.service.stop()
+
+
+vars(gunicorn.app.base)["Arbiter"] = Arbiter  # gunicorn makes its master by this name
+Arbiter.single = settings.sqlite_path is not None
+Arbiter.folder = _CHECKOUT
+Arbiter.check = ("-c", "import wsgi")
+Arbiter.unshared = frozenset({_METERS})
+_ours = dict(globals())  # before a file that builds on this one changes any of it
+try:
+    gunicorn_options.refuse_command_line(_ours)
+except SettingsError as error:
+    sys.stderr.write(f"{error}\n")
+    raise SystemExit(WRONG_SETTING) from None

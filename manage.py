@@ -19,6 +19,7 @@ if str(CHECKOUT) not in sys.path:
 
 from cli.command import CommandError, Exit, ReaderGoneError, remark
 from config.settings import SettingsError
+from config.streams import occupy
 
 COMMANDS: Final = {
     "dev": "Run everything on this machine, until Ctrl-C: migrations, simulated providers and service.",
@@ -67,4 +68,5 @@ def main(command_line: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    occupy()
     sys.exit(main(sys.argv[1:]))

@@ -32,7 +32,8 @@ from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
 from api.problems import MEDIA_TYPE, ProblemError, by_status
 from api.tracing import random_request_id
-from config import gateways_file
+from config import gateways_file, gunicorn_options
+from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
@@ -163,7 +164,7 @@ class Service:
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
-        Sampler(self._meters, system.figures, connections, runtime.after).sample()
+        Sampler(self._meters, system.figures, connections, lost_lines, runtime.after).sample()
         for (gateway, state), count in sorted(store.work_counts().items()):
             if gateway_of(gateway) not in self._options:
                 logger.error(
@@ -341,6 +342,14 @@ def _offload() -> Callable[[Callable[[], None]], None]:
 
 
 def _create() -> Service:
+    if "gunicorn.app.wsgiapp" in sys.modules and not gunicorn_options.in_force:
+        from gunicorn.arbiter import Arbiter  # noqa: PLC0415 (of no use without gunicorn)
+
+        sys.stderr.write(
+            f"wsgi:app runs with its own gunicorn.conf.py alone: start gunicorn in {CHECKOUT} without -c,"
+            f" or with -c {CHECKOUT / 'gunicorn.conf.py'}\n"
+        )
+        raise SystemExit(Arbiter.APP_LOAD_ERROR)
     try:
         return Service(Settings.from_environ(os.environ), os.environ)
     except (SettingsError, GatewaySettingsError) as error:

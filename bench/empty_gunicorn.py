@@ -8,7 +8,7 @@ from pathlib import Path
 from gunicorn.config import KNOWN_SETTINGS
 from gunicorn.workers.base import Worker
 
-_SERVICE_ONLY = frozenset({"wsgi_app", "post_worker_init", "worker_exit"})
+_SERVICE_ONLY = frozenset({"wsgi_app", "on_starting", "post_worker_init", "worker_exit"})
 _NAMES = frozenset(setting.name for setting in KNOWN_SETTINGS) - _SERVICE_ONLY
 
 _theirs = runpy.run_path(str(Path(__file__).resolve().parent.parent / "gunicorn.conf.py"))

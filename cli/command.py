@@ -46,11 +46,14 @@ class ReaderGoneError(OutputError):
     """Whoever read standard output has gone: he has all that he wanted, as of a list that goes through head."""
 
 
-def service_settings(log_to: int) -> Settings:
-    """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError."""
+def service_settings(log_to: int, *, buffer: bool = False) -> Settings:
+    """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError.
+
+    With ``buffer`` logging never waits for the reader: for what runs on and on.
+    """
     settings = Settings.from_environ(os.environ)
     hide(*settings.secret_urls)
-    logging.configure(settings.log_level, settings.log_format, Redaction(cards), log_to)
+    logging.configure(settings.log_level, settings.log_format, Redaction(cards), log_to, buffer=buffer)
     return settings
 
 

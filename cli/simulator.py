@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     """Run the simulated payment providers."""
-    settings = service_settings(logging.STDOUT)
+    settings = service_settings(logging.STDOUT, buffer=True)
     os.chdir(CHECKOUT)  # its ledger lies there, whatever folder it is started from
     callbacks = os.environ.get("SIMULATOR_CALLBACK_URL") or f"http://{settings.bind.callable_here}/v1/callbacks"
     run_simulator({**os.environ, "SIMULATOR_CALLBACK_URL": callbacks})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from config.settings import CLIENTS_VARIABLES, refuse_unknown, variable_names
+from config.settings import CLIENTS_VARIABLES, refuse_bytes, refuse_unknown, variable_names
 from config.values import Reader, SettingsError, url_refusal
 
 _URL: Final = "an address such as http://127.0.0.1:8080 or https://payments.example.com/prefix"
@@ -38,6 +38,7 @@ class ClientSettings:
         Raises SettingsError with one line that names what is wrong.
         """
         reader = Reader(environ)
+        refuse_bytes(reader)
         bind = reader.address("PAYMENTS_BIND", "127.0.0.1:8080")
         given = reader.text("PAYMENTS_URL", f"http://{bind.callable_here}")
         key = reader.text("PAYMENTS_API_KEY", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from pathlib import Path
 
@@ -16,7 +17,9 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     """
     name = f"PAYMENTS_GATEWAYS_FILE {path}"
     try:
-        content = tomllib.loads(path.read_bytes().decode())
+        # Neither a pipe, of which the workers would find nothing left, nor a device that never ends.
+        stray = not stat.S_ISREG(path.stat().st_mode)
+        content = {} if stray else tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a mark first
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}"
         raise SettingsError(message) from None
@@ -26,6 +29,13 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     except tomllib.TOMLDecodeError as error:
         message = f"{name} is not TOML: {error}"
         raise SettingsError(message) from None
+    except (RecursionError, ValueError) as error:  # such as a number of more digits than Python reads
+        problem = "nested too deeply" if isinstance(error, RecursionError) else error
+        message = f"{name} is not TOML: {problem}"
+        raise SettingsError(message) from None
+    if stray:
+        message = f"{name} is no file"
+        raise SettingsError(message)
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     strays = [key for key in content if key not in tables]
     if strays:

@@ -1,5 +1,7 @@
 """How log lines look and where they go: JSON for machines or text for people, one record to one write.
 
+A service writes through ``config.log_writer``, which waits for no reader; a command of an operator writes directly.
+
 It decides nothing about what is logged and never looks at the environment. Fields of a record come as
 ``extra={"fields": {...}}``. The lines that every deposit writes go through ``InfoLines``, which spares them the record:
 a line costs one dictionary and one ``orjson.dumps``, and lines that belong together one ``write``. No line leaves but
@@ -13,14 +15,15 @@ import logging
 import logging.config
 import os
 import select
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 import orjson
 
+from config.log_writer import buffered, write_all
 from config.redaction import Redaction
+from config.streams import redact_stderr
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -37,12 +40,15 @@ class LineHandler(logging.Handler):
 
     One call writes one whole line, so lines of greenlets, threads and worker processes do not mix and no lock is
     needed. A line that cannot be written, as when nobody reads the pipe any more, is dropped: no payment fails for
-    its log.
+    its log. With ``buffer`` no write waits for the reader, and lines that do not fit are dropped as well.
     """
 
-    def __init__(self, descriptor: int = STDOUT) -> None:
+    def __init__(self, descriptor: int = STDOUT, *, buffer: bool = False) -> None:
         super().__init__()
         self._descriptor = descriptor
+        self._writer = buffered(descriptor) if buffer else None
+        if self._writer is not None:
+            self._writer.notice = self._lost
 
     def createLock(self) -> None:  # noqa: N802 - the name is the standard library's
         """No lock, as in ``logging.NullHandler``."""
@@ -59,11 +65,18 @@ class LineHandler(logging.Handler):
 
     def write(self, lines: bytes) -> None:
         """Write whole lines. What a pipe takes at once (``PIPE_BUF``) does not mix with other processes' lines."""
-        try:
-            while lines:
-                lines = lines[os.write(self._descriptor, lines) :]
-        except OSError:
-            return
+        if self._writer is None:
+            write_all(self._descriptor, lines)
+        else:
+            self._writer.write(lines)
+
+    def _lost(self, lines: int, since: float) -> bytes:
+        """The line that tells of lines that were lost; whatever the level, since it stands for theirs."""
+        about = {"lines": lines, "pid": os.getpid()}
+        record = logging.makeLogRecord(
+            {"name": __name__, "levelname": "WARNING", "msg": "log lines were lost", "created": since, "fields": about}
+        )
+        return self.format(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
 class JsonFormatter(logging.Formatter):
@@ -203,36 +216,22 @@ class ConsoleFormatter(logging.Formatter):
         return "  ".join((super().formatMessage(record), *words)).translate(_CONTROLS)
 
 
-class _RedactedStream:
-    """Standard error: what Python, gevent and gunicorn say there past all logging, as of an error nobody caught."""
-
-    def __init__(self, stream: TextIO, redaction: Redaction) -> None:
-        self._stream, self._redaction = stream, redaction
-
-    def write(self, text: str) -> int:
-        self._stream.write(self._redaction.text(text))
-        return len(text)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-
-def redact_stderr(redaction: Redaction) -> None:
-    """Let nothing onto this process's standard error, from Python's side, but through ``redaction``."""
-    sys.stderr = cast("TextIO", _RedactedStream(sys.stderr, redaction))
-
-
-def dict_config(level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT) -> dict[str, Any]:
+def dict_config(
+    level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT, *, buffer: bool = False
+) -> dict[str, Any]:
     """The configuration for ``logging.config.dictConfig``: everything, gunicorn included, goes to ``descriptor``.
 
-    ``log_format`` is ``json`` or ``console``. There is no access log: each transaction's own lines tell more.
+    ``log_format`` is ``json`` or ``console``, ``buffer`` as for ``LineHandler``. There is no access log: each
+    transaction's own lines tell more.
     """
     formatter = {"json": JsonFormatter, "console": ConsoleFormatter}[log_format]
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter, "redaction": redaction}},
-        "handlers": {"lines": {"()": LineHandler, "descriptor": descriptor, "formatter": "line"}},
+        "handlers": {
+            "lines": {"()": LineHandler, "descriptor": descriptor, "buffer": buffer, "formatter": "line"},
+        },
         "root": {"level": level, "handlers": ["lines"]},
         "loggers": {
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
@@ -254,8 +253,10 @@ def skip_unused_details() -> None:
     logging.logMultiprocessing = False
 
 
-def configure(level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT) -> None:
-    """Set up logging for a process that gunicorn does not start."""
+def configure(
+    level: str, log_format: str, redaction: Redaction, descriptor: int = STDOUT, *, buffer: bool = False
+) -> None:
+    """Set up logging for a process that gunicorn does not start; ``buffer`` as for ``LineHandler``."""
     skip_unused_details()
-    redact_stderr(redaction)
-    logging.config.dictConfig(dict_config(level, log_format, redaction, descriptor))
+    redact_stderr(redaction)  # written at once: a command may end by os._exit
+    logging.config.dictConfig(dict_config(level, log_format, redaction, descriptor, buffer=buffer))

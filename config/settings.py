@@ -126,6 +126,7 @@ class Settings:
         Raises SettingsError with one line that names the first variable that is wrong.
         """
         reader = Reader(environ)
+        refuse_bytes(reader)
         settings = _read(reader, checkout, cores or _cores())
         reader.names |= CLIENTS_VARIABLES
         refuse_unknown(reader)
@@ -144,6 +145,11 @@ def variable_names() -> frozenset[str]:
     reader = Reader({})
     _read(reader, CHECKOUT, 1)
     return frozenset(reader.names)
+
+
+def refuse_bytes(reader: Reader) -> None:
+    """Refuse variables of ours that are not UTF-8. Raises SettingsError."""
+    reader.refuse_bytes(_PREFIX, "SIMULATOR_")
 
 
 def refuse_unknown(reader: Reader) -> None:

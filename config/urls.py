@@ -34,7 +34,16 @@ def sqlite_path(name: str, url: str, checkout: Path) -> Path | None:
     if path.endswith("/") or "?" in path or "#" in path:
         message = f"{name} must name a file, without '?' and '#' and without a slash at its end"
         raise SettingsError(message)
-    return checkout / unquote(path)
+    try:
+        file = checkout / unquote(path, errors="strict")
+        str(file).encode()  # what SQLite takes; the checkout's own path may be no text
+    except UnicodeError:
+        message = f"{name} must name a file by a path in UTF-8"
+        raise SettingsError(message) from None
+    if "\0" in str(file):
+        message = f"{name} must name a file: no path holds a NUL"
+        raise SettingsError(message)
+    return file
 
 
 def sqlite_url(path: Path) -> str:

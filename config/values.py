@@ -74,6 +74,15 @@ def refusal(name: str, accepted: str, value: str) -> SettingsError:
     return SettingsError(f"{name} must be {accepted}, not {shown!r}")
 
 
+def is_text(value: str) -> bool:
+    """Whether the value of a variable was UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def url_refusal(name: str, accepted: str, value: str) -> SettingsError:
     """The error for a URL: in a mistyped one a password may stand anywhere, so only its scheme is shown."""
     scheme = _SCHEME.match(value)
@@ -144,6 +153,16 @@ class Reader:
     def address(self, name: str, default: str) -> Address:
         """Where a server listens, see ``parse_address``."""
         return parse_address(name, self.text(name, default))
+
+    def refuse_bytes(self, *prefixes: str) -> None:
+        """Refuse a variable with one of these prefixes whose value is not UTF-8, which no URL, path or secret here is.
+
+        Python lets such bytes through as lone surrogates, on which writing a line or opening a file fails later.
+        """
+        for name in sorted(self._environ):
+            if name.startswith(prefixes) and not is_text(self._environ[name]):
+                message = f"{name} must be UTF-8 text"
+                raise SettingsError(message)
 
     def refuse_unknown(self, prefix: str, tests_prefix: str, secrets_suffix: str) -> None:
         """Refuse a variable that begins with ``prefix`` and that nothing has asked for.

@@ -139,6 +139,9 @@ class Meters:
             "payments_waiting_requests_max", "Requests that may be inside at once.", "livesum", "kind"
         )
         self.connections = self._gauge("payments_connections", "Open connections.", "livesum")
+        self.lost_log_lines = self._counter(
+            "payments_log_lines_lost_total", "Log lines that found no room, or could not be written."
+        )
         self.processes = self._gauge("payments_processes", "Worker processes.", "livesum")
 
     def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:

@@ -16,7 +16,8 @@ OPEN: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 class Sampler:
     """Writes ``figures``, and what was counted meanwhile, into the meters, again and again.
 
-    ``connections`` tells how many are open; ``after`` is a timer: seconds, and what to call then.
+    ``connections`` tells how many are open, ``lost_lines`` how many lines of the log this process has lost so far;
+    ``after`` is a timer: seconds, and what to call then.
     """
 
     def __init__(
@@ -24,9 +25,11 @@ class Sampler:
         meters: Meters,
         figures: Callable[[], ProcessFigures],
         connections: Callable[[], int],
+        lost_lines: Callable[[], int],
         after: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._meters, self._figures, self._connections, self._after = meters, figures, connections, after
+        self._lost_lines, self._lost = lost_lines, 0
         self._refused: dict[str, int] = defaultdict(int)
         """Of each kind, those that are counted."""
 
@@ -40,6 +43,9 @@ class Sampler:
             meters.mailboxes.labels(actor).set(count)
         meters.customers.set(figures.customers)
         meters.connections.set(self._connections())
+        lost = self._lost_lines()
+        meters.lost_log_lines.inc(lost - self._lost)
+        self._lost = lost
         for kind, callers in figures.admissions.items():
             meters.waiting_requests.labels(kind, "inside").set(callers.inside)
             meters.waiting_requests.labels(kind, "outside").set(callers.outside)

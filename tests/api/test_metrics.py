@@ -211,11 +211,12 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     busy = ProcessFigures({"journal": 3, "customers": 9}, 5, crowd, gateways)
     left = {"commands": AdmissionFigures(1, 0, 7, 128), "others": AdmissionFigures(0, 0, 0, 64)}
     states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, admissions=left)]
-    open_connections = iter([300, 2])
+    open_connections, lost_lines = iter([300, 2]), iter([4, 6])
     sampler = Sampler(
         served.meters,
         lambda: states.pop(0),
         lambda: next(open_connections),
+        lambda: next(lost_lines),
         lambda delay_s, call: later.append((delay_s, call)),
     )
 
@@ -230,6 +231,7 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     assert (waiting("commands"), waiting("others")) == ([128, 30, 5], [4, 0, 0])
     assert of(samples, "payments_waiting_requests_max", kind="commands") == 128
     assert of(samples, "payments_connections") == 300
+    assert of(samples, "payments_log_lines_lost_total") == 4
     assert of(samples, "payments_breaker_open", **A) == 0.5
     bulkhead = [of(samples, f"payments_bulkhead_{what}", **A) for what in ("in_flight", "waiting", "slots")]
     assert bulkhead == [2, 7, 20]
@@ -238,6 +240,7 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     samples = served.scrape()
     assert of(samples, "payments_mailbox_messages", actor="customers") == 0
     assert (waiting("commands"), waiting("others")) == ([1, 0, 7], [0, 0, 0])
+    assert of(samples, "payments_log_lines_lost_total") == 6
     assert of(samples, "payments_connections") == 2
 
 

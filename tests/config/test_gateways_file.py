@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,9 @@ def test_tables_in_order(tmp_path: Path) -> None:
         (b"[a]\nx = '\xff'\n", "is not UTF-8 text (byte 9)"),
         (b"timeout_s = 5\n[a]\n", "holds 'timeout_s' outside of a gateway's table"),
         (b"# nothing\n", "names no gateway"),
+        (b"[a]\nx = '\0'\n", "is not TOML: Found invalid character"),
+        (b"x = " + b"[" * 5_000, "is not TOML: nested too deeply"),
+        (b"[a]\nx = " + b"9" * 5_000, "is not TOML: Exceeds the limit"),
     ],
 )
 def test_refusals(tmp_path: Path, content: bytes | None, words: str) -> None:
@@ -52,3 +56,18 @@ def test_files_of_the_checkout(path: Path) -> None:
     for table in default.values():
         table.pop("url")
     assert tables == default
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """What some editors write before the first character is no part of the file."""
+    path = tmp_path / "gateways.toml"
+    path.write_bytes(b"\xef\xbb\xbf[ant]\n")
+    assert list(gateways_file.read(path)) == ["ant"]
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A folder, a pipe and a device are refused, and none of them is read."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(SettingsError, match="is no file"):
+            gateways_file.read(path)

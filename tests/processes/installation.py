@@ -10,10 +10,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from tests.processes.process import Process, free_port, processes_with, wait_until
@@ -100,12 +101,25 @@ class Installation:
 
     def start(self, name: str, *command: str, **settings: str) -> Process:
         """Start a command of the checkout with this Python, under a name for its logs."""
+        return self.launch(name, command, settings)
+
+    def launch(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        cwd: Path = CHECKOUT,
+        output: int | None = None,
+    ) -> Process:
+        """The same in another folder, or with its output into a descriptor."""
         process = Process(
             f"{next(self._numbers)}-{name}",
             [sys.executable, *command],
-            cwd=CHECKOUT,
+            cwd=cwd,
             environ=self.environ(**settings),
             folder=self.folder,
+            output=output,
         )
         self._processes.append(process)
         return process

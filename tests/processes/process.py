@@ -30,11 +30,19 @@ _SHOWN_CHARACTERS: Final = 6_000
 class Process:
     """A command that runs; what it says is in ``<name>.out`` and ``<name>.err`` of ``folder``.
 
+    With ``output``, a descriptor, all that it says goes there.
     Its first word is the path of a program. Make it in the main thread: with the thread that made it, it would end.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], folder: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        folder: Path,
+        output: int | None = None,
     ) -> None:
         self.name = name
         if sys.platform == "linux":
@@ -42,7 +50,13 @@ class Process:
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._popen = subprocess.Popen(
-                command, cwd=cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0
+                command,
+                cwd=cwd,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=out if output is None else output,
+                stderr=err if output is None else output,
+                process_group=0,
             )
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tests.processes.installation import HOST, Installation
+from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import Process
 
 WRONG = [
@@ -16,6 +18,10 @@ WRONG = [
     ({"PAYMENTS_WORKERS": "2"}, "PAYMENTS_WORKERS"),
     ({"PAYMENTS_DEFAULT_CURRENCY": "XQZ"}, "PAYMENTS_DEFAULT_CURRENCY"),
     ({"PAYMENTS_DATABSE_URL": "sqlite:///var/other.db"}, "PAYMENTS_DATABASE_URL"),
+    ({"PAYMENTS_MIGRATION_DATABASE_URL": "sqlite:////tmp/\udcff.db"}, "PAYMENTS_MIGRATION_DATABASE_URL"),
+    ({"PAYMENTS_GATEWAYS_FILE": "/nowhere/\udcff.toml"}, "PAYMENTS_GATEWAYS_FILE"),
+    ({"PAYMENTS_GATEWAY_A_SECRETS": "whsec_\udcff"}, "PAYMENTS_GATEWAY_A_SECRETS"),
+    ({"PAYMENTS_BIND": "\udcff:8080"}, "PAYMENTS_BIND"),
 ]
 
 
@@ -53,6 +59,111 @@ def test_two_workers_on_the_command_line(installation: Installation) -> None:
     service = installation.start("service", "-m", "gunicorn", "--workers", "2", "wsgi:app")
     assert "PAYMENTS_WORKERS" in refusal(service)
     assert installation.living() == []
+
+
+OPTIONS = [
+    ("--preload", "preload_app"),
+    ("--worker-class=sync", "worker_class"),
+    ("--worker-class=nothing.at.all", "worker_class"),
+    ("--threads=4", "threads"),
+    ("--max-requests=5", "max_requests"),
+    ("--reload", "reload"),
+    ("--daemon", "daemon"),
+    ("--reuse-port", "reuse_port"),
+    ("--log-config=/etc/logging.conf", "logconfig"),
+    ("--access-logfile=-", "accesslog"),
+    ("--http-parser=fast", "http_parser"),
+    ("--forwarder-headers=PATH_INFO", "forwarder_headers"),
+    ("--certfile=/etc/cert.pem", "certfile"),
+    ("--env=PAYMENTS_AUTH=off", "PAYMENTS_AUTH"),
+    ("--worker-connections=10", "worker_connections"),
+    ("--timeout=1", "timeout"),
+    ("--pid=/nowhere/pid", "pidfile"),
+    ("--worker-tmp-dir=/nowhere", "worker_tmp_dir"),
+]
+
+
+@pytest.mark.parametrize(("option", "named"), OPTIONS, ids=[named for _, named in OPTIONS])
+def test_an_option_that_the_service_cannot_run_with(installation: Installation, option: str, named: str) -> None:
+    """It is refused with one line that names it, whether it comes by the command line or by the environment."""
+    services = (
+        installation.start("service", "-m", "gunicorn", option, "wsgi:app"),
+        installation.gunicorn(GUNICORN_CMD_ARGS=option),
+    )
+    for service in services:
+        assert named in refusal(service)
+    assert installation.living() == []
+
+
+def test_options_that_are_free(installation: Installation) -> None:
+    """What changes nothing that the service depends on is left to the operator."""
+    pid = installation.folder / "pid"
+    arguments = ("--backlog=64", f"--pid={pid}", "--name=till", "--env=TZ=UTC", "--no-control-socket", "--timeout=60")
+    service = installation.start("service", "-m", "gunicorn", *arguments, "wsgi:app")
+    installation.wait_for_answer(service, installation.port, "/readyz")
+    assert int(pid.read_text()) == service.pid
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+def test_another_configuration_file(installation: Installation) -> None:
+    """With another file than its own gunicorn ends at once: nothing would start the service in its workers."""
+    other = installation.folder / "other.py"
+    other.write_text(f"bind = '{HOST}:{installation.port}'\n")
+    for arguments in ((), ("--worker-class=gevent",), ("--preload",)):
+        service = installation.start("service", "-m", "gunicorn", "-c", str(other), *arguments, "wsgi:app")
+        assert service.wait() == 4
+        assert "gunicorn.conf.py" in service.err
+        assert "Traceback" not in service.out + service.err
+
+
+def test_a_configuration_file_that_changes_ours(installation: Installation) -> None:
+    """What a file of the operator's changes on top of the service's own is held against the same list."""
+    other = installation.folder / "other.py"
+    ours = str(CHECKOUT / "gunicorn.conf.py")
+    other.write_text(f"__file__ = {ours!r}\nexec(compile(open(__file__).read(), __file__, 'exec'))\nmax_requests = 5\n")
+    service = installation.start("service", "-m", "gunicorn", "-c", str(other), "wsgi:app")
+    assert "max_requests" in refusal(service)
+
+
+def test_from_another_folder(installation: Installation) -> None:
+    """Named with its path, the service's own file brings it up wherever gunicorn is started."""
+    command = ("-m", "gunicorn", "-c", str(CHECKOUT / "gunicorn.conf.py"), "wsgi:app")
+    service = installation.launch("service", command, cwd=installation.folder)
+    installation.wait_for_answer(service, installation.port, "/readyz")
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+_CLOSED = "import os, sys; [os.close(n) for n in (0, 1, 2)]; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+
+
+def test_closed_standard_streams(installation: Installation) -> None:
+    """No log line goes into whatever was opened in the place of a stream that was closed at the start."""
+    service = installation.start("service", "-c", _CLOSED, "-m", "gunicorn", "wsgi:app")
+    installation.wait_for_answer(service, installation.port, "/readyz")
+    for process in (service.pid, *service.children()):
+        assert [Path(f"/proc/{process}/fd/{number}").readlink() for number in range(3)] == [Path(os.devnull)] * 3
+    assert installation.deposit().status == 202
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+    installation.verify()
+    assert "Traceback" not in service.out + service.err
+
+
+_HANDED = """
+import os, socket, sys
+opened = socket.create_server(("0.0.0.0", 0))
+os.dup2(opened.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "wsgi:app"])
+"""
+
+
+def test_a_socket_of_systemd_that_others_can_reach(installation: Installation) -> None:
+    """Callers need no keys on loopback, so a service that is bound to it refuses to be handed a public socket."""
+    assert "PAYMENTS_BIND" in refusal(installation.start("service", "-c", _HANDED))
 
 
 @pytest.mark.parametrize("keep_alive_s", ["0", "75"])

@@ -1,0 +1,177 @@
+"""Which of gunicorn's options an operator may choose, and what is said of the others.
+
+The service depends on the rest: on its worker class, on loading the application after the fork, on one process for an
+embedded database, on its log. What gunicorn.conf.py sets is handed in; this module knows no other setting.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from gunicorn.config import Config
+
+from config.values import SettingsError
+
+FREE: Final = frozenset(
+    {
+        "backlog",
+        "check_config",
+        "config",
+        "default_proc_name",
+        "enable_backlog_metric",
+        "forwarded_allow_ips",
+        "graceful_timeout",
+        "keepalive",
+        "limit_request_field_size",
+        "limit_request_fields",
+        "limit_request_line",
+        "pidfile",
+        "print_config",
+        "proc_name",
+        "pythonpath",
+        "raw_env",
+        "sendfile",
+        "timeout",
+        "umask",
+        "worker_connections",
+        "worker_tmp_dir",
+        "wsgi_app",
+    }
+)
+"""Options that may have any value that ``_free_refusal`` lets through."""
+CONNECTIONS_MIN: Final = 1000
+TIMEOUT_MIN_S: Final = 5
+"""A worker gives a sign of life every second."""
+
+_LOG: Final = "the log goes to standard output, as PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT say"
+_PARSER: Final = "other rules for requests would let through what this service refuses"
+_RELOAD: Final = "a worker that is reloaded at once loses the calls that are out"
+_REASONS: Final[Mapping[str, str]] = {
+    "preload_app": "actors and connections do not survive a fork",
+    "worker_class": "only its own worker starts and stops the service",
+    "threads": "its worker has greenlets",
+    "max_requests": "a worker that restarts itself gains nothing",
+    "max_requests_jitter": "a worker that restarts itself gains nothing",
+    "reload": _RELOAD,
+    "reload_engine": _RELOAD,
+    "reload_extra_files": _RELOAD,
+    "daemon": "its log would be lost; let a supervisor such as systemd run it",
+    "reuse_port": "two services on one port would not be noticed",
+    "chdir": "it runs in its own folder",
+    "user": "start it as that user",
+    "group": "start it as that group",
+    "initgroups": "start it as that user",
+    **dict.fromkeys(("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers"), "let a proxy speak TLS"),
+    **dict.fromkeys(
+        (
+            "accesslog",
+            "access_log_format",
+            "capture_output",
+            "errorlog",
+            "logconfig",
+            "logconfig_json",
+            "logger_class",
+            "loglevel",
+            "syslog",
+            "syslog_addr",
+        ),
+        _LOG,
+    ),
+    **dict.fromkeys(
+        (
+            "casefold_http_method",
+            "forwarder_headers",
+            "header_map",
+            "http_parser",
+            "http_protocols",
+            "permit_obsolete_folding",
+            "permit_unconventional_http_method",
+            "permit_unconventional_http_version",
+            "protocol",
+            "proxy_protocol",
+            "strip_header_spaces",
+        ),
+        _PARSER,
+    ),
+}
+_OWN_VARIABLES: Final = ("PAYMENTS_", "PROMETHEUS_MULTIPROC_DIR", "SIMULATOR_")
+
+in_force = False
+"""Whether gunicorn.conf.py runs this process: without it the service would never start."""
+
+
+def refuse_command_line(ours: Mapping[str, object]) -> None:
+    """Refuse what gunicorn was told by its command line and by GUNICORN_CMD_ARGS. Raises SettingsError.
+
+    ``ours``: what gunicorn.conf.py sets. gunicorn itself would only find out after it has acted on some of it.
+    """
+    told = _with(ours)
+    if "gunicorn.app.wsgiapp" not in sys.modules:  # the command line is not gunicorn's
+        return
+    parser = told.parser()
+    for arguments in (told.get_cmd_args_from_env(), sys.argv[1:]):
+        for name, value in vars(parser.parse_args(arguments)).items():
+            if value is not None and name != "args":
+                told.set(name.lower(), value)
+    refuse(told, ours)
+    if told.check_config or told.print_config:  # they load the application in this very process
+        globals()["in_force"] = True
+
+
+def refuse(config: Config, ours: Mapping[str, object]) -> None:
+    """Refuse a configuration that the service cannot run with. Raises SettingsError."""
+    expected = _with(ours)
+    for name in sorted(config.settings):
+        value = config.settings[name].get()
+        if name in FREE:
+            _refuse_free(name, value)
+        elif value != expected.settings[name].get():
+            raise SettingsError(_refusal(name, value, expected.settings[name].get()))
+
+
+def _with(ours: Mapping[str, object]) -> Config:
+    config = Config()
+    for name, value in ours.items():
+        if name in config.settings:
+            config.set(name, value)
+    return config
+
+
+def _refusal(name: str, value: object, expected: object) -> str:
+    if name == "bind":
+        bound = ", ".join(map(str, value)) if isinstance(value, list) else value
+        own = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
+        return f"PAYMENTS_BIND is {own}, and gunicorn was told {bound}: use the variable"
+    if name == "workers":
+        return f"PAYMENTS_WORKERS is {expected}, and gunicorn was told {value}: use the variable"
+    reason = _REASONS.get(name, "this service is made for that alone")
+    return f"gunicorn's option {name} cannot be changed: {reason}"
+
+
+def _refuse_free(name: str, value: object) -> None:
+    problem = None
+    if name == "worker_connections" and isinstance(value, int) and value < CONNECTIONS_MIN:
+        problem = f"must be {CONNECTIONS_MIN} or more: callbacks and reads need room beside commands"
+    elif name == "timeout" and isinstance(value, int) and 0 < value < TIMEOUT_MIN_S:
+        problem = f"must be {TIMEOUT_MIN_S} or more, or 0 for none: workers that live would be killed"
+    elif name == "raw_env" and isinstance(value, list):
+        own = [text.partition("=")[0] for text in value if str(text).startswith(_OWN_VARIABLES)]
+        if own:
+            problem = f"cannot set {own[0]}, which is read before: set it in the environment"
+    elif name == "pidfile" and value is not None:
+        problem = _unless_writable(Path(str(value)).absolute().parent)
+    elif name == "worker_tmp_dir" and value is not None:
+        problem = _unless_writable(Path(str(value)))
+    if problem is not None:
+        message = f"gunicorn's option {name} {problem}"
+        raise SettingsError(message)
+
+
+def _unless_writable(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return f"names {folder}, which is no folder"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"names {folder}, which cannot be written"
