@@ -39,7 +39,7 @@ class Shape:
 
     Ten a customer, and a twentieth of all for the customer ``house``. Nearly all completed, a hundredth failed, ten
     unknown, the newest hundred pending, the oldest five processed. The oldest thousandth at the gateway ``retired``.
-    A tenth dead letters, of these a hundredth parked; a tenth with a review, nearly all closed. Ten of the merchant
+    A tenth dead letters, of these a hundredth parked, and a tenth no dead letters but callbacks that wait; a tenth with a review, nearly all closed. Ten of the merchant
     ``small``.
     """
 
@@ -91,7 +91,25 @@ class Shape:
     def work(self, number: int, time: Callable[[datetime], object]) -> Row:
         """The row of a dead letter."""
         key, at = self.id(number), time(self.at(number))
-        whose = (self.merchant(number), self.customer(number), key, self.gateway(number))
+        whose: Row = (self.merchant(number), self.customer(number), key, self.gateway(number))
+        if number % 100 == 23:  # a callback that waits
+            queue = f"callbacks:{self.gateway(number)}"
+            of_gateway = ("gateways", self.gateway(number), None, queue)
+            return (
+                f"callback:{key}",
+                *of_gateway,
+                "apply",
+                "CallbackReceived",
+                "queued",
+                None,
+                1,
+                3,
+                at,
+                "[]",
+                None,
+                at,
+                0,
+            )
         state = "parked" if number % 1000 == 3 else "dead"
         return (key, *whose, "submit", "DepositReceived", state, None, 1, 3, at, "[]", None, at, 0)
 
