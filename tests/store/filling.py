@@ -39,8 +39,8 @@ class Shape:
 
     Ten a customer, and a twentieth of all for the customer ``house``. Nearly all completed, a hundredth failed, ten
     unknown, the newest hundred pending, the oldest five processed. The oldest thousandth at the gateway ``retired``.
-    A tenth dead letters, of these a hundredth parked, and a tenth no dead letters but callbacks that wait; a tenth with a review, nearly all closed. Ten of the merchant
-    ``small``.
+    A tenth dead letters, of these a hundredth parked; of that tenth a tenth are callbacks that wait instead. A tenth
+    with a review, nearly all closed. Ten of the merchant ``small``.
     """
 
     count: int

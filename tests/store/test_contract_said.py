@@ -34,8 +34,9 @@ EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
 def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, expected: Expected | None) -> None:
     """As its event has it, in the list, alone, to an audit, and when it is closed."""
     customer = Customer("c")
+    deposit = customer.deposit("t1")
     opened = customer.write(Step((ReviewOpened("r1", "t1", "odd", said, expected),)))
-    assert store.append([customer.deposit("t1"), opened]) == [COMMITTED] * 2
+    assert store.append([deposit, opened]) == [COMMITTED] * 2
     for closed in (False, True):
         if closed:
             customer.now = START + timedelta(hours=1)

@@ -60,7 +60,7 @@ def _row_edits() -> Iterator[tuple[str, str]]:
         "opened_at": "9",
         "closed_at": "9",
         "said": """'{"source": "lookup", "gateway": "g", "at": "2026-11-22T12:00:00Z"}'""",
-        "expected": """'{"gateway": "g", "status": "s", "amount": "1", "currency": "USD", "gateway_reference": null}'""",
+        "expected": """'{"gateway": "g", "status": "s", "amount": "1", "currency": "U", "gateway_reference": null}'""",
     }
     for column, value in review.items():
         yield f"reviews.{column}", f"UPDATE reviews SET {column} = {value} WHERE review_id = 'b-r2'"
