@@ -17,7 +17,7 @@ _COLUMNS: Final[Columns] = {
     "REVIEW": Column(lambda it: shown(it["id"]), is_whole=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
     "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, may_go=True),
-    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, may_go=True),
+    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, may_go=True),
     "OPENED": Column(lambda it: at(it["opened_at"]), may_go=True),
     "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
     "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, may_go=True),
@@ -56,15 +56,15 @@ def _close(tools: Tools, arguments: argparse.Namespace) -> None:
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
     for name in ("id", "state", "transaction_id", "customer_id", "gateway", "reason"):
-        yield name, shown(it[name])
+        yield name, shown(it.get(name))  # a service of an earlier version says less
     yield "opened_at", at(it["opened_at"])
     yield "closed_at", at(it["closed_at"])
     for part in ("said", "expected"):
-        for name, value in (it[part] or {}).items():
+        for name, value in (it.get(part) or {}).items():
             yield f"{part} {name}", at(value) if name == "at" else shown(value)
 
 
 def _said(it: Json, *names: str) -> str:
     """What of what was said is there."""
-    said = it["said"] or {}
+    said = it.get("said") or {}
     return " ".join(shown(said[name]) for name in names if said.get(name) is not None) or NOTHING

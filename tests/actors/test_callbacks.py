@@ -303,7 +303,8 @@ def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
     unmatched(customers, "nobody")
     (item,) = claim(customers)
     payload = orjson.loads(item.payload or b"")
-    for said in (None, {}, [], {**payload["said"], "source": "rumour"}, {**payload["said"], "at": "now"}):
+    odd: list[object] = [None, {}, [], {**payload["said"], "source": "rumour"}, {**payload["said"], "at": "now"}]
+    for said in odd:
         with pytest.raises(CorruptStoreError):
             read_payload(replace(item, payload=orjson.dumps({**payload, "said": said})))
 

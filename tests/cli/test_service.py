@@ -114,6 +114,7 @@ def call_back(service: Installation, event_id: str, **members: object) -> bytes:
     metadata = {name: members.pop(name) for name in ("reference", "amount", "currency")}
     body = json.dumps({"transaction_id": "B-7", **members, "metadata": metadata}).encode()
     headers = CALLER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
+    del headers["host"], headers["content-type"]  # of the connection itself
     answer = send(service.port, "/v1/callbacks/gatewayB", body, headers)
     assert answer is not None
     assert answer.status == 200

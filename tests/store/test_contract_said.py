@@ -11,7 +11,19 @@ import pytest
 from domain.events import ReviewClosed, ReviewOpened
 from domain.said import BODY_MAX, TEXT_MAX, Expected, Said, Source
 from store.factory import PaymentStore
-from store.port import Action, CloseWork, Committed, Fence, Head, OpenWork, Part, StreamKey, WorkState, Write
+from store.port import (
+    Action,
+    CloseWork,
+    Committed,
+    Fence,
+    Head,
+    OpenWork,
+    Part,
+    StreamKey,
+    WorkChange,
+    WorkState,
+    Write,
+)
 from store.verify import verify
 from tests.store.builders import OWNER, START, Customer, Step, move
 
@@ -104,7 +116,7 @@ def test_one_waits_until_it_is_matched_or_parked(store: PaymentStore, pass_time:
     items = {it.work_id[-1]: it for it in store.claim_work(OWNER, "callbacks:gatewayA", 10)}
     assert waiting(store) == ["3", "2", "1"]
     nobody = StreamKey("gateways", "gatewayA")
-    changes = {
+    changes: dict[str, WorkChange] = {
         "1": CloseWork("callback:1"),
         "2": move("callback:2", action=Action.APPLY, delay_s=60),
         "3": move("callback:3", action=Action.APPLY, state=WorkState.PARKED),
