@@ -17,7 +17,7 @@ def test_a_text_can_be_stored(text: str) -> None:
     """No U+0000, no half of a character, no more than is kept; what is fit already stays as it is."""
     kept = plain(text)
     assert "\0" not in kept
-    assert kept.encode()
+    kept.encode()  # it raises for half of a character
     assert len(kept) <= TEXT_MAX
     assert plain(kept) == kept
 
@@ -27,7 +27,7 @@ def test_a_body_can_be_stored(body: bytes) -> None:
     """Whatever its bytes are."""
     kept = plain_body(body * 60)
     assert "\0" not in kept
-    assert kept.encode()
+    kept.encode()  # it raises for half of a character
     assert len(kept) <= BODY_MAX
 
 
