@@ -33,7 +33,8 @@ COMMANDS: Final = {
     "transactions": "Look at transactions, and say how one ended.",
     "customers": "Look at a customer, and correct a balance.",
     "dead-letters": "Look at what failed too often, try it again, or give it up.",
-    "reviews": "Look at what contradicts the record, and say that you did.",
+    "reviews": "Look at what contradicts the record and what was said, and close reviews.",
+    "callbacks": "Look at callbacks that wait for their transaction.",
     "breaker": "Look at the gateways' circuit breakers, and hold one open or closed.",
     "tail": "Follow everything that happens.",
 }

@@ -6,22 +6,24 @@ for a person. A gateway's own stream (``stream_of_gateway``) holds what belongs 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from actors.decisions import REVIEW_SCOPE, Batch, Entry
+from actors.decisions import REVIEW_SCOPE, Batch, Entry, with_said
 from actors.messages import AboutWork, Request
 from actors.replies import Taken
-from domain.account import Refused, decide
+from domain.account import Refused, decide, review_of
 from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
-from domain.money import Money
+from domain.money import Money, MoneyError
 from domain.outcomes import Approved, Declined
-from store.codec import Metadata, timestamp
+from domain.said import Said, Source, plain_body
+from gateways.port import Verbatim
+from store.codec import Metadata, said_data, said_in, timestamp
 from store.errors import CorruptStoreError
 from store.port import (
     GATEWAYS,
@@ -49,6 +51,8 @@ _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
 
 
+_NOTHING_SAID: Final = Verbatim()
+
 REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 
 
@@ -67,6 +71,23 @@ class Callback(NamedTuple):
     def claim(self) -> Claim:
         """What makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
+
+    def said(self, verbatim: Verbatim, at: datetime) -> Said:
+        """What it says, for people. ``verbatim`` holds no card numbers."""
+        reference, gateway_reference, status, amount, currency = verbatim
+        return Said(
+            source=Source.CALLBACK,
+            gateway=self.gateway,
+            at=at,
+            event_id=self.event_id,
+            reference=reference,
+            gateway_reference=gateway_reference,
+            status=status,
+            amount=amount,
+            currency=currency,
+            body=plain_body(self.body),
+            body_bytes=len(self.body),
+        )
 
 
 _QUEUE: Final = "callbacks:"
@@ -91,10 +112,11 @@ class CallbackRequest(Request):
     """A callback that just came, to be stored and applied.
 
     ``command``: what it says of a transaction of this stream. Without one ``problem`` says why it cannot be applied, or
-    (None) ``unmatched`` says what it says of a transaction that is not known.
+    (None) ``unmatched`` says what it says of a transaction that is not known. ``about``: the transaction of this stream
+    that one with a ``problem`` names. ``verbatim``: its members, for people.
     """
 
-    __slots__ = ("callback", "command", "problem", "repeated", "reviewed", "unmatched", "work_key")
+    __slots__ = ("about", "callback", "command", "problem", "repeated", "reviewed", "unmatched", "verbatim", "work_key")
 
     def __init__(
         self,
@@ -104,20 +126,23 @@ class CallbackRequest(Request):
         *,
         command: RecordCallback | None = None,
         problem: str | None = None,
+        about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
+        verbatim: Verbatim = _NOTHING_SAID,
     ) -> None:
         super().__init__(metadata, deadline)
         self.callback = callback
         self.command: RecordCallback | None = command
         self.problem, self.unmatched, self.work_key = problem, unmatched, work_key
+        self.about, self.verbatim = about, verbatim
         self.repeated: bytes | None = None  # the body that its event id came with first
         self.reviewed = False  # a person was asked about it before
 
     @property
     def transaction_id(self) -> str | None:
         """The transaction that it is about, when that is known."""
-        return None if self.command is None else self.command.transaction_id
+        return self.about if self.command is None else self.command.transaction_id
 
     @property
     def unique(self) -> Hashable:
@@ -157,11 +182,12 @@ def add_callback(batch: Batch, request: CallbackRequest) -> None:
         events = _decided(batch, request.command, reviewed=request.reviewed)
         work = _closing(request.command, events)
     elif request.problem is not None:
-        events = [] if request.reviewed else [_review(batch, None, request.problem)]
+        events = [] if request.reviewed else [_review(batch, request.about, request.problem)]
     else:
         assert request.unmatched is not None
-        payload = _payload(callback.event_id, request.unmatched, batch.now, request.metadata)
+        payload = _payload(request.unmatched, callback.said(request.verbatim, batch.now), request.metadata)
         work = (OpenWork(request.work_key, None, queue_of(callback.gateway), Action.APPLY, EVENT_TYPE, None, payload),)
+    events = with_said(events, lambda: callback.said(request.verbatim, batch.now))
     recorded = batch.record(events, request.metadata, request.event_ids)
     claims += _review_claims(callback.gateway, callback.event_id, events, repeated=request.repeated is not None)
     batch.add_part(Part(events=recorded, claims=claims, work=work), request)
@@ -177,10 +203,11 @@ def add_stored_callback(batch: Batch, report: CallbackReport) -> None:
     if report.command is not None:
         events = _decided(batch, report.command, reviewed=report.reviewed)
         work += _closing(report.command, events)
-    elif batch.now - stored.received_at < MATCHED_WITHIN:
+    elif batch.now < stored.waits_until:
         work = (_later(item),)
     elif not report.reviewed:
         events = [_review(batch, None, _UNKNOWN)]
+    events = with_said(events, lambda: stored.said)
     recorded = batch.record(events, stored.metadata, report.event_ids)
     claims = _review_claims(gateway_of(item.gateway), stored.event_id, events, repeated=False)
     batch.add_part(Part(events=recorded, claims=claims, fence=Fence(item.work_id, item.token), work=work), report)
@@ -197,8 +224,13 @@ class Stored(NamedTuple):
 
     event_id: str
     command: RecordCallback
-    received_at: datetime
+    said: Said
     metadata: Metadata
+
+    @property
+    def waits_until(self) -> datetime:
+        """From then on a person is asked."""
+        return self.said.at + MATCHED_WITHIN
 
 
 def read_payload(item: WorkItem) -> Stored:
@@ -211,24 +243,41 @@ def read_payload(item: WorkItem) -> Stored:
         money = Money(raw["minor"], raw["currency"])
         command = RecordCallback(raw["reference"], gateway_of(item.gateway), raw["gateway_reference"], money, outcome)
         metadata = Metadata(raw["correlation_id"], raw["causation_id"])
-        return Stored(raw["event_id"], command, datetime.fromisoformat(raw["received_at"]), metadata)
-    except (ValueError, KeyError, TypeError) as error:
+        said = said_in(raw["said"]) if "said" in raw else _said_before(raw, command)
+        return Stored(raw["event_id"], command, said, metadata)
+    except (ValueError, KeyError, TypeError, AttributeError, MoneyError) as error:
         raise CorruptStoreError(f"the payload of {item.work_id!r} cannot be read: {error!r}") from error
 
 
-def _payload(event_id: str, said: RecordCallback, now: datetime, metadata: Metadata) -> bytes:
-    outcome = said.outcome
+def _said_before(raw: Mapping[str, Any], command: RecordCallback) -> Said:
+    """What is known of a callback that an earlier version of the service stored, which kept no words of it."""
+    return Said(
+        source=Source.CALLBACK,
+        gateway=command.gateway,
+        at=datetime.fromisoformat(raw["received_at"]),
+        event_id=raw["event_id"],
+        reference=command.transaction_id,
+        gateway_reference=command.reference,
+        status="completed" if raw["completed"] else "failed",
+        amount=command.money.text,
+        currency=command.money.currency,
+    )
+
+
+def _payload(command: RecordCallback, said: Said, metadata: Metadata) -> bytes:
+    outcome = command.outcome
     return orjson.dumps(
         {
-            "event_id": event_id,
-            "reference": said.transaction_id,
-            "gateway_reference": said.reference,
-            "minor": said.money.minor,
-            "currency": said.money.currency,
+            "said": said_data(said),
+            "event_id": said.event_id,
+            "reference": command.transaction_id,
+            "gateway_reference": command.reference,
+            "minor": command.money.minor,
+            "currency": command.money.currency,
             "completed": isinstance(outcome, Approved),
             "code": outcome.code if isinstance(outcome, Declined) else None,
             "message": outcome.message if isinstance(outcome, Declined) else None,
-            "received_at": timestamp(now),
+            "received_at": timestamp(said.at),
             "correlation_id": metadata.correlation_id,
             "causation_id": metadata.causation_id,
         }
@@ -254,9 +303,10 @@ def _closing(command: RecordCallback, events: list[Event]) -> tuple[WorkChange, 
 
 
 def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpened:
+    if transaction_id is not None:
+        return review_of(batch.account, batch.known(transaction_id), reason)
     # The version is taken once in a stream, and so is an id that is made of it.
-    review_id = f"{transaction_id or batch.stream.id}.{batch.account.version + 1}"
-    return ReviewOpened(review_id, transaction_id, reason)
+    return ReviewOpened(f"{batch.stream.id}.{batch.account.version + 1}", None, reason)
 
 
 def _review_claims(gateway: str, event_id: str, events: list[Event], *, repeated: bool) -> tuple[Claim, ...]:

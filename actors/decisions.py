@@ -24,7 +24,8 @@ from domain.account import (
 )
 from domain.commands import OpenReview, RecordOutcome, RecordSubmission
 from domain.events import Event, Recorded, ReviewOpened, TransactionEvent
-from domain.outcomes import Approved, Declined, Unknown
+from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from domain.said import Said, Source, plain
 from store.codec import Metadata, encode
 from store.port import (
     Action,
@@ -207,6 +208,7 @@ class Batch:
         if not report.stale and ran_a_day(item, result, self.now, status=status, settle_left_s=settle_left_s):
             reason = "A day of lookups has not told what became of it."
             decision = [*decision, *self._decided(OpenReview(transaction.transaction_id, reason))]
+        decision = with_said(decision, lambda: _said(report, self.now))
         if report.reviewed:
             return [event for event in decision if not isinstance(event, ReviewOpened)]
         return decision
@@ -287,6 +289,28 @@ class Batch:
 
 
 REVIEW_SCOPE: Final = "review"
+
+
+def with_said(events: Sequence[Event], said: Callable[[], Said]) -> list[Event]:
+    """``events``, whose reviews show what was said."""
+    return [replace(event, said=said()) if isinstance(event, ReviewOpened) else event for event in events]
+
+
+def _said(report: OutcomeReport, at: datetime) -> Said:
+    """What the gateway answered to a call, for people."""
+    item, result = report.item, report.result
+    source = Source.LOOKUP if item.action is Action.RESOLVE else Source.ANSWER
+    said = Said(source, item.gateway, at, reference=item.work_id)
+    match result:
+        case Approved(reference=reference, final=final):
+            return replace(said, gateway_reference=plain(reference), status="completed" if final else "processed")
+        case Declined(code=code, message=message, reference=reference):
+            known = None if reference is None else plain(reference)
+            return replace(said, gateway_reference=known, status="failed", code=plain(code), message=plain(message))
+        case NotReceived():
+            return replace(said, message="The gateway says that it never received it.")
+        case _:
+            return replace(said, message=plain(result.reason))
 
 
 def _claims(events: Sequence[Event]) -> tuple[Claim, ...]:

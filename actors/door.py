@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from pykka import Timeout
@@ -26,7 +27,7 @@ from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
 from domain.commands import Adjust, CloseReview, Discard, Receive, RecordCallback, Resolve
 from gateways.masking import kept
-from gateways.port import Callbacks, Gateway, UnreadableError, UnverifiedError
+from gateways.port import Callbacks, Gateway, Unusable, UnverifiedError
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.port import Action, DeadLetterFilter, GatewayMode, Review, Store, StreamKey, WorkItem, WorkState
@@ -128,17 +129,25 @@ class Door:
         gateway = callback.gateway
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         nobody = stream_of_gateway(gateway)
-        try:
-            said = callbacks.read(body)
-        except UnreadableError as error:
-            problem = f"A callback cannot be read: {error}"
-            return nobody, CallbackRequest(callback, metadata, self._deadline(), problem=problem)
+        said = callbacks.read(body)
+        request = partial(CallbackRequest, callback, metadata, self._deadline(), verbatim=said.verbatim)
+        if isinstance(said, Unusable):
+            owner = None if said.reference is None else self._owner_at(gateway, said.reference)
+            about = None if owner is None else said.reference
+            return owner or nobody, request(problem=f"A callback cannot be read: {said.problem}", about=about)
         command = RecordCallback(said.reference, gateway, said.gateway_reference, said.money, said.outcome)
         stream = self._store.stream_of(said.reference)
         if stream is not None:
-            return stream, CallbackRequest(callback, metadata, self._deadline(), command=command)
-        key = f"callback:{self._runtime.new_id()}"
-        return nobody, CallbackRequest(callback, metadata, self._deadline(), unmatched=command, work_key=key)
+            return stream, request(command=command)
+        return nobody, request(unmatched=command, work_key=f"callback:{self._runtime.new_id()}")
+
+    def _owner_at(self, gateway: str, reference: str) -> StreamKey | None:
+        """The stream of the transaction, if it is one at this gateway. Raises StoreError."""
+        stream = self._store.stream_of(reference)
+        if stream is None:
+            return None
+        known = self._store.load(stream, (reference,)).account.transactions.get(reference)
+        return None if known is None or known.gateway != gateway else stream
 
     def _deadline(self) -> float:
         return self._runtime.monotonic() + self._request_deadline_s

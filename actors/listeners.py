@@ -11,7 +11,7 @@ from actors.messages import CallResult, Unanswered
 from actors.replies import Reply, Unverified
 from actors.work import read_context
 from domain.account import Transaction
-from domain.events import EVENT_TYPES, Received, Recorded, type_name
+from domain.events import EVENT_TYPES, Received, Recorded, ReviewOpened, type_name
 from domain.outcomes import Approved, Declined, NotReceived
 from store.codec import Metadata
 from store.port import AppendResult, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
@@ -216,7 +216,38 @@ def _line(stream: StreamKey, recorded: Recorded, metadata: Metadata) -> Line:
             fields[name] = value
     if isinstance(event, Received):
         fields["amount"], fields["currency"] = event.money.text, event.money.currency
+    if isinstance(event, ReviewOpened):
+        fields |= _review_fields(event)
     return type_name(event), fields
+
+
+_LOGGED_SAID: Final = {
+    "source": "source",
+    "gateway": "gateway",
+    "event_id": "callback_event_id",
+    "reference": "reference",
+    "gateway_reference": "gateway_reference",
+    "status": "said_status",
+    "code": "code",
+    "amount": "said_amount",
+    "currency": "said_currency",
+    "message": "said_message",
+}
+"""What of Said a line shows, and how it is called there. The body may hold personal data."""
+_LOGGED_EXPECTED: Final = {
+    "gateway": "gateway",
+    "status": "expected_status",
+    "amount": "expected_amount",
+    "currency": "expected_currency",
+    "gateway_reference": "expected_gateway_reference",
+}
+
+
+def _review_fields(event: ReviewOpened) -> dict[str, str]:
+    """What a person takes to the provider's support."""
+    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_SAID))
+    found = {shown: getattr(it, name) for it, names in pairs if it is not None for name, shown in names.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def correlation_of(item: WorkItem) -> str | None:

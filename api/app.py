@@ -32,8 +32,9 @@ from api.resources.events import EventsResource, Feed
 from api.resources.gateways import BreakerResource, GatewayResource, GatewaysResource
 from api.resources.health import HealthResource, ReadinessResource
 from api.resources.metrics import MetricsResource
-from api.resources.reviews import CloseReviewResource, ReviewsResource
+from api.resources.reviews import CloseReviewResource, ReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
+from api.resources.waiting_callbacks import WaitingCallbackResource, WaitingCallbacksResource
 from api.tracing import RequestIds, random_request_id
 from api.unwanted import UnwantedAddresses
 from domain.money import exponent_of
@@ -74,7 +75,10 @@ def create_app(
         ("/v1/customers/{customer_id}/adjustments", AdjustmentResource(payments, queries)),
         ("/v1/events", EventsResource(Feed(queries, payments.is_stopping), callers, sees_all=not needs_keys)),
         ("/v1/callbacks/{name}", CallbackResource(payments)),
+        ("/v1/waiting-callbacks", WaitingCallbacksResource(payments, queries)),
+        ("/v1/waiting-callbacks/{callback_id}", WaitingCallbackResource(queries)),
         ("/v1/reviews", ReviewsResource(queries)),
+        ("/v1/reviews/{review_id}", ReviewResource(queries)),
         ("/v1/reviews/{review_id}/close", CloseReviewResource(payments, queries)),
         ("/v1/gateways", GatewaysResource(payments)),
         ("/v1/gateways/{name}", GatewayResource(payments)),

@@ -30,6 +30,10 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
         "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
         "description": "The dead letter's id.",
     },
+    "callback_id": {
+        "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
+        "description": "The id under which the callback is stored.",
+    },
     "review_id": {
         "schema": {"type": "string", "pattern": f"^{REVIEW_ID.pattern}$"},
         "description": "The review's id.",
@@ -40,6 +44,7 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
         "example": "gatewayA",
     },
 }
+_NULLABLE: Final = ("Failure", "ReviewSaid", "ReviewExpected")
 _API_KEY: Final = "apiKey"
 _KEYS: Final = "`Authorization: Bearer pgw_…`. A key speaks for one merchant, whose customers and transactions it sees."
 _NAMES: Final = re.compile(r"\{([a-z_]+)\}")
@@ -106,7 +111,8 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
         spec.path(path, operations=operations, parameters=parameters)
     document = spec.to_dict()
     # A reference cannot be made nullable where it stands (OpenAPI 3.0.3); the schema that it names can.
-    document["components"]["schemas"]["Failure"]["nullable"] = True
+    for name in _NULLABLE:
+        document["components"]["schemas"][name]["nullable"] = True
     return orjson.dumps(document)
 
 

@@ -22,6 +22,7 @@ class CursorKind(Enum):
     GATEWAYS = ("g", GATEWAY_NAME)
     DEAD_LETTERS = ("d", DEAD_LETTER_ID)
     REVIEWS = ("r", REVIEW_KEY)
+    CALLBACKS = ("c", DEAD_LETTER_ID)
 
     def __init__(self, letter: str, key: re.Pattern[str]) -> None:
         self.letter = letter

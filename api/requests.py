@@ -198,6 +198,13 @@ class DeadLettersQuery(PageSchema):
     state = _letter_state()
 
 
+class WaitingCallbacksQuery(PageSchema):
+    """Which waiting callbacks are wanted."""
+
+    cursor = Cursor(CursorKind.CALLBACKS)
+    gateway = _gateway_filter()
+
+
 class ReviewsQuery(PageSchema):
     """Which reviews are wanted."""
 

@@ -9,6 +9,7 @@ from marshmallow import Schema, fields
 from domain.account import Status
 from domain.events import Kind
 from domain.outcomes import Category
+from domain.said import Source
 
 
 def _text(description: str, **words: Any) -> fields.String:
@@ -185,22 +186,103 @@ class DeadLetterListSchema(Schema):
     next_cursor = _next_cursor()
 
 
+def _said_text(description: str, **words: Any) -> fields.String:
+    return _text_or_null(f"{description} Text for people, at most 255 characters; card numbers are masked.", **words)
+
+
+def _body() -> fields.String:
+    return _text_or_null(
+        "The first 4096 characters of the callback's body. Card numbers are masked, and what no text holds is escaped.",
+        example='{"event_id": "evt_7", "reference": "019ab000-…", "status": "settled", "amount": "100.00"}',
+    )
+
+
+def _body_bytes() -> fields.Integer:
+    return fields.Integer(
+        required=True, allow_none=True, metadata={"description": "The length of the whole body.", "minimum": 0}
+    )
+
+
+class ReviewSaidSchema(Schema):
+    """What the gateway said. Null stands for what it did not say."""
+
+    source = _text(
+        "`callback`; `answer`: to a call that sends the transaction; `lookup`: to a question about it.",
+        enum=[source.value for source in Source],
+    )
+    gateway = _text("The gateway that said it.", example="gatewayA")
+    at = _time("When it was received.")
+    event_id = _said_text("The callback's event id.", example="evt_7")
+    reference = _said_text("The reference of ours that it names: a transaction's id.")
+    gateway_reference = _said_text("The gateway's own reference.", example="A-1")
+    status = _said_text("The status; of a callback as the gateway words it.", example="settled")
+    code = _said_text("The code of a decline.", example="do_not_honor")
+    amount = _said_text("The amount as the gateway words it.", example="100.00")
+    currency = _said_text("The currency as the gateway words it.", example="USD")
+    message = _said_text("What came of the call or the lookup.")
+    body = _body()
+    body_bytes = _body_bytes()
+
+
+class ReviewExpectedSchema(Schema):
+    """What was on record of the transaction when the review was opened."""
+
+    gateway = _text("The gateway that carries it out.", example="gatewayA")
+    status = _text("The transaction's status.", enum=[status.value for status in Status])
+    amount = _text("The transaction's amount.", pattern=_AMOUNT, example="100.00")
+    currency = _text("ISO 4217.", example="USD")
+    gateway_reference = _text_or_null("The gateway's own reference, if it was known.", example="A-1")
+
+
 class ReviewSchema(Schema):
     """Something that a person must look at, or has looked at."""
 
     id = _text("The review's id.")
     transaction_id = _text_or_null("The transaction that it is about.", format="uuid")
     customer_id = _text_or_null("The customer; null when it is about a gateway alone.")
+    gateway = _text_or_null("The gateway that it is about; null where an earlier version did not record it.")
     reason = _text("What is wrong.")
     state = _text("Whether somebody still has to look.", enum=["open", "closed"])
     opened_at = _time("When it was opened.")
     closed_at = _time_or_null("When somebody said that he looked.")
+    said = fields.Nested(
+        ReviewSaidSchema, required=True, metadata={"description": "Null for a review of an earlier version."}
+    )
+    expected = fields.Nested(
+        ReviewExpectedSchema, required=True, metadata={"description": "Null when no transaction is known."}
+    )
 
 
 class ReviewListSchema(Schema):
     """A page of reviews, newest first."""
 
     items = fields.List(fields.Nested(ReviewSchema), required=True)
+    next_cursor = _next_cursor()
+
+
+class WaitingCallbackSchema(Schema):
+    """A verified callback that names no transaction on record, and waits to be matched with one."""
+
+    id = _text("The id under which it is stored.", example="callback:019ab000-0000-7000-8000-000000000001")
+    gateway = _text("The gateway that sent it.", example="gatewayA")
+    event_id = _said_text("The callback's event id.", example="evt_7")
+    reference = _said_text("The reference of ours that it names.")
+    gateway_reference = _said_text("The gateway's own reference.", example="A-1")
+    status = _said_text("The status as the gateway words it.", example="completed")
+    amount = _said_text("The amount as the gateway words it.", example="100.00")
+    currency = _said_text("The currency as the gateway words it.", example="USD")
+    body = _body()
+    body_bytes = _body_bytes()
+    received_at = _time("When it was received.")
+    waits_until = _time_or_null("When it becomes a review; null when it cannot be read.")
+    attempts = _integer("How often it was matched without success.", minimum=0)
+    next_attempt_at = _time_or_null("When it is matched next.")
+
+
+class WaitingCallbackListSchema(Schema):
+    """A page of waiting callbacks, newest first."""
+
+    items = fields.List(fields.Nested(WaitingCallbackSchema), required=True)
     next_cursor = _next_cursor()
 
 

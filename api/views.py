@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from actors.callbacks import gateway_of
+from actors.callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
 from domain.account import Transaction
 from domain.money import minor_to_text
-from store.codec import read_body, timestamp
+from domain.said import Said
+from store.codec import expected_data, read_body, said_data, timestamp
+from store.errors import CorruptStoreError
 from store.port import StoredEvent, WorkState
 from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
 
@@ -122,18 +125,52 @@ def dead_letter(it: DeadLetter) -> dict[str, Any]:
     }
 
 
+def waiting_callback(it: DeadLetter) -> dict[str, Any]:
+    """A stored callback that waits for its transaction; ``it`` is its work."""
+    item = it.item
+    try:
+        stored = read_payload(item)
+    except CorruptStoreError:  # the timer parks it as a dead letter
+        said, waits_until = _NO_SAID, None
+    else:
+        said, waits_until = _said(stored.said), timestamp(stored.waits_until)
+    return {
+        "id": item.work_id,
+        "gateway": gateway_of(item.gateway),
+        **{name: said[name] for name in _CALLBACK},
+        "received_at": timestamp(it.created_at) if said["at"] is None else said["at"],
+        "waits_until": waits_until,
+        "attempts": item.attempts,
+        "next_attempt_at": _time(it.next_attempt_at),
+    }
+
+
+_CALLBACK: Final = ["event_id", "reference", "gateway_reference", "status", "amount", "currency", "body", "body_bytes"]
+"""What of a callback is shown while it waits."""
+
+
 def review(it: ReviewView) -> dict[str, Any]:
-    """A review, and whom it is about."""
+    """A review: whom it is about, what was said, and what was on record then."""
     row = it.review
     return {
         "id": row.review_id,
         "transaction_id": row.transaction_id,
         "customer_id": it.customer_id,
+        "gateway": it.gateway,
         "reason": row.reason,
         "state": row.state,
         "opened_at": timestamp(row.opened_at),
         "closed_at": _time(row.closed_at),
+        "said": row.said and _said(row.said),
+        "expected": row.expected and expected_data(row.expected),
     }
+
+
+def _said(said: Said) -> dict[str, Any]:
+    return _NO_SAID | said_data(said)
+
+
+_NO_SAID: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(Said))
 
 
 def _time(at: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""``manage.py reviews``: what contradicts the record, and a person's word that he looked."""
+"""``manage.py reviews``: what contradicts the record, what was said, and the order to close a review."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from cli.actions import Actions, Tools, add_listing, add_reason, run
 from cli.client import Json
 from cli.output import Column, Columns
-from cli.text import at, shown
+from cli.text import NOTHING, at, shown
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,18 +17,23 @@ _COLUMNS: Final[Columns] = {
     "REVIEW": Column(lambda it: shown(it["id"]), is_whole=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
     "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, may_go=True),
-    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
+    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, may_go=True),
     "OPENED": Column(lambda it: at(it["opened_at"]), may_go=True),
+    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
+    "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, may_go=True),
+    "SAID": Column(lambda it: _said(it, "status", "amount", "currency"), may_go=True),
     "REASON": Column(lambda it: shown(it["reason"])),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, close."""
+    """List, show, close."""
     actions = Actions(parser)
     listing = actions.add("list", _list, "Reviews, newest first.")
     listing.add_argument("--state", metavar="STATE", help="open or closed")
     add_listing(listing)
+    show = actions.add("show", _show, "One review: what the gateway said, and what was on record then.")
+    show.add_argument("id", metavar="ID")
     close = actions.add("close", _close, "Say that you looked; what is closed stays as it is.")
     close.add_argument("id", metavar="ID")
     add_reason(close)
@@ -37,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(tools: Tools, arguments: argparse.Namespace) -> None:
     pages = tools.client.pages("reviews", at_most=arguments.limit, state=arguments.state)
     tools.output.listing(_COLUMNS, pages)
+
+
+def _show(tools: Tools, arguments: argparse.Namespace) -> None:
+    it = tools.client.get("reviews", arguments.id)
+    tools.output.thing(it, _values(it))
 
 
 def _close(tools: Tools, arguments: argparse.Namespace) -> None:
@@ -50,7 +60,16 @@ def _close(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
-    for name in ("id", "state", "transaction_id", "customer_id", "reason"):
-        yield name, shown(it[name])
+    for name in ("id", "state", "transaction_id", "customer_id", "gateway", "reason"):
+        yield name, shown(it.get(name))  # a service of an earlier version says less
     yield "opened_at", at(it["opened_at"])
     yield "closed_at", at(it["closed_at"])
+    for part in ("said", "expected"):
+        for name, value in (it.get(part) or {}).items():
+            yield f"{part} {name}", at(value) if name == "at" else shown(value)
+
+
+def _said(it: Json, *names: str) -> str:
+    """What of what was said is there."""
+    said = it.get("said") or {}
+    return " ".join(shown(said[name]) for name in names if said.get(name) is not None) or NOTHING

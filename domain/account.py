@@ -50,6 +50,7 @@ from domain.events import (
 from domain.money import Money, minor_to_text
 from domain.outcomes import Approved, Category, Declined, Unknown
 from domain.references import are_same
+from domain.said import Expected
 
 
 class Status(StrEnum):
@@ -187,7 +188,7 @@ def _decide_on(account: Account, transaction: Transaction, command: TransactionC
         case Resolve():
             return _resolve(transaction, command)
         case OpenReview():
-            return () if transaction.status.terminal else (_review(account, transaction, command.reason),)
+            return () if transaction.status.terminal else (review_of(account, transaction, command.reason),)
         case _:
             assert_never(command)
 
@@ -222,17 +223,17 @@ def _short(account: Account, money: Money) -> Refused | None:
 def _record_callback(account: Account, transaction: Transaction, command: RecordCallback) -> Sequence[Event]:
     known = transaction.gateway_reference
     if command.gateway != transaction.gateway:
-        return (_review(account, transaction, "A callback came from another gateway than the transaction's."),)
+        return (review_of(account, transaction, "A callback came from another gateway than the transaction's."),)
     if command.money != transaction.money:
-        return (_review(account, transaction, "A callback names another amount than is on record."),)
+        return (review_of(account, transaction, "A callback names another amount than is on record."),)
     if _contradicts(known, command.reference):
-        return (_review(account, transaction, "A callback names another reference than is on record."),)
+        return (review_of(account, transaction, "A callback names another reference than is on record."),)
     outcome = command.outcome
     if isinstance(outcome, Approved):
         return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
     if transaction.submissions > 1 and known is None and not transaction.status.terminal:
         # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
-        return (_review(account, transaction, "A callback reports as failed what was sent more than once."),)
+        return (review_of(account, transaction, "A callback reports as failed what was sent more than once."),)
     return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
 
 
@@ -246,11 +247,11 @@ def _record_outcome(
         case Approved(reference=reference, final=final):
             known = transaction.gateway_reference
             if status is Status.FAILED and (final or _contradicts(known, reference)):
-                return (_review(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
+                return (review_of(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
             if status is Status.FAILED:  # the first answer, "accepted", late: a failure may well follow on that
                 return ()
             if _contradicts(known, reference):
-                return (_review(account, transaction, "The gateway reports another reference than is on record."),)
+                return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
             if status is Status.COMPLETED:
                 return ()
             processed = () if status is Status.PROCESSED else (Processed(kind, transaction_id, reference),)
@@ -268,11 +269,11 @@ def _contradicts(known: str | None, reference: str) -> bool:
 def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequence[Event]:
     known, reference = transaction.gateway_reference, outcome.reference
     if transaction.status is Status.COMPLETED:
-        return (_review(account, transaction, "The gateway reports as failed what is recorded as completed."),)
+        return (review_of(account, transaction, "The gateway reports as failed what is recorded as completed."),)
     if transaction.status is Status.FAILED:
         return ()
     if reference is not None and _contradicts(known, reference):
-        return (_review(account, transaction, "The gateway reports another reference than is on record."),)
+        return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
     kind, transaction_id = transaction.kind, transaction.transaction_id
     return (Failed(kind, transaction_id, outcome.code, outcome.category, outcome.message, reference),)
 
@@ -304,9 +305,13 @@ def _adjust(account: Account, command: Adjust) -> Sequence[Event] | Refused:
     return (BalanceAdjusted(command.adjustment_id, money, command.reason, command.evidence),)
 
 
-def _review(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
+def review_of(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
+    """The next event of ``account``: a review of ``transaction``, with what is on record of it."""
+    transaction_id, money = transaction.transaction_id, transaction.money
+    status, reference = transaction.status.value, transaction.gateway_reference
+    expected = Expected(transaction.gateway, status, money.text, money.currency, reference)
     # The version is taken once in a stream, and so is an id that is made of it.
-    return ReviewOpened(f"{transaction.transaction_id}.{account.version + 1}", transaction.transaction_id, reason)
+    return ReviewOpened(f"{transaction_id}.{account.version + 1}", transaction_id, reason, expected=expected)
 
 
 def evolve(account: Account, recorded: Recorded) -> Account:

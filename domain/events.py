@@ -13,6 +13,7 @@ from typing import Final
 
 from domain.money import Money
 from domain.outcomes import Category
+from domain.said import Expected, Said
 
 
 class Kind(StrEnum):
@@ -96,11 +97,16 @@ class BalanceAdjusted:
 
 @dataclass(frozen=True, slots=True)
 class ReviewOpened:
-    """Something contradicts the record and a person must look."""
+    """Something contradicts the record and a person must look.
+
+    ``said``: what a gateway said, ``expected``: what was on record then. Events of earlier versions have neither.
+    """
 
     review_id: str
     transaction_id: str | None
     reason: str
+    said: Said | None = None
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)

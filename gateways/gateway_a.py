@@ -26,8 +26,8 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.notices import make_notice, read_object
-from gateways.port import Gateway, Notice, Order
+from gateways.notices import Members, make_notice, read_notice
+from gateways.port import Gateway, Notice, Order, Unusable
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_json import MalformedError, parse_object
@@ -168,16 +168,19 @@ class GatewayACallbacks:
         """The ``webhook-id``, which the body's ``event_id`` need not match. Raises UnverifiedError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice:
-        """What ``body`` says; ``event_id``, ``extra_data`` and others do not matter. Raises UnreadableError."""
-        said = read_object(body)
-        return make_notice(
-            reference=said.get("reference"),
-            gateway_reference=said.get("transaction_id"),
-            status=said.get("status"),
-            amount=said.get("amount"),
-            currency=said.get("currency"),
-        )
+    def read(self, body: bytes) -> Notice | Unusable:
+        """What ``body`` says; ``event_id``, ``extra_data`` and others do not matter."""
+        return read_notice(body, _notice)
+
+
+def _notice(said: Members) -> Notice | Unusable:
+    return make_notice(
+        reference=said.get("reference"),
+        gateway_reference=said.get("transaction_id"),
+        status=said.get("status"),
+        amount=said.get("amount"),
+        currency=said.get("currency"),
+    )
 
 
 def _signatures(header: str) -> Sequence[str]:

@@ -25,8 +25,8 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.notices import make_notice, read_object
-from gateways.port import Gateway, Notice, Order, UnreadableError
+from gateways.notices import Members, make_notice, read_notice
+from gateways.port import Gateway, Notice, Order, Unusable
 from gateways.settings import GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_xml import MalformedError, parse_elements
@@ -157,19 +157,22 @@ class GatewayBCallbacks:
         """The ``X-Gateway-Event-Id``. Raises UnverifiedError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice:
-        """What ``body`` says; unknown members do not matter. Raises UnreadableError."""
-        said = read_object(body)
-        metadata = said.get("metadata")
-        if not isinstance(metadata, dict):
-            raise UnreadableError("it has no metadata")
-        return make_notice(
-            reference=metadata.get("reference"),
-            gateway_reference=said.get("transaction_id"),
-            status=said.get("status"),
-            amount=metadata.get("amount"),
-            currency=metadata.get("currency"),
-        )
+    def read(self, body: bytes) -> Notice | Unusable:
+        """What ``body`` says; unknown members do not matter."""
+        return read_notice(body, _notice)
+
+
+def _notice(said: Members) -> Notice | Unusable:
+    metadata = said.get("metadata")
+    about: Members = metadata if isinstance(metadata, dict) else {}
+    notice = make_notice(
+        reference=about.get("reference"),
+        gateway_reference=said.get("transaction_id"),
+        status=said.get("status"),
+        amount=about.get("amount"),
+        currency=about.get("currency"),
+    )
+    return notice if isinstance(metadata, dict) else Unusable("it has no metadata", verbatim=notice.verbatim)
 
 
 _SCHEME: Final = Scheme(

@@ -19,7 +19,8 @@ from domain.cards import masked, may_hold_card
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
-from gateways.port import Callbacks, Gateway, Notice, Order, UnreadableError, UnverifiedError
+from domain.said import TEXT_MAX, plain
+from gateways.port import Callbacks, Gateway, Notice, Order, Unusable, UnverifiedError, Verbatim
 
 # An escape of JSON; two for a character that UTF-16 has in two halves.
 _ESCAPE: Final = re.compile(
@@ -112,17 +113,27 @@ class MaskedCallbacks:
             return event_id
         return f"coded-{self._codes.of(event_id).hex()}"
 
-    def read(self, body: bytes) -> Notice:
-        """What ``body`` says, once it is verified. Raises UnreadableError."""
-        try:
-            notice = self._callbacks.read(body)
-        except UnreadableError as error:
-            raise UnreadableError(masked(str(error))) from None
-        return notice._replace(
-            reference=masked(notice.reference),
-            gateway_reference=self._codes.kept(notice.gateway_reference),
-            outcome=_masked_outcome(notice.outcome, self._codes),
+    def read(self, body: bytes) -> Notice | Unusable:
+        """What ``body`` says, once it is verified."""
+        read = self._callbacks.read(body)
+        verbatim = self._plain(read.verbatim)
+        if isinstance(read, Unusable):
+            reference = None if read.reference is None else masked(read.reference)
+            return Unusable(plain(read.problem), reference, verbatim)
+        return Notice(
+            masked(read.reference),
+            self._codes.kept(read.gateway_reference),
+            read.money,
+            _masked_outcome(read.outcome, self._codes),
+            verbatim,
         )
+
+    def _plain(self, said: Verbatim) -> Verbatim:
+        """The provider's own reference goes by its code, as everywhere else: else people could not compare the two."""
+        texts = [None if each is None else plain(each) for each in said]
+        if said.gateway_reference is not None and holds_card(said.gateway_reference):
+            texts[1] = plain(self._codes.kept(said.gateway_reference[:TEXT_MAX]))
+        return Verbatim(*texts)
 
 
 class _Codes:

@@ -3,50 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 from domain.money import Money, MoneyError, parse_amount
 from domain.outcomes import Approved, Declined, Outcome
-from gateways.port import Notice, UnreadableError
+from gateways.port import Notice, Unusable, Verbatim
 from gateways.strict_json import MalformedError, parse_object
 
 _REFERENCE: Final = re.compile(r"[!-~]{1,200}")
 _GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,128}")  # the bound of the adapters' answers, too
 
+STATUSES: Final[Mapping[str, str]] = MappingProxyType({status: status for status in ("completed", "failed")})
 
-def read_object(body: bytes) -> Mapping[str, object]:
-    """The JSON object in ``body``. Raises UnreadableError, behind which stands no error that quotes the body."""
+Members = Mapping[str, object]
+"""A JSON object of a body."""
+
+
+def read_notice(body: bytes, read: Callable[[Members], Notice | Unusable]) -> Notice | Unusable:
+    """What ``read`` makes of the JSON object in ``body``."""
     try:
-        return parse_object(body)
+        members = parse_object(body)
     except MalformedError as error:
-        problem = str(error)
-    raise UnreadableError(f"its body cannot be read: {problem}")
+        return Unusable(f"its body cannot be read: {error}")
+    return read(members)
 
 
 def make_notice(
-    *, reference: object, gateway_reference: object, status: object, amount: object, currency: object
-) -> Notice:
-    """The notice that the members of a body make, whatever type they came as. Raises UnreadableError."""
+    *,
+    reference: object,
+    gateway_reference: object,
+    status: object,
+    amount: object,
+    currency: object,
+    statuses: Mapping[str, str] = STATUSES,
+) -> Notice | Unusable:
+    """The notice that the members of a body make, whatever type they came as; or what keeps them from being one.
+
+    ``statuses``: the provider's words for ``completed`` and ``failed``.
+    """
+    verbatim = Verbatim(*map(_text, (reference, gateway_reference, status, amount, currency)))
     if not isinstance(reference, str) or _REFERENCE.fullmatch(reference) is None:
-        raise UnreadableError("it has no usable reference")
+        return Unusable("it has no usable reference", None, verbatim)
     if not isinstance(gateway_reference, str) or _GATEWAY_REFERENCE.fullmatch(gateway_reference) is None:
-        raise UnreadableError("it has no usable transaction_id")
+        return Unusable("it has no usable transaction_id", reference, verbatim)
     money = _money(amount, currency)
     if money is None:
-        raise UnreadableError("it has no usable amount and currency")
-    return Notice(reference, gateway_reference, money, _outcome(status, gateway_reference))
+        return Unusable("it has no usable amount and currency", reference, verbatim)
+    outcome = _outcome(statuses.get(status) if isinstance(status, str) else None, gateway_reference)
+    if outcome is None:
+        return Unusable("it has a status that is not known", reference, verbatim)
+    return Notice(reference, gateway_reference, money, outcome, verbatim)
 
 
-def _outcome(status: object, gateway_reference: str) -> Outcome:
+def _text(member: object) -> str | None:
+    """A member as it was said, if it is a text or a number."""
+    return str(member) if isinstance(member, str | int | Decimal) and not isinstance(member, bool) else None
+
+
+def _outcome(status: str | None, gateway_reference: str) -> Outcome | None:
+    """None for a status that is not known."""
     match status:
         case "completed":
             return Approved(gateway_reference, final=True)
         case "failed":
             return Declined("declined", None, "The gateway reported that it failed.")
         case _:
-            raise UnreadableError("it has a status that is not known")
+            return None
 
 
 def _money(amount: object, currency: object) -> Money | None:

@@ -30,8 +30,17 @@ class UnverifiedError(Exception):
     """A callback is not surely from its provider. The text is for logs; it holds no secret, signature or body."""
 
 
-class UnreadableError(Exception):
-    """A verified callback cannot be understood. The text says why, and repeats nothing of the body."""
+class Verbatim(NamedTuple):
+    """The members of a callback as it words them, for people; None for one that is not there or is no text or number.
+
+    Nothing of it is checked, and nothing is decided by it.
+    """
+
+    reference: str | None = None
+    gateway_reference: str | None = None
+    status: str | None = None
+    amount: str | None = None
+    currency: str | None = None
 
 
 class Notice(NamedTuple):
@@ -45,6 +54,19 @@ class Notice(NamedTuple):
     gateway_reference: str
     money: Money
     outcome: Outcome
+    verbatim: Verbatim = Verbatim()
+
+
+class Unusable(NamedTuple):
+    """A verified callback that cannot be applied. ``problem`` says why, and repeats nothing of the body.
+
+    ``reference`` is the order of ours that it names, of the form of a notice's, when that can be read: it tells whom a
+    person must look at it for. No status follows from an unusable callback.
+    """
+
+    problem: str
+    reference: str | None = None
+    verbatim: Verbatim = Verbatim()
 
 
 class Callbacks(Protocol):
@@ -58,8 +80,8 @@ class Callbacks(Protocol):
         than 300 s off ``now``.
         """
 
-    def read(self, body: bytes) -> Notice:
-        """What ``body`` says, once it is verified. Raises UnreadableError."""
+    def read(self, body: bytes) -> Notice | Unusable:
+        """What ``body`` says, once it is verified."""
 
 
 class Gateway(Protocol):

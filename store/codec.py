@@ -8,7 +8,7 @@ make an old event look changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -33,6 +33,7 @@ from domain.events import (
 )
 from domain.money import MoneyError, parse_stored
 from domain.outcomes import Category
+from domain.said import Expected, Said, Source
 from store.errors import CorruptStoreError
 from store.port import EncodedEvent, Head, StreamKey
 
@@ -104,6 +105,51 @@ def data_of(event: Event) -> dict[str, Any]:
     return _ENCODERS[type(event)](event)
 
 
+def said_data(said: Said) -> dict[str, Any]:
+    """``said`` as JSON values, without what was not said."""
+    pairs = ((name, getattr(said, name)) for name in _SAID)
+    return {"at": timestamp(said.at), **{name: value for name, value in pairs if value is not None}}
+
+
+def said_in(data: Mapping[str, Any]) -> Said:
+    """The reverse. Raises ValueError, KeyError, TypeError, AttributeError for anything else."""
+    known = {name: data[name] for name in _SAID if name in data}
+    return Said(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
+
+
+def expected_data(expected: Expected) -> dict[str, Any]:
+    """``expected`` as JSON values."""
+    return {name: getattr(expected, name) for name in _EXPECTED}
+
+
+def expected_in(data: Mapping[str, Any]) -> Expected:
+    """The reverse. Raises KeyError and TypeError for anything else."""
+    return Expected(**{name: data[name] for name in _EXPECTED})
+
+
+def review_texts(said: Said | None, expected: Expected | None) -> tuple[str | None, str | None]:
+    """Both as the JSON that a review's row holds."""
+    return (
+        None if said is None else orjson.dumps(said_data(said)).decode(),
+        None if expected is None else orjson.dumps(expected_data(expected)).decode(),
+    )
+
+
+def read_review_texts(said: str | None, expected: str | None) -> tuple[Said | None, Expected | None]:
+    """The reverse. Raises CorruptStoreError."""
+    try:
+        return (
+            None if said is None else said_in(orjson.loads(said)),
+            None if expected is None else expected_in(orjson.loads(expected)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptStoreError(f"what a review's row says cannot be read: {error!r}") from error
+
+
+_SAID: Final = tuple(one.name for one in fields(Said) if one.name != "at")
+_EXPECTED: Final = tuple(one.name for one in fields(Expected))
+
+
 def _received(event: Received) -> dict[str, Any]:
     data: dict[str, Any] = {
         "transaction_id": event.transaction_id,
@@ -137,7 +183,13 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "reason": e.reason,
         "evidence": e.evidence,
     },
-    ReviewOpened: lambda e: {"review_id": e.review_id, "transaction_id": e.transaction_id, "reason": e.reason},
+    ReviewOpened: lambda e: {
+        "review_id": e.review_id,
+        "transaction_id": e.transaction_id,
+        "reason": e.reason,
+        **({} if e.said is None else {"said": said_data(e.said)}),
+        **({} if e.expected is None else {"expected": expected_data(e.expected)}),
+    },
     ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
 }
 
@@ -165,7 +217,13 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
     BalanceAdjusted: lambda _, d: BalanceAdjusted(
         d["adjustment_id"], parse_stored(d["amount"], d["currency"]), d["reason"], d["evidence"]
     ),
-    ReviewOpened: lambda _, d: ReviewOpened(d["review_id"], d["transaction_id"], d["reason"]),
+    ReviewOpened: lambda _, d: ReviewOpened(
+        d["review_id"],
+        d["transaction_id"],
+        d["reason"],
+        said_in(d["said"]) if "said" in d else None,
+        expected_in(d["expected"]) if "expected" in d else None,
+    ),
     ReviewClosed: lambda _, d: ReviewClosed(d["review_id"], d["reason"]),
 }
 

@@ -14,6 +14,7 @@ from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from domain.account import Account, Balance, Transaction
+from domain.said import Expected, Said
 
 
 class StreamKey(NamedTuple):
@@ -181,7 +182,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A row for people: something contradicts the record."""
+    """A row for people: something contradicts the record. ``said``, ``expected``: see ``ReviewOpened``."""
 
     review_id: str
     transaction_id: str | None
@@ -189,6 +190,8 @@ class Review:
     state: str
     opened_at: datetime
     closed_at: datetime | None
+    said: Said | None = None
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)

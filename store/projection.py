@@ -26,7 +26,8 @@ def project_review(before: Review | None, recorded: Recorded) -> Review | None:
     if isinstance(event, ReviewOpened):
         if before is not None:
             raise IllegalTransitionError(f"review {event.review_id} opened twice")
-        return Review(event.review_id, event.transaction_id, event.reason, OPEN, recorded.occurred_at, None)
+        about = (event.review_id, event.transaction_id, event.reason)
+        return Review(*about, OPEN, recorded.occurred_at, None, event.said, event.expected)
     if isinstance(event, ReviewClosed):
         if before is None or before.state != OPEN:
             raise IllegalTransitionError(f"review {event.review_id} closed, but it is not open")

@@ -112,6 +112,14 @@ class ReviewView(NamedTuple):
         return None if self.stream.name == GATEWAYS else self.stream.id
 
     @property
+    def gateway(self) -> str | None:
+        """The gateway that it is about; None for a review of an earlier version, whose event does not say."""
+        told = self.review.said or self.review.expected
+        if told is not None:
+            return told.gateway
+        return self.stream.id if self.stream.name == GATEWAYS else None
+
+    @property
     def key(self) -> ReviewKey:
         """Its place in the list."""
         return ReviewKey(self.review.opened_at, self.review.review_id)
@@ -202,6 +210,14 @@ class Queries(Protocol):
         Work ids descending (newest first) below ``before``.
 
         One whose row cannot be read in full is listed all the same.
+        """
+
+    def waiting_callbacks(
+        self, merchant: str, queue: str | None, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """The stored callbacks that the merchant sees and that wait for their transaction, as work, at most ``limit``.
+
+        Work ids descending (newest first) below ``before``; of one gateway's ``queue``, or of all when that is None.
         """
 
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:

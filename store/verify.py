@@ -18,6 +18,7 @@ import orjson
 
 from domain.account import Balance, Failure, Transaction
 from domain.money import EXPONENTS, Money, minor_to_text
+from domain.said import Expected, Said
 from store.codec import timestamp
 from store.errors import CorruptStoreError
 from store.folding import Fold, Problem, fold_stream
@@ -27,6 +28,7 @@ from store.queries import Audit
 __all__ = ["Problem", "Tally", "export_heads", "verify"]
 
 _Row = Transaction | Balance | Review
+_Value = _Row | Said | Expected
 
 
 @dataclass(slots=True)
@@ -126,10 +128,12 @@ def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Map
             yield Problem(stream, version, f"the row of {what} {key} differs from its events: {differences}")
 
 
-def _differences(ought: _Row, is_: _Row, currency: str | None) -> Iterator[str]:
+def _differences(ought: _Value, is_: _Value, currency: str | None) -> Iterator[str]:
     for name in (one.name for one in fields(ought)):
         expected, found = getattr(ought, name), getattr(is_, name)
-        if expected != found:
+        if isinstance(expected, Said | Expected) and type(expected) is type(found):
+            yield from (f"{name}.{text}" for text in _differences(expected, found, None))
+        elif expected != found:
             yield f"{name} is {_worded(found, currency)}, not {_worded(expected, currency)}"
 
 

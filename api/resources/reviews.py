@@ -34,9 +34,10 @@ class ReviewsResource:
             operation_id="listReviews",
             scopes=OPERATES,
             tag="Reviews",
-            summary="What people must look at",
+            summary="List reviews",
             description="Reviews, newest first. One is opened when something contradicts the record, or when nobody "
-            "but a person can find out what became of a transaction. It changes no status by itself.",
+            "but a person can find out what became of a transaction. It changes no status by itself. It shows what the "
+            "gateway said, and what was on record then.",
             query=ReviewsQuery,
             answer=Answer(200, "A page of reviews.", ReviewListSchema),
             problems=READ_PROBLEMS,
@@ -54,6 +55,30 @@ class ReviewsResource:
         before = ReviewKey.from_text(query["cursor"]) if "cursor" in query else None
         rows = self._queries.reviews(merchant_of(req), query.get("state"), before=before, limit=limit + 1)
         resp.data = orjson.dumps(page(rows, limit, views.review, _cursor))
+
+
+class ReviewResource:
+    """``/v1/reviews/{review_id}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getReview",
+            scopes=OPERATES,
+            tag="Reviews",
+            summary="Get a review",
+            description="A review, open or closed: what the gateway said, and what was on record then.",
+            answer=Answer(200, "The review.", ReviewSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
+        """Show it."""
+        refuse_query(req)
+        resp.data = orjson.dumps(views.review(_find(self._queries, req, review_id)))
 
 
 class CloseReviewResource:
@@ -80,7 +105,7 @@ class CloseReviewResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
         """Close it."""
         refuse_query(req)
-        view = self._find(req, review_id)
+        view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         if view.review.state == "open":
             command = CloseReview(review_id, reason)
@@ -89,17 +114,18 @@ class CloseReviewResource:
             )
             closed(reply)
             try:
-                view = self._find(req, review_id)
+                view = _find(self._queries, req, review_id)
             except StoreError:  # it is closed: only when, the store does not tell now
-                detail = f"It is closed. Ask for /v1/reviews to see {review_id} as it is now."
+                detail = f"It is closed. Ask for /v1/reviews/{review_id} to see it as it is now."
                 raise ProblemError(OUTCOME_UNKNOWN, detail) from None
         resp.data = orjson.dumps(views.review(view))
 
-    def _find(self, req: falcon.Request, review_id: str) -> ReviewView:
-        view = self._queries.review(merchant_of(req), review_id) if REVIEW_ID.fullmatch(review_id) else None
-        if view is None:
-            raise ProblemError(NOT_FOUND, "No such review.")
-        return view
+
+def _find(queries: Queries, req: falcon.Request, review_id: str) -> ReviewView:
+    view = queries.review(merchant_of(req), review_id) if REVIEW_ID.fullmatch(review_id) else None
+    if view is None:
+        raise ProblemError(NOT_FOUND, "No such review.")
+    return view
 
 
 def _cursor(view: ReviewView) -> str:

@@ -195,6 +195,12 @@ class PostgresqlStore:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.dead_letters(session, merchant, where, before, limit))
 
+    def waiting_callbacks(
+        self, merchant: str, queue: str | None, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.waiting_callbacks(session, merchant, queue, before, limit))
+
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.work(session, merchant, work_id))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from domain.account import Transaction
+from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import (
     AppendResult,
@@ -20,6 +21,7 @@ from store.port import (
     Fenced,
     Head,
     OpenWork,
+    Review,
     StoredEvent,
     StreamKey,
     WorkChange,
@@ -142,18 +144,7 @@ class _Wave:
         )
         self._put(
             "reviews",
-            (
-                stream
-                | {
-                    "review_id": one.review_id,
-                    "transaction_id": one.transaction_id,
-                    "reason": one.reason,
-                    "state": one.state,
-                    "opened_at": one.opened_at,
-                    "closed_at": one.closed_at,
-                }
-                for one in write.reviews
-            ),
+            (stream | _review_row(one) for one in write.reviews),
         )
         rounds: dict[str, int] = {}
         for part in write.parts:
@@ -205,6 +196,20 @@ def _transaction_row(transaction: Transaction) -> dict[str, object]:
         "version": transaction.version,
         "created_at": transaction.created_at,
         "updated_at": transaction.updated_at,
+    }
+
+
+def _review_row(review: Review) -> dict[str, object]:
+    said, expected = review_texts(review.said, review.expected)
+    return {
+        "review_id": review.review_id,
+        "transaction_id": review.transaction_id,
+        "reason": review.reason,
+        "state": review.state,
+        "opened_at": review.opened_at,
+        "closed_at": review.closed_at,
+        "said": said,
+        "expected": expected,
     }
 
 

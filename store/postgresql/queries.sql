@@ -75,13 +75,14 @@ WHERE transaction_id = %s;
 
 -- name: select_review
 -- One review, if it is in a stream of these names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
 FROM reviews
 WHERE review_id = %(review_id)s AND stream_name = ANY (%(names)s::text[]);
 
 -- name: select_reviews
 -- Reviews in streams of these names below a key, newest first: as many of each name and state, and the newest of them.
-SELECT r.stream_name, r.stream_id, r.review_id, r.transaction_id, r.reason, r.state, r.opened_at, r.closed_at
+SELECT r.stream_name, r.stream_id, r.review_id, r.transaction_id, r.reason, r.state, r.opened_at, r.closed_at, r.said,
+    r.expected
 FROM unnest(%(names)s::text[]) AS n (name)
 CROSS JOIN unnest(%(states)s::text[]) AS s (state)
 CROSS JOIN LATERAL (
@@ -270,6 +271,47 @@ LEFT JOIN transaction_rows AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 ORDER BY newest.work_id DESC;
 
+-- name: select_waiting_callbacks
+-- Stored callbacks in streams of these names that wait for their transaction, below an id, newest first: as many of
+-- each name and gateway, and the newest of them.
+WITH RECURSIVE known (name, gateway) AS (
+    SELECT n.name, coalesce(%(gateway)s::text, (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = n.name AND w.action = 'apply'
+    ))
+    FROM unnest(%(names)s::text[]) AS n (name)
+    UNION ALL
+    SELECT known.name, (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = known.name AND w.action = 'apply' AND w.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL AND %(gateway)s::text IS NULL
+),
+newest (work_id) AS MATERIALIZED (
+    SELECT w.work_id
+    FROM known
+    CROSS JOIN LATERAL (
+        SELECT work_id
+        FROM work
+        WHERE stream_name = known.name
+            AND gateway = known.gateway
+            AND action = 'apply'
+            AND state IN ('queued', 'leased')
+            AND work_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
+        ORDER BY work_id COLLATE "POSIX" DESC
+        LIMIT %(at_most)s
+    ) AS w
+    ORDER BY w.work_id DESC
+    LIMIT %(at_most)s
+)
+SELECT w.*
+FROM newest
+JOIN work_rows AS w ON w.work_id = newest.work_id
+ORDER BY newest.work_id DESC;
+
 -- name: upsert_gateway_mode
 -- Keep an order for a gateway's breaker.
 INSERT INTO gateway_modes (gateway, mode, reason, set_at)
@@ -312,7 +354,7 @@ ORDER BY t.transaction_id;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at
+SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
 FROM reviews
 WHERE stream_name = %s AND stream_id = %s
 ORDER BY review_id;

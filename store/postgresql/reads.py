@@ -150,6 +150,14 @@ def dead_letters(
     return [_dead_letter(row) for row in _rows(session, "select_dead_letters", values)]
 
 
+def waiting_callbacks(
+    session: Session, merchant: str, queue: str | None, before: str | None, limit: int
+) -> Sequence[DeadLetter]:
+    """Newest first, ids below ``before``."""
+    values = {"names": list(names_seen_by(merchant)), "gateway": queue, "before": before, "at_most": limit}
+    return [dead_letter_of(row, None) for row in _rows(session, "select_waiting_callbacks", values)]
+
+
 def work(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
     """The piece of work of that id, if it is the merchant's or a gateway's."""
     rows = _rows(session, "select_work", {"work_id": work_id, "names": list(names_seen_by(merchant))})

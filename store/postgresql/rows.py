@@ -13,6 +13,7 @@ from domain.account import Balance, Failure, Status, Transaction
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Category
+from store.codec import read_review_texts
 from store.errors import CorruptStoreError
 from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
 from store.queries import DeadLetter, ReviewView, TransactionView
@@ -79,8 +80,10 @@ def balance_of(row: Row) -> tuple[str, Balance]:
 
 
 def review_of(row: Row) -> Review:
-    """A review from the columns of ``select_stream_reviews``."""
-    return Review(*row)
+    """A review from the columns of ``select_stream_reviews``. Raises CorruptStoreError."""
+    review_id, transaction_id, reason, state, opened_at, closed_at, *texts = row
+    told = read_review_texts(*texts)
+    return Review(review_id, transaction_id, reason, state, opened_at, closed_at, *told)
 
 
 def review_view_of(row: Row) -> ReviewView:

@@ -255,6 +255,13 @@ class SqliteStore:
         with self._readers.snapshot() as cursor:
             return reads.dead_letters(cursor, merchant, where, before, limit)
 
+    def waiting_callbacks(
+        self, merchant: str, queue: str | None, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """See ``store.queries.Queries``."""
+        with self._readers.snapshot() as cursor:
+            return reads.waiting_callbacks(cursor, merchant, queue, before, limit)
+
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
         """See ``store.queries.Queries``."""
         with self._readers.snapshot() as cursor:

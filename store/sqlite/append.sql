@@ -74,9 +74,12 @@ BEGIN
         available_minor = excluded.available_minor,
         reserved_minor = excluded.reserved_minor;
 
-    INSERT INTO reviews (review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at)
+    INSERT INTO reviews (
+        review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+    )
     SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+        value ->> 8, value ->> 9
     FROM jsonb_each(NEW.reviews)
     WHERE true
     ON CONFLICT (review_id) DO UPDATE SET

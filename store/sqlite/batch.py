@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
 from store.sqlite.rows import errors_text, to_us, transaction_row
@@ -72,7 +73,8 @@ class Batch:
         for review in write.reviews:
             closed_us = None if review.closed_at is None else to_us(review.closed_at)
             about = (review.transaction_id, review.reason, review.state, to_us(review.opened_at), closed_us)
-            self._reviews.append((review.review_id, stream_name, stream_id, *about))
+            texts = review_texts(review.said, review.expected)
+            self._reviews.append((review.review_id, stream_name, stream_id, *about, *texts))
 
     def _add_part(self, stream_name: str, stream_id: str, part: Part) -> None:
         for claim in part.claims:

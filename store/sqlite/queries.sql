@@ -56,13 +56,13 @@ WHERE transaction_id = ?1;
 
 -- name: select_review
 -- One review, if it is in a stream of one of two names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
 FROM reviews
 WHERE review_id = ?1 AND stream_name IN (?2, ?3);
 
 -- name: select_reviews
 -- Reviews of one state in streams of one name below a key, newest first.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at
+SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
 FROM reviews
 WHERE stream_name = ?1 AND state = ?2 AND (opened_at, review_id) < (?3, ?4)
 ORDER BY opened_at DESC, review_id DESC
@@ -223,6 +223,38 @@ WHERE w.stream_name = ?1
     AND w.state IN ('dead', 'parked')
     AND w.work_id < coalesce(?2, x'')
     AND (?4 IS NULL OR +w.work_id = ?4)
+ORDER BY w.work_id DESC
+LIMIT ?3;
+
+-- name: select_callback_gateways
+-- The queues of the stored callbacks in streams of one name: a seek for each.
+WITH RECURSIVE known (gateway) AS (
+    SELECT min(gateway)
+    FROM work
+    WHERE stream_name = ?1 AND action = 'apply'
+    UNION ALL
+    SELECT (
+        SELECT min(w.gateway)
+        FROM work AS w
+        WHERE w.stream_name = ?1 AND w.action = 'apply' AND w.gateway > known.gateway
+    )
+    FROM known
+    WHERE known.gateway IS NOT NULL
+)
+SELECT gateway
+FROM known
+WHERE gateway IS NOT NULL;
+
+-- name: select_waiting_callbacks
+-- Stored callbacks of one gateway in streams of one name that wait for their transaction, below an id, newest first;
+-- any id when that is NULL.
+SELECT w.*
+FROM work_rows AS w
+WHERE w.stream_name = ?1
+    AND w.gateway = ?4
+    AND w.action = 'apply'
+    AND w.state IN ('queued', 'leased')
+    AND w.work_id < coalesce(?2, x'')
 ORDER BY w.work_id DESC
 LIMIT ?3;
 
@@ -464,7 +496,7 @@ LIMIT 1;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at
+SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
 FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY review_id;

@@ -181,6 +181,18 @@ def dead_letters(
     return [_dead_letter(cursor, row) for row in _newest(cursor, "select_dead_letters", lists, limit)]
 
 
+def waiting_callbacks(
+    cursor: apsw.Cursor, merchant: str, queue: str | None, before: str | None, limit: int
+) -> Sequence[DeadLetter]:
+    """Newest first, ids below ``before``."""
+    lists = [
+        (name, before, limit, one)
+        for name in names_seen_by(merchant)
+        for one in _gateways(cursor, "select_callback_gateways", name, queue)
+    ]
+    return [dead_letter_of(row, None) for row in _newest(cursor, "select_waiting_callbacks", lists, limit)]
+
+
 def work(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
     """The piece of work of that id, if it is the merchant's or a gateway's."""
     row = cursor.execute(SQL["select_work_row"], (work_id,)).fetchone()

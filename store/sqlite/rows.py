@@ -12,6 +12,7 @@ from domain.account import Balance, Failure, Status, Transaction
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Category
+from store.codec import read_review_texts
 from store.errors import CorruptStoreError
 from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
 from store.queries import DeadLetter, ReviewView, TransactionView
@@ -107,10 +108,11 @@ def balance_of(row: Row) -> tuple[str, Balance]:
 
 def review_of(row: Row) -> Review:
     """A review from the columns of ``select_stream_reviews``. Raises CorruptStoreError."""
-    review_id, transaction_id, reason, state, opened_at, closed_at = row
+    review_id, transaction_id, reason, state, opened_at, closed_at, *texts = row
+    told = read_review_texts(*texts)
     try:
         closed = None if closed_at is None else from_us(closed_at)
-        return Review(review_id, transaction_id, reason, state, from_us(opened_at), closed)
+        return Review(review_id, transaction_id, reason, state, from_us(opened_at), closed, *told)
     except OverflowError as error:
         raise CorruptStoreError(f"the row of review {review_id!r} cannot be read: {error}") from error
 

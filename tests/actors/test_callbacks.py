@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from actors.callbacks import (
@@ -13,6 +16,7 @@ from actors.callbacks import (
     CallbackReport,
     CallbackRequest,
     queue_of,
+    read_payload,
     stream_of_gateway,
 )
 from actors.replies import NotStored, Taken
@@ -20,8 +24,10 @@ from domain.account import Status
 from domain.commands import RecordCallback
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.said import Expected, Said, Source
+from gateways.port import Verbatim
 from store.codec import Metadata
-from store.errors import CommitUncertainError, StoreUnavailableError
+from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
 from store.port import Action, WorkItem
 from tests.actors.customers import DEADLINE_S, Customers, answer
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
@@ -195,6 +201,7 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
         customers.runtime.monotonic() + DEADLINE_S,
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
+        verbatim=Verbatim(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
     customers.router.tell(stream_of_gateway(GATEWAY), request)
     customers.run()
@@ -241,6 +248,65 @@ def test_it_is_tried_again_and_after_an_hour_a_person_is_asked(customers: Custom
     assert 5 <= looks <= 20
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     assert (view.stream, view.customer_id, view.review.transaction_id) == (stream_of_gateway(GATEWAY), None, None)
+    said = view.review.said
+    assert said is not None
+    assert (said.source, said.gateway, said.event_id) == (Source.CALLBACK, GATEWAY, "evt-1")
+    assert (said.reference, said.amount, said.body, said.body_bytes) == ("nobody", "100.0", "{}", 2)
+    assert view.review.opened_at - said.at >= MATCHED_WITHIN, "it says when it came, and not when it was given up"
+    assert view.review.expected is None
+
+
+def test_one_that_is_matched_late_and_contradicts(customers: Customers) -> None:
+    """Its review is the transaction's, and shows what was said when it came."""
+    item = customers.deposited()
+    unmatched(customers, item.work_id)
+    (claimed,) = claim(customers)
+    money = Money(1, "USD")
+    command = RecordCallback(item.work_id, GATEWAY, "A-9", money, Approved("A-9", final=True))
+    customers.router.tell(item.stream, CallbackReport(claimed, command))
+    customers.run()
+    (view,) = customers.real.reviews("main", "open", before=None, limit=10)
+    assert view.review.transaction_id == item.work_id
+    assert view.review.said is not None
+    assert (view.review.said.event_id, view.review.said.amount) == ("evt-1", "100.0")
+    assert view.review.expected == Expected(GATEWAY, "pending", "100.00", "USD")
+
+
+def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
+    """Of its words nothing was kept: what it said is told from what was."""
+    before = {
+        "event_id": "evt-1",
+        "reference": "nobody",
+        "gateway_reference": "A-9",
+        "minor": 750,
+        "currency": "USD",
+        "completed": False,
+        "code": "declined",
+        "message": "no",
+        "received_at": "2026-11-22T12:00:00.000000Z",
+        "correlation_id": "r-1",
+        "causation_id": "gatewayA:evt-1",
+    }
+    at = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    item = WorkItem(
+        "callback:1", 1, stream_of_gateway(GATEWAY), queue_of(GATEWAY), Action.APPLY, EVENT_TYPE, 0, (), None
+    )
+    stored = read_payload(replace(item, payload=orjson.dumps(before)))
+    assert stored.said == Said(
+        Source.CALLBACK, GATEWAY, at, "evt-1", "nobody", "A-9", "failed", amount="7.50", currency="USD"
+    )
+    assert stored.waits_until == at + MATCHED_WITHIN
+
+
+def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
+    """Whatever is wrong with what was said is the same error as for the rest."""
+    unmatched(customers, "nobody")
+    (item,) = claim(customers)
+    payload = orjson.loads(item.payload or b"")
+    odd: list[object] = [None, {}, [], {**payload["said"], "source": "rumour"}, {**payload["said"], "at": "now"}]
+    for said in odd:
+        with pytest.raises(CorruptStoreError):
+            read_payload(replace(item, payload=orjson.dumps({**payload, "said": said})))
 
 
 @pytest.mark.parametrize("copies", [1, 3])
@@ -255,6 +321,8 @@ def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: 
         assert answer(request) == Taken()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     assert view.review.reason == "A callback cannot be read: not JSON"
+    assert view.review.said is not None
+    assert (view.review.said.event_id, view.review.said.body, view.review.said.body_bytes) == ("evt-1", "\\xff", 1)
     assert work(customers) == {}
 
 

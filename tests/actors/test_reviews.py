@@ -9,11 +9,12 @@ import pytest
 from actors.messages import CallResult, NotSent, OutcomeReport, Written
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
+from domain.said import Expected, Said, Source
 from store.errors import CommitUncertainError
 from store.port import Action, Review, WorkItem
 from tests.actors.customers import KEYLESS, POLICY, Customers
 from tests.actors.deaths import Fatal
-from tests.actors.support import Trouble, TroubledStore, stream
+from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
 
 DAY_S = 86_400.0
 ACCEPTED = Approved("A-1", final=False)
@@ -102,6 +103,57 @@ def test_never_received_counts_at_last_and_needs_nobody(keyless: Customers) -> N
     assert reviews(keyless) == []
     [again] = keyless.claim()
     assert again.action is Action.SUBMIT
+
+
+def test_a_day_of_lookups_shows_what_the_last_one_came_to(keyless: Customers) -> None:
+    """With what is on record, so that a person can go to the provider with it."""
+    item = keyless.deposited()
+    keyless.report(item, Unknown("timeout"))
+    keyless.run()
+    lookup(keyless, NotSent("connection refused"), DAY_S + 60.0)
+    [review] = reviews(keyless)
+    assert review.said == Said(
+        Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, message="connection refused"
+    )
+    assert review.expected == Expected(GATEWAY, "unknown", "100.00", "USD")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (Approved("A-2", final=True), {"gateway_reference": "A-2", "status": "completed"}),
+        (
+            Declined("do_not_honor", Category.HARD, "Declined: do not honor.", "A-2"),
+            {
+                "gateway_reference": "A-2",
+                "status": "failed",
+                "code": "do_not_honor",
+                "message": "Declined: do not honor.",
+            },
+        ),
+    ],
+)
+def test_an_answer_that_contradicts_shows_both(customers: Customers, result: CallResult, said: dict[str, str]) -> None:
+    """What the lookup said, and what an answer before had said."""
+    item = customers.deposited()
+    customers.report(item, ACCEPTED)
+    customers.run()
+    lookup(customers, result, 60.0)
+    [review] = reviews(customers)
+    assert review.said == Said(Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, **said)  # type: ignore[arg-type]
+    assert review.expected == Expected(GATEWAY, "processed", "100.00", "USD", "A-1")
+
+
+def test_a_late_answer_that_contradicts_shows_both(customers: Customers) -> None:
+    """What a process said that does not have the work any more is evidence, and is shown."""
+    item = customers.completed()
+    customers.report(item, Declined("do_not_honor", Category.HARD, "no", "A-9"))
+    customers.run()
+    [review] = reviews(customers)
+    assert review.said is not None
+    assert (review.said.source, review.said.status, review.said.code) == (Source.ANSWER, "failed", "do_not_honor")
+    assert review.expected is not None
+    assert review.expected.status == "completed"
 
 
 @pytest.mark.parametrize("times", [2, 5])

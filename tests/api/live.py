@@ -28,7 +28,7 @@ from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.actors.support import Heard, SmallGateway
-from tests.gateways.callers import CALLER_A, CALLER_B
+from tests.gateways.callers import CALLER_A, CALLER_B, SAID
 from tests.store.looking import contents
 
 MERCHANT: Final = "main"
@@ -71,7 +71,8 @@ class Live:
             self._deposit(gateway, minor)
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
         )
-        self._complain()
+        self._say("unreadable", b"?")  # a review
+        self._say("early", CALLER_A.body(SAID))  # of a transaction that nobody knows
         until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
         until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
         self.ids = {
@@ -80,6 +81,7 @@ class Live:
             "dead_letter_id": buried,
             "review_id": self.queries.reviews(MERCHANT, "open", before=None, limit=1)[0].review.review_id,
             "name": "gatewayA",
+            "callback_id": self.queries.waiting_callbacks(MERCHANT, None, before=None, limit=1)[0].item.work_id,
         }
 
     def contents(self) -> dict[str, object]:
@@ -99,10 +101,10 @@ class Live:
         assert isinstance(reply, Accepted)
         return transaction_id
 
-    def _complain(self) -> None:
-        """A genuine callback that nobody can read: a review."""
-        headers = CALLER_A.headers(CALLER_A.secrets[0], "unreadable", str(int(time.time())), b"?")
-        assert isinstance(self.payments.callback("gatewayA", headers, b"?", Metadata("seed")), Taken)
+    def _say(self, event_id: str, body: bytes) -> None:
+        """A genuine callback."""
+        headers = CALLER_A.headers(CALLER_A.secrets[0], event_id, str(int(time.time())), body)
+        assert isinstance(self.payments.callback("gatewayA", headers, body, Metadata("seed")), Taken)
 
     def _stands(self, transaction_id: str) -> Status | None:
         view = self.queries.transaction(MERCHANT, transaction_id)

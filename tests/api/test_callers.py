@@ -64,7 +64,10 @@ CASES: Final = {
     ),
     "listEvents": Case("GET", "/v1/events", NOTHING, 200, READ, of_somebody=False),
     "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "getReview": Case("GET", "/v1/reviews/r1", NOTHING, 200, OPERATIONS),
     "closeReview": Case("POST", "/v1/reviews/r1/close", WHY, 200, OPERATIONS),
+    "listWaitingCallbacks": Case("GET", "/v1/waiting-callbacks", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "getWaitingCallback": Case("GET", "/v1/waiting-callbacks/{open}", NOTHING, 404, OPERATIONS),
     "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, OPERATIONS, of_somebody=False),
     "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, OPERATIONS, of_somebody=False),
     "setBreakerMode": Case(
@@ -271,6 +274,12 @@ def test_what_is_a_gateways_is_the_houses(scene: Scene) -> None:
     assert [it["id"] for it in scene.ask(CASES["listReviews"], scene.keys["all"]).json["items"]] == ["r1"]
     assert [it["id"] for it in scene.ask(CASES["listReviews"], house).json["items"]] == ["gatewayA.1"]
     assert scene.ask(close, house).status_code == 200
+    scene.world.keep("callback:1", b"{")
+    one = CASES["getWaitingCallback"]._replace(path="/v1/waiting-callbacks/callback:1")
+    assert scene.ask(one, scene.keys["all"]).status_code == 404
+    assert scene.ask(CASES["listWaitingCallbacks"], scene.keys["all"]).json["items"] == []
+    assert [it["id"] for it in scene.ask(CASES["listWaitingCallbacks"], house).json["items"]] == ["callback:1"]
+    assert scene.ask(one, house).json["event_id"] is None
 
 
 class Late:

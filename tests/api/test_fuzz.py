@@ -177,6 +177,7 @@ THERE = {
     "customer_id": "12345",
     "dead_letter_id": "buried",
     "review_id": "review",
+    "callback_id": "callback:1",
     "name": "gatewayA",
 }
 CONTENT_TYPES = st.sampled_from(["application/json", "application/json; charset=utf-8", "text/plain", ""]) | HEADER

@@ -31,10 +31,13 @@ def test_newest_first_with_whom_they_are_about(api: Api) -> None:
         "id": "gatewayA.1",
         "transaction_id": None,
         "customer_id": None,
+        "gateway": "gatewayA",
         "reason": "Something is wrong.",
         "state": "open",
         "opened_at": "2026-11-22T12:00:01.123456Z",
         "closed_at": None,
+        "said": None,
+        "expected": None,
     }
     assert items[0]["customer_id"] == "12345"
 
@@ -69,6 +72,7 @@ def test_closing_one(api: Api, world: World) -> None:
 def test_no_such_review(api: Api, review_id: str) -> None:
     """Another merchant's is as little there as none at all."""
     assert api.order(f"/v1/reviews/{review_id}/close", {"reason": "Looked."}).status_code == 404
+    assert api.get(f"/v1/reviews/{review_id}").status_code == 404
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": 1}, {"reason": "a", "more": 1}, {"reason": "a\x00"}])

@@ -39,11 +39,13 @@ BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
     "listGateways": _PAGES,
     "listDeadLetters": _PAGES,
     "listReviews": _PAGES,
+    "listWaitingCallbacks": _PAGES,
 }
 """Fields that may be wrong though the document allows them: what is configured, what money is, and our own cursors."""
 HARD_TO_GUESS: Final = {
     "receiveCallback",
     "getDeadLetter",
+    "getWaitingCallback",
     "discardDeadLetter",
     "retryDeadLetter",
     "resolveTransaction",

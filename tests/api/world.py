@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
+from actors.callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.once import Once, answer_again, claim_of
 from actors.replies import (
     Accepted,
@@ -28,6 +29,7 @@ from domain.commands import Adjust, CloseReview, Command, Discard, Receive, Reco
 from domain.events import Kind, Recorded
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
+from domain.said import Expected, Said
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
@@ -78,6 +80,7 @@ class World:
         self.deaf = False
         self.attention: dict[str, str] = {}
         self.letters: list[DeadLetter] = []
+        self.stored: list[DeadLetter] = []
         self.modes: list[GatewayMode] = []
         self.retried: list[tuple[str, DeadLetterFilter]] = []
         self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
@@ -316,10 +319,19 @@ class World:
         self._reach()
         return [it for it in self.open_reviews if it.stream.name in names_seen_by(merchant)]
 
-    def complain(self, review_id: str, transaction_id: str | None, *, stream: StreamKey, after_s: int = 0) -> None:
+    def complain(  # what a review holds
+        self,
+        review_id: str,
+        transaction_id: str | None,
+        *,
+        stream: StreamKey,
+        after_s: int = 0,
+        said: Said | None = None,
+        expected: Expected | None = None,
+    ) -> None:
         """Open a review."""
         opened_at = START + timedelta(seconds=after_s)
-        row = Review(review_id, transaction_id, "Something is wrong.", "open", opened_at, None)
+        row = Review(review_id, transaction_id, "Something is wrong.", "open", opened_at, None, said, expected)
         self.open_reviews.append(ReviewView(stream, row))
 
     def api_key(self, key_id: str) -> ApiKey | None:
@@ -339,9 +351,28 @@ class World:
         letters = sorted(self._letters(merchant, where), key=lambda it: it.item.work_id, reverse=True)
         return [it for it in letters if before is None or it.item.work_id < before][:limit]
 
+    def waiting_callbacks(
+        self, merchant: str, queue: str | None, *, before: str | None, limit: int
+    ) -> Sequence[DeadLetter]:
+        """Newest first."""
+        self._reach()
+        fitting = [it for it in self._stored(merchant) if queue in (None, it.item.gateway)]
+        return [it for it in fitting if before is None or it.item.work_id < before][:limit]
+
+    def _stored(self, merchant: str) -> list[DeadLetter]:
+        seen = [it for it in self.stored if it.item.stream.name in names_seen_by(merchant)]
+        return sorted(seen, key=lambda it: it.item.work_id, reverse=True)
+
+    def keep(self, work_id: str, payload: bytes, *, gateway: str = "gatewayA", attempts: int = 1) -> None:
+        """Have a callback wait for its transaction."""
+        stream, queue = stream_of_gateway(gateway), queue_of(gateway)
+        item = WorkItem(work_id, 1, stream, queue, Action.APPLY, EVENT_TYPE, attempts, (), None, payload)
+        self.stored.append(DeadLetter(item, None, WorkState.QUEUED, START + timedelta(seconds=5), START))
+
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The dead letters are all the work that there is."""
-        return self.dead_letter(merchant, work_id)
+        """The dead letters and the stored callbacks are all the work that there is."""
+        stored = (it for it in self._stored(merchant) if it.item.work_id == work_id)
+        return next(stored, None) or self.dead_letter(merchant, work_id)
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """By id, within the merchant."""

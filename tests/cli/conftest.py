@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import manage
+from tests.processes.commands import SECRETS
 from tests.processes.installation import Installation, installed
 from tests.processes.process import wait_until
 
@@ -24,7 +25,7 @@ PARKED_SOON = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A service on SQLite whose providers cannot be reached, with a parked dead letter at each."""
     with installed(tmp_path_factory.mktemp("service")) as installation:
-        installation.configure_gateways(a=IMPATIENT, b=IMPATIENT)
+        installation.configure_gateways(a=SECRETS["gatewayA"] + IMPATIENT, b=SECRETS["gatewayB"] + IMPATIENT)
         installation.service(**PARKED_SOON)
         for gateway in ("gatewayA", "gatewayB"):
             assert installation.deposit(gateway=gateway, customer_id=gateway).status == 202

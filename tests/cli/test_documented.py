@@ -15,7 +15,7 @@ from config.settings import CHECKOUT
 
 README: Final = (CHECKOUT / "README.md").read_text("utf-8")
 PAGE: Final = (CHECKOUT / "docs/operating.md").read_text("utf-8")
-ASKING: Final = ("transactions", "customers", "dead-letters", "reviews", "breaker")
+ASKING: Final = ("transactions", "customers", "dead-letters", "reviews", "callbacks", "breaker")
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
+from gateways.development import CALLBACK_SECRET
 from tests.cli.conftest import Shell
+from tests.gateways.callers import CALLER_B
+from tests.processes.commands import send
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
 
@@ -102,7 +106,72 @@ def test_reviews(shell: Shell, service: Installation) -> None:
     shell("reviews", "list", "--state", "ajar", status=1)
     assert shell.err.startswith("manage.py reviews: 400 Wrong: state. state: ")
     shell("reviews", "close", "r-1", "--reason", "looked", status=1)
+    shell("reviews", "show", "r-1", status=1)
+    assert shell.err == "manage.py reviews: 404 No such review.\n"
     assert service.get("/v1/reviews").body["items"] == []
+
+
+def call_back(service: Installation, event_id: str, **members: object) -> bytes:
+    """A genuine callback of gatewayB; its body."""
+    metadata = {name: members.pop(name) for name in ("reference", "amount", "currency")}
+    body = json.dumps({"transaction_id": "B-7", **members, "metadata": metadata}).encode()
+    headers = CALLER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
+    del headers["host"], headers["content-type"]  # of the connection itself
+    answer = send(service.port, "/v1/callbacks/gatewayB", body, headers)
+    assert answer is not None
+    assert answer.status == 200
+    return body
+
+
+def test_a_review_says_what_to_ask_for(shell: Shell, service: Installation) -> None:
+    """It is listed with its event id, and shown with all that was said and expected, with nothing that orders about."""
+    accepted = service.deposit(gateway="gatewayB", customer_id="reviewed").body
+    transaction_id = accepted["transaction_id"]
+    told = {"reference": transaction_id, "amount": "7.50", "currency": "EUR"}
+    body = call_back(service, "evt-cli-1", status="settled\x1b[2J", **told)
+    (one,) = [it for it in shell.json("reviews", "list") if it["transaction_id"] == transaction_id]
+    assert shell.json("reviews", "show", one["id"]) == [one] == [service.get(f"/v1/reviews/{one['id']}").body]
+    (line,) = [it for it in shell("reviews", "list").splitlines() if transaction_id in it]
+    assert "evt-cli-1" in line
+    assert r"settled\x1b[2J 7.50 EUR" in line
+    shown = dict(it.split(":", 1) for it in shell("reviews", "show", one["id"]).splitlines())
+    assert {name: value.strip() for name, value in shown.items() if name.startswith(("said", "expected"))} == {
+        "said source": "callback",
+        "said gateway": "gatewayB",
+        "said at": f"{one['said']['at'][:10]} {one['said']['at'][11:19]}Z",
+        "said event_id": "evt-cli-1",
+        "said reference": transaction_id,
+        "said gateway_reference": "B-7",
+        "said status": r"settled\x1b[2J",
+        "said code": "-",
+        "said amount": "7.50",
+        "said currency": "EUR",
+        "said message": "-",
+        "said body": body.decode(),
+        "said body_bytes": str(len(body)),
+        "expected gateway": "gatewayB",
+        "expected status": one["expected"]["status"],
+        "expected amount": accepted["amount"],
+        "expected currency": accepted["currency"],
+        "expected gateway_reference": "-",
+    }
+    shell("reviews", "close", one["id"], "--reason", "a new status of theirs")
+    assert shell.json("reviews", "show", one["id"])[0]["state"] == "closed"
+
+
+def test_callbacks(shell: Shell, service: Installation) -> None:
+    """Those that wait for their transaction are listed, of all gateways and of one, and shown."""
+    assert shell("callbacks", "list", "--gateway", "gatewayA") == ""
+    call_back(service, "evt-cli-2", status="completed", reference="nobody", amount="1.00", currency="USD")
+    (one,) = shell.json("callbacks", "list", "--gateway", "gatewayB")
+    assert (one["event_id"], one["reference"], one["amount"]) == ("evt-cli-2", "nobody", "1.00")
+    assert shell.json("callbacks", "show", one["id"])[0]["event_id"] == "evt-cli-2"
+    heading, line = shell("callbacks", "list").splitlines()
+    assert heading.split()[:2] == ["CALLBACK", "GATEWAY"]
+    assert "evt-cli-2" in line
+    assert "waits_until:        20" in shell("callbacks", "show", one["id"])
+    shell("callbacks", "show", "callback:none", status=1)
+    assert shell.err == "manage.py callbacks: 404 No such callback waits.\n"
 
 
 def test_rebuild_is_refused(service: Installation) -> None:

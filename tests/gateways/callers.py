@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from gateways.port import Callbacks, Notice, Verbatim
+
 SAID: Mapping[str, str] = {
     "reference": "0190aaaa-0000-7000-8000-000000000001",
     "gateway_reference": "X-1",
@@ -149,6 +151,18 @@ CALLER_B = Caller(
     },
     odd=("fifteen-letters", "half a character \udcff of sixteen"),
 )
+
+
+def notice_of(callbacks: Callbacks, body: bytes) -> Notice:
+    """What ``body`` says, which can be applied."""
+    read = callbacks.read(body)
+    assert isinstance(read, Notice)
+    return read
+
+
+def applied(callbacks: Callbacks, body: bytes) -> Notice:
+    """What of ``body`` is applied: not the wording, which is for people."""
+    return notice_of(callbacks, body)._replace(verbatim=Verbatim())
 
 
 def shows(error: BaseException, text: str) -> bool:

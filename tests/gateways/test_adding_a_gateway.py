@@ -23,6 +23,7 @@ from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentEr
 from gateways.port import Gateway, Notice, Order, UnverifiedError
 from gateways.registry import build_gateways, callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
+from tests.gateways.callers import applied
 from tests.gateways.peer import Behave, Exchange, Peer, answers, closes
 
 CHECKOUT = Path(__file__).parents[2]
@@ -174,7 +175,9 @@ def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Or
     }
     assert gateway.callbacks is not None
     assert gateway.callbacks.verify(headers, body, now) == "E-1"
-    assert gateway.callbacks.read(body) == Notice(asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True))
+    assert applied(gateway.callbacks, body) == Notice(
+        asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True)
+    )
     with pytest.raises(UnverifiedError):
         gateway.callbacks.verify(headers, body + b"&more=1", now)
 

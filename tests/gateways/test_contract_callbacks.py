@@ -12,8 +12,9 @@ import pytest
 
 from domain.money import Money
 from domain.outcomes import Approved, Declined
-from gateways.port import Callbacks, UnreadableError, UnverifiedError
-from tests.gateways.callers import SAID, Caller, shows
+from domain.said import TEXT_MAX, plain
+from gateways.port import Callbacks, Notice, Unusable, UnverifiedError
+from tests.gateways.callers import SAID, Caller, applied, notice_of, shows
 from tests.gateways.subjects import SUBJECTS, Subject
 
 NOW_S = 1_700_000_000
@@ -238,9 +239,9 @@ def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, 
 
 def test_completed_and_failed(case: Case) -> None:
     """A notice says which order ended how, and about which money, in the gateway's words and not in the record's."""
-    notice = case.callbacks.read(case.body)
-    assert notice == (SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
-    notice = case.callbacks.read(case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
+    expected = Notice(SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
+    assert applied(case.callbacks, case.body) == expected
+    notice = notice_of(case.callbacks, case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
     assert notice.outcome == Declined("declined", None, "The gateway reported that it failed.")
     assert notice.gateway_reference == "X-2"
 
@@ -260,18 +261,18 @@ def test_completed_and_failed(case: Case) -> None:
 )
 def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, minor: int) -> None:
     """In every currency that there is: whether it is the transaction's is for the record to say."""
-    notice = case.callbacks.read(case.caller.body({**SAID, "amount": amount, "currency": currency}))
+    notice = notice_of(case.callbacks, case.caller.body({**SAID, "amount": amount, "currency": currency}))
     assert notice.money == Money(minor, currency)
+    assert (notice.verbatim.amount, notice.verbatim.currency) == (amount, currency)
 
 
 @pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "nobody's"])
 def test_a_reference_may_be_nobody_s(case: Case, reference: str) -> None:
     """Visible ASCII of at most 200 characters passes: it is matched with the record later."""
-    assert case.callbacks.read(case.caller.body({**SAID, "reference": reference})).reference == reference
+    assert notice_of(case.callbacks, case.caller.body({**SAID, "reference": reference})).reference == reference
 
 
-@pytest.mark.parametrize(
-    ("member", "value"),
+ODD_MEMBERS = (
     [("reference", each) for each in ("", " ", "a b", "a\nb", "\x7f", "\u00e4", "x" * 201)]
     + [("gateway_reference", each) for each in ("", " ", "a b", "a\nb", "\u0412-1", "x" * 129)]
     + [("status", each) for each in ("", "COMPLETED", " completed", "pending", "success", "declined")]
@@ -280,10 +281,14 @@ def test_a_reference_may_be_nobody_s(case: Case, reference: str) -> None:
         ("amount", each)
         for each in ("", "0", "0.00", "-1", "+1", " 1", "1 ", "1_0", "1e2", "01", "1.", ".1", "1,00", "100.001")
     ]
-    + [("amount", each) for each in ("10000000000.01", "1" * 10_000, "NaN", "Infinity", "\u0663", "100.00\n")],
+    + [("amount", each) for each in ("10000000000.01", "1" * 10_000, "NaN", "Infinity", "\u0663", "100.00\n")]
 )
+"""Members that make a callback unusable, in the suite's words."""
+
+
+@pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
 def test_a_member_that_cannot_be_understood(case: Case, member: str, value: str) -> None:
-    """It is unreadable, and the error does not repeat it."""
+    """It makes the callback unusable, and the problem does not repeat it."""
     is_unreadable(case, case.caller.body({**SAID, member: value}))
 
 
@@ -294,12 +299,39 @@ def test_a_body_that_cannot_be_understood(case: Case) -> None:
         is_unreadable(case, body)
 
 
+@pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
+def test_what_an_unusable_callback_says_all_the_same(case: Case, member: str, value: str) -> None:
+    """People are shown each member as it is worded, bounded and storable; a readable reference tells whom it is for."""
+    unusable = case.callbacks.read(case.caller.body({**SAID, member: value}))
+    assert isinstance(unusable, Unusable)
+    assert unusable.reference == (None if member == "reference" else SAID["reference"])
+    shown = unusable.verbatim._asdict()
+    assert shown.pop(member) in {plain(value), None if not value else plain(value)}
+    status = notice_of(case.callbacks, case.body).verbatim.status
+    expected = {**SAID, "status": status}
+    del expected[member]
+    assert shown == expected
+
+
+def test_what_is_shown_can_be_stored(case: Case) -> None:
+    """Whatever a body holds: no U+0000, no half of a character, and no more than is kept of a member."""
+    bodies = [
+        *case.caller.unreadable.values(),
+        *(case.caller.body({**SAID, member: value}) for member in SAID for value in ("a\0b", "x" * 9_000)),
+    ]
+    for body in bodies:
+        read = case.callbacks.read(body)
+        for text in (*read.verbatim, read.reference):
+            assert text is None or ("\0" not in text and len(text.encode("utf-16-le")) <= 2 * TEXT_MAX)
+
+
 def is_unreadable(case: Case, body: bytes) -> None:
-    """The error says why, and neither it nor what stands behind it repeats the body."""
-    with pytest.raises(UnreadableError, match=r"^it") as raised:
-        case.callbacks.read(body)
+    """It cannot be applied, and the problem repeats nothing of the body."""
+    unusable = case.callbacks.read(body)
+    assert isinstance(unusable, Unusable)
+    assert unusable.problem.startswith("it")
     text = body.decode("latin-1")
-    case.tells_nothing(raised.value, [text, *(each for each in text.split('"') if each not in NAMES)])
+    case.tells_nothing(ValueError(unusable.problem), [text, *(each for each in text.split('"') if each not in NAMES)])
 
 
 NAMES = {"reference", "transaction_id", "metadata", "currency", "amount", "status"}

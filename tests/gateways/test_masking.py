@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from domain.cards import holds_card, masked
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
+from domain.said import TEXT_MAX
 from gateways.masking import MaskedGateway, kept
-from gateways.port import Notice, Order, UnreadableError
+from gateways.port import Notice, Order, Unusable
 from tests.gateways.callers import SAID, Caller
 from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
@@ -147,9 +148,32 @@ def test_what_a_callback_says(subject: Subject) -> None:
     assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", notice.gateway_reference)
     assert notice.outcome == Approved(notice.gateway_reference, final=True)
     assert notice.money.text == SAID["amount"]
-    with pytest.raises(UnreadableError) as raised:
-        gateway.callbacks.read(f'{{"card": {CARD}'.encode())
-    assert CARD not in str(raised.value)
+    assert notice.verbatim.reference == OTHER_MASKED
+    assert notice.verbatim.gateway_reference == notice.gateway_reference
+    unusable = gateway.callbacks.read(f'{{"card": {CARD}'.encode())
+    assert isinstance(unusable, Unusable)
+    assert CARD not in unusable.problem
+    gateway.close()
+
+
+@pytest.mark.parametrize("member", list(SAID))
+def test_what_an_unusable_callback_says(subject: Subject, member: str) -> None:
+    """Each member is masked in what is shown of it, also where it is no text of its kind, or is cut to be stored."""
+    assert subject.caller is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+    assert gateway.callbacks is not None
+    for value in (
+        f"card {CARD}",
+        int(CARD),
+        f"{'x' * 240} {CARD}",
+        f"{' ' * (TEXT_MAX - 16)}{CARD}1111",
+        f"a \0{CARD}",
+    ):
+        shown = gateway.callbacks.read(subject.caller.body({**SAID, "status": "odd", member: value}))
+        assert isinstance(shown, Unusable)
+        assert CARD not in repr(shown)
+        for text in shown.verbatim:
+            assert text is None or not holds_card(text)
     gateway.close()
 
 

@@ -12,6 +12,7 @@ from domain.events import Kind
 from domain.outcomes import Approved, Declined
 from gateways.development import CALLBACK_SECRET
 from gateways.port import Notice, UnverifiedError
+from tests.gateways.callers import applied
 from tests.gateways.contract import Orders
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator, callbacks_of, wait_until
@@ -55,7 +56,7 @@ def test_callbacks_of_the_simulator(  # noqa: PLR0917 (fixtures)
     for callback in callbacks_of(service, asked):
         event_ids.add(gateway.callbacks.verify(callback.headers, callback.body, datetime.now(UTC)))
         expected = Notice(asked.transaction_id, answer.reference, asked.money, outcome)
-        assert gateway.callbacks.read(callback.body) == expected
+        assert applied(gateway.callbacks, callback.body) == expected
     assert len(event_ids) == 1
 
 

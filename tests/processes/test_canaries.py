@@ -86,6 +86,19 @@ class Client:
         body = {"amount": "10.00", "gateway": gateway, "customer_id": "c1"}
         return self.ask(Asked("POST", "/v1/deposit", json.dumps(body).encode(), headers))
 
+    def pages(self, path: str) -> list[Any]:
+        """All items of a list."""
+        found: list[Any] = []
+        cursor = ""
+        while True:
+            status, body = self.ask(Asked("GET", f"{path}?limit=200{cursor}"))
+            assert status == 200
+            page = json.loads(body)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
     def say(self, data: bytes) -> None:
         """Send these very bytes."""
         with socket.create_connection((HOST, self._port), 30) as connection:
@@ -226,6 +239,11 @@ def expose_providers(installation: Installation, client: Client, provider: Provi
             forged = {**headers, caller.signature_header: f"v1,{new_card()}"}
             assert client.ask(Asked("POST", asked.path, body, forged))[0] == 401
     wait_until(lambda: not pending(installation), "providers have answered")
+    for path in ("/v1/reviews", "/v1/waiting-callbacks"):
+        items = client.pages(path)
+        assert SHOWN in json.dumps(items), "what providers said is shown, masked"
+        for item in items:
+            assert client.ask(Asked("GET", f"{path}/{item['id']}"))[0] in {200, 404}
     return transaction
 
 
@@ -244,6 +262,7 @@ def expose_api(installation: Installation, client: Client, transaction: str) -> 
         "name": "gatewayA",
         "review_id": review,
         "dead_letter_id": transaction,
+        "callback_id": client.pages("/v1/waiting-callbacks")[0]["id"],
     }
     document = installation.get("/openapi.json").body
     for asked in requests(document, ids):
@@ -296,7 +315,8 @@ def test_canaries_come_out_nowhere(installation: Installation) -> None:
     places["calls"] = b"\n".join(repr(request).encode() + request.body for request in provider.peer.requests)
     assert {place: found for place, data in places.items() if (found := leaks(data))} == {}
     assert SHOWN.encode() in places["transactions"], "masked references are there: the canaries had arrived"
-    assert SHOWN.encode() in places["claims"], "so are masked callbacks"
+    for table in ("claims", "reviews", "events", "work"):
+        assert SHOWN.encode() in places[table], f"so are masked callbacks, in {table}"
 
 
 @pytest.mark.parametrize("secret", [*spellings(new_card()), *SECRETS.values(), CVV])

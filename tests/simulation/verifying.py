@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from gateways.notices import make_notice, read_object
-from gateways.port import Notice, UnverifiedError
+from gateways.notices import Members, make_notice, read_notice
+from gateways.port import Notice, Unusable, UnverifiedError
 
 
 class SharedSecret:
@@ -21,16 +21,19 @@ class SharedSecret:
             raise UnverifiedError("another secret")
         return headers["id"]
 
-    def read(self, body: bytes) -> Notice:
+    def read(self, body: bytes) -> Notice | Unusable:
         """See Callbacks."""
-        said = read_object(body)
-        return make_notice(
-            reference=said.get("reference"),
-            gateway_reference=said.get("id"),
-            status=said.get("status"),
-            amount=said.get("amount"),
-            currency=said.get("currency"),
-        )
+        return read_notice(body, _notice)
+
+
+def _notice(said: Members) -> Notice | Unusable:
+    return make_notice(
+        reference=said.get("reference"),
+        gateway_reference=said.get("id"),
+        status=said.get("status"),
+        amount=said.get("amount"),
+        currency=said.get("currency"),
+    )
 
 
 def secret_of(gateway: str) -> str:

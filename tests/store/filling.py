@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +40,8 @@ class Shape:
 
     Ten a customer, and a twentieth of all for the customer ``house``. Nearly all completed, a hundredth failed, ten
     unknown, the newest hundred pending, the oldest five processed. The oldest thousandth at the gateway ``retired``.
-    A tenth dead letters, of these a hundredth parked; a tenth with a review, nearly all closed. Ten of the merchant
-    ``small``.
+    A tenth dead letters, of these a hundredth parked; a tenth with a review, nearly all closed; for a hundredth a
+    callback that waits. Ten of the merchant ``small``.
     """
 
     count: int
@@ -95,6 +96,12 @@ class Shape:
         state = "parked" if number % 1000 == 3 else "dead"
         return (key, *whose, "submit", "DepositReceived", state, None, 1, 3, at, "[]", None, at, 0)
 
+    def callback(self, number: int, time: Callable[[datetime], object]) -> Row:
+        """The row of a callback that waits for its transaction."""
+        gateway, at = self.gateway(number), time(self.at(number))
+        whose = (f"callback:{self.id(number)}", "gateways", gateway, None, f"callbacks:{gateway}")
+        return (*whose, "apply", "CallbackReceived", "queued", None, 1, 3, at, "[]", None, at, 0)
+
     def review(self, number: int, time: Callable[[datetime], object]) -> Row:
         """The row of a review; one in a hundred is about a gateway."""
         at, is_open = time(self.at(number)), number % 5000 == 4
@@ -110,7 +117,8 @@ class Shape:
         if table == "transactions":
             return (self.transaction(number, time) for number in range(self.count))
         if table == "work":
-            return (self.work(number, time) for number in range(3, self.count, 10))
+            letters = (self.work(number, time) for number in range(3, self.count, 10))
+            return chain(letters, (self.callback(number, time) for number in range(24, self.count, 100)))
         return (self.review(number, time) for number in range(4, self.count, 10))
 
 

@@ -48,6 +48,10 @@ def _letters(where: DeadLetterFilter, before: str | None = None) -> Ask:
     return lambda reads, source: reads.dead_letters(source, "main", where, before, PAGE)
 
 
+def _waiting(queue: str | None, before: str | None = None) -> Ask:
+    return lambda reads, source: reads.waiting_callbacks(source, "main", queue, before, PAGE)
+
+
 def _events(merchant: str | None, after: int) -> Ask:
     return lambda reads, source: reads.all_events(source, merchant, after, PAGE)
 
@@ -99,6 +103,9 @@ def questions(shape: Shape) -> Mapping[str, Ask]:
         "dead letters, gateway retired": _letters(DeadLetterFilter("retired")),
         "dead letters, state parked": _letters(DeadLetterFilter(state=WorkState.PARKED)),
         "dead letters, both": _letters(DeadLetterFilter("gatewayB", WorkState.PARKED), last),
+        "waiting callbacks": _waiting(None),
+        "waiting callbacks, gateway retired": _waiting("callbacks:retired"),
+        "waiting callbacks, gateway gatewayB, from a cursor": _waiting("callbacks:gatewayB", f"callback:{last}"),
         "reviews": _reviews(None),
         "reviews, state open": _reviews("open"),
         "reviews, state closed, from a cursor in the middle": _reviews("closed", ReviewKey(middle, "r")),

@@ -29,12 +29,16 @@ from domain.events import (
 )
 from domain.money import EXPONENTS, Money
 from domain.outcomes import Category
+from domain.said import Expected, Said, Source
 from store.codec import Metadata, chain, decode, encode, read_body, timestamp
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, StreamKey
 
 STREAM = StreamKey("main", "customer-1")
 AT = datetime(2026, 11, 1, 12, 0, 0, 5, tzinfo=UTC)
+SAID_ALL = Said(
+    Source.CALLBACK, "gA", AT, "evt", "t1", "A-2", "odd", "c", "2", "EUR", "m", body="é\\u0000", body_bytes=9
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 kinds = st.sampled_from(Kind)
@@ -132,6 +136,23 @@ GOLDEN: list[tuple[Event, str]] = [
         '"data":{"reason":"odd","review_id":"r1","transaction_id":null},"type":"ReviewOpened"',
     ),
     (
+        ReviewOpened("r1", "t1", "odd", SAID_ALL, Expected("gA", "processed", "1.00", "USD", "A-1")),
+        (
+            '"data":{"expected":{"amount":"1.00","currency":"USD","gateway":"gA","gateway_reference":"A-1",'
+            '"status":"processed"},"reason":"odd","review_id":"r1","said":{"amount":"2","at":'
+            '"2026-11-01T12:00:00.000005Z","body":"é\\\\u0000","body_bytes":9,"code":"c","currency":"EUR",'
+            '"event_id":"evt","gateway":"gA","gateway_reference":"A-2","message":"m","reference":"t1",'
+            '"source":"callback","status":"odd"},"transaction_id":"t1"},"type":"ReviewOpened"'
+        ),
+    ),
+    (
+        ReviewOpened("r1", None, "odd", Said(Source.LOOKUP, "gA", AT)),
+        (
+            '"data":{"reason":"odd","review_id":"r1","said":{"at":"2026-11-01T12:00:00.000005Z","gateway":"gA",'
+            '"source":"lookup"},"transaction_id":null},"type":"ReviewOpened"'
+        ),
+    ),
+    (
         BalanceAdjusted("a1", Money(-1050, "USD"), "r", "e"),
         '"data":{"adjustment_id":"a1","amount":"-10.50","currency":"USD","evidence":"e","reason":"r"},"type":"BalanceAdjusted"',
     ),
@@ -193,6 +214,36 @@ def test_bytes_that_are_no_event_are_told(body: bytes) -> None:
     """Whatever stands there instead of an event of this version is one kind of error, which names the store."""
     with pytest.raises(CorruptStoreError):
         decode(body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"said": None},
+        {"said": []},
+        {"said": {}},
+        {"said": {"source": "rumour", "gateway": "gA", "at": "2026-11-01T12:00:00Z"}},
+        {"said": {"source": "lookup", "gateway": "gA", "at": 5}},
+        {"said": {"source": "lookup", "at": "2026-11-01T12:00:00Z"}},
+        {"expected": None},
+        {"expected": {"gateway": "gA"}},
+    ],
+)
+def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None:
+    """It is told as any other event that is none."""
+    body = orjson.loads(
+        encode(STREAM, Head(), Recorded(1, AT, ReviewOpened("r", None, "odd")), "e", Metadata("c")).body
+    )
+    with pytest.raises(CorruptStoreError):
+        decode(orjson.dumps({**body, "data": {**body["data"], **data}}))
+
+
+def test_what_a_later_version_says_is_passed_over() -> None:
+    """A member of what was said that this version does not know keeps nobody from reading the event."""
+    event = ReviewOpened("r", None, "odd", SAID_ALL)
+    body = orjson.loads(encode(STREAM, Head(), Recorded(1, AT, event), "e", Metadata("c")).body)
+    body["data"]["said"]["mood"] = "cheerful"
+    assert decode(orjson.dumps(body)).event == event
 
 
 @pytest.mark.parametrize(

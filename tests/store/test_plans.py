@@ -93,7 +93,7 @@ def test_the_operators_figures(readers: Readers) -> None:
     assert postgresql.result[1:] == sqlite.result[1:]
     unfinished = sum(work.pieces for work in sqlite.result[0].values())
     counted = unfinished + sum(sqlite.result[1].values()) + sqlite.result[2]
-    assert unfinished == SHAPE.count // 10
+    assert unfinished == SHAPE.count // 10 + SHAPE.count // 100
     assert postgresql.read <= counted + SEEKS_MOST
     assert sqlite.read <= 20 * counted + 5_000
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from domain.events import ReviewOpened
+from domain.said import Expected, Said, Source
 from store.errors import CommitUncertainError, StoreInUseError
 from store.folding import Problem
 from store.port import Committed
@@ -20,7 +22,7 @@ from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
-from tests.store.builders import OWNER, Clock, Customer, Step, received
+from tests.store.builders import OWNER, START, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
@@ -89,6 +91,26 @@ def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
     again = Tally()
     assert place.rebuild(again) == []
     assert again.rebuilt == 0
+
+
+@pytest.mark.parametrize("column", ["said", "expected"])
+@pytest.mark.parametrize("value", ["NULL", "'{'", "'[]'", '\'{"source": "lookup"}\''])
+def test_what_a_review_shows_comes_back(place: Place, column: str, value: str) -> None:
+    """It follows from the event, whatever has become of the row."""
+    said = Said(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
+    expected = Expected("gatewayA", "pending", "1.00", "USD")
+    customer = Customer("c")
+    customer.now = START + timedelta(days=1)
+    opened = customer.write(Step((ReviewOpened("c-r1", None, "odd", said, expected),)))
+    assert place.store.append([opened]) == [Committed()]
+    view = place.store.review("main", "c-r1")
+    assert view is not None
+    place.edit(f"UPDATE reviews SET {column} = {value} WHERE review_id = 'c-r1'")  # noqa: S608  # of this file
+    assert place.problems()
+    assert place.rebuild() == []
+    assert place.problems() == []
+    assert place.store.review("main", "c-r1") == view
+    assert (view.review.said, view.review.expected) == (said, expected)
 
 
 @pytest.mark.parametrize("what", UNREADABLE)

@@ -59,6 +59,8 @@ def _row_edits() -> Iterator[tuple[str, str]]:
         "state": "'closed'",
         "opened_at": "9",
         "closed_at": "9",
+        "said": """'{"source": "lookup", "gateway": "g", "at": "2026-11-22T12:00:00Z"}'""",
+        "expected": """'{"gateway": "g", "status": "s", "amount": "1", "currency": "U", "gateway_reference": null}'""",
     }
     for column, value in review.items():
         yield f"reviews.{column}", f"UPDATE reviews SET {column} = {value} WHERE review_id = 'b-r2'"
@@ -70,6 +72,7 @@ def _row_edits() -> Iterator[tuple[str, str]]:
     yield "work of no transaction", "UPDATE work SET transaction_id = 'x', work_id = 'y' WHERE transaction_id = 'b2'"
     yield "details are no JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
     yield "status is none", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
+    yield "what was said is no JSON", "UPDATE reviews SET said = '{' WHERE review_id = 'b-r2'"
     yield "a time beyond all calendars", "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'"
 
 

@@ -1,0 +1,91 @@
+"""Callbacks that wait for their transaction, one or many, straight from the store's queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import falcon
+import orjson
+
+from actors.callbacks import queue_of
+from actors.payments import Payments
+from api import views
+from api.callers import merchant_of
+from api.operations import OPERATES, READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, encode_cursor, page
+from api.patterns import DEAD_LETTER_ID
+from api.problems import NOT_FOUND, ProblemError
+from api.query import read_query, refuse_query
+from api.requests import WaitingCallbacksQuery, known_gateway
+from api.responses import WaitingCallbackListSchema, WaitingCallbackSchema
+from store.port import Action, WorkState
+from store.queries import DeadLetter, Queries
+
+_WAITS: Final = frozenset({WorkState.QUEUED, WorkState.LEASED})
+
+
+class WaitingCallbackResource:
+    """``/v1/waiting-callbacks/{callback_id}``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="getWaitingCallback",
+            scopes=OPERATES,
+            tag="Callbacks",
+            summary="Get a callback that waits for its transaction",
+            description="404 once it is matched or under review. Callbacks that name no known transaction belong to "
+            "their gateway, and are shown to callers of the merchant `main`.",
+            answer=Answer(200, "The callback.", WaitingCallbackSchema),
+            problems=(*READ_PROBLEMS, NOT_FOUND),
+        )
+    }
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, callback_id: str) -> None:
+        """Show it."""
+        refuse_query(req)
+        found = self._queries.work(merchant_of(req), callback_id) if DEAD_LETTER_ID.fullmatch(callback_id) else None
+        if found is None or found.item.action is not Action.APPLY or found.state not in _WAITS:
+            raise ProblemError(NOT_FOUND, "No such callback waits.")
+        resp.data = orjson.dumps(views.waiting_callback(found))
+
+
+class WaitingCallbacksResource:
+    """``/v1/waiting-callbacks``."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation(
+            operation_id="listWaitingCallbacks",
+            scopes=OPERATES,
+            tag="Callbacks",
+            summary="List callbacks that wait for their transaction",
+            description="Verified callbacks that name no transaction on record, newest first. Each is matched again "
+            "at growing intervals, and becomes a review after an hour. They belong to their gateway, and are shown to "
+            "callers of the merchant `main`.",
+            query=WaitingCallbacksQuery,
+            answer=Answer(200, "A page of callbacks.", WaitingCallbackListSchema),
+            problems=READ_PROBLEMS,
+        )
+    }
+
+    def __init__(self, payments: Payments, queries: Queries) -> None:
+        self._payments = payments
+        self._queries = queries
+        self._schema = WaitingCallbacksQuery()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List them."""
+        query = read_query(req, self._schema)
+        limit: int = query["limit"]
+        gateway = known_gateway(query, self._payments.gateway_currencies())
+        queue = None if gateway is None else queue_of(gateway)
+        before: str | None = query.get("cursor")
+        rows = self._queries.waiting_callbacks(merchant_of(req), queue, before=before, limit=limit + 1)
+        resp.data = orjson.dumps(page(rows, limit, views.waiting_callback, _cursor))
+
+
+def _cursor(letter: DeadLetter) -> str:
+    return encode_cursor(CursorKind.CALLBACKS, letter.item.work_id)

@@ -1,0 +1,8 @@
+-- What a gateway said with each review, and what was on record then; and the list of callbacks that wait for their
+-- transaction.
+
+-- Both as JSON, and NULL for reviews of earlier versions.
+ALTER TABLE reviews ADD COLUMN said TEXT;
+ALTER TABLE reviews ADD COLUMN expected TEXT;
+
+CREATE INDEX work_callbacks ON work (stream_name, gateway, work_id) WHERE action = 'apply';
