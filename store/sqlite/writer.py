@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import apsw
 
@@ -13,6 +14,8 @@ from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Offload
 from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
 from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
+from store.sqlite.lock import Locked
+from store.sqlite.watch import Watch
 
 T = TypeVar("T")
 
@@ -20,14 +23,21 @@ T = TypeVar("T")
 class Writer:
     """Runs jobs one after the other, each in a transaction of its own.
 
-    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``.
+    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. Nothing is
+    begun, and nothing said to be stored, while the files that are open are not the ones at their paths (``watch``).
     """
 
-    def __init__(self, path: Path, *, offload: Offload, synchronous: str, vfs: str | None) -> None:
+    def __init__(
+        self, path: Path, *, offload: Offload, synchronous: str, vfs: str | None, locked: Locked | None
+    ) -> None:
         self._offload = offload
         self._turn = threading.Lock()
-        with translation():
-            self._connection = open_writer(path, synchronous, vfs)
+        self._connection = open_writer(path, synchronous, vfs)
+        try:
+            self.watch: Final = Watch(path, self._connection, locked)
+        except BaseException:
+            self._connection.close()
+            raise
         self._cursor = self._connection.cursor()
         self._unsettled = False
 
@@ -37,6 +47,7 @@ class Writer:
         Raises StoreUnavailableError and what ``job`` raises (rolled back), and CommitUncertainError.
         """
         with self._turn:
+            self._require_files()
             self._begin()
             try:
                 with storable():
@@ -48,6 +59,7 @@ class Writer:
                 self._roll_back()
                 raise
             self._commit()
+            self._confirm()
             return result
 
     def define(self, script: str) -> None:
@@ -63,6 +75,7 @@ class Writer:
         trigger, refuses it.
         """
         with self._turn:
+            self._require_files()
             if self._unsettled:
                 with translation():
                     self._settle()
@@ -76,11 +89,37 @@ class Writer:
             except BaseException:
                 self._unsettled = True
                 raise
+            self._confirm()
+
+    def mark(self, application_id: int) -> None:
+        """Write SQLite's application_id into the file itself, not into its log alone. Raises StoreError."""
+        self.run(lambda cursor: cursor.connection.pragma("application_id", application_id))
+        with self._turn, translation():
+            self._offloaded(self._checkpoint)
 
     def close(self) -> None:
         """Close the connection, after the job that runs."""
         with self._turn, translation():
             self._connection.close()
+
+    def _require_files(self) -> None:
+        try:
+            self.watch.check()
+        except StoreUnavailableError:
+            if self.watch.is_log_savable:
+                with suppress(apsw.Error):
+                    self._offloaded(self._checkpoint)
+            raise
+
+    def _confirm(self) -> None:
+        """What was committed to files that are not in their places may come back with them, or never."""
+        try:
+            self.watch.check()
+        except StoreUnavailableError as error:
+            raise CommitUncertainError(f"it was committed, but {error}") from error
+
+    def _checkpoint(self) -> None:
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _begin(self) -> None:
         with translation():
