@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -40,11 +42,14 @@ from store.sqlite import breakers, keys, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.beside import has_log, no_log_text
 from store.sqlite.connection import IN_USE, Readers, open_reader
 from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
 from store.sqlite.writer import Writer
+
+logger: Final = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -72,10 +77,13 @@ class SqliteStore:
         self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
+        had_log = has_log(path)
         self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
         try:
             self._writer.define(DEFINITION)
             if self._is_service:
+                if not had_log and self._writer.application_id == IN_USE:
+                    logger.critical("begun with a copy without its newest commits: %s", no_log_text(path))
                 self._writer.mark(IN_USE)
         except BaseException:
             self._writer.close()
@@ -301,9 +309,14 @@ class SqliteStore:
 
     def _open_reader(self) -> apsw.Connection:
         """One that reads what this store writes, wherever the path leads by now."""
-        connection = open_reader(self._path)
+        watch = self._writer.watch
         try:
-            self._writer.watch.check_reader(connection)
+            connection = open_reader(self._path)
+        except apsw.Error:
+            watch.check()  # what is wrong with another file is of no interest
+            raise
+        try:
+            watch.check_reader(connection)
         except BaseException:
             connection.close()
             raise

@@ -48,7 +48,8 @@ def reading(path: Path) -> Iterator[Reading]:
         try:
             _require_same(path, connection)
             check_schema(connection)
-            yield Reading(connection, None if before.log_size else missing_log(path, connection))
+            is_torn = not before.log_size and connection.pragma("application_id") == IN_USE
+            yield Reading(connection, no_log_text(path) if is_torn and not is_locked_elsewhere(path) else None)
             if not is_live and _state(path) != before:
                 raise StoreUnavailableError(f"{path} was changed while it was read: begin again")
         finally:
@@ -101,10 +102,13 @@ def leave_log(connection: apsw.Connection) -> None:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
-def missing_log(path: Path, connection: apsw.Connection) -> str | None:
-    """What is to be said of a file that had no log, or an empty one, before ``connection`` was opened."""
-    if connection.pragma("application_id") != IN_USE or is_locked_elsewhere(path):
-        return None
+def has_log(path: Path) -> bool:
+    """Whether a log with something in it lies beside the file."""
+    return _log_size(path) > 0
+
+
+def no_log_text(path: Path) -> str:
+    """What is to be said of a file that was in use and has no log."""
     return (
         f"a service had {path.name} open, or died with it, and {path.name}-wal is not beside it: what was written last"
         " is missing in a copy like that (manage.py backup makes whole ones)"
@@ -122,12 +126,15 @@ def _state(path: Path) -> _State:
         found = path.stat()
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _log_size(path))
+
+
+def _log_size(path: Path) -> int:
     base = path.resolve()
     try:
-        log_size = base.with_name(f"{base.name}-wal").stat().st_size
+        return base.with_name(f"{base.name}-wal").stat().st_size
     except OSError:
-        log_size = 0
-    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), log_size)
+        return 0
 
 
 def _open(path: Path) -> tuple[apsw.Connection, bool]:

@@ -47,7 +47,7 @@ def require_one_name(path: Path) -> FileId:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise StoreUnavailableError(f"there is no database {path}: migrate first") from None
+        raise StoreUnavailableError(f"there is no database {path.name}: migrate first") from None
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
     if found.st_nlink > 1:

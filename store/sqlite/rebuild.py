@@ -17,6 +17,7 @@ from store.sqlite.audit import SqliteAudit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
 from store.sqlite.beside import writing
 from store.sqlite.failures import translation
+from store.sqlite.files import require_one_name
 from store.sqlite.lock import StoreLock, holder
 from store.sqlite.statements import SQL
 from store.sqlite.watch import Watch
@@ -31,6 +32,7 @@ def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
     def refuse() -> None:
         raise StoreInUseError(f"{holder(path)} works on {path.name}: end it first")
 
+    require_one_name(path)  # the lock would make the file
     with translation(path), StoreLock.acquire(path, sleep=_never, on_wait=refuse) as lock, writing(path) as connection:
         watch = Watch(path, connection, lock.locked)
         connection.execute(SQL["create_unfinished"])

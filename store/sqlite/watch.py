@@ -59,10 +59,14 @@ class Watch:
         self._check(*self._database)
 
     def check_reader(self, connection: apsw.Connection) -> None:
-        """Raise StoreUnavailableError unless ``connection``, which has read, works on the same files."""
+        """Raise StoreUnavailableError unless ``connection``, which has read, works on the same files.
+
+        One that does not may have had the same index of the log, and its end has dropped the locks on that.
+        """
         self.check()
         if has_moved(connection):
-            raise StoreUnavailableError(f"{self._database[0]} was replaced while it was opened")
+            name, _, remedy = self._database
+            self._find(name, f"{name} was replaced while it was opened: {remedy}")
 
     @property
     def is_log_savable(self) -> bool:

@@ -91,6 +91,12 @@ class Writer:
                 raise
             self._confirm()
 
+    @property
+    def application_id(self) -> object:
+        """SQLite's application_id of the file. Raises StoreError."""
+        with self._turn, translation():
+            return self._connection.pragma("application_id")
+
     def mark(self, application_id: int) -> None:
         """Write SQLite's application_id into the file itself, not into its log alone. Raises StoreError."""
         self.run(lambda cursor: cursor.connection.pragma("application_id", application_id))
