@@ -27,6 +27,7 @@ from store.queries import Audit, Auditable, Queries
 from store.rebuild import Rebuilding
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
+from store.sqlite.backup import copy as copy_sqlite
 from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate as migrate_sqlite
@@ -107,6 +108,19 @@ def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
         check_postgresql(url)
         return open_postgresql_rebuild(url)
     return open_sqlite_rebuild(sqlite_path(url, root))
+
+
+def open_file_audit(path: Path) -> AbstractContextManager[Audit]:
+    """The same view of an embedded store's file, such as a backup."""
+    return open_sqlite_audit(path)
+
+
+def back_up(url: str, target: Path, *, root: Path) -> None:
+    """Copy the embedded store at ``url`` to ``target``, which must not exist; on disk when this returns.
+
+    Raises StoreError, also for a server's database.
+    """
+    copy_sqlite(sqlite_path(url, root), target)
 
 
 def sqlite_path(url: str, root: Path) -> Path:
