@@ -58,7 +58,7 @@ def _copy(source: apsw.Connection, target: Path, on_pages: Callable[[int, int], 
         connection.pragma("application_id", 0)  # the copy is in nobody's use
         found = connection.execute("PRAGMA integrity_check(1)").get
         if found != "ok":
-            raise apsw.CorruptError(f"the copy is not sound: {found}")
+            raise apsw.CorruptError(f"the copy is not sound: {' '.join(str(found).split())}")
     finally:
         connection.close()
 

@@ -54,10 +54,11 @@ def _reason(path: Path) -> str:
             return " (its file system is mounted read-only)"
     except OSError as error:
         return f" ({path.parent}: {error.strerror})"
-    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        if one.exists() and not os.access(one, os.R_OK | os.W_OK, effective_ids=True):
-            may = "write" if os.access(one, os.R_OK, effective_ids=True) else "read"
-            return f" (this user may not {may} {one.name})"
+    files = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+    for may, verb in ((os.R_OK, "read"), (os.W_OK, "write")):
+        for one in files:
+            if one.exists() and not os.access(one, may, effective_ids=True):
+                return f" (this user may not {verb} {one.name})"
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         return f" (this user may not write in {path.parent})"
     return ""
