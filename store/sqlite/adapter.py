@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import apsw
 
@@ -42,14 +40,11 @@ from store.sqlite import breakers, keys, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
-from store.sqlite.beside import has_log, no_log_text
-from store.sqlite.connection import IN_USE, Readers, open_reader
+from store.sqlite.connection import Readers
 from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
 from store.sqlite.writer import Writer
-
-logger: Final = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -77,18 +72,15 @@ class SqliteStore:
         self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
-        had_log = has_log(path)
         self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
         try:
             self._writer.define(DEFINITION)
             if self._is_service:
-                if not had_log and self._writer.application_id == IN_USE:
-                    logger.critical("begun with a copy without its newest commits: %s", no_log_text(path))
-                self._writer.mark(IN_USE)
+                self._writer.take_into_use()
         except BaseException:
             self._writer.close()
             raise
-        self._readers = Readers(self._open_reader, readers, self._writer.watch.check_database)
+        self._readers = Readers(self._writer.open_reader, readers, self._writer.watch.check_database)
 
     # Store
 
@@ -210,7 +202,7 @@ class SqliteStore:
         if self._is_service:
             self._is_service = False
             with suppress(StoreError):
-                self._writer.mark(0)
+                self._writer.give_out_of_use()
         self._writer.close()
 
     # Queries
@@ -306,21 +298,6 @@ class SqliteStore:
     def audit(self) -> AbstractContextManager[Audit]:
         """See ``store.queries.Auditable``."""
         return open_audit(self._path)
-
-    def _open_reader(self) -> apsw.Connection:
-        """One that reads what this store writes, wherever the path leads by now."""
-        watch = self._writer.watch
-        try:
-            connection = open_reader(self._path)
-        except apsw.Error:
-            watch.check()  # what is wrong with another file is of no interest
-            raise
-        try:
-            watch.check_reader(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _now_us(self) -> int:
         return to_us(self._clock())

@@ -93,7 +93,7 @@ def check_beside(path: Path) -> None:
                 break
             time.sleep(_LOOK_AGAIN_S)
         else:
-            raise StoreUnavailableError(f"{holder(path)} works on {path}, but {beside} was removed: restart it")
+            raise StoreUnavailableError(f"{holder(path)} has locked {path}, but {beside} is not there: restart it")
 
 
 def leave_log(connection: apsw.Connection) -> None:
@@ -104,7 +104,7 @@ def leave_log(connection: apsw.Connection) -> None:
 
 def has_log(path: Path) -> bool:
     """Whether a log with something in it lies beside the file."""
-    return _log_size(path) > 0
+    return _size_beside(path, "-wal") > 0
 
 
 def no_log_text(path: Path) -> str:
@@ -126,13 +126,14 @@ def _state(path: Path) -> _State:
         found = path.stat()
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
-    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _log_size(path))
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _size_beside(path, "-wal"))
 
 
-def _log_size(path: Path) -> int:
+def _size_beside(path: Path, suffix: str) -> int:
+    """The size of a file beside the database, 0 when there is none."""
     base = path.resolve()
     try:
-        return base.with_name(f"{base.name}-wal").stat().st_size
+        return base.with_name(f"{base.name}{suffix}").stat().st_size
     except OSError:
         return 0
 
@@ -146,6 +147,8 @@ def _open(path: Path) -> tuple[apsw.Connection, bool]:
         # nobody writes: a service that runs would have made them.
         if os.access(path.resolve().parent, os.W_OK, effective_ids=True) or is_locked_elsewhere(path):
             raise
+        if _size_beside(path, "-journal"):
+            raise  # a transaction to be undone, which takes a writer
     if _state(path).log_size:
         return open_reader(path, vfs="unix-none"), False
     return open_reader(path, how=f"file:{quote(str(path.absolute()))}?immutable=1"), False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,10 +13,13 @@ import apsw
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Offload
-from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.beside import has_log, no_log_text
+from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
 from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
 from store.sqlite.lock import Locked
 from store.sqlite.watch import Watch
+
+logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -32,6 +36,7 @@ class Writer:
     ) -> None:
         self._offload = offload
         self._turn = threading.Lock()
+        self._path, self._had_log = path, has_log(path)
         self._connection = open_writer(path, synchronous, vfs)
         try:
             self.watch: Final = Watch(path, self._connection, locked)
@@ -91,14 +96,39 @@ class Writer:
                 raise
             self._confirm()
 
-    @property
-    def application_id(self) -> object:
-        """SQLite's application_id of the file. Raises StoreError."""
-        with self._turn, translation():
-            return self._connection.pragma("application_id")
+    def open_reader(self) -> apsw.Connection:
+        """A connection that reads what this one writes, wherever the path leads by now.
 
-    def mark(self, application_id: int) -> None:
-        """Write SQLite's application_id into the file itself, not into its log alone. Raises StoreError."""
+        Raises StoreUnavailableError, and apsw.Error.
+        """
+        try:
+            connection = open_reader(self._path)
+        except apsw.Error:
+            self.watch.check()  # what is wrong with another file is of no interest
+            raise
+        try:
+            self.watch.check_reader(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def take_into_use(self) -> None:
+        """Mark the file as one that a service has open, until ``give_out_of_use``. Raises StoreError.
+
+        The mark is in the file itself, so that a copy without the log shows it.
+        """
+        with self._turn, translation():
+            marked = self._connection.pragma("application_id") == IN_USE
+        if marked and not self._had_log:
+            logger.critical("begun with a copy without its newest commits: %s", no_log_text(self._path))
+        self._mark(IN_USE)
+
+    def give_out_of_use(self) -> None:
+        """Take the mark off, before the connection is closed. Raises StoreError."""
+        self._mark(0)
+
+    def _mark(self, application_id: int) -> None:
         self.run(lambda cursor: cursor.connection.pragma("application_id", application_id))
         with self._turn, translation():
             self._offloaded(self._checkpoint)

@@ -185,7 +185,7 @@ def test_verify_of_what_a_service_left(path: Path) -> None:
     script = f"""
 import os
 from pathlib import Path
-from tests.store.test_sqlite_files import Service
+from tests.store.serving import Service
 Service(Path({str(path)!r}))
 os._exit(1)
 """
@@ -229,6 +229,8 @@ def test_the_copy_is_checked_and_not_the_database(path: Path, tmp_path: Path) ->
             "SELECT pageno FROM dbstat WHERE name = 'work_due' OR name LIKE 'sqlite_autoindex_claims%' LIMIT 1"
         ).fetchall()
         size = connection.pragma("page_size")
+        assert isinstance(size, int)
+        assert isinstance(row[0], int)
     with path.open("r+b") as file:
         file.seek((row[0] - 1) * size + 8)
         file.write(b"\xff" * 64)
