@@ -59,6 +59,7 @@ def test_nothing_is_read_from_a_database_that_is_not_in_its_place(
     service: Service, harm: Callable[[Path], None]
 ) -> None:
     """A read is refused at once, before any write has met the trouble: it would tell of a file that is gone."""
+    assert versions(service.store, StreamKey("main", "first")) == [1]  # so that a reader is open
     harm(service.path)
     with pytest.raises(StoreUnavailableError, match=r"payments\.db was"):
         service.store.load(StreamKey("main", "first"))
