@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "verify": (
         "Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."
     ),
+    "backup": "Copy the embedded store into one file, checked; may run beside the service.",
     "keys": "Make, list and revoke the API keys of callers; may run beside the service.",
     "rebuild": "Write the read tables anew from the events, while no service runs. 1: some stream was left as it is.",
     "transactions": "Look at transactions, and say how one ended.",

@@ -132,7 +132,7 @@ class Service:
     def _start_in_order(self, connections: Callable[[], int]) -> None:
         settings = self._settings
         url = settings.database_url
-        self._open.enter_context(
+        lock = self._open.enter_context(
             self._until_it_works(
                 lambda: lock_store(
                     url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
@@ -142,7 +142,9 @@ class Service:
         if settings.sqlite_path is not None:
             self._until_it_works(lambda: migrate(url, root=CHECKOUT))
         self._runtime = runtime = LiveRuntime()
-        store = self._until_it_works(lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload()))
+        store = self._until_it_works(
+            lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
+        )
         self._open.callback(store.close)
         system = PaymentSystem(
             runtime=runtime,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
-import re
 import socket
 import sys
 from collections.abc import Mapping
 from typing import Final
 
 from cli.command import CommandError, say
+from cli.text import without_password
 from config import gateways_file
 from config.processes import ChildError, Children, StopAskedError
 from config.settings import CHECKOUT, Settings, SettingsError
@@ -106,7 +106,7 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
   service     {service}
   its API     {service}/swagger/index.html
   simulator   http://{provider.callable_here}/ledger (what the providers did)
-  data        {settings.sqlite_path or _without_password(settings.database_url)}
+  data        {settings.sqlite_path or without_password(settings.database_url)}
               {ledger}
 
   try         curl {key}-X POST "{service}/v1/deposit" -H "Content-Type: application/json" \
@@ -130,12 +130,3 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
   to its end here. Change the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
 """
     return text
-
-
-def _without_password(url: str) -> str:
-    # Parameters are left out, too: libpq takes a password among them.
-    scheme, _, rest = url.partition("://")
-    authority, slash, database = rest.partition("/")
-    credentials, at, hosts = authority.rpartition("@")
-    user, hosts, database = re.split("[:?]", credentials)[0], hosts.partition("?")[0], database.partition("?")[0]
-    return f"{scheme}://{user}{at}{hosts}{slash}{database}"

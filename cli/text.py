@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any, Final
 
@@ -35,3 +36,13 @@ def argument(text: str) -> str:
 def at(time: str | None) -> str:
     """A time of the API to the second, with a space between date and time."""
     return NOTHING if time is None else printable(f"{time[:10]} {time[11:19]}Z")
+
+
+def without_password(url: str) -> str:
+    """The URL of a server's database for people."""
+    # Parameters are left out, too: libpq takes a password among them.
+    scheme, _, rest = url.partition("://")
+    authority, slash, database = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    user, hosts, database = re.split("[:?]", credentials)[0], hosts.partition("?")[0], database.partition("?")[0]
+    return f"{scheme}://{user}{at}{hosts}{slash}{database}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cli.command import CommandError, Exit, ReaderGoneError, service_settings, write
-from cli.text import printable
+from cli.command import CommandError, Exit, ReaderGoneError, remark, service_settings, write
+from cli.text import printable, without_password
 from config import logging
 from config.settings import CHECKOUT
 from store.errors import StoreError
@@ -34,7 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
                 write(f"{printable(line)}\n")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
-        write(f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems\n")
+        where = settings.sqlite_path or without_password(settings.database_url)
+        counted = f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems"
+        write(f"{counted} in {printable(str(where))}\n")
+        if not tally.events:
+            remark(printable(f"warning: there are no events in {where}: is it the database that was meant?"))
     except ReaderGoneError:  # what he has seen is true
         pass
     except (StoreError, OSError, UnicodeDecodeError) as error:

@@ -131,7 +131,7 @@ class MaskedCallbacks:
     def _plain(self, said: Verbatim) -> Verbatim:
         """The provider's own reference goes by its code, as everywhere else: else people could not compare the two."""
         texts = [None if each is None else plain(each) for each in said]
-        if said.gateway_reference is not None and holds_card(said.gateway_reference):
+        if said.gateway_reference is not None and masked(said.gateway_reference) != said.gateway_reference:
             texts[1] = plain(self._codes.kept(said.gateway_reference[:TEXT_MAX]))
         return Verbatim(*texts)
 

@@ -27,9 +27,9 @@ from store.queries import Audit, Auditable, Queries
 from store.rebuild import Rebuilding
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
+from store.sqlite.backup import copy as copy_sqlite
 from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.lock import StoreLock
-from store.sqlite.migrate import check_schema
 from store.sqlite.migrate import migrate as migrate_sqlite
 from store.sqlite.rebuild import open_rebuild as open_sqlite_rebuild
 
@@ -40,15 +40,22 @@ class PaymentStore(Store, Queries, Auditable, Protocol):
     """Everything that the service asks of its store."""
 
 
-def open_store(url: str, *, root: Path, clock: Callable[[], datetime], offload: Offload = run_directly) -> PaymentStore:
-    """The store at ``url``, whose schema must be of this version.
+def open_store(
+    url: str,
+    *,
+    root: Path,
+    clock: Callable[[], datetime],
+    offload: Offload = run_directly,
+    lock: StoreLock | None = None,
+) -> PaymentStore:
+    """The store at ``url``, whose schema must be of this version; ``lock`` is what ``lock_store`` gave a service.
 
     A server has a clock of its own, which all its clients share, and is waited for where ``offload`` is not needed.
     Raises SchemaError, StoreUnavailableError, or StoreError for a URL of no known kind.
     """
     if url.startswith(_POSTGRESQL):
         return PostgresqlStore(url)
-    return SqliteStore(sqlite_path(url, root), clock=clock, offload=offload)
+    return SqliteStore(sqlite_path(url, root), clock=clock, offload=offload, lock=lock)
 
 
 def migrate(url: str, *, root: Path) -> list[int]:
@@ -63,7 +70,7 @@ def migrate(url: str, *, root: Path) -> list[int]:
 
 def lock_store(
     url: str, *, root: Path, sleep: Callable[[float], None], on_wait: Callable[[], None] = lambda: None
-) -> AbstractContextManager[object]:
+) -> AbstractContextManager[StoreLock | None]:
     """Wait until this process may use the store at ``url`` and hold it for as long as the returned block lasts.
 
     ``on_wait`` is called once when another process has it. A store for several processes knows no such lock.
@@ -78,9 +85,7 @@ def open_audit(url: str, *, root: Path) -> AbstractContextManager[Audit]:
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)
         return open_postgresql_audit(audit_settings(url))
-    path = sqlite_path(url, root)
-    check_schema(path)
-    return open_sqlite_audit(path)
+    return open_sqlite_audit(sqlite_path(url, root))
 
 
 def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> AbstractContextManager[Keyring]:
@@ -91,9 +96,7 @@ def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> Abst
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)
         return open_postgresql_keyring(url)
-    path = sqlite_path(url, root)
-    check_schema(path)
-    return open_sqlite_keyring(path, clock)
+    return open_sqlite_keyring(sqlite_path(url, root), clock)
 
 
 def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
@@ -104,9 +107,20 @@ def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)
         return open_postgresql_rebuild(url)
-    path = sqlite_path(url, root)
-    check_schema(path)
-    return open_sqlite_rebuild(path)
+    return open_sqlite_rebuild(sqlite_path(url, root))
+
+
+def open_file_audit(path: Path) -> AbstractContextManager[Audit]:
+    """The same view of an embedded store's file, such as a backup."""
+    return open_sqlite_audit(path)
+
+
+def back_up(url: str, target: Path, *, root: Path) -> None:
+    """Copy the embedded store at ``url`` to ``target``, which must not exist; on disk when this returns.
+
+    Raises StoreError, also for a server's database.
+    """
+    copy_sqlite(sqlite_path(url, root), target)
 
 
 def sqlite_path(url: str, root: Path) -> Path:

@@ -239,6 +239,9 @@ class Queries(Protocol):
 class Audit(Protocol):
     """The whole store in one snapshot, for ``verify``."""
 
+    def missing(self) -> str | None:
+        """What shows that the newest commits are not in what is read; None when nothing does."""
+
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows or a kept head, ascending."""
 

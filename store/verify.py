@@ -41,11 +41,14 @@ class Tally:
 
 
 def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None = None) -> Iterator[Problem]:
-    """Yield every problem found in the streams, ascending, then those of ``heads`` (lines of ``export_heads``).
+    """Yield what shows a store that is not whole, every problem of the streams, ascending, then those of ``heads``.
 
-    Holds one stream's transactions in memory at a time.
+    ``heads`` are lines of ``export_heads``. Holds one stream's transactions in memory at a time.
     """
     tally = Tally() if tally is None else tally
+    missing = audit.missing()
+    if missing is not None:
+        yield Problem(None, None, missing)
     for stream in audit.streams():
         tally.streams += 1
         yield from _verify_stream(audit, stream, tally)

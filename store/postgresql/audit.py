@@ -40,6 +40,9 @@ class PostgresqlAudit:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def missing(self) -> None:
+        """Nothing: a server has its log with it."""
+
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows or a head, ascending."""
         with self._session.cursor("streams") as cursor:

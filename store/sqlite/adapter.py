@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 
 import apsw
 
-from store.errors import UnstorableError
+from store.errors import StoreError, UnstorableError
 from store.keys import ApiKey
 from store.port import (
     AppendResult,
@@ -40,9 +40,9 @@ from store.sqlite import breakers, keys, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
-from store.sqlite.connection import Readers, open_reader
+from store.sqlite.connection import Readers
 from store.sqlite.failures import storable
-from store.sqlite.migrate import check_schema
+from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
 from store.sqlite.writer import Writer
 
@@ -52,8 +52,9 @@ class SqliteStore:
 
     The file must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it cannot be
     opened. One process at a time may hold one for a file (``store.sqlite.lock``). SQLite has no clock of its own
-    that others share, so leases are measured by ``clock``. ``vfs`` names a virtual file system of SQLite for the
-    writing connection; tests put faults there.
+    that others share, so leases are measured by ``clock``. ``lock`` is the lock that makes this process the service:
+    the file is marked for as long as it has it open. ``vfs`` names a virtual file system of SQLite for the writing
+    connection; tests put faults there.
     """
 
     def __init__(
@@ -65,13 +66,21 @@ class SqliteStore:
         synchronous: str = "FULL",
         readers: int = 4,
         vfs: str | None = None,
+        lock: StoreLock | None = None,
     ) -> None:
-        check_schema(path)
         self._path = path
         self._clock = clock
-        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs)
-        self._writer.define(DEFINITION)
-        self._readers = Readers(lambda: open_reader(path), readers)
+        self._is_service = lock is not None
+        locked = None if lock is None else lock.locked
+        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
+        try:
+            self._writer.define(DEFINITION)
+            if self._is_service:
+                self._writer.take_into_use()
+        except BaseException:
+            self._writer.close()
+            raise
+        self._readers = Readers(self._writer.open_reader, readers, self._writer.watch.check_database)
 
     # Store
 
@@ -190,6 +199,10 @@ class SqliteStore:
     def close(self) -> None:
         """See ``store.port.Store``; closing twice does no harm."""
         self._readers.close()
+        if self._is_service:
+            self._is_service = False
+            with suppress(StoreError):
+                self._writer.give_out_of_use()
         self._writer.close()
 
     # Queries

@@ -13,8 +13,7 @@ import apsw
 from domain.account import Balance, Transaction
 from store.port import Head, Review, StoredEvent, StreamKey
 from store.sqlite import reads
-from store.sqlite.connection import open_reader
-from store.sqlite.failures import translation
+from store.sqlite.beside import reading
 from store.sqlite.rows import balance_of, event_of, review_of, transaction_of
 from store.sqlite.statements import SQL
 
@@ -32,23 +31,24 @@ _STREAMS: Final = (
 @contextmanager
 def open_audit(path: Path) -> Iterator[SqliteAudit]:
     """A view of the database in the file as it is now; may run beside the service, which it does not hold up."""
-    with translation():
-        connection = open_reader(path)
-        try:
-            connection.pragma("cache_size", -_CACHE_KIB)
-            connection.execute(SQL["create_unfinished"])
-            connection.execute("BEGIN")
-            connection.execute(SQL["fill_unfinished"])
-            yield SqliteAudit(connection)
-        finally:
-            connection.close()
+    with reading(path) as (connection, missing):
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.execute(SQL["create_unfinished"])
+        connection.execute("BEGIN")
+        connection.execute(SQL["fill_unfinished"])
+        yield SqliteAudit(connection, missing)
 
 
 class SqliteAudit:
     """The Audit port on a connection whose transaction is open. Implements ``store.queries.Audit``."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, missing: str | None = None) -> None:
         self._cursor = connection.cursor()
+        self._missing = missing
+
+    def missing(self) -> str | None:
+        """What shows that the file was copied without its log."""
+        return self._missing
 
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events or rows, ascending."""

@@ -12,6 +12,8 @@ import apsw
 
 from store.errors import StoreUnavailableError
 from store.sqlite.failures import translation
+from store.sqlite.files import require_one_name
+from store.sqlite.schema import check_schema
 
 SYNCHRONOUS: Final = frozenset({"OFF", "NORMAL", "FULL", "EXTRA"})
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -24,30 +26,68 @@ _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _READER_WAIT_S: Final = 5.0
 
 
+IN_USE: Final = 0x50415955
+"""SQLite's application_id of a file that a service has open, or had when it died. Then the log belongs to the file."""
+
+
 def open_writer(path: Path, synchronous: str, vfs: str | None) -> apsw.Connection:
-    """The connection that writes; it never waits for locks by itself. The file must exist."""
+    """The connection that writes; it never waits for locks by itself.
+
+    Raises StoreError: SchemaError unless the file has the tables of this version, and StoreUnavailableError when it
+    cannot be written.
+    """
     if synchronous not in SYNCHRONOUS:
         raise ValueError(f"synchronous must be one of {sorted(SYNCHRONOUS)}")
-    connection = _open(path, apsw.SQLITE_OPEN_READWRITE, vfs)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    require_one_name(path)
+    with translation(path):
+        connection = _open(path, apsw.SQLITE_OPEN_READWRITE, vfs)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            _require_writable(connection)
+            check_schema(connection)
+            _set_up_writer(connection, synchronous)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _require_writable(connection: apsw.Connection) -> None:
+    """SQLite opens a file that it may not write for reading, and says nothing."""
+    if connection.readonly("main"):
+        raise apsw.ReadOnlyError("the file cannot be written")
+
+
+def _set_up_writer(connection: apsw.Connection, synchronous: str) -> None:
     connection.pragma("journal_mode", "WAL")
     connection.pragma("synchronous", synchronous)
     connection.pragma("cache_size", -_WRITER_CACHE_KIB)
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
+    connection.pragma("user_version")  # so that the log is open in any case
     connection.set_busy_timeout(0)
+
+
+def open_reader(path: Path, *, how: str | None = None, vfs: str | None = None) -> apsw.Connection:
+    """A connection that can only read, and has read. The file must exist. ``how`` is a URI in place of the path.
+
+    Raises apsw.Error.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY | (apsw.SQLITE_OPEN_URI if how else 0)
+    connection = _open(how or path, flags, vfs)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if vfs is not None:
+            connection.pragma("locking_mode", "EXCLUSIVE")  # then the index of the log needs no file
+        connection.pragma("cache_size", -_READER_CACHE_KIB)
+        connection.pragma("user_version")  # opens the log
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def open_reader(path: Path) -> apsw.Connection:
-    """A connection that can only read. The file must exist."""
-    connection = _open(path, apsw.SQLITE_OPEN_READONLY, None)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("cache_size", -_READER_CACHE_KIB)
-    return connection
-
-
-def _open(path: Path, flags: int, vfs: str | None) -> apsw.Connection:
+def _open(path: Path | str, flags: int, vfs: str | None) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
     # Otherwise a cached statement with ORDER BY is planned anew for each new value of its parameters.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
@@ -57,8 +97,10 @@ def _open(path: Path, flags: int, vfs: str | None) -> apsw.Connection:
 class Readers:
     """At most ``count`` reading connections, opened when first needed, each used by one caller at a time."""
 
-    def __init__(self, open_one: Callable[[], apsw.Connection], count: int) -> None:
+    def __init__(self, open_one: Callable[[], apsw.Connection], count: int, check: Callable[[], None]) -> None:
+        """``check`` is called before each use, and raises StoreError when what is read would not be so."""
         self._open_one = open_one
+        self._check = check
         self._closed = False
         self._idle: queue.LifoQueue[apsw.Connection | None] = queue.LifoQueue()
         for _ in range(count):
@@ -74,6 +116,7 @@ class Readers:
         try:
             if self._closed:
                 raise StoreUnavailableError("the store is closed")
+            self._check()
             with translation():
                 if connection is None:
                     connection = self._open_one()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import apsw
@@ -22,9 +24,11 @@ NOT_COMMITTED: Final = (*_DATA, *_SCHEMA, apsw.BusyError, apsw.ConnectionClosedE
 """What a statement that is its own transaction is refused with before it gets to its COMMIT."""
 
 
-def translated(error: apsw.Error) -> StoreError:
-    """The store's error for ``error``, which was not raised by COMMIT."""
+def translated(error: apsw.Error, path: Path | None = None) -> StoreError:
+    """The store's error for ``error``, which was not raised by COMMIT; ``path`` when the file is worth naming."""
     text = f"{type(error).__name__}: {error}"
+    if path is not None:
+        text = f"{path}: {text}{_reason(path)}"
     if isinstance(error, _DATA):
         return UnstorableError(text)
     if isinstance(error, _DAMAGE):
@@ -35,12 +39,29 @@ def translated(error: apsw.Error) -> StoreError:
 
 
 @contextmanager
-def translation() -> Iterator[None]:
-    """Raise errors of apsw from the block as errors of the store."""
+def translation(path: Path | None = None) -> Iterator[None]:
+    """Raise errors of apsw from the block as errors of the store, which name ``path``."""
     try:
         yield
     except apsw.Error as error:
-        raise translated(error) from error
+        raise translated(error, path) from error
+
+
+def _reason(path: Path) -> str:
+    """What this process may not do with the file, where SQLite does not say it."""
+    try:
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            return " (its file system is mounted read-only)"
+    except OSError as error:
+        return f" ({path.parent}: {error.strerror})"
+    files = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+    for may, verb in ((os.R_OK, "read"), (os.W_OK, "write")):
+        for one in files:
+            if one.exists() and not os.access(one, may, effective_ids=True):
+                return f" (this user may not {verb} {one.name})"
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        return f" (this user may not write in {path.parent})"
+    return ""
 
 
 @contextmanager

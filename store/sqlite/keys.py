@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
-from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.beside import reading, writing
 from store.sqlite.failures import storable, translation
 from store.sqlite.rows import from_us, to_us
 from store.sqlite.statements import SQL
@@ -35,20 +35,19 @@ def any_live(cursor: apsw.Cursor, now_us: int) -> bool:
 @contextmanager
 def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
     """The keys in the file; each change waits its turn behind the service's writes."""
-    with translation():
-        connection = open_writer(path, "FULL", None)
-        try:
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            yield SqliteKeyring(connection, clock)
-        finally:
-            connection.close()
+    with reading(path):  # so that what is wrong with the file is told before anything else
+        pass
+    yield SqliteKeyring(path, clock)
 
 
 class SqliteKeyring:
-    """Implements ``store.keys.Keyring``; each statement is a transaction of its own."""
+    """Implements ``store.keys.Keyring``; each statement is a transaction of its own, on a connection of its own.
 
-    def __init__(self, connection: apsw.Connection, clock: Callable[[], datetime]) -> None:
-        self._connection, self._clock = connection, clock
+    So the list needs a file that can be read, and no more.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
+        self._path, self._clock = path, clock
 
     def add(self, key: NewKey) -> ListedKey:
         """See ``store.keys.Keyring``."""
@@ -60,8 +59,8 @@ class SqliteKeyring:
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""
-        with translation(), storable():
-            rows = self._connection.execute(SQL["select_api_keys"], (merchant,)).fetchall()
+        with reading(self._path) as (connection, _), storable():
+            rows = connection.execute(SQL["select_api_keys"], (merchant,)).fetchall()
         return [_listed(row) for row in rows]
 
     def revoke(self, key_id: str) -> bool:
@@ -70,9 +69,9 @@ class SqliteKeyring:
 
     def _execute(self, name: str, values: tuple[Any, ...]) -> bool:
         """Whether a row was changed."""
-        with translation(), storable():
-            self._connection.execute(SQL[name], values)
-        return self._connection.changes() == 1
+        with translation(self._path), writing(self._path) as connection, storable():
+            connection.execute(SQL[name], values)
+            return connection.changes() == 1
 
     def _now_us(self) -> int:
         return to_us(self._clock())

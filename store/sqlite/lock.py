@@ -1,7 +1,8 @@
-"""The exclusive lock on a file beside the database: one service process at a time. Knows nothing of SQLite.
+"""The exclusive lock on a database: one service process at a time. Knows nothing of SQLite's own locks.
 
-The lock is the kernel's (``flock``): it ends with the process however that ends, and the file stays behind, since
-removing it would let two processes lock two files of one name.
+It is two locks of the kernel, which end with the process however that ends. One is on a file beside the database and
+tells who waits for whom; the other is on the database itself, so that hard links, bind mounts and a lock file that was
+removed lead to the same lock. The lock file stays behind, since removing it would let two processes lock two files.
 """
 
 from __future__ import annotations
@@ -12,18 +13,39 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from store.errors import StoreUnavailableError
+from store.sqlite.files import (
+    FileId,
+    file_id,
+    is_far_byte_free,
+    lock_far_byte,
+    require_one_name,
+    try_lock_file,
+    unlock_file,
+)
 
 _POLL_S: Final = 0.1
 
 
-class StoreLock:
-    """Held from ``acquire`` until ``release`` or the process's death."""
+class Locked(NamedTuple):
+    """What a lock is on: the files, and the path of the one beside the database."""
 
-    def __init__(self, descriptor: int) -> None:
+    database: FileId
+    path: Path
+    file: FileId
+
+
+class StoreLock:
+    """Held from ``acquire`` until ``release`` or the process's death.
+
+    Connections to the database are opened after it was acquired, and closed before it is released.
+    """
+
+    def __init__(self, descriptor: int, locked: Locked) -> None:
         self._descriptor: int | None = descriptor
+        self.locked: Final = locked
 
     @classmethod
     def acquire(
@@ -36,37 +58,49 @@ class StoreLock:
     ) -> Self:
         """Wait until no other process holds the lock of ``database``; ``on_wait`` is called once if one does.
 
-        It polls with ``sleep``, because a blocking ``flock`` would stop all greenlets. Raises
-        StoreUnavailableError when the file beside the database cannot be made.
+        A database that is not there is made, empty. It polls with ``sleep``, because a lock that blocks would stop all
+        greenlets. Raises StoreUnavailableError when the database has several names, is gone though it was there
+        before, or when one of the files cannot be made.
         """
-        path = _lock_file(database)
+        waited = False
+        while True:
+            lock = cls._try_acquire(database)
+            if lock is not None:
+                return lock
+            if not waited:
+                waited = True
+                on_wait()
+            sleep(poll_s)
+
+    @classmethod
+    def _try_acquire(cls, database: Path) -> Self | None:
+        path = lock_file(database)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreUnavailableError(f"the lock file {path.name} cannot be opened: {error.strerror}") from error
-        waited = False
+            raise StoreUnavailableError(f"the lock file {path} cannot be opened: {error.strerror}") from error
+        kept = False
         try:
-            while not _try_lock(descriptor):
-                if not waited:
-                    waited = True
-                    on_wait()
-                sleep(poll_s)
-            with suppress(OSError):  # for people who wonder who holds it: no decision rests on it
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            if not (_try_lock(descriptor) and lock_far_byte(descriptor)) or file_id(descriptor) != _id_at(path):
+                return None
+            identity = _try_lock_database(database)
+            if identity is None:
+                return None
+            kept = True
+            _say_who(descriptor)
+            return cls(descriptor, Locked(identity, path, file_id(descriptor)))
         except OSError as error:
-            os.close(descriptor)
-            raise StoreUnavailableError(f"the lock file {path.name} cannot be locked: {error.strerror}") from error
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(descriptor)
+            raise StoreUnavailableError(f"the lock file {path} cannot be locked: {error.strerror}") from error
+        finally:
+            if not kept:
+                os.close(descriptor)
 
     def release(self) -> None:
         """Let the next process have it; releasing twice does no harm."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            unlock_file(self.locked.database)
             os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -81,14 +115,81 @@ class StoreLock:
 def holder(database: Path) -> str:
     """Who held the lock of ``database`` last, for people: ``process 123``, or ``another process``."""
     try:
-        return f"process {int(_lock_file(database).read_text())}"
+        return f"process {int(lock_file(database).read_text())}"
     except (OSError, ValueError):
         return "another process"
 
 
-def _lock_file(database: Path) -> Path:
-    # Resolved, so that one database reached by two names has one lock.
+def lock_file(database: Path) -> Path:
+    """The lock file of ``database``; its links are followed, so that they all lead to one file."""
     return database.resolve().with_name(database.resolve().name + ".lock")
+
+
+def is_lock_file_locked(database: Path) -> bool:
+    """Whether a process holds the lock file of ``database``; True as well when that cannot be told."""
+    try:
+        descriptor = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return not is_far_byte_free(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_to_begin_anew(database: Path) -> None:
+    """Raise StoreUnavailableError when the database is not there, but traces of it are.
+
+    A service that began with an empty database in its place would know nothing of what it has acknowledged.
+    """
+    if database.exists():
+        return
+    base = database.resolve()
+    for trace in (base.with_name(base.name + "-wal"), lock_file(database)):
+        with suppress(OSError):
+            if trace.stat().st_size > 0:
+                raise StoreUnavailableError(
+                    f"{database} is gone, and {trace.name} beside it shows that it was there: put it back, or remove"
+                    f" {trace.name} to begin with an empty database"
+                )
+
+
+def _try_lock_database(database: Path) -> FileId | None:
+    """None when it is locked, or was exchanged meanwhile."""
+    refuse_to_begin_anew(database)
+    if database.exists():
+        require_one_name(database)  # before it is waited for: who made the name has to hear of it
+    try:
+        identity = try_lock_file(database)
+    except OSError as error:
+        raise StoreUnavailableError(f"{database} cannot be locked: {error.strerror}") from error
+    if identity is None:
+        return None
+    try:
+        found = require_one_name(database)
+    except StoreUnavailableError:
+        unlock_file(identity)
+        raise
+    if found != identity:
+        unlock_file(identity)
+        return None
+    return identity
+
+
+def _say_who(descriptor: int) -> None:
+    """Write down the process, for operators: no decision rests on it, but that there was a database once."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _id_at(path: Path) -> FileId | None:
+    try:
+        return file_id(path)
+    except FileNotFoundError:
+        return None
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -15,10 +15,12 @@ from store.port import Head, StreamKey, Write
 from store.rebuild import Rows
 from store.sqlite.audit import SqliteAudit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
-from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.beside import writing
 from store.sqlite.failures import translation
+from store.sqlite.files import require_one_name
 from store.sqlite.lock import StoreLock, holder
 from store.sqlite.statements import SQL
+from store.sqlite.watch import Watch
 
 _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
 
@@ -30,15 +32,12 @@ def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
     def refuse() -> None:
         raise StoreInUseError(f"{holder(path)} works on {path.name}: end it first")
 
-    with StoreLock.acquire(path, sleep=_never, on_wait=refuse), translation():
-        connection = open_writer(path, "FULL", None)
-        try:
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)  # somebody's shell on the file may write for a moment
-            connection.execute(SQL["create_unfinished"])
-            connection.execute(DEFINITION)
-            yield SqliteRebuild(connection)
-        finally:
-            connection.close()
+    require_one_name(path)  # the lock would make the file
+    with translation(path), StoreLock.acquire(path, sleep=_never, on_wait=refuse) as lock, writing(path) as connection:
+        watch = Watch(path, connection, lock.locked)
+        connection.execute(SQL["create_unfinished"])
+        connection.execute(DEFINITION)
+        yield SqliteRebuild(connection, watch)
 
 
 def _never(_seconds: float) -> None:
@@ -51,9 +50,9 @@ class SqliteRebuild(SqliteAudit):
     Streams of which there is nothing but work are not among its streams: the audit's list of those stays empty.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, watch: Watch) -> None:
         super().__init__(connection)
-        self._connection = connection
+        self._connection, self._watch = connection, watch
 
     def last_position(self) -> int:
         """See ``store.rebuild.Rebuilding``."""
@@ -67,6 +66,7 @@ class SqliteRebuild(SqliteAudit):
     def locked(self, stream: StreamKey) -> Iterator[None]:
         """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
         del stream
+        self._watch.check()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -74,6 +74,7 @@ class SqliteRebuild(SqliteAudit):
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+        self._watch.check()
 
     def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
         """See ``store.rebuild.Rebuilding``."""

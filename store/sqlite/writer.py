@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import apsw
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Offload
-from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
+from store.sqlite.beside import has_log, no_log_text
+from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
 from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
+from store.sqlite.lock import Locked
+from store.sqlite.watch import Watch
+
+logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -20,14 +27,22 @@ T = TypeVar("T")
 class Writer:
     """Runs jobs one after the other, each in a transaction of its own.
 
-    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``.
+    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. Nothing is
+    begun, and nothing said to be stored, while the files that are open are not the ones at their paths (``watch``).
     """
 
-    def __init__(self, path: Path, *, offload: Offload, synchronous: str, vfs: str | None) -> None:
+    def __init__(
+        self, path: Path, *, offload: Offload, synchronous: str, vfs: str | None, locked: Locked | None
+    ) -> None:
         self._offload = offload
         self._turn = threading.Lock()
-        with translation():
-            self._connection = open_writer(path, synchronous, vfs)
+        self._path, self._had_log = path, has_log(path)
+        self._connection = open_writer(path, synchronous, vfs)
+        try:
+            self.watch: Final = Watch(path, self._connection, locked)
+        except BaseException:
+            self._connection.close()
+            raise
         self._cursor = self._connection.cursor()
         self._unsettled = False
 
@@ -37,6 +52,7 @@ class Writer:
         Raises StoreUnavailableError and what ``job`` raises (rolled back), and CommitUncertainError.
         """
         with self._turn:
+            self._require_files()
             self._begin()
             try:
                 with storable():
@@ -48,6 +64,7 @@ class Writer:
                 self._roll_back()
                 raise
             self._commit()
+            self._confirm()
             return result
 
     def define(self, script: str) -> None:
@@ -63,6 +80,7 @@ class Writer:
         trigger, refuses it.
         """
         with self._turn:
+            self._require_files()
             if self._unsettled:
                 with translation():
                     self._settle()
@@ -76,11 +94,68 @@ class Writer:
             except BaseException:
                 self._unsettled = True
                 raise
+            self._confirm()
+
+    def open_reader(self) -> apsw.Connection:
+        """A connection that reads what this one writes, wherever the path leads by now.
+
+        Raises StoreUnavailableError, and apsw.Error.
+        """
+        try:
+            connection = open_reader(self._path)
+        except apsw.Error:
+            self.watch.check()  # what is wrong with another file is of no interest
+            raise
+        try:
+            self.watch.check_reader(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def take_into_use(self) -> None:
+        """Mark the file as one that a service has open, until ``give_out_of_use``. Raises StoreError.
+
+        The mark is in the file itself, so that a copy without the log shows it.
+        """
+        with self._turn, translation():
+            marked = self._connection.pragma("application_id") == IN_USE
+        if marked and not self._had_log:
+            logger.critical("begun with a copy without its newest commits: %s", no_log_text(self._path))
+        self._mark(IN_USE)
+
+    def give_out_of_use(self) -> None:
+        """Take the mark off, before the connection is closed. Raises StoreError."""
+        self._mark(0)
+
+    def _mark(self, application_id: int) -> None:
+        self.run(lambda cursor: cursor.connection.pragma("application_id", application_id))
+        with self._turn, translation():
+            self._offloaded(self._checkpoint)
 
     def close(self) -> None:
         """Close the connection, after the job that runs."""
         with self._turn, translation():
             self._connection.close()
+
+    def _require_files(self) -> None:
+        try:
+            self.watch.check()
+        except StoreUnavailableError:
+            if self.watch.is_log_savable:
+                with suppress(apsw.Error):
+                    self._offloaded(self._checkpoint)
+            raise
+
+    def _confirm(self) -> None:
+        """What was committed to files that are not in their places may come back with them, or never."""
+        try:
+            self.watch.check()
+        except StoreUnavailableError as error:
+            raise CommitUncertainError(f"it was committed, but {error}") from error
+
+    def _checkpoint(self) -> None:
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _begin(self) -> None:
         with translation():

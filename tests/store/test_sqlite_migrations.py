@@ -12,7 +12,8 @@ from domain.events import Kind, OutcomeUnknown, Submitted
 from store.errors import SchemaError
 from store.port import Committed, Doubt, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate, migrations
+from store.sqlite.migrate import migrate
+from store.sqlite.schema import migrations
 from tests.store.builders import OWNER, Clock, Customer, Step, move
 from tests.store.looking import contents
 from tests.store.tampering import fill, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli import dev
+from cli.text import without_password
 from tests.tooling.checkout import StubCheckout, end, wait_for
 
 
@@ -36,4 +36,4 @@ def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
 )
 def test_wherever_a_password_stands(url: str, shown: str) -> None:
     """Neither its place before the host nor one among the parameters is shown."""
-    assert dev._without_password(url) == shown
+    assert without_password(url) == shown

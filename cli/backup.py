@@ -1,0 +1,105 @@
+"""``manage.py backup``: the embedded store as one file, checked before it gets its name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cli.command import CommandError, Exit, remark, say, service_settings
+from cli.text import printable
+from config import logging
+from config.settings import CHECKOUT
+from store.errors import StoreError
+from store.factory import back_up, open_file_audit
+from store.verify import Tally, verify
+
+_PROBLEMS_MAX: Final = 20
+_EPILOG: Final = """\
+The copy is made beside a running service, which it does not hold up. It is written under a temporary name beside FILE,
+synced, checked as manage.py verify checks, and only then renamed. docs/backup.md says how to put one back.
+
+exit status:
+  0    FILE is there, whole and checked
+  1    there is no new FILE: standard error says why
+  2    an argument or a setting is wrong
+  130  Ctrl-C; there is no new FILE
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="what to write; its folder must exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if there is one")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the backup, check it, and give it its name."""
+    settings = service_settings(logging.STDERR)
+    source, target = settings.sqlite_path, arguments.file
+    if source is None:
+        raise CommandError(
+            "the database is a PostgreSQL server's: back it up with pg_basebackup or pg_dump (docs/backup.md)"
+        )
+    unchecked = target.with_name(f".{target.name}.{os.getpid()}.unchecked")
+    try:
+        _require_free(target, source, overwrite=arguments.overwrite)
+        back_up(settings.database_url, unchecked, root=CHECKOUT)
+        tally = _check(unchecked)
+        _require_free(target, source, overwrite=arguments.overwrite)
+        size = unchecked.stat().st_size
+        unchecked.replace(target)
+        _sync(target.parent)
+    except StoreError as error:
+        raise CommandError(f"{target} was not written: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{target} was not written: {error.strerror}") from error
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with suppress(OSError):
+                unchecked.with_name(f"{unchecked.name}{suffix}").unlink(missing_ok=True)
+    counted = f"{tally.streams} streams, {tally.events} events, {size} bytes, 0 problems"
+    say(printable(f"{counted} in {target}, copied from {source}"))
+    if not tally.events:
+        remark(printable(f"warning: there are no events in {source}: is it the database that was meant?"))
+    return Exit.DONE
+
+
+def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:
+    """Raise CommandError when the copy must not get this name."""
+    base = source.resolve()
+    for name in (base, *(base.with_name(f"{base.name}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock"))):
+        if target.resolve() == name or (target.exists() and name.exists() and target.samefile(name)):
+            raise CommandError(f"{target} is a file of the database itself")
+    if target.is_dir():
+        raise CommandError(f"{target} is a folder")
+    if not target.parent.is_dir():
+        raise CommandError(f"there is no folder {target.parent}")
+    if not overwrite and (target.exists() or target.is_symlink()):
+        raise CommandError(f"{target} exists: name another file, or permit it with --overwrite")
+
+
+def _check(copy: Path) -> Tally:
+    """How much is in the copy. Raises CommandError when it has problems."""
+    tally, problems = Tally(), 0
+    with open_file_audit(copy) as audit:
+        for problem in verify(audit, (), tally):
+            problems += 1
+            if problems <= _PROBLEMS_MAX:
+                stream = "/".join(problem.stream) if problem.stream else "-"
+                say(printable(f"{stream} version {problem.version or '-'}: {problem.text}"))
+    if problems:
+        raise CommandError(f"nothing was written: the database has {problems} problems, which manage.py verify lists")
+    return tally
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

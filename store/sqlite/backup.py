@@ -1,0 +1,71 @@
+"""A copy of a database in one file, made beside a service that may be running. Knows no tables.
+
+SQLite's online backup copies page by page from one snapshot. The service's commits go on meanwhile: a reader holds up
+no writer, and only the log grows, since it cannot be begun anew before the snapshot ends. VACUUM INTO would hold the
+same snapshot for longer, because it builds every table and index anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from store.errors import StoreError, StoreUnavailableError
+from store.sqlite.beside import reading
+from store.sqlite.failures import translation
+
+_PAGES: Final = 2_000
+"""Copied at a time: in between Ctrl-C is heard, and progress is told."""
+
+
+def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda _done, _of: None) -> None:
+    """Make ``target``, which must not exist, a whole copy of the database as it is now.
+
+    It is on disk when this returns. ``on_pages`` is told how many pages of how many are copied. Raises StoreError: also
+    when the database was copied earlier without its log, and so is not whole itself.
+    """
+    with reading(path) as (source, missing):
+        if missing is not None:
+            raise StoreUnavailableError(missing)
+        source.execute("BEGIN")
+        source.pragma("user_version")  # the snapshot begins with the first read
+        try:
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreError(f"{target} cannot be made: {error.strerror}") from error
+        with translation(target):
+            _copy(source, target, on_pages)
+    try:
+        _sync(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be synced: {error.strerror}") from error
+
+
+def _copy(source: apsw.Connection, target: Path, on_pages: Callable[[int, int], None]) -> None:
+    connection = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.pragma("synchronous", "OFF")  # nobody has it before it is synced as a whole
+        with connection.backup("main", source, "main") as backup:
+            while not backup.step(_PAGES):
+                on_pages(backup.page_count - backup.remaining, backup.page_count)
+        # One file that needs no log beside it, also to be read where nothing can be written.
+        connection.pragma("journal_mode", "DELETE")
+        connection.pragma("application_id", 0)  # the copy is in nobody's use
+        found = connection.execute("PRAGMA integrity_check(1)").get
+        if found != "ok":
+            raise apsw.CorruptError(f"the copy is not sound: {' '.join(str(found).split())}")
+    finally:
+        connection.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

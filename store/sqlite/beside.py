@@ -1,0 +1,159 @@
+"""Connections of commands, which may run beside a service, and on files that this process may only read.
+
+A command opens a database by its path, as the service did. Both must have the same log, or each would write its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import apsw
+
+from store.errors import StoreUnavailableError
+from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
+from store.sqlite.failures import translation
+from store.sqlite.files import has_moved, is_locked_elsewhere, require_one_name
+from store.sqlite.lock import holder, is_lock_file_locked
+from store.sqlite.schema import check_schema
+
+_LOOK_AGAIN_S: Final = 0.05
+_LOOKS: Final = 60
+"""A service that starts has the lock before it has made its log."""
+
+
+class Reading(NamedTuple):
+    """A connection that only reads, and what shows that its file is not whole."""
+
+    connection: apsw.Connection
+    missing: str | None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reading]:
+    """A connection that only reads, with the tables of this version. Raises StoreError.
+
+    Where neither this process nor a service can write, SQLite is told that nothing changes; if it does all the same,
+    StoreUnavailableError is raised at the end of the block.
+    """
+    check_beside(path)
+    before = _state(path)
+    with translation(path):
+        connection, is_live = _open(path)
+        try:
+            _require_same(path, connection)
+            check_schema(connection)
+            is_torn = not before.log_size and connection.pragma("application_id") == IN_USE
+            yield Reading(connection, no_log_text(path) if is_torn and not is_locked_elsewhere(path) else None)
+            if not is_live and _state(path) != before:
+                raise StoreUnavailableError(f"{path} was changed while it was read: begin again")
+        finally:
+            connection.close()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[apsw.Connection]:
+    """A connection that waits for its turn to write. Raises StoreError."""
+    check_beside(path)
+    connection = open_writer(path, "FULL", None)
+    try:
+        _require_same(path, connection)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        leave_log(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+def check_beside(path: Path) -> None:
+    """Raise StoreUnavailableError unless what lies at ``path`` is what a service that runs has open there.
+
+    Through a hard link, or a bind mount of the file alone, SQLite would find another log than the service's.
+    """
+    require_one_name(path)
+    try:
+        if not is_locked_elsewhere(path):
+            return
+    except OSError as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+    if not is_lock_file_locked(path):
+        raise StoreUnavailableError(
+            f"a process works on {path} by another name, or its lock file was removed: use that name, or restart it"
+        )
+    base = path.resolve()
+    for suffix in ("-wal", "-shm"):
+        beside = base.with_name(base.name + suffix)
+        for _ in range(_LOOKS):
+            if beside.exists() or not is_locked_elsewhere(path):
+                break
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            raise StoreUnavailableError(f"{holder(path)} has locked {path}, but {beside} is not there: restart it")
+
+
+def leave_log(connection: apsw.Connection) -> None:
+    """Let the log of a service that died stay: the next one has it, and without it the file would look copied."""
+    if connection.pragma("application_id") == IN_USE:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+def has_log(path: Path) -> bool:
+    """Whether a log with something in it lies beside the file."""
+    return _size_beside(path, "-wal") > 0
+
+
+def no_log_text(path: Path) -> str:
+    """What is to be said of a file that was in use and has no log."""
+    return (
+        f"a service had {path.name} open, or died with it, and {path.name}-wal is not beside it: what was written last"
+        " is missing in a copy like that (manage.py backup makes whole ones)"
+    )
+
+
+class _State(NamedTuple):
+    file: tuple[int, ...]
+    log_size: int
+
+
+def _state(path: Path) -> _State:
+    """What changes whenever somebody writes to the database. Raises StoreUnavailableError."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _size_beside(path, "-wal"))
+
+
+def _size_beside(path: Path, suffix: str) -> int:
+    """The size of a file beside the database, 0 when there is none."""
+    base = path.resolve()
+    try:
+        return base.with_name(f"{base.name}{suffix}").stat().st_size
+    except OSError:
+        return 0
+
+
+def _open(path: Path) -> tuple[apsw.Connection, bool]:
+    """A reading connection, and whether it sees what others write."""
+    try:
+        return open_reader(path), True
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        # SQLite makes files beside the database even to read it. Where it cannot, there is another way, as long as
+        # nobody writes: a service that runs would have made them.
+        if os.access(path.resolve().parent, os.W_OK, effective_ids=True) or is_locked_elsewhere(path):
+            raise
+        if _size_beside(path, "-journal"):
+            raise  # a transaction to be undone, which takes a writer
+    if _state(path).log_size:
+        return open_reader(path, vfs="unix-none"), False
+    return open_reader(path, how=f"file:{quote(str(path.absolute()))}?immutable=1"), False
+
+
+def _require_same(path: Path, connection: apsw.Connection) -> None:
+    if has_moved(connection):
+        raise StoreUnavailableError(f"{path} was replaced while it was opened: begin again")

@@ -1,0 +1,203 @@
+"""The database's file is removed, moved or replaced under a service with load; other names and mounts of it."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.processes.installation import CHECKOUT, Installation
+from tests.processes.process import free_port, wait_until
+
+ACCEPTED = 202
+
+
+class Answered(NamedTuple):
+    """What a client was told; ``begun_after`` is whether the harm had been done before it asked."""
+
+    status: int | None
+    transaction_id: str | None
+    begun_after: bool
+
+
+class Clients:
+    """Some that post deposits one after the other, for as long as they are not stopped."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self.harmed, self._stopped = threading.Event(), threading.Event()
+        self.answered: list[Answered] = []
+
+    def _run(self, number: int) -> None:
+        while not self._stopped.is_set():
+            after = self.harmed.is_set()
+            try:
+                answer = self._installation.deposit(customer_id=f"c{number}")
+            except (OSError, http.client.HTTPException):
+                self.answered.append(Answered(None, None, after))
+            else:
+                transaction_id = (answer.body or {}).get("transaction_id")
+                self.answered.append(Answered(answer.status, transaction_id, after))
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """They begin with the block, and end with it."""
+        threads = [threading.Thread(target=self._run, args=[number], daemon=True) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: self.count(ACCEPTED) > 20, "deposits are accepted")
+            yield
+        finally:
+            self._stopped.set()
+            for thread in threads:
+                thread.join()
+
+    def count(self, status: int, *, after: bool = False) -> int:
+        """How many were answered so."""
+        return sum(one.status == status and one.begun_after >= after for one in self.answered)
+
+
+def remove(path: Path) -> None:
+    """Take the file away for good."""
+    path.unlink()
+
+
+def move(path: Path) -> None:
+    """Give it another name."""
+    path.rename(path.with_name("away.db"))
+
+
+def replace(path: Path) -> None:
+    """Put an earlier copy in its place."""
+    path.with_name("earlier.db").replace(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", [remove, move, replace])
+def test_the_file_goes_under_load(installation: Installation, harm: Callable[[Path], None]) -> None:
+    """From then on nothing is accepted, the service is not ready and says why; what was accepted is in the file."""
+    path = installation.folder / "payments.db"
+    assert installation.manage("migrate").wait() == 0
+    shutil.copy(path, installation.folder / "earlier.db")
+    installation.simulator()
+    service = installation.service()
+    clients = Clients(installation)
+    with clients.at_work():
+        harm(path)
+        clients.harmed.set()
+        wait_until(lambda: installation.get("/readyz").status == 503, "the service says that it is not ready")
+        wait_until(lambda: clients.count(503, after=True) > 10, "deposits are refused")
+        assert "payments.db was" in str(installation.get("/readyz").body)
+        assert installation.get("/v1/customers/c1").status == 503, "nor does it tell what it reads there"
+        assert installation.get("/healthz").status == 200
+    assert clients.count(ACCEPTED, after=True) == 0, "stored where it is gone"
+    assert {one.status for one in clients.answered if one.begun_after} <= {503, 504}
+    assert service.out.count("nothing more is stored") == 1, "once, with the file and what to do"
+    service.send(signal.SIGTERM)
+    service.wait()
+    if harm is move:
+        (installation.folder / "away.db").rename(path)
+        installation.service()
+        accepted = [one.transaction_id for one in clients.answered if one.status == ACCEPTED]
+        assert [it for it in accepted if installation.get(f"/v1/transactions/{it}").status != 200] == []
+        installation.verify()
+
+
+def test_a_service_does_not_begin_anew(installation: Installation) -> None:
+    """Restarted without its file it waits for it, and goes on with it."""
+    path = installation.folder / "payments.db"
+    installation.simulator()
+    service = installation.service()
+    assert installation.deposit(customer_id="first").status == ACCEPTED
+    service.send(signal.SIGTERM)
+    service.wait()
+    path.rename(installation.folder / "away.db")
+    again = installation.gunicorn()
+    installation.wait_for_answer(again, installation.port, "/healthz")
+    wait_until(lambda: "payments.db is gone" in str(installation.get("/readyz").body), "it says what it waits for")
+    assert installation.deposit(customer_id="second").status == 503
+    (installation.folder / "away.db").rename(path)
+    installation.wait_for_answer(again, installation.port, "/readyz")
+    assert installation.get("/v1/customers/first").status == 200
+
+
+def hard_link(path: Path, other: Path) -> None:
+    """Another name of the file."""
+    other.hardlink_to(path)
+
+
+def without_lock(path: Path, other: Path) -> None:
+    """The same name, without the lock file."""
+    other.symlink_to(path)
+    path.with_name("payments.db.lock").unlink()
+
+
+@pytest.mark.parametrize("make", [hard_link, without_lock])
+def test_never_two_services(installation: Installation, make: Callable[[Path, Path], None]) -> None:
+    """A second service on the file, whatever leads there, never becomes ready while the first one lives."""
+    path, other = installation.folder / "payments.db", installation.folder / "other.db"
+    installation.simulator()
+    installation.service()
+    make(path, other)
+    port = free_port()
+    second = installation.gunicorn(
+        PAYMENTS_BIND=f"127.0.0.1:{port}", PAYMENTS_DATABASE_URL=f"sqlite:///{other}", PAYMENTS_LOG_FORMAT="console"
+    )
+    _never_accepts(installation, port, lambda: installation.wait_for_answer(second, port, "/healthz"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has mount namespaces")
+def test_never_two_services_by_a_bind_mount(installation: Installation) -> None:
+    """Nor does one that finds the file in another place of another mount namespace."""
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("mount namespaces are not permitted here")
+    other = installation.folder / "mounted" / "payments.db"
+    other.parent.mkdir()
+    other.touch()
+    installation.simulator()
+    installation.service()
+    port = free_port()
+    script = f"mount --bind {installation.folder / 'payments.db'} {other} && exec {sys.executable} -m gunicorn wsgi:app"
+    second = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", script],
+        cwd=CHECKOUT,
+        env=installation.environ(PAYMENTS_BIND=f"127.0.0.1:{port}", PAYMENTS_DATABASE_URL=f"sqlite:///{other}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        _never_accepts(installation, port, lambda: wait_until(lambda: _answers(installation, port), "it answers"))
+    finally:
+        second.kill()  # its workers are the installation's to end
+        second.wait()
+
+
+def _never_accepts(installation: Installation, port: int, wait_for_answer: Callable[[], None]) -> None:
+    wait_for_answer()
+    wait_until(
+        lambda: any(
+            text in str(installation.get("/readyz", port).body)
+            for text in ("names (hard links)", "Another process still uses the database")
+        ),
+        "the second service says why it is not ready",
+    )
+    assert installation.deposit(port=port, customer_id="second").status == 503
+    assert installation.get("/readyz", port).status == 503
+
+
+def _answers(installation: Installation, port: int) -> bool:
+    try:
+        return installation.get("/healthz", port).status == 200
+    except (OSError, http.client.HTTPException):
+        return False

@@ -1,0 +1,243 @@
+"""Databases that can only be read: on a read-only mount, in a folder of another user. And what a failure says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from store.sqlite.audit import open_audit
+from store.sqlite.backup import copy
+from store.sqlite.migrate import migrate
+from tests.store.processes import CHECKOUT
+from tests.store.tampering import fill, problems
+
+NOBODY = 65534
+# Runs as the other user with all that it needs imported: the checkout may be hidden from that user.
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from datetime import UTC, datetime
+from store.sqlite import audit, backup, keys, migrate, rebuild
+from store.errors import StoreError
+from store.verify import Tally, verify
+from tests.store.builders import Clock
+path, user, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if user:
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+try:
+    if what == "audit":
+        tally = Tally()
+        with audit.open_audit(path) as view:
+            found = list(verify(view, (), tally))
+        print(tally.streams, tally.events, [one.text for one in found])
+    elif what == "keys":
+        with keys.open_keyring(path, Clock()) as keyring:
+            print(len(keyring.list()), "keys")
+    elif what == "revoke":
+        with keys.open_keyring(path, Clock()) as keyring:
+            keyring.revoke("x" * 13)
+    elif what == "migrate":
+        print(migrate.migrate(path))
+    elif what == "rebuild":
+        with rebuild.open_rebuild(path):
+            pass
+    elif what == "backup":
+        backup.copy(path, Path(sys.argv[4]))
+except StoreError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+WHOLE = "2 17 []\n"
+
+
+def clean(folder: Path) -> Path:
+    """As a service that ended in order leaves it: no log."""
+    fill(folder / "payments.db")
+    return folder / "payments.db"
+
+
+def with_log(folder: Path) -> Path:
+    """As a copy of a database and its log, without the log's index, which some tools leave out."""
+    return _left(folder, ("", "-wal"))
+
+
+def with_index(folder: Path) -> Path:
+    """As a process that was killed leaves it."""
+    return _left(folder, ("", "-wal", "-shm"))
+
+
+def _left(folder: Path, suffixes: tuple[str, ...]) -> Path:
+    # All but the tables is in the log: who leaves that out finds no events.
+    script = f"""
+import os
+from pathlib import Path
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.migrate import migrate
+from tests.store.builders import Clock
+from tests.store.tampering import append
+path = Path({str(folder / "source.db")!r})
+migrate(path)
+append(SqliteStore(path, clock=Clock()))
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, check=True)
+    for suffix in suffixes:
+        shutil.copy(folder / f"source.db{suffix}", folder / f"payments.db{suffix}")
+    for file in folder.glob("source.db*"):
+        file.unlink()
+    return folder / "payments.db"
+
+
+def in_one_file(folder: Path) -> Path:
+    """As a backup."""
+    fill(folder / "source.db")
+    copy(folder / "source.db", folder / "payments.db")
+    (folder / "payments.db").chmod(0o644)
+    return folder / "payments.db"
+
+
+STATES = [clean, with_log, with_index, in_one_file]
+
+
+def run(path: Path, *what: str, user: int = 0, read_only: bool = False) -> str:
+    """What a command says on the database, as the user of that number, on a read-only mount if asked."""
+    command = [sys.executable, "-c", SCRIPT, str(path), str(user), *what]
+    if read_only:
+        if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+            pytest.skip("mount namespaces are not permitted here")
+        folder = path.parent
+        script = f'mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && exec "$@"'
+        command = ["unshare", "-m", "sh", "-ec", script, "sh", *command]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that any user may look into, which pytest's own are not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_read_only_mount(folder: Path, state: Callable[[Path], Path]) -> None:
+    """All that is stored is read there, the log included, and nothing is asked for that cannot be had."""
+    path = state(folder)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert run(path, "audit", read_only=True) == WHOLE
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("state", STATES)
+def test_a_folder_that_another_user_may_only_read(folder: Path, state: Callable[[Path], Path]) -> None:
+    """The same for a user who may write neither the files nor beside them."""
+    path = state(folder)
+    assert run(path, "audit", user=NOBODY) == WHOLE
+
+
+def test_other_commands_that_only_read(folder: Path, tmp_path: Path) -> None:
+    """The list of keys and a backup to another place need nothing but to read."""
+    path = with_log(folder)
+    assert run(path, "keys", read_only=True) == "0 keys\n"
+    assert run(path, "backup", str(tmp_path / "b.db"), read_only=True) == ""
+    assert problems(tmp_path / "b.db") == []
+
+
+@pytest.mark.parametrize("what", ["revoke", "migrate", "rebuild"])
+def test_what_must_write_names_the_file_and_the_reason(folder: Path, what: str) -> None:
+    """A command that cannot do without writing says which file it cannot write, and why."""
+    path = clean(folder)
+    said = run(path, what, read_only=True)
+    assert said.startswith("StoreUnavailableError: ")
+    assert "payments.db" in said
+    assert "read-only" in said.lower()
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_file_that_may_not_be_read(folder: Path) -> None:
+    """Which file it is, and that this user may not read it."""
+    path = clean(folder)
+    path.chmod(0o600)
+    assert run(path, "audit", user=NOBODY) == f"StoreUnavailableError: {path} cannot be opened: Permission denied\n"
+    path.chmod(0o644)
+    folder.chmod(0o700)
+    assert "Permission denied" in run(path, "audit", user=NOBODY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_log_that_may_not_be_read(folder: Path) -> None:
+    """Without the log nothing is read, since the newest commits are there; the log is named."""
+    path = with_index(folder)
+    path.with_name("payments.db-wal").chmod(0o600)
+    assert "this user may not read payments.db-wal" in run(path, "audit", user=NOBODY)
+
+
+def test_what_changes_while_it_is_read(folder: Path) -> None:
+    """A file that SQLite was told is not written, and that is written all the same, gives no verdict."""
+    path = clean(folder)
+    script = f"""
+from pathlib import Path
+import os
+from store.sqlite import beside
+from store.sqlite.audit import open_audit
+path = Path({str(path)!r})
+beside.open_reader = lambda path, how=None, vfs=None, real=beside.open_reader: (
+    real(path, how=how, vfs=vfs) if how else (_ for _ in ()).throw(beside.apsw.CantOpenError("no"))
+)
+beside.os.access = lambda *_, **__: False
+try:
+    with open_audit(path) as view:
+        os.utime(path)
+except Exception as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{path} was changed while it was read: begin again\n", done.stderr
+
+
+def test_beside_a_service_on_another_mount(folder: Path) -> None:
+    """A read-only view of a database that a service writes shows what it has stored so far, log and all."""
+    path = clean(folder)
+    script = f"""
+import subprocess, sys, time
+from pathlib import Path
+from store.sqlite.adapter import SqliteStore
+from store.sqlite.lock import StoreLock
+from tests.store.builders import Clock, Customer
+path = Path({str(path)!r})
+lock = StoreLock.acquire(path, sleep=time.sleep)
+store = SqliteStore(path, clock=Clock(), lock=lock)
+store.append([Customer("new").deposit("new")])
+print("stored", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == "stored\n"
+        assert run(path, "audit", read_only=True) == "3 18 []\n"
+        service.communicate()
+
+
+def test_a_migration_in_a_folder_that_cannot_be_written(folder: Path) -> None:
+    """The file that cannot be made is named."""
+    said = run(folder / "payments.db", "migrate", read_only=True)
+    assert said.startswith(f"StoreUnavailableError: {folder / 'payments.db'}: CantOpenError")
+    assert "mounted read-only" in said
+    assert migrate(folder / "payments.db")
+    with open_audit(folder / "payments.db"):
+        pass
