@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -25,14 +26,13 @@ _WAITS: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncR
 class Replicated:
     """Databases on ``server``, and whether its replica is there."""
 
-    def __init__(self, server: EmbeddedServer) -> None:
+    def __init__(self, server: EmbeddedServer, prefix: str = "payments") -> None:
         self.server = server
-        self._databases = 0
+        self._prefix = prefix
 
     def new_database(self) -> str:
         """The URL of a migrated database of its own."""
-        self._databases += 1
-        name = f"payments_{self._databases}"
+        name = f"{self._prefix}_{uuid.uuid4().hex}"
         self.server.order(f"CREATE DATABASE {name}")
         migrate(self.server.url(name))
         return self.server.url(name)
@@ -86,9 +86,9 @@ def started(job: Callable[[], T]) -> Future[T]:
     return future
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it; fails when it never comes."""
-    deadline = time.monotonic() + PATIENCE_S
+def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Wait for it; fails when it does not come in time."""
+    deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.02)
