@@ -35,11 +35,10 @@ PINNED: Final = {
     "lc_monetary": "C",
     "lc_numeric": "C",
     "lc_time": "C",
-    # what a transaction sees, and how long it and its session live
+    # what a transaction sees, and how long it may last
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "transaction_timeout": "0",
-    "idle_session_timeout": "0",
     # what names mean, and what functions and views may do
     "row_security": "on",
     "restrict_nonsystem_relation_kind": "",

@@ -131,6 +131,7 @@ def connection_settings(
         "statement_timeout": statement_ms,
         "lock_timeout": lock_ms,
         "idle_in_transaction_session_timeout": idle_ms,
+        "idle_session_timeout": 0,
         "synchronous_commit": "on",  # an acknowledged write is durable, whatever the server's default
     } | (_BY_KEY if by_key else {})
     options = " ".join(f"-c {name}={value}" for name, value in server.items())

@@ -149,9 +149,7 @@ def test_a_stored_callback_is_kept_until_the_replica_confirms(customers: Custome
     unmatched(customers, item.work_id)
     (claimed,) = claim(customers)
     reference = f"A-{item.work_id}"
-    command = RecordCallback(
-        item.work_id, GATEWAY, reference, Money(10_000, "USD"), Approved(reference, final=True)
-    )
+    command = RecordCallback(item.work_id, GATEWAY, reference, Money(10_000, "USD"), Approved(reference, final=True))
     _replica_goes(store)
     customers.router.tell(item.stream, CallbackReport(claimed, command))
     customers.run(AWAY_S)
