@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from store.errors import StoreError
 from store.postgresql.failures import UnreplicatedError, is_lost, translated
-from store.postgresql.pinned import pin, refuse_unsuitable
+from store.postgresql.pinned import ENCODING, pin, refuse_unsuitable
 
 T = TypeVar("T")
 
@@ -58,18 +58,19 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     """What the server said when it stopped waiting for a replica."""
 
     @classmethod
-    def connect(cls, conninfo: str = "", *, autocommit: bool = False, **settings: Any) -> Self:
+    def connect(cls, conninfo: str = "", *, autocommit: bool = False, **settings: Any) -> Self:  # noqa: ANN401  # libpq's
         """Connect. Raises SchemaError for a server or database that cannot be used, whatever is set."""
         session = super().connect(conninfo, autocommit=True, **settings)
         try:
-            session._introduce(str(settings.get("options") or ""))
+            session.introduce(str(settings.get("options") or ""))
             session.autocommit = autocommit
         except BaseException:
             session.close()
             raise
         return session
 
-    def _introduce(self, options: str) -> None:
+    def introduce(self, options: str) -> None:
+        """Pin the settings, and learn who is on the other side; ``options`` are those of the connection."""
         refuse_unsuitable(self.info.server_version, self.info.parameter_status("server_encoding") or "unknown")
         self.add_notice_handler(self._noticed)
         pin(self, options)
@@ -138,7 +139,6 @@ def connection_settings(
     mine = {
         "application_name": "payments",
         "connect_timeout": round(WAIT_S),
-        "client_encoding": "UTF8",
         "target_session_attrs": "read-write",
         # A server that vanished is noticed in seconds, though it never closed the connection.
         "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
@@ -146,7 +146,8 @@ def connection_settings(
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
-    return mine | given | {"options": f"{options} {given.get('options') or ''}".strip()}
+    options = f"{options} {given.get('options') or ''}".strip()
+    return mine | given | {"client_encoding": ENCODING, "options": options}
 
 
 def audit_settings(url: str) -> dict[str, Any]:

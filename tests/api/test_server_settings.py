@@ -119,7 +119,7 @@ def test_what_is_pinned_is_what_sessions_have(hostile_url: str, monkeypatch: pyt
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGOPTIONS", "-c synchronous_commit=off")
-    url = f"{hostile_url}?options=-c%20bytea_output%3Descape%20-c%20statement_timeout%3D77"
+    url = f"{hostile_url}?client_encoding=LATIN1&options=-c%20bytea_output%3Descape%20-c%20statement_timeout%3D77"
     with Session.connect(**connection_settings(url), autocommit=True) as session:
         session.execute("DO $$ BEGIN END $$")  # PL/pgSQL is loaded, and its settings are real
         for name, value in PINNED.items():
@@ -132,7 +132,7 @@ def test_what_is_pinned_is_what_sessions_have(hostile_url: str, monkeypatch: pyt
 def _shown(session: Session, name: str) -> str | None:
     row = session.execute("SELECT current_setting(%s, true)", (name,)).fetchone()
     assert row is not None
-    return row[0]
+    return None if row[0] is None else str(row[0])
 
 
 OPENINGS: dict[str, Callable[[str], object]] = {

@@ -46,7 +46,7 @@ def store(url: str) -> Iterator[PostgresqlStore]:
 def _on(url: str, statement: str) -> None:
     name = sql.Identifier(url.rpartition("/")[2])
     with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as admin:
-        admin.execute(sql.SQL(statement).format(name))  # type: ignore[arg-type]
+        admin.execute(sql.SQL(statement).format(name))
 
 
 def _works(store: PostgresqlStore, customer: Customer) -> bool:
