@@ -294,6 +294,7 @@ def test_a_batch_that_was_cut_the_last_time(
     store: PostgresqlStore,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     where: Cut,
     error: type[Exception],
     stored: list[int],
