@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._unreplicated: list[Backend] = []
-        """Processes of lost connections that waited for a replica when they were looked at last."""
+        """Processes of lost connections that may wait for a replica: looked at before the next call."""
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``."""
@@ -97,9 +97,10 @@ class Writer:
                 cut = session is not None and is_lost(session, error)
                 lost = cut or isinstance(error, UnreplicatedError)
                 if cut and session is not None:
-                    self._must_not_wait(session.backend, error)
+                    self._unreplicated.append(session.backend)
                 if lost and again:
                     uncertain = True
+                    self._sessions.replace_lost()
                 elif lost or uncertain:
                     raise CommitUncertainError(f"the connection was cut: {error}") from error
                 else:
@@ -116,12 +117,6 @@ class Writer:
                 with suppress(ValueError):  # another thread saw it as well
                     self._unreplicated.remove(backend)
             yield session
-
-    def _must_not_wait(self, backend: Backend, cut: psycopg.Error) -> None:
-        """Raises CommitUncertainError when the process of a lost connection waits for a replica. Best effort."""
-        self._sessions.replace_lost()
-        with suppress(psycopg.Error), self._sessions.pool.connection() as session:
-            self._note_waiting(session, backend, cut)
 
     def _note_waiting(self, session: Session, backend: Backend, cut: psycopg.Error) -> None:
         if session.execute(_WAITS_FOR_REPLICA, backend).fetchone() == (True,):

@@ -13,6 +13,7 @@ import pytest
 
 from actors.callbacks import CallbackReport
 from actors.messages import Request
+from actors.orders import CloseReviewRequest
 from actors.replies import Accepted, Adjusted, Closed, Taken
 from domain.account import Account
 from domain.commands import RecordCallback
@@ -67,6 +68,20 @@ def _close(customers: Customers) -> Callable[[], Request]:
     return begin
 
 
+def _close_again(customers: Customers) -> Callable[[], Request]:
+    first = open_review(customers)
+    customers.router.tell(stream(), first)
+    customers.run()
+    (view,) = customers.real.reviews("main", "closed", before=None, limit=10)
+
+    def begin() -> Request:
+        request = CloseReviewRequest(first.command, view.review, first.metadata, customers.runtime.monotonic() + 10.0)
+        customers.router.tell(stream(), request)
+        return request
+
+    return begin
+
+
 def _callback(customers: Customers) -> Callable[[], Request]:
     item = customers.deposited()
     return lambda: customers.callback(item, Approved(f"A-{item.work_id}", final=True))
@@ -79,6 +94,7 @@ REQUESTS: dict[str, tuple[Begin, type]] = {
     "resolve": (_resolve, Accepted),
     "adjust": (_adjust, Adjusted),
     "close a review": (_close, Closed),
+    "close a review that is closed": (_close_again, Closed),
     "callback": (_callback, Taken),
 }
 
