@@ -43,8 +43,7 @@ def address(schema: Schema) -> tuple[str, int]:
 
 def through(proxy: Proxy, schema: Schema, *, options: str = NOT_DURABLE) -> str:
     """What connects through the proxy, which reads no TLS."""
-    more: dict[str, str | int] = {"port": proxy.port, "sslmode": "disable", "gssencmode": "disable"}
-    return schema.conninfo(options=options, host="127.0.0.1", **more)
+    return schema.conninfo(options=options, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
 
 
 def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:

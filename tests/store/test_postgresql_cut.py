@@ -260,6 +260,13 @@ def impatient(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
     store.close()
 
 
+def _running(holder: psycopg.Connection[tuple[object, ...]], statement: bytes) -> Callable[[], None]:
+    def run() -> None:
+        holder.execute(statement)
+
+    return run
+
+
 def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
     impatient: PostgresqlStore, proxy: Proxy, schema: Schema
 ) -> None:
@@ -267,7 +274,7 @@ def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
     customer = Customer()
     impatient.append([customer.deposit("t1")])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
-        proxy.on_cut = lambda: holder.execute("SELECT 1 FROM heads FOR UPDATE") and None
+        proxy.on_cut = _running(holder, b"SELECT 1 FROM heads FOR UPDATE")
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
             impatient.append([customer.deposit("t2")])
@@ -279,7 +286,7 @@ def test_a_change_refused_after_a_cut_does_not_say_that_nothing_is_done(
 ) -> None:
     """The same for what is simply done again."""
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
-        proxy.on_cut = lambda: holder.execute("LOCK TABLE gateway_modes IN ACCESS EXCLUSIVE MODE") and None
+        proxy.on_cut = _running(holder, b"LOCK TABLE gateway_modes IN ACCESS EXCLUSIVE MODE")
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
             impatient.set_gateway_mode(GatewayMode("gatewayA", "open", "test"))
