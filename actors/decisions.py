@@ -87,6 +87,8 @@ class Batch:
         self.confirmed = False
         """Whether the refusals are known to hold, without a look at the stream's head."""
         self.recorded: list[tuple[Recorded, Metadata]] = []
+        self.confirms = False
+        """Whether something on record is to be confirmed by a commit, besides the entries that no part stores."""
         self.before, self.now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
         self._sources: list[Pending] = []
@@ -158,6 +160,7 @@ class Batch:
             self.entries.append(Entry(request, known, moved=change if isinstance(change, MoveWork) else None))
             return
         if known.submissions >= attempt:
+            self.confirms = True
             self.add_part(Part(fence=fence), request)
             self.entries.append(Entry(request, known, replace(after, transaction=known)))
             return
@@ -232,8 +235,13 @@ class Batch:
                 self.add_part(Part(claims=(claim_of(request.once, request.own_id, refused),)), request)
 
     def write(self) -> Write | None:
-        """The write of everything added; None when nothing needs to be stored."""
-        if not self._parts:
+        """The write of everything added; None when nothing needs to be stored.
+
+        What an earlier write has stored was only read: a commit must confirm it before anybody is told.
+        """
+        stored = set(map(id, self._sources))
+        confirm = self.confirms or any(id(entry.source) not in stored for entry in self.entries)
+        if not (self._parts or confirm):
             return None
         transactions = tuple(self.account.transactions[transaction_id] for transaction_id in self._transactions)
         currencies = {transaction.money.currency: None for transaction in transactions} | self._currencies
@@ -245,6 +253,7 @@ class Batch:
             transactions,
             tuple((currency, balances[currency]) for currency in currencies if currency in balances),
             tuple(self._reviews),
+            confirm=confirm,
         )
 
     def source_of(self, part: int) -> Pending:

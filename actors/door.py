@@ -94,7 +94,7 @@ class Door:
         return self._ask(self._others, stream, request)
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """Close ``review``, which was open when a person looked at it."""
+        """Close ``review`` as a person looked at it; confirm it where it was closed by then."""
         request = CloseReviewRequest(command, review, metadata, self._deadline())
         return self._ask(self._others, stream, request)
 

@@ -67,7 +67,7 @@ class AdjustRequest(Request):
 
 
 class CloseReviewRequest(Request):
-    """A person has looked at ``review``, which was open when he did."""
+    """A person has looked at ``review``. One that was closed by then is confirmed to be."""
 
     __slots__ = ("command", "review", "stored")
 
@@ -75,7 +75,7 @@ class CloseReviewRequest(Request):
         super().__init__(metadata, deadline)
         self.command: CloseReview = command
         self.review = review
-        self.stored = False  # it is closed, by an earlier write of this one or by somebody else
+        self.stored = review.state == "closed"  # by an earlier write of this one or by somebody else
 
     @property
     def unique(self) -> Hashable:

@@ -199,7 +199,8 @@ class Write:
     """The parts of several commands of one customer, all or nothing, and the read rows as they are after them.
 
     ``head`` is where the writer believes the stream ends; the first event's version is the next one. A write
-    without events does not look at the head.
+    without events does not look at the head, unless it is to ``confirm``: then the head must be in the stream, and
+    whatever was committed before is as durable as this write once it is committed, on replicas as well.
     """
 
     stream: StreamKey
@@ -208,6 +209,7 @@ class Write:
     transactions: tuple[Transaction, ...] = ()
     balances: tuple[tuple[str, Balance], ...] = ()
     reviews: tuple[Review, ...] = ()
+    confirm: bool = False
 
 
 class Committed(NamedTuple):
@@ -318,7 +320,7 @@ class Store(Protocol):
         A conflicting, duplicate or fenced write stores nothing and touches no other; later writes see earlier ones.
         A conflict is told before anything else, then the first part's duplicate claim, then its fence. A write is
         known again by its event ids; without events by its claims, when every part has some and all are held by the
-        very same values.
+        very same values. Every answer is as durable as a commit: what it was found in is replicated like one.
         Raises UnstorableError when one of them cannot be stored (nothing is, then) and CommitUncertainError.
         """
 

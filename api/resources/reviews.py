@@ -107,17 +107,16 @@ class CloseReviewResource:
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
-        if view.review.state == "open":
-            command = CloseReview(review_id, reason)
-            reply = replied(
-                lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None
-            )
-            closed(reply)
-            try:
-                view = _find(self._queries, req, review_id)
-            except StoreError:  # it is closed: only when, the store does not tell now
-                detail = f"It is closed. Ask for /v1/reviews/{review_id} to see it as it is now."
-                raise ProblemError(OUTCOME_UNKNOWN, detail) from None
+        command = CloseReview(review_id, reason)
+        # Also one that is closed already: that was only read, and is to be confirmed.
+        closed(
+            replied(lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None)
+        )
+        try:
+            view = _find(self._queries, req, review_id)
+        except StoreError:  # it is closed: only when, the store does not tell now
+            detail = f"It is closed. Ask for /v1/reviews/{review_id} to see it as it is now."
+            raise ProblemError(OUTCOME_UNKNOWN, detail) from None
         resp.data = orjson.dumps(views.review(view))
 
 

@@ -55,6 +55,7 @@ class PostgresqlStore:
         self._writing = Sessions(settings, name="writers", size=writers, enter=Entry())
         self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
         self._reading = Sessions(settings, name="readers", size=readers)
+        self._writing.beside = (self._reading,)
         self._writer = Writer(self._writing)
 
     # Store

@@ -116,6 +116,8 @@ class _Wave:
         number = len(self.document["writes"])
         stream = {"write": number, "stream_name": write.stream.name, "stream_id": write.stream.id}
         self.document["writes"].append(_write_row(number, write, events))
+        if write.confirm:
+            self.document["confirms"] = True
         self._put(
             "events",
             (
@@ -174,6 +176,8 @@ def _write_row(number: int, write: Write, events: Sequence[EncodedEvent]) -> dic
         end = Head(events[-1].version, events[-1].hash)
         row |= {"version": write.head.version, "hash": _hex(write.head.hash)}
         row |= {"end_version": end.version, "end_hash": _hex(end.hash)}
+    elif write.confirm:
+        row |= {"version": write.head.version, "hash": _hex(write.head.hash), "confirms": True}
     return row
 
 

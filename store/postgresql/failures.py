@@ -9,7 +9,14 @@ from typing import Any, Final
 import psycopg
 from psycopg import errors
 
-from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
+from store.errors import (
+    CommitUncertainError,
+    CorruptStoreError,
+    SchemaError,
+    StoreError,
+    StoreUnavailableError,
+    UnstorableError,
+)
 
 _DATA: Final = (psycopg.DataError, psycopg.IntegrityError)
 _LIMITS: Final = "54"  # the class of SQLSTATEs of "program limit exceeded": a key that is too long for an index, say
@@ -21,10 +28,16 @@ UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
 """What encoding a value raises when the value is of no type or size that JSON has (UnicodeEncodeError included)."""
 
 
+class UnreplicatedError(psycopg.OperationalError):
+    """The transaction is committed here, and the server stopped waiting for its synchronous replicas."""
+
+
 def translated(error: psycopg.Error) -> StoreError:
-    """The store's error for ``error``, after which nothing of the call is stored."""
+    """The store's error for ``error``, after which nothing of the call is stored, unless it is CommitUncertainError."""
     # The details and the context that the server adds may quote whole rows, which belong in no log.
     text = f"{type(error).__name__}: {error.diag.message_primary or str(error).strip()}"
+    if isinstance(error, UnreplicatedError):
+        return CommitUncertainError(text)
     if isinstance(error, _DATA) or (error.sqlstate or "").startswith(_LIMITS):
         return UnstorableError(text)
     if isinstance(error, _DAMAGE):

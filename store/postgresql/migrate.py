@@ -29,6 +29,14 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 _VERSION: Final = "SELECT coalesce(max(number), 0) FROM schema_migrations"
+_ELSEWHERE: Final = """
+SELECT n.nspname
+FROM pg_settings AS s
+JOIN pg_namespace AS n ON n.nspname = ANY (string_to_array(translate(s.reset_val, '" ', ''), ','))
+JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'schema_migrations'
+WHERE s.name = 'search_path' AND to_regclass('schema_migrations') IS NULL
+LIMIT 1
+"""
 
 
 def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
@@ -49,6 +57,7 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
     settings = connection_settings(url, statement_ms=0, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
     with translation(), Session.connect(**settings) as session:
         session.execute(_LOCK)
+        _refuse_elsewhere(session)
         session.execute(_CREATE)
         version = _refuse_newer(session, scripts)
         missing = [number for number in scripts if number > version]
@@ -63,10 +72,21 @@ def check_schema(url: str) -> None:
     """Raises SchemaError unless the database has exactly the tables of this version."""
     scripts = migrations()
     with translation(), Session.connect(**connection_settings(url)) as session:
+        _refuse_elsewhere(session)
         row = session.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
         version = _refuse_newer(session, scripts) if row == (True,) else 0
     if version < len(scripts):
         raise SchemaError(f"the database is at schema version {version}, this service needs {len(scripts)}: migrate")
+
+
+def _refuse_elsewhere(session: Session) -> None:
+    """Raises SchemaError when the tables are where a default of the database or the role leads, which is not used."""
+    row = session.execute(_ELSEWHERE).fetchone()
+    if row is not None:
+        raise SchemaError(
+            f"the tables are in the schema {row[0]}, which a default of the database or the role names: name it in the"
+            f" URL (…?options=-csearch_path%3D{row[0]})"
+        )
 
 
 def _refuse_newer(session: Session, scripts: dict[int, str]) -> int:

@@ -9,6 +9,10 @@
 SELECT wave, write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
 FROM append_batch(%s::jsonb);
 
+-- name: confirm
+-- Write something, so that this commit waits for replicas, and with it all that was committed before.
+SELECT pg_logical_emit_message(true, 'payments', 'confirm'::text);
+
 -- name: select_first_event
 -- Whether a write was stored: the id of the event that has its first version, and where the stream ends.
 SELECT e.event_id, h.version, h.hash

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from store.errors import StoreError
-from store.postgresql.failures import is_lost, translated
+from store.postgresql.failures import UnreplicatedError, is_lost, translated
+from store.postgresql.pinned import ENCODING, pin, refuse_unsuitable
 
 T = TypeVar("T")
 
@@ -28,10 +29,13 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 """A transaction that nobody goes on with holds up the readers of all events; the service leaves none open."""
 
 _AUDIT_TIMEOUT_MS: Final = 600_000
-_BY_KEY: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
-"""What the server's planner must not use. Everything is found by its key, and walked through in the key's order; but a
-plan that is made while the tables are small reads and sorts them as a whole, and is kept, however they grow, until they
-are analysed."""
+_BY_KEY: Final = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
+) | dict.fromkeys(("enable_indexscan", "enable_indexonlyscan", "enable_nestloop"), "on")
+"""What the server's planner must not use, and what it must. Everything is found by its key, and walked through in the
+key's order; but a plan that is made while the tables are small reads and sorts them as a whole, and is kept, however
+they grow, until they are analysed."""
+_READ_ONLY: Final = "the server only reads: it is a standby, or default_transaction_read_only is on"
 
 
 class Backend(NamedTuple):
@@ -42,23 +46,73 @@ class Backend(NamedTuple):
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that knows which process of the server it talks to, and for how long it waits for that.
+    """A connection with pinned settings that can write, and says when what it committed may not be replicated.
 
-    The server's own limits say nothing when it accepts what it is sent and never answers.
+    It knows which process of the server it talks to, and for how long it waits for that: the server's own limits say
+    nothing when it accepts what it is sent and never answers.
     """
 
     backend: Backend
     limit_s: float | None = None
+    _not_awaited: str | None = None
+    """What the server said when it stopped waiting for a replica."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, autocommit: bool = False, **settings: Any) -> Self:  # noqa: ANN401  # libpq's
+        """Connect. Raises SchemaError for a server or database that cannot be used, whatever is set."""
+        session = super().connect(conninfo, autocommit=True, **settings)
+        try:
+            session.introduce(str(settings.get("options") or ""))
+            session.autocommit = autocommit
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def introduce(self, options: str) -> None:
+        """Pin the settings, and learn who is on the other side; ``options`` are those of the connection."""
+        refuse_unsuitable(self.info.server_version, self.info.parameter_status("server_encoding") or "unknown")
+        self.add_notice_handler(self._noticed)
+        pin(self, options)
+        row = self.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
+        assert row is not None
+        self.backend = Backend(*row)
+
+    def _noticed(self, said: errors.Diagnostic) -> None:
+        # By the server's function: its text is in the server's language.
+        text = said.message_primary or ""
+        if said.source_function == "SyncRepWaitForLSN" or "synchronous replication" in text:
+            self._not_awaited = text
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether the server has said that nothing can be written here; it says so unasked."""
+        status = self.pgconn.parameter_status  # what libpq has heard, and no question
+        return b"on" in (status(b"in_hot_standby"), status(b"default_transaction_read_only"))
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait for the server. A connection that takes longer than ``limit_s`` is closed, and so was cut."""
+        """Wait for the server. A connection that takes longer than ``limit_s`` is closed, and so was cut.
+
+        So is one that turns out not to write: a standby's answers are old. Raises UnreplicatedError for what is
+        committed without the replicas that it was to wait for.
+        """
+        self._not_awaited = None
         try:
-            return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
+            answer = super().wait(gen, interval, self.limit_s if timeout is None else timeout)
         except errors._WaitTimeout as error:  # noqa: SLF001  # the only name that psycopg has for it
             if timeout is None:
                 self.close()
                 raise psycopg.OperationalError("the server does not answer") from error
             raise
+        except errors.ReadOnlySqlTransaction:
+            self.close()
+            raise
+        if self._not_awaited is not None:
+            raise UnreplicatedError(self._not_awaited)
+        if not self.closed and self.reads_only:
+            self.close()
+            raise psycopg.OperationalError(_READ_ONLY)
+        return answer
 
 
 def connection_settings(
@@ -78,21 +132,22 @@ def connection_settings(
         "statement_timeout": statement_ms,
         "lock_timeout": lock_ms,
         "idle_in_transaction_session_timeout": idle_ms,
+        "idle_session_timeout": 0,
         "synchronous_commit": "on",  # an acknowledged write is durable, whatever the server's default
-        "timezone": "UTC",
-    } | dict.fromkeys(_BY_KEY if by_key else (), "off")
+    } | (_BY_KEY if by_key else {})
     options = " ".join(f"-c {name}={value}" for name, value in server.items())
     mine = {
         "application_name": "payments",
         "connect_timeout": round(WAIT_S),
-        "client_encoding": "UTF8",
+        "target_session_attrs": "read-write",
         # A server that vanished is noticed in seconds, though it never closed the connection.
         "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
-    return mine | given | {"options": f"{options} {given.get('options') or ''}".strip()}
+    options = f"{options} {given.get('options') or ''}".strip()
+    return mine | given | {"client_encoding": ENCODING, "options": options}
 
 
 def audit_settings(url: str) -> dict[str, Any]:
@@ -115,14 +170,16 @@ class Sessions:
         size: int,
         enter: Callable[[Session], None] = lambda _: None,
     ) -> None:
-        def introduce(session: Session) -> None:
-            _introduce(session)
+        def configure(session: Session) -> None:
+            session.limit_s = ANSWER_WITHIN_S
             enter(session)
 
-        self.pool: Final = ConnectionPool(
+        self.beside: Sequence[Sessions] = ()
+        """Others on the same server."""
+        self.pool: Final = _Pool(
             kwargs=settings | {"autocommit": True},
             connection_class=Session,
-            configure=introduce,
+            configure=configure,
             min_size=1,
             max_size=size,
             timeout=WAIT_S,
@@ -159,13 +216,23 @@ class Sessions:
         with suppress(psycopg.Error):  # closed by now: whoever asks next is told
             self.pool.check()
 
+    def replace_read_only(self) -> None:
+        """Where one connection turned out not to write others may not, too, those beside these included."""
+        for sessions in (self, *self.beside):
+            sessions.replace_lost()
+
     def close(self) -> None:
         """Close the idle connections now and those in use when they come back."""
         self.pool.close()
 
 
-def _introduce(session: Session) -> None:
-    session.limit_s = ANSWER_WITHIN_S
-    row = session.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
-    assert row is not None
-    session.backend = Backend(*row)
+class _Pool(ConnectionPool[Session]):
+    """A pool whose check asks more than whether there is an answer."""
+
+    @staticmethod
+    def check_connection(conn: Session) -> None:
+        """Raises, and closes the connection, when nothing can be written on it."""
+        row = conn.execute("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean").fetchone()
+        if row != (False,):
+            conn.close()
+            raise psycopg.OperationalError(_READ_ONLY)

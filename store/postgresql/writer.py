@@ -3,20 +3,26 @@
 A connection that is cut while a call runs leaves its outcome unknown. Before anything else is said, the server's
 process behind it is ended, so that it can neither commit later nor hold a lock; then what is stored is final. A batch
 that knows itself again is then simply appended once more: it answers as it would have the first time.
+
+One process is left alone: that which has committed and waits for a synchronous replica. Ending it would show everybody
+what a failover may take back, and each further commit would leave one more such process. So while one waits nothing
+more is stored.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import psycopg
+from psycopg import errors
 
-from store.errors import CommitUncertainError, StoreUnavailableError
+from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
 from store.port import AppendResult, Head, Write
 from store.postgresql.batch import Batch
-from store.postgresql.failures import is_lost, is_race, storable, translated
+from store.postgresql.failures import UnreplicatedError, is_lost, is_race, storable, translated
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
 
@@ -32,6 +38,10 @@ SELECT pg_terminate_backend(pid, %s)
 FROM pg_stat_activity
 WHERE pid = %s AND backend_start = %s
 """
+_WAITS_FOR_REPLICA: Final = """
+SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = %s AND backend_start = %s AND wait_event = 'SyncRep')
+"""
+_NO_REPLICA: Final = "a synchronous replica does not confirm what was committed"
 
 
 class Writer:
@@ -39,6 +49,8 @@ class Writer:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._unreplicated: list[Backend] = []
+        """Processes of lost connections that may wait for a replica: looked at before the next call."""
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``."""
@@ -50,14 +62,14 @@ class Writer:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None
             try:
-                with self._sessions.pool.connection() as session:
+                with self._connection() as session:
                     cursor = session.execute(SQL["append_batch"], (batch.document,), prepare=True, binary=True)
                     return batch.answers(cursor.fetchall())
             except psycopg.Error as error:
                 if session is not None and is_lost(session, error):
                     uncertain = self._settle(session.backend, writes, error)
                 elif not is_race(error) or attempt == ATTEMPTS_MAX:
-                    failure = translated(error)
+                    failure = self._failed(error)
                     if uncertain and isinstance(failure, StoreUnavailableError):
                         raise CommitUncertainError(f"the connection was cut, and then: {failure}") from error
                     raise failure from error
@@ -76,18 +88,46 @@ class Writer:
         for again in (repeatable, False):
             session: Session | None = None
             try:
-                with storable(), self._sessions.pool.connection() as session:
-                    return job(session)
+                with storable(), self._connection() as session:
+                    done = job(session)
+                    if uncertain:  # what it finds done already is as good as done only once that is replicated
+                        session.execute(SQL["confirm"])
+                    return done
             except psycopg.Error as error:
-                lost = session is not None and is_lost(session, error)
+                cut = session is not None and is_lost(session, error)
+                lost = cut or isinstance(error, UnreplicatedError)
+                if cut and session is not None:
+                    self._unreplicated.append(session.backend)
                 if lost and again:
                     uncertain = True
                     self._sessions.replace_lost()
                 elif lost or uncertain:
                     raise CommitUncertainError(f"the connection was cut: {error}") from error
                 else:
-                    raise translated(error) from error
+                    raise self._failed(error) from error
         raise AssertionError("the last run returns or raises")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Session]:
+        """A connection to write on. Raises psycopg.OperationalError while a commit waits for a replica."""
+        with self._sessions.pool.connection() as session:
+            for backend in [*self._unreplicated]:
+                if session.execute(_WAITS_FOR_REPLICA, backend).fetchone() == (True,):
+                    raise psycopg.OperationalError(_NO_REPLICA)
+                with suppress(ValueError):  # another thread saw it as well
+                    self._unreplicated.remove(backend)
+            yield session
+
+    def _note_waiting(self, session: Session, backend: Backend, cut: psycopg.Error) -> None:
+        if session.execute(_WAITS_FOR_REPLICA, backend).fetchone() == (True,):
+            self._unreplicated.append(backend)
+            raise CommitUncertainError(_NO_REPLICA) from cut
+
+    def _failed(self, error: psycopg.Error) -> StoreError:
+        """``error`` as one of the store. Sessions on which nothing can be written are replaced."""
+        if isinstance(error, errors.ReadOnlySqlTransaction):
+            self._sessions.replace_read_only()
+        return translated(error)
 
     def _settle(self, backend: Backend, writes: Sequence[Write], cut: psycopg.Error) -> bool:
         """Wait until the call that was cut has certainly ended; True when it may have stored ``writes``.
@@ -101,6 +141,7 @@ class Writer:
             try:
                 self._sessions.replace_lost()
                 with self._sessions.pool.connection() as session:
+                    self._note_waiting(session, backend, cut)
                     _end(session, backend, deadline - time.monotonic())
                     if _surely_not_stored(session, writes):
                         return False
@@ -121,7 +162,8 @@ def _end(session: Session, backend: Backend, within_s: float) -> None:
 
 
 def _known_again(write: Write) -> bool:
-    return any(part.events or part.claims for part in write.parts)
+    """Whether appending it again does no harm: it is known by what it stored, or stores nothing."""
+    return any(part.events or part.claims for part in write.parts) or not any(part.work for part in write.parts)
 
 
 def _surely_not_stored(session: Session, writes: Sequence[Write]) -> bool:

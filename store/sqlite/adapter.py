@@ -89,7 +89,7 @@ class SqliteStore:
         now_us = self._now_us()
         with storable():
             batch = Batch(writes, now_us)
-        if batch.independent:
+        if batch.independent and not any(write.confirm for write in writes):
             try:
                 self._writer.run_statement(INSERT, batch.values)
             except UnstorableError:

@@ -13,8 +13,8 @@ from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
 from store.codec import Metadata
+from store.factory import PaymentStore
 from store.port import Store
-from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
 
 SETTINGS = SystemSettings(passivate_after_s=5.0)
@@ -26,7 +26,7 @@ class Service:
 
     runtime: Runtime
     store: Store
-    real: SqliteStore
+    real: PaymentStore
     gateway: SmallGateway = field(default_factory=SmallGateway)
     settings: SystemSettings = SETTINGS
     max_concurrent: int = 5

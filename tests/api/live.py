@@ -24,6 +24,7 @@ from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
 from store.codec import Metadata
+from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -54,10 +55,9 @@ class _System(PaymentSystem):
 class Live:
     """The service, started, with one of everything: ``ids`` are what stands for the names in the routes' paths."""
 
-    def __init__(self, path: Path) -> None:
-        migrate(path)
+    def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
-        self.queries = SqliteStore(path, clock=runtime.now, synchronous="OFF")
+        self.queries = open_store(runtime)
         self.payments = _System(
             runtime=runtime,
             store=self.queries,
@@ -122,7 +122,16 @@ def until(condition: Callable[[], bool]) -> None:
 @contextmanager
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
-    live = Live(folder / "payments.db")
+    path = folder / "payments.db"
+    migrate(path)
+    with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
+        yield live
+
+
+@contextmanager
+def living_on(open_store: Callable[[LiveRuntime], PaymentStore]) -> Iterator[Live]:
+    """The same on any store, which is closed after the block."""
+    live = Live(open_store)
     try:
         yield live
     finally:

@@ -59,13 +59,13 @@ def test_page_by_page(api: Api) -> None:
 
 
 def test_closing_one(api: Api, world: World) -> None:
-    """With its reason to the actors, once; closed again it stays as it is."""
+    """With its reason to the actors; closed again it stays as it is, which they are to confirm."""
     closed = api.order("/v1/reviews/r-1/close", {"reason": "Looked."})
     assert (closed.status_code, closed.json["state"]) == (200, "closed")
     assert closed.json["closed_at"] is not None
     assert [(stream, command) for stream, command, _, _ in world.orders] == [(MINE, CloseReview("r-1", "Looked."))]
     assert api.order("/v1/reviews/r-1/close", {"reason": "Looked again."}).json == closed.json
-    assert len(world.orders) == 1
+    assert len(world.orders) == 2
 
 
 @pytest.mark.parametrize("review_id", ["nobody", "foreign", "%00", "x" * 201])

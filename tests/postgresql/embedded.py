@@ -44,9 +44,10 @@ class EmbeddedServer:
     """A server in ``folder``, which is empty, on a port of its own that it keeps; make it in the main thread.
 
     ``durable``: what it has committed survives a power cut, as in production; otherwise it is quicker.
+    ``primary``: begin as a standby of it, named ``standby`` to it.
     """
 
-    def __init__(self, folder: Path, *, durable: bool) -> None:
+    def __init__(self, folder: Path, *, durable: bool, primary: EmbeddedServer | None = None) -> None:
         self._data, self._log = folder / "data", folder / "log"
         self._programs, self._user = server_programs(), server_user()
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +60,7 @@ class EmbeddedServer:
             "log_min_messages": "fatal",
         }
         os.chown(folder, *self._user)
-        self._initialise()
+        self._initialise(primary)
         self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -95,10 +96,24 @@ class EmbeddedServer:
             process.send_signal(signum)
             process.wait(PATIENCE_S)
 
-    def _initialise(self) -> None:
-        simple = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
-        status = self._program("initdb", "--username=postgres", *simple).wait(PATIENCE_S)
-        assert status == 0, f"initdb: {self._log.read_text()}"
+    def order(self, *statements: str) -> None:
+        """Run statements as the superuser, each on its own."""
+        with psycopg.connect(self.url(), autocommit=True) as admin:
+            for statement in statements:
+                admin.execute(statement.encode())
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the server now; sessions hear of it as soon as they are asked something."""
+        self.order(f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()")
+
+    def _initialise(self, primary: EmbeddedServer | None) -> None:
+        if primary is not None:
+            source = ("--dbname", f"host={_HOST} port={primary.port} user=postgres application_name=standby")
+            status = self._program("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        else:
+            simple = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+            status = self._program("initdb", "--username=postgres", *simple)
+        assert status.wait(PATIENCE_S) == 0, f"the data cannot be made: {self._log.read_text()}"
 
     def _program(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         become = [sys.executable, "-IS", "-c", _UNTIL_WE_END, *map(str, self._user)]
@@ -109,10 +124,10 @@ class EmbeddedServer:
 
 
 @contextmanager
-def embedded_server(*, durable: bool) -> Iterator[EmbeddedServer]:
+def embedded_server(*, durable: bool, primary: EmbeddedServer | None = None) -> Iterator[EmbeddedServer]:
     """A server that is gone after the block, and its data with it."""
     with tempfile.TemporaryDirectory(prefix="payments-postgresql-") as folder:
-        server = EmbeddedServer(Path(folder), durable=durable)
+        server = EmbeddedServer(Path(folder), durable=durable, primary=primary)
         try:
             yield server
         finally:

@@ -13,7 +13,7 @@ from store.port import Claim, Committed, Conflict, DeadLetterFilter, Duplicate, 
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, START, Customer, Step, move, received
 from tests.store.looking import versions
-from tests.store.postgresql_server import Schema
+from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.proxy import Proxy
 
 COMMITTED = Committed()
@@ -41,9 +41,9 @@ def address(schema: Schema) -> tuple[str, int]:
     return str(parts.get("host", "127.0.0.1")), int(parts.get("port") or 5432)
 
 
-def through(proxy: Proxy, schema: Schema) -> str:
+def through(proxy: Proxy, schema: Schema, *, options: str = NOT_DURABLE) -> str:
     """What connects through the proxy, which reads no TLS."""
-    return schema.conninfo(host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
+    return schema.conninfo(options=options, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
 
 
 def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:

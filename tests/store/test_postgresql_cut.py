@@ -10,11 +10,24 @@ import psycopg
 import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import BreakerRecord, Claim, Committed, Conflict, Duplicate, Fence, Head, Part, StreamKey, Write
+from store.port import (
+    BreakerRecord,
+    Claim,
+    Committed,
+    Conflict,
+    Duplicate,
+    Fence,
+    GatewayMode,
+    Head,
+    Part,
+    StreamKey,
+    Write,
+)
+from store.postgresql import writer
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
-from tests.store.postgresql_server import Schema
+from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.proxy import Cut, Proxy
 from tests.store.test_postgresql_append import address, through
 
@@ -236,3 +249,67 @@ def test_a_store_that_is_closed(schema: Schema) -> None:
     for attempt in (store.ping, lambda: store.append([Customer().deposit("t1")]), lambda: store.heartbeat(OWNER)):
         with pytest.raises(StoreUnavailableError):
             attempt()
+
+
+@pytest.fixture
+def impatient(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
+    """A store that waits for no lock, so that the server refuses what meets one."""
+    store = PostgresqlStore(through(proxy, schema, options=f"{NOT_DURABLE} -c lock_timeout=100"), writers=2, readers=1)
+    store.register_owner(OWNER)
+    yield store
+    store.close()
+
+
+def _running(holder: psycopg.Connection[tuple[object, ...]], statement: bytes) -> Callable[[], None]:
+    def run() -> None:
+        holder.execute(statement)
+
+    return run
+
+
+def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
+    impatient: PostgresqlStore, proxy: Proxy, schema: Schema
+) -> None:
+    """The first call may have stored it, whatever the server says of the second: here it has."""
+    customer = Customer()
+    impatient.append([customer.deposit("t1")])
+    with psycopg.connect(schema.conninfo(owner=True)) as holder:
+        proxy.on_cut = _running(holder, b"SELECT 1 FROM heads FOR UPDATE")
+        proxy.cut(Cut.BEFORE_ANSWER)
+        with pytest.raises(CommitUncertainError):
+            impatient.append([customer.deposit("t2")])
+    assert versions(impatient, customer.stream) == [1, 2]
+
+
+def test_a_change_refused_after_a_cut_does_not_say_that_nothing_is_done(
+    impatient: PostgresqlStore, proxy: Proxy, schema: Schema
+) -> None:
+    """The same for what is simply done again."""
+    with psycopg.connect(schema.conninfo(owner=True)) as holder:
+        proxy.on_cut = _running(holder, b"LOCK TABLE gateway_modes IN ACCESS EXCLUSIVE MODE")
+        proxy.cut(Cut.BEFORE_ANSWER)
+        with pytest.raises(CommitUncertainError):
+            impatient.set_gateway_mode(GatewayMode("gatewayA", "open", "test"))
+    assert set(impatient.gateway_modes()) == {"gatewayA"}
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "stored"),
+    [(Cut.BEFORE_ANSWER, CommitUncertainError, [1]), (Cut.BEFORE_REQUEST, StoreUnavailableError, [])],
+)
+def test_a_batch_that_was_cut_the_last_time(
+    store: PostgresqlStore,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    where: Cut,
+    error: type[Exception],
+    stored: list[int],
+) -> None:
+    """When no attempt is left it is said what is known: that it may be stored, or that it never will be."""
+    monkeypatch.setattr(writer, "ATTEMPTS_MAX", 1)
+    customer = Customer()
+    proxy.cut(where)
+    with pytest.raises(error):
+        store.append([customer.deposit("t1")])
+    assert versions(store, customer.stream) == stored
