@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from store.errors import CommitUncertainError
+from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.sessions import Sessions, connection_settings
+from store.postgresql.writer import ATTEMPTS_MAX
 from tests.store.builders import OWNER, Customer
 from tests.store.looking import versions
 from tests.store.postgresql_server import Schema
@@ -41,6 +42,22 @@ def test_a_commit_waits_for_the_disk(postgresql_url: str) -> None:
     shown = sessions.read(lambda session: session.execute("SHOW synchronous_commit").fetchone())
     sessions.close()
     assert shown == ("on",)
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "stored"),
+    [(Cut.BEFORE_ANSWER, CommitUncertainError, [1]), (Cut.BEFORE_REQUEST, StoreUnavailableError, [])],
+)
+def test_a_batch_that_is_cut_every_time(
+    store: PostgresqlStore, proxy: Proxy, where: Cut, error: type[Exception], stored: list[int]
+) -> None:
+    """After the last attempt "not stored" is said of what surely is not, and of nothing else."""
+    customer = Customer()
+    proxy.only = b'"waves"'  # a batch's document
+    proxy.cut(*[where] * ATTEMPTS_MAX)
+    with pytest.raises(error):
+        store.append([customer.deposit("t1")])
+    assert versions(store, customer.stream) == stored
 
 
 def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
