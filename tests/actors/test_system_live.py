@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from actors.replies import Accepted, NotStored, Reply, Uncertain
+from actors.replies import Accepted, NotStored, Reply, Taken, Uncertain
 from actors.runtime.runtime import LiveRuntime
 from actors.system import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolve
 from domain.outcomes import Outcome
-from gateways.port import Order
+from gateways.port import Notice, Order, UnreadableError
 from store.codec import Metadata
 from store.port import Doubt
 from store.sqlite.adapter import SqliteStore
@@ -177,6 +178,27 @@ def test_what_may_be_out_is_given_back_in_doubt(live: Service) -> None:
     assert work is not None
     assert work.item.doubt is Doubt.LEASE_LOST
     until(lambda: live.system.at_rest)
+
+
+class _Callbacks:
+    """Callbacks that are genuine and cannot be read."""
+
+    def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
+        return "evt-1"
+
+    def read(self, _body: bytes) -> Notice:
+        raise UnreadableError("nothing that is known here")
+
+
+def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
+    """Its body is stored before anybody has read it: what reads as a card number is masked first."""
+    live.gateway.callbacks = _Callbacks()
+    body = b'{"paid_with": "4111 1111 1111 1111"}'
+    assert live.system.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
+    with live.real._readers.cursor() as cursor:
+        [(stored,)] = cursor.execute("SELECT value FROM claims WHERE scope = ?", (f"callback:{GATEWAY}",))
+    assert stored.startswith(b'{"paid_with": "4111')
+    assert b"1111 1111" not in stored
 
 
 def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
