@@ -127,7 +127,7 @@ def run_tests(root: Path, tests: Sequence[str], *options: str, timeout_s: float)
     """Run ``tests`` in ``root``: ``passed``, ``failed`` and the first one's id, ``hung``, or ``broken`` and why."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         # Plugins that no test here needs take longer to load than most of these tests take to run.
         environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         plugins = ("-p", "_hypothesis_pytestplugin", "-p", "xdist", "-p", "no:cacheprovider")
