@@ -10,6 +10,9 @@ TESTS ?=
 # Two tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
 PARALLEL ?= -n 2 --dist worksteal
 LOCK_FLAGS ?=
+ONLY ?=
+JOBS ?= 2
+REPORT ?=
 
 COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(LOCK_FLAGS)
@@ -18,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench simulate coverage lock clean image image-test image-tools \
+.PHONY: help setup run test check format bench simulate mutants coverage lock clean image image-test image-tools \
 	monitoring-tools
 
 help: ## this list
@@ -73,12 +76,13 @@ else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 endif
 
-check: setup ## ruff, mypy, import-linter, lock files
+check: setup ## ruff, mypy, import-linter, lock files, table of mutants
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "not formatted: make format" >&2; exit 1; }
 	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m tests.tooling.lockfile check
+	@$(PYTHON) -m tests.mutants --check
 
 format: setup ## rewrite the code as make check wants it
 	@$(PYTHON) -m ruff check --fix --quiet . || true
@@ -89,6 +93,9 @@ bench: setup ## the figures, into bench/RESULTS.md
 
 simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed says
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))
+
+mutants: setup ## mutations of critical lines, each caught by a test; ONLY=name, REPORT=file, JOBS=2
+	@$(PYTHON) -m tests.mutants --jobs $(JOBS) --only "$(ONLY)"$(if $(REPORT), --report $(REPORT))
 
 coverage: setup ## the test suite with a report of the lines that it does not reach
 	@$(PYTHON) -m coverage run -m pytest $(TESTS)

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from actors.messages import Loaded, OutcomeReport, Passivate, ReceiveRequest, Retry, Unanswered, Written
-from actors.replies import Accepted, NotStored
+from actors.replies import Accepted, NotStored, Reply
+from actors.runtime.actor import Reply as Future
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from domain.events import Received
@@ -69,6 +70,31 @@ def test_a_death_amid_the_hand_over_neither_loses_nor_doubles_it(customers: Cust
     assert [type(answer(request)) for request in requests] == [Accepted] * 4
     ids = [item.work_id for item in customers.handed_over()[1:]]
     assert sorted(ids) == sorted(request.command.transaction_id for request in requests)
+
+
+class _Deadly(Future[Reply]):
+    """An answer over which the actor dies once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deaths_left = 1
+
+    def set(self, value: Reply | None = None) -> None:
+        self.deaths_left -= 1
+        if self.deaths_left == 0:
+            raise RuntimeError("no")
+        super().set(value)
+
+
+def test_a_death_between_the_hand_over_and_the_answer_doubles_nothing(customers: Customers) -> None:
+    """The work is with the supervisor by then: the successor owes the answer and nothing else."""
+    before = customers.deposited()
+    request = customers.send()
+    request.reply = _Deadly()
+    customers.run(5.0)
+    assert customers.router.deaths == 1
+    assert isinstance(answer(request), Accepted)
+    assert [item.work_id for item in customers.handed_over()] == [before.work_id, request.command.transaction_id]
 
 
 def test_a_command_on_record_is_not_received_again_after_a_death(customers: Customers) -> None:

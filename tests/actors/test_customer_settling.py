@@ -133,15 +133,22 @@ def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first:
     assert never_received(keyless, item).action is Action.RESOLVE
 
 
-@pytest.mark.parametrize(("waited_s", "action"), [(KEYLESS.settle_s, Action.RESOLVE), (PERMIT_S, Action.SUBMIT)])
+@pytest.mark.parametrize(
+    ("waited_s", "action"),
+    [
+        (KEYLESS.settle_s, Action.RESOLVE),
+        (KEYLESS.settle_s + 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S - 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
+    ],
+)
 def test_whoever_lost_a_lease_may_still_begin_to_send(keyless: Customers, waited_s: float, action: Action) -> None:
     """The wait begins when its permit is over, not when others hear of the attempt."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)
-    patient.run(KEYLESS.settle_s - KEYLESS.lookup_after_s[0])
-    if waited_s == PERMIT_S:
-        patient.run(PERMIT_S + 1.0)
+    patient.run(waited_s - KEYLESS.lookup_after_s[0])
     [item] = patient.claim()
     assert never_received(patient, item).action is action
 
@@ -158,8 +165,17 @@ def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
     assert never_received(patient, item).action is Action.SUBMIT
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "action"),
+    [
+        (KEYLESS.settle_s, Action.RESOLVE),
+        (KEYLESS.settle_s + 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
+    ],
+)
 def test_whoever_hears_of_it_by_a_lookup_waits_for_the_sender_too(
-    keyless: Customers, another_process: Callable[[], Customers]
+    keyless: Customers, another_process: Callable[[], Customers], waited_s: float, action: Action
 ) -> None:
     """The process that took the work over may be gone as well: the permit may be as good as new for all it knows."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
@@ -168,7 +184,6 @@ def test_whoever_hears_of_it_by_a_lookup_waits_for_the_sender_too(
     third = replace(another_process(), policy=patient.policy)
     [item] = third.claim()
     third.report(item, NotReceived())
-    third.run(KEYLESS.lookup_after_s[1])
-    third.run(KEYLESS.settle_s - KEYLESS.lookup_after_s[1])
+    third.run(waited_s)
     [item] = third.claim()
-    assert never_received(third, item).action is Action.RESOLVE
+    assert never_received(third, item).action is action

@@ -82,6 +82,17 @@ def test_one_that_cannot_be_read_waits_for_a_person(scene: Scene) -> None:
     assert told(scene) == []
 
 
+def test_one_that_could_not_be_parked_is_given_back(scene: Scene, store: TroubledStore) -> None:
+    """The store fails just then: the lease goes back with the next beat, and the callback is parked after that."""
+    keep(scene, b"{")
+    store.befall("append", StoreUnavailableError("away"))
+    scene.run(LANDS_WITHIN_S)
+    assert store.troubles_left == 0
+    letter = scene.real.dead_letter("main", "callback:1")
+    assert letter is not None
+    assert letter.state is WorkState.PARKED
+
+
 def test_a_person_may_have_it_looked_at_again(scene: Scene) -> None:
     """A parked one is a dead letter of its gateway, for one order and for all."""
     keep(scene, b"{")

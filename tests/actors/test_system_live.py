@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from actors.replies import Accepted, NotStored, Reply, Uncertain
+from actors.replies import Accepted, NotStored, Reply, Taken, Uncertain
 from actors.runtime.runtime import LiveRuntime
 from actors.system import SystemSettings
-from domain.account import Status
+from domain.account import Refused, Status
+from domain.commands import Resolve
 from domain.outcomes import Outcome
-from gateways.port import Order
+from gateways.port import Notice, Order, UnreadableError
+from store.codec import Metadata
+from store.port import Doubt
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.actors.services import Service
@@ -127,6 +131,74 @@ def test_a_drained_service_leaves_nothing_half_done(live: Service, path: Path) -
     keys = [reply.transaction.transaction_id for reply in (*accepted, late) if isinstance(reply, Accepted)]
     assert {live.status(key) for key in keys} == {Status.COMPLETED}
     assert sorted([*live.gateway.calls, *successor.gateway.calls]) == sorted(keys)
+
+
+def test_what_is_being_sent_is_settled_by_nobody(live: Service) -> None:
+    """While a call is out its answer counts, and what a person heard before says nothing of it."""
+    gate = threading.Event()
+
+    def hang(order: Order) -> Outcome:
+        assert gate.wait(WAIT_S)
+        return live.gateway.accept(order)
+
+    live.gateway.answer = hang
+    received = live.receive()
+    assert isinstance(received, Accepted)
+    until(lambda: live.gateway.at_once == 1)
+    transaction = received.transaction
+    command = Resolve(
+        transaction.transaction_id, completed=False, version=transaction.version, reason="asked by telephone"
+    )
+    work = live.real.work("main", transaction.transaction_id)
+    assert work is not None
+    said = live.system.resolve(work.item.stream, command, work, Metadata("r-1", who="ann"))
+    gate.set()
+    assert isinstance(said, Refused)
+    assert said.code == "still-under-way"
+    until(lambda: not live.real.work_counts())
+    assert live.status(transaction.transaction_id) is Status.COMPLETED
+
+
+def test_what_may_be_out_is_given_back_in_doubt(live: Service) -> None:
+    """A service that ends before its calls do gives their work back as what may have been sent."""
+    gate = threading.Event()
+
+    def hang(order: Order) -> Outcome:
+        assert gate.wait(WAIT_S)
+        return live.gateway.accept(order)
+
+    live.gateway.answer = hang
+    received = live.receive()
+    assert isinstance(received, Accepted)
+    until(lambda: live.gateway.at_once == 1)
+    live.system.drain()
+    live.system.retire()
+    work = live.real.work("main", received.transaction.transaction_id)
+    gate.set()
+    assert work is not None
+    assert work.item.doubt is Doubt.LEASE_LOST
+    until(lambda: live.system.at_rest)
+
+
+class _Callbacks:
+    """Callbacks that are genuine and cannot be read."""
+
+    def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
+        return "evt-1"
+
+    def read(self, _body: bytes) -> Notice:
+        raise UnreadableError("nothing that is known here")
+
+
+def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
+    """Its body is stored before anybody has read it: what reads as a card number is masked first."""
+    live.gateway.callbacks = _Callbacks()
+    body = b'{"paid_with": "4111 1111 1111 1111"}'
+    assert live.system.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
+    with live.real._readers.cursor() as cursor:
+        [(stored,)] = cursor.execute("SELECT value FROM claims WHERE scope = ?", (f"callback:{GATEWAY}",))
+    assert stored.startswith(b'{"paid_with": "4111')
+    assert b"1111 1111" not in stored
 
 
 def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(

@@ -117,6 +117,40 @@ def test_a_withdrawal_that_may_still_land_is_not_refused(customers: Customers, s
     assert not isinstance(answer(first), Refused)
 
 
+def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Customers, store: TroubledStore) -> None:
+    """Its write may be stored together with the deposit that covered it, although neither is on record now."""
+    customers.completed(minor=1_000)
+    cover = customers.deposited(minor=500)
+    store.befall("append", None, UNCERTAIN, UNCERTAIN)
+    customers.send(minor=1)  # is being stored while the others gather
+    customers.report(cover, Approved("A-2", final=True))
+    withdrawal = customers.withdraw(minor=1_200)
+    customers.run_until(lambda: store.troubles_left == 0)
+    customers.real.retire_owner(customers.owner, unsent=False)  # others have the work: the report is fenced off
+    customers.run(DEADLINE_S / 2)
+    assert available(customers) == 1_000
+    assert answer(withdrawal) == Uncertain(withdrawal.transaction_id)
+
+
+@pytest.mark.parametrize(
+    ("in_doubt", "doubtful_at", "version", "may_be"),
+    [
+        (False, None, 3, False),
+        (True, None, 3, True),  # nobody knows where that write would go on
+        (True, 3, 3, True),  # the stream still ends there
+        (True, 3, 2, True),  # the load is older than the doubt
+        (True, 3, 4, False),  # the stream went on with something else
+    ],
+)
+def test_when_an_earlier_write_may_be_stored(
+    customers: Customers, *, in_doubt: bool, doubtful_at: int | None, version: int, may_be: bool
+) -> None:
+    """As long as the stream ends where it would go on, and no longer: a key lets one write in."""
+    request = customers.send()
+    request.in_doubt, request.doubtful_at = in_doubt, doubtful_at
+    assert request.may_be_stored(version) is may_be
+
+
 def test_a_deposit_is_as_old_as_its_decision(customers: Customers, store: TroubledStore) -> None:
     """However long it takes until it is stored: its id and its time belong together, and lists by time find it."""
     store.befall("append", *[UNCERTAIN] * 2_000)

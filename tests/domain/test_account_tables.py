@@ -257,6 +257,21 @@ def test_a_withdrawal_of_what_is_there(asked: int, currency: str, *, refused: bo
     assert unchecked == (Received(Kind.WITHDRAWAL, "t2", "gatewayA", Money(9, "USD"), {}, reserved=False),)
 
 
+@pytest.mark.parametrize(
+    ("status", "available", "reserved"),
+    [
+        (Status.PENDING, 2, 3),
+        (Status.UNKNOWN, 2, 3),
+        (Status.PROCESSED, 2, 3),
+        (Status.COMPLETED, 2, 0),
+        (Status.FAILED, 5, 0),
+    ],
+)
+def test_what_a_withdrawal_does_to_the_balance(status: Status, available: int, reserved: int) -> None:
+    """It is reserved as long as it has no end; then it is paid out, or available again."""
+    assert account_at(status).balances == {"USD": Balance(available, reserved)}
+
+
 def test_what_a_transaction_remembers() -> None:
     """Times, versions, reference and failure are those of the events that brought them."""
     ledger = Ledger()

@@ -95,6 +95,16 @@ def test_another_reference_changes_nothing(status: Status, outcome: Approved | D
     assert ledger.account.transactions == before
 
 
+@pytest.mark.parametrize("outcome", [YES, NO])
+def test_another_reference_than_the_failed_ones_changes_nothing(outcome: Approved | Declined) -> None:
+    """That another payment failed as well is no confirmation: a person must look."""
+    ledger = at(Status.PROCESSED)
+    assert names(ledger.apply(called(NO))) == ["Failed"]
+    before = ledger.account.transactions
+    assert names(ledger.apply(called(outcome, "A-2"))) == ["ReviewOpened"]
+    assert ledger.account.transactions == before
+
+
 @pytest.mark.parametrize("status", Status)
 def test_another_gateway_changes_nothing(status: Status) -> None:
     """Each gateway speaks of its own transactions alone."""

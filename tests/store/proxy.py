@@ -34,6 +34,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._cuts: list[Cut] = []
         self._sockets: list[socket.socket] = []
+        self.only = b""
+        """What must be in the messages of a statement, or in its values, for it to be cut."""
         self.flows = threading.Event()
         """While it is not set the server's answers are held back, and nobody is told that anything is wrong."""
         self.flows.set()
@@ -93,7 +95,7 @@ class _Line:
                 executes = executes or kind == _EXECUTE
                 if kind == _SYNC:
                     self._proxy.counted()
-                    if not self._pass(held, self._proxy.next_cut() if executes else None):
+                    if not self._pass(held, self._proxy.next_cut() if executes and self._proxy.only in held else None):
                         break
                     held, executes = b"", False
                 elif kind in _ALONE:

@@ -181,6 +181,20 @@ def test_work_opened_for_an_owner_that_dies_meanwhile_is_queued(schema: Schema) 
             assert living.work_counts() == {("gatewayA", "queued"): turn + 1}
 
 
+def test_work_opened_for_an_owner_that_is_being_declared_dead_is_queued(schema: Schema) -> None:
+    """An append waits for the declaration: it would else open work for an owner whose leases are released already."""
+    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
+        store.register_owner(OWNER)
+        gravedigger.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
+        with ThreadPoolExecutor(1) as threads:
+            append = threads.submit(store.append, [Customer().deposit("t1", owner=OWNER)])
+            while not (append.done() or _waits(schema)):
+                pass
+            gravedigger.commit()
+            assert append.result() == [COMMITTED]
+        assert store.work_counts() == {("gatewayA", "queued"): 1}
+
+
 def test_an_owner_that_is_being_declared_dead_gets_nothing(schema: Schema) -> None:
     """A claim waits for the declaration: it would else lease work to one whose heartbeat nobody misses any more."""
     with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:

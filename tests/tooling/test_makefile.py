@@ -12,7 +12,7 @@ import pytest
 
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S
 
-TARGETS = ("setup", "run", "test", "check", "bench", "simulate", "lock", "clean")
+TARGETS = ("setup", "run", "test", "check", "bench", "simulate", "mutants", "lock", "clean")
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +59,11 @@ def test_help() -> None:
         (("bench",), ".venv/bin/python -m bench"),
         (("simulate",), ".venv/bin/python -m tests.simulation --seeds 200 --first 1"),
         (("simulate", "SEEDS=3", "FIRST=7"), ".venv/bin/python -m tests.simulation --seeds 3 --first 7"),
+        (("mutants",), '.venv/bin/python -m tests.mutants --jobs 2 --only ""'),
+        (
+            ("mutants", "ONLY=settling permit", "JOBS=1", "REPORT=page.md"),
+            '.venv/bin/python -m tests.mutants --jobs 1 --only "settling permit" --report page.md',
+        ),
     ],
 )
 def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], command: str) -> None:
