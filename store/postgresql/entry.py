@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors
 
 from store.errors import StoreInUseError
+from store.postgresql.generations import follow_server
 from store.postgresql.rows import fetched
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
@@ -42,6 +43,7 @@ class Entry:
             raise psycopg.OperationalError(
                 "the read tables were rebuilt while this process was cut off from the database: start it anew"
             )
+        follow_server(session)
 
 
 def shut_out(session: Session) -> None:

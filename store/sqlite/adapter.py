@@ -17,7 +17,10 @@ from store.port import (
     Committed,
     DeadLetterFilter,
     Doubt,
+    Feed,
     GatewayMode,
+    Head,
+    Lease,
     Offload,
     Snapshot,
     StoredEvent,
@@ -104,6 +107,25 @@ class SqliteStore:
         """See ``store.port.Store``."""
         with self._readers.cursor() as cursor:
             return reads.stream_of(cursor, transaction_id)
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.lease(cursor, work_id)
+
+    def holds(self, stream: StreamKey, head: Head) -> bool:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.holds(cursor, stream, head)
+
+    def feed(self) -> Feed:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.feed(cursor)
+
+    def begin_generation(self, seen: int) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: work.begin_generation(cursor, seen, self._now_us()))
 
     def register_owner(self, owner: str) -> None:
         """See ``store.port.Store``."""
@@ -225,6 +247,11 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.last_position(cursor)
+
+    def newest_event(self, merchant: str) -> StoredEvent | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.newest_event(cursor, merchant)
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
         """See ``store.queries.Queries``."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from store.errors import StoreUnavailableError
+from store.errors import StoreInUseError, StoreUnavailableError
 
 _POLL_S: Final = 0.1
 
@@ -84,6 +84,20 @@ def holder(database: Path) -> str:
         return f"process {int(_lock_file(database).read_text())}"
     except (OSError, ValueError):
         return "another process"
+
+
+@contextmanager
+def alone(database: Path) -> Iterator[None]:
+    """Hold the lock of ``database`` for the block. Raises StoreInUseError at once when a service has it."""
+
+    def refuse() -> None:
+        raise StoreInUseError(f"{holder(database)} works on {database.name}: end it first")
+
+    def never(_seconds: float) -> None:
+        raise AssertionError("a lock that is taken is refused, not waited for")
+
+    with StoreLock.acquire(database, sleep=never, on_wait=refuse):
+        yield
 
 
 def _lock_file(database: Path) -> Path:

@@ -10,14 +10,13 @@ from typing import Final
 import apsw
 import orjson
 
-from store.errors import StoreInUseError
 from store.port import Head, StreamKey, Write
 from store.rebuild import Rows
 from store.sqlite.audit import SqliteAudit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
 from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
 from store.sqlite.failures import translation
-from store.sqlite.lock import StoreLock, holder
+from store.sqlite.lock import alone
 from store.sqlite.statements import SQL
 
 _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
@@ -26,11 +25,7 @@ _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["dele
 @contextmanager
 def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
     """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
-
-    def refuse() -> None:
-        raise StoreInUseError(f"{holder(path)} works on {path.name}: end it first")
-
-    with StoreLock.acquire(path, sleep=_never, on_wait=refuse), translation():
+    with alone(path), translation():
         connection = open_writer(path, "FULL", None)
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)  # somebody's shell on the file may write for a moment
@@ -39,10 +34,6 @@ def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
             yield SqliteRebuild(connection)
         finally:
             connection.close()
-
-
-def _never(_seconds: float) -> None:
-    raise AssertionError("a lock that is taken is refused, not waited for")
 
 
 class SqliteRebuild(SqliteAudit):
