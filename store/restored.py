@@ -1,4 +1,4 @@
-"""What a database that was put back to an earlier state is marked with, and what an operator compares then. Values only."""
+"""How a database that was put back to an earlier state is marked, and what an operator compares then. Values only."""
 
 from __future__ import annotations
 

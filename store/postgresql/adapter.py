@@ -55,9 +55,10 @@ class PostgresqlStore:
         check_schema(url)
         self._url = url
         settings = connection_settings(url)
-        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry())
+        follow = generations.Follower()
+        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry(follow))
         self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
-        self._reading = Sessions(settings, name="readers", size=readers, enter=generations.follow_server)
+        self._reading = Sessions(settings, name="readers", size=readers, enter=follow)
         self._writer = Writer(self._writing)
 
     # Store

@@ -8,8 +8,8 @@ first session that sees this begins the next generation before anything else is 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from store.postgresql.rows import fetched
@@ -19,16 +19,26 @@ from store.postgresql.statements import SQL
 logger: Final = logging.getLogger(__name__)
 
 
-def follow_server(session: Session) -> None:
-    """Begin the next generation when the newest one began elsewhere. Raises psycopg.Error, on a standby too."""
-    ((number, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
-    if is_here:
-        return
-    logger.critical(
-        "the database was put back to an earlier state: its server is another, or on another timeline",
-        extra={"fields": {"generation": number}},
-    )
-    begin(session, number)
+class Follower:
+    """What a process does first on each of its connections; for a standby too it raises psycopg.Error."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, int | None, int] | None = None
+        """The newest generation that this process has seen, and on which server and timeline it began."""
+
+    def __call__(self, session: Session) -> None:
+        """Begin the next generation when the newest one began elsewhere, or is earlier than what this process knows."""
+        ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
+        number, known = found[0], self._known
+        seen = number if known is None else max(number, known[0])
+        if not is_here or (known is not None and number <= known[0] and tuple(found) != known):
+            logger.critical(
+                "the database was put back to an earlier state: its server is another, or on another timeline",
+                extra={"fields": {"generation": seen}},
+            )
+            begin(session, seen)
+            ((*found, _),) = fetched(session.execute(SQL["select_generation_here"]))
+        self._known = (found[0], found[1], found[2])
 
 
 def begin(session: Session, seen: int) -> int:

@@ -591,8 +591,8 @@ WHERE review_id = ANY (%s::text[]);
 SELECT coalesce((SELECT max(number) FROM generations), 0), last_position();
 
 -- name: select_generation_here
--- The newest generation, and whether it began on this server.
-SELECT number, is_here
+-- The newest generation, where it began, and whether that is this server.
+SELECT number, system_id, timeline, is_here
 FROM generation_here();
 
 -- name: begin_generation

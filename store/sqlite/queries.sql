@@ -557,6 +557,11 @@ SET state = CASE state WHEN 'leased' THEN 'queued' ELSE state END,
     next_attempt_at = CASE state WHEN 'leased' THEN ?1 ELSE next_attempt_at END,
     doubt = CASE action WHEN 'apply' THEN doubt ELSE ?3 END;
 
+-- name: raise_epochs
+-- Breakers of all processes follow the record again, which may be earlier than what they know.
+UPDATE breakers
+SET epoch = epoch + ?1;
+
 -- name: delete_owners
 -- Forget all owners.
 DELETE FROM owners;

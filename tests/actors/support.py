@@ -19,7 +19,10 @@ from store.port import (
     AppendResult,
     BreakerRecord,
     DeadLetterFilter,
+    Feed,
     GatewayMode,
+    Head,
+    Lease,
     MoveWork,
     Snapshot,
     Store,
@@ -196,6 +199,22 @@ class TroubledStore(Store):
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""
         return self._meet("stream_of", lambda: self._store.stream_of(transaction_id))
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See Store."""
+        return self._meet("lease", lambda: self._store.lease(work_id))
+
+    def holds(self, stream: StreamKey, head: Head) -> bool:
+        """See Store."""
+        return self._meet("holds", lambda: self._store.holds(stream, head))
+
+    def feed(self) -> Feed:
+        """See Store."""
+        return self._meet("feed", self._store.feed)
+
+    def begin_generation(self, seen: int) -> int:
+        """See Store."""
+        return self._meet("begin_generation", lambda: self._store.begin_generation(seen))
 
     def register_owner(self, owner: str) -> None:
         """See Store."""

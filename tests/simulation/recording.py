@@ -14,8 +14,11 @@ from store.port import (
     Committed,
     Conflict,
     DeadLetterFilter,
+    Feed,
     Fenced,
     GatewayMode,
+    Head,
+    Lease,
     Snapshot,
     StreamKey,
     WorkChange,
@@ -121,6 +124,24 @@ class RecordingStore:
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
         return self._seen(self._store.claim_work(owner, gateway, limit))
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See Store."""
+        return self._store.lease(work_id)
+
+    def holds(self, stream: StreamKey, head: Head) -> bool:
+        """See Store."""
+        return self._store.holds(stream, head)
+
+    def feed(self) -> Feed:
+        """See Store."""
+        return self._store.feed()
+
+    def begin_generation(self, seen: int) -> int:
+        """See Store."""
+        before, after = self._store.feed().generation, self._store.begin_generation(seen)
+        self._history.add("generation", self._timeline.now, process=self._process, before=before, after=after)
+        return self._seen(after)
 
     def register_owner(self, owner: str) -> None:
         """See Store."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from store.factory import migrate, open_restoring
 from store.errors import StoreInUseError
+from store.factory import migrate, open_restoring
 from store.port import TOKENS_APART, Doubt, Lease
 from store.postgresql.adapter import PostgresqlStore
 from tests.postgresql.embedded import EmbeddedServer, embedded_server
@@ -24,7 +24,9 @@ def opened(schema: Schema) -> PostgresqlStore:
     return PostgresqlStore(schema.conninfo(), writers=1, readers=1)
 
 
-@pytest.mark.parametrize("what", ["timeline = timeline + 1", "system_id = system_id + 1"])
+@pytest.mark.parametrize(
+    "what", ["UPDATE generations SET timeline = timeline + 1", "UPDATE generations SET system_id = system_id + 1"]
+)
 def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what: str) -> None:
     """Whoever connects first begins it, before anything is claimed; and the next ones do not begin another."""
     own_schema.clear()
@@ -33,7 +35,7 @@ def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what
     first.append([Customer().deposit("t1", owner=OWNER)])
     assert first.feed().generation == 0
     first.close()
-    own_schema.execute(f"UPDATE generations SET {what}")
+    own_schema.execute(what)
     try:
         with ThreadPoolExecutor(3) as pool:
             stores = list(pool.map(lambda _: opened(own_schema), range(3)))
@@ -118,3 +120,22 @@ def test_an_operator_marks_it(server: EmbeddedServer) -> None:
     assert [it.transaction_id for it in first.unfinished] == ["t1"]
     assert first.newest is not None
     assert first.newest.type == "DepositReceived"
+
+
+def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -> None:
+    """The next one is above all that the process has given out, though the database knows nothing of those."""
+    own_schema.clear()
+    store = opened(own_schema)
+    try:
+        assert store.begin_generation(0) == 1
+        with store._reading.pool.connection() as session:
+            session.close()
+        store._reading.replace_lost()
+        assert store.feed().generation == 1  # seen by a connection
+        own_schema.execute("DELETE FROM generations WHERE number > 0")
+        with store._reading.pool.connection() as session:
+            session.close()
+        store._reading.replace_lost()
+        assert store.feed().generation == 2
+    finally:
+        store.close()

@@ -26,11 +26,11 @@ BEGIN
 END
 $$;
 
--- The newest generation, and whether it began on this server.
-CREATE FUNCTION generation_here(OUT number bigint, OUT is_here boolean)
+-- The newest generation, where it began, and whether that is this server.
+CREATE FUNCTION generation_here(OUT number bigint, OUT system_id bigint, OUT timeline bigint, OUT is_here boolean)
 LANGUAGE sql
 AS $$
-    SELECT g.number, g.timeline = s.timeline AND coalesce(g.system_id = s.system_id, true)
+    SELECT g.number, g.system_id, g.timeline, g.timeline = s.timeline AND coalesce(g.system_id = s.system_id, true)
     FROM generations AS g
     CROSS JOIN server_identity() AS s
     ORDER BY g.number DESC
@@ -62,6 +62,7 @@ BEGIN
         next_attempt_at = CASE w.state WHEN 'leased' THEN store_now() ELSE w.next_attempt_at END,
         doubt = CASE w.action WHEN 'apply' THEN w.doubt ELSE 2 END; -- SENT
     DELETE FROM owners;
+    UPDATE breakers AS b SET epoch = b.epoch + 1048576; -- else no process would follow a record that is earlier than its own
     RETURN seen + 1;
 END
 $$;
