@@ -213,7 +213,7 @@ def test_a_client_finds_the_earlier_state(world: Changing) -> None:
     assert [recorded.version for recorded in world.events()] == [*range(1, len(world.events()) + 1)]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("kind", [Changing, Keyed])
 def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
     """Put back at any moment, under a running process or before the next one: no transaction on record pays twice.
@@ -224,7 +224,8 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
     world = kind(tmp_path, seed)
     chance = world.chance
     for _ in range(3):
-        world.runtime.advance(STRAGGLERS_S + 1.0)
+        world.run(BEAT_MAX_S)
+        world.runtime.advance(STRAGGLERS_S + 1.0)  # what follows stems from no generation before
         world.send(chance.randint(1, 3))
         world.steps(chance.randint(0, 60))
         copy = world.keep()
