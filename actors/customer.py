@@ -16,7 +16,7 @@ from actors.callbacks import CallbackReport, CallbackRequest, add_callback, add_
 from actors.catching_up import caught_up
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Pending, Refusal
-from actors.earlier import judged, without_transaction
+from actors.earlier import Report, judged, without_transaction
 from actors.giving_up import GivingUp, doubt, refuse
 from actors.handover import clear, hand_over
 from actors.messages import (
@@ -177,7 +177,8 @@ class CustomerStreamActor(ServiceActor):
             transaction_id = error.args[0]
             looked = transaction_id in self._asked
             if looked:  # and it is not there (any more)
-                self._deciding = without_transaction(self._deciding, transaction_id, self._with)
+                gone, drop = self._deciding, self._giving_up.drop
+                self._deciding = without_transaction(gone, transaction_id, self._with, drop)
             self._put_back()
             if looked:
                 self._advance()
@@ -351,9 +352,10 @@ class CustomerStreamActor(ServiceActor):
 
     def _fenced(self, source: Pending) -> None:
         """Somebody else has the work by now, or the store is earlier than what this process knows."""
-        if isinstance(source, AboutWork):
+        if isinstance(source, Report):
             source.fenced = True  # the next load tells
             return
+        assert isinstance(source, Request)
         logger.warning("somebody else has the work by now", extra={"fields": source.fields})
         source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
         self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
@@ -363,7 +365,7 @@ class CustomerStreamActor(ServiceActor):
         assert self._account is not None
         for pending in [*self._waiting]:
             if (
-                isinstance(pending, AboutWork)
+                isinstance(pending, Report)
                 and pending.fenced
                 and pending.work_id in leases
                 and not judged(pending, leases[pending.work_id], self._account, self._with)
@@ -373,6 +375,7 @@ class CustomerStreamActor(ServiceActor):
     def _loaded(self, result: Snapshot | BaseException) -> None:
         confirming, self._confirming = self._confirming, []
         if isinstance(result, BaseException):
+            self._asked = _NOTHING  # what was asked for was not looked at: that it is not remembered says nothing
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
             self._deciding = refuse(self._deciding, _UNAVAILABLE)
             self._put_back()
@@ -436,7 +439,7 @@ class CustomerStreamActor(ServiceActor):
             wanted.update(dict.fromkeys(self._account.transactions))
         self._asked = frozenset(wanted)
         self._generation = self._with.era.generation
-        fenced = [it.work_id for it in self._waiting[:BATCH_MAX] if isinstance(it, AboutWork) and it.fenced]
+        fenced = [it.work_id for it in self._waiting[:BATCH_MAX] if isinstance(it, Report) and it.fenced]
         store, stream, itself = self._with.store, self._stream, self.actor_ref
 
         def load() -> None:

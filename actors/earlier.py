@@ -7,7 +7,7 @@ is sent on the strength of what is not on record any more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from actors.callbacks import CallbackReport
 from actors.collaborators import Collaborators
 from actors.decisions import Pending
 from actors.handover import clear
-from actors.messages import AboutWork, OutcomeReport, Request, SubmissionRequest
+from actors.messages import OutcomeReport, Request, SubmissionRequest
 from actors.replies import NotStored, Uncertain
 from domain.account import Account
 from domain.outcomes import Approved, Declined, Unknown
@@ -27,7 +27,11 @@ _SAYS_SOMETHING: Final = (Approved, Declined, Unknown)
 _GONE: Final = "It is not on record any more."
 
 
-def judged(source: AboutWork, lease: Lease | None, account: Account, to: Collaborators) -> bool:
+Report = SubmissionRequest | OutcomeReport | CallbackReport
+"""What is about a piece of work."""
+
+
+def judged(source: Report, lease: Lease | None, account: Account, to: Collaborators) -> bool:
     """Whether to decide again on ``source``, whose token was not that of its work; ``lease`` is how that stands now."""
     source.fenced = False
     item = source.item
@@ -57,8 +61,13 @@ def judged(source: AboutWork, lease: Lease | None, account: Account, to: Collabo
     return False
 
 
-def without_transaction(pendings: Iterable[Pending], transaction_id: str, to: Collaborators) -> list[Pending]:
-    """What goes on of ``pendings``, now that this transaction was looked for and is not on record (any more)."""
+def without_transaction(
+    pendings: Iterable[Pending], transaction_id: str, to: Collaborators, drop: Callable[[Pending], None]
+) -> list[Pending]:
+    """What goes on of ``pendings``, now that this transaction was looked for and is not on record (any more).
+
+    ``drop`` gives something up, and the lease with it, if there is one all the same.
+    """
     kept: list[Pending] = []
     for pending in pendings:
         if pending.transaction_id != transaction_id:
@@ -71,14 +80,14 @@ def without_transaction(pendings: Iterable[Pending], transaction_id: str, to: Co
                 pending.reply.set(Uncertain(transaction_id) if doubtful else NotStored(_GONE))
             continue
         to.era.doubt()
-        if isinstance(pending, SubmissionRequest):
-            clear(pending, None, to)
-        elif _without_its_transaction(pending):
+        if isinstance(pending, OutcomeReport | CallbackReport) and _without_its_transaction(pending):
             kept.append(pending)
+        else:
+            drop(pending)
     return kept
 
 
-def _without_its_transaction(pending: AboutWork) -> bool:
+def _without_its_transaction(pending: Report) -> bool:
     """Whether something is left to decide on."""
     if isinstance(pending, OutcomeReport):
         if pending.gone or not isinstance(pending.result, _SAYS_SOMETHING):

@@ -79,7 +79,8 @@ class Client:
         if not isinstance(answer, dict) or "detail" not in answer:
             what = f"status {status}, {content_type or 'no type'}"
             raise CommandError(f"{self._settings} does not answer as the payment service: {printable(what)}", kind)
-        raise CommandError(problem_line(status, answer), kind)
+        problem = str(answer.get("type", "")).removeprefix("/problems/")
+        raise CommandError(problem_line(status, answer), kind, problem)
 
     def _exchange(self, method: str, target: str, body: object, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         sent = False

@@ -234,7 +234,8 @@ def last_position(cursor: apsw.Cursor) -> int:
 
 def feed(cursor: apsw.Cursor) -> Feed:
     """The generation, and the last position."""
-    return Feed(*cursor.execute(SQL["select_generation"]).fetchall()[0])
+    row: Row = cursor.execute(SQL["select_generation"]).fetchall()[0]
+    return Feed(*row)
 
 
 def newest_event(cursor: apsw.Cursor, merchant: str) -> StoredEvent | None:

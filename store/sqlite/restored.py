@@ -15,7 +15,7 @@ from store.sqlite import reads, work
 from store.sqlite.connection import BUSY_TIMEOUT_MS, open_writer
 from store.sqlite.failures import translation
 from store.sqlite.lock import alone
-from store.sqlite.rows import event_of, from_us, to_us
+from store.sqlite.rows import Row, event_of, from_us, to_us
 from store.sqlite.statements import SQL
 
 
@@ -45,10 +45,13 @@ class SqliteRestoring:
             newest = reads.feed(cursor).generation
             generation = work.begin_generation(cursor, max(newest, at_least - 1), self._now_us)
             last = cursor.execute(SQL["select_last_event_of_all"]).fetchone()
-            rows = cursor.execute(SQL["select_open_transactions"]).fetchall()
+            rows: list[Row] = cursor.execute(SQL["select_open_transactions"]).fetchall()
         except BaseException:
             cursor.execute("ROLLBACK")
             raise
         cursor.execute("COMMIT")
-        unfinished = [OpenTransaction(row[0], StreamKey(*row[1:3]), *row[3:-1], from_us(row[-1])) for row in rows]
+        unfinished = [
+            OpenTransaction(id_, StreamKey(name, stream_id), kind, gateway, minor, currency, status, from_us(created))
+            for id_, name, stream_id, kind, gateway, minor, currency, status, created in rows
+        ]
         return Restored(generation, None if last is None else event_of(last), unfinished)

@@ -12,6 +12,7 @@ import apsw
 
 from store.errors import CorruptStoreError
 from store.port import TOKENS_APART, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
+from store.sqlite.reads import feed
 from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
 
@@ -41,7 +42,7 @@ def retire(cursor: apsw.Cursor, owner: str, now_us: int, doubt: Doubt) -> int:
 
 def begin_generation(cursor: apsw.Cursor, seen: int, now_us: int) -> int:
     """Begin the generation after ``seen`` unless there is a later one: all work may have been sent. The newest one."""
-    newest: int = cursor.execute(SQL["select_generation"]).fetchall()[0][0]
+    newest = feed(cursor).generation
     if newest > seen:
         return newest
     cursor.execute(SQL["insert_generation"], (seen + 1, now_us))
