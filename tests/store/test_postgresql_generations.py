@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> EmbeddedServer:
+def server() -> Iterator[EmbeddedServer]:
     """A server whose timeline a test may change."""
     with embedded_server(durable=False) as it:
         yield it
