@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.paging import CursorKind, Place, encode_cursor
 from store.keys import Scope
 from tests.api.support import Api
 from tests.api.test_callers import Scene, guarded, scene
@@ -94,6 +95,14 @@ def test_only_its_own_cursors(scene: Scene) -> None:
     now = scene.api.get("/v1/events").json["items"][-1]
     assert now["generation"] == 1
     assert scene.api.get(f"/v1/events?after={now['cursor']}").json["items"] == []
+
+
+def test_the_same_version_of_another_history(scene: Scene) -> None:
+    """An event that came in place of another is told apart by its hash, also when the generation is the same."""
+    event = scene.api.get("/v1/events").json["items"][-1]
+    forged = Place(f"{event['version']}.{'0' * 16}.{event['stream_id']}")
+    cursor = encode_cursor(CursorKind.EVENTS, *forged)
+    assert scene.api.get(f"/v1/events?after={cursor}").status_code == 410
 
 
 @pytest.mark.parametrize("needs_keys", [False, True])

@@ -68,6 +68,24 @@ def test_a_reader_sees_it_before_it_reads(own_schema: Schema) -> None:
         own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
 
 
+def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
+    """Also when no connection that reads is replaced: nothing is claimed as unsent that was sent in the lost time."""
+    own_schema.clear()
+    store = opened(own_schema)
+    try:
+        store.append([Customer().deposit("t1")])
+        own_schema.execute("UPDATE generations SET timeline = timeline + 1")
+        with store._writing.pool.connection() as session:
+            session.close()
+        store._writing.replace_lost()
+        store.register_owner(OWNER)
+        (item,) = store.claim_work(OWNER, "gatewayA", 1)
+        assert item.doubt is Doubt.SENT
+    finally:
+        store.close()
+        own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
+
+
 def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema) -> None:
     """Then the timeline alone tells, and a system id that is known to others is no change."""
     own_schema.clear()
