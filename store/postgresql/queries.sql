@@ -628,8 +628,9 @@ ORDER BY position DESC
 LIMIT 1;
 
 -- name: select_open_transactions
--- For a restored database: what has no end, and its work, by gateway and age.
+-- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
 SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
-FROM transactions AS t
+FROM work AS w
+JOIN transactions AS t ON t.transaction_id = w.transaction_id
 WHERE t.status NOT IN ('completed', 'failed')
 ORDER BY t.gateway, t.transaction_id;

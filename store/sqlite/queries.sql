@@ -588,8 +588,9 @@ ORDER BY position DESC
 LIMIT 1;
 
 -- name: select_open_transactions
--- For a restored database: what has no end, by gateway and age.
-SELECT transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, status, created_at
-FROM transactions
-WHERE status NOT IN ('completed', 'failed')
-ORDER BY gateway, transaction_id;
+-- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
+SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
+FROM work AS w
+CROSS JOIN transactions AS t ON t.transaction_id = w.transaction_id
+WHERE t.status NOT IN ('completed', 'failed')
+ORDER BY t.gateway, t.transaction_id;
