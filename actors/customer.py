@@ -319,8 +319,6 @@ class CustomerStreamActor(ServiceActor):
         known = caught_up(self._account, missed)
         if known is None:
             self._account = None
-            if not missed:
-                self._with.era.doubt()
         else:
             self._account, self._head = known
 

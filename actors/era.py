@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple
 
-from store.port import CloseWork, Head, Store, StreamKey, WorkItem, Write
+from store.port import CloseWork, Store, StreamKey, WorkItem, Write
 
 logger: Final = logging.getLogger(__name__)
 
@@ -21,14 +21,15 @@ STRAGGLERS_S: Final = 120.0
 
 
 class EventMark(NamedTuple):
-    """An event that this process saw stored."""
+    """An event that this process saw stored. By its id: a write that is repeated may say the same at another time."""
 
     stream: StreamKey
-    head: Head
+    version: int
+    event_id: str
 
     def holds(self, store: Store) -> bool:
         """Whether the store still has it."""
-        return store.holds(self.stream, self.head)
+        return store.holds(*self)
 
 
 class WorkMark(NamedTuple):
@@ -76,7 +77,7 @@ class Era:
             return
         for part in write.parts:
             if part.events:
-                self._newest["event"] = EventMark(write.stream, Head(part.events[-1].version, part.events[-1].hash))
+                self._newest["event"] = EventMark(write.stream, part.events[-1].version, part.events[-1].event_id)
             if part.fence is not None and part.work and part.work[0].work_id == part.fence.work_id:
                 token = None if isinstance(part.work[0], CloseWork) else part.fence.token + 1
                 self._newest["work"] = WorkMark(part.fence.work_id, token)

@@ -346,8 +346,8 @@ class Store(Protocol):
     def lease(self, work_id: str) -> Lease | None:
         """How the piece of work stands now; None when there is none (any more)."""
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
-        """Whether exactly this event is on record, as it was when it was appended."""
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """Whether this event is on record under this version of the stream."""
 
     def feed(self) -> Feed:
         """The generation and the last position given out, in one snapshot.

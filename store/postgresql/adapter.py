@@ -14,7 +14,6 @@ from store.port import (
     Doubt,
     Feed,
     GatewayMode,
-    Head,
     Lease,
     Snapshot,
     StoredEvent,
@@ -79,9 +78,9 @@ class PostgresqlStore:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.lease(session, work_id))
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See ``store.port.Store``."""
-        return self._reading.read(lambda session: reads.holds(session, stream, head))
+        return self._reading.read(lambda session: reads.holds(session, stream, version, event_id))
 
     def feed(self) -> Feed:
         """See ``store.port.Store``."""

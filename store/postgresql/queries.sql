@@ -605,9 +605,9 @@ SELECT token, owner
 FROM work
 WHERE work_id = %s;
 
--- name: select_event_hash
--- The hash of one event.
-SELECT hash
+-- name: select_event_id
+-- The id of one event.
+SELECT event_id
 FROM events
 WHERE stream_name = %s AND stream_id = %s AND version = %s;
 

@@ -215,9 +215,9 @@ def lease(session: Session, work_id: str) -> Lease | None:
     return Lease(*rows[0]) if rows else None
 
 
-def holds(session: Session, stream: StreamKey, head: Head) -> bool:
+def holds(session: Session, stream: StreamKey, version: int, event_id: str) -> bool:
     """Whether this event is on record."""
-    return _rows(session, "select_event_hash", (*stream, head.version)) == [(head.hash,)]
+    return _rows(session, "select_event_id", (*stream, version)) == [(event_id,)]
 
 
 def ping(session: Session) -> None:

@@ -19,7 +19,6 @@ from store.port import (
     Doubt,
     Feed,
     GatewayMode,
-    Head,
     Lease,
     Offload,
     Snapshot,
@@ -113,10 +112,10 @@ class SqliteStore:
         with self._readers.cursor() as cursor:
             return reads.lease(cursor, work_id)
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See ``store.port.Store``."""
         with self._readers.cursor() as cursor:
-            return reads.holds(cursor, stream, head)
+            return reads.holds(cursor, stream, version, event_id)
 
     def feed(self) -> Feed:
         """See ``store.port.Store``."""

@@ -566,6 +566,12 @@ SET epoch = epoch + ?1;
 -- Forget all owners.
 DELETE FROM owners;
 
+-- name: select_event_id
+-- The id of one event.
+SELECT event_id
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
+
 -- name: select_lease
 -- The token of a piece of work, and which owner leases it.
 SELECT token, owner

@@ -250,10 +250,10 @@ def lease(cursor: apsw.Cursor, work_id: str) -> Lease | None:
     return None if row is None else Lease(*row)
 
 
-def holds(cursor: apsw.Cursor, stream: StreamKey, head: Head) -> bool:
+def holds(cursor: apsw.Cursor, stream: StreamKey, version: int, event_id: str) -> bool:
     """Whether this event is on record."""
-    row = cursor.execute(SQL["select_event_hash"], (*stream, head.version)).fetchone()
-    return row is not None and row[0] == head.hash
+    row = cursor.execute(SQL["select_event_id"], (*stream, version)).fetchone()
+    return row is not None and row[0] == event_id
 
 
 def ping(cursor: apsw.Cursor) -> None:

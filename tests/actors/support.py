@@ -21,7 +21,6 @@ from store.port import (
     DeadLetterFilter,
     Feed,
     GatewayMode,
-    Head,
     Lease,
     MoveWork,
     Snapshot,
@@ -204,9 +203,9 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("lease", lambda: self._store.lease(work_id))
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
-        return self._meet("holds", lambda: self._store.holds(stream, head))
+        return self._meet("holds", lambda: self._store.holds(stream, version, event_id))
 
     def feed(self) -> Feed:
         """See Store."""

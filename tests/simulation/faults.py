@@ -19,7 +19,6 @@ from store.port import (
     DeadLetterFilter,
     Feed,
     GatewayMode,
-    Head,
     Lease,
     Snapshot,
     StreamKey,
@@ -158,9 +157,9 @@ class FaultyStore:
         """See Store."""
         return self._read(lambda: self._store.lease(work_id))
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
-        return self._read(lambda: self._store.holds(stream, head))
+        return self._read(lambda: self._store.holds(stream, version, event_id))
 
     def feed(self) -> Feed:
         """See Store."""

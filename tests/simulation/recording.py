@@ -17,7 +17,6 @@ from store.port import (
     Feed,
     Fenced,
     GatewayMode,
-    Head,
     Lease,
     Snapshot,
     StreamKey,
@@ -129,9 +128,9 @@ class RecordingStore:
         """See Store."""
         return self._store.lease(work_id)
 
-    def holds(self, stream: StreamKey, head: Head) -> bool:
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
-        return self._store.holds(stream, head)
+        return self._store.holds(stream, version, event_id)
 
     def feed(self) -> Feed:
         """See Store."""

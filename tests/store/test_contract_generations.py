@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.factory import PaymentStore
-from store.port import TOKENS_APART, Action, Committed, Doubt, Feed, Fence, Fenced, Head, Lease, WorkState
+from store.port import TOKENS_APART, Action, Committed, Doubt, Feed, Fence, Fenced, Lease, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 
 COMMITTED = Committed()
@@ -79,13 +79,15 @@ def test_whatever_was_held_before_is_fenced_off(store: PaymentStore) -> None:
 
 
 def test_whether_an_event_is_on_record(store: PaymentStore) -> None:
-    """By version and hash, in its own stream."""
+    """By version and id, in its own stream."""
     customer = Customer()
-    store.append([customer.deposit("t1")])
-    assert store.holds(customer.stream, customer.head)
-    assert not store.holds(customer.stream, Head(2, customer.head.hash))
-    assert not store.holds(customer.stream, Head(1, bytes(32)))
-    assert not store.holds(Customer("another").stream, customer.head)
+    write = customer.deposit("t1")
+    store.append([write])
+    event_id = write.parts[0].events[0].event_id
+    assert store.holds(customer.stream, 1, event_id)
+    assert not store.holds(customer.stream, 2, event_id)
+    assert not store.holds(customer.stream, 1, "another")
+    assert not store.holds(Customer("another").stream, 1, event_id)
 
 
 @pytest.mark.parametrize("merchant", ["main", "shop"])
