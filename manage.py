@@ -31,6 +31,10 @@ COMMANDS: Final = {
     "backup": "Copy the embedded store into one file, checked; may run beside the service.",
     "keys": "Make, list and revoke the API keys of callers; may run beside the service.",
     "rebuild": "Write the read tables anew from the events, while no service runs. 1: some stream was left as it is.",
+    "restored": (
+        "Mark a database that was put back to an earlier state, once, while no service runs: unfinished work counts as"
+        " possibly sent. Lists what to compare with the providers."
+    ),
     "transactions": "Look at transactions, and say how one ended.",
     "customers": "Look at a customer, and correct a balance.",
     "dead-letters": "Look at what failed too often, try it again, or give it up.",

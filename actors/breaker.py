@@ -213,6 +213,14 @@ class GatewayBreaker:
         if record.state == "open":
             self._opened_at = self._now() - timedelta(seconds=record.age_s)
 
+    def start_anew(self) -> None:
+        """The record was put back to an earlier state: be closed, with few calls at first, until it is seen."""
+        now = self._expire()
+        self._epoch, self._shared_state, self._ahead, self._said = 0, "closed", False, -inf
+        if self._mode == "auto":
+            self._renew()
+            self._become("closed", now)
+
     def status(self) -> BreakerStatus:
         """For operators."""
         now = self._expire()

@@ -153,12 +153,12 @@ class CallbackRequest(Request):
 class CallbackReport(AboutWork):
     """A stored callback whose turn has come again. ``command``: its transaction has been found, in this stream."""
 
-    __slots__ = ("command", "crashes", "event_ids", "in_doubt", "item", "reviewed")
+    __slots__ = ("command", "crashes", "event_ids", "fenced", "in_doubt", "item", "reviewed")
 
     def __init__(self, item: WorkItem, command: RecordCallback | None) -> None:
         self.item, self.command = item, command
         self.event_ids: list[str] = []
-        self.reviewed = self.in_doubt = False
+        self.reviewed = self.in_doubt = self.fenced = False
         self.crashes = 0
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from actors.era import Era
 from actors.intake import Intake
 from actors.listeners import Listener
 from actors.messages import Recipient
@@ -29,6 +30,7 @@ class Collaborators:
     policies: Mapping[str, WorkPolicy]
     intake: Intake
     settling: Settling
+    era: Era
     owner: str
     listener: Listener
     leases_unknown: Callable[[], None]

@@ -6,7 +6,7 @@ It keeps one write in flight. What arrives meanwhile waits and is decided togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, assert_never
 
@@ -16,6 +16,7 @@ from actors.callbacks import CallbackReport, CallbackRequest, add_callback, add_
 from actors.catching_up import caught_up
 from actors.collaborators import Collaborators
 from actors.decisions import Batch, Pending, Refusal
+from actors.earlier import Report, judged, without_transaction
 from actors.giving_up import GivingUp, doubt, refuse
 from actors.handover import clear, hand_over
 from actors.messages import (
@@ -45,7 +46,7 @@ from actors.repetition import repeated
 from actors.replies import NotStored, Uncertain
 from actors.runtime.actor import ServiceActor
 from domain.account import TERMINAL, Account, Refused, Transaction, UnknownTransactionError
-from domain.outcomes import Approved, NotReceived, Unknown
+from domain.outcomes import NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
     Action,
@@ -55,6 +56,7 @@ from store.port import (
     Duplicate,
     Fenced,
     Head,
+    Lease,
     Snapshot,
     StoredEvent,
     StreamKey,
@@ -84,6 +86,8 @@ class CustomerStreamActor(ServiceActor):
         self._with = collaborators
         self._address = collaborators.address(stream)
         self._account: Account | None = None
+        self._generation = 0
+        """The store's when the account was loaded: what is remembered of another one is of no use."""
         self._head = Head()
         self._waiting: list[Pending] = []  # not a deque: an empty one takes 760 bytes, in each of 100,000 actors
         self._deciding: list[Pending] = []
@@ -107,6 +111,8 @@ class CustomerStreamActor(ServiceActor):
             case Loaded(serial=serial, result=result) if serial == self._awaited:
                 self._awaited = None
                 self._loaded(result)
+                if message.leases and self._account is not None:
+                    self._judge(message.leases)
             case Retry():
                 self._pausing = False
             case Passivate() if self.at_rest and self.actor_inbox.close_if_empty():
@@ -157,7 +163,8 @@ class CustomerStreamActor(ServiceActor):
     def _advance(self) -> None:
         if self._awaited is not None or self._pausing or not self._waiting:
             return
-        if self._account is None:
+        if self._account is None or self._generation != self._with.era.generation:
+            self._account = None
             self._load()
             return
         self._take_up()
@@ -167,10 +174,16 @@ class CustomerStreamActor(ServiceActor):
             for pending in self._deciding:
                 self._add(batch, pending)
         except UnknownTransactionError as error:
-            if error.args[0] in self._asked:
-                raise  # it was looked for and is not there: a defect, not a cache that is short
+            transaction_id = error.args[0]
+            looked = transaction_id in self._asked
+            if looked:  # and it is not there (any more)
+                gone, drop = self._deciding, self._giving_up.drop
+                self._deciding = without_transaction(gone, transaction_id, self._with, drop)
             self._put_back()
-            self._load()
+            if looked:
+                self._advance()
+            else:
+                self._load()
             return
         if batch.recorded:  # the commit will prove that the stream ends where they saw it end
             batch.record_refusals()
@@ -190,7 +203,7 @@ class CustomerStreamActor(ServiceActor):
             return False
         self._batch = batch
         self._awaited = self._with.next_serial()
-        self._with.journal.tell(Append(write, self._awaited, self.actor_ref))
+        self._with.journal.tell(Append(write, self._awaited, self.actor_ref, generation=self._generation))
         return True
 
     def _take_up(self) -> None:
@@ -336,23 +349,31 @@ class CustomerStreamActor(ServiceActor):
                 assert_never(result)
 
     def _fenced(self, source: Pending) -> None:
-        """Somebody else has the work by now."""
-        if isinstance(source, OutcomeReport):
-            logger.warning("a stale owner's report is kept as evidence only", extra={"fields": source.fields})
-            source.stale = True
-            if isinstance(source.result, Approved):
-                self._with.settling.accepted(source.item.work_id)
+        """Somebody else has the work by now, or the store is earlier than what this process knows."""
+        if isinstance(source, Report):
+            source.fenced = True  # the next load tells
             return
+        assert isinstance(source, Request)
         logger.warning("somebody else has the work by now", extra={"fields": source.fields})
-        if isinstance(source, SubmissionRequest):
-            clear(source, None, self._with)
-        elif isinstance(source, Request):
-            source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
+        source.reply.set(Refused("dead-letter-busy", "The dead letter was taken up meanwhile."))
         self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
+
+    def _judge(self, leases: Mapping[str, Lease | None]) -> None:
+        """Decide whether to go on with what was fenced off, now that it is seen how its work stands."""
+        assert self._account is not None
+        for pending in [*self._waiting]:
+            if (
+                isinstance(pending, Report)
+                and pending.fenced
+                and pending.work_id in leases
+                and not judged(pending, leases[pending.work_id], self._account, self._with)
+            ):
+                self._waiting.remove(pending)
 
     def _loaded(self, result: Snapshot | BaseException) -> None:
         confirming, self._confirming = self._confirming, []
         if isinstance(result, BaseException):
+            self._asked = _NOTHING  # what was asked for was not looked at: that it is not remembered says nothing
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
             self._deciding = refuse(self._deciding, _UNAVAILABLE)
             self._put_back()
@@ -415,15 +436,19 @@ class CustomerStreamActor(ServiceActor):
         if self._account is not None:
             wanted.update(dict.fromkeys(self._account.transactions))
         self._asked = frozenset(wanted)
+        self._generation = self._with.era.generation
+        fenced = [it.work_id for it in self._waiting[:BATCH_MAX] if isinstance(it, Report) and it.fenced]
         store, stream, itself = self._with.store, self._stream, self.actor_ref
 
         def load() -> None:
+            leases: dict[str, Lease | None] = {}
             try:
                 result: Snapshot | BaseException = store.load(stream, tuple(wanted))
+                leases.update((work_id, store.lease(work_id)) for work_id in fenced)
             except BaseException as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
                 result = error
             with suppress(ActorDeadError):  # its successor asks for itself
-                itself.tell(Loaded(serial, result))
+                itself.tell(Loaded(serial, result, leases))
 
         self._with.loader.submit(load)
 

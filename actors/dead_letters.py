@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 from actors.answering import fail
 from actors.callbacks import CallbackReport, queue_of, read_payload
+from actors.era import Era
 from actors.intake import CLAIM_MAX, Intake
 from actors.listeners import Listener
-from actors.messages import Alarm, Due, Recipient, Recovered, RetryDead, Room, Submit, Tick
+from actors.messages import Alarm, Due, Recipient, Recovered, RetryDead, Room, Submit, Tick, Void
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
@@ -103,6 +104,7 @@ class DeadLetterActor(ServiceActor):
         customer: Callable[[StreamKey], Recipient],
         self_address: Recipient,
         health: Health,
+        era: Era,
         listener: Listener,
     ) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class DeadLetterActor(ServiceActor):
         self._customer = customer
         self._beat, self._beat_s = next(_beats), min(lease_s / 3, BEAT_MAX_S)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
-        self._health, self._listener = health, listener
+        self._health, self._era, self._listener = health, era, listener
 
     def on_start(self) -> None:
         """Begin to beat."""
@@ -180,6 +182,7 @@ class DeadLetterActor(ServiceActor):
         self._runtime.after(self._beat_s, lambda: self._self.tell(Tick(self._beat)))
         try:
             self._follow_the_clock()
+            self._look_back()
             self._give_back()
             if not self._store.heartbeat(self._owner) and not self._health.retired:  # in this order: see retire
                 self._listener.leases_lost()
@@ -197,6 +200,11 @@ class DeadLetterActor(ServiceActor):
         for gateway in self._schedules:
             self._claim(gateway)
             self._lease(queue_of(gateway), CLAIM_MAX, self._match)  # a stored callback needs no call, nor a breaker
+
+    def _look_back(self) -> None:
+        """Whether the store still holds what this process saw stored; if not, no lease does. Raises StoreError."""
+        if self._era.adopt(self._era.look(self._store)):
+            self._supervisor.tell(Void())
 
     def _follow_the_clock(self) -> None:
         """Dues are times of the wall clock: when that is set back, they must not wait until it gets there again."""
@@ -262,6 +270,8 @@ class DeadLetterActor(ServiceActor):
         except Exception:  # see _tick
             logger.exception("due work could not be claimed")
             return None
+        if items:
+            self._era.claimed(items[-1])
         all_in_hands = hand_over(items) if items else True
         health.leases_unknown = known or not all_in_hands
         return len(items)

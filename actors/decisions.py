@@ -176,6 +176,13 @@ class Batch:
     def add_report(self, report: OutcomeReport, policy: WorkPolicy, chance: float, settle_left_s: float = 0.0) -> None:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result
+        if report.gone:
+            evidence = self._evidence(report)
+            if evidence:
+                events = self.record(evidence, _metadata(item), report.event_ids)
+                self.add_part(Part(events=events, claims=_claims(evidence)), report)
+            self.entries.append(Entry(report, None))
+            return
         decision = self._outcome(report, settle_left_s)
         metadata = _metadata(item)
         if report.stale:
@@ -198,6 +205,26 @@ class Batch:
         self.add_part(Part(events=events, claims=_claims(decision), fence=fence, work=(change,)), report)
         moved = change if isinstance(change, MoveWork) else None
         self.entries.append(Entry(report, None, moved=moved))
+
+    def _evidence(self, report: OutcomeReport) -> list[Event]:
+        """The review of what was said of a transaction that is not on record any more; none if there is one."""
+        transaction, result = report.item.transaction, report.result
+        if report.reviewed or transaction is None:
+            return []
+        match result:
+            case Approved(reference=reference, final=final):
+                said = f"was {'carried out' if final else 'accepted'} under the reference {reference}"
+            case Declined(code=code):
+                said = f"was declined ({code})"
+            case _:
+                said = "may have been carried out: no answer came"
+        money = transaction.money
+        reason = (
+            f"The store was put back to an earlier state, and a {transaction.kind} of {money.text} {money.currency} by"
+            f" {transaction.gateway} is not on record any more. It {said}."
+        )
+        review_id = f"{transaction.transaction_id}.{self.account.version + 1}"
+        return [ReviewOpened(review_id, transaction.transaction_id, reason)]
 
     def _outcome(self, report: OutcomeReport, settle_left_s: float) -> Sequence[Event]:
         """What ``report`` adds to the record."""

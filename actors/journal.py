@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from pykka import ActorDeadError
 
+from actors.era import Era
 from actors.listeners import Listener
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.actor import DELIVERIES_MAX, Reference, ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
-from store.port import AppendResult, Store
+from store.port import AppendResult, Committed, Store
 
 logger: Final = logging.getLogger(__name__)
 
@@ -28,9 +29,9 @@ class JournalActor(ServiceActor):
     It blocks on the store, and therefore has a thread of its own.
     """
 
-    def __init__(self, *, store: Store, listener: Listener, monotonic: Callable[[], float]) -> None:
+    def __init__(self, *, store: Store, listener: Listener, monotonic: Callable[[], float], era: Era) -> None:
         super().__init__()
-        self._store, self._listener, self._monotonic = store, listener, monotonic
+        self._store, self._listener, self._monotonic, self._era = store, listener, monotonic, era
         self._batch: list[Append] = []
 
     def receive(self, message: Any) -> None:
@@ -59,6 +60,8 @@ class JournalActor(ServiceActor):
         results = self._append(self._batch)
         self._listener.appended(results, self._monotonic() - began)
         for append, result in zip([*self._batch], results, strict=True):
+            if isinstance(result, Committed):
+                self._era.committed(append.write, append.generation)
             self._answer(append, result)
             del self._batch[0]  # not before: who got no answer is appended again, and known by its event ids
 

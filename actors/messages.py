@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from actors.runtime.actor import Reply as Future
 from domain.commands import Discard, Receive
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.codec import Metadata
-from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Snapshot, WorkItem, Write
+from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Lease, Snapshot, WorkItem, Write
 
 
 class Recipient(Protocol):
@@ -179,6 +179,8 @@ class AboutWork:
     event_ids: list[str]
     crashes: int
     in_doubt: bool
+    fenced: bool
+    """Its token was not that of its work: how that stands now is to be seen first."""
     __slots__ = ()
 
     @property
@@ -210,7 +212,7 @@ class AboutWork:
 class SubmissionRequest(AboutWork):
     """``item`` is about to be sent to a gateway without keys: write that down, then say Cleared to the supervisor."""
 
-    __slots__ = ("cleared", "crashes", "event_ids", "in_doubt", "item", "permit")
+    __slots__ = ("cleared", "crashes", "event_ids", "fenced", "in_doubt", "item", "permit")
 
     def __init__(self, item: WorkItem, permit: Permit) -> None:
         self.item = item
@@ -218,13 +220,25 @@ class SubmissionRequest(AboutWork):
         self.event_ids: list[str] = []
         self.in_doubt = False  # an append of it was sent, and it is not known what became of that
         self.cleared = False  # the supervisor was told so: it may be on its way
+        self.fenced = False
         self.crashes = 0
 
 
 class OutcomeReport(AboutWork):
     """What a call for a piece of work came to, on its way to the customer's actor."""
 
-    __slots__ = ("asked_at", "crashes", "event_ids", "in_doubt", "item", "result", "reviewed", "stale")
+    __slots__ = (
+        "asked_at",
+        "crashes",
+        "event_ids",
+        "fenced",
+        "gone",
+        "in_doubt",
+        "item",
+        "result",
+        "reviewed",
+        "stale",
+    )
 
     def __init__(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
         self.item = item
@@ -232,6 +246,8 @@ class OutcomeReport(AboutWork):
         self.asked_at = asked_at  # when the call began, on the monotonic clock: what it says is as old as that
         self.event_ids: list[str] = []
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
+        self.gone = False  # its transaction is not on record any more: what is reported is reviewed
+        self.fenced = False
         self.reviewed = False  # a person was asked about this very thing before
         self.in_doubt = False  # an append of its events was sent, and it is not known what became of that
         self.crashes = 0
@@ -248,19 +264,22 @@ class Loaded:
 
     serial: int
     result: Snapshot | BaseException
+    leases: Mapping[str, Lease | None] = field(default_factory=dict)
+    """How the work stands of what was fenced off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """Ask the journal to store ``write``; the answer goes to ``reply_to`` as Written.
 
-    ``deaths``: so many journals died over it, and it may be stored already.
+    ``deaths``: so many journals died over it, and it may be stored already. ``generation``: in which it was decided.
     """
 
     write: Write
     serial: int
     reply_to: Recipient
     deaths: int = 0
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +430,11 @@ class Alarm:
     """Work of ``gateway`` should be due now."""
 
     gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """No lease of this process holds any more: what waits for a slot is not to be sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ TICK_S: Final = 0.001
 class Settling:
     """Shared by the customers of one process."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._since: OrderedDict[str, tuple[int, float]] = OrderedDict()
+    def __init__(self, monotonic: Callable[[], float], generation: Callable[[], int] = lambda: 0) -> None:
+        self._monotonic, self._generation = monotonic, generation
+        self._since: OrderedDict[str, tuple[tuple[int, int], float]] = OrderedDict()
         self._accepted: OrderedDict[str, None] = OrderedDict()
 
     def left_s(
@@ -39,9 +39,11 @@ class Settling:
         if item.work_id in self._accepted:
             return inf
         submissions = 0 if item.transaction is None else item.transaction.submissions
+        # In another generation of the store the same number may be of another sending.
+        which = (self._generation(), submissions)
         known = self._since.get(item.work_id)
-        if known is None or known[0] != submissions:
-            known = self._since[item.work_id] = (submissions, self._monotonic() + sent_within_s)
+        if known is None or known[0] != which:
+            known = self._since[item.work_id] = (which, self._monotonic() + sent_within_s)
             if len(self._since) > KNOWN_MAX:
                 self._since.popitem(last=False)
         asked_at = self._monotonic() if asked_at is None else asked_at

@@ -51,8 +51,12 @@ class SharedBreakersActor(ServiceActor):
         owner: str,
         supervisor: Recipient,
         self_address: Recipient,
+        store_is_earlier: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
+        self._store_is_earlier = store_is_earlier
+        self._epochs: dict[str, int] = {}
+        """The highest that were seen: they never go back but with the whole store."""
         self._runtime, self._store, self._gateways, self._owner = runtime, store, gateways, owner
         self._supervisor, self._self = supervisor, self_address
         self._beat = next(_beats)
@@ -99,6 +103,10 @@ class SharedBreakersActor(ServiceActor):
             self._told_modes.clear()
             self._told_epochs.clear()
         for gateway in self._gateways:
+            epoch = records[gateway].epoch if gateway in records else 0
+            if epoch < self._epochs.get(gateway, 0):
+                self._store_is_earlier()
+            self._epochs[gateway] = max(epoch, self._epochs.get(gateway, 0))
             mode, record = modes.get(gateway), records.get(gateway)
             seen = None if record is None else BreakerSeen(record, asked_at)
             if mode is not None and mode != self._told_modes.get(gateway):
@@ -116,6 +124,7 @@ class SharedBreakersActor(ServiceActor):
         except StoreError as error:
             self._complain("a breaker could not be shared", error)
             return  # the supervisor says it again
+        self._epochs[record.gateway] = max(record.epoch, self._epochs.get(record.gateway, 0))
         self._supervisor.tell(BreakerSeen(record, asked_at))
 
     def _order(self, mode: GatewayMode, reply: Future[GatewayStatus]) -> None:

@@ -33,6 +33,7 @@ from actors.messages import (
     SubmissionRequest,
     Submit,
     Turned,
+    Void,
     Wake,
 )
 from actors.runtime.actor import ServiceActor
@@ -104,10 +105,20 @@ class GatewaySupervisorActor(ServiceActor):
                 lane.wakes_at = inf
                 self._share(gateway, lane)
                 self._admit(gateway, lane)
+            case Void():
+                self._let_go()
             case Drain():
                 self._intake.drain()
             case StatusRequest(reply=reply):
                 reply.set(tuple(lane.status(name) for name, lane in sorted(self._lanes.items())))
+
+    def _let_go(self) -> None:
+        """Nothing that waits is leased to this process any more; whoever has it next may get it under any token."""
+        for name, lane in self._lanes.items():
+            lane.waiting.clear()
+            lane.seen.clear()
+            lane.breaker.start_anew()
+            self._admit(name, lane)
 
     def _follow(self, name: str, seen: BreakerSeen | None, order: SetMode | None) -> None:
         """Have the breaker as the other processes have it, and as people want it."""

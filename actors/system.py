@@ -17,6 +17,7 @@ from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
 from actors.dead_letters import BEAT_MAX_S, DeadLetterActor, Health
 from actors.door import GRACE_S, Door
+from actors.era import Era
 from actors.figures import ProcessFigures
 from actors.intake import Intake
 from actors.journal import JournalActor
@@ -111,6 +112,7 @@ class PaymentSystem(Door):
         self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
         self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
         monotonic = runtime.monotonic
+        self._era = era = Era(monotonic)
 
         self._alone: dict[str, Address] = {}
 
@@ -132,7 +134,9 @@ class PaymentSystem(Door):
         probe_times = {
             name: ProbeTimes(options.breaker.sleep_s, _permit_s(options)) for name, (_, options) in gateways.items()
         }
-        self._journal = alone("journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic))
+        self._journal = alone(
+            "journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, era=era)
+        )
         self._customers: Router[StreamKey] = Router(
             lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
             runtime.dispatcher("customers", 4),
@@ -153,6 +157,7 @@ class PaymentSystem(Door):
                 customer=self._customer,
                 self_address=self._dead_letters,
                 health=self._health,
+                era=era,
                 listener=listener,
             ),
         )
@@ -179,6 +184,7 @@ class PaymentSystem(Door):
                 owner=self._owner,
                 supervisor=self._supervisor,
                 self_address=self._shared_breakers,
+                store_is_earlier=era.doubt,
             ),
         )
         collaborators = Collaborators(
@@ -191,7 +197,8 @@ class PaymentSystem(Door):
             address=self._customer,
             policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
             intake=intake,
-            settling=Settling(monotonic),
+            settling=Settling(monotonic, lambda: era.generation),
+            era=era,
             owner=self._owner,
             listener=listener,
             leases_unknown=self._health.doubt_leases,
@@ -202,6 +209,7 @@ class PaymentSystem(Door):
 
     def start(self) -> None:
         """Begin to work, unfinished work of earlier processes included. Raises StoreError."""
+        self._era.begin(self._store.feed().generation)
         if self._exclusive:
             released = self._store.release_dead(0.0)
             if released:
@@ -246,6 +254,7 @@ class PaymentSystem(Door):
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
             self._health.retired = True  # first: a beat that finds its owner gone must know why
+            self._era.adopt(self._era.look(self._store))  # nothing is unsent that was sent in a state that is lost
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
     def problems(self) -> Sequence[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from marshmallow import ValidationError, fields
 
 from api.names import printable
-from api.paging import CursorKind, decode_cursor
+from api.paging import CursorKind, Place, decode_cursor
 from api.strict_json import Duplicated
 from domain.money import MoneyError, exponent_of
 
@@ -260,19 +260,34 @@ class Wait(Value[float]):
         return float(value)
 
 
-class Cursor(Value[str]):
-    """The ``next_cursor`` of the same kind of list; its value is the key of the item before the page."""
+class Cursor(Value[Place]):
+    """The ``next_cursor`` of the same kind of list; its value is the place of the item before the page."""
 
     def __init__(self, kind: CursorKind, **kwargs: Any) -> None:
         words = {"pattern": "^[A-Za-z0-9_-]+$", "description": "The `next_cursor` of the page before."}
         super().__init__(**_described(kwargs, type="string", **words))
         self._kind = kind
 
-    def _read(self, value: Any) -> str:
-        key = decode_cursor(self._kind, value)
-        if key is None:
+    def _read(self, value: Any) -> Place:
+        place = decode_cursor(self._kind, value)
+        if place is None:
             raise ValidationError("Not a cursor of this list.")
-        return key
+        return place
+
+
+class EventPlace(Value[Place | None]):
+    """The cursor of an event; None (``latest``) is after the last one of now."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_described(kwargs, type="string", pattern="^[A-Za-z0-9_-]+$"))
+
+    def _read(self, value: Any) -> Place | None:
+        if value == "latest":
+            return None
+        place = decode_cursor(CursorKind.EVENTS, value)
+        if place is None:
+            raise ValidationError("Not the cursor of an event.")
+        return place
 
 
 def _described(kwargs: dict[str, Any], **words: object) -> dict[str, Any]:

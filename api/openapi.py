@@ -118,6 +118,7 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
 
 def _behind_a_key(it: Operation) -> Operation:
     (scope,) = it.scopes
+    it = replace(it, **it.behind_keys)
     return replace(
         it,
         description=f"{it.description}\n\nNeeds an API key with the scope `{scope}`.",

@@ -15,6 +15,7 @@ from api.problems import (
     MALFORMED_BODY,
     NOT_FOUND,
     OUTCOME_UNKNOWN,
+    POSITION_UNKNOWN,
     REQUEST_TIMEOUT,
     UNAVAILABLE,
     UNSUPPORTED_MEDIA_TYPE,
@@ -31,6 +32,9 @@ OPERATES: Final = frozenset({Scope.OPERATIONS})
 
 READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
 """What any read may end in."""
+
+LIST_PROBLEMS: Final = (*READ_PROBLEMS, POSITION_UNKNOWN)
+"""What a list may end in."""
 
 ORDER_PROBLEMS: Final = (
     *READ_PROBLEMS,
@@ -77,6 +81,8 @@ class Operation:
     query: type[Schema] | None = None
     takes_key: bool = False
     """Whether it may come with an Idempotency-Key."""
+    behind_keys: Mapping[str, Any] = field(default_factory=dict)
+    """Which of these fields are others where API keys are needed."""
 
 
 class Documented(Protocol):

@@ -1,4 +1,7 @@
-"""Lists page by page. A cursor is opaque: the kind of list and the key of the last item, never an offset."""
+"""Lists page by page. A cursor is opaque: the kind of list and the key of the last item, never an offset.
+
+It carries the generation of the store, which goes up when that was put back to an earlier state.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import binascii
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from api.patterns import DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_KEY, TRANSACTION_ID, VERSION
+from api.patterns import DEAD_LETTER_ID, EVENT_KEY, GATEWAY_NAME, REVIEW_KEY, TRANSACTION_ID, VERSION
 
 _T = TypeVar("_T")
 
@@ -23,27 +26,40 @@ class CursorKind(Enum):
     DEAD_LETTERS = ("d", DEAD_LETTER_ID)
     REVIEWS = ("r", REVIEW_KEY)
     CALLBACKS = ("c", DEAD_LETTER_ID)
+    EVENTS = ("e", EVENT_KEY)
 
     def __init__(self, letter: str, key: re.Pattern[str]) -> None:
         self.letter = letter
         self.key = key
 
 
-def encode_cursor(kind: CursorKind, key: str) -> str:
+_GENERATION: Final = re.compile(r"([1-9][0-9]{0,8})~(.*)")
+
+
+class Place(NamedTuple):
+    """Where a page begins: after the item with this key, in this generation of the store."""
+
+    key: str
+    generation: int = 0
+
+
+def encode_cursor(kind: CursorKind, key: str, generation: int = 0) -> str:
     """A URL-safe string for ``key``, which must be of the kind's form."""
-    return base64.urlsafe_b64encode(f"{kind.letter}{key}".encode()).decode().rstrip("=")
+    text = f"{kind.letter}{generation}~{key}" if generation else f"{kind.letter}{key}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(kind: CursorKind, cursor: str) -> str | None:
-    """The key in ``cursor``; None for everything that ``encode_cursor`` would not have made of it."""
+def decode_cursor(kind: CursorKind, cursor: str) -> Place | None:
+    """What ``cursor`` was made of; None for everything that ``encode_cursor`` would not have made."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         return None
-    key = text[1:]
-    if kind.key.fullmatch(key) is None or encode_cursor(kind, key) != cursor:
+    later = _GENERATION.fullmatch(text[1:])
+    place = Place(text[1:]) if later is None else Place(later[2], int(later[1]))
+    if kind.key.fullmatch(place.key) is None or encode_cursor(kind, *place) != cursor:
         return None
-    return key
+    return place
 
 
 def page(

@@ -16,5 +16,7 @@ MERCHANT: Final = re.compile(r"(?!gateways$)[A-Za-z0-9._-]{1,64}")
 DEAD_LETTER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 TRANSACTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
+# The version, the beginning of the hash and the customer of an event; "0" is before all of them.
+EVENT_KEY: Final = re.compile(r"0|[1-9][0-9]{0,17}\.[0-9a-f]{16}\.[A-Za-z0-9._:@-]{1,128}")
 REVIEW_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,200}")
 REVIEW_KEY: Final = re.compile(r"[0-9]{1,17}\.[A-Za-z0-9_.:@-]{1,200}")

@@ -38,6 +38,7 @@ STALE_VERSION: Final = ProblemType("stale-version", 409, "It was changed since y
 ALREADY_FINAL: Final = ProblemType("already-final", 409, "What is final never changes")
 STILL_UNDER_WAY: Final = ProblemType("still-under-way", 409, "The transaction is on its way to its gateway")
 DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
+POSITION_UNKNOWN: Final = ProblemType("position-unknown", 410, "The position or cursor is not known")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
 REFUSED: Final = ProblemType("refused", 422, "The command is refused")
@@ -67,6 +68,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         STILL_UNDER_WAY,
         GATEWAY_NOT_CONFIGURED,
         DEAD_LETTER_BUSY,
+        POSITION_UNKNOWN,
         BODY_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         REFUSED,

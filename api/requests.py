@@ -17,6 +17,7 @@ from api.fields import (
     Currency,
     Cursor,
     Details,
+    EventPlace,
     Limit,
     Position,
     QueryTimestamp,
@@ -216,6 +217,15 @@ class EventsQuery(PageSchema):
     """Which events are wanted."""
 
     after = Position(metadata={"description": "The last position that you have; 0, the default, for none; `latest`."})
+    wait = Wait(metadata={"description": "Seconds to wait for an event when there is none."})
+
+
+class MerchantEventsQuery(PageSchema):
+    """Which of a merchant's events are wanted."""
+
+    after = EventPlace(
+        metadata={"description": "The `cursor` of the last event that you have; absent for none; or `latest`."}
+    )
     wait = Wait(metadata={"description": "Seconds to wait for an event when there is none."})
 
 

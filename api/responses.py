@@ -112,10 +112,18 @@ class CustomerSchema(Schema):
     balances = fields.List(fields.Nested(BalanceSchema), required=True)
 
 
+def _generation() -> fields.Integer:
+    return _integer("How often the database was put back to an earlier state.", minimum=0)
+
+
 class EventSchema(Schema):
     """Something that happened, as it is recorded for good."""
 
-    position = _integer("The place among all events, ascending.", minimum=1)
+    position = _integer(
+        "The place among all events, ascending. It carries the generation: one of an earlier generation is told apart.",
+        minimum=1,
+    )
+    generation = _generation()
     stream_name = _text("The merchant whose customer it is.", example="main")
     stream_id = _text("The customer.", example="12345")
     version = _integer("The place in the stream: 1, 2, 3 without gaps.", minimum=1)
@@ -124,6 +132,17 @@ class EventSchema(Schema):
     data = fields.Dict(required=True, metadata={"description": "The event's own fields."})
     metadata = _strings("What led to it: correlation and causation ids, trace parent, who.")
     hash = _text("SHA-256 over the hash before it and this event, hexadecimal.", pattern="^[0-9a-f]{64}$")
+
+
+class MerchantEventSchema(EventSchema):
+    """The same where API keys are needed: no position, which would tell how much others do."""
+
+    class Meta:
+        """It has a cursor instead."""
+
+        exclude = ("position",)
+
+    cursor = _text("Send it as `after` for what follows this event.", pattern="^[A-Za-z0-9_-]+$")
 
 
 class BreakerSchema(Schema):
@@ -306,6 +325,13 @@ class EventListSchema(Schema):
     next_cursor = _next_cursor()
 
 
+class MerchantEventListSchema(Schema):
+    """A page of a merchant's events."""
+
+    items = fields.List(fields.Nested(MerchantEventSchema), required=True)
+    next_cursor = _next_cursor()
+
+
 class GatewayListSchema(Schema):
     """A page of gateways, names ascending."""
 
@@ -339,4 +365,5 @@ class ProblemSchema(Schema):
     resolution = fields.String(
         metadata={"description": "With `not-discardable`: where a person may settle the transaction."}
     )
+    generation = fields.Integer(metadata={"description": "With `position-unknown`: the present generation."})
     problems = fields.List(fields.String(), metadata={"description": "With `not-ready`: what is missing."})

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from actors.callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
+from api.positions import Position, event_cursor
 from domain.account import Transaction
 from domain.money import minor_to_text
 from domain.said import Said
@@ -69,11 +70,20 @@ def customer(customer_id: str, view: CustomerView) -> dict[str, Any]:
     }
 
 
-def event(stored: StoredEvent) -> dict[str, Any]:
-    """An event as it is stored, whether or not this version of the service knows its type."""
+def event(stored: StoredEvent, generation: int, *, sees_all: bool) -> dict[str, Any]:
+    """An event as it is stored, whether or not this version of the service knows its type.
+
+    ``sees_all``: its position among all events is shown, which tells how much all merchants do; else a cursor.
+    """
     body = read_body(stored.body)
+    place = (
+        {"position": Position(generation, stored.position).on_wire}
+        if sees_all
+        else {"cursor": event_cursor(generation, stored)}
+    )
     return {
-        "position": stored.position,
+        **place,
+        "generation": generation,
         "stream_name": stored.stream.name,
         "stream_id": stored.stream.id,
         "version": stored.version,

@@ -93,7 +93,8 @@ class Client:
 
     def _failure(self, status: int, media_type: str, answer: Any, meaning: Exit) -> CommandError:  # noqa: ANN401  # JSON
         if is_problem(answer):
-            return CommandError(problem_line(status, answer), meaning)
+            problem = str(answer.get("type", "")).removeprefix("/problems/")
+            return CommandError(problem_line(status, answer), meaning, problem)
         what = f"status {status}, {media_type or 'no type'}"
         return CommandError(f"{self._settings} does not answer as the payment service: {printable(what)}", meaning)
 

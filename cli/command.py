@@ -30,9 +30,11 @@ class Exit(IntEnum):
 class CommandError(Exception):
     """A command cannot go on; the text is one line for the operator."""
 
-    def __init__(self, text: str, status: Exit = Exit.FAILED) -> None:
+    def __init__(self, text: str, status: Exit = Exit.FAILED, problem: str | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.problem = problem
+        """The name of the service's problem, if that is what it is about."""
 
 
 class OutputError(CommandError):

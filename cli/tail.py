@@ -1,4 +1,7 @@
-"""``manage.py tail``: every event as it happens, each once, over restarts of the service as well."""
+"""``manage.py tail``: every event as it happens, each once, over restarts of the service as well.
+
+Where API keys are needed events have a cursor in place of a position; both are taken as the service gives them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ __all__ = ["add_arguments", "run"]
 _WAIT_S: Final = 20.0
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
+_PLACE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_POSITION_UNKNOWN: Final = "position-unknown"
 _PARTING: Final = re.compile(r"""[\s'"\\]|^$""")
 
 
@@ -26,23 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser, _follow)
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
-        "--after", type=_position, metavar="POSITION", help="go on after this event (default: after now)"
+        "--after",
+        type=_place,
+        metavar="POSITION",
+        help="go on after this event: its position, or its cursor where API keys are needed (default: after now)",
     )
-    begin.add_argument("--from-start", dest="after", action="store_const", const=0, help="from the first event on")
+    begin.add_argument("--from-start", action="store_true", help="from the first event on")
     parser.add_argument("--customer", metavar="ID", help="only this customer's")
     parser.add_argument("--type", action="append", metavar="TYPE", help="only these, such as DepositFailed; repeatable")
 
 
 def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
     after = arguments.after
-    if after is None:
-        after = int(tools.client.get("events", after="latest")["next_cursor"])
+    if after is None and not arguments.from_start:
+        after = tools.client.get("events", after="latest")["next_cursor"]
     wait = f"{min(_WAIT_S, arguments.timeout_s / 2):.3f}"  # the answer that nothing came is there in time
     backoff_s = 0.0
     while True:
         try:
             page = tools.client.get("events", after=after, limit=PAGE_MAX, wait=wait)
         except CommandError as error:
+            if error.problem == _POSITION_UNKNOWN:
+                raise CommandError(_put_back(after), error.status) from error
             if error.status is not Exit.UNREACHABLE:
                 raise
             if not backoff_s:
@@ -51,12 +61,23 @@ def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
             time.sleep(backoff_s)
             continue
         if backoff_s:
-            remark(f"there again; going on after position {after}")
+            remark(f"there again; going on after position {after if after is not None else 0}")
             backoff_s = 0.0
         for event in page["items"]:
             if _is_wanted(event, arguments):
                 tools.output.line(event, _line(event))
-            after = event["position"]
+            after = _place_of(event)
+
+
+def _place_of(event: Json) -> str:
+    return str(event["position"] if "position" in event else event["cursor"])
+
+
+def _put_back(after: str | None) -> str:
+    return (
+        f"the service does not know position {after}: its database was put back to an earlier state, or is another one."
+        " Events that were shown before may not be on record any more. Begin anew: --from-start, or without --after"
+    )
 
 
 def _is_wanted(event: Json, arguments: argparse.Namespace) -> bool:
@@ -67,7 +88,7 @@ def _is_wanted(event: Json, arguments: argparse.Namespace) -> bool:
 
 def _line(event: Json) -> str:
     stream = f"{shown(event['stream_name'])}/{shown(event['stream_id'])}"
-    what = f"{at(event['occurred_at'])}  {shown(event['position'])}  {stream}  {shown(event['version'])}"
+    what = f"{at(event['occurred_at'])}  {shown(_place_of(event))}  {stream}  {shown(event['version'])}"
     data = " ".join(f"{printable(name)}={_quoted(shown(value))}" for name, value in event["data"].items())
     return f"{what}  {shown(event['type'])}  {data or NOTHING}"
 
@@ -77,7 +98,7 @@ def _quoted(text: str) -> str:
     return shlex.quote(text) if _PARTING.search(text) else text
 
 
-def _position(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+def _place(text: str) -> str:
+    if _PLACE.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"not a position: {text!r}")
-    return int(text)
+    return text

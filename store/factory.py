@@ -22,9 +22,11 @@ from store.postgresql.keys import open_keyring as open_postgresql_keyring
 from store.postgresql.migrate import check_schema as check_postgresql
 from store.postgresql.migrate import migrate as migrate_postgresql
 from store.postgresql.rebuild import open_rebuild as open_postgresql_rebuild
+from store.postgresql.restored import open_restoring as open_postgresql_restoring
 from store.postgresql.sessions import audit_settings
 from store.queries import Audit, Auditable, Queries
 from store.rebuild import Rebuilding
+from store.restored import Restoring
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit as open_sqlite_audit
 from store.sqlite.backup import copy as copy_sqlite
@@ -32,6 +34,7 @@ from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate as migrate_sqlite
 from store.sqlite.rebuild import open_rebuild as open_sqlite_rebuild
+from store.sqlite.restored import open_restoring as open_sqlite_restoring
 
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
 
@@ -121,6 +124,17 @@ def back_up(url: str, target: Path, *, root: Path) -> None:
     Raises StoreError, also for a server's database.
     """
     copy_sqlite(sqlite_path(url, root), target)
+
+
+def open_restoring(url: str, *, root: Path, now: datetime) -> AbstractContextManager[Restoring]:
+    """The store at ``url`` to be marked as put back to an earlier state, as the role that owns the tables.
+
+    Raises StoreInUseError when a service works on it; none can begin to before the end of the block.
+    """
+    if url.startswith(_POSTGRESQL):
+        check_postgresql(url)
+        return open_postgresql_restoring(url)
+    return open_sqlite_restoring(sqlite_path(url, root), now)
 
 
 def sqlite_path(url: str, root: Path) -> Path:

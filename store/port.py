@@ -265,6 +265,24 @@ class WorkItem:
     doubt: Doubt = Doubt.NONE
 
 
+class Lease(NamedTuple):
+    """How a piece of work stands: its token, and which owner leases it, if any."""
+
+    token: int
+    owner: str | None
+
+
+TOKENS_APART: Final = 1 << 20
+"""By so much a new generation raises every token and epoch: above all that processes know of the one before."""
+
+
+class Feed(NamedTuple):
+    """The store's generation, and the last position that was given out in it."""
+
+    generation: int
+    last: int
+
+
 class DeadLetterFilter(NamedTuple):
     """Which dead letters are meant; None does not filter. ``state`` is dead or parked."""
 
@@ -329,6 +347,27 @@ class Store(Protocol):
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """The stream of the customer, of any merchant, whose transaction has this id; None when there is none."""
+
+    def lease(self, work_id: str) -> Lease | None:
+        """How the piece of work stands now; None when there is none (any more)."""
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """Whether this event is on record under this version of the stream."""
+
+    def feed(self) -> Feed:
+        """The generation and the last position given out, in one snapshot.
+
+        The generation goes up by one when the store was put back to an earlier state.
+        """
+
+    def begin_generation(self, seen: int) -> int:
+        """Begin the generation after ``seen``, unless there is a later one than that already; the newest.
+
+        All unfinished work counts as possibly sent (``Doubt.SENT``) from then on: its leases are void and due at once,
+        its tokens, and the epochs of breakers, go up by ``TOKENS_APART``, and no owner is registered any more. Doing
+        the same again changes nothing.
+        Raises CommitUncertainError.
+        """
 
     def register_owner(self, owner: str) -> None:
         """Begin to hold leases as ``owner``."""

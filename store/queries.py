@@ -12,7 +12,7 @@ from domain.account import Balance, Status, Transaction
 from domain.events import Kind
 from store.ids import beyond_id, lowest_id
 from store.keys import ApiKey
-from store.port import GATEWAYS, DeadLetterFilter, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
+from store.port import GATEWAYS, DeadLetterFilter, Feed, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
 class TransactionView(NamedTuple):
@@ -184,6 +184,12 @@ class Queries(Protocol):
 
     def last_position(self) -> int:
         """Where ``all_events`` of all streams ends now; 0 when there are none."""
+
+    def newest_event(self, merchant: str) -> StoredEvent | None:
+        """Where ``all_events`` of the merchant's streams ends now; None when there are none."""
+
+    def feed(self) -> Feed:
+        """See ``store.port.Store``; its ``last`` is never below what ``all_events`` has shown."""
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
         """The review of that id, if the merchant sees it (``store.port.names_seen_by``), as in all lists below."""

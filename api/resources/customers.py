@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import falcon
@@ -10,13 +11,14 @@ import orjson
 
 from api import views
 from api.callers import merchant_of
-from api.operations import READ_PROBLEMS, READS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.operations import LIST_PROBLEMS, READ_PROBLEMS, READS, Answer, Operation
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import CUSTOMER_ID
+from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
 from api.query import read_query, refuse_query
 from api.requests import VersionsQuery
-from api.responses import CustomerSchema, EventListSchema
+from api.responses import CustomerSchema, EventListSchema, MerchantEventListSchema
 from store.port import StoredEvent, StreamKey
 from store.queries import Queries
 
@@ -60,23 +62,28 @@ class CustomerEventsResource:
             description="Everything that happened to a customer's transactions, by ascending version.",
             query=VersionsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
-            problems=(*READ_PROBLEMS, NOT_FOUND),
+            problems=(*LIST_PROBLEMS, NOT_FOUND),
+            behind_keys={"answer": Answer(200, "A page of events.", MerchantEventListSchema)},
         )
     }
 
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
+    def __init__(self, queries: Queries, *, sees_all: bool) -> None:
+        self._queries, self._sees_all = queries, sees_all
         self._schema = VersionsQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
         """List a customer's events."""
         query = read_query(req, self._schema)
         stream = _stream(req, customer_id)
-        after, limit = int(query.get("cursor", 0)), int(query["limit"])
+        place: Place | None = query.get("cursor")
+        after, limit = 0 if place is None else int(place.key), int(query["limit"])
         rows = self._queries.stream_events(stream, after=after, limit=limit + 1)
         if not rows and (after == 0 or self._queries.customer(stream) is None):
+            generation_for(self._queries, place)
             raise _no_customer()
-        resp.data = orjson.dumps(page(rows, limit, views.event, _cursor))
+        generation = generation_for(self._queries, place)
+        show = partial(views.event, generation=generation, sees_all=self._sees_all)
+        resp.data = orjson.dumps(page(rows, limit, show, partial(_cursor, generation=generation)))
 
 
 def _stream(req: falcon.Request, customer_id: str) -> StreamKey:
@@ -89,5 +96,5 @@ def _no_customer() -> ProblemError:
     return ProblemError(NOT_FOUND, "No such customer.")
 
 
-def _cursor(stored: StoredEvent) -> str:
-    return encode_cursor(CursorKind.VERSIONS, str(stored.version))
+def _cursor(stored: StoredEvent, generation: int) -> str:
+    return encode_cursor(CursorKind.VERSIONS, str(stored.version), generation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import falcon
@@ -11,9 +12,10 @@ import orjson
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
-from api.operations import OPERATES, READ_PROBLEMS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.operations import LIST_PROBLEMS, OPERATES, READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
+from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
 from api.query import read_query, refuse_query
 from api.requests import DeadLettersQuery, known_gateway
@@ -59,7 +61,7 @@ class DeadLettersResource:
             "must all fit.",
             query=DeadLettersQuery,
             answer=Answer(200, "A page of dead letters.", DeadLetterListSchema),
-            problems=READ_PROBLEMS,
+            problems=LIST_PROBLEMS,
         )
     }
 
@@ -72,9 +74,13 @@ class DeadLettersResource:
         """List dead letters."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
+        place: Place | None = query.get("cursor")
         where = DeadLetterFilter(known_gateway(query, self._payments.gateway_currencies()), query.get("state"))
-        rows = self._queries.dead_letters(merchant_of(req), where, before=query.get("cursor"), limit=limit + 1)
-        resp.data = orjson.dumps(page(rows, limit, views.dead_letter, _cursor))
+        rows = self._queries.dead_letters(
+            merchant_of(req), where, before=None if place is None else place.key, limit=limit + 1
+        )
+        generation = generation_for(self._queries, place)
+        resp.data = orjson.dumps(page(rows, limit, views.dead_letter, partial(_cursor, generation=generation)))
 
 
 def find(queries: Queries, req: falcon.Request, dead_letter_id: str) -> DeadLetter:
@@ -87,5 +93,5 @@ def find(queries: Queries, req: falcon.Request, dead_letter_id: str) -> DeadLett
     return letter
 
 
-def _cursor(letter: DeadLetter) -> str:
-    return encode_cursor(CursorKind.DEAD_LETTERS, letter.item.work_id)
+def _cursor(letter: DeadLetter, generation: int) -> str:
+    return encode_cursor(CursorKind.DEAD_LETTERS, letter.item.work_id, generation)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import falcon
 import orjson
 
 from api import views
 from api.callers import Callers, caller_of
-from api.operations import READ_PROBLEMS, READS, Answer, Operation
+from api.operations import LIST_PROBLEMS, READS, Answer, Operation
+from api.positions import BEGINNING, Position, confirm, event_cursor, position_of
 from api.query import read_query
-from api.requests import EventsQuery
-from api.responses import EventListSchema
+from api.requests import EventsQuery, MerchantEventsQuery
+from api.responses import EventListSchema, MerchantEventListSchema
 from store.port import StoredEvent
 from store.queries import Queries
 
@@ -103,37 +104,75 @@ class EventsResource:
             scopes=READS,
             tag="Events",
             summary="Everything that happened",
-            description="Your events (all, where no API keys are needed) by ascending position, above `after`. Read on "
-            "with `after` = the last position that you got: nothing is ever skipped, and nothing comes twice. "
-            "`next_cursor` is that position while more follows at once. With `wait`, an answer without events comes "
-            "only after so many seconds. `after=latest` answers at once and without events: its `next_cursor` is the "
-            "last position so far.",
+            description="All events by ascending position, above `after`. Read on with `after` = the last position "
+            "that you got: nothing is ever skipped, and nothing comes twice. `next_cursor` is that position while more "
+            "follows at once. With `wait`, an answer without events comes only after so many seconds. `after=latest` "
+            "answers at once and without events: its `next_cursor` is the last position so far. A position of an "
+            "earlier generation, or beyond the end, is 410: the database was put back to an earlier state.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
-            problems=READ_PROBLEMS,
+            problems=LIST_PROBLEMS,
+            behind_keys={
+                "description": "Your events in the order in which they were recorded, behind `after`. Read on with "
+                "`after` = the `cursor` of the last event that you got: nothing is ever skipped, and nothing comes "
+                "twice. `next_cursor` is that cursor while more follows at once. With `wait`, an answer without events "
+                "comes only after so many seconds. `after=latest` answers at once and without events: its "
+                "`next_cursor` is the place behind your last event so far. A cursor of an earlier generation is 410: "
+                "the database was put back to an earlier state.",
+                "query": MerchantEventsQuery,
+                "answer": Answer(200, "A page of events.", MerchantEventListSchema),
+            },
         )
     }
 
-    def __init__(self, feed: Feed, callers: Callers, *, sees_all: bool) -> None:
-        self._feed, self._callers, self._sees_all = feed, callers, sees_all
-        self._schema = EventsQuery()
+    def __init__(self, feed: Feed, queries: Queries, callers: Callers, *, sees_all: bool) -> None:
+        self._feed, self._queries, self._callers, self._sees_all = feed, queries, callers, sees_all
+        self._schema = EventsQuery() if sees_all else MerchantEventsQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List events, or wait for one."""
         query = read_query(req, self._schema)
-        after: int | None = query["after"]
-        if after is None:
-            resp.data = orjson.dumps({"items": [], "next_cursor": str(self._feed.latest())})
-            return
-        limit: int = query["limit"]
         caller = caller_of(req)
-        rows = self._feed.read(
-            None if self._sees_all else caller.merchant,
-            after,
-            limit + 1,
-            0 if req.method == "HEAD" else query["wait"],
-            lambda: self._callers.confirm(caller.presented),
-        )
-        shown = rows[:limit]
-        following = str(shown[-1].position) if len(rows) > limit else None
-        resp.data = orjson.dumps({"items": [views.event(row) for row in shown], "next_cursor": following})
+        if query.get("after", BEGINNING) is None:
+            resp.data = orjson.dumps({"items": [], "next_cursor": self._latest(caller.merchant)})
+            return
+        after = self._after(query, caller.merchant)
+        limit: int = query["limit"]
+        generation = confirm(self._queries, after)  # now, and not only after a wait
+        while True:
+            rows = self._feed.read(
+                None if self._sees_all else caller.merchant,
+                after.position,
+                limit + 1,
+                0 if req.method == "HEAD" else query["wait"],
+                lambda: self._callers.confirm(caller.presented),
+            )
+            before, generation = generation, confirm(self._queries, after)
+            if before == generation:  # else these may be events of another generation
+                break
+        shown = [views.event(row, generation, sees_all=self._sees_all) for row in rows[:limit]]
+        following = self._place(generation, rows[limit - 1]) if len(rows) > limit else None
+        resp.data = orjson.dumps({"items": shown, "next_cursor": following})
+
+    def _after(self, query: Mapping[str, Any], merchant: str) -> Position:
+        if "after" not in query:
+            return BEGINNING
+        if self._sees_all:
+            return Position.from_wire(query["after"])
+        return position_of(self._queries, merchant, query["after"])
+
+    def _latest(self, merchant: str) -> str:
+        """The place that everything to come is behind."""
+        while True:
+            generation = self._queries.feed().generation
+            if self._sees_all:
+                place = str(Position(generation, self._feed.latest()).on_wire)
+            else:
+                place = event_cursor(generation, self._queries.newest_event(merchant))
+            if self._queries.feed().generation == generation:
+                return place
+
+    def _place(self, generation: int, row: StoredEvent) -> str:
+        if self._sees_all:
+            return str(Position(generation, row.position).on_wire)
+        return event_cursor(generation, row)

@@ -13,7 +13,7 @@ from actors.replies import GatewayStatus
 from api import views
 from api.body import read_object
 from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
 from api.query import read_query, refuse_query
 from api.replies import ordering
@@ -46,7 +46,8 @@ class GatewaysResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List the gateways."""
         query = read_query(req, self._schema)
-        after: str = query.get("cursor", "")
+        place: Place | None = query.get("cursor")
+        after = "" if place is None else place.key
         rows = sorted((it for it in _statuses(self._payments) if it.name > after), key=lambda it: it.name)
         resp.data = orjson.dumps(page(rows, query["limit"], views.gateway, _cursor))
 

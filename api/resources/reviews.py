@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import falcon
@@ -12,9 +13,10 @@ from actors.payments import Payments
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.operations import LIST_PROBLEMS, OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import REVIEW_ID
+from api.positions import generation_for
 from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
 from api.query import read_query, refuse_query
 from api.replies import closed, replied
@@ -40,7 +42,7 @@ class ReviewsResource:
             "gateway said, and what was on record then.",
             query=ReviewsQuery,
             answer=Answer(200, "A page of reviews.", ReviewListSchema),
-            problems=READ_PROBLEMS,
+            problems=LIST_PROBLEMS,
         )
     }
 
@@ -52,9 +54,11 @@ class ReviewsResource:
         """List reviews."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
-        before = ReviewKey.from_text(query["cursor"]) if "cursor" in query else None
+        place: Place | None = query.get("cursor")
+        before = None if place is None else ReviewKey.from_text(place.key)
         rows = self._queries.reviews(merchant_of(req), query.get("state"), before=before, limit=limit + 1)
-        resp.data = orjson.dumps(page(rows, limit, views.review, _cursor))
+        generation = generation_for(self._queries, place)
+        resp.data = orjson.dumps(page(rows, limit, views.review, partial(_cursor, generation=generation)))
 
 
 class ReviewResource:
@@ -127,5 +131,5 @@ def _find(queries: Queries, req: falcon.Request, review_id: str) -> ReviewView:
     return view
 
 
-def _cursor(view: ReviewView) -> str:
-    return encode_cursor(CursorKind.REVIEWS, view.key.text)
+def _cursor(view: ReviewView, generation: int) -> str:
+    return encode_cursor(CursorKind.REVIEWS, view.key.text, generation)

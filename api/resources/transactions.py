@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import falcon
@@ -11,9 +12,10 @@ import orjson
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
-from api.operations import READ_PROBLEMS, READS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.operations import LIST_PROBLEMS, READ_PROBLEMS, READS, Answer, Operation
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import TRANSACTION_ID
+from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
 from api.query import read_query, refuse_query
 from api.requests import TransactionsQuery, known_gateway
@@ -62,7 +64,7 @@ class TransactionsResource:
             description="Transactions, newest first. Filters that are given must all fit.",
             query=TransactionsQuery,
             answer=Answer(200, "A page of transactions.", TransactionListSchema),
-            problems=READ_PROBLEMS,
+            problems=LIST_PROBLEMS,
         )
     }
 
@@ -75,10 +77,12 @@ class TransactionsResource:
         """List transactions."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
+        place: Place | None = query.get("cursor")
         rows = self._queries.transactions(
-            merchant_of(req), self._filter(query), before=query.get("cursor"), limit=limit + 1
+            merchant_of(req), self._filter(query), before=None if place is None else place.key, limit=limit + 1
         )
-        resp.data = orjson.dumps(page(rows, limit, views.transaction_view, _cursor))
+        generation = generation_for(self._queries, place)
+        resp.data = orjson.dumps(page(rows, limit, views.transaction_view, partial(_cursor, generation=generation)))
 
     def _filter(self, query: Mapping[str, Any]) -> TransactionFilter:
         return TransactionFilter(
@@ -91,5 +95,5 @@ class TransactionsResource:
         )
 
 
-def _cursor(view: TransactionView) -> str:
-    return encode_cursor(CursorKind.TRANSACTIONS, view.transaction.transaction_id)
+def _cursor(view: TransactionView, generation: int) -> str:
+    return encode_cursor(CursorKind.TRANSACTIONS, view.transaction.transaction_id, generation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Final
 
 import falcon
@@ -12,9 +13,10 @@ from actors.callbacks import queue_of
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
-from api.operations import OPERATES, READ_PROBLEMS, Answer, Operation
-from api.paging import CursorKind, encode_cursor, page
+from api.operations import LIST_PROBLEMS, OPERATES, READ_PROBLEMS, Answer, Operation
+from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
+from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
 from api.query import read_query, refuse_query
 from api.requests import WaitingCallbacksQuery, known_gateway
@@ -67,7 +69,7 @@ class WaitingCallbacksResource:
             "callers of the merchant `main`.",
             query=WaitingCallbacksQuery,
             answer=Answer(200, "A page of callbacks.", WaitingCallbackListSchema),
-            problems=READ_PROBLEMS,
+            problems=LIST_PROBLEMS,
         )
     }
 
@@ -82,10 +84,13 @@ class WaitingCallbacksResource:
         limit: int = query["limit"]
         gateway = known_gateway(query, self._payments.gateway_currencies())
         queue = None if gateway is None else queue_of(gateway)
-        before: str | None = query.get("cursor")
-        rows = self._queries.waiting_callbacks(merchant_of(req), queue, before=before, limit=limit + 1)
-        resp.data = orjson.dumps(page(rows, limit, views.waiting_callback, _cursor))
+        place: Place | None = query.get("cursor")
+        rows = self._queries.waiting_callbacks(
+            merchant_of(req), queue, before=None if place is None else place.key, limit=limit + 1
+        )
+        generation = generation_for(self._queries, place)
+        resp.data = orjson.dumps(page(rows, limit, views.waiting_callback, partial(_cursor, generation=generation)))
 
 
-def _cursor(letter: DeadLetter) -> str:
-    return encode_cursor(CursorKind.CALLBACKS, letter.item.work_id)
+def _cursor(letter: DeadLetter, generation: int) -> str:
+    return encode_cursor(CursorKind.CALLBACKS, letter.item.work_id, generation)

@@ -12,14 +12,16 @@ from store.port import (
     BreakerRecord,
     DeadLetterFilter,
     Doubt,
+    Feed,
     GatewayMode,
+    Lease,
     Snapshot,
     StoredEvent,
     StreamKey,
     WorkItem,
     Write,
 )
-from store.postgresql import breakers, keys, reads, work
+from store.postgresql import breakers, generations, keys, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.entry import Entry
 from store.postgresql.migrate import check_schema
@@ -52,9 +54,10 @@ class PostgresqlStore:
         check_schema(url)
         self._url = url
         settings = connection_settings(url)
-        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry())
+        follow = generations.Follower()
+        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry(follow))
         self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
-        self._reading = Sessions(settings, name="readers", size=readers)
+        self._reading = Sessions(settings, name="readers", size=readers, enter=follow)
         self._writing.beside = (self._reading,)
         self._writer = Writer(self._writing)
 
@@ -71,6 +74,22 @@ class PostgresqlStore:
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.stream_of(session, transaction_id))
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.lease(session, work_id))
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.holds(session, stream, version, event_id))
+
+    def feed(self) -> Feed:
+        """See ``store.port.Store``."""
+        return self._reading.read(reads.feed)
+
+    def begin_generation(self, seen: int) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.change(lambda session: generations.begin(session, seen), repeatable=True)
 
     def register_owner(self, owner: str) -> None:
         """See ``store.port.Store``."""
@@ -171,6 +190,10 @@ class PostgresqlStore:
     def last_position(self) -> int:
         """See ``store.queries.Queries``."""
         return self._reading.read(reads.last_position)
+
+    def newest_event(self, merchant: str) -> StoredEvent | None:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.newest_event(session, merchant))
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
         """See ``store.queries.Queries``."""

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import errors
 
 from store.errors import StoreInUseError
+from store.postgresql.generations import Follower
 from store.postgresql.rows import fetched
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
@@ -19,7 +20,8 @@ from store.postgresql.statements import SQL
 class Entry:
     """What a service does first on each connection that it writes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, follow: Follower) -> None:
+        self._follow = follow
         self._rebuilds: int | None = None
         """How many there were when the first connection was opened, before anything was read."""
 
@@ -42,6 +44,7 @@ class Entry:
             raise psycopg.OperationalError(
                 "the read tables were rebuilt while this process was cut off from the database: start it anew"
             )
+        self._follow(session)
 
 
 def shut_out(session: Session) -> None:

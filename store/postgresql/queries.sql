@@ -631,3 +631,52 @@ WHERE stream_name = %s AND stream_id = %s;
 -- For a rebuild: rows of these ids, wherever somebody has put them.
 DELETE FROM reviews
 WHERE review_id = ANY (%s::text[]);
+
+-- name: select_generation
+-- The newest generation and the last position that was given out.
+SELECT coalesce((SELECT max(number) FROM generations), 0), last_position();
+
+-- name: select_generation_here
+-- The newest generation, where it began, and whether that is this server.
+SELECT number, system_id, timeline, is_here
+FROM generation_here();
+
+-- name: begin_generation
+-- The next generation after this one, unless there is one; the newest.
+SELECT begin_generation(%s);
+
+-- name: select_lease
+-- The token of a piece of work, and which owner leases it.
+SELECT token, owner
+FROM work
+WHERE work_id = %s;
+
+-- name: select_event_id
+-- The id of one event.
+SELECT event_id
+FROM events
+WHERE stream_name = %s AND stream_id = %s AND version = %s;
+
+-- name: select_newest_event
+-- A merchant's last event, as far as none before it can be missing. Through the index by merchant.
+SELECT e.position, e.stream_name, e.stream_id, e.event_id, e.version, e.type, e.body, e.hash
+FROM events AS e
+WHERE (e.stream_name, e.position) >= (%(merchant)s, 0)
+    AND (e.stream_name, e.position) <= (%(merchant)s, (SELECT settled_position()))
+ORDER BY e.stream_name DESC, e.position DESC
+LIMIT 1;
+
+-- name: select_last_event_of_all
+-- For a restored database: the newest event.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+ORDER BY position DESC
+LIMIT 1;
+
+-- name: select_open_transactions
+-- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
+SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
+FROM work AS w
+JOIN transactions AS t ON t.transaction_id = w.transaction_id
+WHERE t.status NOT IN ('completed', 'failed')
+ORDER BY t.gateway, t.transaction_id;

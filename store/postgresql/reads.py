@@ -10,7 +10,18 @@ import psycopg
 
 from domain.account import Account, Balance
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState, names_seen_by
+from store.port import (
+    DeadLetterFilter,
+    Feed,
+    GatewayMode,
+    Head,
+    Lease,
+    Snapshot,
+    StoredEvent,
+    StreamKey,
+    WorkState,
+    names_seen_by,
+)
 from store.postgresql.rows import (
     WORK_COLUMNS,
     Row,
@@ -193,6 +204,28 @@ def next_due_s(session: Session, gateway: str) -> float | None:
 def last_position(session: Session) -> int:
     """Where ``all_events`` ends now."""
     return int(_rows(session, "select_last_position")[0][0])
+
+
+def feed(session: Session) -> Feed:
+    """The generation, and the last position that was given out."""
+    return Feed(*_rows(session, "select_generation")[0])
+
+
+def newest_event(session: Session, merchant: str) -> StoredEvent | None:
+    """The merchant's last event, as far as none before it can be missing."""
+    rows = _rows(session, "select_newest_event", {"merchant": merchant})
+    return event_of(rows[0]) if rows else None
+
+
+def lease(session: Session, work_id: str) -> Lease | None:
+    """How a piece of work stands."""
+    rows = _rows(session, "select_lease", (work_id,))
+    return Lease(*rows[0]) if rows else None
+
+
+def holds(session: Session, stream: StreamKey, version: int, event_id: str) -> bool:
+    """Whether this event is on record."""
+    return _rows(session, "select_event_id", (*stream, version)) == [(event_id,)]
 
 
 def ping(session: Session) -> None:

@@ -14,6 +14,6 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON schema_migrations, transaction_rows, transaction_views, work_rows, breaker_records, api_keys, rebuilds
 TO {role};
 GRANT SELECT ON SEQUENCE events_position_seq TO {role};
-GRANT SELECT, INSERT ON events, claims TO {role};
+GRANT SELECT, INSERT ON events, claims, generations TO {role};
 GRANT SELECT, INSERT, UPDATE ON heads, transactions, balances, reviews, gateway_modes, breakers TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON owners, work TO {role};

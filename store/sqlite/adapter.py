@@ -17,7 +17,9 @@ from store.port import (
     Committed,
     DeadLetterFilter,
     Doubt,
+    Feed,
     GatewayMode,
+    Lease,
     Offload,
     Snapshot,
     StoredEvent,
@@ -113,6 +115,25 @@ class SqliteStore:
         """See ``store.port.Store``."""
         with self._readers.cursor() as cursor:
             return reads.stream_of(cursor, transaction_id)
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.lease(cursor, work_id)
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.holds(cursor, stream, version, event_id)
+
+    def feed(self) -> Feed:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.feed(cursor)
+
+    def begin_generation(self, seen: int) -> int:
+        """See ``store.port.Store``."""
+        return self._writer.run(lambda cursor: work.begin_generation(cursor, seen, self._now_us()))
 
     def register_owner(self, owner: str) -> None:
         """See ``store.port.Store``."""
@@ -238,6 +259,11 @@ class SqliteStore:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.last_position(cursor)
+
+    def newest_event(self, merchant: str) -> StoredEvent | None:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.newest_event(cursor, merchant)
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
         """See ``store.queries.Queries``."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from store.errors import StoreUnavailableError
+from store.errors import StoreInUseError, StoreUnavailableError
 from store.sqlite.files import (
     FileId,
     file_id,
@@ -118,6 +118,21 @@ def holder(database: Path) -> str:
         return f"process {int(lock_file(database).read_text())}"
     except (OSError, ValueError):
         return "another process"
+
+
+@contextmanager
+def alone(database: Path) -> Iterator[StoreLock]:
+    """Hold the lock of ``database`` for the block. Raises StoreInUseError at once when a service has it."""
+
+    def refuse() -> None:
+        raise StoreInUseError(f"{holder(database)} works on {database.name}: end it first")
+
+    def never(_seconds: float) -> None:
+        raise AssertionError("a lock that is taken is refused, not waited for")
+
+    require_one_name(database)  # the lock would make the file
+    with StoreLock.acquire(database, sleep=never, on_wait=refuse) as lock:
+        yield lock
 
 
 def lock_file(database: Path) -> Path:

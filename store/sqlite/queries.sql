@@ -570,3 +570,65 @@ WHERE stream_name = ?1 AND stream_id = ?2;
 -- For a rebuild: rows of these ids, wherever somebody has put them.
 DELETE FROM reviews
 WHERE review_id IN (SELECT value FROM json_each(?1));
+
+-- name: select_generation
+-- The newest generation and the last position.
+SELECT (SELECT coalesce(max(number), 0) FROM generations), (SELECT coalesce(max(position), 0) FROM events);
+
+-- name: insert_generation
+-- The next one.
+INSERT INTO generations (number, begun_at, position)
+SELECT ?1, ?2, coalesce(max(position), 0) FROM events;
+
+-- name: void_leases
+-- Unfinished work may have been sent: no lease holds, tokens are above all that any process holds (?2), doubt is ?3.
+UPDATE work
+SET state = CASE state WHEN 'leased' THEN 'queued' ELSE state END,
+    owner = NULL,
+    token = token + ?2,
+    next_attempt_at = CASE state WHEN 'leased' THEN ?1 ELSE next_attempt_at END,
+    doubt = CASE action WHEN 'apply' THEN doubt ELSE ?3 END;
+
+-- name: raise_epochs
+-- Breakers of all processes follow the record again, which may be earlier than what they know.
+UPDATE breakers
+SET epoch = epoch + ?1;
+
+-- name: delete_owners
+-- Forget all owners.
+DELETE FROM owners;
+
+-- name: select_event_id
+-- The id of one event.
+SELECT event_id
+FROM events
+WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
+
+-- name: select_lease
+-- The token of a piece of work, and which owner leases it.
+SELECT token, owner
+FROM work
+WHERE work_id = ?1;
+
+-- name: select_newest_event
+-- A merchant's last event.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+WHERE stream_name = ?1
+ORDER BY position DESC
+LIMIT 1;
+
+-- name: select_last_event_of_all
+-- For a restored database: the newest event.
+SELECT position, stream_name, stream_id, event_id, version, type, body, hash
+FROM events
+ORDER BY position DESC
+LIMIT 1;
+
+-- name: select_open_transactions
+-- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
+SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
+FROM work AS w
+CROSS JOIN transactions AS t ON t.transaction_id = w.transaction_id
+WHERE t.status NOT IN ('completed', 'failed')
+ORDER BY t.gateway, t.transaction_id;

@@ -15,7 +15,18 @@ import orjson
 
 from domain.account import Account, Transaction
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, GatewayMode, Head, Snapshot, StoredEvent, StreamKey, WorkState, names_seen_by
+from store.port import (
+    DeadLetterFilter,
+    Feed,
+    GatewayMode,
+    Head,
+    Lease,
+    Snapshot,
+    StoredEvent,
+    StreamKey,
+    WorkState,
+    names_seen_by,
+)
 from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
@@ -231,6 +242,30 @@ def first_due_us(cursor: apsw.Cursor, gateway: str) -> int | None:
 def last_position(cursor: apsw.Cursor) -> int:
     """Where ``all_events`` ends now."""
     return int(cursor.execute(SQL["select_last_position"]).get)
+
+
+def feed(cursor: apsw.Cursor) -> Feed:
+    """The generation, and the last position."""
+    row: Row = cursor.execute(SQL["select_generation"]).fetchall()[0]
+    return Feed(*row)
+
+
+def newest_event(cursor: apsw.Cursor, merchant: str) -> StoredEvent | None:
+    """The merchant's last event."""
+    row = cursor.execute(SQL["select_newest_event"], (merchant,)).fetchone()
+    return None if row is None else event_of(row)
+
+
+def lease(cursor: apsw.Cursor, work_id: str) -> Lease | None:
+    """How a piece of work stands."""
+    row = cursor.execute(SQL["select_lease"], (work_id,)).fetchone()
+    return None if row is None else Lease(*row)
+
+
+def holds(cursor: apsw.Cursor, stream: StreamKey, version: int, event_id: str) -> bool:
+    """Whether this event is on record."""
+    row = cursor.execute(SQL["select_event_id"], (*stream, version)).fetchone()
+    return row is not None and row[0] == event_id
 
 
 def ping(cursor: apsw.Cursor) -> None:

@@ -10,15 +10,13 @@ from typing import Final
 import apsw
 import orjson
 
-from store.errors import StoreInUseError
 from store.port import Head, StreamKey, Write
 from store.rebuild import Rows
 from store.sqlite.audit import SqliteAudit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
 from store.sqlite.beside import writing
 from store.sqlite.failures import translation
-from store.sqlite.files import require_one_name
-from store.sqlite.lock import StoreLock, holder
+from store.sqlite.lock import alone
 from store.sqlite.statements import SQL
 from store.sqlite.watch import Watch
 
@@ -28,20 +26,11 @@ _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["dele
 @contextmanager
 def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
     """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
-
-    def refuse() -> None:
-        raise StoreInUseError(f"{holder(path)} works on {path.name}: end it first")
-
-    require_one_name(path)  # the lock would make the file
-    with translation(path), StoreLock.acquire(path, sleep=_never, on_wait=refuse) as lock, writing(path) as connection:
+    with translation(path), alone(path) as lock, writing(path) as connection:
         watch = Watch(path, connection, lock.locked)
         connection.execute(SQL["create_unfinished"])
         connection.execute(DEFINITION)
         yield SqliteRebuild(connection, watch)
-
-
-def _never(_seconds: float) -> None:
-    raise AssertionError("a lock that is taken is refused, not waited for")
 
 
 class SqliteRebuild(SqliteAudit):

@@ -11,7 +11,8 @@ from typing import Final
 import apsw
 
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
+from store.port import TOKENS_APART, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
+from store.sqlite.reads import feed
 from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
 
@@ -37,6 +38,18 @@ def retire(cursor: apsw.Cursor, owner: str, now_us: int, doubt: Doubt) -> int:
     released = cursor.connection.changes()
     cursor.execute(SQL["delete_owner"], (owner,))
     return released
+
+
+def begin_generation(cursor: apsw.Cursor, seen: int, now_us: int) -> int:
+    """Begin the generation after ``seen`` unless there is a later one: all work may have been sent. The newest one."""
+    newest = feed(cursor).generation
+    if newest > seen:
+        return newest
+    cursor.execute(SQL["insert_generation"], (seen + 1, now_us))
+    cursor.execute(SQL["void_leases"], (now_us, TOKENS_APART, Doubt.SENT))
+    cursor.execute(SQL["raise_epochs"], (TOKENS_APART,))
+    cursor.execute(SQL["delete_owners"])
+    return seen + 1
 
 
 def dead_owners(cursor: apsw.Cursor, now_us: int, silent_us: int) -> list[str]:

@@ -10,6 +10,7 @@ from actors.breaker import Permit
 from actors.callbacks import Callback, CallbackRequest
 from actors.collaborators import Collaborators
 from actors.customer import CustomerStreamActor
+from actors.era import Era
 from actors.intake import Intake
 from actors.journal import JournalActor
 from actors.messages import (
@@ -84,9 +85,10 @@ class Customers:
 
     def __post_init__(self) -> None:
         runtime = self.runtime
+        self.era = Era(runtime.monotonic)
         self.store.register_owner(self.owner)
         self.journal = Address(
-            lambda: JournalActor(store=self.store, listener=self.heard, monotonic=runtime.monotonic),
+            lambda: JournalActor(store=self.store, listener=self.heard, monotonic=runtime.monotonic, era=self.era),
             runtime.dispatcher("journal", 1),
             capacity=10_000,
             monotonic=runtime.monotonic,
@@ -105,6 +107,7 @@ class Customers:
             policies={GATEWAY: self.policy},
             intake=self.intake,
             settling=Settling(runtime.monotonic),
+            era=self.era,
             leases_unknown=self._lease_kept,
             owner=self.owner,
             listener=self.heard,

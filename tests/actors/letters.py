@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from actors.dead_letters import DeadLetterActor, Health
+from actors.era import Era
 from actors.intake import Intake
 from actors.messages import RetryDead, Submit
 from actors.runtime.actor import Reply
@@ -34,6 +35,7 @@ class Scene:
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
         self.health = Health()
+        self.era = Era(self.runtime.monotonic)
         self.intake = Intake([GATEWAY, "gatewayB"], processing=self.processing)
         self.address: Address = Address(
             lambda: DeadLetterActor(
@@ -47,6 +49,7 @@ class Scene:
                 customer=lambda _: self.customers,
                 self_address=self.address,
                 health=self.health,
+                era=self.era,
                 listener=self.heard,
             ),
             self.runtime.dispatcher("dead-letters", 1),

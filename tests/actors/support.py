@@ -19,7 +19,9 @@ from store.port import (
     AppendResult,
     BreakerRecord,
     DeadLetterFilter,
+    Feed,
     GatewayMode,
+    Lease,
     MoveWork,
     Snapshot,
     Store,
@@ -196,6 +198,22 @@ class TroubledStore(Store):
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""
         return self._meet("stream_of", lambda: self._store.stream_of(transaction_id))
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See Store."""
+        return self._meet("lease", lambda: self._store.lease(work_id))
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """See Store."""
+        return self._meet("holds", lambda: self._store.holds(stream, version, event_id))
+
+    def feed(self) -> Feed:
+        """See Store."""
+        return self._meet("feed", self._store.feed)
+
+    def begin_generation(self, seen: int) -> int:
+        """See Store."""
+        return self._meet("begin_generation", lambda: self._store.begin_generation(seen))
 
     def register_owner(self, owner: str) -> None:
         """See Store."""

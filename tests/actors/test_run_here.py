@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.era import Era
 from actors.journal import JournalActor
 from actors.messages import Append, Recipient, Written
 from actors.runtime.actor import Reference
@@ -78,7 +79,9 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(
     writers, ours = ByHand(), ByHand()
     refs = [launched(Recorder(log), writers), launched(Mortal([]), writers), launched(Recorder(log), writers)]
     inbox = Inbox()
-    journal = JournalActor(store=store, listener=Heard(), monotonic=runtime.monotonic).launch(ours, 10)
+    journal = JournalActor(
+        store=store, listener=Heard(), monotonic=runtime.monotonic, era=Era(runtime.monotonic)
+    ).launch(ours, 10)
     recipients: list[Recipient] = [*refs, inbox]
     for serial, writer in enumerate(recipients):
         journal.tell(Append(Customer(f"c{serial}").deposit(f"t-{serial}"), serial, writer))

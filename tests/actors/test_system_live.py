@@ -16,7 +16,7 @@ from actors.system import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolve
 from domain.outcomes import Outcome
-from gateways.port import Notice, Order, UnreadableError
+from gateways.port import Order, Unusable
 from store.codec import Metadata
 from store.port import Doubt
 from store.sqlite.adapter import SqliteStore
@@ -186,8 +186,8 @@ class _Callbacks:
     def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
         return "evt-1"
 
-    def read(self, _body: bytes) -> Notice:
-        raise UnreadableError("nothing that is known here")
+    def read(self, _body: bytes) -> Unusable:
+        return Unusable("nothing that is known here")
 
 
 def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
@@ -195,6 +195,7 @@ def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
     live.gateway.callbacks = _Callbacks()
     body = b'{"paid_with": "4111 1111 1111 1111"}'
     assert live.system.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
+    assert isinstance(live.real, SqliteStore)
     with live.real._readers.cursor() as cursor:
         [(stored,)] = cursor.execute("SELECT value FROM claims WHERE scope = ?", (f"callback:{GATEWAY}",))
     assert stored.startswith(b'{"paid_with": "4111')

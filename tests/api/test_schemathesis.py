@@ -58,9 +58,13 @@ def valid_data_is_refused_for_rules_beyond_the_document(
     _ctx: CheckContext, response: Response, case: schemathesis.Case[Any]
 ) -> None:
     """What the document allows is refused only for what it cannot say, and then by name."""
-    if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 422):
+    if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 410, 422):
         return
     problem = response.json()
+    if response.status_code == 410:
+        assert case.operation.definition.raw["operationId"] == "listEvents", problem
+        assert problem["type"] == "/problems/position-unknown", problem
+        return
     if response.status_code == 422:
         assert problem["type"] in ("/problems/insufficient-funds", "/problems/idempotency-key-reused"), problem
         return

@@ -38,6 +38,7 @@ from store.port import (
     Claim,
     DeadLetterFilter,
     Doubt,
+    Feed,
     GatewayMode,
     Head,
     Review,
@@ -86,6 +87,7 @@ class World:
         self.discards: list[tuple[Discard, WorkItem, Metadata]] = []
         self.trouble: Exception | None = None
         self.given = 0
+        self.generation = 0
         self.waiting = Figures({}, {}, 0)
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
@@ -302,6 +304,15 @@ class World:
         """The newest event's."""
         self._reach()
         return max((it.position for stored in self._events.values() for it in stored), default=0)
+
+    def newest_event(self, merchant: str) -> StoredEvent | None:
+        """The merchant's."""
+        events = self.all_events(merchant, after=0, limit=1_000_000)
+        return events[-1] if events else None
+
+    def feed(self) -> Feed:
+        """Of the generation that a test says."""
+        return Feed(self.generation, self.last_position())
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
         """By id, within the merchant."""

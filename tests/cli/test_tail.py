@@ -123,3 +123,33 @@ def test_values_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
         assert manage.main(["tail", "--after", "3", "--url", service.url]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert shlex.split(line)[6:] == ["amount=10.00", "reason=paid in 'cash' fee=2", "details=order=a b"]
+
+
+def test_where_keys_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes on from cursor to cursor, and shows that in place of a position."""
+    events = [{**event(1), "cursor": f"ZT{number}"} for number in (1, 2)]
+    for one in events:
+        del one["position"]
+    with peer(listing(cursor="ZT0"), listing(events[0]), listing(events[1]), END) as service:
+        assert manage.main(["tail", "--url", service.url]) == 1
+    asked = [asked.target.split("&")[0] for asked in service.asked]
+    assert asked == [f"/v1/events?after={after}" for after in ("latest", "ZT0", "ZT1", "ZT2")]
+    assert [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()] == ["ZT1", "ZT2"]
+
+
+def test_from_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without any place, which is the beginning where keys are needed as well."""
+    with peer(listing(event(1)), END) as service:
+        manage.main(["tail", "--json", "--from-start", "--url", service.url])
+    assert service.asked[0].target.startswith("/v1/events?limit=200&")
+    assert positions(capsys.readouterr().out) == [1]
+
+
+def test_a_service_that_was_put_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """What follows is not known: it says so, and ends, since going on would skip events."""
+    unknown = {"type": "/problems/position-unknown", "title": "t", "status": 410, "detail": "d", "generation": 1}
+    with peer(listing(event(3)), (410, unknown)) as service:
+        assert manage.main(["tail", "--after", "2", "--url", service.url]) == 1
+    err = capsys.readouterr().err
+    assert "does not know position 3" in err
+    assert "--from-start" in err

@@ -13,7 +13,18 @@ from pykka._envelope import Envelope
 from actors.runtime.actor import ServiceActor
 from actors.runtime.mailbox import Mailbox
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Snapshot, StreamKey, WorkItem, Write
+from store.port import (
+    AppendResult,
+    BreakerRecord,
+    DeadLetterFilter,
+    Feed,
+    GatewayMode,
+    Lease,
+    Snapshot,
+    StreamKey,
+    WorkItem,
+    Write,
+)
 from tests.simulation.recording import RecordingStore
 from tests.simulation.threads import ThreadedRuntime
 
@@ -141,6 +152,22 @@ class FaultyStore:
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
         return self._write(lambda: self._store.claim_work(owner, gateway, limit), may_be_late=True)
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See Store."""
+        return self._read(lambda: self._store.lease(work_id))
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """See Store."""
+        return self._read(lambda: self._store.holds(stream, version, event_id))
+
+    def feed(self) -> Feed:
+        """See Store."""
+        return self._read(self._store.feed)
+
+    def begin_generation(self, seen: int) -> int:
+        """See Store."""
+        return self._write(lambda: self._store.begin_generation(seen))
 
     def register_owner(self, owner: str) -> None:
         """See Store."""

@@ -14,8 +14,10 @@ from store.port import (
     Committed,
     Conflict,
     DeadLetterFilter,
+    Feed,
     Fenced,
     GatewayMode,
+    Lease,
     Snapshot,
     StreamKey,
     WorkChange,
@@ -121,6 +123,24 @@ class RecordingStore:
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
         return self._seen(self._store.claim_work(owner, gateway, limit))
+
+    def lease(self, work_id: str) -> Lease | None:
+        """See Store."""
+        return self._store.lease(work_id)
+
+    def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
+        """See Store."""
+        return self._store.holds(stream, version, event_id)
+
+    def feed(self) -> Feed:
+        """See Store."""
+        return self._store.feed()
+
+    def begin_generation(self, seen: int) -> int:
+        """See Store."""
+        before, after = self._store.feed().generation, self._store.begin_generation(seen)
+        self._history.add("generation", self._timeline.now, process=self._process, before=before, after=after)
+        return self._seen(after)
 
     def register_owner(self, owner: str) -> None:
         """See Store."""

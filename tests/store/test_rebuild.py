@@ -17,6 +17,7 @@ from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.entry import Entry
+from store.postgresql.generations import Follower
 from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
@@ -375,21 +376,21 @@ def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
     """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
     postgresql.close()
     with opened(postgresql.target):
-        assert entered(postgresql, Entry()) == "the read tables are being rebuilt"
+        assert entered(postgresql, Entry(Follower())) == "the read tables are being rebuilt"
         with pytest.raises(StoreInUseError), opened(postgresql.target):
             raise AssertionError("it must not begin")
-    assert entered(postgresql, Entry()) == ""
+    assert entered(postgresql, Entry(Follower())) == ""
 
 
 def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
     """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
     postgresql.close()
-    before = Entry()
+    before = Entry(Follower())
     assert entered(postgresql, before) == ""
     assert entered(postgresql, before) == ""
     assert postgresql.rebuild() == []
     assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
-    assert entered(postgresql, Entry()) == ""
+    assert entered(postgresql, Entry(Follower())) == ""
 
 
 def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:

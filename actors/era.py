@@ -1,0 +1,109 @@
+"""Whether the store still holds what this process saw stored, and the store's generation. Shared by a process's actors.
+
+A store may be put back to an earlier state under a running process: a promoted replica had not got the last commits.
+Then leases come back that nothing here works on, and records of sendings are gone. The process that finds this begins
+the next generation, with which all unfinished work counts as possibly sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import Final, NamedTuple
+
+from store.port import CloseWork, Store, StreamKey, WorkItem, Write
+
+logger: Final = logging.getLogger(__name__)
+
+STRAGGLERS_S: Final = 120.0
+"""For so long after a generation began, what contradicts the store may still stem from the generation before."""
+
+
+class EventMark(NamedTuple):
+    """An event that this process saw stored. By its id: a write that is repeated may say the same at another time."""
+
+    stream: StreamKey
+    version: int
+    event_id: str
+
+    def holds(self, store: Store) -> bool:
+        """Whether the store still has it."""
+        return store.holds(*self)
+
+
+class WorkMark(NamedTuple):
+    """A piece of work that this process saw under ``token``, or done (None)."""
+
+    work_id: str
+    token: int | None
+
+    def holds(self, store: Store) -> bool:
+        """Whether its token is no lower now; what is done never comes back."""
+        lease = store.lease(self.work_id)
+        return lease is None or (self.token is not None and lease.token >= self.token)
+
+
+Marks = dict[str, EventMark | WorkMark]
+
+
+class Era:
+    """The generation as this process knows it, and the newest that it saw stored in it."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.generation = 0
+        self._began_at = -inf
+        self._doubted = False
+        self._newest: Marks = {}
+        self._newest_before: Marks = {}
+        """As of the last look."""
+
+    def begin(self, generation: int) -> None:
+        """Go by ``generation`` from the start: this process has nothing of an earlier one in hand."""
+        self.generation = generation
+
+    def adopt(self, generation: int) -> bool:
+        """Go by ``generation``; whether it is another than before."""
+        if generation == self.generation:
+            return False
+        self.generation, self._began_at = generation, self._monotonic()
+        self._doubted, self._newest, self._newest_before = False, {}, {}
+        return True
+
+    def committed(self, write: Write, generation: int) -> None:
+        """``write`` is stored; it was sent to the store in this ``generation``."""
+        if generation != self.generation:
+            return
+        for part in write.parts:
+            if part.events:
+                self._newest["event"] = EventMark(write.stream, part.events[-1].version, part.events[-1].event_id)
+            if part.fence is not None and part.work and part.work[0].work_id == part.fence.work_id:
+                token = None if isinstance(part.work[0], CloseWork) else part.fence.token + 1
+                self._newest["work"] = WorkMark(part.fence.work_id, token)
+
+    def claimed(self, item: WorkItem) -> None:
+        """It is leased to this process."""
+        self._newest["claim"] = WorkMark(item.work_id, item.token)
+
+    def doubt(self) -> None:
+        """Something shows that the store is earlier than what this process knows."""
+        if self._monotonic() - self._began_at > STRAGGLERS_S:
+            self._doubted = True
+
+    def look(self, store: Store) -> int:
+        """The store's generation now: the next one begins if the store has lost something. Raises StoreError."""
+        generation = store.feed().generation
+        if generation > self.generation:
+            return generation  # another process found it, or an operator said so
+        newest = dict(self._newest)
+        marks = {*newest.values(), *self._newest_before.values()}
+        lost = self._doubted or generation < self.generation
+        if not lost and all(mark.holds(store) for mark in marks):
+            self._newest_before = newest
+            return generation
+        logger.critical(
+            "the store was put back to an earlier state: all unfinished work counts as possibly sent",
+            extra={"fields": {"generation": self.generation}},
+        )
+        return store.begin_generation(self.generation)

@@ -1,0 +1,62 @@
+"""Generations: what a session does first on a server, and how the next one begins.
+
+A database that was put back to an earlier state shows by the server's system identifier or timeline: a promoted replica
+and a point-in-time recovery have another timeline, a dump restored elsewhere has another system identifier. The
+first session that sees this begins the next generation before anything else is done or read on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from store.postgresql.rows import fetched
+from store.postgresql.sessions import Session
+from store.postgresql.statements import SQL
+
+logger: Final = logging.getLogger(__name__)
+
+
+class Follower:
+    """What a process does first on each of its connections; for a standby too it raises psycopg.Error."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, int | None, int] | None = None
+        """The newest generation that this process has seen, and on which server and timeline it began."""
+
+    def __call__(self, session: Session) -> None:
+        """Begin the next generation when the newest one began elsewhere, or is earlier than what this process knows."""
+        ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
+        number, known = found[0], self._known
+        seen = number if known is None else max(number, known[0])
+        if not is_here or (known is not None and number <= known[0] and tuple(found) != known):
+            logger.critical(
+                "the database was put back to an earlier state: its server is another, or on another timeline",
+                extra={"fields": {"generation": seen}},
+            )
+            begin(session, seen)
+            ((*found, _),) = fetched(session.execute(SQL["select_generation_here"]))
+        self._known = (found[0], found[1], found[2])
+
+
+def begin(session: Session, seen: int) -> int:
+    """Begin the generation after ``seen`` unless there is a later one; the newest. In a transaction of its own."""
+    with _patience(session):
+        ((newest,),) = fetched(session.execute(SQL["begin_generation"], (seen,)))
+    return int(newest)
+
+
+@contextmanager
+def _patience(session: Session) -> Iterator[None]:
+    """All unfinished work is touched, which takes as long as it takes."""
+    limit_s, session.limit_s = session.limit_s, None
+    ((before,),) = fetched(session.execute("SHOW statement_timeout"))
+    session.execute("SELECT set_config('statement_timeout', '0', false)")
+    try:
+        yield
+    finally:
+        session.limit_s = limit_s
+        if not session.closed:
+            session.execute("SELECT set_config('statement_timeout', %s, false)", (before,))

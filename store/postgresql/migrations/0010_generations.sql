@@ -1,0 +1,71 @@
+-- How often the database was put back to an earlier state, by a restored backup or the promotion of a replica.
+--
+-- Positions and cursors carry the number of the newest row. Each row holds the server on which its generation began: a
+-- session that finds another system identifier or timeline begins the next one before anything else.
+
+CREATE TABLE generations (
+    number    bigint      NOT NULL,
+    begun_at  timestamptz NOT NULL,
+    position  bigint      NOT NULL, -- the last position that was given out before
+    system_id bigint,               -- NULL where the role may not ask for it
+    timeline  bigint      NOT NULL,
+    CONSTRAINT generations_pk PRIMARY KEY (number),
+    CONSTRAINT generations_number_counts CHECK (number >= 0)
+);
+
+-- The timeline is that of the write-ahead log that is being written. The one of the last checkpoint (pg_control_*) lags
+-- behind a promotion. Fails on a standby.
+CREATE FUNCTION server_identity(OUT system_id bigint, OUT timeline bigint)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    timeline := ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint;
+    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+        SELECT c.system_identifier INTO system_id FROM pg_control_system() AS c;
+    END IF;
+END
+$$;
+
+-- The newest generation, where it began, and whether that is this server.
+CREATE FUNCTION generation_here(OUT number bigint, OUT system_id bigint, OUT timeline bigint, OUT is_here boolean)
+LANGUAGE sql
+AS $$
+    SELECT g.number, g.system_id, g.timeline, g.timeline = s.timeline AND coalesce(g.system_id = s.system_id, true)
+    FROM generations AS g
+    CROSS JOIN server_identity() AS s
+    ORDER BY g.number DESC
+    LIMIT 1
+$$;
+
+-- Begin the first generation after this one, unless there is a later one already; the newest. Of many that do this at
+-- once one does it. Unfinished work may have been sent: its leases are void, its tokens are above all that any process
+-- holds, and its doubt is that of what was sent. Owners are locked before work, as in an append.
+CREATE FUNCTION begin_generation(seen bigint) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock('generations'::regclass::oid::bigint::bit(32)::int, 0);
+    SELECT max(g.number) INTO newest FROM generations AS g;
+    IF newest > seen THEN
+        RETURN newest;
+    END IF;
+    INSERT INTO generations (number, begun_at, position, system_id, timeline)
+    SELECT seen + 1, store_now(), last_position(), s.system_id, s.timeline FROM server_identity() AS s;
+    PERFORM 1 FROM owners AS o ORDER BY o.owner FOR UPDATE;
+    PERFORM 1 FROM work AS w ORDER BY w.work_id FOR UPDATE;
+    UPDATE work AS w
+    SET state = CASE w.state WHEN 'leased' THEN 'queued' ELSE w.state END,
+        owner = NULL,
+        token = w.token + 1048576, -- store.port.TOKENS_APART
+        next_attempt_at = CASE w.state WHEN 'leased' THEN store_now() ELSE w.next_attempt_at END,
+        doubt = CASE w.action WHEN 'apply' THEN w.doubt ELSE 2 END; -- SENT
+    DELETE FROM owners;
+    UPDATE breakers AS b SET epoch = b.epoch + 1048576; -- else no process would follow a record that is earlier than its own
+    RETURN seen + 1;
+END
+$$;
+
+INSERT INTO generations (number, begun_at, position, system_id, timeline)
+SELECT 0, store_now(), last_position(), s.system_id, s.timeline FROM server_identity() AS s;

@@ -1,0 +1,12 @@
+-- How often the database was put back to an earlier state. Positions and cursors carry the number of the newest row.
+
+CREATE TABLE generations (
+    number   INTEGER NOT NULL,
+    begun_at INTEGER NOT NULL,
+    position INTEGER NOT NULL, -- of the newest event then
+    CONSTRAINT generations_pk PRIMARY KEY (number),
+    CONSTRAINT generations_number_counts CHECK (number >= 0)
+) STRICT;
+
+INSERT INTO generations (number, begun_at, position)
+SELECT 0, CAST(unixepoch('subsec') * 1000000 AS INTEGER), coalesce(max(position), 0) FROM events;

@@ -1,0 +1,85 @@
+"""Positions and cursors carry the generation: whoever goes on from before a restore is told so, and misses nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.paging import CursorKind, decode_cursor
+from api.resources.events import Feed
+from store.port import StreamKey
+from tests.api.support import Api
+from tests.api.world import World
+
+SPAN = 2**40
+
+
+def is_unknown(answer: object, generation: int) -> bool:
+    """Whether it is the problem that says so."""
+    body = answer.json  # type: ignore[attr-defined]
+    return (answer.status_code, body.get("type"), body.get("generation")) == (  # type: ignore[attr-defined]
+        410,
+        "/problems/position-unknown",
+        generation,
+    )
+
+
+def test_a_position_beyond_the_end_is_unknown(api: Api, world: World) -> None:
+    """It was given out in a state that is lost, or by another service: 410 at once, however long the wait is."""
+    world.give("c1", 100)
+    assert api.get("/v1/events?after=3").json["items"] == []
+    for after in (4, SPAN - 1, SPAN, 2**53, 2**63 - 1):
+        assert is_unknown(api.get(f"/v1/events?after={after}&wait=30"), 0)
+
+
+def test_the_next_generation(api: Api, world: World) -> None:
+    """Positions ascend over generations, those of the one before are unknown, and 0 begins anew in any."""
+    world.give("c1", 100)
+    before = api.get("/v1/events").json["items"]
+    assert {event["generation"] for event in before} == {0}
+    latest = api.get("/v1/events?after=latest").json["next_cursor"]
+    world.generation = 1
+    for after in (1, 3, latest):
+        assert is_unknown(api.get(f"/v1/events?after={after}"), 1)
+    now = api.get("/v1/events?after=0").json["items"]
+    assert [event["position"] for event in now] == [SPAN + 1, SPAN + 2, SPAN + 3]
+    assert {event["generation"] for event in now} == {1}
+    assert api.get("/v1/events").json["items"] == now
+    assert api.get("/v1/events?limit=1").json["next_cursor"] == str(SPAN + 1)
+    assert api.get(f"/v1/events?after={SPAN + 1}").json["items"] == now[1:]
+    assert api.get("/v1/events?after=latest").json["next_cursor"] == str(SPAN + 3)
+    assert api.get("/v1/customers/c1/events").json["items"] == now
+    assert max(event["position"] for event in now) < 2**53
+
+
+def test_put_back_while_somebody_waits(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of the new state are never taken for those that follow a position of the old one."""
+    world.give("c1", 100)
+
+    def read(*_arguments: object) -> list[object]:
+        world.generation += 1
+        world.give("c2", 100)
+        return []
+
+    monkeypatch.setattr(Feed, "read", read)
+    assert is_unknown(api.get("/v1/events?after=3&wait=1"), 1)
+
+
+@pytest.mark.parametrize("path", ["/v1/transactions", "/v1/customers/c1/events", "/v1/dead-letters", "/v1/reviews"])
+def test_cursors_of_other_lists(api: Api, world: World, path: str) -> None:
+    """A page does not go on in another generation than it began in."""
+    for number in range(3):
+        world.give("c1", 100)
+        world.bury(f"019ab000-0000-7000-8000-00000000000{number}")
+        world.complain(f"r{number}", None, stream=StreamKey("main", "c1"), after_s=number)
+    cursor = api.get(f"{path}?limit=1").json["next_cursor"]
+    assert api.get(f"{path}?limit=1&cursor={cursor}").status_code == 200
+    world.generation = 3
+    assert is_unknown(api.get(f"{path}?limit=1&cursor={cursor}"), 3)
+    cursor = api.get(f"{path}?limit=1").json["next_cursor"]
+    assert api.get(f"{path}?limit=1&cursor={cursor}").status_code == 200
+
+
+def test_a_cursor_of_a_later_generation_is_told_apart() -> None:
+    """The same key of two generations makes two cursors; what is no generation is no cursor."""
+    for forged in ("dDB-eA", "dDAxfng"):  # t0~x, t01~x
+        assert decode_cursor(CursorKind.GATEWAYS, forged) is None

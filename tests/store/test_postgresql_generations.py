@@ -1,0 +1,160 @@
+"""A PostgreSQL database on another server, or on another timeline of it, has been put back to an earlier state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store.errors import StoreInUseError
+from store.factory import migrate, open_restoring
+from store.port import TOKENS_APART, Doubt, Lease
+from store.postgresql.adapter import PostgresqlStore
+from tests.postgresql.embedded import EmbeddedServer, embedded_server
+from tests.store.builders import OWNER, START, Customer
+from tests.store.postgresql_server import Schema
+
+ROOT = Path("/")
+
+
+def opened(schema: Schema) -> PostgresqlStore:
+    """A service's store, as the role with the least rights."""
+    return PostgresqlStore(schema.conninfo(), writers=1, readers=1)
+
+
+@pytest.mark.parametrize(
+    "what", ["UPDATE generations SET timeline = timeline + 1", "UPDATE generations SET system_id = system_id + 1"]
+)
+def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what: str) -> None:
+    """Whoever connects first begins it, before anything is claimed; and the next ones do not begin another."""
+    own_schema.clear()
+    first = opened(own_schema)
+    first.register_owner(OWNER)
+    first.append([Customer().deposit("t1", owner=OWNER)])
+    assert first.feed().generation == 0
+    first.close()
+    own_schema.execute(what)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            stores = list(pool.map(lambda _: opened(own_schema), range(3)))
+        assert [store.feed().generation for store in stores] == [1, 1, 1]
+        assert stores[0].lease("t1") == Lease(1 + TOKENS_APART, None)
+        stores[0].register_owner(OWNER)
+        (item,) = stores[0].claim_work(OWNER, "gatewayA", 1)
+        assert item.doubt is Doubt.SENT
+        for store in stores:
+            store.close()
+    finally:
+        own_schema.execute(
+            "UPDATE generations SET (timeline, system_id) = (SELECT timeline, system_id FROM server_identity())"
+        )
+
+
+def test_a_reader_sees_it_before_it_reads(own_schema: Schema) -> None:
+    """A session that only reads begins the generation as well: no position of the lost time is answered on it."""
+    own_schema.clear()
+    store = opened(own_schema)
+    try:
+        own_schema.execute("UPDATE generations SET timeline = timeline + 1")
+        with store._reading.pool.connection() as session:
+            session.close()
+        store._reading.replace_lost()
+        assert store.feed().generation == 1
+    finally:
+        store.close()
+        own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
+
+
+def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
+    """Also when no connection that reads is replaced: nothing is claimed as unsent that was sent in the lost time."""
+    own_schema.clear()
+    store = opened(own_schema)
+    try:
+        store.append([Customer().deposit("t1")])
+        own_schema.execute("UPDATE generations SET timeline = timeline + 1")
+        with store._writing.pool.connection() as session:
+            session.close()
+        store._writing.replace_lost()
+        store.register_owner(OWNER)
+        (item,) = store.claim_work(OWNER, "gatewayA", 1)
+        assert item.doubt is Doubt.SENT
+    finally:
+        store.close()
+        own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
+
+
+def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema) -> None:
+    """Then the timeline alone tells, and a system id that is known to others is no change."""
+    own_schema.clear()
+    own_schema.execute("REVOKE EXECUTE ON FUNCTION server_identity() FROM PUBLIC")
+    own_schema.execute("GRANT EXECUTE ON FUNCTION server_identity() TO PUBLIC")
+    own_schema.execute("UPDATE generations SET system_id = NULL")
+    store = opened(own_schema)
+    assert store.feed().generation == 0
+    store.close()
+    own_schema.execute("UPDATE generations SET system_id = (SELECT system_id FROM server_identity())")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    """A server whose timeline a test may change."""
+    with embedded_server(durable=False) as it:
+        yield it
+
+
+def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
+    """A standby that is promoted writes on another timeline, at once and not after its next checkpoint."""
+    migrate(server.url(), root=ROOT)
+    store = PostgresqlStore(server.url(), writers=1, readers=1)
+    store.append([Customer().deposit("t1")])
+    store.close()
+    server.stop()
+    (server._data / "standby.signal").touch()
+    server.start()
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        assert admin.execute("SELECT pg_promote()").fetchone() == (True,)
+    store = PostgresqlStore(server.url(), writers=1, readers=1)
+    assert store.feed().generation == 1
+    assert store.lease("t1") == Lease(1 + TOKENS_APART, None)
+    with pytest.raises(StoreInUseError), open_restoring(server.url(), root=ROOT, now=START):
+        pass
+    store.close()
+    server.stop()
+    server.start()
+    store = PostgresqlStore(server.url(), writers=1, readers=1)
+    assert store.feed().generation == 1
+    store.close()
+
+
+def test_an_operator_marks_it(server: EmbeddedServer) -> None:
+    """The next generation, or a higher one that he names; what has no end is told."""
+    migrate(server.url(), root=ROOT)
+    with open_restoring(server.url(), root=ROOT, now=START) as restoring:
+        first = restoring.mark(0)
+        again = restoring.mark(first.generation + 5)
+    assert again.generation == first.generation + 5
+    assert [it.transaction_id for it in first.unfinished] == ["t1"]
+    assert first.newest is not None
+    assert first.newest.type == "DepositReceived"
+
+
+def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -> None:
+    """The next one is above all that the process has given out, though the database knows nothing of those."""
+    own_schema.clear()
+    store = opened(own_schema)
+    try:
+        assert store.begin_generation(0) == 1
+        with store._reading.pool.connection() as session:
+            session.close()
+        store._reading.replace_lost()
+        assert store.feed().generation == 1  # seen by a connection
+        own_schema.execute("DELETE FROM generations WHERE number > 0")
+        with store._reading.pool.connection() as session:
+            session.close()
+        store._reading.replace_lost()
+        assert store.feed().generation == 2
+    finally:
+        store.close()
