@@ -221,7 +221,7 @@ class Batch:
         money = transaction.money
         reason = (
             f"The store was restored to an earlier state, and a {transaction.kind} of {money.text} {money.currency} by"
-            f" {transaction.gateway} is no longer on record. It {said}."
+            f" {transaction.gateway} is not on record. It {said}."
         )
         review_id = f"{transaction.transaction_id}.{self.account.version + 1}"
         return [ReviewOpened(review_id, transaction.transaction_id, reason)]
