@@ -108,7 +108,7 @@ loglevel = settings.log_level.lower()
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse what gunicorn was given past the settings, in whatever way. Then make room for the workers' metrics."""
+    """Refuse gunicorn options that contradict the settings. Then prepare the folder of the workers' metrics."""
     try:
         gunicorn_options.refuse(server.cfg, _ours)
     except SettingsError as error:
@@ -124,7 +124,7 @@ def on_starting(server: Arbiter) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Refuse inherited sockets, as of systemd, that others can reach: whether callers need keys depends on it."""
+    """Refuse inherited public sockets, as from systemd, when a loopback PAYMENTS_BIND means no API keys."""
     for listener in server.LISTENERS:
         name = listener.getsockname()
         if settings.bind.is_loopback and not (isinstance(name, tuple) and Address(name[0], name[1]).is_loopback):
@@ -214,7 +214,7 @@ Arbiter.single = settings.sqlite_path is not None
 Arbiter.folder = _CHECKOUT
 Arbiter.check = ("-c", "import wsgi")
 Arbiter.unshared = frozenset({_METERS})
-_ours = dict(globals())  # before a file that builds on this one changes any of it
+_ours = dict(globals())  # before a file that includes this one changes a value
 try:
     gunicorn_options.refuse_command_line(_ours)
 except SettingsError as error:

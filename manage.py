@@ -28,18 +28,18 @@ COMMANDS: Final = {
     "verify": (
         "Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."
     ),
-    "backup": "Copy the embedded store into one file, checked; may run beside the service.",
+    "backup": "Copy the embedded store to one file and check the copy; may run beside the service.",
     "keys": "Make, list and revoke the API keys of callers; may run beside the service.",
     "rebuild": "Write the read tables anew from the events, while no service runs. 1: some stream was left as it is.",
     "restored": (
-        "Mark a database that was put back to an earlier state, once, while no service runs: unfinished work counts as"
-        " possibly sent. Lists what to compare with the providers."
+        "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
+        " compare with the providers."
     ),
     "transactions": "Look at transactions, and say how one ended.",
     "customers": "Look at a customer, and correct a balance.",
     "dead-letters": "Look at what failed too often, try it again, or give it up.",
-    "reviews": "Look at what contradicts the record and what was said, and close reviews.",
-    "callbacks": "Look at callbacks that wait for their transaction.",
+    "reviews": "Show contradictions of the record with what the gateway said, and close reviews.",
+    "callbacks": "Show callbacks that wait for their transaction.",
     "breaker": "Look at the gateways' circuit breakers, and hold one open or closed.",
     "tail": "Follow everything that happens.",
 }

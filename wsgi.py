@@ -348,7 +348,7 @@ def _create() -> Service:
         from gunicorn.arbiter import Arbiter  # noqa: PLC0415 (of no use without gunicorn)
 
         sys.stderr.write(
-            f"wsgi:app runs with its own gunicorn.conf.py alone: start gunicorn in {CHECKOUT} without -c,"
+            f"wsgi:app runs only with its own gunicorn.conf.py: start gunicorn in {CHECKOUT} without -c,"
             f" or with -c {CHECKOUT / 'gunicorn.conf.py'}\n"
         )
         raise SystemExit(Arbiter.APP_LOAD_ERROR)

@@ -214,7 +214,7 @@ class GatewayBreaker:
             self._opened_at = self._now() - timedelta(seconds=record.age_s)
 
     def start_anew(self) -> None:
-        """The record was put back to an earlier state: be closed, with few calls at first, until it is seen."""
+        """Close after a restore of the record, and ramp up from few calls until the record is read."""
         now = self._expire()
         self._epoch, self._shared_state, self._ahead, self._said = 0, "closed", False, -inf
         if self._mode == "auto":

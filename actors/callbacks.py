@@ -73,7 +73,7 @@ class Callback(NamedTuple):
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
     def said(self, verbatim: Verbatim, at: datetime) -> Said:
-        """What it says, for people. ``verbatim`` holds no card numbers."""
+        """The callback's content for people. ``verbatim`` holds no card numbers."""
         reference, gateway_reference, status, amount, currency = verbatim
         return Said(
             source=Source.CALLBACK,
@@ -109,11 +109,11 @@ def stream_of_gateway(gateway: str) -> StreamKey:
 
 
 class CallbackRequest(Request):
-    """A callback that just came, to be stored and applied.
+    """A new callback, to be stored and applied.
 
-    ``command``: what it says of a transaction of this stream. Without one ``problem`` says why it cannot be applied, or
-    (None) ``unmatched`` says what it says of a transaction that is not known. ``about``: the transaction of this stream
-    that one with a ``problem`` names. ``verbatim``: its members, for people.
+    ``command``: its meaning for a transaction of this stream. Without one, ``problem`` is the reason why it cannot be
+    applied, or ``unmatched`` is its meaning for an unknown transaction. ``about``: the transaction of this stream that
+    a callback with a ``problem`` names. ``verbatim``: its members, for people.
     """
 
     __slots__ = ("about", "callback", "command", "problem", "repeated", "reviewed", "unmatched", "verbatim", "work_key")
@@ -229,7 +229,7 @@ class Stored(NamedTuple):
 
     @property
     def waits_until(self) -> datetime:
-        """From then on a person is asked."""
+        """The time at which it becomes a review."""
         return self.said.at + MATCHED_WITHIN
 
 
@@ -250,7 +250,7 @@ def read_payload(item: WorkItem) -> Stored:
 
 
 def _said_before(raw: Mapping[str, Any], command: RecordCallback) -> Said:
-    """What is known of a callback that an earlier version of the service stored, which kept no words of it."""
+    """The content of a callback that an earlier version of the service stored, which kept less of it."""
     return Said(
         source=Source.CALLBACK,
         gateway=command.gateway,

@@ -87,7 +87,7 @@ class CustomerStreamActor(ServiceActor):
         self._address = collaborators.address(stream)
         self._account: Account | None = None
         self._generation = 0
-        """The store's when the account was loaded: what is remembered of another one is of no use."""
+        """The store's generation when the account was loaded; state of another generation is unusable."""
         self._head = Head()
         self._waiting: list[Pending] = []  # not a deque: an empty one takes 760 bytes, in each of 100,000 actors
         self._deciding: list[Pending] = []
@@ -176,7 +176,7 @@ class CustomerStreamActor(ServiceActor):
         except UnknownTransactionError as error:
             transaction_id = error.args[0]
             looked = transaction_id in self._asked
-            if looked:  # and it is not there (any more)
+            if looked:  # and it is not on record
                 gone, drop = self._deciding, self._giving_up.drop
                 self._deciding = without_transaction(gone, transaction_id, self._with, drop)
             self._put_back()
@@ -349,9 +349,9 @@ class CustomerStreamActor(ServiceActor):
                 assert_never(result)
 
     def _fenced(self, source: Pending) -> None:
-        """Somebody else has the work by now, or the store is earlier than what this process knows."""
+        """Handle a stale token: another owner has the work, or the store is earlier than this process's state."""
         if isinstance(source, Report):
-            source.fenced = True  # the next load tells
+            source.fenced = True  # the next load decides which
             return
         assert isinstance(source, Request)
         logger.warning("somebody else has the work by now", extra={"fields": source.fields})
@@ -359,7 +359,7 @@ class CustomerStreamActor(ServiceActor):
         self._deciding.remove(source)  # not before: the successor of an actor that dies here must know of it
 
     def _judge(self, leases: Mapping[str, Lease | None]) -> None:
-        """Decide whether to go on with what was fenced off, now that it is seen how its work stands."""
+        """Decide whether to continue with fenced reports, given the present ``leases`` of their work."""
         assert self._account is not None
         for pending in [*self._waiting]:
             if (
@@ -373,7 +373,7 @@ class CustomerStreamActor(ServiceActor):
     def _loaded(self, result: Snapshot | BaseException) -> None:
         confirming, self._confirming = self._confirming, []
         if isinstance(result, BaseException):
-            self._asked = _NOTHING  # what was asked for was not looked at: that it is not remembered says nothing
+            self._asked = _NOTHING  # the load failed, so nothing is known of the transactions that were asked for
             logger.warning("a customer cannot be loaded: %r", result, extra={"fields": {"stream": self._stream.id}})
             self._deciding = refuse(self._deciding, _UNAVAILABLE)
             self._put_back()

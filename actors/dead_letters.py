@@ -202,7 +202,7 @@ class DeadLetterActor(ServiceActor):
             self._lease(queue_of(gateway), CLAIM_MAX, self._match)  # a stored callback needs no call, nor a breaker
 
     def _look_back(self) -> None:
-        """Whether the store still holds what this process saw stored; if not, no lease does. Raises StoreError."""
+        """Void all leases if the store no longer holds what this process saw stored. Raises StoreError."""
         if self._era.adopt(self._era.look(self._store)):
             self._supervisor.tell(Void())
 

@@ -88,7 +88,7 @@ class Batch:
         """Whether the refusals are known to hold, without a look at the stream's head."""
         self.recorded: list[tuple[Recorded, Metadata]] = []
         self.confirms = False
-        """Whether something on record is to be confirmed by a commit, besides the entries that no part stores."""
+        """Whether a commit must confirm something on record, besides the entries that no part stores."""
         self.before, self.now, self._new_id = head, now, new_id
         self._parts: list[Part] = []
         self._sources: list[Pending] = []
@@ -207,7 +207,7 @@ class Batch:
         self.entries.append(Entry(report, None, moved=moved))
 
     def _evidence(self, report: OutcomeReport) -> list[Event]:
-        """The review of what was said of a transaction that is not on record any more; none if there is one."""
+        """A review of a report about a transaction that is no longer on record; none if there is one already."""
         transaction, result = report.item.transaction, report.result
         if report.reviewed or transaction is None:
             return []
@@ -220,8 +220,8 @@ class Batch:
                 said = "may have been carried out: no answer came"
         money = transaction.money
         reason = (
-            f"The store was put back to an earlier state, and a {transaction.kind} of {money.text} {money.currency} by"
-            f" {transaction.gateway} is not on record any more. It {said}."
+            f"The store was restored to an earlier state, and a {transaction.kind} of {money.text} {money.currency} by"
+            f" {transaction.gateway} is not on record. It {said}."
         )
         review_id = f"{transaction.transaction_id}.{self.account.version + 1}"
         return [ReviewOpened(review_id, transaction.transaction_id, reason)]
@@ -264,7 +264,7 @@ class Batch:
     def write(self) -> Write | None:
         """The write of everything added; None when nothing needs to be stored.
 
-        What an earlier write has stored was only read: a commit must confirm it before anybody is told.
+        Results of an earlier write were only read: a commit must confirm them before they are answered.
         """
         stored = set(map(id, self._sources))
         confirm = self.confirms or any(id(entry.source) not in stored for entry in self.entries)

@@ -94,7 +94,7 @@ class Door:
         return self._ask(self._others, stream, request)
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """Close ``review`` as a person looked at it; confirm it where it was closed by then."""
+        """Close ``review`` on an operator's word; confirm the record if it is closed already."""
         request = CloseReviewRequest(command, review, metadata, self._deadline())
         return self._ask(self._others, stream, request)
 
@@ -142,7 +142,7 @@ class Door:
         return nobody, request(unmatched=command, work_key=f"callback:{self._runtime.new_id()}")
 
     def _owner_at(self, gateway: str, reference: str) -> StreamKey | None:
-        """The stream of the transaction, if it is one at this gateway. Raises StoreError."""
+        """The stream of the transaction if that is at this gateway, else None. Raises StoreError."""
         stream = self._store.stream_of(reference)
         if stream is None:
             return None

@@ -1,7 +1,7 @@
-"""What becomes of requests and reports that the store contradicts because it is earlier than what this process knows.
+"""Requests and reports that the store contradicts because it was restored to an earlier state.
 
-What a provider said is applied under the token that its work has now, or reviewed when its transaction is gone. Nothing
-is sent on the strength of what is not on record any more.
+A provider's report is applied under the present token of its work, or reviewed when its transaction is no longer on
+record. Nothing is sent on the basis of lost records.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from store.port import TOKENS_APART, Lease
 logger: Final = logging.getLogger(__name__)
 
 _SAYS_SOMETHING: Final = (Approved, Declined, Unknown)
-_GONE: Final = "It is not on record any more."
+_GONE: Final = "It is no longer on record."
 
 
 Report = SubmissionRequest | OutcomeReport | CallbackReport
-"""What is about a piece of work."""
+"""Messages about a piece of work."""
 
 
 def judged(source: Report, lease: Lease | None, account: Account, to: Collaborators) -> bool:
-    """Whether to decide again on ``source``, whose token was not that of its work; ``lease`` is how that stands now."""
+    """Whether to decide again on ``source``, which had a stale token; ``lease`` is the present one of its work."""
     source.fenced = False
     item = source.item
     gone = lease is None and source.transaction_id is not None and source.transaction_id not in account.transactions
@@ -50,7 +50,7 @@ def judged(source: Report, lease: Lease | None, account: Account, to: Collaborat
         if isinstance(source, CallbackReport) or isinstance(getattr(source, "result", None), _SAYS_SOMETHING):
             source.item = replace(item, token=lease.token)
             return True
-        return False  # nothing is known of it that is not on record: its work is given back as sent
+        return False  # the report adds nothing to the record: its work is given back as sent
     if isinstance(source, OutcomeReport):
         logger.warning("a stale owner's report is kept as evidence only", extra={"fields": source.fields})
         source.stale = True
@@ -64,9 +64,9 @@ def judged(source: Report, lease: Lease | None, account: Account, to: Collaborat
 def without_transaction(
     pendings: Iterable[Pending], transaction_id: str, to: Collaborators, drop: Callable[[Pending], None]
 ) -> list[Pending]:
-    """What goes on of ``pendings``, now that this transaction was looked for and is not on record (any more).
+    """The ``pendings`` that continue, after a load found that this transaction is not on record.
 
-    ``drop`` gives something up, and the lease with it, if there is one all the same.
+    ``drop`` gives up a report, and its lease if there is one.
     """
     kept: list[Pending] = []
     for pending in pendings:
@@ -88,7 +88,7 @@ def without_transaction(
 
 
 def _without_its_transaction(pending: Report) -> bool:
-    """Whether something is left to decide on."""
+    """Whether there is something left to decide on ``pending``."""
     if isinstance(pending, OutcomeReport):
         if pending.gone or not isinstance(pending.result, _SAYS_SOMETHING):
             return False

@@ -1,8 +1,8 @@
-"""Whether the store still holds what this process saw stored, and the store's generation. Shared by a process's actors.
+"""The store's generation, and whether the store still holds what this process saw stored. Shared by a process's actors.
 
-A store may be put back to an earlier state under a running process: a promoted replica had not got the last commits.
-Then leases come back that nothing here works on, and records of sendings are gone. The process that finds this begins
-the next generation, with which all unfinished work counts as possibly sent.
+A store may return to an earlier state under a running process, when a promoted replica lacks the last commits. Then
+leases reappear that this process does not work on, and records of sendings are missing. The process that detects this
+begins the next generation, in which all unfinished work counts as possibly sent.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from store.port import CloseWork, Store, StreamKey, WorkItem, Write
 logger: Final = logging.getLogger(__name__)
 
 STRAGGLERS_S: Final = 120.0
-"""For so long after a generation began, what contradicts the store may still stem from the generation before."""
+"""How long after the start of a generation a contradiction may still result from the previous one."""
 
 
 class EventMark(NamedTuple):
-    """An event that this process saw stored. By its id: a write that is repeated may say the same at another time."""
+    """An event that this process saw stored; known by its id, because a repeated write may have another time."""
 
     stream: StreamKey
     version: int
@@ -33,13 +33,13 @@ class EventMark(NamedTuple):
 
 
 class WorkMark(NamedTuple):
-    """A piece of work that this process saw under ``token``, or done (None)."""
+    """A piece of work that this process saw under ``token``, or finished (None)."""
 
     work_id: str
     token: int | None
 
     def holds(self, store: Store) -> bool:
-        """Whether its token is no lower now; what is done never comes back."""
+        """Whether its token is no lower now. Finished work never reappears."""
         lease = store.lease(self.work_id)
         return lease is None or (self.token is not None and lease.token >= self.token)
 
@@ -48,7 +48,7 @@ Marks = dict[str, EventMark | WorkMark]
 
 
 class Era:
-    """The generation as this process knows it, and the newest that it saw stored in it."""
+    """The generation that this process knows, and the newest marks that it saw stored in it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -57,14 +57,14 @@ class Era:
         self._doubted = False
         self._newest: Marks = {}
         self._newest_before: Marks = {}
-        """As of the last look."""
+        """The marks at the last look."""
 
     def begin(self, generation: int) -> None:
-        """Go by ``generation`` from the start: this process has nothing of an earlier one in hand."""
+        """Start with ``generation``; this process has no state of an earlier one."""
         self.generation = generation
 
     def adopt(self, generation: int) -> bool:
-        """Go by ``generation``; whether it is another than before."""
+        """Switch to ``generation``; whether it differs from the one before."""
         if generation == self.generation:
             return False
         self.generation, self._began_at = generation, self._monotonic()
@@ -72,7 +72,7 @@ class Era:
         return True
 
     def committed(self, write: Write, generation: int) -> None:
-        """``write`` is stored; it was sent to the store in this ``generation``."""
+        """Record that ``write``, sent in this ``generation``, is stored."""
         if generation != self.generation:
             return
         for part in write.parts:
@@ -83,16 +83,16 @@ class Era:
                 self._newest["work"] = WorkMark(part.fence.work_id, token)
 
     def claimed(self, item: WorkItem) -> None:
-        """It is leased to this process."""
+        """Record that ``item`` is leased to this process."""
         self._newest["claim"] = WorkMark(item.work_id, item.token)
 
     def doubt(self) -> None:
-        """Something shows that the store is earlier than what this process knows."""
+        """Record evidence that the store is earlier than this process's state."""
         if self._monotonic() - self._began_at > STRAGGLERS_S:
             self._doubted = True
 
     def look(self, store: Store) -> int:
-        """The store's generation now: the next one begins if the store has lost something. Raises StoreError."""
+        """The store's present generation; begins the next one if the store lost something. Raises StoreError."""
         generation = store.feed().generation
         if generation > self.generation:
             return generation  # another process found it, or an operator said so

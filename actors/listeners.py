@@ -233,7 +233,7 @@ _LOGGED_SAID: Final = {
     "currency": "said_currency",
     "message": "said_message",
 }
-"""What of Said a line shows, and how it is called there. The body may hold personal data."""
+"""The members of Said in a log line, and their names there; not the body, which may hold personal data."""
 _LOGGED_EXPECTED: Final = {
     "gateway": "gateway",
     "status": "expected_status",
@@ -244,7 +244,7 @@ _LOGGED_EXPECTED: Final = {
 
 
 def _review_fields(event: ReviewOpened) -> dict[str, str]:
-    """What a person takes to the provider's support."""
+    """The fields that an operator needs for the provider's support."""
     pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_SAID))
     found = {shown: getattr(it, name) for it, names in pairs if it is not None for name, shown in names.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -180,7 +180,7 @@ class AboutWork:
     crashes: int
     in_doubt: bool
     fenced: bool
-    """Its token was not that of its work: how that stands now is to be seen first."""
+    """Whether its token was stale, so that the present lease of its work must be read first."""
     __slots__ = ()
 
     @property
@@ -246,7 +246,7 @@ class OutcomeReport(AboutWork):
         self.asked_at = asked_at  # when the call began, on the monotonic clock: what it says is as old as that
         self.event_ids: list[str] = []
         self.stale = False  # somebody else owns the work by now: what is reported is evidence only
-        self.gone = False  # its transaction is not on record any more: what is reported is reviewed
+        self.gone = False  # its transaction is no longer on record: the report becomes a review
         self.fenced = False
         self.reviewed = False  # a person was asked about this very thing before
         self.in_doubt = False  # an append of its events was sent, and it is not known what became of that
@@ -265,14 +265,15 @@ class Loaded:
     serial: int
     result: Snapshot | BaseException
     leases: Mapping[str, Lease | None] = field(default_factory=dict)
-    """How the work stands of what was fenced off."""
+    """The present leases of the work of fenced reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """Ask the journal to store ``write``; the answer goes to ``reply_to`` as Written.
 
-    ``deaths``: so many journals died over it, and it may be stored already. ``generation``: in which it was decided.
+    ``deaths``: the number of journals that died over it, so that it may be stored already. ``generation``: the one in
+    which it was decided.
     """
 
     write: Write
@@ -434,7 +435,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """No lease of this process holds any more: what waits for a slot is not to be sent."""
+    """All leases of this process are void: calls that wait for a slot must not be sent."""
 
 
 @dataclass(frozen=True, slots=True)

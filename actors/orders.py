@@ -67,7 +67,7 @@ class AdjustRequest(Request):
 
 
 class CloseReviewRequest(Request):
-    """A person has looked at ``review``. One that was closed by then is confirmed to be."""
+    """Close ``review``. If it is closed already, a commit confirms that."""
 
     __slots__ = ("command", "review", "stored")
 
@@ -75,7 +75,7 @@ class CloseReviewRequest(Request):
         super().__init__(metadata, deadline)
         self.command: CloseReview = command
         self.review = review
-        self.stored = review.state == "closed"  # by an earlier write of this one or by somebody else
+        self.stored = review.state == "closed"  # by an earlier write of this request, or by another one
 
     @property
     def unique(self) -> Hashable:

@@ -39,7 +39,7 @@ class Settling:
         if item.work_id in self._accepted:
             return inf
         submissions = 0 if item.transaction is None else item.transaction.submissions
-        # In another generation of the store the same number may be of another sending.
+        # In another generation of the store the same number may belong to another sending.
         which = (self._generation(), submissions)
         known = self._since.get(item.work_id)
         if known is None or known[0] != which:

@@ -56,7 +56,7 @@ class SharedBreakersActor(ServiceActor):
         super().__init__()
         self._store_is_earlier = store_is_earlier
         self._epochs: dict[str, int] = {}
-        """The highest that were seen: they never go back but with the whole store."""
+        """The highest epochs seen; they decrease only when the whole store is restored."""
         self._runtime, self._store, self._gateways, self._owner = runtime, store, gateways, owner
         self._supervisor, self._self = supervisor, self_address
         self._beat = next(_beats)

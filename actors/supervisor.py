@@ -113,7 +113,7 @@ class GatewaySupervisorActor(ServiceActor):
                 reply.set(tuple(lane.status(name) for name, lane in sorted(self._lanes.items())))
 
     def _let_go(self) -> None:
-        """Nothing that waits is leased to this process any more; whoever has it next may get it under any token."""
+        """Drop all waiting calls: their leases are void, and the next owner may have any token."""
         for name, lane in self._lanes.items():
             lane.waiting.clear()
             lane.seen.clear()

@@ -254,7 +254,7 @@ class PaymentSystem(Door):
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
             self._health.retired = True  # first: a beat that finds its owner gone must know why
-            self._era.adopt(self._era.look(self._store))  # nothing is unsent that was sent in a state that is lost
+            self._era.adopt(self._era.look(self._store))  # work of a lost state must not be given back as unsent
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
     def problems(self) -> Sequence[str]:

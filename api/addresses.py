@@ -21,7 +21,7 @@ class Addresses:
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Raises ProblemError for an address with slashes too many."""
         callback = _CALLBACK.fullmatch(req.path)
-        if callback is not None:  # providers and proxies add slashes, and a genuine one must not be lost over that
+        if callback is not None:  # providers and proxies add slashes, and a genuine callback must not be lost for that
             req.path = f"/v1/callbacks/{callback[1]}"
         if req.path.startswith("//"):  # the router would drop them, where a proxy's rules may not
             raise ProblemError(NOT_FOUND, "No address begins with two slashes.")

@@ -115,7 +115,7 @@ def create_app(
 
 
 def _serve(app: App, path: str, resource: object) -> None:
-    """Route ``path`` to ``resource``, which answers HEAD as it answers GET; Falcon leaves the body out."""
+    """Route ``path`` to ``resource``. HEAD is served like GET; Falcon omits the body."""
     on_get = getattr(resource, "on_get", None)
     if on_get is not None:
         setattr(resource, "on_head", on_get)  # noqa: B010  # no resource declares it

@@ -42,7 +42,7 @@ def _framework(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
     kind = by_status(error.status_code)
     detail = error.description or f"{kind.title}."
     if kind is NOT_FOUND and req.path.endswith("/"):
-        detail += " It ends with a slash, and no address of a resource does."
+        detail += " Addresses of resources have no trailing slash."
     _render(req, resp, ProblemError(kind, detail, headers=dict(error.headers or {})))
 
 

@@ -199,10 +199,10 @@ class Timestamp(Value[datetime]):
 
 
 class QueryTimestamp(Timestamp):
-    """The same in a query string, where a "+" that is not encoded arrives as a space."""
+    """The same in a query string, where an unencoded "+" arrives as a space."""
 
     def _wrong(self, value: object) -> str:
-        hint = ' A "+" in a query is written %2B.' if isinstance(value, str) and " " in value else ""
+        hint = ' Write a "+" in a query as %2B.' if isinstance(value, str) and " " in value else ""
         return f"{super()._wrong(value)}{hint}"
 
 
@@ -261,7 +261,7 @@ class Wait(Value[float]):
 
 
 class Cursor(Value[Place]):
-    """The ``next_cursor`` of the same kind of list; its value is the place of the item before the page."""
+    """The ``next_cursor`` of the same kind of list; its value is the place just before the page."""
 
     def __init__(self, kind: CursorKind, **kwargs: Any) -> None:
         words = {"pattern": "^[A-Za-z0-9_-]+$", "description": "The `next_cursor` of the page before."}
@@ -276,7 +276,7 @@ class Cursor(Value[Place]):
 
 
 class EventPlace(Value[Place | None]):
-    """The cursor of an event; None (``latest``) is after the last one of now."""
+    """The cursor of an event; None (``latest``) means after the present last event."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", pattern="^[A-Za-z0-9_-]+$"))

@@ -1,4 +1,4 @@
-"""Headers that may come once only. WSGI joins repeated ones with commas, so the server tells of them beside it."""
+"""Headers that may occur only once. WSGI joins repeated headers with commas, so the server reports them separately."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from api.operations import Signed
 from api.problems import invalid
 
 REPEATED: Final = "payments.repeated_headers"
-"""Where in a request's environ the names, in lower case, of headers stand that came more than once."""
+"""The key in a request's environ for the lower-case names of repeated headers."""
 UNDERSCORED: Final = "payments.underscored_headers"
-"""The same, with hyphens, of headers that were spelled with underscores and dropped for that."""
+"""The same for headers that were dropped because they were spelled with underscores; with hyphens."""
 
 READ: Final = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent", "X-Request-ID")
-"""All headers that some operation reads; those that frame a request are the server's."""
+"""All headers that an operation reads. The server handles those that frame a request."""
 _MUST_ARRIVE: Final = "Idempotency-Key"
-"""Without it a command is another one: it is not dropped in silence."""
+"""Dropping this header silently would change the command."""
 
 
 def is_repeated(env: dict[str, Any], name: str) -> bool:
-    """Whether the header ``name``, in lower case, came more than once, so that its value is of no use."""
+    """Whether the header ``name``, in lower case, is repeated, so that its value is unusable."""
     repeated: Collection[str] = env.get(REPEATED, ())
     return name in repeated
 
 
 class OnceOnly:
-    """Middleware: of two values of a header that is read neither is taken, except where a signature decides."""
+    """Middleware that refuses repeated headers, except where a signature decides."""
 
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: dict[str, Any]
     ) -> None:
-        """Raises ProblemError that names the headers."""
+        """Refuse repeated headers. Raises ProblemError, which names them."""
         env = req.env
         if not (env.get(REPEATED) or env.get(UNDERSCORED)) or isinstance(resource, Signed):
             return

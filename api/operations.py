@@ -34,7 +34,7 @@ READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
 """What any read may end in."""
 
 LIST_PROBLEMS: Final = (*READ_PROBLEMS, POSITION_UNKNOWN)
-"""What a list may end in."""
+"""Problems of a list."""
 
 ORDER_PROBLEMS: Final = (
     *READ_PROBLEMS,
@@ -82,7 +82,7 @@ class Operation:
     takes_key: bool = False
     """Whether it may come with an Idempotency-Key."""
     behind_keys: Mapping[str, Any] = field(default_factory=dict)
-    """Which of these fields are others where API keys are needed."""
+    """Fields that differ where API keys are required."""
 
 
 class Documented(Protocol):
@@ -92,7 +92,7 @@ class Documented(Protocol):
 
 
 class Signed:
-    """A resource of signed requests: the signature decides, whatever else is odd about a request's headers."""
+    """A resource of signed requests, where only the signature decides about a request's headers."""
 
 
 class OpenToAll:

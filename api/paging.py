@@ -1,6 +1,6 @@
 """Lists page by page. A cursor is opaque: the kind of list and the key of the last item, never an offset.
 
-It carries the generation of the store, which goes up when that was put back to an earlier state.
+It carries the generation of the store, which goes up with each restore to an earlier state.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def encode_cursor(kind: CursorKind, key: str, generation: int = 0) -> str:
 
 
 def decode_cursor(kind: CursorKind, cursor: str) -> Place | None:
-    """What ``cursor`` was made of; None for everything that ``encode_cursor`` would not have made."""
+    """The content of ``cursor``; None for text that ``encode_cursor`` cannot have made."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):

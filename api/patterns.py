@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
-# Clients and proxies take "." and ".." in a path for directions (RFC 3986, section 5.2.4), also percent-encoded.
+# Clients and proxies remove "." and ".." from paths (RFC 3986, section 5.2.4), also percent-encoded.
 NEW_CUSTOMER_ID: Final = re.compile(rf"(?!\.{{1,2}}$){CUSTOMER_ID.pattern}")
-"""Customers that older versions have taken may have the other ids, too."""
+"""Customers of earlier versions may have the other ids, too."""
 GATEWAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # No merchant may be called as the gateways' streams are (store.port.GATEWAYS).
 MERCHANT: Final = re.compile(r"(?!gateways$)[A-Za-z0-9._-]{1,64}")

@@ -1,8 +1,8 @@
-"""Positions and cursors as clients see them: each carries the store's generation. Whatever is of another gets 410.
+"""Positions and cursors as clients see them. Each carries the store's generation; one of another generation gets 410.
 
 A position on the wire is ``generation * 2**40 + position``: ascending over generations, and exact in JSON below 2**53.
-Where API keys are needed clients see no position: it would tell how much others do. Theirs are cursors, which name an
-event of their own.
+Where API keys are required, clients see no positions, which would reveal the volume of others. They see cursors, each
+of which names an event of the merchant.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Position(NamedTuple):
 
     @classmethod
     def from_wire(cls, number: int) -> Position:
-        """What ``on_wire`` was made of."""
+        """The position with the number ``on_wire``."""
         return cls(*divmod(number, _SPAN))
 
     @property
     def on_wire(self) -> int:
-        """One number for both."""
+        """Generation and position as one number."""
         return self.generation * _SPAN + self.position
 
     @property
@@ -52,7 +52,7 @@ def event_cursor(generation: int, stored: StoredEvent | None) -> str:
 
 
 def position_of(queries: Queries, merchant: str, place: Place) -> Position:
-    """What the cursor of an event stands for. Raises ProblemError (410) when the merchant has no such event."""
+    """The place that an event's cursor names. Raises ProblemError (410) when the merchant has no such event."""
     if place.key == "0":
         return Position(place.generation, 0)
     version, hash_shown, stream_id = place.key.split(".", 2)
@@ -63,7 +63,7 @@ def position_of(queries: Queries, merchant: str, place: Place) -> Position:
 
 
 def generation_for(queries: Queries, place: Place | None) -> int:
-    """The generation that a page's cursor carries; to be asked for after the page was read.
+    """The generation for a page's cursor; call it after the page was read.
 
     Raises ProblemError (410) when ``place``, from which the page goes on, is of another.
     """
@@ -82,9 +82,9 @@ def confirm(queries: Queries, after: Position) -> int:
 
 
 def unknown(generation: int) -> ProblemError:
-    """410: what the client has seen since some point may not be on record."""
+    """410: events that the client has seen may not be on record."""
     detail = (
-        "Nothing is known of this position: the database was put back to an earlier state, or ends before it. Begin"
-        " anew, and drop what you have of events that do not come again."
+        "The position is unknown: the database was restored to an earlier state, or ends before it. Begin again, and"
+        " drop the events that do not come again."
     )
     return ProblemError(POSITION_UNKNOWN, detail, generation=generation)

@@ -75,15 +75,15 @@ def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str |
 
 @contextmanager
 def reading_again(address: str, **extensions: object) -> Iterator[None]:
-    """Around a look at what was carried out before, under the same key.
+    """Translate errors of the read that replays a command under its key.
 
-    Raises ProblemError, 504, when the store does not tell: it is stored, so 503 would be untrue.
+    Raises ProblemError 504 when the store cannot be read: the command is stored, so 503 would be wrong.
     """
     try:
         yield
     except StoreError as error:
-        log.warning("what a key stands for cannot be read: %s", error)
-        detail = f"It was carried out before. Ask for {address} later, or send the same again under the same key."
+        log.warning("the record of an idempotency key cannot be read: %s", error)
+        detail = f"The command is on record. Ask for {address} later, or repeat the command under the same key."
         raise ProblemError(OUTCOME_UNKNOWN, detail, **dict[str, Any](extensions)) from None
 
 

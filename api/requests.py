@@ -38,7 +38,7 @@ from store.port import WorkState
 
 _LETTER_STATES: Final = {word: state for state, word in LETTER_STATES.items()}
 _CUSTOMER_ID_WRONG: Final = "Not 1 to 128 of A-Z a-z 0-9 . _ : @ -"
-_NEW_CUSTOMER_ID_WRONG: Final = f'{_CUSTOMER_ID_WRONG}; and not "." or "..", which no path can name.'
+_NEW_CUSTOMER_ID_WRONG: Final = f'{_CUSTOMER_ID_WRONG}; not "." or "..", which clients remove from paths.'
 _GATEWAY_WRONG: Final = "No such gateway."
 
 
@@ -200,7 +200,7 @@ class DeadLettersQuery(PageSchema):
 
 
 class WaitingCallbacksQuery(PageSchema):
-    """Which waiting callbacks are wanted."""
+    """The filters for waiting callbacks."""
 
     cursor = Cursor(CursorKind.CALLBACKS)
     gateway = _gateway_filter()
@@ -221,10 +221,12 @@ class EventsQuery(PageSchema):
 
 
 class MerchantEventsQuery(PageSchema):
-    """Which of a merchant's events are wanted."""
+    """The filters for a merchant's events."""
 
     after = EventPlace(
-        metadata={"description": "The `cursor` of the last event that you have; absent for none; or `latest`."}
+        metadata={
+            "description": "The `cursor` of the last event that you have, or `latest`. Absent: from the first event."
+        }
     )
     wait = Wait(metadata={"description": "Seconds to wait for an event when there is none."})
 

@@ -113,14 +113,14 @@ class CustomerSchema(Schema):
 
 
 def _generation() -> fields.Integer:
-    return _integer("How often the database was put back to an earlier state.", minimum=0)
+    return _integer("The number of times that the database was restored to an earlier state.", minimum=0)
 
 
 class EventSchema(Schema):
     """Something that happened, as it is recorded for good."""
 
     position = _integer(
-        "The place among all events, ascending. It carries the generation: one of an earlier generation is told apart.",
+        "The place among all events, ascending. It includes the generation, so positions of an earlier one differ.",
         minimum=1,
     )
     generation = _generation()
@@ -135,14 +135,14 @@ class EventSchema(Schema):
 
 
 class MerchantEventSchema(EventSchema):
-    """The same where API keys are needed: no position, which would tell how much others do."""
+    """The same where API keys are required: without the position, which reveals the volume of others."""
 
     class Meta:
-        """It has a cursor instead."""
+        """Replaced by ``cursor``."""
 
         exclude = ("position",)
 
-    cursor = _text("Send it as `after` for what follows this event.", pattern="^[A-Za-z0-9_-]+$")
+    cursor = _text("Send it as `after` to get the events after this one.", pattern="^[A-Za-z0-9_-]+$")
 
 
 class BreakerSchema(Schema):
@@ -211,7 +211,7 @@ def _said_text(description: str, **words: Any) -> fields.String:
 
 def _body() -> fields.String:
     return _text_or_null(
-        "The first 4096 characters of the callback's body. Card numbers are masked, and what no text holds is escaped.",
+        "The first 4096 characters of the callback's body. Card numbers are masked; what is not text is escaped.",
         example='{"event_id": "evt_7", "reference": "019ab000-…", "status": "settled", "amount": "100.00"}',
     )
 
@@ -223,22 +223,22 @@ def _body_bytes() -> fields.Integer:
 
 
 class ReviewSaidSchema(Schema):
-    """What the gateway said. Null stands for what it did not say."""
+    """What the gateway said; null for absent members."""
 
     source = _text(
-        "`callback`; `answer`: to a call that sends the transaction; `lookup`: to a question about it.",
+        "`callback`, `answer` (to a call that sends the transaction), or `lookup` (a question about it).",
         enum=[source.value for source in Source],
     )
-    gateway = _text("The gateway that said it.", example="gatewayA")
+    gateway = _text("The gateway.", example="gatewayA")
     at = _time("When it was received.")
     event_id = _said_text("The callback's event id.", example="evt_7")
-    reference = _said_text("The reference of ours that it names: a transaction's id.")
+    reference = _said_text("Our reference, which is a transaction id.")
     gateway_reference = _said_text("The gateway's own reference.", example="A-1")
-    status = _said_text("The status; of a callback as the gateway words it.", example="settled")
+    status = _said_text("The status; for a callback in the gateway's words.", example="settled")
     code = _said_text("The code of a decline.", example="do_not_honor")
     amount = _said_text("The amount as the gateway words it.", example="100.00")
     currency = _said_text("The currency as the gateway words it.", example="USD")
-    message = _said_text("What came of the call or the lookup.")
+    message = _said_text("The outcome of the call or the lookup.")
     body = _body()
     body_bytes = _body_bytes()
 
@@ -259,7 +259,7 @@ class ReviewSchema(Schema):
     id = _text("The review's id.")
     transaction_id = _text_or_null("The transaction that it is about.", format="uuid")
     customer_id = _text_or_null("The customer; null when it is about a gateway alone.")
-    gateway = _text_or_null("The gateway that it is about; null where an earlier version did not record it.")
+    gateway = _text_or_null("The gateway concerned; null where an earlier version did not record it.")
     reason = _text("What is wrong.")
     state = _text("Whether somebody still has to look.", enum=["open", "closed"])
     opened_at = _time("When it was opened.")
@@ -280,12 +280,12 @@ class ReviewListSchema(Schema):
 
 
 class WaitingCallbackSchema(Schema):
-    """A verified callback that names no transaction on record, and waits to be matched with one."""
+    """A verified callback that waits for its transaction."""
 
     id = _text("The id under which it is stored.", example="callback:019ab000-0000-7000-8000-000000000001")
     gateway = _text("The gateway that sent it.", example="gatewayA")
     event_id = _said_text("The callback's event id.", example="evt_7")
-    reference = _said_text("The reference of ours that it names.")
+    reference = _said_text("Our reference in the callback.")
     gateway_reference = _said_text("The gateway's own reference.", example="A-1")
     status = _said_text("The status as the gateway words it.", example="completed")
     amount = _said_text("The amount as the gateway words it.", example="100.00")
@@ -294,8 +294,8 @@ class WaitingCallbackSchema(Schema):
     body_bytes = _body_bytes()
     received_at = _time("When it was received.")
     waits_until = _time_or_null("When it becomes a review; null when it cannot be read.")
-    attempts = _integer("How often it was matched without success.", minimum=0)
-    next_attempt_at = _time_or_null("When it is matched next.")
+    attempts = _integer("The number of attempts to match it.", minimum=0)
+    next_attempt_at = _time_or_null("The time of the next attempt.")
 
 
 class WaitingCallbackListSchema(Schema):

@@ -73,7 +73,7 @@ def customer(customer_id: str, view: CustomerView) -> dict[str, Any]:
 def event(stored: StoredEvent, generation: int, *, sees_all: bool) -> dict[str, Any]:
     """An event as it is stored, whether or not this version of the service knows its type.
 
-    ``sees_all``: its position among all events is shown, which tells how much all merchants do; else a cursor.
+    ``sees_all``: show the position among all events, which reveals the volume of all merchants; else a cursor.
     """
     body = read_body(stored.body)
     place = (
@@ -136,7 +136,7 @@ def dead_letter(it: DeadLetter) -> dict[str, Any]:
 
 
 def waiting_callback(it: DeadLetter) -> dict[str, Any]:
-    """A stored callback that waits for its transaction; ``it`` is its work."""
+    """A stored callback that waits for its transaction; ``it`` is its work item."""
     item = it.item
     try:
         stored = read_payload(item)
@@ -156,11 +156,11 @@ def waiting_callback(it: DeadLetter) -> dict[str, Any]:
 
 
 _CALLBACK: Final = ["event_id", "reference", "gateway_reference", "status", "amount", "currency", "body", "body_bytes"]
-"""What of a callback is shown while it waits."""
+"""The members of a waiting callback that are shown."""
 
 
 def review(it: ReviewView) -> dict[str, Any]:
-    """A review: whom it is about, what was said, and what was on record then."""
+    """A review with its subject, what the gateway said, and what was on record."""
     row = it.review
     return {
         "id": row.review_id,

@@ -24,11 +24,11 @@ environment:
 
 exit status:
   0    done
-  1    the service refused it, or what was asked for cannot be written: standard error says why
+  1    the service refused it, or the output cannot be written; standard error has the reason
   2    an argument or a setting is wrong
-  3    an order may have been carried out, or was and its answer cannot be written: standard error says how to
-       find out. Any answer but the service's own means this, such as a proxy's 503
-  4    the service cannot be reached, or says that it cannot do it now; nothing was done
+  3    an order may have been carried out, or its answer cannot be written; standard error says how to find out.
+       Answers that are not the service's own, such as a proxy's 503, have this status
+  4    the service cannot be reached, or itself answers that it cannot do it now; nothing was done
   130  Ctrl-C; an order that was sent may have been carried out
 """
 

@@ -1,7 +1,7 @@
-"""What an answer says: whether the service itself gave it, and whether an order was carried out.
+"""Interpretation of answers: whether the service itself gave one, and whether an order was carried out.
 
-Between a command and the service there may be proxies, whose refusals look like the service's. Only a problem document
-of the service says that an order was not carried out.
+Proxies between a command and the service may refuse requests with the same statuses. Only a problem document of the
+service proves that an order was not carried out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _DOUBT: Final = frozenset({INTERNAL_ERROR.name, OUTCOME_UNKNOWN.name, IDEMPOTENC
 
 
 def is_success(status: int, answer: object, members: Sequence[str]) -> bool:
-    """Whether it is the service's success: an object with the ``members`` that its answer has."""
+    """Whether the answer is a success of the service: an object with these ``members``."""
     return 200 <= status < 300 and isinstance(answer, dict) and all(name in answer for name in members)
 
 
 def meaning_of_failure(status: int, media_type: str, answer: object) -> Exit:
-    """What anything but success says of an order."""
+    """The exit status of an order for any answer but success."""
     name = _own_problem(status, media_type, answer)
     if name is None or name in _DOUBT:
         return Exit.UNKNOWN
@@ -39,17 +39,17 @@ def meaning_of_failure(status: int, media_type: str, answer: object) -> Exit:
 
 
 def meaning_of_a_read(status: int) -> Exit:
-    """What anything but success says of a read, which changes nothing."""
+    """The exit status of a read for any answer but success."""
     return Exit.UNREACHABLE if status in _LATER or status >= 500 else Exit.FAILED
 
 
 def is_problem(answer: object) -> bool:
-    """Whether it says in its ``detail`` what is wrong, as the service does and others may."""
+    """Whether the answer is an object with a ``detail``; proxies may send one, too."""
     return isinstance(answer, dict) and isinstance(answer.get("detail"), str)
 
 
 def _own_problem(status: int, media_type: str, answer: Any) -> str | None:  # noqa: ANN401  # any JSON value
-    """The name of the service's problem that this is; None for anything else."""
+    """The name of the service's problem; None for any other answer."""
     if media_type != MEDIA_TYPE or not is_problem(answer):
         return None
     kind = answer.get("type")

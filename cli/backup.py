@@ -1,4 +1,4 @@
-"""``manage.py backup``: the embedded store as one file, checked before it gets its name."""
+"""``manage.py backup``: a checked copy of the embedded store in one file."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from store.verify import Tally, verify
 
 _PROBLEMS_MAX: Final = 20
 _EPILOG: Final = """\
-The copy is made beside a running service, which it does not hold up. It is written under a temporary name beside FILE,
-synced, checked as manage.py verify checks, and only then renamed. docs/backup.md says how to put one back.
+The command may run beside the service and does not block it. It writes to a temporary file beside FILE, syncs it,
+checks it like manage.py verify, and then renames it. docs/backup.md describes how to restore a backup.
 
 exit status:
-  0    FILE is there, whole and checked
-  1    there is no new FILE: standard error says why
+  0    FILE is written and checked
+  1    there is no new FILE; standard error has the reason
   2    an argument or a setting is wrong
   130  Ctrl-C; there is no new FILE
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="what to write; its folder must exist")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if there is one")
+    """Declare the target file."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write; its folder must exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the backup, check it, and give it its name."""
+    """Write the backup, check it, and rename it to the target."""
     settings = service_settings(logging.STDERR)
     source, target = settings.sqlite_path, arguments.file
     if source is None:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:
-    """Raise CommandError when the copy must not get this name."""
+    """Raise CommandError when the copy must not be renamed to ``target``."""
     base = source.resolve()
     for name in (base, *(base.with_name(f"{base.name}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock"))):
         if target.resolve() == name or (target.exists() and name.exists() and target.samefile(name)):
@@ -84,7 +84,7 @@ def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:
 
 
 def _check(copy: Path) -> Tally:
-    """How much is in the copy. Raises CommandError when it has problems."""
+    """Counts of the copy. Raises CommandError when it has problems."""
     tally, problems = Tally(), 0
     with open_file_audit(copy) as audit:
         for problem in verify(audit, (), tally):

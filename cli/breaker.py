@@ -56,7 +56,7 @@ def _order(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
         *("gateways", arguments.gateway, "breaker"),
         body=order,
         members=("name", "breaker", "bulkhead"),
-        look=f"See: manage.py breaker show {argument(arguments.gateway)}. The same order again does no harm.",
+        look=f"See: manage.py breaker show {argument(arguments.gateway)}. A repetition is safe.",
     )
     tools.output.thing(it, _values(it))
 

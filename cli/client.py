@@ -58,7 +58,7 @@ class Client:
     ) -> Json:
         """POST ``body`` there, under an idempotency key if one is given; the answer is an object with ``members``.
 
-        ``look`` says, for people, how to find out whether the order was carried out.
+        ``look`` tells the operator how to find out whether the order was carried out.
 
         Raises CommandError: UNREACHABLE and FAILED when it surely was not carried out, UNKNOWN when that is not known.
         """
@@ -141,7 +141,7 @@ def problem_line(status: int, problem: Mapping[str, Any]) -> str:
 
 
 def _parsed(media_type: str, raw: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The JSON in ``raw``; None when it is none."""
+    """The JSON value in ``raw``; None for anything else."""
     if not media_type.endswith("json"):
         return None
     try:
@@ -151,7 +151,7 @@ def _parsed(media_type: str, raw: bytes) -> Any:  # noqa: ANN401  # any JSON val
 
 
 def _with_doubt(error: CommandError, doubt: str) -> CommandError:
-    """The same, with what to do about it when it is not known whether an order was carried out."""
+    """``error``, with advice for an order that may have been carried out."""
     if error.status is not Exit.UNKNOWN:
         return error
     return CommandError(f"{error} That is, {doubt}" if str(error).endswith(".") else f"{error}: {doubt}", error.status)

@@ -24,7 +24,7 @@ class Exit(IntEnum):
     UNKNOWN = 3
     """An order may have been carried out, or was and its answer could not be written: look before you repeat it."""
     UNREACHABLE = 4
-    """The service cannot be reached, or says itself that it cannot do it now. Nothing was done."""
+    """The service cannot be reached, or itself answers that it cannot do it now. Nothing was done."""
 
 
 class CommandError(Exception):
@@ -34,7 +34,7 @@ class CommandError(Exception):
         super().__init__(text)
         self.status = status
         self.problem = problem
-        """The name of the service's problem, if that is what it is about."""
+        """The name of the service's problem, if the answer was one."""
 
 
 class OutputError(CommandError):
@@ -51,7 +51,7 @@ class ReaderGoneError(OutputError):
 def service_settings(log_to: int, *, buffer: bool = False) -> Settings:
     """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError.
 
-    With ``buffer`` logging never waits for the reader: for what runs on and on.
+    With ``buffer`` logging never waits for the reader, as a server needs.
     """
     settings = Settings.from_environ(os.environ)
     hide(*settings.secret_urls)

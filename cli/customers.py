@@ -61,13 +61,13 @@ def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
     key = arguments.idempotency_key
     if key is None:
         key = str(uuid.uuid4())
-        remark(f"idempotency key: {key}")  # before it is sent: whatever ends this command, it can be repeated safely
+        remark(f"idempotency key: {key}")  # before it is sent, so that the order can always be repeated safely
     order = {name: getattr(arguments, name) for name in ("amount", "currency", "reason", "evidence")}
     it = tools.client.order(
         *("customers", arguments.customer_id, "adjustments"),
         body=order,
         key=key,
         members=("customer_id", "version", "balances"),
-        look=f"The same again with --idempotency-key {argument(key)} is made once at most, and tells.",
+        look=f"Repeat it with --idempotency-key {argument(key)}: the correction is made at most once.",
     )
     tools.output.thing(it, _values(it))

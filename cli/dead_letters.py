@@ -69,7 +69,7 @@ def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
     it = tools.client.order(
         *("dead-letters", arguments.id, "retry"),
         members=("id",),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}. The same order again does no harm.",
+        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['id'])}")
 
@@ -81,7 +81,7 @@ def _retry_all(tools: Tools, arguments: argparse.Namespace) -> None:
         *("dead-letters", "retry"),
         body=where,
         members=("count",),
-        look="See: manage.py dead-letters list. The same order again does no harm.",
+        look="See: manage.py dead-letters list. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['count'])}")
 
@@ -91,6 +91,6 @@ def _discard(tools: Tools, arguments: argparse.Namespace) -> None:
         *("dead-letters", arguments.id, "discard"),
         body={"reason": arguments.reason},
         members=("transaction_id", "status"),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}, which is gone once it is discarded.",
+        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A discarded one is gone.",
     )
     tools.output.thing(it, transactions.values(it))

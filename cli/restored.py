@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a database that was put back to an earlier state, and says what to compare then."""
+"""``manage.py restored``: marks a restored database, and lists what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from store.factory import open_restoring
 from store.restored import OpenTransaction, Restored
 
 _EPILOG: Final = """\
-Nothing is sent twice: unfinished transactions are looked up at their providers, or repeated under their idempotency
-keys. The generation goes up by one: earlier positions and cursors get 410, and consumers begin anew. After a second
+No payment is made twice: unfinished transactions are looked up at their providers, or repeated under their idempotency
+keys. The generation goes up by one: earlier positions and cursors get 410, and consumers begin again. After a second
 restore of the same backup, give --generation a number above all that consumers have seen.
 
-On PostgreSQL the service does the same by itself when the server's system identifier or timeline has changed. Run this
-command after a dump was restored on the same server, or a disk was put back. It needs the role that owns the tables
+On PostgreSQL the service does the same automatically when the server's system identifier or timeline has changed. Run
+this command after the restore of a dump on the same server, or of a disk. It needs the role that owns the tables
 (PAYMENTS_MIGRATION_DATABASE_URL).
 
 exit status:
@@ -35,21 +35,21 @@ exit status:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How to show it, and which generation is to begin at least."""
+    """Declare the output format and the lowest generation to begin."""
     parser.add_argument("--json", action="store_true", help="one JSON object, with every unfinished transaction")
     parser.add_argument(
         "--generation",
         type=_generation,
         default=0,
         metavar="NUMBER",
-        help="begin at least this generation",
+        help="the lowest generation to begin",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Mark it, and say what to compare."""
+    """Mark the database, and list what to compare."""
     settings = service_settings(logging.STDERR)
     try:
         with open_restoring(settings.migration_database_url, root=CHECKOUT, now=datetime.now(UTC)) as restoring:

@@ -1,4 +1,4 @@
-"""``manage.py reviews``: what contradicts the record, what was said, and the order to close a review."""
+"""``manage.py reviews``: contradictions of the record, and the order to close a review."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def _close(tools: Tools, arguments: argparse.Namespace) -> None:
         *("reviews", arguments.id, "close"),
         body={"reason": arguments.reason},
         members=("id", "state"),
-        look="See: manage.py reviews list. A review that is closed stays as it is when it is closed again.",
+        look="See: manage.py reviews list. A repetition does not change a closed review.",
     )
     tools.output.thing(it, _values(it))
 
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
     for name in ("id", "state", "transaction_id", "customer_id", "gateway", "reason"):
-        yield name, shown(it.get(name))  # a service of an earlier version says less
+        yield name, shown(it.get(name))  # a service of an earlier version has fewer members
     yield "opened_at", at(it["opened_at"])
     yield "closed_at", at(it["closed_at"])
     for part in ("said", "expected"):
@@ -70,6 +70,6 @@ def _values(it: Json) -> Iterator[tuple[str, str]]:
 
 
 def _said(it: Json, *names: str) -> str:
-    """What of what was said is there."""
+    """The members of ``said`` that are present."""
     said = it.get("said") or {}
     return " ".join(shown(said[name]) for name in names if said.get(name) is not None) or NOTHING

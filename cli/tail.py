@@ -1,6 +1,6 @@
-"""``manage.py tail``: every event as it happens, each once, over restarts of the service as well.
+"""``manage.py tail``: every event as it happens, each once, across restarts of the service.
 
-Where API keys are needed events have a cursor in place of a position; both are taken as the service gives them.
+Where API keys are required, events have a cursor in place of a position. This module interprets neither.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["add_arguments", "run"]
 _WAIT_S: Final = 20.0
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
-_PLACE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _POSITION_UNKNOWN: Final = "position-unknown"
 _PARTING: Final = re.compile(r"""[\s'"\\]|^$""")
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--after",
         type=_place,
         metavar="POSITION",
-        help="go on after this event: its position, or its cursor where API keys are needed (default: after now)",
+        help="go on after this event: its position, or its cursor where API keys are required (default: now)",
     )
     begin.add_argument("--from-start", action="store_true", help="from the first event on")
     parser.add_argument("--customer", metavar="ID", help="only this customer's")
@@ -75,8 +75,8 @@ def _place_of(event: Json) -> str:
 
 def _put_back(after: str | None) -> str:
     return (
-        f"the service does not know position {after}: its database was put back to an earlier state, or is another one."
-        " Events that were shown before may not be on record any more. Begin anew: --from-start, or without --after"
+        f"the service does not know position {after}: its database was restored to an earlier state, or is another one."
+        " Events that were shown before may no longer be on record. Begin again with --from-start, or without --after"
     )
 
 

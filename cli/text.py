@@ -29,7 +29,7 @@ def shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
 
 
 def argument(text: str) -> str:
-    """``text`` as it is typed in a shell: for commands that people copy."""
+    """``text`` quoted for a shell, for commands that the operator copies."""
     return shlex.quote(printable(text))
 
 
@@ -39,8 +39,8 @@ def at(time: str | None) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL of a server's database for people."""
-    # Parameters are left out, too: libpq takes a password among them.
+    """The URL of a server's database for display."""
+    # Without parameters, because libpq accepts a password among them.
     scheme, _, rest = url.partition("://")
     authority, slash, database = rest.partition("/")
     credentials, at, hosts = authority.rpartition("@")

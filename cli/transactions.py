@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _time(text: str) -> str:
-    """``text``, which the service reads; it is checked here since its refusal speaks of URLs."""
+    """``text``, checked here because the service's own error speaks of URLs."""
     try:
         Timestamp().deserialize(text)
     except ValidationError:

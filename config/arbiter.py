@@ -1,4 +1,4 @@
-"""The gunicorn master of this service: no signal brings up a second worker where there may be only one, or ends it.
+"""The gunicorn master of this service. On an embedded store no signal starts a second worker or ends the only one.
 
 It knows signals and processes, and nothing of what the workers serve.
 """
@@ -22,22 +22,22 @@ logger: Final = logging.getLogger("gunicorn.error")
 WRONG_SETTING: Final = 2
 """The exit status for a wrong setting. gunicorn ends when a worker has it, since the next worker would have it too."""
 MASTERS_SIGNALS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
-"""Meant for the master. Sent to a whole group they would end or stop a worker, which ignores them."""
+"""Signals for the master. Workers ignore them, because a signal to a whole process group would end a worker."""
 _CHECK_WITHIN_S: Final = 30.0
 
 
 class Arbiter(GunicornArbiter):
-    """See the module. gunicorn.conf.py sets what is set here before gunicorn makes its one instance."""
+    """The master; gunicorn.conf.py sets the class attributes before gunicorn makes the one instance."""
 
     APP_LOAD_ERROR = WRONG_SETTING
     single = True
-    """Whether one worker is all that there may ever be, as on an embedded database."""
+    """Whether there may be only one worker, as on an embedded database."""
     check: Sequence[str] = ()
-    """A command that fails, with a line on standard error, where a worker would not start."""
+    """A command that fails, with a line on standard error, when a worker would not start."""
     folder = Path()
-    """Where it runs."""
+    """The folder in which ``check`` runs."""
     unshared: frozenset[str] = frozenset()
-    """Variables of the workers that it must not see."""
+    """Variables of the workers that ``check`` must not see."""
 
     def __init__(self, app: BaseApplication) -> None:
         super().__init__(app)
@@ -46,21 +46,21 @@ class Arbiter(GunicornArbiter):
             self.START_CTX["args"] = [sys.executable, "-m", "gunicorn", *sys.argv[1:]]
 
     def handle_ttin(self) -> None:
-        """One more worker, where there may be several."""
+        """Add a worker, if there may be several."""
         if self.single:
             logger.warning("SIGTTIN is ignored: an embedded database has one worker")
         else:
             super().handle_ttin()
 
     def handle_usr2(self) -> None:
-        """Start another master beside this one, where there may be several workers."""
+        """Start another master beside this one, if there may be several workers."""
         if self.single:
             logger.warning("SIGUSR2 is ignored: an embedded database has one worker; stop the service and start it")
         else:
             super().handle_usr2()
 
     def reexec(self) -> None:
-        """As gunicorn does. A child that cannot execute the program ends: it would stop the workers of its parent."""
+        """Re-execute the program. A child that fails exits, because otherwise it would stop its parent's workers."""
         parent = os.getpid()
         try:
             super().reexec()
@@ -71,23 +71,23 @@ class Arbiter(GunicornArbiter):
             raise
 
     def handle_hup(self) -> None:
-        """Read files again and replace the workers, unless they would not start."""
+        """Reload files and replace the workers, unless they would not start."""
         problem = self._problem()
         if problem is not None:
             logger.error("SIGHUP is ignored, since a worker would not start: %s", problem)
             return
         before = self.app.cfg
         try:
-            if self.single:  # a second one would refuse requests for as long as the first one drains
+            if self.single:  # a second worker would refuse requests while the first one drains
                 self.app.reload()
                 self.setup(self.app)
                 logger.info("SIGHUP: the worker is replaced")
                 self.kill_workers(signal.SIGTERM)
             else:
                 super().handle_hup()
-        except SystemExit:  # a file was changed since it was checked
+        except SystemExit:  # a file was changed after the check
             self.app.cfg = before
-            logger.error("SIGHUP is ignored: what has just been checked cannot be read")  # noqa: TRY400 - no defect
+            logger.error("SIGHUP is ignored: a file was changed after the check and cannot be read")  # noqa: TRY400 - no defect
 
     def _problem(self) -> str | None:
         environ = {name: value for name, value in os.environ.items() if name not in self.unshared}

@@ -102,9 +102,9 @@ class Connection:
         self._deadline: float | None = None
         self._cut = self._sending = False
         self.repeated_headers: frozenset[str] = frozenset()
-        """Names of headers that came more than once in the present request; the worker sets them."""
+        """Names of the present request's repeated headers; the worker sets them."""
         self.underscored_headers: frozenset[str] = frozenset()
-        """Names, with hyphens, of headers that were spelled with underscores."""
+        """Names, with hyphens, of the present request's headers that were spelled with underscores."""
 
     def __enter__(self) -> Self:
         self._crowd.enter(self)

@@ -17,9 +17,9 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     """
     name = f"PAYMENTS_GATEWAYS_FILE {path}"
     try:
-        # Neither a pipe, of which the workers would find nothing left, nor a device that never ends.
+        # Neither a pipe, which the workers would find empty, nor a device without an end.
         stray = not stat.S_ISREG(path.stat().st_mode)
-        content = {} if stray else tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a mark first
+        content = {} if stray else tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors write a BOM
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}"
         raise SettingsError(message) from None
@@ -29,12 +29,12 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     except tomllib.TOMLDecodeError as error:
         message = f"{name} is not TOML: {error}"
         raise SettingsError(message) from None
-    except (RecursionError, ValueError) as error:  # such as a number of more digits than Python reads
+    except (RecursionError, ValueError) as error:  # such as a number with more digits than Python converts
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         message = f"{name} is not TOML: {problem}"
         raise SettingsError(message) from None
     if stray:
-        message = f"{name} is no file"
+        message = f"{name} is not a file"
         raise SettingsError(message)
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     strays = [key for key in content if key not in tables]

@@ -1,4 +1,4 @@
-"""Which of gunicorn's options an operator may choose, and what is said of the others.
+"""The gunicorn options that an operator may set, and the errors for the others.
 
 The service depends on the rest: on its worker class, on loading the application after the fork, on one process for an
 embedded database, on its log. What gunicorn.conf.py sets is handed in; this module knows no other setting.
@@ -42,30 +42,30 @@ FREE: Final = frozenset(
         "wsgi_app",
     }
 )
-"""Options that may have any value that ``_free_refusal`` lets through."""
+"""Options that may have any value that ``_refuse_free`` accepts."""
 CONNECTIONS_MIN: Final = 1000
 TIMEOUT_MIN_S: Final = 5
-"""A worker gives a sign of life every second."""
+"""Workers notify the master every second."""
 
 _LOG: Final = "the log goes to standard output, as PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT say"
-_PARSER: Final = "other rules for requests would let through what this service refuses"
-_RELOAD: Final = "a worker that is reloaded at once loses the calls that are out"
+_PARSER: Final = "other rules would accept requests that this service refuses"
+_RELOAD: Final = "an immediate reload loses calls that are out"
 _REASONS: Final[Mapping[str, str]] = {
     "preload_app": "actors and connections do not survive a fork",
-    "worker_class": "only its own worker starts and stops the service",
-    "threads": "its worker has greenlets",
+    "worker_class": "only the service's own worker class starts and stops it",
+    "threads": "its worker uses greenlets",
     "max_requests": "a worker that restarts itself gains nothing",
     "max_requests_jitter": "a worker that restarts itself gains nothing",
     "reload": _RELOAD,
     "reload_engine": _RELOAD,
     "reload_extra_files": _RELOAD,
-    "daemon": "its log would be lost; let a supervisor such as systemd run it",
-    "reuse_port": "two services on one port would not be noticed",
+    "daemon": "its log would be lost; use a supervisor such as systemd",
+    "reuse_port": "two services on one port would not be detected",
     "chdir": "it runs in its own folder",
     "user": "start it as that user",
     "group": "start it as that group",
     "initgroups": "start it as that user",
-    **dict.fromkeys(("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers"), "let a proxy speak TLS"),
+    **dict.fromkeys(("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers"), "terminate TLS in a proxy"),
     **dict.fromkeys(
         (
             "accesslog",
@@ -101,13 +101,13 @@ _REASONS: Final[Mapping[str, str]] = {
 _OWN_VARIABLES: Final = ("PAYMENTS_", "PROMETHEUS_MULTIPROC_DIR", "SIMULATOR_")
 
 in_force = False
-"""Whether gunicorn.conf.py runs this process: without it the service would never start."""
+"""Whether gunicorn.conf.py configured this process; without it the service does not start."""
 
 
 def refuse_command_line(ours: Mapping[str, object]) -> None:
-    """Refuse what gunicorn was told by its command line and by GUNICORN_CMD_ARGS. Raises SettingsError.
+    """Refuse options of the command line and of GUNICORN_CMD_ARGS. Raises SettingsError.
 
-    ``ours``: what gunicorn.conf.py sets. gunicorn itself would only find out after it has acted on some of it.
+    ``ours``: what gunicorn.conf.py sets. gunicorn itself would fail only after it acted on some options.
     """
     told = _with(ours)
     if "gunicorn.app.wsgiapp" not in sys.modules:  # the command line is not gunicorn's
@@ -148,7 +148,7 @@ def _refusal(name: str, value: object, expected: object) -> str:
         return f"PAYMENTS_BIND is {own}, and gunicorn was told {bound}: use the variable"
     if name == "workers":
         return f"PAYMENTS_WORKERS is {expected}, and gunicorn was told {value}: use the variable"
-    reason = _REASONS.get(name, "this service is made for that alone")
+    reason = _REASONS.get(name, "the service depends on it")
     return f"gunicorn's option {name} cannot be changed: {reason}"
 
 
@@ -157,11 +157,11 @@ def _refuse_free(name: str, value: object) -> None:
     if name == "worker_connections" and isinstance(value, int) and value < CONNECTIONS_MIN:
         problem = f"must be {CONNECTIONS_MIN} or more: callbacks and reads need room beside commands"
     elif name == "timeout" and isinstance(value, int) and 0 < value < TIMEOUT_MIN_S:
-        problem = f"must be {TIMEOUT_MIN_S} or more, or 0 for none: workers that live would be killed"
+        problem = f"must be {TIMEOUT_MIN_S} or more, or 0 for none: live workers would be killed"
     elif name == "raw_env" and isinstance(value, list):
         own = [text.partition("=")[0] for text in value if str(text).startswith(_OWN_VARIABLES)]
         if own:
-            problem = f"cannot set {own[0]}, which is read before: set it in the environment"
+            problem = f"cannot set {own[0]}, which is read earlier: set it in the environment"
     elif name == "pidfile" and value is not None:
         problem = _unless_writable(Path(str(value)).absolute().parent)
     elif name == "worker_tmp_dir" and value is not None:
@@ -173,5 +173,5 @@ def _refuse_free(name: str, value: object) -> None:
 
 def _unless_writable(folder: Path) -> str | None:
     if not folder.is_dir():
-        return f"names {folder}, which is no folder"
+        return f"names {folder}, which is not a folder"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"names {folder}, which cannot be written"

@@ -1,7 +1,7 @@
 """Request heads as they arrive, before WSGI joins repeated headers into one.
 
-Extends gunicorn's parser. It records which names come more than once or are spelled with an underscore, and believes
-no header of a proxy; what a header means is for the application.
+Extends gunicorn's parser. It records names that are repeated or spelled with an underscore, and ignores
+headers of proxies. The application interprets the headers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _Address: TypeAlias = str | int | tuple[str, int]
 
 NONE: Final[frozenset[str]] = frozenset()
 _SERVED_ONCE: Final = "CONTENT-TYPE"
-"""gunicorn refuses a second one and closes the connection, also that of a signed callback, which needs none at all."""
+"""gunicorn would refuse repetitions and close the connection, even for a signed callback, which needs none of them."""
 
 
 class Head(Request):
-    """gunicorn's request with the names of its headers as they were sent."""
+    """gunicorn's request, with the names of its headers as they were sent."""
 
     def __init__(self, cfg: Config, unreader: Unreader, peer_addr: _Address, req_number: int = 1) -> None:
         self._names: list[str] = []
@@ -28,7 +28,7 @@ class Head(Request):
 
     @property
     def repeated(self) -> frozenset[str]:
-        """The names, in lower case, of headers that came more than once."""
+        """The names of repeated headers, in lower case."""
         names = self._names
         if len(set(names)) == len(names):
             return NONE
@@ -36,7 +36,7 @@ class Head(Request):
 
     @property
     def underscored(self) -> frozenset[str]:
-        """The names, in lower case and with hyphens, of headers that were spelled with underscores.
+        """The names of headers that were spelled with underscores, in lower case and with hyphens.
 
         WSGI cannot tell the two spellings apart, so gunicorn drops these headers.
         """
@@ -52,7 +52,7 @@ class Head(Request):
         forwarder_headers: object,
         from_trailer: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[str, str] | None:
-        """Note the name. Headers of proxies are not read: contradictions between them must not refuse a request."""
+        """Record the name. Contradictions between headers of proxies must not fail a request, so these are ignored."""
         del secure_scheme_headers, forwarder_headers
         if not from_trailer:
             self._names.append(name)

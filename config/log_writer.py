@@ -1,7 +1,7 @@
 """Write log lines without waiting for their reader: a bounded buffer, emptied by a thread of the operating system.
 
-It knows descriptors and bytes, and no records or formats. Nothing here is gevent's, also where gevent has patched the
-process: a thread that is a greenlet would block the worker, which is what this module prevents.
+It knows descriptors and bytes, not records or formats. It uses threads of the operating system even in a process that
+gevent has patched, because a greenlet would block the worker.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import os
 import select
 import sys
 import time
-from _queue import Empty, SimpleQueue  # gevent replaces that of the module queue
+from _queue import Empty, SimpleQueue  # gevent replaces the class in the module queue
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
 BUFFER_BYTES_MAX: Final = 512 * 1024
-"""What one process keeps for a reader that stands still: some 600 deposits."""
+"""The buffer of one process for a blocked reader: about 600 deposits."""
 FLUSH_S: Final = 2.0
-"""How long the end of a process waits for its last lines to be read."""
+"""The wait at the end of a process for its last lines to be read."""
 _FULL_S: Final = 0.02
-"""Wait before a descriptor that another program has made non-blocking is tried again."""
+"""The wait before the next write to a descriptor that another program made non-blocking."""
 
 
-def _native(module: str, name: str) -> Any:  # noqa: ANN401 - whatever the module has under that name
+def _native(module: str, name: str) -> Any:  # noqa: ANN401 - any attribute
     monkey = sys.modules.get("gevent.monkey")
     return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)
 
 
 def write_all(descriptor: int, lines: bytes) -> None:
-    """Write at once, and wait for the reader. What cannot be written is dropped: nothing fails for its log."""
+    """Write immediately, and wait for the reader. Lines that cannot be written are dropped, so callers never fail."""
     try:
         while lines:
             lines = lines[os.write(descriptor, lines) :]
@@ -41,7 +41,7 @@ def write_all(descriptor: int, lines: bytes) -> None:
 
 @dataclass(slots=True)
 class _Gap:
-    """Lines that found no room, at this place of the buffer."""
+    """Lines that did not fit, at this place of the buffer."""
 
     since: float = field(default_factory=time.time)
     lines: int = 0
@@ -49,7 +49,7 @@ class _Gap:
 
 @dataclass(slots=True)
 class _Mark:
-    """A place of the buffer. Its lock is released when all before it is written."""
+    """A place of the buffer. Its lock is released when everything before it is written."""
 
     lock: Any
 
@@ -59,23 +59,23 @@ def _plain_notice(lines: int, _since: float) -> bytes:
 
 
 class BufferedWriter:
-    """Takes whole lines from any thread, and from signal handlers, and writes them in their order.
+    """Accepts whole lines from any thread and from signal handlers, and writes them in order.
 
-    Lines that do not fit are dropped and counted. The loss is told in a line of its own as soon as one can be written.
-    The thread starts with the first line of a process. A forked child begins with an empty buffer: what is in the
-    parent's, the parent writes.
+    Lines that do not fit are dropped and counted. A line in their place reports the loss as soon as one can be written.
+    The thread starts with the first line of a process. A forked child begins with an empty buffer, because
+    the parent writes its own lines.
     """
 
     def __init__(self, descriptor: int, bytes_max: int = BUFFER_BYTES_MAX) -> None:
         self._descriptor, self._bytes_max = descriptor, bytes_max
         self.notice: Callable[[int, float], bytes] = _plain_notice
-        """Makes the line that tells how many lines were lost, and since when (seconds since 1970)."""
+        """Makes the line that reports how many lines were lost, and since when (seconds since 1970)."""
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forget everything, as a forked child must: it has neither the thread nor a claim to the lines."""
+        """Reset the state, as a forked child must: it has no thread, and the lines are its parent's."""
         self.lock = _native("_thread", "RLock")()
-        """Reentrant, since a signal handler may log in the midst of ``write``. Never held while anything blocks."""
+        """Reentrant, since a signal handler may log during ``write``. Never held during a blocking call."""
         self.lost = 0
         """Lines that were dropped, or could not be written, in this process."""
         self._entries: SimpleQueue[bytes | _Gap | _Mark] = SimpleQueue()
@@ -86,7 +86,7 @@ class BufferedWriter:
         self._torn = False
 
     def write(self, lines: bytes) -> None:
-        """Take whole lines. Never waits."""
+        """Add whole lines to the buffer. Never waits."""
         with self.lock:
             if self._bytes and self._bytes + len(lines) > self._bytes_max:
                 self._drop(lines.count(b"\n"))
@@ -99,7 +99,7 @@ class BufferedWriter:
             self._entries.put(lines)
 
     def flush(self, within_s: float) -> bool:
-        """Wait until what was taken is written, and tell whether it is. Blocks the whole thread, gevent's as well."""
+        """Wait until the buffer is written; False when time runs out. Blocks the whole thread, also one of gevent."""
         with self.lock:
             if not self._running:
                 return True
@@ -132,7 +132,7 @@ class BufferedWriter:
                 entry = self._entries.get(not piece)
             except Empty:
                 entry = b""
-            # Of a pipe, only what it takes at once is safe from the lines of other processes.
+            # On a pipe, only what one write takes is never mixed with the lines of other processes.
             if isinstance(entry, bytes) and entry and len(piece) + len(entry) <= select.PIPE_BUF:
                 piece += entry
                 continue
@@ -169,12 +169,12 @@ class BufferedWriter:
         self._untold += lines
 
     def _tell(self) -> bool:
-        """Tell of lost lines, if there are any. False: nothing can be written now."""
+        """Report lost lines, if any. False when nothing can be written now."""
         if not self._untold:
             return True
         try:
             notice = self.notice(self._untold, self._untold_since)
-        except Exception:  # noqa: BLE001 - the thread must not die of a format
+        except Exception:  # noqa: BLE001 - an error in a format must not end the thread
             notice = _plain_notice(self._untold, self._untold_since)
         if not self._written(notice):
             return False
@@ -193,7 +193,7 @@ class BufferedWriter:
             except OSError:
                 return False
             else:
-                # A line may break off where a disk is full. The next one must not be glued to it.
+                # A line may be cut where a disk is full. The next one must begin on a new line.
                 self._torn = lines[count - 1 : count] != b"\n"
                 lines = lines[count:]
         self._torn = False
@@ -204,7 +204,7 @@ _writers: Final[dict[object, BufferedWriter]] = {}
 
 
 def buffered(descriptor: int) -> BufferedWriter:
-    """The writer of this process for what ``descriptor`` leads to: one, also where several descriptors lead there."""
+    """This process's writer for the file behind ``descriptor``; descriptors of one file share a writer."""
     try:
         status = os.fstat(descriptor)
         target: object = (status.st_dev, status.st_ino)
@@ -216,12 +216,12 @@ def buffered(descriptor: int) -> BufferedWriter:
 
 
 def lost_lines() -> int:
-    """How many lines this process has lost."""
+    """The number of lines that this process has lost."""
     return sum(writer.lost for writer in _writers.values())
 
 
 def flush_all() -> None:
-    """Give the last lines ``FLUSH_S`` to be read, all descriptors together."""
+    """Wait up to ``FLUSH_S`` in all for the last lines of all descriptors to be read."""
     deadline = time.monotonic() + FLUSH_S
     for writer in _writers.values():
         writer.flush(max(deadline - time.monotonic(), 0.0))

@@ -1,6 +1,6 @@
 """How log lines look and where they go: JSON for machines or text for people, one record to one write.
 
-A service writes through ``config.log_writer``, which waits for no reader; a command of an operator writes directly.
+A service writes through ``config.log_writer``, which never waits for the reader; operator commands write directly.
 
 It decides nothing about what is logged and never looks at the environment. Fields of a record come as
 ``extra={"fields": {...}}``. The lines that every deposit writes go through ``InfoLines``, which spares them the record:
@@ -71,7 +71,7 @@ class LineHandler(logging.Handler):
             self._writer.write(lines)
 
     def _lost(self, lines: int, since: float) -> bytes:
-        """The line that tells of lines that were lost; whatever the level, since it stands for theirs."""
+        """The line that reports lost lines. It is written at any log level."""
         about = {"lines": lines, "pid": os.getpid()}
         record = logging.makeLogRecord(
             {"name": __name__, "levelname": "WARNING", "msg": "log lines were lost", "created": since, "fields": about}
@@ -258,5 +258,5 @@ def configure(
 ) -> None:
     """Set up logging for a process that gunicorn does not start; ``buffer`` as for ``LineHandler``."""
     skip_unused_details()
-    redact_stderr(redaction)  # written at once: a command may end by os._exit
+    redact_stderr(redaction)  # without a buffer, because a command may end with os._exit
     logging.config.dictConfig(dict_config(level, log_format, redaction, descriptor, buffer=buffer))

@@ -84,7 +84,7 @@ class Redaction:
         """Whether ``lines``, UTF-8, surely hold nothing that must not be seen."""
         plain = lines.translate(self._table, self._between)
         if (
-            # Words meet where what stood between them is left out: they are looked at again as they are.
+            # Words that became neighbours may form a secret together, so the result is searched again.
             (_ANY_HINT in plain and _ANY_HINT in lines.translate(_ALIKE))
             or self._enough in plain
             or b"/" in lines

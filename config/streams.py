@@ -1,4 +1,4 @@
-"""The three standard streams of a process, whatever it was started with."""
+"""The three standard streams of a process, also when it was started without them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from config.redaction import Redaction
 def occupy() -> None:
     """Open /dev/null in place of each standard stream that is closed.
 
-    What is opened next would take its number, and log lines would go into a database or to a client.
+    Otherwise the next opened file takes its number, and log lines go into a database or to a client.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # open() takes the lowest free number, which is this one
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 class _RedactedStream:
-    """Standard error: what Python, gevent and gunicorn say there past all logging, as of an uncaught error.
+    """Standard error for output outside logging, such as uncaught errors in Python, gevent and gunicorn.
 
-    With a ``writer``, whole lines go through it, which waits for no reader.
+    With a ``writer``, whole lines go through it, so that they never wait for the reader.
     """
 
     def __init__(self, stream: TextIO, redaction: Redaction, writer: BufferedWriter | None) -> None:
@@ -61,5 +61,5 @@ class _RedactedStream:
 
 
 def redact_stderr(redaction: Redaction, *, buffer: bool = False) -> None:
-    """Let nothing onto this process's standard error, from Python's side, but through ``redaction``."""
+    """Redact everything that Python code writes to this process's standard error."""
     sys.stderr = cast("TextIO", _RedactedStream(sys.stderr, redaction, buffered(2) if buffer else None))

@@ -20,7 +20,7 @@ _UNREADABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
 )
 """The first that fits."""
 _NAMED: Final = {"HOST": "Host", "CONTENT-LENGTH": "Content-Length", "TRANSFER-ENCODING": "Transfer-Encoding"}
-"""Headers that are named where gunicorn blames one. Anything else that it quotes may be a whole line, and a secret."""
+"""Headers that an error may name. Other text that gunicorn quotes may be a whole line with a secret."""
 _OF_ANSWERS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)  # type: ignore[attr-defined]  # since 27
 """Of the same kinds, but about headers of the application's own."""
 
@@ -30,5 +30,5 @@ def told_of(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, _OF_ANSWERS):
         return None
     if isinstance(error, errors.InvalidHeader) and error.hdr in _NAMED:
-        return 400, f"The header {_NAMED[error.hdr]} cannot be read. It may come once only."
+        return 400, f"The header {_NAMED[error.hdr]} cannot be read. It may occur only once."
     return next(((status, detail) for kind, status, detail in _UNREADABLE if isinstance(error, kind)), None)

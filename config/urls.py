@@ -36,12 +36,12 @@ def sqlite_path(name: str, url: str, checkout: Path) -> Path | None:
         raise SettingsError(message)
     try:
         file = checkout / unquote(path, errors="strict")
-        str(file).encode()  # what SQLite takes; the checkout's own path may be no text
+        str(file).encode()  # SQLite needs UTF-8; the checkout's own path may have another encoding
     except UnicodeError:
         message = f"{name} must name a file by a path in UTF-8"
         raise SettingsError(message) from None
     if "\0" in str(file):
-        message = f"{name} must name a file: no path holds a NUL"
+        message = f"{name} must name a file: a path contains no NUL"
         raise SettingsError(message)
     return file
 

@@ -75,7 +75,7 @@ def refusal(name: str, accepted: str, value: str) -> SettingsError:
 
 
 def is_text(value: str) -> bool:
-    """Whether the value of a variable was UTF-8."""
+    """Whether the value of a variable is UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -157,7 +157,7 @@ class Reader:
     def refuse_bytes(self, *prefixes: str) -> None:
         """Refuse a variable with one of these prefixes whose value is not UTF-8, which no URL, path or secret here is.
 
-        Python lets such bytes through as lone surrogates, on which writing a line or opening a file fails later.
+        Python decodes such bytes as lone surrogates, which fail later when a line is written or a file is opened.
         """
         for name in sorted(self._environ):
             if name.startswith(prefixes) and not is_text(self._environ[name]):

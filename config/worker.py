@@ -1,7 +1,7 @@
-"""The gunicorn worker that leaves nobody behind, and waits for nobody for ever.
+"""A gunicorn worker with graceful drain and deadlines.
 
-It is gevent's, but for how it lets go of its port, for the deadlines of its connections (``config.connections``), for
-what it says to what is no request (``config.unreadable``), and for how it reads heads (``config.heads``).
+It extends gevent's worker: it closes its port in another way, its connections have deadlines (``config.connections``),
+unreadable requests get a problem document (``config.unreadable``), and ``config.heads`` parses heads.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Card networks: which numbers they issue, by prefix and length. It searches no text.
+"""Card numbers of the networks by prefix and length. This module searches no text.
 
 Sources: ISO/IEC 7812-1 (structure, check digit), the published ranges of the networks as collected in Wikipedia's
 "Payment card number" and in the tables of braintree/credit-card-type. Prefixes are looked up by four digits, the
 coarsest step that keeps the networks apart.
 
-Lengths that a network allows and does not issue are left out where they cost false alarms: see
+Lengths that a network allows but does not issue are left out where they cause false alarms: see
 docs/decisions/0012-card-numbers.md for the figures.
 """
 
@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 DIGITS_MIN: Final = 13
-"""Maestro allows 12 digits. Telephone numbers of 12 digits begin like its cards, so these are left out."""
+"""Maestro allows 12 digits. Telephone numbers with 12 digits have its prefixes, so this length is left out."""
 DIGITS_MAX: Final = 19
 
 _ALL: Final = (16, 17, 18, 19)
@@ -43,7 +43,7 @@ _NETWORKS: Final[tuple[tuple[str, str, tuple[int, ...]], ...]] = (
     ("Carnet", "2869", (16,)),
     ("Uzcard, Humo", "8600 9860", (16,)),
     ("Belkart, Prostir, mada", "9112 9804 9682", (16,)),
-    # An airline's accounting code follows the 1, and none is 000: ids of Facebook begin with 1000.
+    # An airline's accounting code follows the 1. No airline has 000, but Facebook ids begin with 1000.
     ("UATP", "1001-1999", (15,)),
 )
 
@@ -59,10 +59,10 @@ def _by_prefix() -> dict[bytes, tuple[int, ...]]:
 
 
 LENGTHS: Final = _by_prefix()
-"""The lengths of card numbers by their first four digits, in ASCII; no network has the others."""
+"""The lengths of card numbers by their first four digits, in ASCII. Other prefixes belong to no network."""
 
 _ZERO: Final = ord("0")
-# Tables for bytes: of a digit in ASCII its value, and of a value what Luhn makes of every other one.
+# Tables for bytes: the value of an ASCII digit, and the value that Luhn gives to every second digit.
 _VALUES: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 
@@ -71,7 +71,7 @@ def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]
     """Where card numbers begin and end in ``digits``, in ASCII; they may overlap. Takes linear time.
 
     ``bounds``: where a number may begin or end, ascending from 0 to the last. The check digit is that of Luhn
-    (ISO/IEC 7812-1, annex B). Sums are worked out once, so that each question costs one subtraction.
+    (ISO/IEC 7812-1, annex B). Sums are computed once, so that each check costs one subtraction.
     """
     ends = frozenset(bounds)
     sums: tuple[list[int], list[int]] | None = None
@@ -79,7 +79,7 @@ def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]
         first = start
         places = [start + length for length in LENGTHS.get(digits[start : start + 4], ())]
         if digits[start] == _ZERO:
-            # Padded, as fields of fixed width are: one number up to where the next may begin.
+            # Padded with zeros, as in fields of fixed width: one number up to where the next may begin.
             first = end - len(digits[start:end].lstrip(b"0"))
             places = [end] if end - first in LENGTHS.get(digits[first : first + 4], ()) else []
         for place in places:

@@ -1,11 +1,11 @@
-"""What reads as the number of a payment card, and how it is made unreadable.
+"""Detection and masking of payment card numbers.
 
-A card number has the prefix and length of a known network (``domain.card_networks``) and passes Luhn. It may be broken
-at any place by any run of characters that are neither letters nor digits. What stands around it does not matter as long
-as it begins and ends where a run of digits does. Digits are those of any script, by their values in Unicode.
+A card number has the prefix and length of a known network (``domain.card_networks``) and passes Luhn. Any run
+of characters that are neither letters nor digits may break it at any place. It begins and ends at the bounds of runs of
+digits; other text around it does not matter. Digits of any script count by their Unicode values.
 
-Where such a number is refused (``holds_card``) it must stand alone: an id in which letters touch its digits is none.
-Where nothing can be refused (``masked``: what providers say, and logs) letters may touch it. All that is refused would
+Where a number is refused (``holds_card``), no letter may be adjacent: ids with letters at their digits are accepted.
+Where it is masked (``masked``: texts of providers, and logs), letters may be adjacent. Everything that is refused would
 be masked. See docs/decisions/0012-card-numbers.md for the rates at which either rule is wrong.
 """
 
@@ -27,7 +27,7 @@ ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 BETWEEN: Final = bytes(code for code in range(128) if not chr(code).isalnum())
 ENOUGH: Final = b"0" * DIGITS_MIN
 
-# In the plain form of a text each character is a digit in ASCII or one of these.
+# In the plain form of a text each character is an ASCII digit or one of these.
 _SEPARATOR, _ASTERISK, _LETTER, _BREAK = "-", "*", "x", "|"
 _DASH: Final = ord(_SEPARATOR)
 _KINDS: Final = bytes(
@@ -46,20 +46,20 @@ _Found = tuple[int, bytes, Iterable[tuple[int, int]]]
 
 
 def may_hold_card(data: bytes) -> bool:
-    """False when the UTF-8 text ``data`` surely holds no card number; costs about a microsecond."""
+    """False when the UTF-8 text ``data`` certainly holds no card number; costs about a microsecond."""
     return not data.isascii() or ENOUGH in data.translate(ZEROS, BETWEEN)
 
 
 def holds_card(text: str) -> bool:
-    """Whether a card number stands in ``text`` alone: no letter or digit directly before or behind it."""
+    """Whether ``text`` holds a card number with no letter or digit directly before or after it."""
     return _may_hold(text) and next(_found(text, touched=False), None) is not None
 
 
 def masked(text: str) -> str:
-    """``text`` with asterisks for the middle of each card number, so that people can still tell which one it is.
+    """``text`` with asterisks for the middle of each card number, so that people can still identify it.
 
-    Letters may touch the number. The last four digits stay, and of the first six as many as leave six hidden. What
-    stays of one may read as another together with its neighbours; of such a one nothing stays.
+    Letters may be adjacent. The last four digits stay, and of the first six as many as leave six hidden. If the
+    remaining digits and their neighbours form another card number, no digit stays.
     """
     if not _may_hold(text):
         return text
@@ -89,10 +89,10 @@ def _hidden(text: str, *, whole: bool) -> str:
 
 
 def _found(text: str, *, touched: bool) -> Iterator[_Found]:
-    """What holds card numbers; ``touched``: also such as letters touch. Takes linear time."""
+    """The card numbers in the text; ``touched``: also those with adjacent letters. Takes linear time."""
     if next(_looked_for(_plain(text, touched=touched)), None) is None:
         return
-    # Rarely, so that values of innocent forms are looked for as rarely.
+    # This is rare, so that the search for innocent forms is rare as well.
     for begin, run, numbers in _looked_for(_plain(without_innocent(text), touched=touched)):
         if not is_innocent_list(text[begin : begin + len(run)]):
             yield begin, run, numbers
@@ -109,11 +109,11 @@ def _looked_for(plain: bytes) -> Iterator[_Found]:
 
 
 def _plain(text: str, *, touched: bool) -> bytes:
-    """``text``, character for character: each digit in ASCII, and what else there is."""
+    """The plain form of ``text``, character for character."""
     if not text.isascii():
         text = text.translate({ord(char): _kind(char) for char in set(text) if not char.isascii()})
     plain = text.encode("ascii").translate(_KINDS)
-    if plain.count(b"*") >= _MIDDLE_MIN:  # as many are a mask: what is on its sides is no one number
+    if plain.count(b"*") >= _MIDDLE_MIN:  # this many are a mask: the digits on its sides are not one number
         plain = _ASTERISKS.sub(_broken, plain)
     plain = plain.replace(b"*", b"-")
     return plain if touched or b"x" not in plain else _TOUCHED.sub(_broken, plain)
@@ -122,8 +122,8 @@ def _plain(text: str, *, touched: bool) -> bytes:
 def _kind(char: str) -> str:
     """The plain form of a character beyond ASCII.
 
-    Letters without case are those of scripts that put no blanks between words, or attach them: they may stand beside a
-    number, and not in it.
+    Scripts without case put no blanks between words, or attach them, so their letters may be adjacent to a number, but
+    not inside it.
     """
     value = unicodedata.digit(char, None)
     if value is not None:

@@ -97,7 +97,7 @@ class BalanceAdjusted:
 
 @dataclass(frozen=True, slots=True)
 class ReviewOpened:
-    """Something contradicts the record and a person must look.
+    """Something contradicts the record, so that an operator must review it.
 
     ``said``: what a gateway said, ``expected``: what was on record then. Events of earlier versions have neither.
     """

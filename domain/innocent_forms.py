@@ -1,4 +1,4 @@
-"""Values with many digits that are no card numbers by their form: ids, times, telephones, IBANs, amounts, addresses."""
+"""Forms of values with many digits that are not card numbers: ids, times, telephones, IBANs, amounts, addresses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _DAY: Final = r"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.,][0-9]{1,9})?"
 _OFFSET: Final = r"(?:z|[+-][01][0-9]:?[0-5][0-9])"
 _FORMS: Final = (
-    # UUIDs, and hexadecimal ids from 24 characters on with a letter: random, and so with digits by chance.
+    # UUIDs, and hexadecimal ids from 24 characters on with a letter: their digits are random.
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"(?=[0-9]*[a-f])[0-9a-f]{24,}",
     # RFC 3339, and days of these centuries without a time.
     f"[0-9]{{4}}{_DAY}[t ]{_TIME}{_OFFSET}?",
     f"(?:19|20|21)[0-9]{{2}}{_DAY}",
-    # E.164, of 13 digits with the country's code: those of Germany and Austria begin like Visa's.
+    # E.164 numbers of 13 digits with the country code: those of Germany and Austria begin like Visa numbers.
     r"\+[0-9](?:[ ()./-]{0,3}[0-9]){12}(?![ ()./-]{0,3}[0-9])",
 )
 _INNOCENT: Final = re.compile(rf"(?<![0-9a-z])(?:{'|'.join(_FORMS)})(?![0-9a-z])", re.ASCII | re.IGNORECASE)
-# ISO 13616, in fours as printed: "DE89 3704 0044 0532 0130 00". Unbroken ones begin with letters that touch.
+# ISO 13616, in fours as printed: "DE89 3704 0044 0532 0130 00". Unbroken ones have adjacent letters.
 _IBAN: Final = re.compile(
     r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ -][A-Z0-9]{4}){2,7}(?:[ -][A-Z0-9]{1,3})?(?![0-9A-Za-z])"
 )
@@ -35,7 +35,7 @@ _SEPARATORS: Final = str.maketrans("", "", " -")
 
 
 def without_innocent(text: str) -> str:
-    """``text``, character for character, with letters in place of all that has such a form."""
+    """``text``, character for character, with letters in place of each value of such a form."""
     return _IBAN.sub(_without_iban, _INNOCENT.sub(_without, text))
 
 

@@ -10,7 +10,7 @@ from domain.cards import masked
 
 CODE_BYTES: Final = 8
 """How much of a code is kept behind what is masked."""
-_HIDDEN_MIN: Final = 6  # digits of a card number that are masked at least
+_HIDDEN_MIN: Final = 6  # the least number of masked digits of a card number
 # Letters alone: with digits behind it what is masked could read as another card number.
 _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 _CODED: Final = re.compile(rf"(?s:(.*\*.*))~[a-p]{{{2 * CODE_BYTES}}}")
@@ -29,10 +29,10 @@ def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
 
 
 def are_same(known: str, said: str) -> bool:
-    """Whether two references are one payment's, as far as can be told of what was kept of them.
+    """Whether two references are of one payment, as far as their stored forms show.
 
-    A masked one without a code is the same as whatever is masked alike, and so is one with a code as what was kept in
-    full, before the code or under another rule of what reads as a card number: no more is known of it.
+    A masked reference without a code equals every reference with the same masked form. One with a code also equals a
+    reference in full with that masked form, which an earlier version or another rule for card numbers left unmasked.
     """
     if known == said:
         return True
@@ -46,5 +46,5 @@ def are_same(known: str, said: str) -> bool:
 
 
 def _may_be_same(one: str, other: str) -> bool:
-    """Whether two characters are, where an asterisk stands for any digit."""
+    """Whether two characters are equal; an asterisk equals any digit."""
     return one == other or (one == "*" and other.isdigit()) or (other == "*" and one.isdigit())

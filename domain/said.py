@@ -1,6 +1,6 @@
-"""What a gateway said and what was on record then, kept with a review for the people who act on it.
+"""What a gateway said and what was on record then, stored with a review for operators.
 
-Everything here is text for people. Nothing is decided by it.
+Everything here is text for people. No decision depends on it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final
 from domain.cards import masked
 
 TEXT_MAX: Final = 255
-"""Characters kept of a member."""
+"""The most characters of a member that are stored."""
 BODY_MAX: Final = 4096
-"""Characters kept of a body."""
+"""The most characters of a body that are stored."""
 
-# U+0000 and halves of characters: PostgreSQL and UTF-8 have no place for them.
+# U+0000, which PostgreSQL cannot store, and lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class Source(StrEnum):
-    """By which way it was said."""
+    """The channel of what a gateway said."""
 
     CALLBACK = "callback"
     ANSWER = "answer"
@@ -32,9 +32,9 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What ``gateway`` said at ``at``; None for what it did not say, or said in no text.
+    """What ``gateway`` said at ``at``; None for members that are absent or not text.
 
-    ``event_id`` is the callback's, ``reference`` the one of ours that it named, ``gateway_reference`` its own.
+    ``event_id`` is the callback's, ``reference`` our own in it, ``gateway_reference`` the gateway's.
     ``body`` is the beginning of the callback's body, ``body_bytes`` the length of all of it.
     """
 
@@ -67,12 +67,12 @@ class Expected:
 def plain(text: str, length_max: int = TEXT_MAX) -> str:
     """``text`` as it may be stored: card numbers masked, unstorable characters escaped, cut to ``length_max``."""
     shown = _UNSTORABLE.sub(_escape, masked(text))
-    # What was escaped or cut may read as a card number now.
+    # The escaped or cut text may contain a card number.
     return masked(masked(shown)[:length_max])
 
 
 def plain_body(body: bytes) -> str:
-    """The beginning of ``body`` as text, stored as ``plain`` stores it; bytes that are no UTF-8 are escaped."""
+    """The beginning of ``body`` as text, stored as ``plain`` stores it; bytes that are not UTF-8 are escaped."""
     return plain(body[: 4 * BODY_MAX].decode("utf-8", "backslashreplace"), BODY_MAX)
 
 

@@ -22,13 +22,13 @@ from domain.references import kept as kept_reference
 from domain.said import TEXT_MAX, plain
 from gateways.port import Callbacks, Gateway, Notice, Order, Unusable, UnverifiedError, Verbatim
 
-# An escape of JSON; two for a character that UTF-16 has in two halves.
+# An escape of JSON, or two for a surrogate pair.
 _ESCAPE: Final = re.compile(
     r'\\(?:u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[0-9a-fA-F]{4})|["\\/bfnrt])'
 )
 # What JSON must escape, and halves of characters, which have no UTF-8.
 _STAYS_ESCAPED: Final = re.compile('[\x00-\x1f"\\\\\ud800-\udfff]')
-_STANDS_FOR_ESCAPE: Final = "\ud800"  # in no text that was bytes
+_STANDS_FOR_ESCAPE: Final = "\ud800"  # never in decoded text
 # Strings, and what may be numbers.
 _JSON_VALUES: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[-+.0-9eE*]++', re.DOTALL)
 
@@ -36,10 +36,10 @@ _Said = TypeVar("_Said", Outcome, Outcome | NotReceived)
 
 
 def kept(body: bytes) -> bytes:
-    """The body of a callback as it may be stored: byte for byte, but for the digits of card numbers.
+    """The body of a callback for storage: byte for byte, except for the digits of card numbers.
 
-    Digits, and what separates them, are found in UTF-8 and UTF-16, and escaped as JSON may have them. What was JSON is
-    JSON still: a number of which digits are hidden becomes a string.
+    Digits and separators are found in UTF-8 and UTF-16, and in JSON escapes. JSON remains valid: a number with hidden
+    digits becomes a string.
     """
     if b"\\" not in body and not may_hold_card(body):
         return body
@@ -129,7 +129,7 @@ class MaskedCallbacks:
         )
 
     def _plain(self, said: Verbatim) -> Verbatim:
-        """The provider's own reference goes by its code, as everywhere else: else people could not compare the two."""
+        """Mask the provider's reference with its code, as elsewhere, so that people can compare the two."""
         texts = [None if each is None else plain(each) for each in said]
         if said.gateway_reference is not None and masked(said.gateway_reference) != said.gateway_reference:
             texts[1] = plain(self._codes.kept(said.gateway_reference[:TEXT_MAX]))
@@ -160,7 +160,7 @@ class _Codes:
 
 
 def _each_replaced(text: str, escapes: deque[str]) -> str:
-    """``text`` with the escapes back in their places."""
+    """``text`` with the escapes restored at their places."""
     return "".join(escapes.popleft() if char == _STANDS_FOR_ESCAPE else char for char in text)
 
 
@@ -173,7 +173,7 @@ def _is_json(text: str) -> bool:
 
 
 def _quoted(value: re.Match[str]) -> str:
-    """A value of JSON, or a part of one, in quotes where digits of a number are hidden."""
+    """A JSON value, or a part of one, in quotes where digits of a number are hidden."""
     return value[0] if value[0].startswith('"') or "*" not in value[0] else f'"{value[0]}"'
 
 

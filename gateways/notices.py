@@ -40,7 +40,7 @@ def make_notice(
     currency: object,
     statuses: Mapping[str, str] = STATUSES,
 ) -> Notice | Unusable:
-    """The notice that the members of a body make, whatever type they came as; or what keeps them from being one.
+    """The notice that the members of a body make, of whatever types; or why they make none.
 
     ``statuses``: the provider's words for ``completed`` and ``failed``.
     """
@@ -59,7 +59,7 @@ def make_notice(
 
 
 def _text(member: object) -> str | None:
-    """A member as it was said, if it is a text or a number."""
+    """A member as the provider words it, if it is a text or a number."""
     return str(member) if isinstance(member, str | int | Decimal) and not isinstance(member, bool) else None
 
 

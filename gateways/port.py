@@ -31,9 +31,9 @@ class UnverifiedError(Exception):
 
 
 class Verbatim(NamedTuple):
-    """The members of a callback as it words them, for people; None for one that is not there or is no text or number.
+    """The members of a callback as it words them, for people; None for one that is absent or not a text or number.
 
-    Nothing of it is checked, and nothing is decided by it.
+    They are not checked, and no decision depends on them.
     """
 
     reference: str | None = None
@@ -58,10 +58,10 @@ class Notice(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """A verified callback that cannot be applied. ``problem`` says why, and repeats nothing of the body.
+    """A verified callback that cannot be applied. ``problem`` is the reason, and repeats nothing of the body.
 
-    ``reference`` is the order of ours that it names, of the form of a notice's, when that can be read: it tells whom a
-    person must look at it for. No status follows from an unusable callback.
+    ``reference`` is our order in it, in the form of a notice's, if it can be read: it assigns the review to a
+    transaction. An unusable callback changes no status.
     """
 
     problem: str

@@ -106,7 +106,7 @@ def data_of(event: Event) -> dict[str, Any]:
 
 
 def said_data(said: Said) -> dict[str, Any]:
-    """``said`` as JSON values, without what was not said."""
+    """``said`` as JSON values, without absent members."""
     pairs = ((name, getattr(said, name)) for name in _SAID)
     return {"at": timestamp(said.at), **{name: value for name, value in pairs if value is not None}}
 
@@ -143,7 +143,7 @@ def read_review_texts(said: str | None, expected: str | None) -> tuple[Said | No
             None if expected is None else expected_in(orjson.loads(expected)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptStoreError(f"what a review's row says cannot be read: {error!r}") from error
+        raise CorruptStoreError(f"a review's row cannot be read: {error!r}") from error
 
 
 _SAID: Final = tuple(one.name for one in fields(Said) if one.name != "at")

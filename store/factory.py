@@ -105,7 +105,7 @@ def open_keyring(url: str, *, root: Path, clock: Callable[[], datetime]) -> Abst
 def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
     """The store at ``url`` for ``store.rebuild``, as the role that owns the tables.
 
-    Raises StoreInUseError when a service works on it; none can begin to before the end of the block.
+    Raises StoreInUseError when a service works on it. No service can start before the end of the block.
     """
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)
@@ -114,12 +114,12 @@ def open_rebuild(url: str, *, root: Path) -> AbstractContextManager[Rebuilding]:
 
 
 def open_file_audit(path: Path) -> AbstractContextManager[Audit]:
-    """The same view of an embedded store's file, such as a backup."""
+    """The same view of a file of the embedded store, such as a backup."""
     return open_sqlite_audit(path)
 
 
 def back_up(url: str, target: Path, *, root: Path) -> None:
-    """Copy the embedded store at ``url`` to ``target``, which must not exist; on disk when this returns.
+    """Copy the embedded store at ``url`` to ``target``, which must not exist. The copy is on disk when this returns.
 
     Raises StoreError, also for a server's database.
     """
@@ -127,9 +127,9 @@ def back_up(url: str, target: Path, *, root: Path) -> None:
 
 
 def open_restoring(url: str, *, root: Path, now: datetime) -> AbstractContextManager[Restoring]:
-    """The store at ``url`` to be marked as put back to an earlier state, as the role that owns the tables.
+    """The store at ``url``, to be marked as restored, opened as the role that owns the tables.
 
-    Raises StoreInUseError when a service works on it; none can begin to before the end of the block.
+    Raises StoreInUseError when a service works on it. No service can start before the end of the block.
     """
     if url.startswith(_POSTGRESQL):
         check_postgresql(url)

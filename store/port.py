@@ -199,8 +199,8 @@ class Write:
     """The parts of several commands of one customer, all or nothing, and the read rows as they are after them.
 
     ``head`` is where the writer believes the stream ends; the first event's version is the next one. A write
-    without events does not look at the head, unless it is to ``confirm``: then the head must be in the stream, and
-    whatever was committed before is as durable as this write once it is committed, on replicas as well.
+    without events ignores the head, unless it has to ``confirm``: then the head must be in the stream, and this commit
+    makes everything committed before as durable as itself, on replicas as well.
     """
 
     stream: StreamKey
@@ -266,18 +266,18 @@ class WorkItem:
 
 
 class Lease(NamedTuple):
-    """How a piece of work stands: its token, and which owner leases it, if any."""
+    """The state of a piece of work: its token, and the owner that leases it, if any."""
 
     token: int
     owner: str | None
 
 
 TOKENS_APART: Final = 1 << 20
-"""By so much a new generation raises every token and epoch: above all that processes know of the one before."""
+"""The amount by which a new generation raises tokens and epochs, above all that processes know."""
 
 
 class Feed(NamedTuple):
-    """The store's generation, and the last position that was given out in it."""
+    """The store's generation, and the last position assigned in it."""
 
     generation: int
     last: int
@@ -336,9 +336,9 @@ class Store(Protocol):
         """Commit ``writes`` together and answer each on its own, in their order.
 
         A conflicting, duplicate or fenced write stores nothing and touches no other; later writes see earlier ones.
-        A conflict is told before anything else, then the first part's duplicate claim, then its fence. A write is
-        known again by its event ids; without events by its claims, when every part has some and all are held by the
-        very same values. Every answer is as durable as a commit: what it was found in is replicated like one.
+        A conflict is told before anything else, then the first part's duplicate claim, then its fence. A
+        repeated write is recognised by its event ids; without events by its claims, if every part has some and all are
+        held by equal values. Every answer is as durable as a commit, on replicas as well.
         Raises UnstorableError when one of them cannot be stored (nothing is, then) and CommitUncertainError.
         """
 
@@ -349,19 +349,19 @@ class Store(Protocol):
         """The stream of the customer, of any merchant, whose transaction has this id; None when there is none."""
 
     def lease(self, work_id: str) -> Lease | None:
-        """How the piece of work stands now; None when there is none (any more)."""
+        """The present state of the piece of work; None when there is none."""
 
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """Whether this event is on record under this version of the stream."""
 
     def feed(self) -> Feed:
-        """The generation and the last position given out, in one snapshot.
+        """The generation and the last position assigned, in one snapshot.
 
-        The generation goes up by one when the store was put back to an earlier state.
+        The generation goes up with each restore of the store to an earlier state.
         """
 
     def begin_generation(self, seen: int) -> int:
-        """Begin the generation after ``seen``, unless there is a later one than that already; the newest.
+        """Begin the generation after ``seen``, unless there is a later one already; returns the newest.
 
         All unfinished work counts as possibly sent (``Doubt.SENT``) from then on: its leases are void and due at once,
         its tokens, and the epochs of breakers, go up by ``TOKENS_APART``, and no owner is registered any more. Doing

@@ -113,7 +113,7 @@ class ReviewView(NamedTuple):
 
     @property
     def gateway(self) -> str | None:
-        """The gateway that it is about; None for a review of an earlier version, whose event does not say."""
+        """The gateway concerned; None for a review of an earlier version, whose event lacks it."""
         told = self.review.said or self.review.expected
         if told is not None:
             return told.gateway
@@ -186,7 +186,7 @@ class Queries(Protocol):
         """Where ``all_events`` of all streams ends now; 0 when there are none."""
 
     def newest_event(self, merchant: str) -> StoredEvent | None:
-        """Where ``all_events`` of the merchant's streams ends now; None when there are none."""
+        """The last event of ``all_events`` of the merchant's streams now; None when there are none."""
 
     def feed(self) -> Feed:
         """See ``store.port.Store``; its ``last`` is never below what ``all_events`` has shown."""
@@ -246,7 +246,7 @@ class Audit(Protocol):
     """The whole store in one snapshot, for ``verify``."""
 
     def missing(self) -> str | None:
-        """What shows that the newest commits are not in what is read; None when nothing does."""
+        """Evidence that the newest commits are missing from the data; None when there is none."""
 
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows or a kept head, ascending."""

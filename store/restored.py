@@ -1,4 +1,4 @@
-"""How a database that was put back to an earlier state is marked, and what an operator compares then. Values only."""
+"""The port that marks a restored database, and the values that an operator compares. Values only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from store.port import StoredEvent, StreamKey
 
 
 class OpenTransaction(NamedTuple):
-    """A transaction on record that has no end: the provider may know more of it."""
+    """An unfinished transaction on record, of which the provider may know more."""
 
     transaction_id: str
     stream: StreamKey
@@ -29,9 +29,9 @@ class Restored:
 
     generation: int
     newest: StoredEvent | None
-    """The last event that is on record."""
+    """The last event on record."""
     unfinished: Sequence[OpenTransaction]
-    """By gateway, oldest first."""
+    """The unfinished transactions, by gateway and oldest first."""
 
 
 class Restoring(Protocol):

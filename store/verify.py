@@ -41,7 +41,7 @@ class Tally:
 
 
 def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None = None) -> Iterator[Problem]:
-    """Yield what shows a store that is not whole, every problem of the streams, ascending, then those of ``heads``.
+    """Yield evidence of missing data, then each problem of the streams, ascending, then those of ``heads``.
 
     ``heads`` are lines of ``export_heads``. Holds one stream's transactions in memory at a time.
     """

@@ -140,7 +140,7 @@ class Meters:
         )
         self.connections = self._gauge("payments_connections", "Open connections.", "livesum")
         self.lost_log_lines = self._counter(
-            "payments_log_lines_lost_total", "Log lines that found no room, or could not be written."
+            "payments_log_lines_lost_total", "Log lines that did not fit the buffer or could not be written."
         )
         self.processes = self._gauge("payments_processes", "Worker processes.", "livesum")
 

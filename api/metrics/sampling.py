@@ -14,9 +14,9 @@ OPEN: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 
 class Sampler:
-    """Writes ``figures``, and what was counted meanwhile, into the meters, again and again.
+    """Copies ``figures`` and counters into the meters at a fixed interval.
 
-    ``connections`` tells how many are open, ``lost_lines`` how many lines of the log this process has lost so far;
+    ``connections`` returns the open ones, ``lost_lines`` the log lines that this process has lost so far;
     ``after`` is a timer: seconds, and what to call then.
     """
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class CallbackResource(Signed):
-    """``/v1/callbacks/{name}``, with slashes and a query behind it or not (``api.addresses``)."""
+    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.addresses``)."""
 
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(

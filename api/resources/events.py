@@ -105,20 +105,20 @@ class EventsResource:
             tag="Events",
             summary="Everything that happened",
             description="All events by ascending position, above `after`. Read on with `after` = the last position "
-            "that you got: nothing is ever skipped, and nothing comes twice. `next_cursor` is that position while more "
+            "that you got: no event is skipped or repeated. `next_cursor` is that position while more "
             "follows at once. With `wait`, an answer without events comes only after so many seconds. `after=latest` "
             "answers at once and without events: its `next_cursor` is the last position so far. A position of an "
-            "earlier generation, or beyond the end, is 410: the database was put back to an earlier state.",
+            "earlier generation, or beyond the end, gets 410: the database was restored to an earlier state.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=LIST_PROBLEMS,
             behind_keys={
-                "description": "Your events in the order in which they were recorded, behind `after`. Read on with "
-                "`after` = the `cursor` of the last event that you got: nothing is ever skipped, and nothing comes "
-                "twice. `next_cursor` is that cursor while more follows at once. With `wait`, an answer without events "
+                "description": "Your events in the order in which they were recorded, from `after` on. Read on with "
+                "`after` = the `cursor` of the last event that you got: no event is skipped or repeated. "
+                "`next_cursor` is that cursor while more follows at once. With `wait`, an answer without events "
                 "comes only after so many seconds. `after=latest` answers at once and without events: its "
-                "`next_cursor` is the place behind your last event so far. A cursor of an earlier generation is 410: "
-                "the database was put back to an earlier state.",
+                "`next_cursor` is the place after your last event so far. A cursor of an earlier generation gets 410: "
+                "the database was restored to an earlier state.",
                 "query": MerchantEventsQuery,
                 "answer": Answer(200, "A page of events.", MerchantEventListSchema),
             },
@@ -138,7 +138,7 @@ class EventsResource:
             return
         after = self._after(query, caller.merchant)
         limit: int = query["limit"]
-        generation = confirm(self._queries, after)  # now, and not only after a wait
+        generation = confirm(self._queries, after)  # before the wait, so that an unknown position is refused at once
         while True:
             rows = self._feed.read(
                 None if self._sees_all else caller.merchant,
@@ -148,7 +148,7 @@ class EventsResource:
                 lambda: self._callers.confirm(caller.presented),
             )
             before, generation = generation, confirm(self._queries, after)
-            if before == generation:  # else these may be events of another generation
+            if before == generation:  # otherwise these may be events of another generation
                 break
         shown = [views.event(row, generation, sees_all=self._sees_all) for row in rows[:limit]]
         following = self._place(generation, rows[limit - 1]) if len(rows) > limit else None
@@ -162,7 +162,7 @@ class EventsResource:
         return position_of(self._queries, merchant, query["after"])
 
     def _latest(self, merchant: str) -> str:
-        """The place that everything to come is behind."""
+        """The place after the last event so far."""
         while True:
             generation = self._queries.feed().generation
             if self._sees_all:

@@ -39,7 +39,7 @@ class ReviewsResource:
             summary="List reviews",
             description="Reviews, newest first. One is opened when something contradicts the record, or when nobody "
             "but a person can find out what became of a transaction. It changes no status by itself. It shows what the "
-            "gateway said, and what was on record then.",
+            "gateway said, and what was on record.",
             query=ReviewsQuery,
             answer=Answer(200, "A page of reviews.", ReviewListSchema),
             problems=LIST_PROBLEMS,
@@ -112,14 +112,14 @@ class CloseReviewResource:
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         command = CloseReview(review_id, reason)
-        # Also one that is closed already: that was only read, and is to be confirmed.
+        # Also a closed review: it was only read, and a commit must confirm it.
         closed(
             replied(lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None)
         )
         try:
             view = _find(self._queries, req, review_id)
-        except StoreError:  # it is closed: only when, the store does not tell now
-            detail = f"It is closed. Ask for /v1/reviews/{review_id} to see it as it is now."
+        except StoreError:  # the review is closed, but the store cannot be read now
+            detail = f"The review is closed. Ask for /v1/reviews/{review_id} to see it."
             raise ProblemError(OUTCOME_UNKNOWN, detail) from None
         resp.data = orjson.dumps(views.review(view))
 

@@ -1,4 +1,4 @@
-"""Callbacks that wait for their transaction, one or many, straight from the store's queries."""
+"""Callbacks that wait for their transaction, from the store's queries."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class WaitingCallbackResource:
             scopes=OPERATES,
             tag="Callbacks",
             summary="Get a callback that waits for its transaction",
-            description="404 once it is matched or under review. Callbacks that name no known transaction belong to "
-            "their gateway, and are shown to callers of the merchant `main`.",
+            description="404 after it was matched or became a review. Callbacks that name no known transaction "
+            "belong to their gateway, and are shown to callers of the merchant `main`.",
             answer=Answer(200, "The callback.", WaitingCallbackSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )

@@ -41,7 +41,7 @@ class PostgresqlAudit:
         self._session = session
 
     def missing(self) -> None:
-        """Nothing: a server has its log with it."""
+        """None: a server always has its log."""
 
     def streams(self) -> Iterator[StreamKey]:
         """Every stream that has events, rows or a head, ascending."""

@@ -33,7 +33,7 @@ class UnreplicatedError(psycopg.OperationalError):
 
 
 def translated(error: psycopg.Error) -> StoreError:
-    """The store's error for ``error``, after which nothing of the call is stored, unless it is CommitUncertainError."""
+    """The store's error for ``error``. Nothing of the call is stored, unless it is CommitUncertainError."""
     # The details and the context that the server adds may quote whole rows, which belong in no log.
     text = f"{type(error).__name__}: {error.diag.message_primary or str(error).strip()}"
     if isinstance(error, UnreplicatedError):

@@ -1,8 +1,8 @@
-"""Generations: what a session does first on a server, and how the next one begins.
+"""Generations: the first check of each session, and the start of the next generation.
 
-A database that was put back to an earlier state shows by the server's system identifier or timeline: a promoted replica
-and a point-in-time recovery have another timeline, a dump restored elsewhere has another system identifier. The
-first session that sees this begins the next generation before anything else is done or read on it.
+A restore shows in the server's system identifier or timeline: a promoted replica and a point-in-time recovery have
+another timeline, and a dump that was restored elsewhere has another system identifier. The first session that detects
+this begins the next generation before any other statement.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Follower:
-    """What a process does first on each of its connections; for a standby too it raises psycopg.Error."""
+    """The first check on each connection of a process. Raises psycopg.Error, also on a standby."""
 
     def __init__(self) -> None:
         self._known: tuple[int, int | None, int] | None = None
         """The newest generation that this process has seen, and on which server and timeline it began."""
 
     def __call__(self, session: Session) -> None:
-        """Begin the next generation when the newest one began elsewhere, or is earlier than what this process knows."""
+        """Begin the next generation if the newest one began elsewhere, or is older than the one this process knows."""
         ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
         number, known = found[0], self._known
         seen = number if known is None else max(number, known[0])
@@ -42,7 +42,7 @@ class Follower:
 
 
 def begin(session: Session, seen: int) -> int:
-    """Begin the generation after ``seen`` unless there is a later one; the newest. In a transaction of its own."""
+    """Begin the generation after ``seen`` unless there is a later one, in a separate transaction; the newest."""
     with _patience(session):
         ((newest,),) = fetched(session.execute(SQL["begin_generation"], (seen,)))
     return int(newest)
@@ -50,7 +50,7 @@ def begin(session: Session, seen: int) -> int:
 
 @contextmanager
 def _patience(session: Session) -> Iterator[None]:
-    """All unfinished work is touched, which takes as long as it takes."""
+    """Lift the time limits, because the update of all unfinished work may take long."""
     limit_s, session.limit_s = session.limit_s, None
     ((before,),) = fetched(session.execute("SHOW statement_timeout"))
     session.execute("SELECT set_config('statement_timeout', '0', false)")

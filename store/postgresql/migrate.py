@@ -80,7 +80,7 @@ def check_schema(url: str) -> None:
 
 
 def _refuse_elsewhere(session: Session) -> None:
-    """Raises SchemaError when the tables are where a default of the database or the role leads, which is not used."""
+    """Raises SchemaError when the tables are in a schema that only a default of the database or the role names."""
     row = session.execute(_ELSEWHERE).fetchone()
     if row is not None:
         raise SchemaError(

@@ -1,7 +1,7 @@
-"""The settings that every session of this service runs under, whatever the server, database or role defaults to.
+"""The settings of every session of this service, independent of defaults of the server, database or role.
 
-``docs/operating.md`` lists them. ``default_transaction_read_only`` is not among them: it is the operator's way to stop
-all writing.
+``docs/operating.md`` lists them. ``default_transaction_read_only`` is not among them, because operators use it to stop
+all writes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import psycopg
 from store.errors import SchemaError
 
 SERVER_MIN: Final = 140000
-"""PostgreSQL 14: before it a session is not told that its server is a standby."""
+"""PostgreSQL 14: earlier servers do not report to a session that they are a standby."""
 ENCODING: Final = "UTF8"
 SEARCH_PATH: Final = '"$user", public'
-"""The server's own default; a URL whose options name another one keeps that."""
+"""The server's default. Another one in the URL's options wins."""
 
 PINNED: Final = {
-    # what the server says, and how: a warning may say that a commit is not replicated
+    # messages of the server: a warning may report a commit that is not replicated
     "client_min_messages": "notice",
     "exit_on_error": "off",
-    # how values are written and read
+    # formats of values
     "standard_conforming_strings": "on",
     "backslash_quote": "safe_encoding",
     "array_nulls": "on",
@@ -35,19 +35,19 @@ PINNED: Final = {
     "lc_monetary": "C",
     "lc_numeric": "C",
     "lc_time": "C",
-    # what a transaction sees, and how long it may last
+    # isolation and duration of transactions
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "transaction_timeout": "0",
-    # what names mean, and what functions and views may do
+    # name resolution, and the rights of functions and views
     "row_security": "on",
     "restrict_nonsystem_relation_kind": "",
     "check_function_bodies": "on",
     "plpgsql.extra_errors": "none",
     "plpgsql.extra_warnings": "none",
 }
-"""By a statement after the connection is made: what libpq reads in its environment (``PGTZ``, ``PGDATESTYLE``) and
-options of the URL do not get past that. A server that does not know a setting has no default for it either."""
+"""Set by a statement after connecting, which overrides libpq's environment variables (``PGTZ``, ``PGDATESTYLE``) and
+options of the URL. Settings that a server does not know are skipped."""
 
 _PIN: Final = """
 SELECT set_config(p.name, p.value, false)
@@ -57,13 +57,13 @@ WHERE current_setting(p.name, true) IS NOT NULL
 
 
 def pin(connection: psycopg.Connection[Any], options: str) -> None:
-    """Set everything in ``PINNED``; ``options`` are those that the connection was made with."""
+    """Set everything in ``PINNED``; ``options`` are those of the connection."""
     settings = PINNED if "search_path" in options else PINNED | {"search_path": SEARCH_PATH}
     connection.execute(_PIN, (list(settings), list(settings.values())))
 
 
 def refuse_unsuitable(version: int, encoding: str) -> None:
-    """Raises SchemaError for a server or a database that no setting makes fit."""
+    """Raises SchemaError for a server or a database that no setting can make suitable."""
     if version < SERVER_MIN:
         raise SchemaError(
             f"the server is PostgreSQL {version // 10000}, and this service needs {SERVER_MIN // 10000} or newer:"

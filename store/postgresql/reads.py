@@ -207,18 +207,18 @@ def last_position(session: Session) -> int:
 
 
 def feed(session: Session) -> Feed:
-    """The generation, and the last position that was given out."""
+    """The generation, and the last position assigned."""
     return Feed(*_rows(session, "select_generation")[0])
 
 
 def newest_event(session: Session, merchant: str) -> StoredEvent | None:
-    """The merchant's last event, as far as none before it can be missing."""
+    """The merchant's last event before which none can be missing."""
     rows = _rows(session, "select_newest_event", {"merchant": merchant})
     return event_of(rows[0]) if rows else None
 
 
 def lease(session: Session, work_id: str) -> Lease | None:
-    """How a piece of work stands."""
+    """The state of a piece of work."""
     rows = _rows(session, "select_lease", (work_id,))
     return Lease(*rows[0]) if rows else None
 

@@ -1,4 +1,4 @@
-"""Marks a database that was put back to an earlier state, while no service works on it. As the tables' owner."""
+"""Marks a restored database as the tables' owner, while no service works on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store.restored import OpenTransaction, Restored
 
 @contextmanager
 def open_restoring(url: str) -> Iterator[PostgresqlRestoring]:
-    """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
+    """The database, closed to services for the block. Raises StoreInUseError when a service has it open."""
     with translation(), closing(Session.connect(**audit_settings(url), autocommit=True)) as session:
         session.execute("SET lock_timeout = '2s'")
         shut_out(session)

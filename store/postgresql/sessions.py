@@ -32,9 +32,8 @@ _AUDIT_TIMEOUT_MS: Final = 600_000
 _BY_KEY: Final = dict.fromkeys(
     ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
 ) | dict.fromkeys(("enable_indexscan", "enable_indexonlyscan", "enable_nestloop"), "on")
-"""What the server's planner must not use, and what it must. Everything is found by its key, and walked through in the
-key's order; but a plan that is made while the tables are small reads and sorts them as a whole, and is kept, however
-they grow, until they are analysed."""
+"""Plan types that the server's planner must avoid or use. All queries find rows by key, in the order of the key. A plan
+that is made while the tables are small would read and sort whole tables, and stay in use until they are analysed."""
 _READ_ONLY: Final = "the server only reads: it is a standby, or default_transaction_read_only is on"
 
 
@@ -46,20 +45,20 @@ class Backend(NamedTuple):
 
 
 class Session(psycopg.Connection[tuple[Any, ...]]):
-    """A connection with pinned settings that can write, and says when what it committed may not be replicated.
+    """A connection with pinned settings that can write, and that reports commits that may not be replicated.
 
-    It knows which process of the server it talks to, and for how long it waits for that: the server's own limits say
-    nothing when it accepts what it is sent and never answers.
+    It has the server's process at its other end, and a time limit of its own: the server's limits have no effect when
+    the server accepts data and never answers.
     """
 
     backend: Backend
     limit_s: float | None = None
     _not_awaited: str | None = None
-    """What the server said when it stopped waiting for a replica."""
+    """The server's message that it stopped waiting for a replica."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, autocommit: bool = False, **settings: Any) -> Self:  # noqa: ANN401  # libpq's
-        """Connect. Raises SchemaError for a server or database that cannot be used, whatever is set."""
+        """Connect. Raises SchemaError for a server or database that no setting can make suitable."""
         session = super().connect(conninfo, autocommit=True, **settings)
         try:
             session.introduce(str(settings.get("options") or ""))
@@ -70,7 +69,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         return session
 
     def introduce(self, options: str) -> None:
-        """Pin the settings, and learn who is on the other side; ``options`` are those of the connection."""
+        """Pin the settings, and read the server's process; ``options`` are those of the connection."""
         refuse_unsuitable(self.info.server_version, self.info.parameter_status("server_encoding") or "unknown")
         self.add_notice_handler(self._noticed)
         pin(self, options)
@@ -79,22 +78,22 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         self.backend = Backend(*row)
 
     def _noticed(self, said: errors.Diagnostic) -> None:
-        # By the server's function: its text is in the server's language.
+        # By the name of the server's function, because the message is in the server's language.
         text = said.message_primary or ""
         if said.source_function == "SyncRepWaitForLSN" or "synchronous replication" in text:
             self._not_awaited = text
 
     @property
     def reads_only(self) -> bool:
-        """Whether the server has said that nothing can be written here; it says so unasked."""
-        status = self.pgconn.parameter_status  # what libpq has heard, and no question
+        """Whether the server has reported that this session cannot write."""
+        status = self.pgconn.parameter_status  # from what libpq has received, without a query
         return b"on" in (status(b"in_hot_standby"), status(b"default_transaction_read_only"))
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait for the server. A connection that takes longer than ``limit_s`` is closed, and so was cut.
+        """Wait for the server. A connection that takes longer than ``limit_s`` is closed and counts as cut.
 
-        So is one that turns out not to write: a standby's answers are old. Raises UnreplicatedError for what is
-        committed without the replicas that it was to wait for.
+        A session that cannot write is closed as well, because a standby may return outdated data. Raises
+        UnreplicatedError for a commit that did not wait for its replicas.
         """
         self._not_awaited = None
         try:
@@ -175,7 +174,7 @@ class Sessions:
             enter(session)
 
         self.beside: Sequence[Sessions] = ()
-        """Others on the same server."""
+        """Other pools on the same server."""
         self.pool: Final = _Pool(
             kwargs=settings | {"autocommit": True},
             connection_class=Session,
@@ -217,7 +216,7 @@ class Sessions:
             self.pool.check()
 
     def replace_read_only(self) -> None:
-        """Where one connection turned out not to write others may not, too, those beside these included."""
+        """Check all idle connections, those of ``beside`` included, after one turned out to be unable to write."""
         for sessions in (self, *self.beside):
             sessions.replace_lost()
 
@@ -227,7 +226,7 @@ class Sessions:
 
 
 class _Pool(ConnectionPool[Session]):
-    """A pool whose check asks more than whether there is an answer."""
+    """A pool whose check also requires that the session can write."""
 
     @staticmethod
     def check_connection(conn: Session) -> None:

@@ -4,9 +4,9 @@ A connection that is cut while a call runs leaves its outcome unknown. Before an
 process behind it is ended, so that it can neither commit later nor hold a lock; then what is stored is final. A batch
 that knows itself again is then simply appended once more: it answers as it would have the first time.
 
-One process is left alone: that which has committed and waits for a synchronous replica. Ending it would show everybody
-what a failover may take back, and each further commit would leave one more such process. So while one waits nothing
-more is stored.
+A server process that has committed and waits for a synchronous replica is not ended: that would make visible what a
+failover may revert, and each further commit would leave another such process. While one waits, nothing more is
+stored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._unreplicated: list[Backend] = []
-        """Processes of lost connections that may wait for a replica: looked at before the next call."""
+        """Server processes of lost connections that may wait for a replica; checked before the next call."""
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``."""
@@ -90,7 +90,7 @@ class Writer:
             try:
                 with storable(), self._connection() as session:
                     done = job(session)
-                    if uncertain:  # what it finds done already is as good as done only once that is replicated
+                    if uncertain:  # what the call finds on record counts as done only after it is replicated
                         session.execute(SQL["confirm"])
                     return done
             except psycopg.Error as error:
@@ -114,7 +114,7 @@ class Writer:
             for backend in [*self._unreplicated]:
                 if session.execute(_WAITS_FOR_REPLICA, backend).fetchone() == (True,):
                     raise psycopg.OperationalError(_NO_REPLICA)
-                with suppress(ValueError):  # another thread saw it as well
+                with suppress(ValueError):  # another thread found it, too
                     self._unreplicated.remove(backend)
             yield session
 
@@ -124,7 +124,7 @@ class Writer:
             raise CommitUncertainError(_NO_REPLICA) from cut
 
     def _failed(self, error: psycopg.Error) -> StoreError:
-        """``error`` as one of the store. Sessions on which nothing can be written are replaced."""
+        """``error`` as an error of the store. Replaces sessions that cannot write."""
         if isinstance(error, errors.ReadOnlySqlTransaction):
             self._sessions.replace_read_only()
         return translated(error)
@@ -162,7 +162,7 @@ def _end(session: Session, backend: Backend, within_s: float) -> None:
 
 
 def _known_again(write: Write) -> bool:
-    """Whether appending it again does no harm: it is known by what it stored, or stores nothing."""
+    """Whether appending it again is safe: it is recognised by what it stored, or stores nothing."""
     return any(part.events or part.claims for part in write.parts) or not any(part.work for part in write.parts)
 
 

@@ -118,7 +118,7 @@ class Appender:
         return duplicate
 
     def _write_something(self) -> None:
-        """Let the COMMIT be one that is synced, though no row may have changed: this writes the first page anew."""
+        """Force a synced COMMIT by rewriting the first page, because perhaps no row changed."""
         (version,) = self._cursor.execute("PRAGMA user_version").fetchall()[0]
         self._cursor.execute(f"PRAGMA user_version = {version}")
 

@@ -47,7 +47,7 @@ class SqliteAudit:
         self._missing = missing
 
     def missing(self) -> str | None:
-        """What shows that the file was copied without its log."""
+        """Evidence that the file was copied without its log."""
         return self._missing
 
     def streams(self) -> Iterator[StreamKey]:

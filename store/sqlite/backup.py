@@ -1,8 +1,8 @@
 """A copy of a database in one file, made beside a service that may be running. Knows no tables.
 
-SQLite's online backup copies page by page from one snapshot. The service's commits go on meanwhile: a reader holds up
-no writer, and only the log grows, since it cannot be begun anew before the snapshot ends. VACUUM INTO would hold the
-same snapshot for longer, because it builds every table and index anew.
+SQLite's online backup copies page by page from one snapshot. The service continues to commit: a reader blocks no
+writer. Only the log grows, since it cannot be reset before the snapshot ends. VACUUM INTO would hold the snapshot for
+longer, because it rebuilds every table and index.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from store.sqlite.beside import reading
 from store.sqlite.failures import translation
 
 _PAGES: Final = 2_000
-"""Copied at a time: in between Ctrl-C is heard, and progress is told."""
+"""Pages per step. Between steps Ctrl-C is handled and progress is reported."""
 
 
 def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda _done, _of: None) -> None:
-    """Make ``target``, which must not exist, a whole copy of the database as it is now.
+    """Copy the present database to ``target``, which must not exist.
 
-    It is on disk when this returns. ``on_pages`` is told how many pages of how many are copied. Raises StoreError: also
-    when the database was copied earlier without its log, and so is not whole itself.
+    The copy is on disk when this returns. ``on_pages`` receives the copied and the total pages. Raises StoreError, also
+    when the database itself is an earlier copy without its log.
     """
     with reading(path) as (source, missing):
         if missing is not None:
@@ -49,13 +49,13 @@ def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda
 def _copy(source: apsw.Connection, target: Path, on_pages: Callable[[int, int], None]) -> None:
     connection = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        connection.pragma("synchronous", "OFF")  # nobody has it before it is synced as a whole
+        connection.pragma("synchronous", "OFF")  # no reader needs the copy before it is synced as a whole
         with connection.backup("main", source, "main") as backup:
             while not backup.step(_PAGES):
                 on_pages(backup.page_count - backup.remaining, backup.page_count)
-        # One file that needs no log beside it, also to be read where nothing can be written.
+        # A single file without a log, which is readable even on read-only media.
         connection.pragma("journal_mode", "DELETE")
-        connection.pragma("application_id", 0)  # the copy is in nobody's use
+        connection.pragma("application_id", 0)  # no service has the copy open
         found = connection.execute("PRAGMA integrity_check(1)").get
         if found != "ok":
             raise apsw.CorruptError(f"the copy is not sound: {' '.join(str(found).split())}")

@@ -1,6 +1,6 @@
-"""Connections of commands, which may run beside a service, and on files that this process may only read.
+"""Connections of commands, which may run beside a service and on read-only files.
 
-A command opens a database by its path, as the service did. Both must have the same log, or each would write its own.
+A command opens a database by its path, like the service. Both must use the same log, or each would write its own.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from store.sqlite.schema import check_schema
 
 _LOOK_AGAIN_S: Final = 0.05
 _LOOKS: Final = 60
-"""A service that starts has the lock before it has made its log."""
+"""Repeated because a starting service takes the lock before it creates its log."""
 
 
 class Reading(NamedTuple):
-    """A connection that only reads, and what shows that its file is not whole."""
+    """A connection that only reads, and evidence that its file is incomplete."""
 
     connection: apsw.Connection
     missing: str | None
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 def reading(path: Path) -> Iterator[Reading]:
     """A connection that only reads, with the tables of this version. Raises StoreError.
 
-    Where neither this process nor a service can write, SQLite is told that nothing changes; if it does all the same,
+    If neither this process nor a service can write, SQLite opens the file as immutable. If the file changes anyway,
     StoreUnavailableError is raised at the end of the block.
     """
     check_beside(path)
@@ -71,9 +71,9 @@ def writing(path: Path) -> Iterator[apsw.Connection]:
 
 
 def check_beside(path: Path) -> None:
-    """Raise StoreUnavailableError unless what lies at ``path`` is what a service that runs has open there.
+    """Raise StoreUnavailableError unless the files at ``path`` are those that a running service has open.
 
-    Through a hard link, or a bind mount of the file alone, SQLite would find another log than the service's.
+    Through a hard link, or a bind mount of the file alone, SQLite would use another log than the service.
     """
     require_one_name(path)
     try:
@@ -97,18 +97,18 @@ def check_beside(path: Path) -> None:
 
 
 def leave_log(connection: apsw.Connection) -> None:
-    """Let the log of a service that died stay: the next one has it, and without it the file would look copied."""
+    """Keep the log of a dead service: the next one needs it, and without it the file would look like a copy."""
     if connection.pragma("application_id") == IN_USE:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def has_log(path: Path) -> bool:
-    """Whether a log with something in it lies beside the file."""
+    """Whether a log that is not empty lies beside the file."""
     return _size_beside(path, "-wal") > 0
 
 
 def no_log_text(path: Path) -> str:
-    """What is to be said of a file that was in use and has no log."""
+    """The error text for a file that was in use and has no log."""
     return (
         f"a service had {path.name} open, or died with it, and {path.name}-wal is not beside it: what was written last"
         " is missing in a copy like that (manage.py backup makes whole ones)"
@@ -121,7 +121,7 @@ class _State(NamedTuple):
 
 
 def _state(path: Path) -> _State:
-    """What changes whenever somebody writes to the database. Raises StoreUnavailableError."""
+    """Values that change with every write to the database. Raises StoreUnavailableError."""
     try:
         found = path.stat()
     except OSError as error:
@@ -139,16 +139,16 @@ def _size_beside(path: Path, suffix: str) -> int:
 
 
 def _open(path: Path) -> tuple[apsw.Connection, bool]:
-    """A reading connection, and whether it sees what others write."""
+    """A reading connection, and whether it sees the writes of others."""
     try:
         return open_reader(path), True
     except (apsw.CantOpenError, apsw.ReadOnlyError):
-        # SQLite makes files beside the database even to read it. Where it cannot, there is another way, as long as
-        # nobody writes: a service that runs would have made them.
+        # SQLite creates files beside the database even to read it. Where it cannot, the ways below work if no
+        # process writes: a running service would have created the files.
         if os.access(path.resolve().parent, os.W_OK, effective_ids=True) or is_locked_elsewhere(path):
             raise
         if _size_beside(path, "-journal"):
-            raise  # a transaction to be undone, which takes a writer
+            raise  # a transaction to roll back, which needs a writer
     if _state(path).log_size:
         return open_reader(path, vfs="unix-none"), False
     return open_reader(path, how=f"file:{quote(str(path.absolute()))}?immutable=1"), False

@@ -53,7 +53,7 @@ def open_writer(path: Path, synchronous: str, vfs: str | None) -> apsw.Connectio
 
 
 def _require_writable(connection: apsw.Connection) -> None:
-    """SQLite opens a file that it may not write for reading, and says nothing."""
+    """SQLite silently opens a file read-only if it may not write to it."""
     if connection.readonly("main"):
         raise apsw.ReadOnlyError("the file cannot be written")
 
@@ -64,7 +64,7 @@ def _set_up_writer(connection: apsw.Connection, synchronous: str) -> None:
     connection.pragma("cache_size", -_WRITER_CACHE_KIB)
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
-    connection.pragma("user_version")  # so that the log is open in any case
+    connection.pragma("user_version")  # to open the log in any case
     connection.set_busy_timeout(0)
 
 
@@ -78,7 +78,7 @@ def open_reader(path: Path, *, how: str | None = None, vfs: str | None = None) -
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         if vfs is not None:
-            connection.pragma("locking_mode", "EXCLUSIVE")  # then the index of the log needs no file
+            connection.pragma("locking_mode", "EXCLUSIVE")  # so that the index of the log needs no file
         connection.pragma("cache_size", -_READER_CACHE_KIB)
         connection.pragma("user_version")  # opens the log
     except BaseException:
@@ -98,7 +98,7 @@ class Readers:
     """At most ``count`` reading connections, opened when first needed, each used by one caller at a time."""
 
     def __init__(self, open_one: Callable[[], apsw.Connection], count: int, check: Callable[[], None]) -> None:
-        """``check`` is called before each use, and raises StoreError when what is read would not be so."""
+        """``check`` is called before each use, and raises StoreError when reads would be outdated."""
         self._open_one = open_one
         self._check = check
         self._closed = False

@@ -48,7 +48,7 @@ def translation(path: Path | None = None) -> Iterator[None]:
 
 
 def _reason(path: Path) -> str:
-    """What this process may not do with the file, where SQLite does not say it."""
+    """The missing permission of this process, which SQLite does not name."""
     try:
         if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
             return " (its file system is mounted read-only)"

@@ -1,4 +1,4 @@
-"""Files by device and inode: which one a path names, and a lock that belongs to a file, not to one of its names.
+"""Files by device and inode: the file at a path, and a lock on a file instead of a name.
 
 Knows nothing of tables. SQLite locks the database with POSIX locks, and the kernel drops all of a process's POSIX locks
 on a file as soon as the process closes any descriptor of it. Descriptors of databases are therefore opened here only,
@@ -19,15 +19,15 @@ import apsw
 from store.errors import StoreUnavailableError
 
 _FAR_BYTE: Final = 1 << 62
-"""Beyond every file, and beyond the bytes that SQLite locks."""
+"""An offset beyond every file and beyond the bytes that SQLite locks."""
 _FLOCK: Final = "hhqqi4x"
-# Elsewhere than on Linux, as on a developer's machine, only the lock file is locked.
+# Outside Linux, as on a developer's machine, only the lock file is locked.
 _SET: Final[int | None] = getattr(fcntl, "F_OFD_SETLK", None)
 _GET: Final[int | None] = getattr(fcntl, "F_OFD_GETLK", None)
 
 
 class FileId(NamedTuple):
-    """What a file is known by, whatever its names are."""
+    """The identity of a file, independent of its names."""
 
     device: int
     inode: int
@@ -40,9 +40,9 @@ def file_id(path: Path | str | int) -> FileId:
 
 
 def require_one_name(path: Path) -> FileId:
-    """The file at ``path``. Raises StoreUnavailableError when there is none, or when it has other names, too.
+    """The file at ``path``. Raises StoreUnavailableError when there is none, or when it has several names.
 
-    SQLite keeps the log beside the name by which a file was opened: by two names two processes have two logs.
+    SQLite keeps the log beside the name by which a file was opened, so two names mean two logs.
     """
     try:
         found = path.stat()
@@ -59,7 +59,7 @@ def require_one_name(path: Path) -> FileId:
 
 
 def has_moved(connection: apsw.Connection) -> bool:
-    """Whether the path by which ``connection`` was opened names another file by now, or none."""
+    """Whether the path of ``connection`` now names another file, or none."""
     answer = ctypes.c_int(0)
     connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(answer))
     return answer.value != 0
@@ -70,7 +70,7 @@ _held: Final[set[FileId]] = set()
 
 
 def try_lock_file(path: Path) -> FileId | None:
-    """Lock the file at ``path``, made empty if there is none; None when it is locked. Raises OSError.
+    """Lock the file at ``path``, created empty if missing; None when another process has it. Raises OSError.
 
     The lock is the kernel's: it ends with the process, and all names of the file lead to it.
     """
@@ -83,7 +83,7 @@ def try_lock_file(path: Path) -> FileId | None:
 
 
 def unlock_file(identity: FileId) -> None:
-    """Give back what ``try_lock_file`` has locked."""
+    """Release a lock of ``try_lock_file``."""
     _held.discard(identity)
     if _SET is not None:
         fcntl.fcntl(_descriptors[identity], _SET, _far_byte(fcntl.F_UNLCK))
@@ -114,7 +114,7 @@ def lock_far_byte(descriptor: int) -> bool:
 
 
 def is_far_byte_free(descriptor: int) -> bool:
-    """Whether no other description of the open file is locked. Raises OSError."""
+    """Whether no other description of the open file holds the lock. Raises OSError."""
     if _GET is None:
         return True
     answer = fcntl.fcntl(descriptor, _GET, _far_byte(fcntl.F_WRLCK))
@@ -126,7 +126,7 @@ def _far_byte(kind: int) -> bytes:
 
 
 def _descriptor(path: Path, *, make: bool) -> tuple[FileId, int]:
-    """This process's descriptor of the file, opened if there is none yet. The caller lets go of it."""
+    """This process's descriptor of the file, opened if there is none yet. The caller releases it."""
     try:
         identity = file_id(path)
     except FileNotFoundError:
@@ -140,9 +140,9 @@ def _descriptor(path: Path, *, make: bool) -> tuple[FileId, int]:
     except OSError:
         if make:
             raise
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough to look
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # sufficient for a check
     identity = file_id(descriptor)
-    # When the path was turned to a known file meanwhile, the new descriptor stays open: to close it could drop locks.
+    # If the path now names a known file, the new descriptor stays open, because closing it could drop locks.
     return identity, _descriptors.setdefault(identity, descriptor)
 
 

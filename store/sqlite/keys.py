@@ -35,7 +35,7 @@ def any_live(cursor: apsw.Cursor, now_us: int) -> bool:
 @contextmanager
 def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
     """The keys in the file; each change waits its turn behind the service's writes."""
-    with reading(path):  # so that what is wrong with the file is told before anything else
+    with reading(path):  # so that problems with the file are reported first
         pass
     yield SqliteKeyring(path, clock)
 
@@ -43,7 +43,7 @@ def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKe
 class SqliteKeyring:
     """Implements ``store.keys.Keyring``; each statement is a transaction of its own, on a connection of its own.
 
-    So the list needs a file that can be read, and no more.
+    So the list needs only read access to the file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:

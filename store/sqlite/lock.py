@@ -1,8 +1,8 @@
 """The exclusive lock on a database: one service process at a time. Knows nothing of SQLite's own locks.
 
-It is two locks of the kernel, which end with the process however that ends. One is on a file beside the database and
-tells who waits for whom; the other is on the database itself, so that hard links, bind mounts and a lock file that was
-removed lead to the same lock. The lock file stays behind, since removing it would let two processes lock two files.
+It consists of two kernel locks, which end with the process. One is on a file beside the database, which names the
+holder. The other is on the database itself, so that hard links, bind mounts and a removed lock file lead to the same
+lock. The lock file is never removed, because otherwise two processes could lock two files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POLL_S: Final = 0.1
 
 
 class Locked(NamedTuple):
-    """What a lock is on: the files, and the path of the one beside the database."""
+    """The locked files, and the path of the one beside the database."""
 
     database: FileId
     path: Path
@@ -58,7 +58,7 @@ class StoreLock:
     ) -> Self:
         """Wait until no other process holds the lock of ``database``; ``on_wait`` is called once if one does.
 
-        A database that is not there is made, empty. It polls with ``sleep``, because a lock that blocks would stop all
+        A missing database is created empty. It polls with ``sleep``, because a blocking lock would stop all
         greenlets. Raises StoreUnavailableError when the database has several names, is gone though it was there
         before, or when one of the files cannot be made.
         """
@@ -130,18 +130,18 @@ def alone(database: Path) -> Iterator[StoreLock]:
     def never(_seconds: float) -> None:
         raise AssertionError("a lock that is taken is refused, not waited for")
 
-    require_one_name(database)  # the lock would make the file
+    require_one_name(database)  # the lock would create the file
     with StoreLock.acquire(database, sleep=never, on_wait=refuse) as lock:
         yield lock
 
 
 def lock_file(database: Path) -> Path:
-    """The lock file of ``database``; its links are followed, so that they all lead to one file."""
+    """The lock file of ``database``. Links are followed, so that all of them lead to one file."""
     return database.resolve().with_name(database.resolve().name + ".lock")
 
 
 def is_lock_file_locked(database: Path) -> bool:
-    """Whether a process holds the lock file of ``database``; True as well when that cannot be told."""
+    """Whether a process holds the lock file of ``database``; True also when that cannot be determined."""
     try:
         descriptor = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -155,9 +155,9 @@ def is_lock_file_locked(database: Path) -> bool:
 
 
 def refuse_to_begin_anew(database: Path) -> None:
-    """Raise StoreUnavailableError when the database is not there, but traces of it are.
+    """Raise StoreUnavailableError when the database is missing but traces of it exist.
 
-    A service that began with an empty database in its place would know nothing of what it has acknowledged.
+    A service that started with an empty database would lose what it has acknowledged.
     """
     if database.exists():
         return
@@ -172,10 +172,10 @@ def refuse_to_begin_anew(database: Path) -> None:
 
 
 def _try_lock_database(database: Path) -> FileId | None:
-    """None when it is locked, or was exchanged meanwhile."""
+    """None when another process has it, or it was replaced meanwhile."""
     refuse_to_begin_anew(database)
     if database.exists():
-        require_one_name(database)  # before it is waited for: who made the name has to hear of it
+        require_one_name(database)  # before the wait, so that the operator sees the error
     try:
         identity = try_lock_file(database)
     except OSError as error:
@@ -194,7 +194,7 @@ def _try_lock_database(database: Path) -> FileId | None:
 
 
 def _say_who(descriptor: int) -> None:
-    """Write down the process, for operators: no decision rests on it, but that there was a database once."""
+    """Write the process id for operators. The content also shows that there was a database once."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -19,9 +19,9 @@ _WAL_AGAIN_S: Final = 0.02
 
 
 def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
-    """Make the file if need be and apply what is missing, each script in one transaction; the numbers applied.
+    """Create the file if it is missing, and apply missing scripts, each in one transaction; the numbers applied.
 
-    Two that do this at once are safe: one waits for the other. Raises SchemaError for a file of a newer version, and
+    Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a newer version, and
     StoreUnavailableError when the file is gone, or is not the one that a service has open.
     """
     scripts = migrations() if scripts is None else scripts

@@ -257,7 +257,7 @@ def newest_event(cursor: apsw.Cursor, merchant: str) -> StoredEvent | None:
 
 
 def lease(cursor: apsw.Cursor, work_id: str) -> Lease | None:
-    """How a piece of work stands."""
+    """The state of a piece of work."""
     row = cursor.execute(SQL["select_lease"], (work_id,)).fetchone()
     return None if row is None else Lease(*row)
 

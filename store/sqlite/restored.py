@@ -1,4 +1,4 @@
-"""Marks a file that was put back to an earlier state, while no service works on it."""
+"""Marks a restored file, while no service works on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from store.sqlite.statements import SQL
 
 @contextmanager
 def open_restoring(path: Path, now: datetime) -> Iterator[SqliteRestoring]:
-    """The file, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
+    """The file, closed to services for the block. Raises StoreInUseError at once when a service has it open."""
     with translation(path), alone(path), writing(path) as connection:
         yield SqliteRestoring(connection, to_us(now))
 

@@ -1,7 +1,7 @@
-"""Watches that the files of an open database are the ones at their paths. Knows no tables, and mends nothing.
+"""Checks that the files of an open database are those at their paths. Knows no tables, and repairs nothing.
 
-A process goes on with a file that was removed, moved or replaced as if nothing had happened: the file lives on without
-its name until it is closed. What is stored there is gone for the next process.
+A process can continue to use a file that was removed, moved or replaced: the file exists without its name until it is
+closed. The next process does not see what is stored there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _LOCK_LOST: Final = "restart the service"
 class Watch:
     """The files that ``connection``, opened by ``path``, works on: database, log, index of the log, and lock.
 
-    What was found out of its place once is not trusted again before a restart: others may have had it meanwhile.
-    Raises StoreUnavailableError when a file is out of its place already.
+    After a mismatch the files are not trusted until a restart, because other processes may have used them.
+    Raises StoreUnavailableError when there is a mismatch already.
     """
 
     def __init__(self, path: Path, connection: apsw.Connection, locked: Locked | None) -> None:
@@ -48,20 +48,20 @@ class Watch:
         self._lost = ""
 
     def check(self) -> None:
-        """Raise StoreUnavailableError unless all files are in their places."""
+        """Raise StoreUnavailableError unless all files are at their paths."""
         self._raise_known()
         for expected in self._files:
             self._check(*expected)
 
     def check_database(self) -> None:
-        """The same of the database alone, for reads: what the log's open file says is still so."""
+        """Check only the database, for reads: the open file of the log is still valid for them."""
         self._raise_known()
         self._check(*self._database)
 
     def check_reader(self, connection: apsw.Connection) -> None:
         """Raise StoreUnavailableError unless ``connection``, which has read, works on the same files.
 
-        One that does not may have had the same index of the log, and its end has dropped the locks on that.
+        Another connection may share the index of the log, and closing it drops the locks on that.
         """
         self.check()
         if has_moved(connection):
@@ -70,7 +70,7 @@ class Watch:
 
     @property
     def is_log_savable(self) -> bool:
-        """Whether only the name of the log is gone: then a checkpoint saves what is in it."""
+        """Whether only the name of the log is gone, so that a checkpoint saves its content."""
         if self._lost != self._log:
             return False
         try:

@@ -41,7 +41,7 @@ def retire(cursor: apsw.Cursor, owner: str, now_us: int, doubt: Doubt) -> int:
 
 
 def begin_generation(cursor: apsw.Cursor, seen: int, now_us: int) -> int:
-    """Begin the generation after ``seen`` unless there is a later one: all work may have been sent. The newest one."""
+    """Begin the generation after ``seen`` unless there is a later one; the newest. All work counts as possibly sent."""
     newest = feed(cursor).generation
     if newest > seen:
         return newest

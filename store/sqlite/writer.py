@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Writer:
     """Runs jobs one after the other, each in a transaction of its own.
 
-    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. Nothing is
-    begun, and nothing said to be stored, while the files that are open are not the ones at their paths (``watch``).
+    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. While the
+    open files differ from those at their paths (``watch``), no job begins and no commit is confirmed.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Writer:
             self._confirm()
 
     def open_reader(self) -> apsw.Connection:
-        """A connection that reads what this one writes, wherever the path leads by now.
+        """A connection that reads what this one writes, even if the path leads elsewhere now.
 
         Raises StoreUnavailableError, and apsw.Error.
         """
         try:
             connection = open_reader(self._path)
         except apsw.Error:
-            self.watch.check()  # what is wrong with another file is of no interest
+            self.watch.check()  # problems of another file are irrelevant
             raise
         try:
             self.watch.check_reader(connection)
@@ -114,7 +114,7 @@ class Writer:
         return connection
 
     def take_into_use(self) -> None:
-        """Mark the file as one that a service has open, until ``give_out_of_use``. Raises StoreError.
+        """Mark the file as open in a service, until ``give_out_of_use``. Raises StoreError.
 
         The mark is in the file itself, so that a copy without the log shows it.
         """
@@ -125,7 +125,7 @@ class Writer:
         self._mark(IN_USE)
 
     def give_out_of_use(self) -> None:
-        """Take the mark off, before the connection is closed. Raises StoreError."""
+        """Remove the mark before the connection is closed. Raises StoreError."""
         self._mark(0)
 
     def _mark(self, application_id: int) -> None:
@@ -148,7 +148,7 @@ class Writer:
             raise
 
     def _confirm(self) -> None:
-        """What was committed to files that are not in their places may come back with them, or never."""
+        """Treat a commit to displaced files as uncertain: it returns only if the files do."""
         try:
             self.watch.check()
         except StoreUnavailableError as error:

@@ -69,5 +69,5 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     """A folder, a pipe and a device are refused, and none of them is read."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(SettingsError, match="is no file"):
+        with pytest.raises(SettingsError, match="is not a file"):
             gateways_file.read(path)

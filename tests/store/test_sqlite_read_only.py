@@ -85,7 +85,8 @@ from tests.store.builders import Clock
 from tests.store.tampering import append
 path = Path({str(folder / "source.db")!r})
 migrate(path)
-append(SqliteStore(path, clock=Clock()))
+store = SqliteStore(path, clock=Clock())  # kept: a collected store would close and remove its log
+append(store)
 os._exit(0)
 """
     subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, check=True)
