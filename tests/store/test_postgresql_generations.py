@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import pytest
 from store.errors import StoreInUseError
 from store.factory import migrate, open_restoring
 from store.port import TOKENS_APART, Doubt, Lease
+from store.postgresql import generations
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.rows import Row, fetched
 from tests.postgresql.embedded import EmbeddedServer, embedded_server
 from tests.store.builders import OWNER, START, Customer
 from tests.store.postgresql_server import Schema
@@ -158,3 +160,31 @@ def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -
         assert store.feed().generation == 2
     finally:
         store.close()
+
+
+def test_connections_that_are_opened_at_once_begin_one_generation(
+    own_schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process opens several after a failover: one that has looked before another began it begins no second one."""
+    own_schema.clear()
+    store = opened(own_schema)
+    late: list[Callable[[], None]] = []
+
+    def fetched_late(cursor: psycopg.Cursor[Row]) -> list[Row]:
+        rows = fetched(cursor)
+        while late:
+            late.pop()()
+        return rows
+
+    try:
+        follow = generations.Follower()
+        with store._reading.pool.connection() as one, store._writing.pool.connection() as other:
+            follow(one)
+            own_schema.execute("UPDATE generations SET timeline = timeline + 1")
+            late.append(lambda: follow(other))
+            monkeypatch.setattr(generations, "fetched", fetched_late)
+            follow(one)
+        assert store.feed().generation == 1
+    finally:
+        store.close()
+        own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
