@@ -214,12 +214,17 @@ class GatewayBreaker:
             self._opened_at = self._now() - timedelta(seconds=record.age_s)
 
     def start_anew(self) -> None:
-        """The record was put back to an earlier state: be closed, with few calls at first, until it is seen."""
+        """The record was put back to an earlier state: an open one stays open, and the record is to say so if it can.
+
+        What it says otherwise is followed, whatever its epoch is.
+        """
         now = self._expire()
         self._epoch, self._shared_state, self._ahead, self._said = 0, "closed", False, -inf
         if self._mode == "auto":
             self._renew()
-            self._become("closed", now)
+            if self._state == "half_open":
+                self._become("open", now)
+            self._ahead = self._state == "open"
 
     def status(self) -> BreakerStatus:
         """For operators."""

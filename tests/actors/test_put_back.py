@@ -253,3 +253,33 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
     assert set(statuses.values()) <= {Status.COMPLETED, Status.FAILED}
     completed = {key for key, status in statuses.items() if status is Status.COMPLETED}
     assert completed == {key for key in moved if key in statuses}
+
+
+def test_a_breaker_that_is_not_on_record_any_more(world: Changing) -> None:
+    """Its record was lost with the last commits: the next generation begins once, and not again and again."""
+    copy = world.keep()
+    world.provider.fate = lambda _order: "refused"
+    world.send(8)
+    world.until(lambda: "gatewayA" in world.real.breakers())
+    world.run(2 * BEAT_MAX_S)
+    world.put_back(copy)
+    world.provider.fate = answered
+    world.run(10 * STRAGGLERS_S)
+    assert world.real.feed().generation == 1
+
+
+def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
+    """A new generation lets no call out to a gateway that rests: the record says so still, and so does the process."""
+    world.provider.fate = lambda _order: "refused"
+    world.send(8)
+    world.until(lambda: "gatewayA" in world.real.breakers())
+    world.run(1.0)
+    called: list[str] = []
+    world.provider.watch = lambda order: called.append(order.transaction_id)
+    world.real.begin_generation(0)
+    while world.real.breakers()["gatewayA"].age_s < 9.0:
+        world.send()
+        world.run(0.1)
+        assert world.real.breakers()["gatewayA"].state == "open"
+        assert called == []
+    assert world.system._era.generation == 1
