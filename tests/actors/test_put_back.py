@@ -14,12 +14,13 @@ import apsw
 import pytest
 
 from actors.dead_letters import BEAT_MAX_S
-from actors.era import STRAGGLERS_S
+from actors.era import STRAGGLERS_S, Era
 from domain.account import Status
 from domain.outcomes import NotReceived, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.sqlite.adapter import SqliteStore
 from tests.actors.keyless import KeylessProvider, World
+from tests.store.builders import Customer
 
 
 class Changing(World):
@@ -283,3 +284,20 @@ def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
         assert world.real.breakers()["gatewayA"].state == "open"
         assert called == []
     assert world.system._era.generation == 1
+
+
+def test_what_is_stored_while_a_generation_begins() -> None:
+    """It was stored in the one before, and may be lost with that: it shows nothing of the new one."""
+
+    class Old(int):
+        def __ne__(self, other: object) -> bool:
+            differs = int(self) != other
+            era.adopt(1)
+            return differs
+
+        __hash__ = int.__hash__
+
+    era = Era(lambda: 0.0)
+    era.committed(Customer().deposit("t1"), Old(0))
+    assert era.generation == 1
+    assert era._newest == {}
