@@ -178,6 +178,9 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
     assert "not on record" in review.reason
     assert "1.00 USD" in review.reason
     assert "B-0" in review.reason
+    assert review.said is not None
+    assert (review.said.gateway, review.said.reference, review.said.status) == ("gatewayA", key, "completed")
+    assert review.said.gateway_reference == "B-0"
     assert world.real.work_counts() == {}
     assert world.provider.sendings[key] == 1
     world.provider.fate = answered
