@@ -88,16 +88,25 @@ def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
         own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
 
 
-def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema) -> None:
+@pytest.mark.parametrize("unknown", ["to the process", "to the database"])
+def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema, unknown: str) -> None:
     """Then the timeline alone tells, and a system id that is known to others is no change."""
     own_schema.clear()
-    own_schema.execute("REVOKE EXECUTE ON FUNCTION server_identity() FROM PUBLIC")
-    own_schema.execute("GRANT EXECUTE ON FUNCTION server_identity() TO PUBLIC")
-    own_schema.execute("UPDATE generations SET system_id = NULL")
-    store = opened(own_schema)
-    assert store.feed().generation == 0
-    store.close()
-    own_schema.execute("UPDATE generations SET system_id = (SELECT system_id FROM server_identity())")
+    ((definition,),) = own_schema.execute("SELECT pg_get_functiondef('server_identity'::regproc)")
+    denied = definition.replace("has_function_privilege('pg_control_system()', 'EXECUTE')", "false")
+    assert denied != definition
+    if unknown == "to the process":
+        assert own_schema.execute("SELECT 1 FROM generations WHERE system_id IS NOT NULL")
+        own_schema.execute(denied)
+    else:
+        own_schema.execute("UPDATE generations SET system_id = NULL")
+    try:
+        store = opened(own_schema)
+        assert store.feed().generation == 0
+        store.close()
+    finally:
+        own_schema.execute(definition)
+        own_schema.execute("UPDATE generations SET system_id = (SELECT system_id FROM server_identity())")
 
 
 @pytest.fixture(scope="module")
