@@ -214,12 +214,17 @@ class GatewayBreaker:
             self._opened_at = self._now() - timedelta(seconds=record.age_s)
 
     def start_anew(self) -> None:
-        """Close after a restore of the record, and ramp up from few calls until the record is read."""
+        """Start over after a restore of the record: an open breaker stays open, and tells the record if it can.
+
+        Whatever else the record says is followed, at any epoch.
+        """
         now = self._expire()
         self._epoch, self._shared_state, self._ahead, self._said = 0, "closed", False, -inf
         if self._mode == "auto":
             self._renew()
-            self._become("closed", now)
+            if self._state == "half_open":
+                self._become("open", now)
+            self._ahead = self._state == "open"
 
     def status(self) -> BreakerStatus:
         """For operators."""

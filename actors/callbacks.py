@@ -21,6 +21,7 @@ from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
 from domain.money import Money, MoneyError
 from domain.outcomes import Approved, Declined
+from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
 from gateways.port import Verbatim
 from store.codec import Metadata, said_data, said_in, timestamp
@@ -173,10 +174,11 @@ def add_callback(batch: Batch, request: CallbackRequest) -> None:
     claims: tuple[Claim, ...] = (callback.claim,)
     events: list[Event] = []
     work: tuple[WorkChange, ...] = ()
-    if request.repeated == callback.body or (request.repeated is not None and request.reviewed):
+    repeated = request.repeated
+    if repeated is not None and (request.reviewed or are_same_bodies(repeated, callback.body)):
         batch.entries.append(Entry(request, None, answer=Taken()))
         return
-    if request.repeated is not None:
+    if repeated is not None:
         claims, events = (), [_review(batch, request.transaction_id, _OTHER_BODY)]
     elif request.command is not None:
         events = _decided(batch, request.command, reviewed=request.reviewed)
@@ -189,7 +191,7 @@ def add_callback(batch: Batch, request: CallbackRequest) -> None:
         work = (OpenWork(request.work_key, None, queue_of(callback.gateway), Action.APPLY, EVENT_TYPE, None, payload),)
     events = with_said(events, lambda: callback.said(request.verbatim, batch.now))
     recorded = batch.record(events, request.metadata, request.event_ids)
-    claims += _review_claims(callback.gateway, callback.event_id, events, repeated=request.repeated is not None)
+    claims += _review_claims(callback.gateway, callback.event_id, events, repeated=repeated is not None)
     batch.add_part(Part(events=recorded, claims=claims, work=work), request)
     batch.entries.append(Entry(request, None, answer=Taken()))
 

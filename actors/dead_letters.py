@@ -203,8 +203,11 @@ class DeadLetterActor(ServiceActor):
 
     def _look_back(self) -> None:
         """Void all leases if the store no longer holds what this process saw stored. Raises StoreError."""
-        if self._era.adopt(self._era.look(self._store)):
-            self._supervisor.tell(Void())
+        generation = self._era.look(self._store)
+        if generation != self._era.generation:
+            self._health.doubt_leases()  # what is claimed before the supervisor has let go is in nobody's hands then
+            self._supervisor.tell(Void())  # first: when this fails, the next beat says it
+            self._era.adopt(generation)
 
     def _follow_the_clock(self) -> None:
         """Dues are times of the wall clock: when that is set back, they must not wait until it gets there again."""

@@ -177,7 +177,7 @@ class Batch:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result
         if report.gone:
-            evidence = self._evidence(report)
+            evidence = with_said(self._evidence(report), lambda: _said(report, self.now))
             if evidence:
                 events = self.record(evidence, _metadata(item), report.event_ids)
                 self.add_part(Part(events=events, claims=_claims(evidence)), report)

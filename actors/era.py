@@ -72,15 +72,16 @@ class Era:
         return True
 
     def committed(self, write: Write, generation: int) -> None:
-        """Record that ``write``, sent in this ``generation``, is stored."""
+        """Record that ``write``, sent in this ``generation``, is stored. Ignores a write of another generation."""
+        newest = self._newest  # before: when the next generation begins at this moment, this one is of no use any more
         if generation != self.generation:
             return
         for part in write.parts:
             if part.events:
-                self._newest["event"] = EventMark(write.stream, part.events[-1].version, part.events[-1].event_id)
+                newest["event"] = EventMark(write.stream, part.events[-1].version, part.events[-1].event_id)
             if part.fence is not None and part.work and part.work[0].work_id == part.fence.work_id:
                 token = None if isinstance(part.work[0], CloseWork) else part.fence.token + 1
-                self._newest["work"] = WorkMark(part.fence.work_id, token)
+                newest["work"] = WorkMark(part.fence.work_id, token)
 
     def claimed(self, item: WorkItem) -> None:
         """Record that ``item`` is leased to this process."""

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from actors.answering import fail
-from actors.messages import BreakerSeen, OrderMode, ProbeWanted, Recipient, SetMode, Tick, Turned
+from actors.messages import BreakerSeen, OrderMode, ProbeWanted, Recipient, SetMode, Tick, Turned, Void
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
@@ -84,6 +84,11 @@ class SharedBreakersActor(ServiceActor):
                         gateway, epoch, self._owner, sleep_s=times.sleep_s, permit_s=times.permit_s
                     )
                 )
+            case Void():
+                # The records are of another time: what is known of them says nothing, and everything is to be told.
+                self._epochs.clear()
+                self._told_epochs.clear()
+                self._told_modes.clear()
             case OrderMode(mode=mode, reply=reply):
                 self._order(mode, reply)
 

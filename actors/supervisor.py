@@ -114,10 +114,12 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _let_go(self) -> None:
         """Drop all waiting calls: their leases are void, and the next owner may have any token."""
+        self._shared.tell(Void())
         for name, lane in self._lanes.items():
             lane.waiting.clear()
             lane.seen.clear()
             lane.breaker.start_anew()
+            self._share(name, lane)
             self._admit(name, lane)
 
     def _follow(self, name: str, seen: BreakerSeen | None, order: SetMode | None) -> None:

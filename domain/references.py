@@ -45,6 +45,19 @@ def are_same(known: str, said: str) -> bool:
     return len(one) == len(other) and all(map(_may_be_same, one, other))
 
 
+def are_same_bodies(known: bytes, said: bytes) -> bool:
+    """Whether two bodies of callbacks are one message, as far as can be told of what was kept of them.
+
+    Another version of the service may have hidden other digits, and left a number of JSON without quotes.
+    """
+    if known == said:
+        return True
+    if max(known.count(b"*"), said.count(b"*")) < _HIDDEN_MIN:
+        return False
+    one, other = (each.replace(b'"', b"").decode("latin-1") for each in (known, said))
+    return len(one) == len(other) and all(map(_may_be_same, one, other))
+
+
 def _may_be_same(one: str, other: str) -> bool:
     """Whether two characters are equal; an asterisk equals any digit."""
     return one == other or (one == "*" and other.isdigit()) or (other == "*" and one.isdigit())

@@ -273,7 +273,7 @@ class Lease(NamedTuple):
 
 
 TOKENS_APART: Final = 1 << 20
-"""The amount by which a new generation raises tokens and epochs, above all that processes know."""
+"""The amount by which each generation raises tokens and epochs, above all that processes of the one before know."""
 
 
 class Feed(NamedTuple):
@@ -364,8 +364,8 @@ class Store(Protocol):
         """Begin the generation after ``seen``, unless there is a later one already; returns the newest.
 
         All unfinished work counts as possibly sent (``Doubt.SENT``) from then on: its leases are void and due at once,
-        its tokens, and the epochs of breakers, go up by ``TOKENS_APART``, and no owner is registered any more. Doing
-        the same again changes nothing.
+        its tokens, and the epochs of breakers, go up by ``TOKENS_APART`` for each generation since the newest that is
+        on record, lost ones included, and no owner is registered any more. Doing the same again changes nothing.
         Raises CommitUncertainError.
         """
 

@@ -28,8 +28,9 @@ class Follower:
 
     def __call__(self, session: Session) -> None:
         """Begin the next generation if the newest one began elsewhere, or is older than the one this process knows."""
+        known = self._known  # before the look: another connection that is opened meanwhile may learn of a later one
         ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
-        number, known = found[0], self._known
+        number = found[0]
         seen = number if known is None else max(number, known[0])
         if not is_here or (known is not None and number <= known[0] and tuple(found) != known):
             logger.critical(

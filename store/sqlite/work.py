@@ -45,9 +45,10 @@ def begin_generation(cursor: apsw.Cursor, seen: int, now_us: int) -> int:
     newest = feed(cursor).generation
     if newest > seen:
         return newest
+    apart = TOKENS_APART * (seen + 1 - newest)
     cursor.execute(SQL["insert_generation"], (seen + 1, now_us))
-    cursor.execute(SQL["void_leases"], (now_us, TOKENS_APART, Doubt.SENT))
-    cursor.execute(SQL["raise_epochs"], (TOKENS_APART,))
+    cursor.execute(SQL["void_leases"], (now_us, apart, Doubt.SENT))
+    cursor.execute(SQL["raise_epochs"], (apart,))
     cursor.execute(SQL["delete_owners"])
     return seen + 1
 

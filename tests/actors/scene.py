@@ -10,6 +10,7 @@ from typing import Final
 
 from pykka import Timeout
 
+from actors.dead_letters import BEAT_MAX_S
 from actors.messages import DiscardRequest, OrderMode, ReceiveRequest, RetryDead, StatusRequest
 from actors.replies import Accepted, NotStored
 from actors.runtime.actor import Reply
@@ -110,6 +111,7 @@ class Scene:
             self.deposit(customer)
         self.withdraw_too_much("c1")
         self.run(2.0)
+        self.begin_generation()
         self.order("auto")
         self.ask()
         self.run(2.0)
@@ -163,6 +165,11 @@ class Scene:
     def withdraw_too_much(self, customer: str) -> None:
         """A client sends a withdrawal that is not covered."""
         self.refused.append(self._send(Kind.WITHDRAWAL, customer, 10**9))
+
+    def begin_generation(self) -> None:
+        """Another process finds that the store was put back; with work that waits here, and a breaker that is open."""
+        self.real.begin_generation(self.real.feed().generation)
+        self.run(2 * BEAT_MAX_S)
 
     def ask(self) -> None:
         """A person asks for the state of the gateways."""

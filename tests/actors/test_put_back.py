@@ -14,12 +14,13 @@ import apsw
 import pytest
 
 from actors.dead_letters import BEAT_MAX_S
-from actors.era import STRAGGLERS_S
+from actors.era import STRAGGLERS_S, Era
 from domain.account import Status
 from domain.outcomes import NotReceived, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.sqlite.adapter import SqliteStore
 from tests.actors.keyless import KeylessProvider, World
+from tests.store.builders import Customer
 
 
 class Changing(World):
@@ -177,6 +178,9 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
     assert "not on record" in review.reason
     assert "1.00 USD" in review.reason
     assert "B-0" in review.reason
+    assert review.said is not None
+    assert (review.said.gateway, review.said.reference, review.said.status) == ("gatewayA", key, "completed")
+    assert review.said.gateway_reference == "B-0"
     assert world.real.work_counts() == {}
     assert world.provider.sendings[key] == 1
     world.provider.fate = answered
@@ -253,3 +257,50 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
     assert set(statuses.values()) <= {Status.COMPLETED, Status.FAILED}
     completed = {key for key, status in statuses.items() if status is Status.COMPLETED}
     assert completed == {key for key in moved if key in statuses}
+
+
+def test_a_breaker_that_is_not_on_record_any_more(world: Changing) -> None:
+    """Its record was lost with the last commits: the next generation begins once, and not again and again."""
+    copy = world.keep()
+    world.provider.fate = lambda _order: "refused"
+    world.send(8)
+    world.until(lambda: "gatewayA" in world.real.breakers())
+    world.run(2 * BEAT_MAX_S)
+    world.put_back(copy)
+    world.provider.fate = answered
+    world.run(10 * STRAGGLERS_S)
+    assert world.real.feed().generation == 1
+
+
+def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
+    """A new generation lets no call out to a gateway that rests: the record says so still, and so does the process."""
+    world.provider.fate = lambda _order: "refused"
+    world.send(8)
+    world.until(lambda: "gatewayA" in world.real.breakers())
+    world.run(1.0)
+    called: list[str] = []
+    world.provider.watch = lambda order: called.append(order.transaction_id)
+    world.real.begin_generation(0)
+    while world.real.breakers()["gatewayA"].age_s < 9.0:
+        world.send()
+        world.run(0.1)
+        assert world.real.breakers()["gatewayA"].state == "open"
+        assert called == []
+    assert world.system._era.generation == 1
+
+
+def test_what_is_stored_while_a_generation_begins() -> None:
+    """It was stored in the one before, and may be lost with that: it shows nothing of the new one."""
+
+    class Old(int):
+        def __ne__(self, other: object) -> bool:
+            differs = int(self) != other
+            era.adopt(1)
+            return differs
+
+        __hash__ = int.__hash__
+
+    era = Era(lambda: 0.0)
+    era.committed(Customer().deposit("t1"), Old(0))
+    assert era.generation == 1
+    assert era._newest == {}

@@ -78,6 +78,16 @@ def test_whatever_was_held_before_is_fenced_off(store: PaymentStore) -> None:
     assert store.lease("another") is None
 
 
+def test_no_token_of_a_generation_that_is_lost_itself_fits(store: PaymentStore) -> None:
+    """A second time put back to the same state: what was held in the generation between is fenced off as well."""
+    customer = Customer()
+    store.append([customer.deposit("t1", owner=OWNER)])
+    assert store.begin_generation(1) == 2  # the first one is not on record, and was begun with tokens of its own
+    between = Fence("t1", 1 + TOKENS_APART)
+    assert store.append([customer.write(Step(fence=between))]) == [Fenced(0)]
+    assert store.lease("t1") == Lease(1 + 2 * TOKENS_APART, None)
+
+
 def test_whether_an_event_is_on_record(store: PaymentStore) -> None:
     """By version and id, in its own stream."""
     customer = Customer()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import pytest
 from store.errors import StoreInUseError
 from store.factory import migrate, open_restoring
 from store.port import TOKENS_APART, Doubt, Lease
+from store.postgresql import generations
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.rows import Row, fetched
 from tests.postgresql.embedded import EmbeddedServer, embedded_server
 from tests.store.builders import OWNER, START, Customer
 from tests.store.postgresql_server import Schema
@@ -86,16 +88,25 @@ def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
         own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
 
 
-def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema) -> None:
+@pytest.mark.parametrize("unknown", ["to the process", "to the database"])
+def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema, unknown: str) -> None:
     """Then the timeline alone tells, and a system id that is known to others is no change."""
     own_schema.clear()
-    own_schema.execute("REVOKE EXECUTE ON FUNCTION server_identity() FROM PUBLIC")
-    own_schema.execute("GRANT EXECUTE ON FUNCTION server_identity() TO PUBLIC")
-    own_schema.execute("UPDATE generations SET system_id = NULL")
-    store = opened(own_schema)
-    assert store.feed().generation == 0
-    store.close()
-    own_schema.execute("UPDATE generations SET system_id = (SELECT system_id FROM server_identity())")
+    ((definition,),) = own_schema.execute("SELECT pg_get_functiondef('server_identity'::regproc)")
+    denied = definition.replace("has_function_privilege('pg_control_system()', 'EXECUTE')", "false")
+    assert denied != definition
+    if unknown == "to the process":
+        assert own_schema.execute("SELECT 1 FROM generations WHERE system_id IS NOT NULL")
+        own_schema.execute(denied)
+    else:
+        own_schema.execute("UPDATE generations SET system_id = NULL")
+    try:
+        store = opened(own_schema)
+        assert store.feed().generation == 0
+        store.close()
+    finally:
+        own_schema.execute(definition)
+        own_schema.execute("UPDATE generations SET system_id = (SELECT system_id FROM server_identity())")
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +169,31 @@ def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -
         assert store.feed().generation == 2
     finally:
         store.close()
+
+
+def test_connections_that_are_opened_at_once_begin_one_generation(
+    own_schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process opens several after a failover: one that has looked before another began it begins no second one."""
+    own_schema.clear()
+    store = opened(own_schema)
+    late: list[Callable[[], None]] = []
+
+    def fetched_late(cursor: psycopg.Cursor[Row]) -> list[Row]:
+        rows = fetched(cursor)
+        while late:
+            late.pop()()
+        return rows
+
+    try:
+        follow = generations.Follower()
+        with store._reading.pool.connection() as one, store._writing.pool.connection() as other:
+            follow(one)
+            own_schema.execute("UPDATE generations SET timeline = timeline + 1")
+            late.append(lambda: follow(other))
+            monkeypatch.setattr(generations, "fetched", fetched_late)
+            follow(one)
+        assert store.feed().generation == 1
+    finally:
+        store.close()
+        own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")

@@ -39,18 +39,21 @@ $$;
 
 -- Begin the first generation after this one, unless there is a later one already; the newest. Of many that do this at
 -- once one does it. Unfinished work may have been sent: its leases are void, its tokens are above all that any process
--- holds, and its doubt is that of what was sent. Owners are locked before work, as in an append.
+-- holds, and its doubt is that of what was sent. Generations that are lost themselves count: processes hold tokens of
+-- those. Owners are locked before work, as in an append.
 CREATE FUNCTION begin_generation(seen bigint) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
     newest bigint;
+    apart bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock('generations'::regclass::oid::bigint::bit(32)::int, 0);
     SELECT max(g.number) INTO newest FROM generations AS g;
     IF newest > seen THEN
         RETURN newest;
     END IF;
+    apart := 1048576 * (seen + 1 - coalesce(newest, 0)); -- store.port.TOKENS_APART for each generation
     INSERT INTO generations (number, begun_at, position, system_id, timeline)
     SELECT seen + 1, store_now(), last_position(), s.system_id, s.timeline FROM server_identity() AS s;
     PERFORM 1 FROM owners AS o ORDER BY o.owner FOR UPDATE;
@@ -58,11 +61,11 @@ BEGIN
     UPDATE work AS w
     SET state = CASE w.state WHEN 'leased' THEN 'queued' ELSE w.state END,
         owner = NULL,
-        token = w.token + 1048576, -- store.port.TOKENS_APART
+        token = w.token + apart,
         next_attempt_at = CASE w.state WHEN 'leased' THEN store_now() ELSE w.next_attempt_at END,
         doubt = CASE w.action WHEN 'apply' THEN w.doubt ELSE 2 END; -- SENT
     DELETE FROM owners;
-    UPDATE breakers AS b SET epoch = b.epoch + 1048576; -- else no process would follow a record that is earlier than its own
+    UPDATE breakers AS b SET epoch = b.epoch + apart; -- else no process would follow a record that is earlier than its own
     RETURN seen + 1;
 END
 $$;
