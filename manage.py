@@ -54,6 +54,8 @@ def main(command_line: list[str]) -> int:
     command = import_module(f"cli.{name.replace('-', '_')}") if name else None
     if command is not None:
         command.add_arguments(parsers[name])
+        if any(_is_not_text(argument) for argument in command_line):
+            parsers[name].error("every argument must be UTF-8 text")
     arguments = parser.parse_args(command_line)
     assert command is not None  # else the line above has ended the program
     if sys.stdout is None:  # what is opened next would take its place and get what is meant for a reader
@@ -71,6 +73,11 @@ def main(command_line: list[str]) -> int:
     except CommandError as error:
         remark(f"manage.py {name}: {error}")
         return error.status
+
+
+def _is_not_text(argument: str) -> bool:
+    """Whether it holds bytes that are not UTF-8, which Python keeps as lone surrogates."""
+    return any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ exit status:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the target file."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write; its folder must exist")
+    parser.add_argument("file", type=_file, metavar="FILE", help="the file to write; its folder must exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
@@ -67,6 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not tally.events:
         remark(printable(f"warning: there are no events in {source}: is it the database that was meant?"))
     return Exit.DONE
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"not the name of a file: {text!r}")
+    return path
 
 
 def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:

@@ -76,7 +76,7 @@ class Arbiter(GunicornArbiter):
         if problem is not None:
             logger.error("SIGHUP is ignored, since a worker would not start: %s", problem)
             return
-        before = self.app.cfg
+        before, master = self.app.cfg, os.getpid()
         try:
             if self.single:  # a second worker would refuse requests while the first one drains
                 self.app.reload()
@@ -85,7 +85,10 @@ class Arbiter(GunicornArbiter):
                 self.kill_workers(signal.SIGTERM)
             else:
                 super().handle_hup()
-        except SystemExit:  # a file was changed after the check
+        except SystemExit:
+            if os.getpid() != master:  # a worker that was forked here, at its end: it must not go on as a master
+                raise
+            # A file was changed after the check.
             self.app.cfg = before
             logger.error("SIGHUP is ignored: a file was changed after the check and cannot be read")  # noqa: TRY400 - no defect
 

@@ -116,7 +116,7 @@ def refuse_command_line(ours: Mapping[str, object]) -> None:
     for arguments in (told.get_cmd_args_from_env(), sys.argv[1:]):
         for name, value in vars(parser.parse_args(arguments)).items():
             if value is not None and name != "args":
-                told.set(name.lower(), value)
+                _set(told, name.lower(), value)
     refuse(told, ours)
     if told.check_config or told.print_config:  # they load the application in this very process
         globals()["in_force"] = True
@@ -131,6 +131,13 @@ def refuse(config: Config, ours: Mapping[str, object]) -> None:
             _refuse_free(name, value)
         elif value != expected.settings[name].get():
             raise SettingsError(_refusal(name, value, expected.settings[name].get()))
+
+
+def _set(config: Config, name: str, value: object) -> None:
+    try:
+        config.set(name, value)
+    except Exception as error:  # each option has a check of its own, which raises what it likes
+        raise SettingsError(f"gunicorn's option {name} cannot be {value!r}: {error}") from error
 
 
 def _with(ours: Mapping[str, object]) -> Config:
@@ -163,7 +170,8 @@ def _refuse_free(name: str, value: object) -> None:
         if own:
             problem = f"cannot set {own[0]}, which is read earlier: set it in the environment"
     elif name == "pidfile" and value is not None:
-        problem = _unless_writable(Path(str(value)).absolute().parent)
+        path = Path(str(value)).absolute()
+        problem = f"names {path}, which is a folder" if path.is_dir() else _unless_writable(path.parent)
     elif name == "worker_tmp_dir" and value is not None:
         problem = _unless_writable(Path(str(value)))
     if problem is not None:

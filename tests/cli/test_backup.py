@@ -237,3 +237,12 @@ def test_the_copy_is_checked_and_not_the_database(path: Path, tmp_path: Path) ->
     done = manage(path, "backup", str(tmp_path / "b.db"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert list(tmp_path.glob("*b.db*")) == []
+
+
+@pytest.mark.parametrize("file", ["", ".", "/"])
+def test_what_names_no_file(path: Path, file: str) -> None:
+    """It is refused as a wrong argument."""
+    refused = manage(path, "backup", file)
+    assert refused.returncode == 2
+    assert "not the name of a file" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -321,3 +321,21 @@ def test_help_names_exit_statuses(capsys: pytest.CaptureFixture[str], command: s
     with pytest.raises(SystemExit):
         manage.main([command, "--help"])
     assert "exit status:\n  0 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("customers", "show", "\udcff"),
+        ("callbacks", "list", "--gateway", "\udcff"),
+        ("transactions", "list", "--customer", "\udcff"),
+        ("reviews", "close", "r.1", "--reason", "\udcff"),
+        ("backup", "copies/\udcff.db"),
+    ],
+)
+def test_an_argument_that_is_no_text(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """Bytes that are not UTF-8 are a wrong argument: nothing is asked or ordered with them."""
+    with pytest.raises(SystemExit) as ended:
+        manage.main([*command])
+    assert ended.value.code == 2
+    assert "every argument must be UTF-8 text" in capsys.readouterr().err

@@ -103,6 +103,22 @@ def test_sighup_reads_the_gateways_file_again(installation: Installation) -> Non
     _stop(service)
 
 
+@on(SQLITE, on_postgresql(workers=2))
+def test_workers_of_a_sighup_end_as_others(installation: Installation) -> None:
+    """A worker that SIGHUP has started is gone after the next one, and the service ends without killing any."""
+    service = installation.service()
+    for _ in range(2):
+        before = service.children()
+        ready = service.said("ready")
+        service.send(signal.SIGHUP)
+        wait_until(lambda: service.said("ready") == ready + len(before), "new workers are ready")  # noqa: B023
+        wait_until(lambda: not {*before} & {*service.children()}, "the earlier workers are gone")  # noqa: B023
+    _all_are_accepted(installation)
+    _stop(service)
+    assert "SIGHUP is ignored" not in service.out
+    assert service.said("stopped") == service.said("ready")
+
+
 @pytest.mark.parametrize(
     "content", ["[gatewayA\n", '[gatewayA]\nadapter = "gateway_z"\nurl = "http://127.0.0.1:9"\n', None]
 )

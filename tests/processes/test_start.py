@@ -80,6 +80,11 @@ OPTIONS = [
     ("--timeout=1", "timeout"),
     ("--pid=/nowhere/pid", "pidfile"),
     ("--worker-tmp-dir=/nowhere", "worker_tmp_dir"),
+    ("--pid=/tmp", "pidfile names /tmp"),
+    ("--graceful-timeout=-3", "graceful_timeout"),
+    ("--keep-alive=-1", "keepalive"),
+    ("--umask=-1", "umask"),
+    ("--forwarded-allow-ips=x", "forwarded_allow_ips"),
 ]
 
 
