@@ -69,6 +69,7 @@ def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Prox
         def hold_up() -> None:
             holder.execute("SELECT 1 FROM heads FOR UPDATE")
 
+        proxy.only = b'"waves"'  # a batch's document
         proxy.on_cut = hold_up  # so that the next attempt waits in vain
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):

@@ -61,6 +61,10 @@ WHOLE_TABLES = {
     "ping": "one row",
     "select_holders": "for a rebuild: few ids are looked for, by their keys",
     "select_api_keys": "keys are as many as callers, and people list them",
+    "void_leases": "a database is restored rarely, and then all unfinished work is touched",
+    "raise_epochs": "the same, of breakers, which are as many as gateways",
+    "select_open_transactions": "the same: all that is unfinished is listed",
+    "select_last_event_of_all": "one row, from the end of the table",
     "select_any_api_key": "once at a start, and the first live one ends it",
 }
 

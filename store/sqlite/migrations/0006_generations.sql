@@ -2,11 +2,11 @@
 
 CREATE TABLE generations (
     number   INTEGER NOT NULL,
-    begun_at INTEGER NOT NULL,
+    begun_at INTEGER NOT NULL, -- microseconds since 1970; 0 for the first generation
     position INTEGER NOT NULL, -- of the newest event then
     CONSTRAINT generations_pk PRIMARY KEY (number),
     CONSTRAINT generations_number_counts CHECK (number >= 0)
 ) STRICT;
 
 INSERT INTO generations (number, begun_at, position)
-SELECT 0, CAST(unixepoch('subsec') * 1000000 AS INTEGER), coalesce(max(position), 0) FROM events;
+SELECT 0, 0, coalesce(max(position), 0) FROM events;
