@@ -73,7 +73,8 @@ def test_customer_ids(api: Api, path: str) -> None:
     for good in ("x", "x" * 128, "...", *(set(ALLOWED) - {"."}), *(f"a{one}b" for one in ALLOWED)):
         assert wrong(api, path, {**BODY, "customer_id": good}) == []
         assert api.get(f"/v1/customers/{good}").status_code == 200
-    for bad in ("", "x" * 129, ".", "..", *FORBIDDEN, *(f"a{one}b" for one in FORBIDDEN), *(f"a{one}" for one in FORBIDDEN)):
+    within = (f"a{one}{end}" for one in FORBIDDEN for end in ("b", ""))
+    for bad in ("", "x" * 129, ".", "..", *FORBIDDEN, *within):
         assert wrong(api, path, {**BODY, "customer_id": bad}) == ["customer_id"]
 
 
