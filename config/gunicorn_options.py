@@ -19,13 +19,18 @@ from config.values import SettingsError
 FREE: Final = frozenset(
     {
         "backlog",
+        "ca_certs",
+        "cert_reqs",
+        "certfile",
         "check_config",
+        "ciphers",
         "config",
         "default_proc_name",
         "enable_backlog_metric",
         "forwarded_allow_ips",
         "graceful_timeout",
         "keepalive",
+        "keyfile",
         "limit_request_field_size",
         "limit_request_fields",
         "limit_request_line",
@@ -34,6 +39,7 @@ FREE: Final = frozenset(
         "proc_name",
         "pythonpath",
         "raw_env",
+        "reuse_port",
         "sendfile",
         "timeout",
         "umask",
@@ -46,6 +52,8 @@ FREE: Final = frozenset(
 CONNECTIONS_MIN: Final = 1000
 TIMEOUT_MIN_S: Final = 5
 """Workers notify the master every second."""
+
+_FILES: Final = frozenset({"ca_certs", "certfile", "keyfile"})
 
 _LOG: Final = "the log goes to standard output, as PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT say"
 _PARSER: Final = "other rules would accept requests that this service refuses"
@@ -60,12 +68,10 @@ _REASONS: Final[Mapping[str, str]] = {
     "reload_engine": _RELOAD,
     "reload_extra_files": _RELOAD,
     "daemon": "its log would be lost; use a supervisor such as systemd",
-    "reuse_port": "two services on one port would not be detected",
     "chdir": "it runs in its own folder",
     "user": "start it as that user",
     "group": "start it as that group",
     "initgroups": "start it as that user",
-    **dict.fromkeys(("certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers"), "terminate TLS in a proxy"),
     **dict.fromkeys(
         (
             "accesslog",
@@ -174,9 +180,15 @@ def _refuse_free(name: str, value: object) -> None:
         problem = f"names {path}, which is a folder" if path.is_dir() else _unless_writable(path.parent)
     elif name == "worker_tmp_dir" and value is not None:
         problem = _unless_writable(Path(str(value)))
+    elif name in _FILES and value is not None:
+        problem = _unless_readable(Path(str(value)))
     if problem is not None:
         message = f"gunicorn's option {name} {problem}"
         raise SettingsError(message)
+
+
+def _unless_readable(path: Path) -> str | None:
+    return None if path.is_file() and os.access(path, os.R_OK) else f"names {path}, which is not a readable file"
 
 
 def _unless_writable(folder: Path) -> str | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import socket
+import ssl
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.processes.installation import CHECKOUT, HOST, Installation
-from tests.processes.process import Process
+from tests.processes.process import Process, wait_until
+
+TLS = CHECKOUT / "tests" / "gateways" / "tls"
+DEPOSIT = {"amount": 1, "gateway": "gatewayA", "customer_id": "12345"}
 
 WRONG = [
     ({"PAYMENTS_ROLE": "boss"}, "PAYMENTS_ROLE"),
@@ -69,12 +75,11 @@ OPTIONS = [
     ("--max-requests=5", "max_requests"),
     ("--reload", "reload"),
     ("--daemon", "daemon"),
-    ("--reuse-port", "reuse_port"),
     ("--log-config=/etc/logging.conf", "logconfig"),
     ("--access-logfile=-", "accesslog"),
     ("--http-parser=fast", "http_parser"),
     ("--forwarder-headers=PATH_INFO", "forwarder_headers"),
-    ("--certfile=/etc/cert.pem", "certfile"),
+    ("--certfile=/nowhere/cert.pem", "certfile names /nowhere"),
     ("--env=PAYMENTS_AUTH=off", "PAYMENTS_AUTH"),
     ("--worker-connections=10", "worker_connections"),
     ("--timeout=1", "timeout"),
@@ -107,6 +112,28 @@ def test_options_that_are_free(installation: Installation) -> None:
     service = installation.start("service", "-m", "gunicorn", *arguments, "wsgi:app")
     installation.wait_for_answer(service, installation.port, "/readyz")
     assert int(pid.read_text()) == service.pid
+    service.send(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+def test_tls_is_free(installation: Installation) -> None:
+    """The service speaks TLS itself when gunicorn is given a certificate, and shares its port when it is told to."""
+    files = (f"--certfile={TLS / 'certificate.pem'}", f"--keyfile={TLS / 'key.pem'}", "--reuse-port")
+    service = installation.start("service", "-m", "gunicorn", *files, "wsgi:app")
+    context = ssl.create_default_context(cafile=str(TLS / "certificate.pem"))
+    answers: list[int] = []
+
+    def answered() -> bool:
+        with closing(http.client.HTTPSConnection(HOST, installation.port, context=context, timeout=10)) as connection:
+            try:
+                connection.request("POST", "/v1/deposit", json.dumps(DEPOSIT), {"Content-Type": "application/json"})
+            except ConnectionRefusedError:
+                return False
+            answers.append(connection.getresponse().status)
+            return True
+
+    wait_until(answered, f"an answer over TLS: {service.err}")
+    assert answers == [202]
     service.send(signal.SIGTERM)
     assert service.wait() == 0
 
