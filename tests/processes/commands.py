@@ -59,7 +59,7 @@ def _connected(port: int) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(HOST, port, timeout=30)
         try:
             connection.connect()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: the port was closed during the handshake
             assert time.monotonic() < deadline, "nobody listens"
             time.sleep(_AFTER_REFUSAL_S)
         else:
