@@ -97,8 +97,6 @@ def _secrets(gateway: GatewaySettings, environ: Mapping[str, str], *, loopback: 
     variable = gateway.callback_secrets_env
     assert variable is not None  # its caller leaves the others out
     text = environ.get(variable, "").strip()
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise GatewaySettingsError(gateway.name, _SECRETS_KEY, f"{variable} must be UTF-8 text")
     if not text and not loopback:
         problem = f"{variable} is not set: it must hold the callbacks' secrets unless the service is bound to loopback"
         raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
