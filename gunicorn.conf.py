@@ -26,15 +26,16 @@ _CHECKOUT: Final = Path(__file__).resolve().parent
 if sys.path[:1] != [str(_CHECKOUT)]:
     sys.path.insert(0, str(_CHECKOUT))
 
-from config import gateways_file, gunicorn_options, metrics_files
-from config.arbiter import MASTERS_SIGNALS, WRONG_SETTING, Arbiter
+from config import gateways_file
 from config.logging import dict_config, skip_unused_details
 from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
-from config.shared_folder import hold, new_folder
 from config.streams import occupy, redact_stderr
 from config.values import Address
 from domain import cards
+from server import gunicorn_options, metrics_files
+from server.arbiter import MASTERS_SIGNALS, WRONG_SETTING, Arbiter
+from server.shared_folder import hold, new_folder
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
@@ -77,7 +78,7 @@ chdir = str(_CHECKOUT)
 bind = str(settings.bind)
 workers = settings.workers
 # Greenlets: threads, which fight for the interpreter lock and hand requests over, accepted half as many deposits.
-worker_class = "config.worker.Worker"
+worker_class = "server.worker.Worker"
 # Connections of one worker; the next ones wait in the kernel's queue.
 worker_connections = 1000
 backlog = 1024
@@ -85,7 +86,7 @@ backlog = 1024
 keepalive = 5
 # A worker that has not said for this long that its loop turns is killed.
 timeout = 30
-# From SIGTERM to SIGKILL. It covers the second until a worker notices, a slow client's wait (the worker's ``hurry``),
+# From SIGTERM to SIGKILL. It covers the second until a worker notices, a slow client's wait (``start_drain``),
 # the longest command, a client that does not take its answer, and the service's own stop: gunicorn does not call
 # worker_exit in a worker that it had to kill. And the last lines of the log are waited for.
 graceful_timeout = math.ceil(settings.request_deadline_s) + keepalive + 25
@@ -183,7 +184,7 @@ def post_worker_init(worker: Worker) -> None:
     """Start the service, in the worker and after gevent has patched it."""
     import gevent
 
-    from config import worker as ours
+    from server import worker as ours
     from wsgi import service
 
     assert isinstance(worker, ours.Worker)
@@ -194,7 +195,7 @@ def post_worker_init(worker: Worker) -> None:
         worker.handle_exit(signum, frame)
         # Nothing may block in a signal handler.
         gevent.spawn(service.drain)
-        gevent.spawn(worker.hurry)
+        gevent.spawn(worker.start_drain)
 
     for signum in MASTERS_SIGNALS:
         signal.signal(signum, signal.SIG_IGN)

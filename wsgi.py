@@ -19,10 +19,10 @@ import orjson
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
-from actors.callbacks import gateway_of
+from actors.customer.idempotency import IdempotencyKey
 from actors.listeners import Listeners, LogListener
-from actors.once import Once
-from actors.replies import GatewayStatus, NotStored, Reply, Unverified
+from actors.operations.callback import gateway_of
+from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
@@ -32,7 +32,7 @@ from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
 from api.problems import MEDIA_TYPE, ProblemError, by_status
 from api.tracing import random_request_id
-from config import gateways_file, gunicorn_options
+from config import gateways_file
 from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
@@ -41,6 +41,7 @@ from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
+from server import gunicorn_options
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.factory import PaymentStore, lock_store, migrate, open_store
@@ -166,7 +167,7 @@ class Service:
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
-        Sampler(self._meters, system.figures, connections, lost_lines, runtime.after).sample()
+        Sampler(self._meters, system.stats, connections, lost_lines, runtime.after).sample()
         for (gateway, state), count in sorted(store.work_counts().items()):
             if gateway_of(gateway) not in self._options:
                 logger.error(
@@ -214,7 +215,7 @@ class Service:
         """The WSGI application. Who comes while the service starts waits, and is told "not stored" for trouble only."""
         if not self._begun.is_set() and environ["PATH_INFO"] not in _ABOUT_THE_START:
             self._begun.wait(self._settings.request_deadline_s)
-        connection = environ.get("gunicorn.socket")  # one of config.worker's
+        connection = environ.get("gunicorn.socket")  # one of server.worker's
         environ[REPEATED] = getattr(connection, "repeated_headers", ())
         environ[UNDERSCORED] = getattr(connection, "underscored_headers", ())
         return self.app(environ, start_response)
@@ -265,7 +266,9 @@ class Service:
         """See Payments."""
         return self._ready().new_transaction_id()
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+    def receive(
+        self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """See Payments."""
         if self._system is None:
             return NotStored(self._problem)
@@ -297,7 +300,9 @@ class Service:
             return NotStored(self._problem)
         return self._system.resolve(stream, command, work, metadata)
 
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+    def adjust(
+        self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """See Payments."""
         if self._system is None:
             return NotStored(self._problem)
@@ -309,7 +314,9 @@ class Service:
             return NotStored(self._problem)
         return self._system.close_review(stream, command, review, metadata)
 
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+    def callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | SignatureInvalid:
         """See Payments."""
         if self._system is None:
             return NotStored(self._problem)

@@ -11,12 +11,12 @@ from typing import Final
 
 from pykka import Timeout
 
-from actors.figures import AdmissionFigures
 from actors.replies import NotStored
 from actors.runtime.actor import Reply
 from actors.runtime.locks import ShortLock
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
+from actors.stats import AdmissionStats
 
 PATIENCE_S: Final = 1.0
 """How long somebody waits outside, give or take a sweep. That also bounds how many refusals a second there can be:
@@ -37,9 +37,9 @@ class Admission:
         self.inside = 0
         """How many are in now."""
 
-    def figures(self) -> AdmissionFigures:
+    def stats(self) -> AdmissionStats:
         """All of it in numbers; never blocks."""
-        return AdmissionFigures(self.inside, self.outside, self._refused, self._inside_max)
+        return AdmissionStats(self.inside, self.outside, self._refused, self._inside_max)
 
     @property
     def outside(self) -> int:

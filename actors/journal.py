@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pykka import ActorDeadError
 
-from actors.era import Era
+from actors.generations import Generations
 from actors.listeners import Listener
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.actor import DELIVERIES_MAX, Reference, ServiceActor
@@ -29,20 +29,22 @@ class JournalActor(ServiceActor):
     It blocks on the store, and therefore has a thread of its own.
     """
 
-    def __init__(self, *, store: Store, listener: Listener, monotonic: Callable[[], float], era: Era) -> None:
+    def __init__(
+        self, *, store: Store, listener: Listener, monotonic: Callable[[], float], generations: Generations
+    ) -> None:
         super().__init__()
-        self._store, self._listener, self._monotonic, self._era = store, listener, monotonic, era
+        self._store, self._listener, self._monotonic, self._generations = store, listener, monotonic, generations
         self._batch: list[Append] = []
 
     def receive(self, message: Any) -> None:
         """Gather; commit when nobody else waits or the batch is full."""
         assert isinstance(message, Append)
         self._batch.append(message)
-        self.took()
+        self.ack()
         if self.actor_inbox.empty() or len(self._batch) >= BATCH_MAX:
             self._commit()
 
-    def salvage(self) -> list[Append]:
+    def recover(self) -> list[Append]:
         """The successor appends again what got no answer: an append that was stored is known by its event ids."""
         kept = [replace(append, deaths=append.deaths + 1) for append in self._batch]
         for append in kept:
@@ -61,7 +63,7 @@ class JournalActor(ServiceActor):
         self._listener.appended(results, self._monotonic() - began)
         for append, result in zip([*self._batch], results, strict=True):
             if isinstance(result, Committed):
-                self._era.committed(append.write, append.generation)
+                self._generations.committed(append.write, append.generation)
             self._answer(append, result)
             del self._batch[0]  # not before: who got no answer is appended again, and known by its event ids
 

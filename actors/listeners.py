@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from actors.messages import CallResult, Unanswered
-from actors.replies import Reply, Unverified
+from actors.replies import Reply, SignatureInvalid
 from actors.work import read_context
 from domain.account import Transaction
 from domain.events import EVENT_TYPES, Received, Recorded, ReviewOpened, type_name
@@ -48,7 +48,7 @@ class Listener(Protocol):
     def taken_over(self, count: int) -> None:
         """So many pieces of work of processes that are held for dead are anybody's again."""
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """A configured gateway, or somebody in its name, sent a callback and is told ``answer``."""
 
 
@@ -98,7 +98,7 @@ class Listeners:
         for one in self._all:
             one.taken_over(count)
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
         for one in self._all:
             one.called_back(gateway, answer)
@@ -189,7 +189,7 @@ class LogListener:
         """See Listener."""
         logger.warning("took over work of dead processes", extra={"fields": {"count": count}})
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener: what it leads to is logged as it is recorded, and why it is refused where that is found."""
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from actors.breaker import Permit
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
+from actors.gateways.breaker import Permit
 from actors.replies import GatewayStatus, Reply
 from actors.runtime.actor import Reply as Future
 from domain.commands import Discard, Receive
@@ -71,7 +71,7 @@ class Request:
         "taken",
     )
 
-    def __init__(self, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
+    def __init__(self, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None) -> None:
         self.metadata = metadata
         self.deadline = deadline  # on the monotonic clock
         self.once = once
@@ -139,7 +139,9 @@ class ReceiveRequest(Request):
 
     __slots__ = ("command", "handed_over", "leased")
 
-    def __init__(self, command: Receive, metadata: Metadata, deadline: float, once: Once | None = None) -> None:
+    def __init__(
+        self, command: Receive, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None
+    ) -> None:
         super().__init__(metadata, deadline, once)
         self.command: Receive = command
         self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
@@ -319,7 +321,7 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class SubmissionRecorded:
     """The submission of ``item`` is on record and may go out; None: it must not, and its slot is free."""
 
     gateway: str
@@ -351,7 +353,7 @@ class StatusRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class BreakerTransition:
     """The gateway's breaker, which stood at ``epoch``, came to ``state`` here: all processes are to know."""
 
     gateway: str
@@ -368,7 +370,7 @@ class ProbeWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerSeen:
+class BreakerRecordRead:
     """How a gateway's breaker stands for all processes: so the store said when asked at ``asked_at``, monotonic."""
 
     record: BreakerRecord
@@ -384,11 +386,11 @@ class SetMode:
 
     mode: GatewayMode
     reply: Future[GatewayStatus] | None = None
-    seen: BreakerSeen | None = None
+    seen: BreakerRecordRead | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class OrderMode:
+class SetBreakerMode:
     """Keep a person's order for a gateway's breaker, then have it carried out."""
 
     mode: GatewayMode
@@ -412,7 +414,7 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class WorkDue:
     """There is queued or dead work of ``gateway`` that is due in ``delay_s`` seconds."""
 
     gateway: str
@@ -420,14 +422,14 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class CapacityFree:
     """The supervisor can take more work of ``gateway``."""
 
     gateway: str
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class TimerFired:
     """Work of ``gateway`` should be due now."""
 
     gateway: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from actors.once import Once
-from actors.replies import GatewayStatus, Reply, Unverified
+from actors.customer.idempotency import IdempotencyKey
+from actors.replies import GatewayStatus, Reply, SignatureInvalid
 from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
@@ -19,7 +19,9 @@ class Payments(Protocol):
     def new_transaction_id(self) -> str:
         """A new UUIDv7."""
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+    def receive(
+        self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up.
 
         With ``once`` it is carried out at most once, however often it comes.
@@ -49,13 +51,17 @@ class Payments(Protocol):
         Refused when it was changed since he looked, has its end, or is on its way to its gateway.
         """
 
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+    def adjust(
+        self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """Correct a customer's balance on a person's word. Refused for nobody's balance, and below zero."""
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         """Close ``review``, which was open when a person looked at it; once, however often it is told."""
 
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+    def callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | SignatureInvalid:
         """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
 
     def is_stopping(self) -> bool:

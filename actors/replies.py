@@ -43,7 +43,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Unverified:
+class SignatureInvalid:
     """Nobody can have sent this callback but somebody else than the gateway. Nothing is stored."""
 
 

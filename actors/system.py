@@ -12,16 +12,17 @@ from typing import Any, Final, TypeVar
 from pykka import ActorDeadError
 
 from actors.admission import Admission
-from actors.breaker import GatewayBreaker
-from actors.collaborators import Collaborators
-from actors.customer import CustomerStreamActor
-from actors.dead_letters import BEAT_MAX_S, DeadLetterActor, Health
-from actors.door import GRACE_S, Door
-from actors.era import Era
-from actors.figures import ProcessFigures
-from actors.intake import Intake
+from actors.backpressure import Backpressure
+from actors.customer.actor import CustomerStreamActor
+from actors.customer.context import CustomerContext
+from actors.gateways.breaker import GatewayBreaker
+from actors.gateways.breaker_sync import ProbeTimes, SharedBreakersActor
+from actors.gateways.bulkhead import Bulkhead
+from actors.gateways.retry_policy import DAY_S, WorkPolicy
+from actors.gateways.settlement_delay import SettlementDelay
+from actors.gateways.supervisor import GatewaySupervisorActor
+from actors.generations import Generations
 from actors.journal import JournalActor
-from actors.lane import Lane
 from actors.listeners import Listener
 from actors.messages import (
     Drain,
@@ -29,14 +30,13 @@ from actors.messages import (
     Recipient,
     Request,
 )
-from actors.policy import DAY_S, WorkPolicy
 from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
-from actors.settling import Settling
-from actors.shared_breakers import ProbeTimes, SharedBreakersActor
-from actors.supervisor import GatewaySupervisorActor
+from actors.scheduler import BEAT_MAX_S, DeadLetterActor, Health
+from actors.service import GRACE_S, ServiceFacade
+from actors.stats import ProcessStats
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from store.port import Store, StreamKey
@@ -89,7 +89,7 @@ class _CustomerAddress:
         self._router.tell(self._stream, message, run_here=self._run_here)
 
 
-class PaymentSystem(Door):
+class PaymentSystem(ServiceFacade):
     """The actors of one process. ``exclusive``: no other process works on this store, so all old leases are dead."""
 
     def __init__(
@@ -112,7 +112,7 @@ class PaymentSystem(Door):
         self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
         self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
         monotonic = runtime.monotonic
-        self._era = era = Era(monotonic)
+        self._generations = generations = Generations(monotonic)
 
         self._alone: dict[str, Address] = {}
 
@@ -129,13 +129,16 @@ class PaymentSystem(Door):
             self._alone[name] = address
             return address
 
-        self._intake = intake = Intake(gateways, processing=settings.processing)
-        self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
+        self._backpressure = backpressure = Backpressure(gateways, processing=settings.processing)
+        self._bulkheads = {
+            name: self._bulkhead(gateway, options, listener) for name, (gateway, options) in gateways.items()
+        }
         probe_times = {
             name: ProbeTimes(options.breaker.sleep_s, _permit_s(options)) for name, (_, options) in gateways.items()
         }
         self._journal = alone(
-            "journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, era=era)
+            "journal",
+            lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, generations=generations),
         )
         self._customers: Router[StreamKey] = Router(
             lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
@@ -152,12 +155,12 @@ class PaymentSystem(Door):
                 gateways=gateways,
                 owner=self._owner,
                 lease_s=settings.lease_s,
-                intake=intake,
+                backpressure=backpressure,
                 supervisor=self._supervisor,
                 customer=self._customer,
                 self_address=self._dead_letters,
                 health=self._health,
-                era=era,
+                generations=generations,
                 listener=listener,
             ),
         )
@@ -165,8 +168,8 @@ class PaymentSystem(Door):
             "supervisor",
             lambda: GatewaySupervisorActor(
                 runtime=runtime,
-                lanes=self._lanes,
-                intake=intake,
+                bulkheads=self._bulkheads,
+                backpressure=backpressure,
                 # Most of what these are told comes from a call's thread, which has nothing else to do.
                 customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
                 dead_letters=self._dead_letters,
@@ -184,10 +187,10 @@ class PaymentSystem(Door):
                 owner=self._owner,
                 supervisor=self._supervisor,
                 self_address=self._shared_breakers,
-                store_is_earlier=era.doubt,
+                store_is_earlier=generations.suspect,
             ),
         )
-        collaborators = Collaborators(
+        collaborators = CustomerContext(
             runtime=runtime,
             store=store,
             loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),
@@ -196,9 +199,9 @@ class PaymentSystem(Door):
             dead_letters=self._dead_letters,
             address=self._customer,
             policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
-            intake=intake,
-            settling=Settling(monotonic, lambda: era.generation),
-            era=era,
+            backpressure=backpressure,
+            settlement=SettlementDelay(monotonic, lambda: generations.generation),
+            generations=generations,
             owner=self._owner,
             listener=listener,
             leases_unknown=self._health.doubt_leases,
@@ -209,7 +212,7 @@ class PaymentSystem(Door):
 
     def start(self) -> None:
         """Begin to work, unfinished work of earlier processes included. Raises StoreError."""
-        self._era.begin(self._store.feed().generation)
+        self._generations.begin(self._store.feed().generation)
         if self._exclusive:
             released = self._store.release_dead(0.0)
             if released:
@@ -229,12 +232,12 @@ class PaymentSystem(Door):
         modes = self._store.gateway_modes()
         asked_at = self._runtime.monotonic()
         records = self._store.breakers()
-        for name, lane in self._lanes.items():
+        for name, bulkhead in self._bulkheads.items():
             if name in records:
-                lane.breaker.follow(records[name], asked_at)
+                bulkhead.breaker.follow(records[name], asked_at)
             if name in modes:
-                lane.breaker.force(modes[name].mode)
-            self._intake.claimable[name] = lane.claimable
+                bulkhead.breaker.force(modes[name].mode)
+            self._backpressure.claimable[name] = bulkhead.claimable
 
     def drain(self) -> None:
         """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
@@ -246,7 +249,7 @@ class PaymentSystem(Door):
     def at_rest(self) -> bool:
         """Whether, after ``drain``, no call is out or can go out, and nothing waits to be stored."""
         # In this order: the drain has come through, then no call is out, then every outcome is stored.
-        if not self._intake.draining or any(lane.in_flight for lane in self._lanes.values()):
+        if not self._backpressure.draining or any(bulkhead.in_flight for bulkhead in self._bulkheads.values()):
             return False
         return self._customers.at_rest
 
@@ -254,7 +257,9 @@ class PaymentSystem(Door):
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
             self._health.retired = True  # first: a beat that finds its owner gone must know why
-            self._era.adopt(self._era.look(self._store))  # work of a lost state must not be given back as unsent
+            self._generations.adopt(
+                self._generations.look(self._store)
+            )  # work of a lost state must not be given back as unsent
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
     def problems(self) -> Sequence[str]:
@@ -274,13 +279,13 @@ class PaymentSystem(Door):
             return [f"The store has taken no heartbeat for {silent_s:.0f} s."]
         return []
 
-    def figures(self) -> ProcessFigures:
+    def stats(self) -> ProcessStats:
         """The process as it is at this moment, give or take. Never blocks; for any thread."""
         mailboxes = {name: address.waiting for name, address in self._alone.items()}
         mailboxes["customers"] = self._customers.waiting(BUSIEST)
-        gateways = tuple(lane.figures(name) for name, lane in sorted(self._lanes.items()))
-        admissions = {"commands": self._commands.figures(), "others": self._others.figures()}
-        return ProcessFigures(mailboxes, len(self._customers), admissions, gateways)
+        gateways = tuple(bulkhead.stats(name) for name, bulkhead in sorted(self._bulkheads.items()))
+        admissions = {"commands": self._commands.stats(), "others": self._others.stats()}
+        return ProcessStats(mailboxes, len(self._customers), admissions, gateways)
 
     # parts
 
@@ -293,7 +298,7 @@ class PaymentSystem(Door):
             with suppress(ActorDeadError):  # it stopped between being found and being told: just as well
                 ref.tell(Passivate())
 
-    def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
+    def _bulkhead(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Bulkhead:
         name = gateway.name
         breaker = GatewayBreaker(
             owner=self._owner,
@@ -307,7 +312,7 @@ class PaymentSystem(Door):
             changed=lambda state: listener.breaker_changed(name, state),
         )
         executor = self._runtime.executor(f"gateway-{name}", options.max_concurrent)
-        return Lane(gateway, options.adapter, breaker, executor, options.max_concurrent)
+        return Bulkhead(gateway, options.adapter, breaker, executor, options.max_concurrent)
 
     def _policy(self, gateway: Gateway, options: GatewaySettings) -> WorkPolicy:
         settings = self._settings

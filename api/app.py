@@ -35,8 +35,8 @@ from api.resources.metrics import MetricsResource
 from api.resources.reviews import CloseReviewResource, ReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.resources.waiting_callbacks import WaitingCallbackResource, WaitingCallbacksResource
+from api.sensitive_data import UnwantedAddresses
 from api.tracing import RequestIds, random_request_id
-from api.unwanted import UnwantedAddresses
 from domain.money import exponent_of
 from store.queries import Queries
 

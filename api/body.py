@@ -21,8 +21,8 @@ from api.problems import (
     ProblemError,
     invalid,
 )
+from api.sensitive_data import refuse_unwanted
 from api.strict_json import Duplicated, JsonError, parse
-from api.unwanted import refuse_unwanted
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAIN_BYTES_MAX: Final = 1024 * 1024

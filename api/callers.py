@@ -25,7 +25,7 @@ from api.problems import INSUFFICIENT_SCOPE, UNAUTHENTICATED, ProblemError
 from api.tracing import remember_who
 from store.errors import StoreError, StoreUnavailableError
 from store.keys import ApiKey
-from store.port import HOUSE
+from store.port import DEFAULT_MERCHANT
 from store.queries import Queries
 
 REFRESH_S: Final = 0.3
@@ -53,7 +53,7 @@ class Caller(NamedTuple):
     presented: Presented | None = None
 
 
-_ANYBODY: Final = Caller(HOUSE)
+_ANYBODY: Final = Caller(DEFAULT_MERCHANT)
 
 
 class _Lookup(NamedTuple):

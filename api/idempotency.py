@@ -16,9 +16,9 @@ from typing import Any, Final
 import falcon
 import orjson
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from api.problems import invalid
-from api.unwanted import unwanted_in
+from api.sensitive_data import unwanted_in
 from domain.commands import Receive
 from store.port import StreamKey
 
@@ -51,7 +51,7 @@ def read_key(req: falcon.Request) -> str | None:
     return given
 
 
-def once(key: str, stream: StreamKey, command: Receive) -> Once:
+def once(key: str, stream: StreamKey, command: Receive) -> IdempotencyKey:
     """The key as the claim of a command: unique within its merchant and operation.
 
     Two commands are the same when they are so by value, with the defaults filled in.
@@ -61,10 +61,10 @@ def once(key: str, stream: StreamKey, command: Receive) -> Once:
     return once_of(command.kind, stream.name, key, said)
 
 
-def once_of(operation: str, merchant: str, key: str, said: list[Any]) -> Once:
+def once_of(operation: str, merchant: str, key: str, said: list[Any]) -> IdempotencyKey:
     """The same for any operation; ``said`` is what makes two orders the same."""
     fingerprint = sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return Once(f"idempotency:{operation}:{merchant}", key, fingerprint)
+    return IdempotencyKey(f"idempotency:{operation}:{merchant}", key, fingerprint)
 
 
 class KeysUnderWay:
@@ -75,7 +75,7 @@ class KeysUnderWay:
         self._lock = Lock()
 
     @contextmanager
-    def entered(self, key: Once | None) -> Iterator[None]:
+    def entered(self, key: IdempotencyKey | None) -> Iterator[None]:
         """For as long as a request with ``key`` is served."""
         if key is None:
             yield
@@ -91,6 +91,6 @@ class KeysUnderWay:
                 if not self._counts[name]:
                     del self._counts[name]
 
-    def has_others(self, key: Once) -> bool:
+    def has_others(self, key: IdempotencyKey) -> bool:
         """Whether another request with ``key`` is under way as well."""
         return self._counts[key.scope, key.key] > 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from actors.once import KEY_REUSED
+from actors.customer.idempotency import KEY_REUSED
 
 MEDIA_TYPE: Final = "application/problem+json"
 

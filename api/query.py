@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError
 
 from api.names import printable, printable_errors, refuse_flood, refuse_unknown
 from api.problems import invalid
-from api.unwanted import refuse_unwanted_in_query
+from api.sensitive_data import refuse_unwanted_in_query
 
 
 def read_query(req: falcon.Request, schema: Schema) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import falcon
 
 from api.headers import is_repeated
-from api.unwanted import unwanted_in
+from api.sensitive_data import unwanted_in
 from store.codec import Metadata
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"

@@ -17,13 +17,13 @@ import psycopg
 
 from bench import contention, machine, report, scaling
 from bench.facts import facts
-from bench.grounds import SQLITE, Ground, refusal, server_url
 from bench.measure import Measured, measure
 from bench.profiling import ProfileError, profile
 from bench.report import Outcome
 from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
 from bench.setups import EMPTY, FIGURES, Conditions
+from bench.targets import SQLITE, Target, refusal, server_url
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
 _SCALING: Final = CHECKOUT / "docs" / "scaling.md"
@@ -37,15 +37,15 @@ def main() -> int:
     # So that every process, folder and database is cleaned up when this one is ended.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(143))
     cores = machine.use_two_cores()
-    grounds = choose_grounds(options.store, options.workers)
-    if not grounds:
+    targets = choose_targets(options.store, options.workers)
+    if not targets:
         return 1
     try:
         if options.profile:
-            conditions = _searched(_conditions(options, grounds[0]), [options.profile])
+            conditions = _searched(_conditions(options, targets[0]), [options.profile])
             _say(profile(options.profile, conditions))
             return 0
-        return _measure(options, grounds, cores)
+        return _measure(options, targets, cores)
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -56,21 +56,21 @@ def main() -> int:
         return 130
 
 
-def choose_grounds(store: str, workers: int) -> list[Ground]:
+def choose_targets(store: str, workers: int) -> list[Target]:
     """Those that can be measured on; says which one cannot."""
-    grounds = [] if store == "postgresql" else [SQLITE]
+    targets = [] if store == "postgresql" else [SQLITE]
     if store != "sqlite":
         url = server_url()
         if reason := refusal(url):
-            sys.stderr.write(f"{reason}{': SQLite alone' if grounds else ''}\n")
+            sys.stderr.write(f"{reason}{': SQLite alone' if targets else ''}\n")
         else:
-            grounds.append(Ground(workers, url))
-    return grounds
+            targets.append(Target(workers, url))
+    return targets
 
 
-def _measure(options: argparse.Namespace, grounds: Sequence[Ground], cores: int) -> int:
-    described = facts(cores, grounds, (_RESULTS, _SCALING))
-    outcomes = [_measure_ground(options, ground) for ground in grounds]
+def _measure(options: argparse.Namespace, targets: Sequence[Target], cores: int) -> int:
+    described = facts(cores, targets, (_RESULTS, _SCALING))
+    outcomes = [_measure_target(options, target) for target in targets]
     page = report.render(described, outcomes)
     _say(f"\n{page}")
     if options.only or options.store != "both":
@@ -91,14 +91,14 @@ def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) 
             _SCALING.write_text(scaling.put(_SCALING.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
-def _measure_ground(options: argparse.Namespace, ground: Ground) -> Outcome:
-    _say(ground.name)
+def _measure_target(options: argparse.Namespace, target: Target) -> Outcome:
+    _say(target.name)
     only = options.only or [*FIGURES[1:], _CONFLICTS]
     figures = [figure for figure in FIGURES[1:] if figure in only]
     if figures:
         figures.insert(0, EMPTY)
-    conflicts = ground.server_url and _CONFLICTS in only
-    conditions = _conditions(options, ground)
+    conflicts = target.server_url and _CONFLICTS in only
+    conditions = _conditions(options, target)
     conditions = _searched(conditions, [*figures, *(contention.FIGURES if conflicts else ())])
     outcome = Outcome(conditions, _rounds(conditions, figures, options.rounds))
     if conflicts:
@@ -128,9 +128,9 @@ def _measure_one(figure: str, conditions: Conditions) -> Measured:
     return measured
 
 
-def _conditions(options: argparse.Namespace, ground: Ground) -> Conditions:
+def _conditions(options: argparse.Namespace, target: Target) -> Conditions:
     return Conditions(
-        ground=ground,
+        target=target,
         seconds=options.seconds,
         warm_up_s=min(2.0, options.seconds),
         connections=dict.fromkeys(FIGURES, options.connections),

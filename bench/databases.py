@@ -17,8 +17,8 @@ import apsw
 import psycopg
 from psycopg import sql
 
-from bench.grounds import Ground
 from bench.servers import CHECKOUT
+from bench.targets import Target
 from store.factory import migrate
 from store.sqlite.connection import open_reader
 
@@ -171,24 +171,24 @@ class PostgresqlDatabase:
 
 
 @contextmanager
-def new_database(ground: Ground, folder: Path) -> Iterator[SqliteDatabase | PostgresqlDatabase]:
-    """A database of ``ground`` for one measurement."""
+def new_database(target: Target, folder: Path) -> Iterator[SqliteDatabase | PostgresqlDatabase]:
+    """A database of ``target`` for one measurement."""
     name = f"payments_bench_{uuid.uuid4().hex}"
-    url = ground.new_database_url(folder, name)
-    if not ground.server_url:
+    url = target.new_database_url(folder, name)
+    if not target.server_url:
         with closing(SqliteDatabase(url)) as file:
             yield file
         return
     identifier = sql.Identifier(name)
-    _on_server(ground, sql.SQL("CREATE DATABASE {}").format(identifier))
+    _on_server(target, sql.SQL("CREATE DATABASE {}").format(identifier))
     try:
         migrate(url, root=CHECKOUT)
         with closing(PostgresqlDatabase(url)) as database:
             yield database
     finally:
-        _on_server(ground, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+        _on_server(target, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
 
-def _on_server(ground: Ground, statement: sql.Composed) -> None:
-    with psycopg.connect(ground.server_url, autocommit=True) as admin:
+def _on_server(target: Target, statement: sql.Composed) -> None:
+    with psycopg.connect(target.server_url, autocommit=True) as admin:
         admin.execute(statement)

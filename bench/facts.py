@@ -17,13 +17,13 @@ import apsw
 
 from bench import machine
 from bench.databases import PostgresqlDatabase, new_database
-from bench.grounds import Ground
 from bench.servers import CHECKOUT
+from bench.targets import Target
 
 _LIBRARIES: Final = ("falcon", "gunicorn", "gevent", "marshmallow", "pykka", "orjson", "apsw", "psycopg")
 
 
-def facts(cores: int, grounds: Iterable[Ground], written: Collection[Path]) -> dict[str, str]:
+def facts(cores: int, targets: Iterable[Target], written: Collection[Path]) -> dict[str, str]:
     """Names and values; ``written`` are the pages that the bench writes, which may lie there changed."""
     with tempfile.TemporaryDirectory(prefix="payments-bench-") as name:
         disk = f"{machine.file_system(Path(name))}, a page on it after {machine.sync_ms(Path(name)):.2f} ms (median)"
@@ -36,14 +36,14 @@ def facts(cores: int, grounds: Iterable[Ground], written: Collection[Path]) -> d
         "service": "settings and gateways file as shipped but for addresses, database and workers; log lines at INFO,"
         " as JSON, into a file",
     }
-    for ground in grounds:
-        if ground.server_url:
-            found["PostgreSQL"] = _server(ground)
+    for target in targets:
+        if target.server_url:
+            found["PostgreSQL"] = _server(target)
     return found
 
 
-def _server(ground: Ground) -> str:
-    with tempfile.TemporaryDirectory() as name, new_database(ground, Path(name)) as database:
+def _server(target: Target) -> str:
+    with tempfile.TemporaryDirectory() as name, new_database(target, Path(name)) as database:
         assert isinstance(database, PostgresqlDatabase)
         settings = database.server_settings()
         here = database.is_on_this_machine

@@ -52,7 +52,7 @@ def profile(figure: str, conditions: Conditions) -> str:
     # The clients' connections, and so the deposits, are evenly spread.
     us_per_deposit = used_s * len(server.workers) / max(1, len(sample.accepted)) * 1_000_000
     title = (
-        f"{figure} on {conditions.ground.name}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU"
+        f"{figure} on {conditions.target.name}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU"
         f" of a worker's main thread for a deposit, {summary.total} samples; log lines at INFO go to a file\n\n"
     )
     return title + rooms.render(summary, us_per_deposit) + "\n"

@@ -48,7 +48,7 @@ def render(facts: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
     """Everything that went wrong, with the ground, the figure and the round where it did."""
     return [
-        f"{outcome.conditions.ground.name}: {where}: {problem}"
+        f"{outcome.conditions.target.name}: {where}: {problem}"
         for outcome in outcomes
         for where, measured in outcome.measurements()
         for problem in measured.problems
@@ -56,7 +56,7 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _ground(outcome: Outcome) -> list[str]:
-    parts = [f"## {outcome.conditions.ground.name}", _conditions(outcome)]
+    parts = [f"## {outcome.conditions.target.name}", _conditions(outcome)]
     if outcome.rounds:
         parts += ["### Figures", report_figures.figures(outcome.rounds)]
         parts += ["### What it took", report_figures.costs(outcome.rounds)]
@@ -77,7 +77,7 @@ def _conditions(outcome: Outcome) -> str:
         )
         facts["customers"] = f"{conditions.customers:,}"
     facts["connections"] = _connections(conditions.connections)
-    if conditions.ground.workers > 1:
+    if conditions.target.workers > 1:
         busiest = [measured.busiest for _, measured in outcome.measurements()]
         facts["spread of connections"] = (
             f"the same number to each worker; of themselves the busiest took"

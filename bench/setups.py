@@ -16,8 +16,8 @@ from typing import Final
 
 from bench import servers, wire
 from bench.databases import PostgresqlDatabase, SqliteDatabase, new_database
-from bench.grounds import Ground
 from bench.load import Load
+from bench.targets import Target
 
 EMPTY: Final = "empty"
 ACCEPT: Final = "accept"
@@ -39,7 +39,7 @@ _CALLBACK_SECRETS: Final = {
 class Conditions:
     """What is the same in all measurements of a run."""
 
-    ground: Ground
+    target: Target
     seconds: float
     warm_up_s: float
     connections: Mapping[str, int]
@@ -97,7 +97,7 @@ def empty_resource(conditions: Conditions) -> Iterator[servers.Server]:
     """The empty resource with as many workers as the service has on this ground."""
     with (
         tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
-        servers.empty_resource(Path(name), conditions.ground.settings()) as server,
+        servers.empty_resource(Path(name), conditions.target.settings()) as server,
     ):
         yield server
 
@@ -107,11 +107,11 @@ def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
     """The service in the role that ``figure`` needs. Raises ServerError."""
     with (
         tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
-        new_database(conditions.ground, Path(name)) as database,
+        new_database(conditions.target, Path(name)) as database,
         ExitStack() as processes,
     ):
         settings = {
-            **conditions.ground.settings(database.url),
+            **conditions.target.settings(database.url),
             "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
             **_CALLBACK_SECRETS,
             "PAYMENTS_LOG_LEVEL": conditions.log_level,

@@ -13,13 +13,13 @@ from typing import Final
 from cli.command import CommandError, say
 from cli.text import without_password
 from config import gateways_file
-from config.processes import ChildError, Children, StopAskedError
 from config.settings import CHECKOUT, Settings, SettingsError
 from config.values import Address, parse_address
 from domain.money import MoneyError, exponent_of
 from gateways.development import SIMULATOR_SECRETS
 from gateways.registry import callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
+from server.processes import ChildError, Children, StopAskedError
 
 _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 5.0

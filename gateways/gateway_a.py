@@ -26,11 +26,11 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.notices import Members, make_notice, read_notice
-from gateways.port import Gateway, Notice, Order, Unusable
+from gateways.port import Gateway, Order, Unusable, WebhookPayload
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_json import MalformedError, parse_object
+from gateways.webhook_payload import Members, make_notice, read_notice
 
 # --- facts ---
 
@@ -168,12 +168,12 @@ class GatewayACallbacks:
         """The ``webhook-id``, which the body's ``event_id`` need not match. Raises UnverifiedError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | Unusable:
         """What ``body`` says; ``event_id``, ``extra_data`` and others do not matter."""
         return read_notice(body, _notice)
 
 
-def _notice(said: Members) -> Notice | Unusable:
+def _notice(said: Members) -> WebhookPayload | Unusable:
     return make_notice(
         reference=said.get("reference"),
         gateway_reference=said.get("transaction_id"),

@@ -25,11 +25,11 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.http import Answer, HttpClient
-from gateways.notices import Members, make_notice, read_notice
-from gateways.port import Gateway, Notice, Order, Unusable
+from gateways.port import Gateway, Order, Unusable, WebhookPayload
 from gateways.settings import GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_xml import MalformedError, parse_elements
+from gateways.webhook_payload import Members, make_notice, read_notice
 
 # --- facts ---
 
@@ -157,12 +157,12 @@ class GatewayBCallbacks:
         """The ``X-Gateway-Event-Id``. Raises UnverifiedError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | Unusable:
         """What ``body`` says; unknown members do not matter."""
         return read_notice(body, _notice)
 
 
-def _notice(said: Members) -> Notice | Unusable:
+def _notice(said: Members) -> WebhookPayload | Unusable:
     metadata = said.get("metadata")
     about: Members = metadata if isinstance(metadata, dict) else {}
     notice = make_notice(

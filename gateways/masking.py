@@ -20,7 +20,7 @@ from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outco
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
 from domain.said import TEXT_MAX, plain
-from gateways.port import Callbacks, Gateway, Notice, Order, Unusable, UnverifiedError, Verbatim
+from gateways.port import Callbacks, Gateway, Order, Unusable, UnverifiedError, Verbatim, WebhookPayload
 
 # An escape of JSON, or two for a surrogate pair.
 _ESCAPE: Final = re.compile(
@@ -113,14 +113,14 @@ class MaskedCallbacks:
             return event_id
         return f"coded-{self._codes.of(event_id).hex()}"
 
-    def read(self, body: bytes) -> Notice | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | Unusable:
         """What ``body`` says, once it is verified."""
         read = self._callbacks.read(body)
         verbatim = self._plain(read.verbatim)
         if isinstance(read, Unusable):
             reference = None if read.reference is None else masked(read.reference)
             return Unusable(plain(read.problem), reference, verbatim)
-        return Notice(
+        return WebhookPayload(
             masked(read.reference),
             self._codes.kept(read.gateway_reference),
             read.money,

@@ -43,7 +43,7 @@ class Verbatim(NamedTuple):
     currency: str | None = None
 
 
-class Notice(NamedTuple):
+class WebhookPayload(NamedTuple):
     """What a callback says: how the order that we sent under ``reference`` ended.
 
     ``gateway_reference`` is the provider's own reference, and ``money`` what it moved or did not move. Nothing of it
@@ -80,7 +80,7 @@ class Callbacks(Protocol):
         than 300 s off ``now``.
         """
 
-    def read(self, body: bytes) -> Notice | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | Unusable:
         """What ``body`` says, once it is verified."""
 
 

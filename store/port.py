@@ -32,13 +32,13 @@ GATEWAYS: Final = "gateways"
 """The name of the streams that belong to no customer but to a gateway: their ids are the gateways' names."""
 
 
-HOUSE: Final = "main"
+DEFAULT_MERCHANT: Final = "main"
 """The merchant of whoever calls where no API keys are needed. What belongs to a gateway alone is its affair."""
 
 
 def names_seen_by(merchant: str) -> tuple[str, ...]:
     """The names of the streams in which a merchant's operators see work and reviews."""
-    return (merchant, GATEWAYS) if merchant == HOUSE else (merchant,)
+    return (merchant, GATEWAYS) if merchant == DEFAULT_MERCHANT else (merchant,)
 
 
 class Head(NamedTuple):
@@ -102,10 +102,10 @@ class Action(StrEnum):
     """Do what a stored callback says."""
 
 
-class Doubt(IntEnum):
+class DeliveryCertainty(IntEnum):
     """Whether the provider may have got an attempt whose outcome nobody knows. A higher one includes the lower."""
 
-    NONE = 0
+    NOT_SENT = 0
     """Every attempt so far surely never reached it, or there was none."""
     LEASE_LOST = 1
     """Whoever had the work died, or was held for dead, without a word: it may have sent what needs no record before."""
@@ -125,7 +125,7 @@ class OpenWork:
     """A new piece of work with token 1, leased to ``owner`` at once, or queued for anybody when that is None.
 
     Queued as well when the owner is not registered (any more): nobody would miss its heartbeat. Then it is in doubt,
-    at least ``Doubt.LEASE_LOST``: whoever believes that it got it may send it.
+    at least ``DeliveryCertainty.LEASE_LOST``: whoever believes that it got it may send it.
     """
 
     work_id: str
@@ -150,7 +150,7 @@ class MoveWork:
     delay_s: float
     attempts: int
     errors: tuple[WorkError, ...]
-    doubt: Doubt = Doubt.NONE
+    certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ class WorkItem:
     errors: tuple[WorkError, ...]
     transaction: Transaction | None
     payload: bytes | None = None
-    doubt: Doubt = Doubt.NONE
+    certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT
 
 
 class Lease(NamedTuple):
@@ -363,9 +363,9 @@ class Store(Protocol):
     def begin_generation(self, seen: int) -> int:
         """Begin the generation after ``seen``, unless there is a later one already; returns the newest.
 
-        All unfinished work counts as possibly sent (``Doubt.SENT``) from then on: its leases are void and due at once,
-        its tokens, and the epochs of breakers, go up by ``TOKENS_APART`` for each generation since the newest that is
-        on record, lost ones included, and no owner is registered any more. Doing the same again changes nothing.
+        From then on all unfinished work counts as possibly sent (``DeliveryCertainty.SENT``). Its leases are void and
+        due at once. Its tokens, and the epochs of breakers, go up by ``TOKENS_APART`` for each generation since the
+        newest on record, lost ones included. No owner is registered any more. Repeating the call changes nothing.
         Raises CommitUncertainError.
         """
 
@@ -378,13 +378,13 @@ class Store(Protocol):
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """Give up ``owner`` and queue all that it leases; how many that were.
 
-        Unless all of that is surely ``unsent``, it is in doubt afterwards: at least ``Doubt.LEASE_LOST``.
+        Unless all of that is surely ``unsent``, it is in doubt afterwards: at least ``DeliveryCertainty.LEASE_LOST``.
         """
 
     def release_dead(self, lease_s: float) -> int:
         """Queue the work of owners whose heartbeat is older than ``lease_s``, and forget them; how much that was.
 
-        It is in doubt afterwards: at least ``Doubt.LEASE_LOST``.
+        It is in doubt afterwards: at least ``DeliveryCertainty.LEASE_LOST``.
         """
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:

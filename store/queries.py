@@ -132,7 +132,7 @@ class Unfinished(NamedTuple):
     oldest_s: float
 
 
-class Figures(NamedTuple):
+class StoreStats(NamedTuple):
     """How much of everything that waits there is, of all merchants together."""
 
     unfinished: dict[tuple[str, str], Unfinished]
@@ -142,7 +142,7 @@ class Figures(NamedTuple):
     open_reviews: int
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> Figures:
+    def of(cls, rows: Iterable[Sequence[Any]]) -> StoreStats:
         """What the adapters read: rows of ``work``, ``unknown`` or ``reviews``, gateway, state, count, oldest."""
         unfinished: dict[tuple[str, str], Unfinished] = {}
         unknown: dict[str, int] = {}
@@ -205,7 +205,7 @@ class Queries(Protocol):
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Pieces of unfinished work by (gateway, state)."""
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """What operators watch. Reads all unfinished work, and of anything else no more than it counts."""
 
     def dead_letters(

@@ -162,8 +162,8 @@ class ServiceActor(pykka.Actor):
         """Whether it waits for no answer and has nothing left to do."""
         return True
 
-    def salvage(self) -> Sequence[Any]:
-        """After an error: what it had taken (see ``took``) and not finished, for its successor."""
+    def recover(self) -> Sequence[Any]:
+        """After an error: what it had taken (see ``ack``) and not finished, for its successor."""
         return ()
 
     def given_up(self, message: Any) -> None:
@@ -173,13 +173,13 @@ class ServiceActor(pykka.Actor):
         """After an error: everything that its successor is to handle before what still waits in the mailbox."""
         killer = self._in_hand
         if killer is None:
-            return self.salvage()
+            return self.recover()
         message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
             logger.error("a message is given up: %s", type(message).__name__)  # what is in it may be personal
             self.given_up(message)
-            return self.salvage()
-        return [*self.salvage(), Redelivery(message, deaths)]
+            return self.recover()
+        return [*self.recover(), Redelivery(message, deaths)]
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
@@ -204,7 +204,7 @@ class ServiceActor(pykka.Actor):
         self._in_hand = None
         return reply
 
-    def took(self) -> None:
+    def ack(self) -> None:
         """The message in hand is in a state that outlives this actor: whatever happens now, do not deliver it again."""
         self._in_hand = None
 

@@ -80,7 +80,7 @@ def _add_up(whole: Path, left: list[Path]) -> None:
         for key, value in _read(file).items():
             sums[key] += value
     draft = whole.with_suffix(".draft")
-    # Of its full size, and not sparse: see config.metrics_files.
+    # Of its full size, and not sparse: see server.metrics_files.
     draft.write_bytes(bytes(8 + sum(len(key.encode()) + _ENTRY_MAX for key in sums)))
     values = MmapedDict(str(draft))  # type: ignore[no-untyped-call]
     for key, value in sums.items():

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Final
 
 from actors.messages import CallResult, Unanswered
-from actors.replies import Reply, Unverified
+from actors.replies import Reply, SignatureInvalid
 from api.metrics.meters import Meters
 from domain.account import Status, Transaction
 from domain.events import (
@@ -117,7 +117,7 @@ class MetricsListener:
         """See Listener."""
         self._meters.taken_over.inc(count)
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
         self._meters.callbacks.labels(gateway, _snake(type(answer).__name__)).inc()
 

@@ -12,10 +12,10 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from actors.callbacks import gateway_of
+from actors.operations.callback import gateway_of
 from store.errors import StoreError
 from store.port import WorkState
-from store.queries import Figures, Queries
+from store.queries import Queries, StoreStats
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,19 @@ class StoreCollector(Collector):
         self._queries, self._gateways, self._clock = queries, gateways, clock
         self._lock = threading.Lock()
         self._reading: threading.Event | None = None
-        self._figures: Figures | None = None
+        self._figures: StoreStats | None = None
         self._fresh_until = float("-inf")
 
     def collect(self) -> Iterable[Metric]:
         """The metric families. Never raises."""
-        figures = self._read()
+        stats = self._read()
         yield GaugeMetricFamily(
-            "payments_store_up", "1 when the store answers, 0 when it does not.", 0 if figures is None else 1
+            "payments_store_up", "1 when the store answers, 0 when it does not.", 0 if stats is None else 1
         )
-        if figures is not None:
-            yield from _families(figures, self._gateways())
+        if stats is not None:
+            yield from _families(stats, self._gateways())
 
-    def _read(self) -> Figures | None:
+    def _read(self) -> StoreStats | None:
         """What the store says, or said a moment ago; None when it does not answer within WAIT_S."""
         with self._lock:
             if self._clock() < self._fresh_until:
@@ -66,9 +66,9 @@ class StoreCollector(Collector):
 
     def _ask(self, reading: threading.Event) -> None:
         began = self._clock()
-        figures: Figures | None = None
+        stats: StoreStats | None = None
         try:
-            figures = self._queries.figures()
+            stats = self._queries.stats()
         except StoreError as error:
             log.warning("the store's figures cannot be read: %s", error)
         except Exception:
@@ -76,12 +76,12 @@ class StoreCollector(Collector):
         finally:
             now = self._clock()
             with self._lock:
-                self._figures, self._reading = figures, None
-                self._fresh_until = now + max(FRESH_S, (now - began) / COST_SHARE if figures is not None else 0.0)
+                self._figures, self._reading = stats, None
+                self._fresh_until = now + max(FRESH_S, (now - began) / COST_SHARE if stats is not None else 0.0)
             reading.set()
 
 
-def _families(figures: Figures, gateways: Collection[str]) -> Iterable[Metric]:
+def _families(stats: StoreStats, gateways: Collection[str]) -> Iterable[Metric]:
     unfinished = GaugeMetricFamily(
         "payments_unfinished",
         "Unfinished pieces of work: transactions, and callbacks that are not matched.",
@@ -94,18 +94,18 @@ def _families(figures: Figures, gateways: Collection[str]) -> Iterable[Metric]:
         "payments_dead_letters", "Dead letters that wait for their timer, or for a person.", labels=["gateway", "state"]
     )
     unknown = GaugeMetricFamily("payments_unknown_transactions", "Transactions nobody knows of.", labels=["gateway"])
-    reviews = GaugeMetricFamily("payments_open_reviews", "Reviews that wait for a person.", figures.open_reviews)
+    reviews = GaugeMetricFamily("payments_open_reviews", "Reviews that wait for a person.", stats.open_reviews)
     pieces: dict[tuple[str, str], int] = defaultdict(int)
     ages: dict[tuple[str, str], float] = defaultdict(float)
-    for (queue, state), work in figures.unfinished.items():
+    for (queue, state), work in stats.unfinished.items():
         key = (gateway_of(queue), state)
         pieces[key] += work.pieces
         ages[key] = max(ages[key], work.oldest_s)
-    for gateway in sorted({*gateways, *figures.unknown, *(gateway for gateway, _ in pieces)}):
+    for gateway in sorted({*gateways, *stats.unknown, *(gateway for gateway, _ in pieces)}):
         for state in WorkState:
             unfinished.add_metric([gateway, state], pieces[gateway, state])
             oldest.add_metric([gateway, state], ages[gateway, state])
         for dead, said in DEAD.items():
             letters.add_metric([gateway, said], pieces[gateway, dead])
-        unknown.add_metric([gateway], figures.unknown.get(gateway, 0))
+        unknown.add_metric([gateway], stats.unknown.get(gateway, 0))
     return (unfinished, oldest, letters, unknown, reviews)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import falcon
 
 from actors.payments import Payments
-from actors.replies import NotStored, Taken, Unverified
+from actors.replies import NotStored, SignatureInvalid, Taken
 from api.body import read_bytes
 from api.headers import is_repeated
 from api.operations import OPEN, Answer, Operation, Signed
@@ -73,7 +73,7 @@ class CallbackResource(Signed):
         except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
             log.exception("a callback ended without a reply", extra={"fields": {"correlation_id": request_id(req)}})
             raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.") from None
-        if isinstance(reply, Unverified):
+        if isinstance(reply, SignatureInvalid):
             detail = "The signature, its secret, or the time do not fit. Nothing was stored."
             raise ProblemError(UNVERIFIED, detail, headers={"WWW-Authenticate": "Signature"})
         if isinstance(reply, NotStored):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import falcon
 import orjson
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from actors.payments import Payments
 from actors.replies import NotStored, Replayed, Reply
 from api import views
@@ -145,7 +145,7 @@ class _CommandResource:
         self._answer(resp, stream, reply)
 
     def _receive(
-        self, stream: StreamKey, command: Receive, about: Metadata, claimed: Once | None, req: falcon.Request
+        self, stream: StreamKey, command: Receive, about: Metadata, claimed: IdempotencyKey | None, req: falcon.Request
     ) -> Reply:
         return replied(lambda: self._payments.receive(stream, command, about, claimed), req, command.transaction_id)
 

@@ -11,7 +11,7 @@ from store.port import (
     AppendResult,
     BreakerRecord,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Feed,
     GatewayMode,
     Lease,
@@ -23,17 +23,17 @@ from store.port import (
 )
 from store.postgresql import breakers, generations, keys, reads, work
 from store.postgresql.audit import open_audit
-from store.postgresql.entry import Entry
 from store.postgresql.migrate import check_schema
+from store.postgresql.service_lock import Entry
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
 from store.postgresql.writer import Writer
 from store.queries import (
     Audit,
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -101,8 +101,8 @@ class PostgresqlStore:
 
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
-        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
-        return self._writer.change(lambda session: work.retire(session, owner, doubt), repeatable=True)
+        certainty = DeliveryCertainty.NOT_SENT if unsent else DeliveryCertainty.LEASE_LOST
+        return self._writer.change(lambda session: work.retire(session, owner, certainty), repeatable=True)
 
     def release_dead(self, lease_s: float) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
@@ -209,9 +209,9 @@ class PostgresqlStore:
         """See ``store.queries.Queries``."""
         return self._reading.read(reads.work_counts)
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """See ``store.queries.Queries``."""
-        return self._reading.read(reads.figures)
+        return self._reading.read(reads.stats)
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

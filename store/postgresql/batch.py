@@ -235,7 +235,7 @@ def _change_row(change: WorkChange) -> tuple[str, dict[str, object]]:
         "attempts": change.attempts,
         "delay_s": change.delay_s,
         "errors": errors_text(change.errors),
-        "doubt": change.doubt,
+        "doubt": change.certainty,
     }
 
 

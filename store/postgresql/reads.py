@@ -39,9 +39,9 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -141,9 +141,9 @@ def work_counts(session: Session) -> dict[tuple[str, str], int]:
     return {(gateway, state): count for gateway, state, count in _rows(session, "count_work")}
 
 
-def figures(session: Session) -> Figures:
+def stats(session: Session) -> StoreStats:
     """What operators watch."""
-    return Figures.of(_rows(session, "select_figures"))
+    return StoreStats.of(_rows(session, "select_figures"))
 
 
 def dead_letters(

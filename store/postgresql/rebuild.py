@@ -9,9 +9,9 @@ from typing import Final
 from store.port import Head, StreamKey, Write
 from store.postgresql.audit import PAGE, PostgresqlAudit
 from store.postgresql.batch import Batch
-from store.postgresql.entry import shut_out
 from store.postgresql.failures import translation
 from store.postgresql.rows import fetched
+from store.postgresql.service_lock import exclusive_lock
 from store.postgresql.sessions import Session, audit_settings, connection_settings
 from store.postgresql.statements import SQL
 from store.rebuild import Rows
@@ -26,7 +26,7 @@ def open_rebuild(url: str) -> Iterator[PostgresqlRebuild]:
     """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
     settings = connection_settings(url, statement_ms=_TIMEOUT_MS, idle_ms=_TIMEOUT_MS)
     with translation(), closing(Session.connect(**settings, autocommit=True)) as session:
-        shut_out(session)
+        exclusive_lock(session)
         yield PostgresqlRebuild(session, url)
 
 

@@ -15,7 +15,7 @@ from domain.money import Money
 from domain.outcomes import Category
 from store.codec import read_review_texts
 from store.errors import CorruptStoreError
-from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
+from store.port import Action, DeliveryCertainty, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
 from store.queries import DeadLetter, ReviewView, TransactionView
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def work_item_of(row: Row) -> WorkItem:
     """A piece of work from the columns of ``work_rows`` and ``transaction_rows``. Raises CorruptStoreError."""
     try:
         transaction = None if row[WORK_COLUMNS] is None else transaction_of(row[WORK_COLUMNS:])
-        return _work_item(row, Action(row[5]), _errors_in(row), Doubt(row[10]), transaction)
+        return _work_item(row, Action(row[5]), _errors_in(row), DeliveryCertainty(row[10]), transaction)
     except _UNREADABLE as error:
         raise CorruptStoreError(f"the row of work {row[0]!r} cannot be read: {error}") from error
 
@@ -108,10 +108,10 @@ def work_item_of(row: Row) -> WorkItem:
 def dead_letter_of(row: Row, transaction: Transaction | None) -> DeadLetter:
     """A dead letter from the columns of ``work_rows``; for what cannot be read in them stands what promises least."""
     action = readable(lambda: Action(row[5]), Action.RESOLVE)
-    doubt = readable(lambda: Doubt(row[10]), Doubt.SENT)
+    certainty = readable(lambda: DeliveryCertainty(row[10]), DeliveryCertainty.SENT)
     transaction_id, state, next_attempt_at, created_at = row[11:WORK_COLUMNS]
     return DeadLetter(
-        item=_work_item(row, action, readable_errors(row), doubt, transaction),
+        item=_work_item(row, action, readable_errors(row), certainty, transaction),
         transaction_id=transaction_id,
         state=WorkState(state),
         next_attempt_at=None if state == WorkState.PARKED else next_attempt_at,
@@ -133,11 +133,17 @@ def readable(read: Callable[[], T], otherwise: T) -> T:
 
 
 def _work_item(
-    row: Row, action: Action, errors: tuple[WorkError, ...], doubt: Doubt, transaction: Transaction | None
+    row: Row,
+    action: Action,
+    errors: tuple[WorkError, ...],
+    certainty: DeliveryCertainty,
+    transaction: Transaction | None,
 ) -> WorkItem:
     work_id, token, stream_name, stream_id, gateway, _, event_type, attempts, _, payload = row[:10]
     stream = StreamKey(stream_name, stream_id)
-    return WorkItem(work_id, token, stream, gateway, action, event_type, attempts, errors, transaction, payload, doubt)
+    return WorkItem(
+        work_id, token, stream, gateway, action, event_type, attempts, errors, transaction, payload, certainty
+    )
 
 
 def _errors_in(row: Row) -> tuple[WorkError, ...]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from store.errors import CorruptStoreError
-from store.port import DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
+from store.port import DeadLetterFilter, DeliveryCertainty, GatewayMode, WorkError, WorkItem, names_seen_by
 from store.postgresql.rows import errors_text, readable_errors, work_item_of
 from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
@@ -25,14 +25,14 @@ def beat(session: Session, owner: str) -> bool:
     return session.execute(SQL["update_heartbeat"], (owner,)).fetchone() is not None
 
 
-def retire(session: Session, owner: str, doubt: Doubt) -> int:
+def retire(session: Session, owner: str, certainty: DeliveryCertainty) -> int:
     """Forget ``owner`` and queue all that it leases, in ``doubt`` at the least; how much that was."""
-    return _count(session, "retire_owner", owner, int(doubt))
+    return _count(session, "retire_owner", owner, int(certainty))
 
 
 def release_silent(session: Session, lease_s: float) -> int:
     """The same for all owners without a heartbeat for ``lease_s``, in doubt."""
-    return _count(session, "release_silent", lease_s, int(Doubt.LEASE_LOST))
+    return _count(session, "release_silent", lease_s, int(DeliveryCertainty.LEASE_LOST))
 
 
 def claim(session: Session, owner: str, gateway: str, limit: int) -> list[WorkItem]:

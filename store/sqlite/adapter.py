@@ -16,7 +16,7 @@ from store.port import (
     BreakerRecord,
     Committed,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Feed,
     GatewayMode,
     Lease,
@@ -32,9 +32,9 @@ from store.queries import (
     Audit,
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -145,8 +145,8 @@ class SqliteStore:
 
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
-        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
-        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us(), doubt))
+        certainty = DeliveryCertainty.NOT_SENT if unsent else DeliveryCertainty.LEASE_LOST
+        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us(), certainty))
 
     def release_dead(self, lease_s: float) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
@@ -158,7 +158,7 @@ class SqliteStore:
         def job(cursor: apsw.Cursor) -> int:
             now_us = self._now_us()
             dead = work.dead_owners(cursor, now_us, silent_us)
-            return sum(work.retire(cursor, owner, now_us, Doubt.LEASE_LOST) for owner in dead)
+            return sum(work.retire(cursor, owner, now_us, DeliveryCertainty.LEASE_LOST) for owner in dead)
 
         return self._writer.run(job)
 
@@ -282,10 +282,10 @@ class SqliteStore:
         with self._readers.cursor() as cursor:
             return reads.work_counts(cursor)
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
-            return reads.figures(cursor, self._now_us())
+            return reads.stats(cursor, self._now_us())
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

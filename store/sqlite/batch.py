@@ -96,7 +96,7 @@ class Batch:
                 self._opened.append((work_id, stream_name, stream_id, *what, self._now_us))
             else:
                 due_us = self._now_us + round(change.delay_s * 1_000_000)
-                how = (change.state, change.attempts, due_us, errors_text(change.errors), change.doubt)
+                how = (change.state, change.attempts, due_us, errors_text(change.errors), change.certainty)
                 self._moved.append((work_id, change.action, *how))
 
 

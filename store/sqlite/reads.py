@@ -31,9 +31,9 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -174,9 +174,9 @@ def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:
     return {(gateway, state): count for gateway, state, count in cursor.execute(SQL["count_work"])}
 
 
-def figures(cursor: apsw.Cursor, now_us: int) -> Figures:
+def stats(cursor: apsw.Cursor, now_us: int) -> StoreStats:
     """What operators watch."""
-    return Figures.of(cursor.execute(SQL["select_figures"], (now_us,)))
+    return StoreStats.of(cursor.execute(SQL["select_figures"], (now_us,)))
 
 
 def dead_letters(

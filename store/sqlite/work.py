@@ -11,7 +11,15 @@ from typing import Final
 import apsw
 
 from store.errors import CorruptStoreError
-from store.port import TOKENS_APART, DeadLetterFilter, Doubt, GatewayMode, WorkError, WorkItem, names_seen_by
+from store.port import (
+    TOKENS_APART,
+    DeadLetterFilter,
+    DeliveryCertainty,
+    GatewayMode,
+    WorkError,
+    WorkItem,
+    names_seen_by,
+)
 from store.sqlite.reads import feed
 from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
 from store.sqlite.statements import SQL
@@ -32,9 +40,9 @@ def beat(cursor: apsw.Cursor, owner: str, now_us: int) -> bool:
     return cursor.connection.changes() == 1
 
 
-def retire(cursor: apsw.Cursor, owner: str, now_us: int, doubt: Doubt) -> int:
+def retire(cursor: apsw.Cursor, owner: str, now_us: int, certainty: DeliveryCertainty) -> int:
     """Forget ``owner`` and queue all that it leases, in ``doubt`` at the least; how much that was."""
-    cursor.execute(SQL["release_work"], (owner, now_us, doubt))
+    cursor.execute(SQL["release_work"], (owner, now_us, certainty))
     released = cursor.connection.changes()
     cursor.execute(SQL["delete_owner"], (owner,))
     return released
@@ -47,7 +55,7 @@ def begin_generation(cursor: apsw.Cursor, seen: int, now_us: int) -> int:
         return newest
     apart = TOKENS_APART * (seen + 1 - newest)
     cursor.execute(SQL["insert_generation"], (seen + 1, now_us))
-    cursor.execute(SQL["void_leases"], (now_us, apart, Doubt.SENT))
+    cursor.execute(SQL["void_leases"], (now_us, apart, DeliveryCertainty.SENT))
     cursor.execute(SQL["raise_epochs"], (apart,))
     cursor.execute(SQL["delete_owners"])
     return seen + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from actors.breaker import GatewayBreaker, Permit
+from actors.gateways.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from tests.store.breaker_model import SharedBreaker
 
@@ -17,7 +17,7 @@ PERMIT_S = 5.0
 OWNER = "me"
 
 
-class Scene:
+class Scenario:
     """A breaker, its clocks, the states that it told of, and the record that it shares with other processes.
 
     ``sharing``: whether the store answers.
@@ -115,7 +115,7 @@ class Scene:
         self.breaker.report(self.half_open(), healthy=True)
         self.share()
 
-    def figures(self) -> tuple[int, int]:
+    def stats(self) -> tuple[int, int]:
         """Requests and error percentage, as operators see them."""
         status = self.breaker.status()
         return status.requests, status.error_percent

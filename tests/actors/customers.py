@@ -6,32 +6,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from actors.breaker import Permit
-from actors.callbacks import Callback, CallbackRequest
-from actors.collaborators import Collaborators
-from actors.customer import CustomerStreamActor
-from actors.era import Era
-from actors.intake import Intake
+from actors.backpressure import Backpressure
+from actors.customer.actor import CustomerStreamActor
+from actors.customer.context import CustomerContext
+from actors.customer.idempotency import IdempotencyKey
+from actors.gateways.breaker import Permit
+from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.settlement_delay import SettlementDelay
+from actors.generations import Generations
 from actors.journal import JournalActor
 from actors.messages import (
     CallResult,
-    Cleared,
     DiscardRequest,
-    Due,
     NotSent,
     OutcomeReport,
     ReceiveRequest,
     Recipient,
     Request,
+    SubmissionRecorded,
     SubmissionRequest,
     Submit,
+    WorkDue,
 )
-from actors.once import Once
-from actors.policy import WorkPolicy
+from actors.operations.callback import Callback, CallbackRequest
 from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
-from actors.settling import Settling
 from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
@@ -78,17 +78,19 @@ class Customers:
     supervisor: Inbox = field(default_factory=Inbox)
     dead_letters: Inbox = field(default_factory=Inbox)
     heard: Heard = field(default_factory=Heard)
-    intake: Intake = field(default_factory=lambda: Intake([GATEWAY], processing=True))
+    backpressure: Backpressure = field(default_factory=lambda: Backpressure([GATEWAY], processing=True))
     policy: WorkPolicy = POLICY
     leases_kept: int = 0
     """How often it was said that a lease could not be given up."""
 
     def __post_init__(self) -> None:
         runtime = self.runtime
-        self.era = Era(runtime.monotonic)
+        self.generations = Generations(runtime.monotonic)
         self.store.register_owner(self.owner)
         self.journal = Address(
-            lambda: JournalActor(store=self.store, listener=self.heard, monotonic=runtime.monotonic, era=self.era),
+            lambda: JournalActor(
+                store=self.store, listener=self.heard, monotonic=runtime.monotonic, generations=self.generations
+            ),
             runtime.dispatcher("journal", 1),
             capacity=10_000,
             monotonic=runtime.monotonic,
@@ -96,7 +98,7 @@ class Customers:
         self.router: Router[StreamKey] = Router(
             self._make, runtime.dispatcher("customers", 4), capacity=2_000, monotonic=runtime.monotonic
         )
-        self._collaborators = Collaborators(
+        self._collaborators = CustomerContext(
             runtime=runtime,
             store=self.store,
             loader=runtime.executor("loader", 8),
@@ -105,9 +107,9 @@ class Customers:
             dead_letters=self.dead_letters,
             address=self.address,
             policies={GATEWAY: self.policy},
-            intake=self.intake,
-            settling=Settling(runtime.monotonic),
-            era=self.era,
+            backpressure=self.backpressure,
+            settlement=SettlementDelay(runtime.monotonic),
+            generations=self.generations,
             leases_unknown=self._lease_kept,
             owner=self.owner,
             listener=self.heard,
@@ -137,7 +139,7 @@ class Customers:
         """Tell a customer's actor of a new command, under an idempotency key if one is given."""
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
-        once = None if key is None else Once(f"idempotency:{kind}:main", key, f"{customer} {minor}")
+        once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
         request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
         self.router.tell(stream(customer), request)
         return request
@@ -253,9 +255,9 @@ class Customers:
         """The work that the supervisor was given, in order."""
         return [item for submit in self.supervisor.of(Submit) for item in submit.items]
 
-    def cleared(self) -> list[Cleared]:
+    def cleared(self) -> list[SubmissionRecorded]:
         """What the supervisor was told of submissions, in order."""
-        return self.supervisor.of(Cleared)
+        return self.supervisor.of(SubmissionRecorded)
 
     def sendable(self) -> list[WorkItem]:
         """What of it the supervisor may send, in order."""
@@ -270,9 +272,9 @@ class Customers:
         """Lease what is due, as the dead letters do."""
         return self.real.claim_work(self.owner if owner is None else owner, GATEWAY, limit)
 
-    def dues(self) -> list[Due]:
+    def dues(self) -> list[WorkDue]:
         """What the dead letters were told of."""
-        return self.dead_letters.of(Due)
+        return self.dead_letters.of(WorkDue)
 
     def events(self, customer: str = "c1") -> list[Recorded]:
         """A customer's events as they are stored."""

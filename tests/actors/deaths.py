@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.customer import CustomerStreamActor
+from actors.customer.actor import CustomerStreamActor
 from tests.actors.customers import Customers
 
 

@@ -90,7 +90,7 @@ class Recorder(ServiceActor):
         self.log.append(message)
         return f"did {message}"
 
-    def salvage(self) -> Sequence[Any]:
+    def recover(self) -> Sequence[Any]:
         """What a message told it to keep."""
         return self.keeps
 

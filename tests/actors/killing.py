@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from actors.collaborators import Collaborators
-from actors.lane import Lane
+from actors.customer.context import CustomerContext
+from actors.gateways.bulkhead import Bulkhead
 from actors.runtime.actor import ServiceActor
 
 ON_START, SALVAGE = "on_start", "salvage"
@@ -96,25 +96,25 @@ class Killer:
             if hasattr(actor, name):
                 setattr(actor, name, self.watched(getattr(actor, name)))
         collaborators = getattr(actor, "_with", None)
-        if isinstance(collaborators, Collaborators):
+        if isinstance(collaborators, CustomerContext):
             stand_ins: dict[str, Any] = {
                 name: self.watched(getattr(collaborators, name)) for name in _WATCHED_OF_CUSTOMERS
             }
             actor._with = replace(collaborators, **stand_ins)  # type: ignore[attr-defined]
-        for lane in getattr(actor, "_lanes", {}).values():
-            self._watch_lane(lane)
+        for bulkhead in getattr(actor, "_lanes", {}).values():
+            self._watch_lane(bulkhead)
         actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign, assignment]  # of this one
-        begin, salvage = actor.on_start, actor.salvage
+        begin, recover = actor.on_start, actor.recover
         watched_begin, watched_salvage = (
             self._around(actor, lambda _: begin()),
-            self._around(actor, lambda _: salvage()),
+            self._around(actor, lambda _: recover()),
         )
         actor.on_start = lambda: watched_begin(ON_START)  # type: ignore[method-assign]
-        actor.salvage = lambda: watched_salvage(SALVAGE)  # type: ignore[method-assign]
+        actor.recover = lambda: watched_salvage(SALVAGE)  # type: ignore[method-assign]
 
-    def _watch_lane(self, lane: Lane) -> None:
-        if not isinstance(lane.executor, _Watched):  # lanes outlive their actors
-            lane.executor, lane.breaker = self.watched(lane.executor), self.watched(lane.breaker)
+    def _watch_lane(self, bulkhead: Bulkhead) -> None:
+        if not isinstance(bulkhead.executor, _Watched):  # lanes outlive their actors
+            bulkhead.executor, bulkhead.breaker = self.watched(bulkhead.executor), self.watched(bulkhead.breaker)
 
     def _around(self, actor: ServiceActor, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
         name = type(actor).__name__

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.dead_letters import DeadLetterActor, Health
-from actors.era import Era
-from actors.intake import Intake
+from actors.backpressure import Backpressure
+from actors.generations import Generations
 from actors.messages import RetryDead, Submit
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
+from actors.scheduler import DeadLetterActor, Health
 from store.port import DeadLetterFilter, WorkItem, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, TroubledStore
@@ -20,7 +20,7 @@ LEASE_S = 15.0
 
 
 @dataclass
-class Scene:
+class Scenario:
     """A dead-letter actor on a store; the test plays the supervisor."""
 
     runtime: SimulatedRuntime
@@ -35,8 +35,8 @@ class Scene:
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
         self.health = Health()
-        self.era = Era(self.runtime.monotonic)
-        self.intake = Intake([GATEWAY, "gatewayB"], processing=self.processing)
+        self.generations = Generations(self.runtime.monotonic)
+        self.backpressure = Backpressure([GATEWAY, "gatewayB"], processing=self.processing)
         self.address: Address = Address(
             lambda: DeadLetterActor(
                 runtime=self.runtime,
@@ -44,12 +44,12 @@ class Scene:
                 gateways=[GATEWAY, "gatewayB"],
                 owner=OWNER,
                 lease_s=self.lease_s,
-                intake=self.intake,
+                backpressure=self.backpressure,
                 supervisor=self.supervisor,
                 customer=lambda _: self.customers,
                 self_address=self.address,
                 health=self.health,
-                era=self.era,
+                generations=self.generations,
                 listener=self.heard,
             ),
             self.runtime.dispatcher("dead-letters", 1),

@@ -83,7 +83,7 @@ class _MortalStore(TroubledStore):
         return results
 
 
-class Ground:
+class Fixture:
     """A store in a file, on which one world after the other stands, each with a customer of its own; and the time."""
 
     def __init__(self, path: Path) -> None:
@@ -112,7 +112,7 @@ class Ground:
 class Process:
     """A whole payment system on the ground's store, from its start to its death."""
 
-    def __init__(self, ground: Ground, provider: Provider, *, exclusive: bool) -> None:
+    def __init__(self, ground: Fixture, provider: Provider, *, exclusive: bool) -> None:
         self.runtime = _Runtime(ground.chance, started_at=ground.now)
         self._ground = ground
         self.store = _MortalStore(ground.store)
@@ -155,7 +155,7 @@ class Process:
 class World:
     """A customer with money, one transaction, its provider, and the processes that live."""
 
-    ground: Ground
+    ground: Fixture
     provider: Provider
     kind: Kind
     processes: list[Process] = field(default_factory=list)

@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet
 
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome, OutcomeUnknownError
-from gateways.port import Notice, Order
+from gateways.port import Order, WebhookPayload
 from tests.actors.support import GATEWAY
 
 REFERENCE: Final = "P-1"
@@ -133,10 +133,10 @@ class Provider:
         """See Callbacks."""
         return headers["id"]
 
-    def read(self, body: bytes) -> Notice:
+    def read(self, body: bytes) -> WebhookPayload:
         """See Callbacks."""
         outcome: Outcome = Approved(REFERENCE, final=True) if self._scenario.says else DECLINED
-        return Notice(body.decode(), REFERENCE, Money(AMOUNT, "USD"), outcome)
+        return WebhookPayload(body.decode(), REFERENCE, Money(AMOUNT, "USD"), outcome)
 
     @property
     def moved(self) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from actors.gateways.retry_policy import WorkPolicy
 from actors.messages import NotSent, NotTried, Unhandled
-from actors.policy import WorkPolicy
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
-from store.port import Action, Doubt, WorkItem, WorkState
-from tests.actors.lanes import work as a_piece_of_work
+from store.port import Action, DeliveryCertainty, WorkItem, WorkState
+from tests.actors.bulkheads import work as a_piece_of_work
 
 KEYS: Final = WorkPolicy(
     honours_keys=True,
@@ -28,7 +28,7 @@ FINAL, PENDING = Approved("A-1", final=True), Approved("A-1", final=False)
 DECLINED = Declined("do_not_honor", Category.HARD, "no")
 NOT_SENT, UNKNOWN, NEVER = NotSent("refused"), Unknown("timeout"), NotReceived()
 NOT_TRIED, UNHANDLED = NotTried("the breaker opened"), Unhandled("nothing handles it")
-NONE, LEASE_LOST, SENT = Doubt
+NONE, LEASE_LOST, SENT = DeliveryCertainty
 
 
 def work(action: Action = SUBMIT, attempts: int = 0, status: Status = Status.PENDING, **changes: Any) -> WorkItem:

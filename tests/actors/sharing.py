@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.messages import OrderMode
+from actors.gateways.breaker_sync import ProbeTimes, SharedBreakersActor
+from actors.messages import SetBreakerMode
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
 from actors.runtime.simulated import SimulatedRuntime
-from actors.shared_breakers import ProbeTimes, SharedBreakersActor
 from store.port import GatewayMode
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, OWNER, Inbox, TroubledStore
@@ -18,7 +18,7 @@ TIMES = ProbeTimes(10.0, 5.0)
 
 
 @dataclass
-class Scene:
+class Scenario:
     """The actor, which has begun."""
 
     runtime: SimulatedRuntime
@@ -58,5 +58,5 @@ class Scene:
     def order(self, mode: str, gateway: str = GATEWAY) -> Reply[GatewayStatus]:
         """Order a breaker's mode, and let that be handled."""
         reply: Reply[GatewayStatus] = Reply()
-        self.tell(OrderMode(GatewayMode(gateway, mode, "maintenance"), reply))
+        self.tell(SetBreakerMode(GatewayMode(gateway, mode, "maintenance"), reply))
         return reply

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
-from actors.replies import Reply, Unverified
+from actors.replies import Reply, SignatureInvalid
 from domain.account import Transaction
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
@@ -68,7 +68,7 @@ class Heard(Listener):
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
         self.batches: list[list[AppendResult | Unanswered]] = []
-        self.callbacks: list[tuple[str, Reply | Unverified]] = []
+        self.callbacks: list[tuple[str, Reply | SignatureInvalid]] = []
         self.losses = self.taken = 0
 
     def appended(self, results: Sequence[AppendResult | Unanswered], _duration_s: float) -> None:
@@ -106,7 +106,7 @@ class Heard(Listener):
         """See Listener."""
         self.taken += count
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
         self.callbacks.append((gateway, answer))
 

@@ -47,7 +47,7 @@ def alive(address: Address) -> bool:
 
 def die_when_taken(actor: Recorder) -> None:
     """A message that kills once: no successor gets it."""
-    actor.took()
+    actor.ack()
     raise Die
 
 

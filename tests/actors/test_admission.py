@@ -55,7 +55,7 @@ def test_who_waits_in_vain_is_sent_away(runtime: LiveRuntime) -> None:
     refusals = [admission.enter() for _ in range(2 * RETRY_AFTER_MAX_S)]
     assert all(isinstance(refusal, NotStored) for refusal in refusals)
     assert {it.retry_after_s for it in refusals if it is not None} == set(range(1, RETRY_AFTER_MAX_S + 1))
-    assert admission.figures() == (1, 0, 2 * RETRY_AFTER_MAX_S, 1)
+    assert admission.stats() == (1, 0, 2 * RETRY_AFTER_MAX_S, 1)
     admission.leave()
     assert admission.enter() is None
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actors.breaker import GatewayBreaker, Permit
+from actors.gateways.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from tests.store.breaker_model import SharedBreaker
 
@@ -59,7 +59,7 @@ class Model:
         self.healthy.clear()
         self.failed.clear()
 
-    def figures(self) -> tuple[int, float]:
+    def stats(self) -> tuple[int, float]:
         """Calls and the percentage of failures in the last ten parts of the window, this one included."""
         latest = [(self.healthy[part], self.failed[part]) for part in range(self.part() - 9, self.part() + 1)]
         failed = sum(it[1] for it in latest)
@@ -104,7 +104,7 @@ class Model:
             return
         del self.out[permit]
         (self.healthy if healthy else self.failed)[self.part()] += 1
-        requests, percent = self.figures()
+        requests, percent = self.stats()
         if self.mode == "closed":
             return
         if self.state == "half_open":
@@ -252,7 +252,7 @@ class BreakerMachine(RuleBasedStateMachine):
         status = self.breaker.status()
         assert (status.state, status.mode) == (self.model.state, self.model.mode)
         assert self.told == self.model.told
-        requests, percent = self.model.figures()
+        requests, percent = self.model.stats()
         assert (status.requests, status.error_percent) == (requests, int(percent))
         holding = {permit for permit in self.given if self.breaker.holds(permit)}
         assert holding == set(self.model.out)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from actors.breaker import AGAIN_S, GatewayBreaker, Permit
+from actors.gateways.breaker import AGAIN_S, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from store.port import BREAKER_REST_SLACK_S, BreakerRecord
 from tests.store.breaker_model import SharedBreaker

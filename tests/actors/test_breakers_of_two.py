@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from actors.messages import OrderMode
+from actors.gateways.breaker_sync import SHARE_S
+from actors.messages import SetBreakerMode
 from actors.runtime.actor import Reply
 from actors.runtime.simulated import SimulatedRuntime
-from actors.shared_breakers import SHARE_S
 from actors.system import PERMIT_GRACE_S
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
@@ -65,7 +65,7 @@ class Pair:
 
     def states(self) -> list[str]:
         """Both breakers."""
-        return [service.system._lanes[GATEWAY].breaker.state for service in self.services]
+        return [service.system._bulkheads[GATEWAY].breaker.state for service in self.services]
 
     def break_down(self) -> None:
         """Until both know that the breaker is open."""
@@ -80,7 +80,7 @@ class Pair:
 
     def order(self, number: int, mode: str) -> None:
         """A person's order to one of the processes."""
-        order = OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply())
+        order = SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply())
         self.services[number].system._shared_breakers.tell(order)
 
 
@@ -136,7 +136,7 @@ def test_after_a_recovery_neither_stampedes(pair: Pair) -> None:
     for service in pair.services:
         heard = [state for _, state in service.heard.breakers]
         assert heard[-1] == "closed"
-    assert all(service.system._lanes[GATEWAY].breaker._ramp is not None for service in pair.services)
+    assert all(service.system._bulkheads[GATEWAY].breaker._slow_start is not None for service in pair.services)
 
 
 def test_a_process_that_begins_during_an_outage_calls_nobody(pair: Pair) -> None:
@@ -144,7 +144,7 @@ def test_a_process_that_begins_during_an_outage_calls_nobody(pair: Pair) -> None
     pair.break_down()
     third = pair.service(TroubledStore(pair.real))
     third.system.start()
-    assert third.system._lanes[GATEWAY].breaker.state == "open"
+    assert third.system._bulkheads[GATEWAY].breaker.state == "open"
     pair.services.append(third)
     pair.send(5, 2)
     pair.run(SLEEP_S - 2.0)

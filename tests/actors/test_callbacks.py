@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from actors.callbacks import (
+from actors.operations.callback import (
     EVENT_TYPE,
     MATCHED_WITHIN,
     Callback,

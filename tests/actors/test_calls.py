@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.calls import HANDLERS, call_gateway, records_first, without_call
+from actors.gateways.calls import HANDLERS, call_gateway, records_first, without_call
 from actors.messages import CallResult, NotSent, Unhandled
 from actors.runtime.simulated import EPOCH
 from actors.work import event_type_of
@@ -24,8 +24,8 @@ from domain.outcomes import (
     Unknown,
 )
 from gateways.port import Order
-from store.port import Action, Doubt
-from tests.actors.lanes import work
+from store.port import Action, DeliveryCertainty
+from tests.actors.bulkheads import work
 from tests.actors.support import SmallGateway
 
 WINDOW_S = 86_400.0
@@ -167,14 +167,14 @@ UNKNOWN_TYPES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("keys", [True, False])
 @pytest.mark.parametrize("action", Action)
-@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("doubt", DeliveryCertainty)
 @pytest.mark.parametrize("changes", UNKNOWN_TYPES)
 def test_what_nobody_can_do_is_never_called(
-    gateway: SmallGateway, changes: dict[str, Any], action: Action, doubt: Doubt, *, keys: bool
+    gateway: SmallGateway, changes: dict[str, Any], action: Action, certainty: DeliveryCertainty, *, keys: bool
 ) -> None:
     """Without a handler or a transaction there is no call, whatever else the work says; the reason is for people."""
     gateway.honours_keys = keys
-    result = without_call(gateway, replace(work(action=action), doubt=doubt, **changes))
+    result = without_call(gateway, replace(work(action=action), certainty=certainty, **changes))
     assert isinstance(result, Unhandled)
     assert result.reason
 
@@ -183,24 +183,24 @@ def test_what_nobody_can_do_is_never_called(
 @pytest.mark.parametrize(
     ("action", "doubt", "keys", "looks_up", "called"),
     [
-        (Action.SUBMIT, Doubt.NONE, True, True, True),
-        (Action.SUBMIT, Doubt.LEASE_LOST, True, True, True),
-        (Action.SUBMIT, Doubt.SENT, True, True, True),
-        (Action.SUBMIT, Doubt.SENT, True, False, True),
-        (Action.SUBMIT, Doubt.NONE, False, True, True),
-        (Action.SUBMIT, Doubt.LEASE_LOST, False, True, True),
-        (Action.SUBMIT, Doubt.SENT, False, True, False),
-        (Action.SUBMIT, Doubt.SENT, False, False, False),
-        (Action.RESOLVE, Doubt.NONE, True, True, True),
-        (Action.RESOLVE, Doubt.SENT, False, True, True),
-        (Action.RESOLVE, Doubt.SENT, False, False, False),
-        (Action.RESOLVE, Doubt.NONE, True, False, False),
+        (Action.SUBMIT, DeliveryCertainty.NOT_SENT, True, True, True),
+        (Action.SUBMIT, DeliveryCertainty.LEASE_LOST, True, True, True),
+        (Action.SUBMIT, DeliveryCertainty.SENT, True, True, True),
+        (Action.SUBMIT, DeliveryCertainty.SENT, True, False, True),
+        (Action.SUBMIT, DeliveryCertainty.NOT_SENT, False, True, True),
+        (Action.SUBMIT, DeliveryCertainty.LEASE_LOST, False, True, True),
+        (Action.SUBMIT, DeliveryCertainty.SENT, False, True, False),
+        (Action.SUBMIT, DeliveryCertainty.SENT, False, False, False),
+        (Action.RESOLVE, DeliveryCertainty.NOT_SENT, True, True, True),
+        (Action.RESOLVE, DeliveryCertainty.SENT, False, True, True),
+        (Action.RESOLVE, DeliveryCertainty.SENT, False, False, False),
+        (Action.RESOLVE, DeliveryCertainty.NOT_SENT, True, False, False),
     ],
 )
 def test_what_is_called(
     gateway: SmallGateway,
     action: Action,
-    doubt: Doubt,
+    certainty: DeliveryCertainty,
     event_type: str,
     *,
     keys: bool,
@@ -209,7 +209,7 @@ def test_what_is_called(
 ) -> None:
     """Never a sending without keys of which the record knows no outcome, and never a lookup where none is to be had."""
     gateway.honours_keys, gateway.looks_up = keys, looks_up
-    result = without_call(gateway, replace(work(action=action), doubt=doubt, event_type=event_type))
+    result = without_call(gateway, replace(work(action=action), certainty=certainty, event_type=event_type))
     assert (result is None) == called
     assert result is None or isinstance(result, Unknown)
 

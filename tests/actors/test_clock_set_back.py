@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from actors.messages import Due
+from actors.messages import WorkDue
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.errors import StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
 from tests.actors.keyless import World
-from tests.actors.letters import LEASE_S, Scene
+from tests.actors.letters import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, TroubledStore
 
 BEAT_S = LEASE_S / 3
@@ -22,98 +22,98 @@ DUE_S = 21.0
 
 
 @pytest.fixture
-def scene(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scene:
+def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
     """An actor that has begun."""
-    scene = Scene(runtime, store, real_store)
-    scene.start()
-    return scene
+    scenario = Scenario(runtime, store, real_store)
+    scenario.start()
+    return scenario
 
 
-def followed(scene: Scene) -> int:
+def followed(scenario: Scenario) -> int:
     """How often the dues followed the clock."""
-    return scene.store.calls.count("clock_set_back")
+    return scenario.store.calls.count("clock_set_back")
 
 
 @pytest.mark.parametrize("back_s", [1.5, 60.0, 3 * HOUR_S, 40 * 24 * HOUR_S])
-def test_work_is_due_when_it_was_to_be(scene: Scene, back_s: float) -> None:
+def test_work_is_due_when_it_was_to_be(scenario: Scenario, back_s: float) -> None:
     """Neither later nor, which would hurry a gateway that is in trouble, earlier."""
-    ids = scene.queued(2, delay_s=DUE_S)
-    scene.runtime.wall_offset_s -= back_s
-    scene.run(DUE_S - 1.0)
-    assert scene.claimed() == []
-    scene.run(BEAT_S)
-    assert scene.claimed() == ids
-    assert followed(scene) == 1
+    ids = scenario.queued(2, delay_s=DUE_S)
+    scenario.runtime.wall_offset_s -= back_s
+    scenario.run(DUE_S - 1.0)
+    assert scenario.claimed() == []
+    scenario.run(BEAT_S)
+    assert scenario.claimed() == ids
+    assert followed(scenario) == 1
 
 
-def test_a_clock_that_is_slowly_set_back_is_followed(scene: Scene) -> None:
+def test_a_clock_that_is_slowly_set_back_is_followed(scenario: Scenario) -> None:
     """Steps of which none is worth to be noticed add up, and the dues are never behind by more than a second."""
-    ids = scene.queued(delay_s=600.0)
+    ids = scenario.queued(delay_s=600.0)
     for _ in range(120):
-        scene.run(BEAT_S)
-        scene.runtime.wall_offset_s -= 0.4
-    assert scene.claimed() == []
-    scene.run(BEAT_S + 1.5)
-    assert scene.claimed() == ids
+        scenario.run(BEAT_S)
+        scenario.runtime.wall_offset_s -= 0.4
+    assert scenario.claimed() == []
+    scenario.run(BEAT_S + 1.5)
+    assert scenario.claimed() == ids
 
 
-def test_a_clock_that_goes_on_is_left_alone(scene: Scene) -> None:
+def test_a_clock_that_goes_on_is_left_alone(scenario: Scenario) -> None:
     """As it should, with jumps ahead, or with so little doubt that nobody can tell: nothing is moved."""
-    scene.queued(delay_s=24 * HOUR_S)
+    scenario.queued(delay_s=24 * HOUR_S)
     for change_s in (0.0, 0.3, -0.3, 2 * HOUR_S, 60.0, -0.9, 0.9):
-        scene.runtime.wall_offset_s += change_s
-        scene.run(LEASE_S)
-    assert followed(scene) == 0
+        scenario.runtime.wall_offset_s += change_s
+        scenario.run(LEASE_S)
+    assert followed(scenario) == 0
 
 
-def test_a_clock_that_was_ahead_and_is_put_right(scene: Scene) -> None:
+def test_a_clock_that_was_ahead_and_is_put_right(scenario: Scenario) -> None:
     """What was planned by the wrong clock is as far away as it was planned."""
-    scene.runtime.wall_offset_s += 3 * HOUR_S
-    scene.run(LEASE_S)
-    ids = scene.queued(delay_s=DUE_S)
-    scene.runtime.wall_offset_s -= 3 * HOUR_S
-    scene.run(DUE_S - 1.0)
-    assert scene.claimed() == []
-    scene.run(BEAT_S)
-    assert scene.claimed() == ids
+    scenario.runtime.wall_offset_s += 3 * HOUR_S
+    scenario.run(LEASE_S)
+    ids = scenario.queued(delay_s=DUE_S)
+    scenario.runtime.wall_offset_s -= 3 * HOUR_S
+    scenario.run(DUE_S - 1.0)
+    assert scenario.claimed() == []
+    scenario.run(BEAT_S)
+    assert scenario.claimed() == ids
 
 
-def test_dues_follow_every_time(scene: Scene) -> None:
+def test_dues_follow_every_time(scenario: Scenario) -> None:
     """Set back once more, they follow by that much only."""
-    ids = scene.queued(delay_s=10 * DUE_S)
+    ids = scenario.queued(delay_s=10 * DUE_S)
     for back_s in (HOUR_S, 5.0, 24 * HOUR_S):
-        scene.runtime.wall_offset_s -= back_s
-        scene.run(2 * DUE_S)
-    assert followed(scene) == 3
-    scene.run(4 * DUE_S - 1.0)
-    assert scene.claimed() == []
-    scene.run(BEAT_S)
-    assert scene.claimed() == ids
+        scenario.runtime.wall_offset_s -= back_s
+        scenario.run(2 * DUE_S)
+    assert followed(scenario) == 3
+    scenario.run(4 * DUE_S - 1.0)
+    assert scenario.claimed() == []
+    scenario.run(BEAT_S)
+    assert scenario.claimed() == ids
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), RuntimeError("a defect"), SystemExit()])
-def test_a_store_that_fails_at_it_is_asked_again(scene: Scene, error: BaseException) -> None:
+def test_a_store_that_fails_at_it_is_asked_again(scenario: Scenario, error: BaseException) -> None:
     """Until it has moved them, and then not once more."""
-    ids = scene.queued(delay_s=DUE_S)
-    scene.store.befall("clock_set_back", error, error)
-    scene.runtime.wall_offset_s -= HOUR_S
-    scene.run(DUE_S + BEAT_S)
-    assert scene.claimed() == ids
-    scene.run(LEASE_S)
-    assert followed(scene) == 3
+    ids = scenario.queued(delay_s=DUE_S)
+    scenario.store.befall("clock_set_back", error, error)
+    scenario.runtime.wall_offset_s -= HOUR_S
+    scenario.run(DUE_S + BEAT_S)
+    assert scenario.claimed() == ids
+    scenario.run(LEASE_S)
+    assert followed(scenario) == 3
 
 
-def test_a_successor_knows_what_the_clock_showed(scene: Scene) -> None:
+def test_a_successor_knows_what_the_clock_showed(scenario: Scenario) -> None:
     """An actor that dies after the clock was set back, and before it saw that, hides nothing."""
-    ids = scene.queued(delay_s=DUE_S)
-    scene.runtime.wall_offset_s -= HOUR_S
-    scene.store.befall("claim_work", SystemExit())
-    scene.address.tell(Due(GATEWAY, 0.0))
-    scene.run(1.0)
-    assert scene.address.deaths == 1
-    scene.run(DUE_S + BEAT_S)
-    assert scene.claimed() == ids
-    assert followed(scene) == 1
+    ids = scenario.queued(delay_s=DUE_S)
+    scenario.runtime.wall_offset_s -= HOUR_S
+    scenario.store.befall("claim_work", SystemExit())
+    scenario.address.tell(WorkDue(GATEWAY, 0.0))
+    scenario.run(1.0)
+    assert scenario.address.deaths == 1
+    scenario.run(DUE_S + BEAT_S)
+    assert scenario.claimed() == ids
+    assert followed(scenario) == 1
 
 
 def test_a_deposit_does_not_wait_for_hours(tmp_path: Path) -> None:

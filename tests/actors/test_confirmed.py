@@ -11,9 +11,9 @@ from itertools import repeat
 
 import pytest
 
-from actors.callbacks import CallbackReport
 from actors.messages import Request
-from actors.orders import CloseReviewRequest
+from actors.operations.callback import CallbackReport
+from actors.operations.operator_commands import CloseReviewRequest
 from actors.replies import Accepted, Adjusted, Closed, Taken
 from domain.account import Account
 from domain.commands import RecordCallback

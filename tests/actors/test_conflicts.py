@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.catching_up import caught_up
+from actors.customer.rebase import rebase
 from actors.replies import Accepted
 from domain.account import Account, Refused
 from domain.outcomes import Approved
@@ -90,12 +90,12 @@ def test_catching_up_is_the_fold_of_the_events(customers: Customers) -> None:
     for _ in range(3):
         customers.completed()
     events = missed(customers, 0)
-    whole = caught_up(Account("c1"), events)
+    whole = rebase(Account("c1"), events)
     assert whole is not None
     for known in range(1, len(events)):
-        before = caught_up(Account("c1"), events[:known])
+        before = rebase(Account("c1"), events[:known])
         assert before is not None
-        assert caught_up(before[0], events[known:]) == whole
+        assert rebase(before[0], events[known:]) == whole
     assert whole[1] == customers.real.load(stream("c1")).head
     assert whole[0].balances == customers.real.load(stream("c1")).account.balances
 
@@ -104,8 +104,8 @@ def test_only_a_load_tells_what_cannot_be_folded(customers: Customers) -> None:
     """No events (the head was never in the stream), a transaction that is not held, and one of a newer version."""
     customers.completed()
     events = missed(customers, 0)
-    assert caught_up(Account("c1"), []) is None
+    assert rebase(Account("c1"), []) is None
     without_its_beginning = Account("c1", version=1)
-    assert caught_up(without_its_beginning, events[1:]) is None
+    assert rebase(without_its_beginning, events[1:]) is None
     newer = events[0]._replace(body=events[0].body.replace(b"DepositReceived", b"DepositForeseen"))
-    assert caught_up(Account("c1"), [newer]) is None
+    assert rebase(Account("c1"), [newer]) is None

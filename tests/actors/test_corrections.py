@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.once import Once
-from actors.orders import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.customer.idempotency import IdempotencyKey
+from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed
 from domain.account import Refused, Status
 from domain.commands import Adjust, CloseReview, Resolve
@@ -46,7 +46,7 @@ def resolution(customers: Customers, item: WorkItem, command: Resolve) -> Resolv
 def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustRequest:
     """A person corrects a balance."""
     command = Adjust(customers.runtime.new_id(), Money(minor, "USD"), "asked", "ticket 7")
-    once = None if key is None else Once("idempotency:adjustment:main", key, str(minor))
+    once = None if key is None else IdempotencyKey("idempotency:adjustment:main", key, str(minor))
     request = AdjustRequest(command, WHO, customers.runtime.monotonic() + DEADLINE_S, once)
     customers.router.tell(stream(customer), request)
     return request

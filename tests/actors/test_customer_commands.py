@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.customer import BATCH_MAX, WAITING_MAX
+from actors.customer.actor import BATCH_MAX, WAITING_MAX
 from actors.messages import NotSent
 from actors.replies import Accepted, NotStored
 from domain.account import Refused, Status
@@ -184,7 +184,7 @@ def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, s
 
 def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) -> None:
     """With the intake closed work is left in the store, and the dead letters are told that it is due."""
-    customers.intake.open["gatewayA"] = False
+    customers.backpressure.open["gatewayA"] = False
     request = customers.send()
     customers.run()
     assert isinstance(answer(request), Accepted)
@@ -195,8 +195,8 @@ def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) 
 
 def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Customers) -> None:
     """Where nothing is sent, new work waits in the store for the processes that do, and nobody here is told."""
-    customers.intake.processing = False
-    customers.intake.open["gatewayA"] = False
+    customers.backpressure.processing = False
+    customers.backpressure.open["gatewayA"] = False
     request = customers.send()
     customers.run()
     assert isinstance(answer(request), Accepted)
@@ -206,7 +206,7 @@ def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Custome
 
 def test_only_unfinished_transactions_are_remembered(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a customer is bounded: what is finished goes, and so does the oldest beyond the bound."""
-    monkeypatch.setattr("actors.customer.CACHED_MAX", 4)
+    monkeypatch.setattr("actors.customer.actor.CACHED_MAX", 4)
     customers.completed()
     items = [customers.deposited() for _ in range(6)]
     account = actor_of(customers)._account

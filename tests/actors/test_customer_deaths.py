@@ -74,13 +74,13 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
     """Commands, an outcome, a refusal and perhaps an uncertain commit: whichever call kills, all end as they must."""
     store = TroubledStore(real_store)
     customers = Customers(runtime, store, real_store)
-    customers.intake.open[GATEWAY] = True
+    customers.backpressure.open[GATEWAY] = True
     for nth in range(1, CALLS_MAX):
         customer = f"c{nth}"
         item = customers.deposited(customer)
         customers.supervisor.messages.clear()
         customers.dead_letters.messages.clear()
-        customers.intake.open[GATEWAY] = open_intake
+        customers.backpressure.open[GATEWAY] = open_intake
         countdown = watched(customers)
         _forget(customers, customer)
         countdown.left = nth
@@ -94,7 +94,7 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
         made_all = countdown.left > 0
         countdown.left = 0
         store._trouble.clear()
-        customers.intake.open[GATEWAY] = True
+        customers.backpressure.open[GATEWAY] = True
 
         stored = [it.command.transaction_id for it in requests if isinstance(answer(it), Accepted)]
         refused = [it for it in requests if isinstance(answer(it), NotStored)]

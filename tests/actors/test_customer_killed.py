@@ -100,7 +100,7 @@ def test_a_death_between_the_hand_over_and_the_answer_doubles_nothing(customers:
 def test_a_command_on_record_is_not_received_again_after_a_death(customers: Customers) -> None:
     """A successor looks up each command that may be on record, also when another process has finished it meanwhile."""
     customers.deposited()
-    customers.intake.open[GATEWAY] = False
+    customers.backpressure.open[GATEWAY] = False
     first = customers.send()
     customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
     requests = [first, *[customers.send() for _ in range(3)]]

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.customer import BATCH_MAX, CACHED_MAX
-from actors.giving_up import CRASHES_MAX
+from actors.customer.actor import BATCH_MAX, CACHED_MAX
+from actors.customer.poison import CRASHES_MAX
 from actors.messages import NotSent
 from actors.replies import Accepted
 from domain.account import Status

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from actors.customer import RETRY_S
+from actors.customer.actor import RETRY_S
 from actors.messages import OutcomeReport
 from domain.account import Status
 from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import StoreUnavailableError
-from store.port import Action, Doubt, WorkItem
+from store.port import Action, DeliveryCertainty, WorkItem
 from tests.actors.customers import KEYLESS, Customers
 from tests.actors.support import OWNER, TroubledStore, stream
 
@@ -87,7 +87,7 @@ def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
     keyless.real.retire_owner(OWNER, unsent=False)
     keyless.real.register_owner(OWNER)
     [again] = keyless.claim()
-    assert (again.action, again.doubt) == (Action.SUBMIT, Doubt.SENT)
+    assert (again.action, again.certainty) == (Action.SUBMIT, DeliveryCertainty.SENT)
     return out, again
 
 

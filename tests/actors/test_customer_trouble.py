@@ -112,7 +112,7 @@ def test_work_that_an_uncertain_commit_leased_is_handed_over_although_the_intake
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     request = customers.send()
     customers.run_until(lambda: store.troubles_left == 0)
-    customers.intake.open[GATEWAY] = False
+    customers.backpressure.open[GATEWAY] = False
     customers.run(5.0)
     assert isinstance(answer(request), Accepted)
     assert customers.real.work_counts() == {(GATEWAY, "leased"): 2}
@@ -124,11 +124,11 @@ def test_work_that_an_uncertain_commit_queued_is_not_handed_over_although_the_in
 ) -> None:
     """What the store keeps queued for anybody is not sent from here as well."""
     customers.deposited()
-    customers.intake.open[GATEWAY] = False
+    customers.backpressure.open[GATEWAY] = False
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     request = customers.send()
     customers.run_until(lambda: store.troubles_left == 0)
-    customers.intake.open[GATEWAY] = True
+    customers.backpressure.open[GATEWAY] = True
     customers.run(5.0)
     assert isinstance(answer(request), Accepted)
     assert customers.real.work_counts() == {(GATEWAY, "leased"): 1, (GATEWAY, "queued"): 1}

@@ -12,9 +12,9 @@ from actors.messages import CallResult, NotSent, NotTried, Unhandled
 from actors.runtime.simulated import EPOCH
 from domain.outcomes import Approved, Unknown
 from store.errors import CommitUncertainError
-from store.port import Action, Doubt, MoveWork, WorkError, WorkItem, WorkState
+from store.port import Action, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
+from tests.actors.bulkheads import work
 from tests.actors.customers import POLICY, Customers
-from tests.actors.lanes import work
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
 
 LAST = POLICY.max_retries + POLICY.dead_letter_attempts
@@ -78,7 +78,7 @@ def test_the_line(
     """It says which transaction, where, how often and why; and when it is tried again, if it is."""
     item: WorkItem = work()
     errors = (WorkError(EPOCH, "timeout"), WorkError(EPOCH, "refused"))
-    move = MoveWork(item.work_id, Action.SUBMIT, state, 12.34, 4, errors, Doubt.NONE)
+    move = MoveWork(item.work_id, Action.SUBMIT, state, 12.34, 4, errors, DeliveryCertainty.NOT_SENT)
     caplog.set_level(logging.DEBUG, logger="payments")
     LogListener().dead_letter(item, move)
     [record] = caplog.records
@@ -91,5 +91,7 @@ def test_the_line(
 def test_a_line_without_errors(caplog: pytest.LogCaptureFixture) -> None:
     """Work may be moved there without a failure of its own."""
     item = work()
-    LogListener().dead_letter(item, MoveWork(item.work_id, Action.SUBMIT, WorkState.PARKED, 0.0, 0, (), Doubt.NONE))
+    LogListener().dead_letter(
+        item, MoveWork(item.work_id, Action.SUBMIT, WorkState.PARKED, 0.0, 0, (), DeliveryCertainty.NOT_SENT)
+    )
     assert caplog.records[-1].fields["reason"] is None  # type: ignore[attr-defined]

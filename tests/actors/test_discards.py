@@ -16,7 +16,7 @@ from domain.events import Completed, Event, Failed, Kind, OutcomeUnknown, Proces
 from domain.outcomes import Approved, Unknown
 from store.codec import read_body
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, DeadLetterFilter, Doubt
+from store.port import Action, DeadLetterFilter, DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
 from tests.actors.customers import KEYLESS, POLICY, Customers, answer
 from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
@@ -84,15 +84,19 @@ class Case:
     """A dead letter as people may see it, and how its transaction stands."""
 
     keys: bool
-    doubt: Doubt
+    certainty: DeliveryCertainty
     action: Action
     status: Status
 
 
-CASES = [Case(*values) for values in product([True, False], Doubt, Action, Status)]
+CASES = [Case(*values) for values in product([True, False], DeliveryCertainty, Action, Status)]
 SURELY_NEVER_SENT = [
-    Case(keys, doubt, Action.SUBMIT, Status.PENDING)
-    for keys, doubt in [(True, Doubt.NONE), (False, Doubt.NONE), (False, Doubt.LEASE_LOST)]
+    Case(keys, certainty, Action.SUBMIT, Status.PENDING)
+    for keys, certainty in [
+        (True, DeliveryCertainty.NOT_SENT),
+        (False, DeliveryCertainty.NOT_SENT),
+        (False, DeliveryCertainty.LEASE_LOST),
+    ]
 ]
 
 
@@ -110,7 +114,7 @@ def test_what_may_be_discarded(
         customers.router.tell(stream(), Passivate())
         customers.run()
     before = customers.types()
-    request = customers.discard(replace(letter, doubt=case.doubt, action=case.action))
+    request = customers.discard(replace(letter, certainty=case.certainty, action=case.action))
     customers.run()
     if case in SURELY_NEVER_SENT:
         assert isinstance(answer(request), Accepted)
@@ -197,7 +201,7 @@ def test_without_keys_a_submission_that_was_refused_may_be_discarded(keyless: Cu
     keyless.report(replace(item, attempts=KEYLESS.max_retries), NotSent("refused"))
     keyless.run()
     letter = keyless.letter(item)
-    assert letter.doubt is Doubt.NONE
+    assert letter.certainty is DeliveryCertainty.NOT_SENT
     keyless.discard(letter)
     keyless.run()
     assert failures(keyless) == ["discarded"]
@@ -213,7 +217,7 @@ def test_with_keys_what_was_ever_unknown_may_not(customers: Customers) -> None:
     customers.report(replace(item, attempts=POLICY.max_retries), NotSent("refused"))
     customers.run()
     letter = customers.letter(item)
-    assert letter.doubt is Doubt.SENT
+    assert letter.certainty is DeliveryCertainty.SENT
     request = customers.discard(letter)
     customers.run()
     assert refusal(request) == "not-discardable"
@@ -230,6 +234,6 @@ def test_with_keys_what_a_dead_process_had_may_not(customers: Customers) -> None
     letter = customers.letter(item)
     request = customers.discard(letter)
     customers.run()
-    assert letter.doubt is Doubt.LEASE_LOST
+    assert letter.certainty is DeliveryCertainty.LEASE_LOST
     assert refusal(request) == "not-discardable"
     assert customers.real.work_counts() == {(GATEWAY, "dead"): 1}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.giving_up import CRASHES_MAX
+from actors.customer.poison import CRASHES_MAX
 from actors.messages import DiscardRequest, Loaded, Passivate, Submit, Written
 from actors.replies import Accepted, NotStored, Uncertain
 from domain.account import Refused

@@ -14,7 +14,7 @@ import pytest
 from domain.account import Balance, Status
 from domain.events import Kind
 from store.port import StoredEvent
-from tests.actors.ordered import FUNDS, Ground, World
+from tests.actors.ordered import FUNDS, Fixture, World
 from tests.actors.ordering import AMOUNT, REFERENCE, Provider, Scenario, Step, heard, orders, truthful
 from tests.actors.support import GATEWAY
 
@@ -34,10 +34,10 @@ CONTRADICTING: Final = [
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
+def ground(tmp_path: Path) -> Iterator[Fixture]:
     """A store for all worlds of a test; nothing is logged: processes die here by the hundred."""
     logging.disable(logging.CRITICAL)
-    ground = Ground(tmp_path / "payments.db")
+    ground = Fixture(tmp_path / "payments.db")
     yield ground
     ground.store.close()
     logging.disable(logging.NOTSET)
@@ -52,7 +52,7 @@ def different_orders(*things: str) -> set[tuple[Step, ...]]:
     return different
 
 
-def played(ground: Ground, scenario: Scenario, kind: Kind, order: Sequence[Step], *, keys: bool) -> World:
+def played(ground: Fixture, scenario: Scenario, kind: Kind, order: Sequence[Step], *, keys: bool) -> World:
     """A new world in which the order, and everything that follows, has happened."""
     world = World(ground, Provider(scenario, keys=keys), kind)
     for step in order:
@@ -70,7 +70,9 @@ def balance(kind: Kind, *, completed: bool) -> Balance:
 @pytest.mark.parametrize("keys", [True, False], ids=["keys", "no-keys"])
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("scenario", TRUTHFUL, ids=str)
-def test_every_order_ends_as_the_provider_has_it(ground: Ground, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
+def test_every_order_ends_as_the_provider_has_it(
+    ground: Fixture, scenario: Scenario, kind: Kind, *, keys: bool
+) -> None:
     """One end, that of the provider: status, reference, balance; one effect at most, no review, no work."""
     for order in different_orders("answer", "callback", "callback", "lookup"):
         world = played(ground, scenario, kind, order, keys=keys)
@@ -91,7 +93,7 @@ def test_every_order_ends_as_the_provider_has_it(ground: Ground, scenario: Scena
 @pytest.mark.parametrize("keys", [True, False], ids=["keys", "no-keys"])
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("scenario", CONTRADICTING, ids=str)
-def test_every_contradiction_is_one_review(ground: Ground, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
+def test_every_contradiction_is_one_review(ground: Fixture, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
     """The first word stands; every event id that says otherwise is one review, and the call's own answer is one."""
     for order in different_orders("answer", "callback", "callback", "another"):
         world = played(ground, scenario, kind, order, keys=keys)

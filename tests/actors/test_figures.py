@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.figures import AdmissionFigures, GatewayFigures
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
+from actors.stats import AdmissionStats, GatewayStats
 from actors.system import OTHERS_MAX
 from domain.outcomes import Outcome
 from gateways.port import Order
@@ -38,12 +38,12 @@ def live(tmp_path: Path) -> Iterator[Service]:
 
 def test_a_process_that_does_nothing(live: Service) -> None:
     """Before its start and at rest nothing waits; asking wakes nobody."""
-    nobody = {"commands": AdmissionFigures(0, 0, 0, 128), "others": AdmissionFigures(0, 0, 0, OTHERS_MAX)}
-    idle = (QUIET, 0, nobody, (GatewayFigures(GATEWAY, "closed", 0, 0, 5),))
-    assert live.system.figures() == idle
+    nobody = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
+    idle = (QUIET, 0, nobody, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
+    assert live.system.stats() == idle
     assert not live.system._journal.alive
     live.system.start()
-    until(lambda: live.system.figures() == idle)
+    until(lambda: live.system.stats() == idle)
 
 
 def test_calls_that_are_out(live: Service) -> None:
@@ -57,10 +57,10 @@ def test_calls_that_are_out(live: Service) -> None:
     live.gateway.answer = hang
     live.system.start()
     assert all(isinstance(live.receive(f"c{number}"), Accepted) for number in range(12))
-    until(lambda: live.system.figures().gateways == (GatewayFigures(GATEWAY, "closed", 5, 7, 5),))
-    assert live.system.figures().customers == 12
+    until(lambda: live.system.stats().gateways == (GatewayStats(GATEWAY, "closed", 5, 7, 5),))
+    assert live.system.stats().customers == 12
     live.system.set_breaker_mode(GatewayMode(GATEWAY, "open", "a test"))
-    assert live.system.figures().gateways[0].breaker == "open"
+    assert live.system.stats().gateways[0].breaker == "open"
     gate.set()
 
 
@@ -77,10 +77,10 @@ def test_requests_and_writes_that_wait(live: Service) -> None:
     clients = [threading.Thread(target=live.receive, args=(f"c{number}",)) for number in range(4)]
     for client in clients:
         client.start()
-    until(lambda: live.system.figures().admissions["commands"].inside == 4)
-    until(lambda: live.system.figures().mailboxes["journal"] > 0)
+    until(lambda: live.system.stats().admissions["commands"].inside == 4)
+    until(lambda: live.system.stats().mailboxes["journal"] > 0)
     gate.set()
     for client in clients:
         client.join(WAIT_S)
-    until(lambda: live.system.figures().mailboxes == QUIET)
-    assert live.system.figures().admissions["commands"] == (0, 0, 0, 128)
+    until(lambda: live.system.stats().mailboxes == QUIET)
+    assert live.system.stats().admissions["commands"] == (0, 0, 0, 128)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.customer import CustomerStreamActor
+from actors.customer.actor import CustomerStreamActor
 from actors.journal import JournalActor
 from actors.messages import Append, NotSent, OutcomeReport, ReceiveRequest, SubmissionRequest
 from actors.replies import Accepted, Uncertain

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.era import Era
+from actors.generations import Generations
 from actors.journal import BATCH_MAX, JournalActor
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.router import Address
@@ -35,7 +35,9 @@ def heard() -> Heard:
 def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Address:
     """A journal on the store."""
     return Address(
-        lambda: JournalActor(store=store, listener=heard, monotonic=runtime.monotonic, era=Era(runtime.monotonic)),
+        lambda: JournalActor(
+            store=store, listener=heard, monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
+        ),
         runtime.dispatcher("journal", 1),
         capacity=10_000,
         monotonic=runtime.monotonic,

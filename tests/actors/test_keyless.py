@@ -9,7 +9,7 @@ import pytest
 from domain.account import Status
 from domain.events import OutcomeUnknown
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Doubt, WorkState
+from store.port import DeliveryCertainty, WorkState
 from tests.actors.keyless import DAY_S, SETTLE_S, TIMEOUT_S, World
 from tests.actors.support import GATEWAY, Trouble
 
@@ -189,4 +189,4 @@ def test_a_drained_process_leaves_no_doubt(tmp_path: Path, steps: int) -> None:
         status = world.statuses().get(key)
         assert (status is Status.COMPLETED) == bool(world.provider.sendings[key])
     world.real.register_owner("looker")
-    assert all(item.doubt is Doubt.NONE for item in world.real.claim_work("looker", GATEWAY, 100))
+    assert all(item.certainty is DeliveryCertainty.NOT_SENT for item in world.real.claim_work("looker", GATEWAY, 100))

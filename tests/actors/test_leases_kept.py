@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from actors.dead_letters import BEAT_MAX_S, LANDS_WITHIN_S
 from actors.runtime.simulated import SimulatedRuntime
+from actors.scheduler import BEAT_MAX_S, LANDS_WITHIN_S
 from domain.account import Status
 from store.errors import CommitUncertainError, CorruptStoreError, SchemaError, StoreUnavailableError
 from store.port import AppendResult, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.customers import Customers
 from tests.actors.keyless import World
-from tests.actors.letters import LEASE_S, Scene
+from tests.actors.letters import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 AWAY = StoreUnavailableError("away")
@@ -26,72 +26,74 @@ BEAT_S = LEASE_S / 3
 
 
 @pytest.fixture
-def scene(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scene:
+def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
     """An actor that has begun, in a process that holds two leases."""
-    scene = Scene(runtime, store, real_store)
-    scene.start()
-    scene.queued(2, owner=OWNER)
-    return scene
+    scenario = Scenario(runtime, store, real_store)
+    scenario.start()
+    scenario.queued(2, owner=OWNER)
+    return scenario
 
 
-def given_back(scene: Scene) -> int:
+def given_back(scenario: Scenario) -> int:
     """How often the process's leases were given back."""
-    return scene.store.calls.count("retire_owner")
+    return scenario.store.calls.count("retire_owner")
 
 
-def test_all_leases_are_given_back_once(scene: Scene) -> None:
+def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
     """With the next beat, not before and not again after it; whatever was leased is claimed anew."""
-    scene.run(LEASE_S)
-    assert (scene.claimed(), given_back(scene)) == ([], 0)
-    scene.health.doubt_leases()
-    scene.run(BEAT_S + 0.1)
-    assert scene.claimed() == ["t-0001", "t-0002"]
-    scene.run(3 * LEASE_S)
-    assert given_back(scene) == 1
-    assert scene.real.heartbeat(OWNER)
+    scenario.run(LEASE_S)
+    assert (scenario.claimed(), given_back(scenario)) == ([], 0)
+    scenario.health.doubt_leases()
+    scenario.run(BEAT_S + 0.1)
+    assert scenario.claimed() == ["t-0001", "t-0002"]
+    scenario.run(3 * LEASE_S)
+    assert given_back(scenario) == 1
+    assert scenario.real.heartbeat(OWNER)
 
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect"), SystemExit()])
-def test_a_store_that_does_not_take_them_back_is_asked_again(scene: Scene, error: BaseException) -> None:
+def test_a_store_that_does_not_take_them_back_is_asked_again(scenario: Scenario, error: BaseException) -> None:
     """However it fails, and whoever dies of it: the doubt outlives that."""
-    scene.store.befall("retire_owner", error, error)
-    scene.health.doubt_leases()
-    scene.run(4 * BEAT_S)
-    assert scene.store.troubles_left == 0
-    assert scene.claimed() == ["t-0001", "t-0002"]
-    assert given_back(scene) == 3
+    scenario.store.befall("retire_owner", error, error)
+    scenario.health.doubt_leases()
+    scenario.run(4 * BEAT_S)
+    assert scenario.store.troubles_left == 0
+    assert scenario.claimed() == ["t-0001", "t-0002"]
+    assert given_back(scenario) == 3
 
 
-def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is said while the others are given back may have come too late for that, and counts for the next beat."""
-    retire = scene.store.retire_owner
+    retire = scenario.store.retire_owner
     said: list[str] = []
 
     def retiring(owner: str, *, unsent: bool) -> int:
         count = retire(owner, unsent=unsent)
         if not said:
             said.append(owner)
-            scene.health.doubt_leases()
+            scenario.health.doubt_leases()
         return count
 
-    monkeypatch.setattr(scene.store, "retire_owner", retiring)
-    scene.health.doubt_leases()
-    scene.run(5 * BEAT_S)
-    assert given_back(scene) == 2
+    monkeypatch.setattr(scenario.store, "retire_owner", retiring)
+    scenario.health.doubt_leases()
+    scenario.run(5 * BEAT_S)
+    assert given_back(scenario) == 2
 
 
 @pytest.mark.parametrize("uncertain", [False, True])
 def test_whoever_gives_leases_back_is_not_called_dead(
-    scene: Scene, caplog: pytest.LogCaptureFixture, *, uncertain: bool
+    scenario: Scenario, caplog: pytest.LogCaptureFixture, *, uncertain: bool
 ) -> None:
     """The process goes on as the owner that it is: a line that says otherwise sends people after a fault."""
     if uncertain:
-        scene.store.befall("claim_work", CommitUncertainError("cut"))
+        scenario.store.befall("claim_work", CommitUncertainError("cut"))
     else:
-        scene.health.doubt_leases()
+        scenario.health.doubt_leases()
     with caplog.at_level(logging.WARNING):
-        scene.run(3 * BEAT_S)
-    assert given_back(scene) == 1
+        scenario.run(3 * BEAT_S)
+    assert given_back(scenario) == 1
     assert [record.message for record in caplog.records if "dead" in record.message] == []
 
 
@@ -137,40 +139,40 @@ def test_work_goes_on_after_a_store_that_failed_at_everything(
     world.judge()
 
 
-def test_who_has_retired_holds_no_lease_any_more(scene: Scene) -> None:
+def test_who_has_retired_holds_no_lease_any_more(scenario: Scenario) -> None:
     """A beat that comes after the end does not begin again: an owner without a process would keep what it gets."""
-    scene.health.retired = True
-    scene.real.retire_owner(OWNER, unsent=True)
-    scene.run(10 * LEASE_S)
-    assert not scene.real.heartbeat(OWNER)
-    assert scene.address.deaths == 0
+    scenario.health.retired = True
+    scenario.real.retire_owner(OWNER, unsent=True)
+    scenario.run(10 * LEASE_S)
+    assert not scenario.real.heartbeat(OWNER)
+    assert scenario.address.deaths == 0
 
 
 @pytest.mark.parametrize("again", ["heartbeat", "retire_owner"])
-def test_who_retires_amid_a_beat_stays_retired(scene: Scene, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+def test_who_retires_amid_a_beat_stays_retired(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
     """Also when the beat was under way: whatever finds the owner gone knows why."""
-    original = getattr(scene.store, again)
+    original = getattr(scenario.store, again)
 
     def amid(*arguments: Any, **more: Any) -> Any:
-        scene.health.retired = True
-        scene.real.retire_owner(OWNER, unsent=True)
+        scenario.health.retired = True
+        scenario.real.retire_owner(OWNER, unsent=True)
         return original(*arguments, **more)
 
-    monkeypatch.setattr(scene.store, again, amid)
-    scene.health.doubt_leases()
-    scene.run(LEASE_S)
-    assert not scene.real.heartbeat(OWNER)
+    monkeypatch.setattr(scenario.store, again, amid)
+    scenario.health.doubt_leases()
+    scenario.run(LEASE_S)
+    assert not scenario.real.heartbeat(OWNER)
 
 
 def test_a_long_lease_does_not_make_anybody_wait(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
 ) -> None:
     """What another process gives back is found within seconds, however long leases are."""
-    scene = Scene(runtime, store, real_store, lease_s=3_600.0)
-    scene.start()
-    scene.queued()
-    scene.run(BEAT_MAX_S + 0.1)
-    assert scene.claimed() == ["t-0001"]
+    scenario = Scenario(runtime, store, real_store, lease_s=3_600.0)
+    scenario.start()
+    scenario.queued()
+    scenario.run(BEAT_MAX_S + 0.1)
+    assert scenario.claimed() == ["t-0001"]
 
 
 @pytest.mark.parametrize("late_s", [0.1, 4.0, 10.0])
@@ -178,13 +180,13 @@ def test_a_claim_that_lands_late_is_given_back_all_the_same(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, late_s: float
 ) -> None:
     """A cut claim may still be carried out after its process gave back whatever it might have got."""
-    scene = Scene(runtime, store, real_store)
+    scenario = Scenario(runtime, store, real_store)
     store.befall("claim_work", CommitUncertainError("cut"), CommitUncertainError("cut"))  # of either gateway
-    scene.start()
-    scene.run(late_s)
-    scene.intake.claimable[GATEWAY] = 0
-    scene.queued()
-    (late,) = scene.real.claim_work(OWNER, GATEWAY, 10)  # what the process never hears of
-    scene.intake.claimable[GATEWAY] = 10
-    scene.run(LANDS_WITHIN_S + BEAT_S)
-    assert scene.claimed() == [late.work_id]
+    scenario.start()
+    scenario.run(late_s)
+    scenario.backpressure.claimable[GATEWAY] = 0
+    scenario.queued()
+    (late,) = scenario.real.claim_work(OWNER, GATEWAY, 10)  # what the process never hears of
+    scenario.backpressure.claimable[GATEWAY] = 10
+    scenario.run(LANDS_WITHIN_S + BEAT_S)
+    assert scenario.claimed() == [late.work_id]

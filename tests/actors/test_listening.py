@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from actors.listeners import Listener, Listeners
-from actors.replies import Unverified
+from actors.replies import SignatureInvalid
 from actors.runtime.simulated import SimulatedRuntime
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import LEASE_S, Scene
+from tests.actors.letters import LEASE_S, Scenario
 from tests.actors.services import Service
 from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
 
@@ -42,44 +42,44 @@ def test_each_of_several_listeners_hears_everything(method: str) -> None:
 
 
 @pytest.fixture
-def scene(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scene:
+def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
     """A dead-letter actor on a store."""
-    return Scene(runtime, store, real_store)
+    return Scenario(runtime, store, real_store)
 
 
-def test_work_that_is_taken_over(scene: Scene) -> None:
+def test_work_that_is_taken_over(scenario: Scenario) -> None:
     """As much as a dead process left, once."""
-    scene.start()
-    scene.real.register_owner("dead")
-    scene.queued(2, owner="dead")
-    scene.run(3 * LEASE_S)
-    assert (scene.heard.taken, scene.heard.losses) == (2, 0)
+    scenario.start()
+    scenario.real.register_owner("dead")
+    scenario.queued(2, owner="dead")
+    scenario.run(3 * LEASE_S)
+    assert (scenario.heard.taken, scenario.heard.losses) == (2, 0)
 
 
-def test_leases_that_are_lost(scene: Scene) -> None:
+def test_leases_that_are_lost(scenario: Scenario) -> None:
     """Once for each time that others held this process for dead."""
-    scene.start()
+    scenario.start()
     for losses in (1, 2):
-        scene.real.retire_owner(OWNER, unsent=True)
-        scene.run(LEASE_S)
-        assert scene.heard.losses == losses
+        scenario.real.retire_owner(OWNER, unsent=True)
+        scenario.run(LEASE_S)
+        assert scenario.heard.losses == losses
 
 
-def test_no_lease_is_lost_at_the_end(scene: Scene) -> None:
+def test_no_lease_is_lost_at_the_end(scenario: Scenario) -> None:
     """A process that gave everything back by itself has lost nothing."""
-    scene.start()
-    scene.health.retired = True
-    scene.real.retire_owner(OWNER, unsent=True)
-    scene.run(LEASE_S)
-    assert scene.heard.losses == 0
+    scenario.start()
+    scenario.health.retired = True
+    scenario.real.retire_owner(OWNER, unsent=True)
+    scenario.run(LEASE_S)
+    assert scenario.heard.losses == 0
 
 
 def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> None:
     """Each is told with what is answered to it; here a gateway that sends none."""
     service = Service(runtime, store, real_store)
     service.system.start()
-    assert service.system.callback(GATEWAY, {}, b"{}", Metadata("r")) == Unverified()
-    assert service.heard.callbacks == [(GATEWAY, Unverified())]
+    assert service.system.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
+    assert service.heard.callbacks == [(GATEWAY, SignatureInvalid())]
 
 
 def test_recorded_events_come_with_their_transactions(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from actors.callbacks import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
-from actors.dead_letters import BEAT_MAX_S, LANDS_WITHIN_S
 from actors.messages import Submit
+from actors.operations.callback import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
 from actors.runtime.simulated import SimulatedRuntime
+from actors.scheduler import BEAT_MAX_S, LANDS_WITHIN_S
 from store.errors import StoreUnavailableError
 from store.port import Action, DeadLetterFilter, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import Scene
+from tests.actors.letters import Scenario
 from tests.actors.support import GATEWAY, TroubledStore
 from tests.store.builders import Customer
 
@@ -32,75 +32,75 @@ SAID = {
 
 
 @pytest.fixture
-def scene(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scene:
+def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
     """An actor whose gateway's breaker lets nothing through, and that has begun."""
-    scene = Scene(runtime, store, real_store)
-    scene.intake.claimable[GATEWAY] = 0
-    scene.start()
-    return scene
+    scenario = Scenario(runtime, store, real_store)
+    scenario.backpressure.claimable[GATEWAY] = 0
+    scenario.start()
+    return scenario
 
 
-def keep(scene: Scene, payload: bytes) -> None:
+def keep(scenario: Scenario, payload: bytes) -> None:
     """Store a callback that nobody has matched yet."""
     nobody, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
     work = OpenWork("callback:1", None, queue, Action.APPLY, EVENT_TYPE, None, payload)
-    scene.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
+    scenario.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
 
 
-def told(scene: Scene) -> list[bool]:
+def told(scenario: Scenario) -> list[bool]:
     """For each report that customers' actors got, whether its transaction was found."""
-    return [report.command is not None for report in scene.customers.of(CallbackReport)]
+    return [report.command is not None for report in scenario.customers.of(CallbackReport)]
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_stored_callback_needs_no_breaker(scene: Scene, *, known: bool) -> None:
+def test_a_stored_callback_needs_no_breaker(scenario: Scenario, *, known: bool) -> None:
     """Its turn comes with the next beat; the supervisor, whose slots are for calls, hears nothing of it."""
     if known:
-        scene.real.append([Customer("c1").deposit("t-1", owner="somebody")])
-    keep(scene, orjson.dumps(SAID))
-    scene.run(BEAT_MAX_S + 0.1)
-    assert told(scene) == [known]
-    assert scene.supervisor.of(Submit) == []
+        scenario.real.append([Customer("c1").deposit("t-1", owner="somebody")])
+    keep(scenario, orjson.dumps(SAID))
+    scenario.run(BEAT_MAX_S + 0.1)
+    assert told(scenario) == [known]
+    assert scenario.supervisor.of(Submit) == []
 
 
-def test_one_that_could_not_be_looked_at_is_given_back(scene: Scene, store: TroubledStore) -> None:
+def test_one_that_could_not_be_looked_at_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
     """It is not held for ever by a process in which nobody works on it."""
-    keep(scene, orjson.dumps(SAID))
+    keep(scenario, orjson.dumps(SAID))
     store.befall("stream_of", StoreUnavailableError("away"))
-    scene.run(LANDS_WITHIN_S)
-    assert told(scene) == [False]
+    scenario.run(LANDS_WITHIN_S)
+    assert told(scenario) == [False]
 
 
-def test_one_that_cannot_be_read_waits_for_a_person(scene: Scene) -> None:
+def test_one_that_cannot_be_read_waits_for_a_person(scenario: Scenario) -> None:
     """Parked with the reason, and nobody is held up by it."""
-    keep(scene, b"{")
-    scene.run(BEAT_MAX_S + 0.1)
-    letter = scene.real.dead_letter("main", "callback:1")
+    keep(scenario, b"{")
+    scenario.run(BEAT_MAX_S + 0.1)
+    letter = scenario.real.dead_letter("main", "callback:1")
     assert letter is not None
     assert letter.state is WorkState.PARKED
     assert "cannot be read" in letter.item.errors[-1].error
-    assert told(scene) == []
+    assert told(scenario) == []
 
 
-def test_one_that_could_not_be_parked_is_given_back(scene: Scene, store: TroubledStore) -> None:
+def test_one_that_could_not_be_parked_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
     """The store fails just then: the lease goes back with the next beat, and the callback is parked after that."""
-    keep(scene, b"{")
+    keep(scenario, b"{")
     store.befall("append", StoreUnavailableError("away"))
-    scene.run(LANDS_WITHIN_S)
+    scenario.run(LANDS_WITHIN_S)
     assert store.troubles_left == 0
-    letter = scene.real.dead_letter("main", "callback:1")
+    letter = scenario.real.dead_letter("main", "callback:1")
     assert letter is not None
     assert letter.state is WorkState.PARKED
 
 
-def test_a_person_may_have_it_looked_at_again(scene: Scene) -> None:
+def test_a_person_may_have_it_looked_at_again(scenario: Scenario) -> None:
     """A parked one is a dead letter of its gateway, for one order and for all."""
-    keep(scene, b"{")
-    scene.run(BEAT_MAX_S + 0.1)
+    keep(scenario, b"{")
+    scenario.run(BEAT_MAX_S + 0.1)
     for where in (DeadLetterFilter(work_id="callback:1"), DeadLetterFilter(gateway=GATEWAY), DeadLetterFilter()):
-        reply = scene.retry(where)
-        scene.run(BEAT_MAX_S + 0.1)
+        reply = scenario.retry(where)
+        scenario.run(BEAT_MAX_S + 0.1)
         assert reply.get(timeout=0) == 1
-    letter = scene.real.dead_letter("main", "callback:1")
+    letter = scenario.real.dead_letter("main", "callback:1")
     assert letter is not None
     assert len(letter.item.errors) == 4

@@ -29,9 +29,9 @@ def test_a_hundred_thousand_customers_live_within_the_memory_bound() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
-    assert figures["alive"] >= CUSTOMERS
-    assert figures["after"] <= BYTES_MAX, figures
-    assert figures["left"] == 0
-    assert figures["idle"] < figures["after"]
-    assert figures["woken"] == 1
+    stats = json.loads(done.stdout)
+    assert stats["alive"] >= CUSTOMERS
+    assert stats["after"] <= BYTES_MAX, stats
+    assert stats["left"] == 0
+    assert stats["idle"] < stats["after"]
+    assert stats["woken"] == 1

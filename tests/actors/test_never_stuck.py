@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
-from actors.decisions import Batch
+from actors.customer.batch import Batch
+from actors.gateways.retry_policy import next_step
 from actors.messages import NotSent
-from actors.policy import next_step
 from actors.runtime.simulated import SimulatedRuntime
 from actors.work import read_context
 from domain.account import Status

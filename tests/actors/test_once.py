@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.once import Once, answer_again, claim_of
+from actors.customer.idempotency import IdempotencyKey, claim_of, replay
 from actors.replies import Accepted, NotStored, Replayed
 from domain.account import Refused
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
@@ -269,18 +269,18 @@ def test_no_work_is_kept_for_a_repetition(customers: Customers) -> None:
 
 def test_claims_tell_what_became_of_a_command() -> None:
     """What is stored with a key says all that a repetition is told."""
-    once = Once("idempotency:deposit:main", "k", "f")
+    once = IdempotencyKey("idempotency:deposit:main", "k", "f")
     refused = Refused("insufficient-funds", "Too little.", {"available": "1.00"})
-    assert answer_again(once, claim_of(once, "t-1")) == Replayed("t-1")
-    assert answer_again(once, claim_of(once, "t-1", refused)) == Refused(
+    assert replay(once, claim_of(once, "t-1")) == Replayed("t-1")
+    assert replay(once, claim_of(once, "t-1", refused)) == Refused(
         refused.code, refused.detail, refused.facts, replayed=True
     )
     other = once._replace(fingerprint="g")
-    assert isinstance(answer_again(other, claim_of(once, "t-1")), Refused)
+    assert isinstance(replay(other, claim_of(once, "t-1")), Refused)
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"null", b'{"fingerprint": "f"}', b"\xff"])
 def test_an_unreadable_claim_is_a_defect_of_the_store(value: bytes) -> None:
     """It must not pass for a free key, nor for another command's."""
     with pytest.raises(CorruptStoreError):
-        answer_again(Once("s", "k", "f"), Claim("s", "k", value))
+        replay(IdempotencyKey("s", "k", "f"), Claim("s", "k", value))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.messages import OrderMode, RetryDead, StatusRequest
+from actors.messages import RetryDead, SetBreakerMode, StatusRequest
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Reply
 from store.errors import StoreError
@@ -18,7 +18,7 @@ from tests.actors.support import GATEWAY
 def order(world: World, mode: str) -> Reply[GatewayStatus]:
     """Give an order as the door does, without waiting."""
     reply: Reply[GatewayStatus] = Reply()
-    world.system._shared_breakers.tell(OrderMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
+    world.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
     return reply
 
 
@@ -42,7 +42,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
     for _ in range(3):
         world.run(30.0)
         world.crash()
-        assert world.system._lanes[GATEWAY].breaker.mode == "open"
+        assert world.system._bulkheads[GATEWAY].breaker.mode == "open"
     world.run(60.0)
     assert world.provider.sendings.total() == 0
     assert status(world).breaker.mode == "open"
@@ -51,7 +51,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
     world.finish()
     world.judge()
     world.crash()
-    assert world.system._lanes[GATEWAY].breaker.mode == "auto"
+    assert world.system._bulkheads[GATEWAY].breaker.mode == "auto"
 
 
 def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> None:

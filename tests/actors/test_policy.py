@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
+from actors.gateways.retry_policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
 from actors.messages import CallResult, NotSent
-from actors.policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
-from store.port import Action, CloseWork, Doubt, MoveWork, WorkError, WorkState
+from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkState
 from tests.actors.policies import (
     DEAD,
     DECLINED,
@@ -160,15 +160,15 @@ def test_never_received_proves_nothing_before_its_time(
     status: Status, attempts: int, left_s: float, delay_s: float
 ) -> None:
     """Without keys it is looked up again, at the latest when the answer counts; it is not sent."""
-    item = work(RESOLVE, attempts, doubt=SENT)
-    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=status, settle_left_s=left_s)
+    item = work(RESOLVE, attempts, certainty=SENT)
+    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=status, settlement_left_s=left_s)
     assert isinstance(step, MoveWork)
-    assert (step.action, step.state, step.delay_s, step.doubt) == (RESOLVE, QUEUED, delay_s, SENT)
+    assert (step.action, step.state, step.delay_s, step.certainty) == (RESOLVE, QUEUED, delay_s, SENT)
 
 
 def test_with_keys_nothing_has_to_settle() -> None:
     """Under the same key it may arrive late and it is one effect."""
-    step = next_step(work(RESOLVE), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=60.0)
+    step = next_step(work(RESOLVE), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=60.0)
     assert isinstance(step, MoveWork)
     assert step.action is SUBMIT
 
@@ -177,30 +177,32 @@ def test_with_keys_nothing_has_to_settle() -> None:
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
 def test_what_was_accepted_is_never_sent_again(policy: WorkPolicy, left_s: float) -> None:
     """A provider that has accepted and then says "never received" contradicts itself: people see that, and it waits."""
-    item = work(RESOLVE, 1, doubt=SENT)
-    step = next_step(item, NEVER, policy, now=EPOCH, chance=0.5, status=Status.PROCESSED, settle_left_s=left_s)
+    item = work(RESOLVE, 1, certainty=SENT)
+    step = next_step(item, NEVER, policy, now=EPOCH, chance=0.5, status=Status.PROCESSED, settlement_left_s=left_s)
     assert isinstance(step, MoveWork)
     assert (step.action, step.delay_s, len(step.errors)) == (RESOLVE, 120.0, 1)
 
 
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
-@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("doubt", DeliveryCertainty)
 @pytest.mark.parametrize("action", Action)
-def test_what_nobody_can_do_goes_to_a_person_with_its_error(action: Action, doubt: Doubt, policy: WorkPolicy) -> None:
+def test_what_nobody_can_do_goes_to_a_person_with_its_error(
+    action: Action, certainty: DeliveryCertainty, policy: WorkPolicy
+) -> None:
     """Parked at once, the reason for people with it, and nothing else about it changes."""
-    item = work(action, 4, doubt=doubt)
+    item = work(action, 4, certainty=certainty)
     step = next_step(item, UNHANDLED, policy, now=EPOCH, chance=0.5, status=Status.PENDING)
     errors = (WorkError(EPOCH, UNHANDLED.reason),)
-    assert step == MoveWork("t-1", action, PARKED, 0.0, 4, errors, doubt)
+    assert step == MoveWork("t-1", action, PARKED, 0.0, 4, errors, certainty)
 
 
 @pytest.mark.parametrize("left_s", [10.0, 1000.0])
 @pytest.mark.parametrize("attempts", [0, 1, 2, 9])
 def test_a_lookup_that_comes_early_does_not_use_up_the_schedule(attempts: int, left_s: float) -> None:
     """One that only waits for the answer to count is made in addition, so that it does not lead to daily lookups."""
-    item = work(RESOLVE, attempts, doubt=SENT)
+    item = work(RESOLVE, attempts, certainty=SENT)
     plain = next_step(item, UNKNOWN, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
-    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=left_s)
+    step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=left_s)
     assert isinstance(step, MoveWork)
     assert isinstance(plain, MoveWork)
     assert (step.delay_s, step.attempts) == min((left_s, attempts), (plain.delay_s, plain.attempts))

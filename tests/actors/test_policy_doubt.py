@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
+from actors.gateways.retry_policy import DAY_S, next_step, ran_a_day
 from actors.messages import CallResult
-from actors.policy import DAY_S, next_step, ran_a_day
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
-from store.port import Action, Doubt, MoveWork
+from store.port import Action, DeliveryCertainty, MoveWork
 from tests.actors.policies import (
     DECLINED,
     FINAL,
@@ -33,7 +33,7 @@ from tests.actors.policies import (
 )
 
 # Action, doubt before, result, with keys, status afterwards -> doubt afterwards; None: closed.
-DOUBTS: Final[list[tuple[Action, Doubt, CallResult, bool, Status, Doubt | None]]] = [
+DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, DeliveryCertainty | None]]] = [
     # sent, and it may have arrived
     (SUBMIT, NONE, UNKNOWN, True, Status.UNKNOWN, SENT),
     (SUBMIT, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, SENT),
@@ -75,23 +75,31 @@ DOUBTS: Final[list[tuple[Action, Doubt, CallResult, bool, Status, Doubt | None]]
 
 @pytest.mark.parametrize(("action", "before", "result", "keys", "status", "after"), DOUBTS)
 def test_every_doubt(
-    *, action: Action, before: Doubt, result: CallResult, keys: bool, status: Status, after: Doubt | None
+    *,
+    action: Action,
+    before: DeliveryCertainty,
+    result: CallResult,
+    keys: bool,
+    status: Status,
+    after: DeliveryCertainty | None,
 ) -> None:
     """What remains open after each result; too little would let a person falsify the record by discarding."""
-    item = work(action, doubt=before)
+    item = work(action, certainty=before)
     step = next_step(item, result, KEYS if keys else NO_KEYS, now=EPOCH, chance=0.5, status=status)
-    assert (step.doubt if isinstance(step, MoveWork) else None) is after
+    assert (step.certainty if isinstance(step, MoveWork) else None) is after
 
 
 @pytest.mark.parametrize("attempts", range(12))
-@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("doubt", DeliveryCertainty)
 @pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
 @pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-def test_with_keys_doubt_never_grows_less(status: Status, result: CallResult, doubt: Doubt, attempts: int) -> None:
+def test_with_keys_doubt_never_grows_less(
+    status: Status, result: CallResult, certainty: DeliveryCertainty, attempts: int
+) -> None:
     """However often it fails, also when it goes from sending to looking up."""
-    step = next_step(work(SUBMIT, attempts, doubt=doubt), result, KEYS, now=EPOCH, chance=0.5, status=status)
+    step = next_step(work(SUBMIT, attempts, certainty=certainty), result, KEYS, now=EPOCH, chance=0.5, status=status)
     assert isinstance(step, MoveWork)
-    assert step.doubt >= doubt
+    assert step.certainty >= certainty
 
 
 @pytest.mark.parametrize(
@@ -103,12 +111,12 @@ def test_with_keys_doubt_never_grows_less(status: Status, result: CallResult, do
         (SUBMIT, NONE, False, True),
         (SUBMIT, LEASE_LOST, False, True),
         (SUBMIT, SENT, False, False),
-        *[(RESOLVE, doubt, keys, False) for doubt in Doubt for keys in (True, False)],
+        *[(RESOLVE, certainty, keys, False) for certainty in DeliveryCertainty for keys in (True, False)],
     ],
 )
-def test_what_may_be_discarded(action: Action, doubt: Doubt, *, keys: bool, discardable: bool) -> None:
+def test_what_may_be_discarded(action: Action, certainty: DeliveryCertainty, *, keys: bool, discardable: bool) -> None:
     """Only what surely was never sent; without keys a sending is on record, so that a lost lease alone says nothing."""
-    assert (KEYS if keys else NO_KEYS).discardable(work(action, doubt=doubt)) is discardable
+    assert (KEYS if keys else NO_KEYS).discardable(work(action, certainty=certainty)) is discardable
 
 
 DAY: Final = timedelta(seconds=DAY_S)
@@ -154,17 +162,19 @@ def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, r
 
 @pytest.mark.parametrize("settle_left_s", [0.1, inf])
 @pytest.mark.parametrize(("after", "ran"), [(DAY - timedelta(seconds=1), False), (DAY, True)])
-def test_never_received_that_does_not_count_is_no_answer(after: timedelta, settle_left_s: float, *, ran: bool) -> None:
+def test_never_received_that_does_not_count_is_no_answer(
+    after: timedelta, settlement_left_s: float, *, ran: bool
+) -> None:
     """Nothing is sent on it, so that without a person it would go on like that for ever."""
     item = work(RESOLVE, 3)
-    assert ran_a_day(item, NEVER, EPOCH + after, status=Status.UNKNOWN, settle_left_s=settle_left_s) is ran
+    assert ran_a_day(item, NEVER, EPOCH + after, status=Status.UNKNOWN, settlement_left_s=settlement_left_s) is ran
 
 
 def test_never_received_that_will_never_count_follows_the_schedule() -> None:
     """No wait is too long for it: lookups go on, and nothing is sent."""
     for attempts in range(6):
-        item = work(RESOLVE, attempts, doubt=SENT)
-        step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settle_left_s=inf)
+        item = work(RESOLVE, attempts, certainty=SENT)
+        step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=inf)
         assert isinstance(step, MoveWork)
-        assert (step.action, step.attempts, step.doubt) == (RESOLVE, attempts + 1, SENT)
+        assert (step.action, step.attempts, step.certainty) == (RESOLVE, attempts + 1, SENT)
         assert step.delay_s <= DAY_S

@@ -13,8 +13,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from actors.dead_letters import BEAT_MAX_S
-from actors.era import STRAGGLERS_S, Era
+from actors.generations import STRAGGLERS_S, Generations
+from actors.scheduler import BEAT_MAX_S
 from domain.account import Status
 from domain.outcomes import NotReceived, Outcome, OutcomeUnknownError
 from gateways.port import Order
@@ -193,12 +193,12 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
 def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) -> None:
     """No provider is sent what is not on record, once the process has found that the store is earlier."""
     copy = world.keep()
-    world.system._lanes["gatewayA"].breaker.force("open")
+    world.system._bulkheads["gatewayA"].breaker.force("open")
     world.send(3, customers=1)
     world.run(0.5)
     world.put_back(copy)
     world.run(2 * BEAT_MAX_S)
-    world.system._lanes["gatewayA"].breaker.force("auto")
+    world.system._bulkheads["gatewayA"].breaker.force("auto")
     (key,) = world.send(customers=1)  # whoever takes that on looks at all that waits
     world.run(20.0)
     assert set(world.provider.sendings) == {key}
@@ -240,7 +240,7 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
             world.steps(chance.randint(0, 80))
         if chance.random() < 0.3:
             world.put_back(copy)
-            known = max(world.real.feed().generation, world.system._era.generation)
+            known = max(world.real.feed().generation, world.system._generations.generation)
             world.real.begin_generation(known)  # as a new connection to a promoted server does
         elif chance.random() < 0.5:
             world.put_back(copy)
@@ -286,7 +286,7 @@ def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
         world.run(0.1)
         assert world.real.breakers()["gatewayA"].state == "open"
         assert called == []
-    assert world.system._era.generation == 1
+    assert world.system._generations.generation == 1
 
 
 def test_what_is_stored_while_a_generation_begins() -> None:
@@ -295,12 +295,12 @@ def test_what_is_stored_while_a_generation_begins() -> None:
     class Old(int):
         def __ne__(self, other: object) -> bool:
             differs = int(self) != other
-            era.adopt(1)
+            generations.adopt(1)
             return differs
 
         __hash__ = int.__hash__
 
-    era = Era(lambda: 0.0)
-    era.committed(Customer().deposit("t1"), Old(0))
-    assert era.generation == 1
-    assert era._newest == {}
+    generations = Generations(lambda: 0.0)
+    generations.committed(Customer().deposit("t1"), Old(0))
+    assert generations.generation == 1
+    assert generations._newest == {}

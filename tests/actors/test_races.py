@@ -89,7 +89,7 @@ class Counting(ServiceActor):
                 if self.actor_inbox.close_if_empty():
                     self._stop()
             elif message == "die":
-                self.took()
+                self.ack()
                 self._tally.deaths += 1
                 raise RuntimeError("told to")
             else:

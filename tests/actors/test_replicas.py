@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
 from actors.runtime.runtime import LiveRuntime
 from actors.system import SystemSettings
@@ -20,7 +20,7 @@ from tests.postgresql.embedded import embedded_server
 from tests.store.replicas import Replicated, started, until
 
 DEADLINE_S = 3.0
-ONCE = Once("idempotency:deposit:main", "k-1", "100 USD")
+ONCE = IdempotencyKey("idempotency:deposit:main", "k-1", "100 USD")
 TRANSACTIONS = "SELECT count(*) FROM transactions"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.era import Era
+from actors.generations import Generations
 from actors.journal import JournalActor
 from actors.messages import Append, Recipient, Written
 from actors.runtime.actor import Reference
@@ -80,7 +80,7 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(
     refs = [launched(Recorder(log), writers), launched(Mortal([]), writers), launched(Recorder(log), writers)]
     inbox = Inbox()
     journal = JournalActor(
-        store=store, listener=Heard(), monotonic=runtime.monotonic, era=Era(runtime.monotonic)
+        store=store, listener=Heard(), monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
     ).launch(ours, 10)
     recipients: list[Recipient] = [*refs, inbox]
     for serial, writer in enumerate(recipients):

@@ -128,7 +128,7 @@ def test_a_message_that_was_taken_is_not_delivered_again(log: list[Any], dispatc
     def takes_and_dies(actor: Recorder) -> None:
         nonlocal taken
         taken += 1
-        actor.took()
+        actor.ack()
         raise Die
 
     router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.gateways.settlement_delay import TICK_S, SettlementDelay
 from actors.runtime.simulated import SimulatedRuntime
-from actors.settling import TICK_S, Settling
 from store.port import WorkItem
-from tests.actors.lanes import work
+from tests.actors.bulkheads import work
 
 SETTLE_S = 65.0
 
@@ -33,120 +33,120 @@ def runtime() -> SimulatedRuntime:
 
 def test_the_whole_wait_begins_when_it_is_first_heard_of(runtime: SimulatedRuntime) -> None:
     """However long ago it was sent: this process knows of it from now on."""
-    settling = Settling(runtime.monotonic)
-    assert settling.left_s(item(), SETTLE_S) == SETTLE_S
+    settlement = SettlementDelay(runtime.monotonic)
+    assert settlement.left_s(item(), SETTLE_S) == SETTLE_S
     runtime.advance(60.0)
-    assert settling.left_s(item(), SETTLE_S) == pytest.approx(5.0)
+    assert settlement.left_s(item(), SETTLE_S) == pytest.approx(5.0)
     runtime.advance(5.0)
-    assert settling.left_s(item(), SETTLE_S) > 0.0  # at the very end it may still be on its way
+    assert settlement.left_s(item(), SETTLE_S) > 0.0  # at the very end it may still be on its way
     runtime.advance(5.0)
-    assert settling.left_s(item(), SETTLE_S) == 0.0
+    assert settlement.left_s(item(), SETTLE_S) == 0.0
 
 
 @pytest.mark.parametrize("jump_s", [-100_000.0, 100_000.0])
 def test_wall_clocks_may_jump(runtime: SimulatedRuntime, jump_s: float) -> None:
     """The wait is real time, whatever the wall clock says meanwhile."""
-    settling = Settling(runtime.monotonic)
-    settling.left_s(item(), SETTLE_S)
+    settlement = SettlementDelay(runtime.monotonic)
+    settlement.left_s(item(), SETTLE_S)
     runtime.wall_offset_s = jump_s
     runtime.advance(1.0)
-    assert settling.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S - 1.0)
+    assert settlement.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S - 1.0)
 
 
 def test_each_submission_has_a_wait_of_its_own(runtime: SimulatedRuntime) -> None:
     """Another submission of the same work, and other work, wait from when they are heard of."""
-    settling = Settling(runtime.monotonic)
-    settling.left_s(item(), SETTLE_S)
+    settlement = SettlementDelay(runtime.monotonic)
+    settlement.left_s(item(), SETTLE_S)
     runtime.advance(SETTLE_S)
-    assert settling.left_s(item(submissions=2), SETTLE_S) == SETTLE_S
-    assert settling.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
+    assert settlement.left_s(item(submissions=2), SETTLE_S) == SETTLE_S
+    assert settlement.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
 
 
 def test_what_is_forgotten_waits_anew(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too long is harmless: what was settled, or pushed out by others, begins with the whole wait again."""
-    monkeypatch.setattr("actors.settling.KNOWN_MAX", 3)
-    settling = Settling(runtime.monotonic)
+    monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 3)
+    settlement = SettlementDelay(runtime.monotonic)
     for number in range(4):
-        settling.left_s(item(key=f"t-{number}"), SETTLE_S)
+        settlement.left_s(item(key=f"t-{number}"), SETTLE_S)
     runtime.advance(SETTLE_S + 0.1)
-    assert settling.left_s(item(key="t-3"), SETTLE_S) == 0.0
-    assert settling.left_s(item(key="t-0"), SETTLE_S) == SETTLE_S
-    settling.forget("t-3")
-    settling.forget("t-3")
-    assert settling.left_s(item(key="t-3"), SETTLE_S) == SETTLE_S
+    assert settlement.left_s(item(key="t-3"), SETTLE_S) == 0.0
+    assert settlement.left_s(item(key="t-0"), SETTLE_S) == SETTLE_S
+    settlement.forget("t-3")
+    settlement.forget("t-3")
+    assert settlement.left_s(item(key="t-3"), SETTLE_S) == SETTLE_S
 
 
 def test_what_is_remembered_is_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many submissions are open, and however often each is asked for."""
-    monkeypatch.setattr("actors.settling.KNOWN_MAX", 10)
-    settling = Settling(runtime.monotonic)
+    monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 10)
+    settlement = SettlementDelay(runtime.monotonic)
     for number in range(200):
         for submissions in (1, 2, 1):
-            settling.left_s(item(submissions, key=f"t-{number % 50}"), SETTLE_S)
-    assert len(settling._since) <= 10
+            settlement.left_s(item(submissions, key=f"t-{number % 50}"), SETTLE_S)
+    assert len(settlement._since) <= 10
 
 
 def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime) -> None:
     """It is asked for, and nothing breaks."""
-    settling = Settling(runtime.monotonic)
-    assert settling.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
+    settlement = SettlementDelay(runtime.monotonic)
+    assert settlement.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
 
 
 @pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, TICK_S), (66.0, 0.0)])
 def test_an_answer_is_as_old_as_its_question(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
     """However long it took until somebody listened to it."""
-    settling = Settling(runtime.monotonic)
-    settling.left_s(item(), SETTLE_S)
+    settlement = SettlementDelay(runtime.monotonic)
+    settlement.left_s(item(), SETTLE_S)
     asked_at = runtime.monotonic() + asked_after_s
     runtime.advance(1000.0)
-    assert settling.left_s(item(), SETTLE_S, asked_at) == pytest.approx(left_s)
+    assert settlement.left_s(item(), SETTLE_S, asked_at) == pytest.approx(left_s)
 
 
 def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRuntime) -> None:
     """Whoever hears of a submission by a lookup waits the whole time from then on."""
-    settling = Settling(runtime.monotonic)
+    settlement = SettlementDelay(runtime.monotonic)
     asked_at = runtime.monotonic()
     runtime.advance(1000.0)
-    assert settling.left_s(item(), SETTLE_S, asked_at) >= SETTLE_S
+    assert settlement.left_s(item(), SETTLE_S, asked_at) >= SETTLE_S
     runtime.advance(SETTLE_S + 0.1)
-    assert settling.left_s(item(), SETTLE_S) == 0.0
+    assert settlement.left_s(item(), SETTLE_S) == 0.0
 
 
 @pytest.mark.parametrize("sent_within_s", [0.0, 15.0])
 def test_whoever_may_still_send_it_is_waited_for_first(runtime: SimulatedRuntime, sent_within_s: float) -> None:
     """The wait begins when the last moment to send it is over, and hearing of it again does not put that off."""
-    settling = Settling(runtime.monotonic)
-    assert settling.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == SETTLE_S + sent_within_s
+    settlement = SettlementDelay(runtime.monotonic)
+    assert settlement.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == SETTLE_S + sent_within_s
     runtime.advance(10.0)
-    assert settling.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == pytest.approx(
+    assert settlement.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == pytest.approx(
         SETTLE_S + sent_within_s - 10.0
     )
-    assert settling.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S + sent_within_s - 10.0)
+    assert settlement.left_s(item(), SETTLE_S) == pytest.approx(SETTLE_S + sent_within_s - 10.0)
 
 
 def test_what_was_accepted_never_counts_as_never_received(runtime: SimulatedRuntime) -> None:
     """However long ago, and whatever the submission: until its outcome is known."""
-    settling = Settling(runtime.monotonic)
-    settling.left_s(item(), SETTLE_S)
-    settling.accepted("t-1")
-    settling.accepted("t-1")
+    settlement = SettlementDelay(runtime.monotonic)
+    settlement.left_s(item(), SETTLE_S)
+    settlement.accepted("t-1")
+    settlement.accepted("t-1")
     runtime.advance(10 * SETTLE_S)
-    assert settling.left_s(item(), SETTLE_S, runtime.monotonic()) == inf
-    assert settling.left_s(item(submissions=2), SETTLE_S) == inf
-    assert settling.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
-    settling.forget("t-1")
-    assert settling.left_s(item(), SETTLE_S) == SETTLE_S
+    assert settlement.left_s(item(), SETTLE_S, runtime.monotonic()) == inf
+    assert settlement.left_s(item(submissions=2), SETTLE_S) == inf
+    assert settlement.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
+    settlement.forget("t-1")
+    assert settlement.left_s(item(), SETTLE_S) == SETTLE_S
 
 
 def test_what_was_accepted_is_remembered_within_bounds(
     runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest of them."""
-    monkeypatch.setattr("actors.settling.KNOWN_MAX", 3)
-    settling = Settling(runtime.monotonic)
+    monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 3)
+    settlement = SettlementDelay(runtime.monotonic)
     for number in range(50):
-        settling.accepted(f"t-{number}")
-    assert [settling.left_s(item(key=f"t-{number}"), SETTLE_S) == inf for number in (46, 47, 48, 49)] == [
+        settlement.accepted(f"t-{number}")
+    assert [settlement.left_s(item(key=f"t-{number}"), SETTLE_S) == inf for number in (46, 47, 48, 49)] == [
         False,
         True,
         True,
@@ -165,15 +165,15 @@ steps = st.one_of(
 def test_it_is_never_too_short(history: list[tuple[str, int, int]]) -> None:
     """Whatever is asked in whatever order: the wait is over at the earliest that long after the first question."""
     runtime = SimulatedRuntime(random.Random(1), started_at=100.0)
-    settling = Settling(runtime.monotonic)
+    settlement = SettlementDelay(runtime.monotonic)
     asked: dict[tuple[int, int], float] = {}
     for verb, number, submissions in history:
         if verb == "pass":
             runtime.advance(number)
         elif verb == "forget":
-            settling.forget(f"t-{number}")
+            settlement.forget(f"t-{number}")
         else:
             first = asked.setdefault((number, submissions), runtime.monotonic())
-            left = settling.left_s(item(submissions, f"t-{number}"), SETTLE_S)
+            left = settlement.left_s(item(submissions, f"t-{number}"), SETTLE_S)
             assert 0.0 <= left <= SETTLE_S
             assert left >= first + SETTLE_S - runtime.monotonic()

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from actors.customer import BATCH_MAX
-from actors.messages import Cleared, NotSent, NotTried, Passivate
+from actors.customer.actor import BATCH_MAX
+from actors.messages import NotSent, NotTried, Passivate, SubmissionRecorded
 from actors.replies import Accepted
 from domain.account import Status
 from domain.events import Completed, Failed, Kind, Processed
 from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, Doubt, WorkItem
+from store.port import Action, DeliveryCertainty, WorkItem
 from tests.actors.customers import KEYLESS, Customers, answer
 from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
 
@@ -38,7 +38,7 @@ def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
     tell = keyless.supervisor.tell
 
     def told(message: object) -> None:
-        if isinstance(message, Cleared):
+        if isinstance(message, SubmissionRecorded):
             seen.append((keyless.types(), keyless.real.work_counts()))
         tell(message)
 
@@ -49,10 +49,14 @@ def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
     [cleared] = keyless.cleared()
     assert (cleared.gateway, cleared.permit) == (GATEWAY, request.permit)
     assert cleared.item is not None
-    assert (cleared.item.token, cleared.item.doubt, cleared.item.attempts) == (item.token + 1, Doubt.SENT, 0)
+    assert (cleared.item.token, cleared.item.certainty, cleared.item.attempts) == (
+        item.token + 1,
+        DeliveryCertainty.SENT,
+        0,
+    )
     assert cleared.item.transaction == keyless.transaction(item.work_id)
     assert cleared.item.transaction.submissions == 1
-    assert row(keyless).doubt is Doubt.SENT
+    assert row(keyless).certainty is DeliveryCertainty.SENT
 
 
 @pytest.mark.parametrize("result", [Approved("B-1", final=True), NotSent("refused"), NotTried("no"), Unknown("?")])
@@ -72,7 +76,9 @@ def test_the_outcome_is_told_under_the_token_of_the_clearance(keyless: Customers
         keyless.runtime.advance(KEYLESS.lookup_after_s[0])
         [again] = keyless.claim()
         assert again.action is (Action.RESOLVE if isinstance(result, Unknown) else Action.SUBMIT)
-        assert again.doubt is (Doubt.SENT if isinstance(result, Unknown) else Doubt.NONE)
+        assert again.certainty is (
+            DeliveryCertainty.SENT if isinstance(result, Unknown) else DeliveryCertainty.NOT_SENT
+        )
         assert again.attempts == (1 if isinstance(result, NotSent) else 0)
 
 
@@ -96,7 +102,7 @@ def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
     theirs = row(keyless)
     request = keyless.submit(item)
     keyless.run()
-    assert keyless.cleared() == [Cleared(GATEWAY, request.permit, None)]
+    assert keyless.cleared() == [SubmissionRecorded(GATEWAY, request.permit, None)]
     assert keyless.submitted() == []
     keyless.report(theirs, Approved("B-1", final=True))
     keyless.run()

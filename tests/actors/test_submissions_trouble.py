@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Cleared, Loaded, Passivate, Retry, SubmissionRequest, Written
+from actors.messages import Loaded, Passivate, Retry, SubmissionRecorded, SubmissionRequest, Written
 from domain.events import Failed, Kind
 from domain.outcomes import Approved
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, Doubt
+from store.port import Action, DeliveryCertainty
 from tests.actors.customers import KEYLESS, Customers
 from tests.actors.deaths import Fatal
 from tests.actors.support import OWNER, Trouble, TroubledStore, stream
@@ -87,7 +87,7 @@ def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Cust
     tell, told = keyless.supervisor.tell, []
 
     def deadly(message: object) -> None:
-        if isinstance(message, Cleared):
+        if isinstance(message, SubmissionRecorded):
             told.append(message)
             if len(told) == nth:
                 raise RuntimeError("no")
@@ -178,7 +178,7 @@ def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> 
     assert [cleared.permit.number for cleared in keyless.cleared() if cleared.item is None] == [1]
     assert [it.work_id for it in keyless.sendable()] == [neighbour.work_id]
     [again] = [it for it in keyless.claim() if it.work_id == item.work_id]
-    assert (again.action, again.doubt, again.attempts) == (Action.SUBMIT, Doubt.NONE, 1)
+    assert (again.action, again.certainty, again.attempts) == (Action.SUBMIT, DeliveryCertainty.NOT_SENT, 1)
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -253,7 +253,7 @@ def test_a_death_over_a_clearance_that_is_refused_loses_no_slot(keyless: Custome
     tell = keyless.supervisor.tell
 
     def deadly(message: object) -> None:
-        if isinstance(message, Cleared):
+        if isinstance(message, SubmissionRecorded):
             keyless.supervisor.tell = tell  # type: ignore[method-assign]
             raise error
         tell(message)

@@ -52,7 +52,7 @@ def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], d
     """Between an actor's death and its successor's life a teller waits its turn behind all that was told before."""
 
     class Told(Recorder):
-        def salvage(self) -> Sequence[Any]:
+        def recover(self) -> Sequence[Any]:
             addresses.tell("a", "while it died 1")
             addresses.tell("a", "while it died 2")
             assert not addresses.at_rest
@@ -61,7 +61,7 @@ def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], d
     addresses: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
 
     def dies(actor: Recorder) -> None:
-        actor.took()
+        actor.ack()
         raise Die
 
     addresses.tell("a", dies)
@@ -76,7 +76,7 @@ def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -
     commands = [Refusable() for _ in range(3)]
 
     class Told(Recorder):
-        def salvage(self) -> Sequence[Any]:
+        def recover(self) -> Sequence[Any]:
             for command in commands:
                 addresses.tell("a", command)
             with pytest.raises(MailboxFullError):
@@ -87,7 +87,7 @@ def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -
     addresses: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=3, monotonic=lambda: 0.0)
 
     def dies(actor: Recorder) -> None:
-        actor.took()
+        actor.ack()
         raise Die
 
     addresses.tell("a", dies)
@@ -101,7 +101,7 @@ def test_a_salvage_that_fails_is_asked_again(log: list[Any], dispatcher: ByHand,
     left = [SystemExit("a kill"), Die()][:failures]
 
     class Unlucky(Recorder):
-        def salvage(self) -> Sequence[Any]:
+        def recover(self) -> Sequence[Any]:
             if left:
                 raise left.pop()
             return self.keeps
@@ -110,7 +110,7 @@ def test_a_salvage_that_fails_is_asked_again(log: list[Any], dispatcher: ByHand,
 
     def keeps_and_dies(actor: Recorder) -> None:
         actor.keeps = ["salvaged"]
-        actor.took()
+        actor.ack()
         raise Die
 
     router.tell("a", keeps_and_dies)
@@ -123,7 +123,7 @@ def test_a_salvage_that_always_fails_costs_nobody_else(log: list[Any], dispatche
     """What waits in the mailbox of an actor that gives nothing away is handled all the same."""
 
     class Stubborn(Recorder):
-        def salvage(self) -> Sequence[Any]:
+        def recover(self) -> Sequence[Any]:
             raise Die
 
     router: Router[str] = Router(lambda _: Stubborn(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
@@ -140,7 +140,7 @@ def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], disp
 
     def keeps_and_dies(actor: Recorder) -> None:
         actor.keeps = [*kept]
-        actor.took()
+        actor.ack()
         raise Die
 
     router.tell("a", keeps_and_dies)
@@ -196,7 +196,7 @@ def test_a_successor_that_cannot_be_made_loses_nothing(log: list[Any], dispatche
         return Recorder(log)
 
     def dies(actor: Recorder) -> None:
-        actor.took()
+        actor.ack()
         raise Die
 
     router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=lambda: 0.0)

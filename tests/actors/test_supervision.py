@@ -18,7 +18,7 @@ from gevent import GreenletExit
 import actors.messages
 from store.sqlite.migrate import migrate
 from tests.actors.killing import ON_START, SALVAGE, Killer, Point
-from tests.actors.scene import Scene
+from tests.actors.scenario import Scenario
 
 NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Request", "AboutWork", "Recipient"}
 """Classes of actors/messages.py that no actor is told by themselves."""
@@ -56,13 +56,13 @@ def play(empty: Path, tmp_path: Path) -> Callable[..., Killer]:
         for left in tmp_path.glob("payments.db*"):
             left.unlink()
         shutil.copy(empty, path)
-        scene = Scene(path, killer, honours_keys=honours_keys)
+        scenario = Scenario(path, killer, honours_keys=honours_keys)
         try:
             with killer.installed():
-                scene.play()
-                scene.judge()
+                scenario.play()
+                scenario.judge()
         finally:
-            scene.real.close()
+            scenario.real.close()
         return killer
 
     return play

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Drain, NotSent, OutcomeReport, Room, Unhandled
-from actors.ramp import RAMP_FIRST
-from actors.supervisor import INTAKE_CLOSES_AT, INTAKE_OPENS_AT
+from actors.gateways.slow_start import SLOW_START_FIRST
+from actors.gateways.supervisor import BACKPRESSURE_OFF_AT, BACKPRESSURE_ON_AT
+from actors.messages import CapacityFree, Drain, NotSent, OutcomeReport, Unhandled
 from domain.outcomes import (
     Approved,
     Category,
@@ -22,7 +22,7 @@ from domain.outcomes import (
 )
 from gateways.port import Order
 from store.port import Action
-from tests.actors.lanes import FAILURES, SLEEP_S, Supervised, work
+from tests.actors.bulkheads import FAILURES, SLEEP_S, Supervised, work
 from tests.actors.support import GATEWAY
 
 
@@ -47,7 +47,7 @@ def trip(it: Supervised) -> None:
     for _ in range(FAILURES):
         it.submit(work())
         it.end()
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 def test_a_call_is_made_and_its_outcome_goes_to_the_customer(it: Supervised) -> None:
@@ -73,7 +73,7 @@ def test_the_bulkhead_holds(it: Supervised) -> None:
         it.end()
     assert most == 3
     assert it.gateway.calls == [item.work_id for item in items]
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_one_gateways_slow_calls_delay_no_other() -> None:
@@ -82,8 +82,8 @@ def test_one_gateways_slow_calls_delay_no_other() -> None:
     it.submit(*[work("slow") for _ in range(100)])
     items = [work("quick") for _ in range(20)]
     it.submit(*items)
-    while it.bulkheads["quick"].out:
-        it.bulkheads["quick"].end()
+    while it.slots["quick"].out:
+        it.slots["quick"].end()
         it.run()
     assert it.gateways["quick"].calls == [item.work_id for item in items]
     assert it.gateways["slow"].calls == []
@@ -95,10 +95,10 @@ def test_one_gateways_open_breaker_keeps_no_other_back() -> None:
     it.gateways["dead"].answer = raising(NotSentError("refused"))
     it.submit(*[work("dead") for _ in range(10)])
     for _ in range(FAILURES):
-        it.bulkheads["dead"].end()
+        it.slots["dead"].end()
         it.run()
     it.submit(work("well"))
-    assert len(it.bulkheads["well"].out) == 1
+    assert len(it.slots["well"].out) == 1
 
 
 def test_no_call_goes_out_while_the_breaker_is_open(it: Supervised) -> None:
@@ -122,7 +122,7 @@ def test_one_probe_goes_out_half_open_and_the_rest_after_it(it: Supervised) -> N
     it.submit(work())
     assert len(it.out) == 1
     it.end()
-    assert len(it.out) == RAMP_FIRST
+    assert len(it.out) == SLOW_START_FIRST
     it.end()
     it.end()
     assert len(it.out) == 3
@@ -151,12 +151,12 @@ def test_late_results_are_ignored_by_the_breaker_and_not_by_the_transaction(it: 
     it.end()
     it.submit(work())
     it.end()
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
     it.gateway.answer = it.gateway.accept
     it.end_all()
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
     assert [type(result) for result in it.results()] == [Unknown] * 3 + [Approved] * 2
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_a_decline_is_a_healthy_answer(it: Supervised) -> None:
@@ -167,7 +167,7 @@ def test_a_decline_is_a_healthy_answer(it: Supervised) -> None:
         it.submit(work())
         it.end()
     assert it.results() == [declined] * 3 * FAILURES
-    assert it.lanes[GATEWAY].breaker.state == "closed"
+    assert it.bulkheads[GATEWAY].breaker.state == "closed"
 
 
 @pytest.mark.parametrize("error", [NotSentError("refused"), OutcomeUnknownError("timeout"), ValueError(), SystemExit()])
@@ -178,8 +178,8 @@ def test_a_failure_counts_frees_its_slot_and_is_told(it: Supervised, error: Base
         it.submit(work())
         it.end()
     assert [type(result) for result in it.results()] == [NotSent if isinstance(error, NotSentError) else Unknown] * 3
-    assert it.lanes[GATEWAY].in_flight == 0
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 def test_a_listener_that_fails_loses_no_outcome(it: Supervised) -> None:
@@ -195,7 +195,7 @@ def test_a_listener_that_fails_loses_no_outcome(it: Supervised) -> None:
     except ValueError:
         it.run()
     assert len(it.results()) == 1
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_the_outcome_is_with_its_customer_before_the_slot_is_free(it: Supervised) -> None:
@@ -210,7 +210,7 @@ def test_the_outcome_is_with_its_customer_before_the_slot_is_free(it: Supervised
     it.submit(work())
     it.end()
     assert free_before == [False]
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_lookups_ask_and_never_send(it: Supervised) -> None:
@@ -232,26 +232,26 @@ def test_work_that_nobody_can_do_is_told_without_a_call(it: Supervised) -> None:
 
 def test_the_intake_closes_and_opens_with_what_waits(it: Supervised) -> None:
     """New work is left in the store once much waits, and taken again when little does."""
-    it.submit(*[work() for _ in range(INTAKE_CLOSES_AT + 2)])
-    assert it.intake.open[GATEWAY]
+    it.submit(*[work() for _ in range(BACKPRESSURE_ON_AT + 2)])
+    assert it.backpressure.open[GATEWAY]
     it.submit(work())
-    assert not it.intake.open[GATEWAY]
-    while it.status()[0].bulkhead.waiting > INTAKE_OPENS_AT:
-        assert not it.intake.open[GATEWAY]
+    assert not it.backpressure.open[GATEWAY]
+    while it.status()[0].bulkhead.waiting > BACKPRESSURE_OFF_AT:
+        assert not it.backpressure.open[GATEWAY]
         it.end()
-    assert it.intake.open[GATEWAY]
+    assert it.backpressure.open[GATEWAY]
 
 
 def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(it: Supervised) -> None:
     """The dead letters hear of room after each batch of theirs, and only when little waits."""
-    it.submit(*[work() for _ in range(INTAKE_OPENS_AT + 10)])
-    assert it.dead_letters.of(Room) == []
+    it.submit(*[work() for _ in range(BACKPRESSURE_OFF_AT + 10)])
+    assert it.dead_letters.of(CapacityFree) == []
     it.submit(work(), claimed=True)
-    assert it.dead_letters.of(Room) == []
+    assert it.dead_letters.of(CapacityFree) == []
     it.end_all()
-    assert it.dead_letters.of(Room) == [Room(GATEWAY)]
+    assert it.dead_letters.of(CapacityFree) == [CapacityFree(GATEWAY)]
     it.submit(work(), claimed=True)
-    assert it.dead_letters.of(Room) == [Room(GATEWAY)] * 2
+    assert it.dead_letters.of(CapacityFree) == [CapacityFree(GATEWAY)] * 2
 
 
 def test_a_drain_sends_nothing_more(it: Supervised) -> None:
@@ -264,8 +264,8 @@ def test_a_drain_sends_nothing_more(it: Supervised) -> None:
     it.run(60.0)
     assert len(it.gateway.calls) == 3
     assert len(it.results()) == 3
-    assert it.intake.open == {GATEWAY: False}
-    assert it.intake.draining
+    assert it.backpressure.open == {GATEWAY: False}
+    assert it.backpressure.draining
 
 
 def test_operators_see_slots_and_breaker() -> None:

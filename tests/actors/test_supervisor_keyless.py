@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from actors.breaker import Permit
+from actors.gateways.breaker import Permit
 from actors.messages import (
-    Cleared,
     Drain,
     NotTried,
     OutcomeReport,
     SetMode,
+    SubmissionRecorded,
 )
 from domain.outcomes import Approved
 from store.port import Action, GatewayMode
-from tests.actors.lanes import FAILURES, PERMIT_S, Keyless, order_mode, trip, work
+from tests.actors.bulkheads import FAILURES, PERMIT_S, Keyless, order_mode, trip, work
 from tests.actors.support import GATEWAY
 
 
@@ -134,7 +134,7 @@ def test_the_slot_is_not_free_before_the_customer_knows(it: Keyless) -> None:
     tell = it.customer.tell
 
     def told(message: object) -> None:
-        taken.append(it.lanes[GATEWAY].in_flight)
+        taken.append(it.bulkheads[GATEWAY].in_flight)
         tell(message)
 
     it.customer.tell = told  # type: ignore[method-assign]
@@ -172,20 +172,20 @@ def test_a_clearance_of_another_supervisors_life_still_counts(it: Keyless) -> No
 def test_an_unknown_permit_frees_nobody_elses_slot(it: Keyless) -> None:
     """A clearance for a permit that nobody waits for changes nothing."""
     it.submit(*[work() for _ in range(3)])
-    it.address.tell(Cleared(GATEWAY, Permit(0, 999), None))
+    it.address.tell(SubmissionRecorded(GATEWAY, Permit(0, 999), None))
     it.run()
     assert it.slots_taken == 3
 
 
 def test_without_a_thread_it_was_not_tried(it: Keyless) -> None:
     """When no thread can be had for a call that is on record, the work goes on as one that was not tried."""
-    submit = it.bulkheads[GATEWAY].submit
+    submit = it.slots[GATEWAY].submit
 
     def failing(_: object) -> None:
-        it.lanes[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
+        it.bulkheads[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
         raise RuntimeError("can't start new thread")
 
-    it.lanes[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
+    it.bulkheads[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
     it.submit(work())
     it.clear(it.asked[0])
     it.run(2.0)
@@ -200,11 +200,11 @@ def test_without_threads_the_record_does_not_grow_without_end(it: Keyless) -> No
     def failing(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    it.lanes[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
+    it.bulkheads[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
     for number in range(3 * FAILURES):
         it.submit(work())
         if len(it.asked) > number:
             it.clear(it.asked[number])
         it.run(0.6)
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
     assert len(it.asked) <= FAILURES + 1

@@ -14,7 +14,7 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from gateways.port import Order
-from tests.actors.lanes import FAILURES, SLEEP_S, Supervised, work
+from tests.actors.bulkheads import FAILURES, SLEEP_S, Supervised, work
 from tests.actors.support import GATEWAY
 
 
@@ -39,7 +39,7 @@ def trip(it: Supervised) -> None:
     for _ in range(FAILURES):
         it.submit(work())
         it.end()
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 @pytest.mark.parametrize("state", ["closed", "open"])
@@ -55,8 +55,8 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(it: Supervised, sta
     it.address.tell(StatusRequest(answered))  # to answer it again kills
     it.run()
     assert it.address.deaths > 0
-    assert it.lanes[GATEWAY].breaker.state == state
-    assert it.lanes[GATEWAY].in_flight == out
+    assert it.bulkheads[GATEWAY].breaker.state == state
+    assert it.bulkheads[GATEWAY].in_flight == out
     it.gateway.answer = it.gateway.accept
     it.run(SLEEP_S + 0.5)
     it.end_all()
@@ -85,12 +85,12 @@ def test_a_death_when_the_breaker_turns_stalls_no_lane(it: Supervised, nth: int)
         it.end_all()
     assert len(it.results()) == 10
     assert it.address.deaths == 1
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_an_executor_that_cannot_take_a_call_loses_no_work(it: Supervised) -> None:
     """When no thread can be started, the work waits on and its slot stays free: it goes out when there is one again."""
-    original = it.bulkheads[GATEWAY].submit
+    original = it.slots[GATEWAY].submit
     failures = [RuntimeError("can't start new thread")]
 
     def submit(function: Any, /) -> None:
@@ -98,11 +98,11 @@ def test_an_executor_that_cannot_take_a_call_loses_no_work(it: Supervised) -> No
             raise failures.pop()
         original(function)
 
-    it.lanes[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
+    it.bulkheads[GATEWAY].executor.submit = submit  # type: ignore[method-assign]
     items = [work(), work()]
     it.submit(*items)
     assert not it.out
     it.run(2.0)
     it.end_all()
     assert {item.work_id for item in items} <= set(it.gateway.effects)
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0

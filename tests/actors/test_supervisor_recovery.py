@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from actors.gateways.slow_start import SLOW_START_FIRST
 from actors.messages import (
     OutcomeReport,
     Recovered,
     Unhandled,
 )
-from actors.ramp import RAMP_FIRST
 from domain.outcomes import NotSentError, Outcome, Unknown
 from gateways.port import Order
-from store.port import Action, Doubt, WorkItem
-from tests.actors.lanes import FAILURES, SLEEP_S, Keyless, Supervised, order_mode, raising, trip, work
+from store.port import Action, DeliveryCertainty, WorkItem
+from tests.actors.bulkheads import FAILURES, SLEEP_S, Keyless, Supervised, order_mode, raising, trip, work
 from tests.actors.support import GATEWAY
 
 
@@ -33,11 +33,11 @@ def test_one_submission_is_recorded_half_open(it: Keyless) -> None:
     assert len(it.asked) == 1
     it.clear(it.asked[0], refused=True)
     assert len(it.asked) == 2
-    assert it.lanes[GATEWAY].breaker.state == "half_open"
+    assert it.bulkheads[GATEWAY].breaker.state == "half_open"
     it.clear(it.asked[1])
     it.end()
-    assert it.lanes[GATEWAY].breaker.state == "closed"
-    assert len(it.asked) == 2 + RAMP_FIRST
+    assert it.bulkheads[GATEWAY].breaker.state == "closed"
+    assert len(it.asked) == 2 + SLOW_START_FIRST
 
 
 def test_after_a_recovery_few_are_recorded_at_once(it: Keyless) -> None:
@@ -48,7 +48,7 @@ def test_after_a_recovery_few_are_recorded_at_once(it: Keyless) -> None:
     it.run(SLEEP_S + 0.5)
     it.clear(it.asked[0])
     it.end()
-    assert it.slots_taken == RAMP_FIRST
+    assert it.slots_taken == SLOW_START_FIRST
     done = 1
     while done < len(it.asked):
         it.clear(it.asked[done])
@@ -88,7 +88,7 @@ def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(it: Keyless) -> 
 @pytest.mark.parametrize(
     ("item", "result"),
     [
-        (replace(work(), doubt=Doubt.SENT), Unknown),
+        (replace(work(), certainty=DeliveryCertainty.SENT), Unknown),
         (replace(work(), event_type="DepositEaten"), Unhandled),
         (replace(work(), transaction=None), Unhandled),
         (replace(work(action=Action.RESOLVE), transaction=None), Unhandled),
@@ -104,7 +104,7 @@ def test_what_is_not_to_be_called_takes_no_slot_and_no_permit(
     it.submit(item)
     assert [type(told) for told in it.results()] == [result]
     assert (it.asked, it.out, it.slots_taken) == ([], [], 0)
-    assert it.lanes[GATEWAY].breaker.state == breaker
+    assert it.bulkheads[GATEWAY].breaker.state == breaker
 
 
 def test_a_gateway_that_cannot_be_asked_is_not_asked(it: Keyless) -> None:
@@ -139,7 +139,7 @@ def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(it: Keyless) -> 
         it.submit(work())
         it.clear(it.asked[-1])
         it.end()
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 def test_a_report_is_as_old_as_its_question() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from actors.breaker import AGAIN_S
-from actors.messages import Alarm, BreakerSeen, Drain, NotTried, ProbeWanted, Recovered, Turned
-from actors.ramp import RAMP_FIRST
+from actors.gateways.breaker import AGAIN_S
+from actors.gateways.slow_start import SLOW_START_FIRST
+from actors.messages import BreakerRecordRead, BreakerTransition, Drain, NotTried, ProbeWanted, Recovered, TimerFired
 from domain.outcomes import Outcome
 from gateways.port import Order
 from store.port import Action
-from tests.actors.lanes import FAILURES, PERMIT_S, SLEEP_S, Supervised, raising, work
+from tests.actors.bulkheads import FAILURES, PERMIT_S, SLEEP_S, Supervised, raising, work
 from tests.actors.support import GATEWAY, OWNER
 
 
@@ -26,7 +26,7 @@ def fail(it: Supervised) -> None:
     it.submit(*[work(action=Action.RESOLVE) for _ in range(FAILURES)])
     it.end_all()
     it.gateway.lookup = lookup  # type: ignore[method-assign]
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 def another(it: Supervised, state: str) -> None:
@@ -44,11 +44,11 @@ def test_what_the_breaker_came_to_is_told_once(it: Supervised) -> None:
     """The answer is enough; nothing is told of what others came to."""
     fail(it)
     it.run(SLEEP_S / 2)
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")]
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
     another(it, "closed")
     another(it, "open")
     it.run(SLEEP_S / 2)
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")]
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
 
 
 def test_it_is_told_again_until_the_record_says_so(it: Supervised) -> None:
@@ -56,7 +56,7 @@ def test_it_is_told_again_until_the_record_says_so(it: Supervised) -> None:
     it.shared.away = True
     fail(it)
     it.run(3 * AGAIN_S + 0.5)
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")] * 4
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")] * 4
     it.shared.away = False
     it.run(10 * AGAIN_S)
     assert len(it.shared.told) == 5
@@ -76,7 +76,7 @@ def test_it_is_told_again_by_the_successor_of_an_actor_that_died_over_it(it: Sup
     fail(it)
     it.run(2 * AGAIN_S)
     assert it.address.deaths == 1
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")]
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
 
 
 def test_a_probe_is_asked_for_once_and_again_after_a_while(it: Supervised) -> None:
@@ -102,7 +102,7 @@ def test_nobody_asks_for_a_probe_without_work_for_it(it: Supervised) -> None:
     """A process that has nothing to send leaves it to those that have; work that comes asks at once."""
     fail(it)
     it.run(10 * SLEEP_S)
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")]
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
     it.submit(work())
     assert len(it.out) == 1
 
@@ -115,11 +115,11 @@ def test_a_process_that_stops_asks_for_no_probe_and_tells_what_its_last_one_came
     it.address.tell(Drain())
     it.run()
     it.end()
-    assert it.shared.told[-1] == Turned(GATEWAY, 2, "closed")
+    assert it.shared.told[-1] == BreakerTransition(GATEWAY, 2, "closed")
     assert it.shared.now().state == "closed"
     another(it, "open")
     it.run(10 * SLEEP_S)
-    assert it.shared.told[-1] == Turned(GATEWAY, 2, "closed")
+    assert it.shared.told[-1] == BreakerTransition(GATEWAY, 2, "closed")
     assert not it.out
 
 
@@ -130,7 +130,7 @@ def test_another_process_has_the_probe(it: Supervised) -> None:
     it.submit(*[work() for _ in range(3)])
     it.run(PERMIT_S + SLEEP_S - 0.5)
     assert not it.out
-    assert it.shared.told == [Turned(GATEWAY, 0, "open")]
+    assert it.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
     it.run(1.0)
     assert it.shared.told[-1] == ProbeWanted(GATEWAY, 2)
     assert len(it.out) == 1
@@ -143,10 +143,10 @@ def test_what_another_process_opens_is_open_here(it: Supervised) -> None:
     assert (it.heard.breakers, len(it.out)) == ([(GATEWAY, "open")], 3)
     it.end_all()
     assert len(it.gateway.calls) == 3
-    assert it.lanes[GATEWAY].breaker.state == "open"
-    assert it.dead_letters.of(Alarm) == [Alarm(GATEWAY)]
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
+    assert it.dead_letters.of(TimerFired) == [TimerFired(GATEWAY)]
     another(it, "closed")
-    assert len(it.out) == RAMP_FIRST
+    assert len(it.out) == SLOW_START_FIRST
     assert it.dead_letters.of(Recovered) == [Recovered(GATEWAY)]
     it.end_all()
     assert len(it.gateway.effects) == 5
@@ -159,12 +159,12 @@ def test_a_probe_that_was_given_too_late_is_no_probe(it: Supervised) -> None:
     it.submit(work())
     it.run(SLEEP_S + 0.5)
     record, asked_at = it.shared.now(), it.runtime.monotonic()
-    granted = BreakerSeen(record.take(1, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S), asked_at)
+    granted = BreakerRecordRead(record.take(1, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S), asked_at)
     it.runtime.advance(PERMIT_S)
     it.address.tell(granted)
     it.run()
     assert not it.out
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
 
 
 @pytest.mark.parametrize("late_s", [-0.5, 0.0, 100.0])
@@ -175,16 +175,16 @@ def test_no_call_begins_after_its_permit_has_expired(it: Supervised, late_s: flo
     it.submit(item)
     it.run(SLEEP_S + 0.5)
     calls, told = len(it.gateway.calls), len(it.results())
-    it.runtime.advance(it.lanes[GATEWAY].breaker._probe_until + late_s - it.runtime.monotonic())
+    it.runtime.advance(it.bulkheads[GATEWAY].breaker._probe_until + late_s - it.runtime.monotonic())
     it.end()
     if late_s < 0:
         assert len(it.gateway.calls) == calls + 1
-        assert it.lanes[GATEWAY].breaker.state == "closed"
+        assert it.bulkheads[GATEWAY].breaker.state == "closed"
     else:
         assert len(it.gateway.calls) == calls
         assert [type(result) for result in it.results()[told:]] == [NotTried]
-        assert it.lanes[GATEWAY].breaker.state == "open"
-    assert it.lanes[GATEWAY].in_flight == 0
+        assert it.bulkheads[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_a_success_that_comes_too_late_closes_nothing(it: Supervised) -> None:
@@ -204,6 +204,6 @@ def test_a_success_that_comes_too_late_closes_nothing(it: Supervised) -> None:
     it.gateway.answer = slowly
     it.end()
     assert len(it.gateway.effects) == 1
-    assert it.lanes[GATEWAY].breaker.state == "open"
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
     assert it.shared.now().state == "open"
-    assert not [message for message in it.shared.told[told:] if isinstance(message, Turned)]
+    assert not [message for message in it.shared.told[told:] if isinstance(message, BreakerTransition)]

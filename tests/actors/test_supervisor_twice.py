@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from actors.lane import Lane
+from actors.gateways.bulkhead import Bulkhead
 from actors.messages import Submit
 from domain.outcomes import Approved
 from store.port import Action, WorkItem
-from tests.actors.lanes import Keyless, Supervised, work
+from tests.actors.bulkheads import Keyless, Supervised, work
 from tests.actors.support import GATEWAY
 
 
@@ -23,7 +23,7 @@ def it() -> Supervised:
 
 def waiting(it: Supervised) -> list[tuple[str, int]]:
     """What waits for a slot, in order."""
-    return [(item.work_id, item.token) for item in it.lanes[GATEWAY].waiting]
+    return [(item.work_id, item.token) for item in it.bulkheads[GATEWAY].waiting]
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -43,7 +43,7 @@ def test_the_same_work_is_called_for_once(it: Supervised, when: str, action: Act
     asked = it.gateway.calls + it.gateway.lookups
     assert asked.count(item.work_id) == 1
     assert len(it.results()) == (4 if when == "waiting" else 1)
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_without_keys_it_is_recorded_once() -> None:
@@ -72,7 +72,7 @@ def test_work_that_was_claimed_anew_is_called_for(it: Supervised) -> None:
     assert len(it.out) == 3
     it.end_all()
     assert it.gateway.calls == [item.work_id] * 3
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 def test_others_of_the_same_message_are_taken_on(it: Supervised) -> None:
@@ -87,16 +87,16 @@ def test_others_of_the_same_message_are_taken_on(it: Supervised) -> None:
 def test_a_message_that_kills_is_taken_on_once(it: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The successor sees the whole of it again, and only what the dead one had not taken on waits then."""
     items = [work() for _ in range(5)]
-    take_on = Lane.take_on
-    met: list[Lane] = []
+    take_on = Bulkhead.take_on
+    met: list[Bulkhead] = []
 
-    def deadly(lane: Lane, those: Sequence[WorkItem]) -> None:
-        met.append(lane)
-        take_on(lane, those[:3] if len(met) == 1 else those)
+    def deadly(bulkhead: Bulkhead, those: Sequence[WorkItem]) -> None:
+        met.append(bulkhead)
+        take_on(bulkhead, those[:3] if len(met) == 1 else those)
         if len(met) == 1:
             raise RuntimeError("amid a message")
 
-    monkeypatch.setattr(Lane, "take_on", deadly)
+    monkeypatch.setattr(Bulkhead, "take_on", deadly)
     it.submit(*items)
     it.run(2.0)
     it.end_all()
@@ -106,7 +106,7 @@ def test_a_message_that_kills_is_taken_on_once(it: Supervised, monkeypatch: pyte
 
 def test_what_is_remembered_is_bounded(it: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest of it; and what is forgotten, or was remembered already, is not lost."""
-    monkeypatch.setattr("actors.lane.SEEN_MAX", 10)
+    monkeypatch.setattr("actors.gateways.bulkhead.SEEN_MAX", 10)
     items = [work() for _ in range(200)]
     it.address.tell(Submit(GATEWAY, tuple(items)))
     it.run()
@@ -114,5 +114,5 @@ def test_what_is_remembered_is_bounded(it: Supervised, monkeypatch: pytest.Monke
     for item in items[-5:]:
         it.submit(replace(item, token=item.token + 1))
     it.end_all()
-    assert len(it.lanes[GATEWAY].seen) == 10
+    assert len(it.bulkheads[GATEWAY].seen) == 10
     assert it.gateway.calls == [item.work_id for item in [*items, *items[-5:]]]

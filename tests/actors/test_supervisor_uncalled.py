@@ -11,7 +11,7 @@ from actors.messages import NotTried, OutcomeReport, SetMode
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError, Unknown
 from gateways.port import Order
 from store.port import GatewayMode
-from tests.actors.lanes import Keyless, Supervised, work
+from tests.actors.bulkheads import Keyless, Supervised, work
 from tests.actors.support import GATEWAY
 
 ERRORS: list[BaseException] = [RuntimeError("can't start new thread"), SystemExit()]
@@ -39,7 +39,7 @@ def free(it: Keyless) -> None:
 
 def betray(it: Supervised, how: str, error: BaseException) -> None:
     """The next call is made ``at once``, ``later`` or ``never``, and whoever hands it over is told ``error``."""
-    bulkhead = it.bulkheads[GATEWAY]
+    bulkhead = it.slots[GATEWAY]
     original = bulkhead.submit
 
     def submit(function: Callable[[], None], /) -> None:
@@ -66,7 +66,7 @@ def test_a_death_over_saying_that_nothing_was_sent(it: Keyless, error: BaseExcep
         if isinstance(message, OutcomeReport):
             it.customer.tell = tell  # type: ignore[method-assign]
             if reopened:
-                it.lanes[GATEWAY].breaker.force("auto")
+                it.bulkheads[GATEWAY].breaker.force("auto")
             raise error
         tell(message)
 
@@ -133,7 +133,7 @@ def test_with_keys_it_is_called_once_too(how: str, error: BaseException) -> None
     it.run(2.0)
     assert it.gateway.calls == [item.work_id]
     assert it.results() == [Approved(f"A-{item.work_id}", final=True)]
-    assert it.lanes[GATEWAY].in_flight == 0
+    assert it.bulkheads[GATEWAY].in_flight == 0
 
 
 class UnspeakableError(NotSentError):

@@ -188,7 +188,7 @@ def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Serv
 
 def test_currencies_and_gateways_are_told(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The door tells what it can be asked for."""
-    monkeypatch.setattr("actors.door.STATUS_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("actors.service.STATUS_TIMEOUT_S", 0.01)
     assert simulated.system.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
     with pytest.raises(TimeoutError):
         simulated.system.gateways()  # nobody steps the runtime while this thread waits

@@ -18,7 +18,7 @@ from domain.commands import Resolve
 from domain.outcomes import Outcome
 from gateways.port import Order, Unusable
 from store.codec import Metadata
-from store.port import Doubt
+from store.port import DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.actors.services import Service
@@ -176,7 +176,7 @@ def test_what_may_be_out_is_given_back_in_doubt(live: Service) -> None:
     work = live.real.work("main", received.transaction.transaction_id)
     gate.set()
     assert work is not None
-    assert work.item.doubt is Doubt.LEASE_LOST
+    assert work.item.certainty is DeliveryCertainty.LEASE_LOST
     until(lambda: live.system.at_rest)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.callbacks import Callback, CallbackReport, CallbackRequest, queue_of, stream_of_gateway
 from actors.messages import NotSent
+from actors.operations.callback import Callback, CallbackReport, CallbackRequest, queue_of, stream_of_gateway
 from actors.replies import Accepted, Adjusted, Taken, Uncertain
 from domain.account import Refused, Status
 from domain.commands import RecordCallback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.replies import NotStored, Uncertain, Unverified
+from actors.replies import NotStored, SignatureInvalid, Uncertain
 from api.body import BODY_BYTES_MAX
 from api.headers import REPEATED
 from tests.api.support import Api
@@ -28,7 +28,7 @@ def test_the_bytes_are_passed_on_as_they_came(api: Api, world: World) -> None:
 
 def test_an_unverified_one_is_a_401(api: Api, world: World) -> None:
     """It does not tell what was wrong with it."""
-    world.callback_reply = Unverified()
+    world.callback_reply = SignatureInvalid()
     refused = api.request("POST", PATH, body=RAW)
     assert (refused.status_code, refused.json["type"]) == (401, "/problems/callback-unverified")
     assert refused.headers["WWW-Authenticate"]

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import falcon.testing
 import pytest
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from api.callers import KEPT_S, KNOWN_MAX, LOOKS_MAX, REFRESH_S, KnownKeys
 from api.keys import Presented, make_key, read_api_key
 from api.resources.events import Feed
@@ -84,7 +84,7 @@ OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "ge
 """What anybody may ask; a callback shows its gateway's signature."""
 
 
-class Scene:
+class Scenario:
     """Merchant acme has a customer 12345 with a completed and a pending deposit, a dead letter and a review."""
 
     def __init__(self, world: World, api: Api) -> None:
@@ -130,26 +130,26 @@ def guarded() -> tuple[World, Api]:
 
 
 @pytest.fixture
-def scene(guarded: tuple[World, Api]) -> Scene:
+def scenario(guarded: tuple[World, Api]) -> Scenario:
     """See Scene."""
     world, api = guarded
     world.reset()
     api.reset()
-    return Scene(world, api)
+    return Scenario(world, api)
 
 
 @pytest.fixture
-def unchanged(scene: Scene) -> Iterator[None]:
+def unchanged(scenario: Scenario) -> Iterator[None]:
     """Nothing that the test does may be heard of."""
-    world = scene.world
+    world = scenario.world
     before = (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
     yield
     assert before == (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
 
 
-def test_no_operation_is_forgotten(scene: Scene) -> None:
+def test_no_operation_is_forgotten(scenario: Scenario) -> None:
     """Every operation of the document is in the matrix, or is open, and the document says which need a key."""
-    document = scene.api.document
+    document = scenario.api.document
     operations = {it["operationId"]: it for item in document["paths"].values() for it in item.values() if "tags" in it}
     assert set(operations) == set(CASES) | OPEN
     assert {name for name, it in operations.items() if it.get("security") == [{"apiKey": []}]} == set(CASES)
@@ -158,32 +158,32 @@ def test_no_operation_is_forgotten(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_with_the_scope_and_only_with_it(scene: Scene, name: str) -> None:
+def test_with_the_scope_and_only_with_it(scenario: Scenario, name: str) -> None:
     """A key with a scope of the operation is let through, one with all others is not, and neither is anybody else."""
     case = CASES[name]
-    others = scene.make("acme", set(Scope) - {case.scope})
-    only = {scope: scene.make("acme", {scope}) for scope in Scope}
+    others = scenario.make("acme", set(Scope) - {case.scope})
+    only = {scope: scenario.make("acme", {scope}) for scope in Scope}
     for key in (others, *(key for scope, key in only.items() if scope is not case.scope)):
-        refused = scene.ask(case, key)
+        refused = scenario.ask(case, key)
         assert (refused.status_code, refused.json["type"]) == (403, "/problems/insufficient-scope")
         challenge = f'Bearer realm="payments", error="insufficient_scope", scope="{case.scope}"'
         assert refused.headers["WWW-Authenticate"] == challenge
-    assert scene.ask(case, only[case.scope]).status_code == case.status
+    assert scenario.ask(case, only[case.scope]).status_code == case.status
 
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", CASES)
-def test_without_a_live_key(scene: Scene, name: str) -> None:
+def test_without_a_live_key(scenario: Scenario, name: str) -> None:
     """Without a key, or with one that is none, unknown, of another secret, expired or revoked: 401, whatever it is."""
     case = CASES[name]
-    good = scene.keys["all"]
+    good = scenario.keys["all"]
     _, key_id, _ = good.split("_", 2)
     unknown, _ = make_key(os.urandom)
-    dead = scene.make("acme", set(Scope), live=False)
+    dead = scenario.make("acme", set(Scope), live=False)
     mixed = f"pgw_{key_id}_{unknown.split('_', 2)[2]}"
-    missing = scene.ask(case, None)
+    missing = scenario.ask(case, None)
     assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, 'Bearer realm="payments"')
-    answers = [scene.ask(case, key) for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())]
+    answers = [scenario.ask(case, key) for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())]
     assert len({(it.status_code, it.text, it.headers["WWW-Authenticate"]) for it in answers}) == 1
     assert answers[0].json["type"] == "/problems/unauthenticated"
     assert answers[0].json["detail"] == "The API key is unknown, expired or revoked."
@@ -191,13 +191,13 @@ def test_without_a_live_key(scene: Scene, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of_somebody])
-def test_another_merchants_is_as_good_as_none(scene: Scene, name: str, unchanged: None) -> None:
+def test_another_merchants_is_as_good_as_none(scenario: Scenario, name: str, unchanged: None) -> None:
     """What is not yours is answered, word for word, as what there is not."""
     case = CASES[name]
-    theirs = scene.ask(case, scene.keys["globex"])
+    theirs = scenario.ask(case, scenario.keys["globex"])
     nobodys = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
     none = "019ab000-0000-7000-8000-ffffffffffff"
-    missing = scene.ask(nobodys, scene.keys["globex"], done=none, open=none)
+    missing = scenario.ask(nobodys, scenario.keys["globex"], done=none, open=none)
     assert theirs.status_code == missing.status_code == 404
     assert theirs.text == missing.text
     changing = ("x-request-id",)
@@ -206,87 +206,89 @@ def test_another_merchants_is_as_good_as_none(scene: Scene, name: str, unchanged
     }
 
 
-def test_lists_hold_only_ones_own(scene: Scene) -> None:
+def test_lists_hold_only_ones_own(scenario: Scenario) -> None:
     """Another merchant's lists are empty, its feed too, and its bulk order moves nothing."""
-    globex = scene.keys["globex"]
+    globex = scenario.keys["globex"]
     for name in ("listTransactions", "listEvents", "listReviews", "listDeadLetters"):
-        assert scene.ask(CASES[name], globex).json["items"] == []
-        assert scene.ask(CASES[name], scene.keys["all"]).json["items"] != []
-    assert scene.ask(CASES["retryDeadLetters"], globex).json == {"count": 0}
-    assert scene.ask(CASES["retryDeadLetters"], scene.keys["all"]).json == {"count": 1}
+        assert scenario.ask(CASES[name], globex).json["items"] == []
+        assert scenario.ask(CASES[name], scenario.keys["all"]).json["items"] != []
+    assert scenario.ask(CASES["retryDeadLetters"], globex).json == {"count": 0}
+    assert scenario.ask(CASES["retryDeadLetters"], scenario.keys["all"]).json == {"count": 1}
 
 
-def test_two_merchants_may_call_a_customer_alike(scene: Scene) -> None:
+def test_two_merchants_may_call_a_customer_alike(scenario: Scenario) -> None:
     """Customer and idempotency key are a merchant's own: the same at another one are others."""
-    scene.api.key = scene.keys["all"]
-    first = scene.api.command("/v1/deposit", key="k", amount=7)
-    scene.api.key = scene.keys["globex"]
-    assert scene.ask(CASES["createWithdrawal"], scene.keys["globex"]).json["type"] == "/problems/insufficient-funds"
-    second = scene.api.command("/v1/deposit", key="k", amount=8)
+    scenario.api.key = scenario.keys["all"]
+    first = scenario.api.command("/v1/deposit", key="k", amount=7)
+    scenario.api.key = scenario.keys["globex"]
+    assert (
+        scenario.ask(CASES["createWithdrawal"], scenario.keys["globex"]).json["type"] == "/problems/insufficient-funds"
+    )
+    second = scenario.api.command("/v1/deposit", key="k", amount=8)
     assert (first.status_code, second.status_code) == (202, 202)
     assert "Idempotent-Replayed" not in second.headers
-    assert scene.ask(CASES["getCustomer"], scene.keys["globex"]).json["version"] == 1
-    assert {it["stream_name"] for it in scene.ask(CASES["listEvents"], scene.keys["globex"]).json["items"]} == {
+    assert scenario.ask(CASES["getCustomer"], scenario.keys["globex"]).json["version"] == 1
+    assert {it["stream_name"] for it in scenario.ask(CASES["listEvents"], scenario.keys["globex"]).json["items"]} == {
         "globex"
     }
 
 
-def test_who_did_it_is_on_record(scene: Scene) -> None:
+def test_who_did_it_is_on_record(scenario: Scenario) -> None:
     """What a command leads to carries the public id of the key that it came with, and no more of it."""
-    who = {name: f"api-key:{text.split('_')[1]}" for name, text in scene.keys.items()}
-    operator = scene.keys["operations"]
+    who = {name: f"api-key:{text.split('_')[1]}" for name, text in scenario.keys.items()}
+    operator = scenario.keys["operations"]
     for name in ("adjustBalance", "closeReview", "discardDeadLetter", "resolveTransaction"):
-        scene.ask(CASES[name], operator)
-    world = scene.world
+        scenario.ask(CASES[name], operator)
+    world = scenario.world
     told = [metadata.who for _, _, metadata in world.discards] + [metadata.who for *_, metadata in world.orders]
     assert told == [who["operations"]] * 4
     assert {metadata.who for _, _, metadata in world.calls} == {who["all"]}
-    items = scene.ask(CASES["listEvents"], scene.keys["read"]).json["items"]
+    items = scenario.ask(CASES["listEvents"], scenario.keys["read"]).json["items"]
     by_type = {it["type"]: it["metadata"].get("who") for it in items}
     assert by_type["DepositReceived"] == who["all"]
     assert by_type["BalanceAdjusted"] == who["operations"]
 
 
-def test_work_and_keys_of_orders_are_the_merchants(scene: Scene) -> None:
+def test_work_and_keys_of_orders_are_the_merchants(scenario: Scenario) -> None:
     """A resolution looks at the merchant's work; the same idempotency key is another one at another merchant."""
-    scene.ask(CASES["resolveTransaction"], scene.keys["all"])
-    ((_, _, work, _),) = scene.world.orders
+    scenario.ask(CASES["resolveTransaction"], scenario.keys["all"])
+    ((_, _, work, _),) = scenario.world.orders
     assert isinstance(work, DeadLetter)
-    scene.api.key = scene.keys["globex"]
-    scene.api.deposit()
+    scenario.api.key = scenario.keys["globex"]
+    scenario.api.deposit()
     scopes = []
-    for key in (scene.keys["all"], scene.keys["globex"]):
-        scene.api.key = key
+    for key in (scenario.keys["all"], scenario.keys["globex"]):
+        scenario.api.key = key
         path = "/v1/customers/12345/adjustments"
-        assert scene.api.order(path, CASES["adjustBalance"].body, key="k").status_code == 201
-        (*_, once, _) = scene.world.orders[-1]
-        assert isinstance(once, Once)
+        assert scenario.api.order(path, CASES["adjustBalance"].body, key="k").status_code == 201
+        (*_, once, _) = scenario.world.orders[-1]
+        assert isinstance(once, IdempotencyKey)
         scopes.append(once.scope)
     assert scopes == ["idempotency:adjustment:acme", "idempotency:adjustment:globex"]
 
 
-def test_what_is_a_gateways_is_the_houses(scene: Scene) -> None:
+def test_what_is_a_gateways_is_the_houses(scenario: Scenario) -> None:
     """What belongs to a gateway alone is seen and closed by the operators of main, and by no other merchant's."""
-    scene.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
-    house = scene.make("main", {OPERATIONS})
+    scenario.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
+    house = scenario.make("main", {OPERATIONS})
     close = CASES["closeReview"]._replace(path="/v1/reviews/gatewayA.1/close")
-    assert scene.ask(close, scene.keys["all"]).status_code == 404
-    assert [it["id"] for it in scene.ask(CASES["listReviews"], scene.keys["all"]).json["items"]] == ["r1"]
-    assert [it["id"] for it in scene.ask(CASES["listReviews"], house).json["items"]] == ["gatewayA.1"]
-    assert scene.ask(close, house).status_code == 200
-    scene.world.keep("callback:1", b"{")
+    assert scenario.ask(close, scenario.keys["all"]).status_code == 404
+    assert [it["id"] for it in scenario.ask(CASES["listReviews"], scenario.keys["all"]).json["items"]] == ["r1"]
+    assert [it["id"] for it in scenario.ask(CASES["listReviews"], house).json["items"]] == ["gatewayA.1"]
+    assert scenario.ask(close, house).status_code == 200
+    scenario.world.keep("callback:1", b"{")
     one = CASES["getWaitingCallback"]._replace(path="/v1/waiting-callbacks/callback:1")
-    assert scene.ask(one, scene.keys["all"]).status_code == 404
-    assert scene.ask(CASES["listWaitingCallbacks"], scene.keys["all"]).json["items"] == []
-    assert [it["id"] for it in scene.ask(CASES["listWaitingCallbacks"], house).json["items"]] == ["callback:1"]
-    assert scene.ask(one, house).json["event_id"] is None
+    assert scenario.ask(one, scenario.keys["all"]).status_code == 404
+    assert scenario.ask(CASES["listWaitingCallbacks"], scenario.keys["all"]).json["items"] == []
+    assert [it["id"] for it in scenario.ask(CASES["listWaitingCallbacks"], house).json["items"]] == ["callback:1"]
+    assert scenario.ask(one, house).json["event_id"] is None
 
 
 class Late:
     """A request's body, which comes only once its key has been revoked."""
 
-    def __init__(self, scene: Scene, key: str, body: bytes) -> None:
-        self._scene, self._key, self._body = scene, key.split("_")[1], body
+    def __init__(self, scenario: Scenario, key: str, body: bytes) -> None:
+        self._scene, self._key, self._body = scenario, key.split("_")[1], body
 
     def read(self, size: int) -> bytes:
         """What there is of it."""
@@ -301,118 +303,120 @@ class Late:
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if case.method == "POST" and case.body is not NOTHING]
 )
-def test_a_body_that_comes_after_its_key_was_revoked(scene: Scene, name: str) -> None:
+def test_a_body_that_comes_after_its_key_was_revoked(scenario: Scenario, name: str) -> None:
     """Whoever has sent the headers while his key was live cannot send the order when it is not any more."""
     case = CASES[name]
-    key = scene.make("acme", set(Scope))
+    key = scenario.make("acme", set(Scope))
     body = json.dumps(case.body).encode()
     environ = falcon.testing.create_environ(
         method="POST",
-        path=case.path.format(**scene.ids),
+        path=case.path.format(**scenario.ids),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
-    environ.update({"wsgi.input": Late(scene, key, body), "CONTENT_LENGTH": str(len(body))})
+    environ.update({"wsgi.input": Late(scenario, key, body), "CONTENT_LENGTH": str(len(body))})
     response = falcon.testing.StartResponseMock()
-    list(scene.api.app(environ, response))
+    list(scenario.api.app(environ, response))
     assert str(response.status).startswith("401")
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method == "GET"])
-def test_head_needs_what_get_needs(scene: Scene, name: str) -> None:
+def test_head_needs_what_get_needs(scenario: Scenario, name: str) -> None:
     """The same scope, the same merchant and the same answers."""
     case = CASES[name]._replace(method="HEAD")
-    others, only = scene.make("acme", set(Scope) - {case.scope}), scene.make("acme", {case.scope})
-    assert [_head(scene, case, key).status_code for key in (None, others, only)] == [401, 403, case.status]
+    others, only = scenario.make("acme", set(Scope) - {case.scope}), scenario.make("acme", {case.scope})
+    assert [_head(scenario, case, key).status_code for key in (None, others, only)] == [401, 403, case.status]
     if case.of_somebody:
-        assert _head(scene, case, scene.keys["globex"]).status_code == 404
+        assert _head(scenario, case, scenario.keys["globex"]).status_code == 404
 
 
-def _head(scene: Scene, case: Case, key: str | None) -> falcon.testing.Result:
-    scene.api.key = key
-    return scene.api.request("HEAD", case.path.format(**scene.ids))
+def _head(scenario: Scenario, case: Case, key: str | None) -> falcon.testing.Result:
+    scenario.api.key = key
+    return scenario.api.request("HEAD", case.path.format(**scenario.ids))
 
 
-def test_head_does_not_wait(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_does_not_wait(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is for probes: the long poll answers it at once."""
 
     def wait(_seconds: float) -> None:
         raise AssertionError("it waits")
 
-    monkeypatch.setattr(scene.feed, "_sleep", wait)
-    scene.api.key = scene.keys["acme"] if "acme" in scene.keys else scene.make("acme", {READ})
-    end = scene.api.get("/v1/events", params={"after": "latest"}).json["next_cursor"]
-    assert scene.api.get("/v1/events", params={"after": end}).json["items"] == []
-    assert scene.api.request("HEAD", f"/v1/events?after={end}&wait=30").status_code == 200
+    monkeypatch.setattr(scenario.feed, "_sleep", wait)
+    scenario.api.key = scenario.keys["acme"] if "acme" in scenario.keys else scenario.make("acme", {READ})
+    end = scenario.api.get("/v1/events", params={"after": "latest"}).json["next_cursor"]
+    assert scenario.api.get("/v1/events", params={"after": end}).json["items"] == []
+    assert scenario.api.request("HEAD", f"/v1/events?after={end}&wait=30").status_code == 200
 
 
-def test_who_waits_for_events_needs_his_key_to_the_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_events_needs_his_key_to_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is revoked while its request waits is told no event any more."""
-    key = scene.make("globex", {READ})
+    key = scenario.make("globex", {READ})
 
     def revoke(_seconds: float) -> None:
-        scene.world.keys[key.split("_")[1]] = replace(scene.world.keys[key.split("_")[1]], live=False)
-        scene.world.give("1", 100, merchant="globex")
-        scene.forget()
+        scenario.world.keys[key.split("_")[1]] = replace(scenario.world.keys[key.split("_")[1]], live=False)
+        scenario.world.give("1", 100, merchant="globex")
+        scenario.forget()
 
-    monkeypatch.setattr(scene.feed, "_sleep", revoke)
-    scene.api.key = key
-    assert scene.api.get("/v1/events?wait=5").status_code == 401
+    monkeypatch.setattr(scenario.feed, "_sleep", revoke)
+    scenario.api.key = key
+    assert scenario.api.get("/v1/events?wait=5").status_code == 401
 
 
 @pytest.mark.parametrize("name", ["setBreakerMode", "retryDeadLetters", "retryDeadLetter"])
-def test_who_ordered_what_leaves_no_event_is_logged(scene: Scene, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_ordered_what_leaves_no_event_is_logged(
+    scenario: Scenario, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """An order that changes no customer's stream is in the log, with the key that gave it."""
     with caplog.at_level("INFO", "api.tracing"):
-        scene.ask(CASES[name], scene.keys["operations"])
+        scenario.ask(CASES[name], scenario.keys["operations"])
     (line,) = [record for record in caplog.records if record.name == "api.tracing"]
-    assert line.__dict__["fields"]["who"] == f"api-key:{scene.keys['operations'].split('_')[1]}"
+    assert line.__dict__["fields"]["who"] == f"api-key:{scenario.keys['operations'].split('_')[1]}"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
-def test_the_scheme_is_read_as_it_is_written(scene: Scene, scheme: str) -> None:
+def test_the_scheme_is_read_as_it_is_written(scenario: Scenario, scheme: str) -> None:
     """Schemes know no case (RFC 9110), and blanks around the key are no part of it."""
-    given = scheme.format(scene.keys["all"]) if "{}" in scheme else scheme + scene.keys["all"]
-    scene.api.key = None
-    assert scene.api.get("/v1/transactions", headers={"Authorization": given}).status_code == 200
+    given = scheme.format(scenario.keys["all"]) if "{}" in scheme else scheme + scenario.keys["all"]
+    scenario.api.key = None
+    assert scenario.api.get("/v1/transactions", headers={"Authorization": given}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "given", ["", " ", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} {}", "Bearer\t{}", "Token {}"]
 )
-def test_another_scheme_is_no_key(scene: Scene, given: str) -> None:
+def test_another_scheme_is_no_key(scenario: Scenario, given: str) -> None:
     """A key anywhere but behind Bearer is none."""
-    scene.api.key = None
-    text = given.format(*[scene.keys["all"]] * 2)
-    assert scene.api.get("/v1/transactions", headers={"Authorization": text}).status_code == 401
+    scenario.api.key = None
+    text = given.format(*[scenario.keys["all"]] * 2)
+    assert scenario.api.get("/v1/transactions", headers={"Authorization": text}).status_code == 401
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_key_comes_before_the_body(scene: Scene) -> None:
+def test_a_key_comes_before_the_body(scenario: Scenario) -> None:
     """Whoever has no key learns nothing of what is wrong with his request."""
-    scene.api.key = None
+    scenario.api.key = None
     for body, content_type in (("{", "application/json"), ("x", "text/plain"), ("", "application/json")):
-        assert scene.api.post(body, content_type).status_code == 401
-    assert scene.api.get("/v1/transactions?limit=x").status_code == 401
-    assert scene.api.get("/v1/transactions/nonsense").status_code == 401
+        assert scenario.api.post(body, content_type).status_code == 401
+    assert scenario.api.get("/v1/transactions?limit=x").status_code == 401
+    assert scenario.api.get("/v1/transactions/nonsense").status_code == 401
 
 
-def test_what_needs_no_key(scene: Scene) -> None:
+def test_what_needs_no_key(scenario: Scenario) -> None:
     """Health, documentation and what there is not are for everybody; a gateway shows its signature."""
-    scene.api.key = None
+    scenario.api.key = None
     for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
-        assert scene.api.get(path).status_code == 200
-    assert scene.api.get("/nowhere").status_code == 404
-    assert scene.api.request("DELETE", "/v1/deposit").status_code == 405
-    assert scene.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
+        assert scenario.api.get(path).status_code == 200
+    assert scenario.api.get("/nowhere").status_code == 404
+    assert scenario.api.request("DELETE", "/v1/deposit").status_code == 405
+    assert scenario.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
 
 
-def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scene: Scene) -> None:
+def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scenario: Scenario) -> None:
     """When keys cannot be looked up the answer is 503, and a key that was seen just now still works."""
-    assert scene.ask(CASES["listGateways"], scene.keys["operations"]).status_code == 200
-    scene.world.down = True
-    assert scene.ask(CASES["listGateways"], scene.keys["operations"]).status_code == 200
-    fresh = scene.make("acme", {OPERATIONS})
-    refused = scene.ask(CASES["listGateways"], fresh)
+    assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
+    scenario.world.down = True
+    assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
+    fresh = scenario.make("acme", {OPERATIONS})
+    refused = scenario.ask(CASES["listGateways"], fresh)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from actors.replies import NotStored, Reply
 from domain.commands import Receive
 from store.codec import Metadata
@@ -157,7 +157,7 @@ def test_a_repetition_that_cannot_wait_for_the_first_one(
     def too_late(*_: object) -> Reply:
         return NotStored("The deadline passed.")
 
-    def slow(stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+    def slow(stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None) -> Reply:
         monkeypatch.setattr(world, "receive", too_late)
         inside.set()
         assert on.wait(30)

@@ -11,11 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from actors.figures import AdmissionFigures, GatewayFigures, ProcessFigures
 from actors.listeners import Listener
 from actors.messages import NotSent, Unanswered
-from actors.replies import Taken, Unverified
+from actors.replies import SignatureInvalid, Taken
 from actors.runtime.runtime import uuid7
+from actors.stats import AdmissionStats, GatewayStats, ProcessStats
 from api.app import create_app
 from api.metrics import store as store_figures
 from api.metrics.exposition import exposition
@@ -23,7 +23,6 @@ from api.metrics.listener import MetricsListener
 from api.metrics.meters import UNREADABLE, Meters
 from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
-from config.unreadable import _UNREADABLE
 from domain.account import Account, Transaction, evolve
 from domain.events import (
     BalanceAdjusted,
@@ -40,9 +39,10 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
-from store.queries import Figures, Unfinished
+from store.queries import StoreStats, Unfinished
 from tests.api.support import BODY, Api
 from tests.api.world import START, World
 from tests.scraping import Samples, of, read
@@ -178,7 +178,7 @@ def test_what_else_the_actors_tell(served: Served) -> None:
     listener.dead_letter(item, MoveWork("t1", Action.SUBMIT, WorkState.PARKED, 0.0, 3, ()))
     listener.leases_lost()
     listener.taken_over(7)
-    for answer in (Taken(), Unverified(), Unverified()):
+    for answer in (Taken(), SignatureInvalid(), SignatureInvalid()):
         listener.called_back("gatewayA", answer)
     samples = served.scrape()
     calls = {
@@ -206,10 +206,10 @@ def test_what_else_the_actors_tell(served: Served) -> None:
 def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     """A sample is taken at once and again each second; what has gone down goes down in the gauges."""
     later: list[tuple[float, object]] = []
-    crowd = {"commands": AdmissionFigures(128, 30, 5, 128), "others": AdmissionFigures(4, 0, 0, 64)}
-    gateways = (GatewayFigures("gatewayA", "half_open", 2, 7, 20),)
-    busy = ProcessFigures({"journal": 3, "customers": 9}, 5, crowd, gateways)
-    left = {"commands": AdmissionFigures(1, 0, 7, 128), "others": AdmissionFigures(0, 0, 0, 64)}
+    crowd = {"commands": AdmissionStats(128, 30, 5, 128), "others": AdmissionStats(4, 0, 0, 64)}
+    gateways = (GatewayStats("gatewayA", "half_open", 2, 7, 20),)
+    busy = ProcessStats({"journal": 3, "customers": 9}, 5, crowd, gateways)
+    left = {"commands": AdmissionStats(1, 0, 7, 128), "others": AdmissionStats(0, 0, 0, 64)}
     states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, admissions=left)]
     open_connections, lost_lines = iter([300, 2]), iter([4, 6])
     sampler = Sampler(
@@ -246,7 +246,7 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
 
 def test_what_the_store_says(served: Served) -> None:
     """Work of matched and unmatched callbacks is told together; a configured gateway's figures are there at 0, too."""
-    served.world.waiting = Figures(
+    served.world.waiting = StoreStats(
         {
             ("gatewayA", "dead"): Unfinished(2, 50.0),
             ("callbacks:gatewayA", "dead"): Unfinished(1, 70.0),
@@ -283,11 +283,11 @@ class Slow(World):
         self.answers = threading.Event()
         self.answers.set()
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """See World."""
         self.asked += 1
         assert self.answers.wait(60.0)
-        return super().figures()
+        return super().stats()
 
 
 def collected(collector: StoreCollector) -> Samples:

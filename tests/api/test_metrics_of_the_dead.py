@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.metrics import dead
 from api.metrics.dead import add_up, as_it_is
-from config.metrics_files import reserve
+from server.metrics_files import reserve
 from tests.scraping import Samples, of, read
 from tests.tooling.checkout import CHECKOUT
 
@@ -28,7 +28,7 @@ _EVERY_SERIES: Final = """
 import os, sys
 from itertools import product
 from pathlib import Path
-from config.metrics_files import reserve
+from server.metrics_files import reserve
 
 gateways = [f"gateway-with-a-long-name-{number}" for number in range(int(sys.argv[2]))]
 reserve(Path(sys.argv[1]), os.getpid(), len(gateways))

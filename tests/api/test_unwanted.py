@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api.unwanted import HOLDS_CARD, HOLDS_SECRET, TOO_LONG
+from api.sensitive_data import HOLDS_CARD, HOLDS_SECRET, TOO_LONG
 from tests.api.support import BODY, Api
 from tests.api.world import World
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
-from actors.callbacks import EVENT_TYPE, queue_of, stream_of_gateway
-from actors.once import Once, answer_again, claim_of
+from actors.customer.idempotency import IdempotencyKey, claim_of, replay
+from actors.operations.callback import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import (
     Accepted,
     Adjusted,
@@ -21,8 +21,8 @@ from actors.replies import (
     Closed,
     GatewayStatus,
     Reply,
+    SignatureInvalid,
     Taken,
-    Unverified,
 )
 from domain.account import Account, Refused, Transaction, decide, evolve
 from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
@@ -37,7 +37,7 @@ from store.port import (
     Action,
     Claim,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Feed,
     GatewayMode,
     Head,
@@ -52,9 +52,9 @@ from store.port import (
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -88,11 +88,11 @@ class World:
         self.trouble: Exception | None = None
         self.given = 0
         self.generation = 0
-        self.waiting = Figures({}, {}, 0)
+        self.waiting = StoreStats({}, {}, 0)
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
-        self.callback_reply: Reply | Unverified | Exception = Taken()
+        self.callback_reply: Reply | SignatureInvalid | Exception = Taken()
         self.claims: dict[tuple[str, str], Claim] = {}
         self.keys: dict[str, ApiKey] = {}
         self._accounts: dict[StreamKey, Account] = {}
@@ -117,7 +117,9 @@ class World:
         """Ids in ascending order."""
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
+    def receive(
+        self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """Carry the command out, unless ``reply`` says what to answer instead."""
         self.calls.append((stream, command, metadata))
         if isinstance(self.reply, Exception):
@@ -125,7 +127,7 @@ class World:
         if self.reply is not None:
             return self.reply
         if once is not None and (once.scope, once.key) in self.claims:
-            return answer_again(once, self.claims[once.scope, once.key])
+            return replay(once, self.claims[once.scope, once.key])
         reply = self._apply(stream, command, command.transaction_id, metadata)
         if once is not None:
             refused = reply if isinstance(reply, Refused) else None
@@ -179,13 +181,15 @@ class World:
             return self._told()
         return self._apply(stream, command, command.transaction_id, metadata)
 
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
+    def adjust(
+        self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
+    ) -> Reply:
         """Correct it, unless ``reply`` says what to answer instead."""
         self.orders.append((stream, command, once, metadata))
         if self.reply is not None:
             return self._told()
         if once is not None and (once.scope, once.key) in self.claims:
-            return answer_again(once, self.claims[once.scope, once.key])
+            return replay(once, self.claims[once.scope, once.key])
         reply = self._apply(stream, command, None, metadata)
         if once is not None and not isinstance(reply, Refused):
             self.claims[once.scope, once.key] = claim_of(once, command.adjustment_id)
@@ -201,7 +205,9 @@ class World:
         self.open_reviews[at] = ReviewView(stream, closed_review)
         return Closed(command.review_id)
 
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
+    def callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | SignatureInvalid:
         """Take it, unless ``callback_reply`` says what to answer instead."""
         self.callbacks.append((gateway, dict(headers), body, metadata))
         if isinstance(self.callback_reply, Exception):
@@ -414,7 +420,7 @@ class World:
             2,
             errors,
             transaction,
-            doubt=Doubt.NONE,
+            certainty=DeliveryCertainty.NOT_SENT,
         )
         due = START + timedelta(seconds=60) if state is WorkState.DEAD else None
         self.letters.append(DeadLetter(item, transaction_id, state, due, START))
@@ -430,7 +436,7 @@ class World:
             and where.work_id in (None, it.item.work_id)
         ]
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """What the test says waits."""
         self._reach()
         return self.waiting

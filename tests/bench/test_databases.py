@@ -10,21 +10,21 @@ import pytest
 
 from bench import record
 from bench.databases import PostgresqlDatabase, new_database
-from bench.grounds import SQLITE, Ground
 from bench.servers import CHECKOUT
+from bench.targets import SQLITE, Target
 from store.factory import migrate, open_store
 from tests.store.builders import START, Clock, Customer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest) -> Ground:
+def target(request: pytest.FixtureRequest) -> Target:
     """Each ground."""
-    return SQLITE if request.param == "sqlite" else Ground(2, request.getfixturevalue("postgresql_url"))
+    return SQLITE if request.param == "sqlite" else Target(2, request.getfixturevalue("postgresql_url"))
 
 
-def test_what_is_asked(ground: Ground, tmp_path: Path) -> None:
+def test_what_is_asked(target: Target, tmp_path: Path) -> None:
     """Of one pending and one completed deposit: what is left to do, every status, how long it took, what is wrong."""
-    with new_database(ground, tmp_path) as database:
+    with new_database(target, tmp_path) as database:
         migrate(database.url, root=CHECKOUT)
         store = open_store(database.url, root=CHECKOUT, clock=Clock())
         customer = Customer()
@@ -48,7 +48,7 @@ def test_what_is_asked(ground: Ground, tmp_path: Path) -> None:
 
 def test_what_a_server_is_asked(postgresql_url: str, tmp_path: Path) -> None:
     """Its tables with their rows, its processes on this machine, what it writes; and then the database is gone."""
-    with new_database(Ground(2, postgresql_url), tmp_path) as database:
+    with new_database(Target(2, postgresql_url), tmp_path) as database:
         assert isinstance(database, PostgresqlDatabase)
         store = open_store(database.url, root=CHECKOUT, clock=Clock())
         before, customer = database.written(), Customer()

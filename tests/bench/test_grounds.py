@@ -9,32 +9,32 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from bench.__main__ import choose_grounds
-from bench.grounds import LOCAL_SERVER, SQLITE, VARIABLE, Ground, refusal, server_url
+from bench.__main__ import choose_targets
+from bench.targets import LOCAL_SERVER, SQLITE, VARIABLE, Target, refusal, server_url
 from config.settings import Settings
 from tests.processes.process import free_port
 
 
 def test_names() -> None:
     """A ground is named by its store and its workers."""
-    grounds = [SQLITE, Ground(1, "postgresql://server/postgres"), Ground(3, "postgresql://server/postgres")]
-    assert [ground.name for ground in grounds] == ["SQLite, 1 worker", "PostgreSQL, 1 worker", "PostgreSQL, 3 workers"]
+    targets = [SQLITE, Target(1, "postgresql://server/postgres"), Target(3, "postgresql://server/postgres")]
+    assert [target.name for target in targets] == ["SQLite, 1 worker", "PostgreSQL, 1 worker", "PostgreSQL, 3 workers"]
 
 
-@pytest.mark.parametrize("ground", [SQLITE, Ground(3, "postgresql://server/postgres")])
-def test_settings(ground: Ground, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ground", [SQLITE, Target(3, "postgresql://server/postgres")])
+def test_settings(target: Target, tmp_path: Path) -> None:
     """The service is told its database and workers, and the empty resource as many workers."""
-    url = ground.new_database_url(tmp_path, "new")
-    service, empty = Settings.from_environ(ground.settings(url)), Settings.from_environ(ground.settings())
+    url = target.new_database_url(tmp_path, "new")
+    service, empty = Settings.from_environ(target.settings(url)), Settings.from_environ(target.settings())
     assert service.database_url == url
-    assert service.workers == empty.workers == ground.workers
+    assert service.workers == empty.workers == target.workers
 
 
 def test_database_urls(tmp_path: Path) -> None:
     """A new database is a file, or stands beside the one that the server is known by, with the same parameters."""
     assert SQLITE.new_database_url(tmp_path, "new") == f"sqlite:///{tmp_path}/new.db"
-    ground = Ground(2, "postgresql://me@server:1/postgres?sslmode=disable")
-    assert ground.new_database_url(tmp_path, "new") == "postgresql://me@server:1/new?sslmode=disable"
+    target = Target(2, "postgresql://me@server:1/postgres?sslmode=disable")
+    assert target.new_database_url(tmp_path, "new") == "postgresql://me@server:1/new?sslmode=disable"
 
 
 def test_which_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,16 +69,16 @@ def test_a_server(postgresql_url: str) -> None:
 def test_without_a_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Then SQLite is measured alone, and one line says why; who asks for PostgreSQL alone gets nothing."""
     monkeypatch.setenv(VARIABLE, f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
-    assert choose_grounds("both", 2) == [SQLITE]
+    assert choose_targets("both", 2) == [SQLITE]
     line = capsys.readouterr().err
     assert line.endswith(": SQLite alone\n")
     assert line.count("\n") == 1
-    assert choose_grounds("sqlite", 2) == [SQLITE]
+    assert choose_targets("sqlite", 2) == [SQLITE]
     assert capsys.readouterr().err == ""
-    assert choose_grounds("postgresql", 2) == []
+    assert choose_targets("postgresql", 2) == []
 
 
 def test_with_a_server(monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
     """Then both are, PostgreSQL with as many workers as were asked for."""
     monkeypatch.setenv(VARIABLE, postgresql_url)
-    assert choose_grounds("both", 3) == [SQLITE, Ground(3, postgresql_url)]
+    assert choose_targets("both", 3) == [SQLITE, Target(3, postgresql_url)]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.grounds import SQLITE, Ground
 from bench.measure import measure
 from bench.setups import ACCEPT, COMPLETE, FIGURES, Conditions
+from bench.targets import SQLITE, Target
 from bench.watch import DATABASE
 
 
-def _conditions(ground: Ground) -> Conditions:
+def _conditions(target: Target) -> Conditions:
     connections = dict.fromkeys(FIGURES, 8)
     return Conditions(
-        ground=ground, seconds=0.5, warm_up_s=0.2, connections=connections, customers=20, unfinished_max=64
+        target=target, seconds=0.5, warm_up_s=0.2, connections=connections, customers=20, unfinished_max=64
     )
 
 
@@ -32,7 +32,7 @@ def test_sqlite() -> None:
 
 def test_postgresql(postgresql_url: str) -> None:
     """On PostgreSQL the server's share, its log, its tables and the journal's commits are seen, too."""
-    conditions = _conditions(Ground(2, postgresql_url))
+    conditions = _conditions(Target(2, postgresql_url))
     conditions = replace(conditions, log_level="DEBUG")
     measured = measure(COMPLETE, conditions, storage=True)
     assert measured.problems == []

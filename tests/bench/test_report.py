@@ -8,20 +8,20 @@ from bench import report
 from bench.batches import Batch
 from bench.contention import Contention
 from bench.databases import Table
-from bench.grounds import SQLITE, Ground
 from bench.measure import Measured, Storage
 from bench.report import Outcome
 from bench.setups import ACCEPT, COMPLETE, EMPTY, Conditions
+from bench.targets import SQLITE, Target
 
 CONDITIONS = Conditions(
-    ground=SQLITE,
+    target=SQLITE,
     seconds=5,
     warm_up_s=1,
     connections={EMPTY: 16, ACCEPT: 64},
     customers=100,
     unfinished_max=256,
 )
-POSTGRESQL = replace(CONDITIONS, ground=Ground(2, "postgresql://server/postgres"))
+POSTGRESQL = replace(CONDITIONS, target=Target(2, "postgresql://server/postgres"))
 
 
 def _measured(figure: str, rate: float, *problems: str) -> Measured:

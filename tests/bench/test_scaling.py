@@ -6,12 +6,12 @@ import pytest
 
 from bench.contention import Contention
 from bench.databases import Table
-from bench.grounds import Ground
 from bench.measure import Measured, Storage
 from bench.report import Outcome
 from bench.scaling import BEGIN, END, RATES, Costs, costs, put, render
 from bench.servers import CHECKOUT
 from bench.setups import COMPLETE, Conditions
+from bench.targets import Target
 
 COSTS = Costs(
     rate=900.0, worker_us=600.0, database_us=300.0, log_bytes=5_000.0, stored_bytes=2_000.0, event_bytes=1_500.0
@@ -24,7 +24,7 @@ def _measured(worker_us: float, database_us: float = 300.0) -> Measured:
 
 def _outcome(*runs: Measured, storage: Storage | None = None) -> Outcome:
     conditions = Conditions(
-        ground=Ground(2, "postgresql://server/postgres"),
+        target=Target(2, "postgresql://server/postgres"),
         seconds=1,
         warm_up_s=1,
         connections={COMPLETE: 8},

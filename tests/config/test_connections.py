@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from config import connections
-from config.connections import DISPLACED_AFTER_S, Connection, Crowd
+from server import connections
+from server.connections import DISPLACED_AFTER_S, Connection, ConnectionPool
 
 SOON_S = 0.05
 LONG_S = 10.0
@@ -21,11 +21,16 @@ class Pair:
     """A connection and its client's end, in a crowd of its own unless it is given one."""
 
     def __init__(
-        self, stack: ExitStack, crowd: Crowd | None = None, *, idle_s: float = LONG_S, request_s: float = LONG_S
+        self,
+        stack: ExitStack,
+        crowd: ConnectionPool | None = None,
+        *,
+        idle_s: float = LONG_S,
+        request_s: float = LONG_S,
     ) -> None:
         ours, self.client = map(stack.enter_context, map(closing, socket.socketpair()))
         self.client.settimeout(LONG_S)
-        made = Connection(ours, Crowd(10) if crowd is None else crowd, idle_s=idle_s, request_s=request_s)
+        made = Connection(ours, ConnectionPool(10) if crowd is None else crowd, idle_s=idle_s, request_s=request_s)
         self.connection = stack.enter_context(made)
         self.not_kept = 0
 
@@ -140,7 +145,7 @@ def test_an_answer_that_nobody_takes_ends_the_connection(stack: ExitStack, monke
 
 def test_who_was_waited_for_the_longest_makes_room(stack: ExitStack, clock: Clock) -> None:
     """In a crowd each newcomer displaces one: not whoever is being served, and not himself."""
-    crowd = Crowd(4, monotonic=clock)
+    crowd = ConnectionPool(4, monotonic=clock)
     served = Pair(stack, crowd)
     served.expect_body()
     head = Pair(stack, crowd)
@@ -172,18 +177,18 @@ def test_who_has_only_just_come_is_left_alone(stack: ExitStack, clock: Clock) ->
 
     When the worker is full nobody enters any more; then those who are too many make room by and by.
     """
-    crowd = Crowd(2, monotonic=clock)
+    crowd = ConnectionPool(2, monotonic=clock)
     pairs = [Pair(stack, crowd) for _ in range(5)]
     clock.now += DISPLACED_AFTER_S - 0.01
     Pair(stack, crowd)
-    crowd.thin()
+    crowd.evict()
     assert crowd.displaced == 0
     for pair in pairs:
         pair.client.send(b"more")
         assert pair.connection.recv(100) == b"more"
     pairs[0].expect_body()
     clock.now += 0.01
-    crowd.thin()
+    crowd.evict()
     assert crowd.displaced == 4, "as many as are too many, and not who is being served"
     for pair in pairs[1:]:
         assert_displaced(pair)
@@ -193,7 +198,7 @@ def test_who_has_only_just_come_is_left_alone(stack: ExitStack, clock: Clock) ->
 
 def test_who_does_not_take_his_answer_makes_room(stack: ExitStack, clock: Clock) -> None:
     """He holds a place as others do who are waited for; his answer ends where it is."""
-    crowd = Crowd(1, monotonic=clock)
+    crowd = ConnectionPool(1, monotonic=clock)
     slow = Pair(stack, crowd)
     slow.expect_body()
     sending = threading.Event()
@@ -240,7 +245,7 @@ def test_a_long_answer_may_take_its_time(stack: ExitStack, monkeypatch: pytest.M
 
 def test_a_displaced_body_is_late(stack: ExitStack, clock: Clock) -> None:
     """What is there already is still read; what is not is not waited for."""
-    crowd = Crowd(1, monotonic=clock)
+    crowd = ConnectionPool(1, monotonic=clock)
     slow = Pair(stack, crowd)
     slow.expect_body()
     slow.client.send(b"some")
@@ -256,7 +261,7 @@ def test_a_displaced_body_is_late(stack: ExitStack, clock: Clock) -> None:
 
 def test_a_crowd_keeps_nobody_who_has_left() -> None:
     """Neither those who were waited for nor those who were served."""
-    crowd = Crowd(10)
+    crowd = ConnectionPool(10)
     with ExitStack() as stack:
         Pair(stack, crowd)
         Pair(stack, crowd).expect_body()
@@ -267,7 +272,7 @@ def test_a_crowd_keeps_nobody_who_has_left() -> None:
 
 def test_when_all_are_cut_nobody_waits(stack: ExitStack) -> None:
     """Whoever is waited for has the end at once, and whoever is served, when he is waited for again."""
-    crowd = Crowd(10)
+    crowd = ConnectionPool(10)
     idle, served = Pair(stack, crowd), Pair(stack, crowd)
     served.expect_body()
     crowd.cut()

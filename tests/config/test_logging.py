@@ -35,7 +35,7 @@ def pipe() -> Iterator[tuple[BufferedReader, int]]:
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
     """The logger of a room, which hands nothing on during the test."""
-    logger = logging.getLogger("actors.customer")
+    logger = logging.getLogger("actors.customer.actor")
     logger.setLevel("INFO")
     logger.propagate = False
     yield logger
@@ -62,7 +62,7 @@ def test_a_line(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> Non
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found.pop("time"))
     assert found == {
         "level": "INFO",
-        "logger": "actors.customer",
+        "logger": "actors.customer.actor",
         "message": "deposit received",
         "transaction_id": "t-1",
         "amount": "1.00",

@@ -10,14 +10,14 @@ from typing import Final
 
 import pytest
 
-from config.shared_folder import new_folder
+from server.shared_folder import new_folder
 from tests.tooling.checkout import CHECKOUT, is_locked, wait_for
 
 # Makes a folder, says which, and is gone when its input ends; a child of it lives as long as the second input does.
 _PROCESS: Final = """
 import os, sys
 from pathlib import Path
-from config.shared_folder import new_folder
+from server.shared_folder import new_folder
 
 print(new_folder("shared-", Path(sys.argv[1])), flush=True)
 if os.fork() == 0:

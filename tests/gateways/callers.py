@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateways.port import Callbacks, Notice, Verbatim
+from gateways.port import Callbacks, Verbatim, WebhookPayload
 
 SAID: Mapping[str, str] = {
     "reference": "0190aaaa-0000-7000-8000-000000000001",
@@ -153,14 +153,14 @@ CALLER_B = Caller(
 )
 
 
-def notice_of(callbacks: Callbacks, body: bytes) -> Notice:
+def notice_of(callbacks: Callbacks, body: bytes) -> WebhookPayload:
     """What ``body`` says, which can be applied."""
     read = callbacks.read(body)
-    assert isinstance(read, Notice)
+    assert isinstance(read, WebhookPayload)
     return read
 
 
-def applied(callbacks: Callbacks, body: bytes) -> Notice:
+def applied(callbacks: Callbacks, body: bytes) -> WebhookPayload:
     """What of ``body`` is applied: not the wording, which is for people."""
     return notice_of(callbacks, body)._replace(verbatim=Verbatim())
 

@@ -13,7 +13,7 @@ from domain.events import Kind
 from domain.money import Money
 from gateways.http import HttpClient
 from gateways.port import Gateway, Order
-from tests.gateways.contract import ASKS, Ground
+from tests.gateways.contract import ASKS, Fixture
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
@@ -69,14 +69,14 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.adapter)
-def ground(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Fixture]:
     """A ground of the contract suite for each subject."""
     subject: Subject = request.param
     gateway, hasty = subject.gateway(peer.url), subject.gateway(peer.url, timeout_s=HASTY_S)
     try:
         if not gateway.looks_up and request.node.callspec.params.get("ask") is ASKS["lookup"]:
             pytest.skip("its provider cannot be asked")
-        yield Ground(subject, peer, gateway, hasty)
+        yield Fixture(subject, peer, gateway, hasty)
     finally:
         gateway.close()
         hasty.close()

@@ -23,7 +23,7 @@ ask_by_lookup = pytest.mark.parametrize("ask", [ASKS["lookup"]], ids=["lookup"])
 
 
 @dataclass
-class Ground:
+class Fixture:
     """One subject and its provider."""
 
     subject: Subject

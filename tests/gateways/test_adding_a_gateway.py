@@ -20,7 +20,7 @@ import pytest
 import gateways
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, OutcomeUnknownError
-from gateways.port import Gateway, Notice, Order, UnverifiedError
+from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
 from gateways.registry import build_gateways, callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
 from tests.gateways.callers import applied
@@ -175,7 +175,7 @@ def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Or
     }
     assert gateway.callbacks is not None
     assert gateway.callbacks.verify(headers, body, now) == "E-1"
-    assert applied(gateway.callbacks, body) == Notice(
+    assert applied(gateway.callbacks, body) == WebhookPayload(
         asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True)
     )
     with pytest.raises(UnverifiedError):

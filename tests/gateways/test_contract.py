@@ -16,7 +16,7 @@ from domain.outcomes import (
     NotSentError,
     OutcomeUnknownError,
 )
-from tests.gateways.contract import ASKS, Ask, Ground, Orders, ask_both_ways, ask_by_lookup
+from tests.gateways.contract import ASKS, Ask, Fixture, Orders, ask_both_ways, ask_by_lookup
 from tests.gateways.peer import answers, sends_and_closes
 
 CARD = "4111111111111111"  # sent by a careless provider; must not come out again
@@ -28,14 +28,14 @@ CARD = "4111111111111111"  # sent by a careless provider; must not come out agai
 @ask_both_ways
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize(("status", "final"), [("success", True), ("pending", False)])
-def test_approved(ground: Ground, order: Orders, *, ask: Ask, kind: Kind, status: str, final: bool) -> None:
+def test_approved(ground: Fixture, order: Orders, *, ask: Ask, kind: Kind, status: str, final: bool) -> None:
     """Success is final, pending is not, and both carry the provider's reference."""
     ground.provider_says(status, reference="X-42")
     assert ask(ground.gateway, order(kind=kind)) == Approved("X-42", final=final)
 
 
 @ask_both_ways
-def test_a_decline_is_a_value(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_decline_is_a_value(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A well-formed decline is an answer, not an error, even when it gives no code."""
     ground.provider_says("declined", reference="X-42")
     assert ask(ground.gateway, order()) == Declined("declined", None, "Declined without a code.", "X-42")
@@ -43,7 +43,7 @@ def test_a_decline_is_a_value(ground: Ground, order: Orders, ask: Ask) -> None:
 
 @ask_both_ways
 @pytest.mark.parametrize("code", ["~" * 10, f"card {CARD}", CARD, "ä", "A\nB"])
-def test_a_decline_repeats_no_odd_code(ground: Ground, order: Orders, ask: Ask, code: str) -> None:
+def test_a_decline_repeats_no_odd_code(ground: Fixture, order: Orders, ask: Ask, code: str) -> None:
     """A code that does not look like one still declines, and its text goes nowhere."""
     ground.provider_says("declined", code)
     outcome = ask(ground.gateway, order())
@@ -53,7 +53,7 @@ def test_a_decline_repeats_no_odd_code(ground: Ground, order: Orders, ask: Ask, 
 
 
 @ask_both_ways
-def test_the_codes_of_a_decline(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_the_codes_of_a_decline(ground: Fixture, order: Orders, ask: Ask) -> None:
     """Each code of the provider's table becomes the normalised one with its category."""
     for theirs, (code, category) in ground.subject.codes.items():
         ground.provider_says("declined", theirs, reference="X-42")
@@ -61,14 +61,14 @@ def test_the_codes_of_a_decline(ground: Ground, order: Orders, ask: Ask) -> None
 
 
 @ask_by_lookup
-def test_never_received(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_never_received(ground: Fixture, order: Orders, ask: Ask) -> None:
     """The provider's own word for "never seen" is NotReceived for a lookup."""
     status, body = ground.subject.not_found
     ground.peer.behave = answers(status, body, ground.subject.media_type)
     assert ask(ground.gateway, order()) == NotReceived()
 
 
-def test_never_received_is_no_answer_to_a_submission(ground: Ground, order: Orders) -> None:
+def test_never_received_is_no_answer_to_a_submission(ground: Fixture, order: Orders) -> None:
     """A provider that has just been asked to act cannot say that it never was."""
     status, body = ground.subject.not_found
     ground.peer.behave = answers(status, body, ground.subject.media_type)
@@ -77,7 +77,7 @@ def test_never_received_is_no_answer_to_a_submission(ground: Ground, order: Orde
 
 
 @ask_both_ways
-def test_a_missing_content_type_is_fine(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_missing_content_type_is_fine(ground: Fixture, order: Orders, ask: Ask) -> None:
     """The body decides; a provider that names no type has not said another one."""
     ground.peer.behave = answers(200, ground.subject.said("success", None, "X-1"), "")
     assert ask(ground.gateway, order()) == Approved("X-1", final=True)
@@ -88,7 +88,7 @@ def test_a_missing_content_type_is_fine(ground: Ground, order: Orders, ask: Ask)
 
 @ask_both_ways
 @pytest.mark.parametrize("status", [201, 202, 203, 206, 300, 301, 302, 303, 307, 308])
-def test_only_200_says_anything(ground: Ground, order: Orders, ask: Ask, status: int) -> None:
+def test_only_200_says_anything(ground: Fixture, order: Orders, ask: Ask, status: int) -> None:
     """With any other status even a perfect body says nothing; no redirect is followed, nothing sent again."""
     ground.peer.behave = answers(
         status, ground.subject.said("success", None, "X-1"), ground.subject.media_type, Location="/elsewhere"
@@ -100,7 +100,7 @@ def test_only_200_says_anything(ground: Ground, order: Orders, ask: Ask, status:
 
 @ask_both_ways
 @pytest.mark.parametrize("said", ["success", "pending", "declined"])
-def test_every_4xx_and_5xx(ground: Ground, order: Orders, ask: Ask, said: str) -> None:
+def test_every_4xx_and_5xx(ground: Fixture, order: Orders, ask: Ask, said: str) -> None:
     """Each may come after the effect, whatever its body tells; but for those that the gateway's own table lists.
 
     A listed one promises that the provider did nothing, which is "not sent" for a submission; to a lookup it says
@@ -116,7 +116,7 @@ def test_every_4xx_and_5xx(ground: Ground, order: Orders, ask: Ask, said: str) -
 
 
 @ask_both_ways
-def test_malformed_answers_are_unknown(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_malformed_answers_are_unknown(ground: Fixture, order: Orders, ask: Ask) -> None:
     """What is not exactly an answer of the provider's says nothing, and never raises anything else."""
     for name, body in ground.subject.malformed.items():
         ground.peer.behave = answers(200, body, ground.subject.media_type)
@@ -126,7 +126,7 @@ def test_malformed_answers_are_unknown(ground: Ground, order: Orders, ask: Ask) 
 
 @ask_both_ways
 @pytest.mark.parametrize("status", ["", "ok", "not_found", "completed", "failed", "Success", " success"])
-def test_foreign_statuses_are_unknown(ground: Ground, order: Orders, ask: Ask, status: str) -> None:
+def test_foreign_statuses_are_unknown(ground: Fixture, order: Orders, ask: Ask, status: str) -> None:
     """A status that the contract does not list may mean anything; "not found" under a reference is nonsense."""
     ground.provider_says(status)
     with pytest.raises(OutcomeUnknownError):
@@ -134,7 +134,7 @@ def test_foreign_statuses_are_unknown(ground: Ground, order: Orders, ask: Ask, s
 
 
 @ask_both_ways
-def test_another_content_type_is_unknown(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_another_content_type_is_unknown(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A page of a proxy is no answer of the provider, whatever stands in it."""
     body = ground.subject.said("success", None, "X-1")
     for foreign in ground.subject.foreign_media_types:
@@ -148,7 +148,7 @@ def test_another_content_type_is_unknown(ground: Ground, order: Orders, ask: Ask
 
 
 @ask_by_lookup
-def test_another_404_is_unknown(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_another_404_is_unknown(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A lookup that is answered 404 by somebody else, such as a proxy, does not mean "never received"."""
     bodies = [b"", b"Not Found", b"{}", b'{"error": "no_route"}', b'{"error": "not_found", "error": 1}', b"<a/>"]
     if ground.subject.not_found[0] != 404:
@@ -160,7 +160,7 @@ def test_another_404_is_unknown(ground: Ground, order: Orders, ask: Ask) -> None
 
 
 @ask_by_lookup
-def test_half_of_never_received_is_unknown(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_half_of_never_received_is_unknown(ground: Fixture, order: Orders, ask: Ask) -> None:
     """The provider's word for "never seen" counts whole, in its own content type and with its own status alone."""
     status, body = ground.subject.not_found
     for behave in (
@@ -177,7 +177,7 @@ def test_half_of_never_received_is_unknown(ground: Ground, order: Orders, ask: A
 # --- what is sent ---
 
 
-def test_a_repetition_is_the_same_request(ground: Ground, order: Orders) -> None:
+def test_a_repetition_is_the_same_request(ground: Fixture, order: Orders) -> None:
     """Sent again, an order goes out with the very same reference, key and body."""
     ground.provider_says("success")
     again = order(note="ä\u2028")
@@ -189,7 +189,7 @@ def test_a_repetition_is_the_same_request(ground: Ground, order: Orders) -> None
 
 
 @ask_both_ways
-def test_errors_hold_nothing_confidential(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_errors_hold_nothing_confidential(ground: Fixture, order: Orders, ask: Ask) -> None:
     """Neither what we sent nor what came back stands in the text of an error, nor in those behind it."""
     for behave in (
         answers(500, CARD.encode(), ground.subject.media_type),
@@ -208,7 +208,7 @@ def test_errors_hold_nothing_confidential(ground: Ground, order: Orders, ask: As
             error = error.__cause__ or error.__context__
 
 
-def test_facts(ground: Ground, order: Orders) -> None:
+def test_facts(ground: Fixture, order: Orders) -> None:
     """The facts that others rely on fit together."""
     gateway = ground.gateway
     assert gateway.name == "subject"

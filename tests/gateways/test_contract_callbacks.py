@@ -13,7 +13,7 @@ import pytest
 from domain.money import Money
 from domain.outcomes import Approved, Declined
 from domain.said import TEXT_MAX, plain
-from gateways.port import Callbacks, Notice, Unusable, UnverifiedError
+from gateways.port import Callbacks, Unusable, UnverifiedError, WebhookPayload
 from tests.gateways.callers import SAID, Caller, applied, notice_of, shows
 from tests.gateways.subjects import SUBJECTS, Subject
 
@@ -239,7 +239,7 @@ def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, 
 
 def test_completed_and_failed(case: Case) -> None:
     """A notice says which order ended how, and about which money, in the gateway's words and not in the record's."""
-    expected = Notice(SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
+    expected = WebhookPayload(SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
     assert applied(case.callbacks, case.body) == expected
     notice = notice_of(case.callbacks, case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
     assert notice.outcome == Declined("declined", None, "The gateway reported that it failed.")

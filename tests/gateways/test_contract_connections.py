@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from domain.outcomes import Approved, NotReceived, NotSentError, OutcomeUnknownError
-from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways, ask_by_lookup
+from tests.gateways.contract import Ask, Fixture, Orders, ask_both_ways, ask_by_lookup
 from tests.gateways.peer import (
     Behave,
     FullListener,
@@ -52,7 +52,7 @@ def broken(subject: Subject) -> dict[str, Behave]:
 
 @ask_both_ways
 @pytest.mark.parametrize("name", broken(SUBJECTS[0]))
-def test_broken_connections_are_unknown(ground: Ground, order: Orders, ask: Ask, name: str) -> None:
+def test_broken_connections_are_unknown(ground: Fixture, order: Orders, ask: Ask, name: str) -> None:
     """After the request went out, no whole answer within the deadline means unknown, and the request went out once."""
     ground.peer.behave = broken(ground.subject)[name]
     started = time.monotonic()
@@ -68,7 +68,7 @@ def test_broken_connections_are_unknown(ground: Ground, order: Orders, ask: Ask,
 @ask_both_ways
 @pytest.mark.parametrize("ends", [sends_and_closes, resets_after], ids=["closed", "reset"])
 def test_an_answer_that_breaks_off_is_unknown(
-    ground: Ground, order: Orders, ask: Ask, ends: Callable[[bytes], Behave]
+    ground: Fixture, order: Orders, ask: Ask, ends: Callable[[bytes], Behave]
 ) -> None:
     """Wherever the connection ends before the last byte, what came so far says nothing."""
     body = ground.subject.said("success", None, "X-1")
@@ -84,7 +84,7 @@ def test_an_answer_that_breaks_off_is_unknown(
 
 
 @ask_by_lookup
-def test_a_lookup_settles_a_timeout(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_lookup_settles_a_timeout(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A submission that timed out looks the same before and after the effect; the lookup tells them apart."""
     not_found = answers(*ground.subject.not_found, ground.subject.media_type)
     found = answers(200, ground.subject.said("success", None, "X-1"), ground.subject.media_type)
@@ -98,7 +98,7 @@ def test_a_lookup_settles_a_timeout(ground: Ground, order: Orders, ask: Ask) -> 
 
 
 @ask_both_ways
-def test_a_stale_connection_is_never_a_second_attempt(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_stale_connection_is_never_a_second_attempt(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A kept connection that breaks under the next request leaves that one unknown; it is not repeated."""
     body = ground.subject.said("success", None, "X-1")
     ground.peer.behave = first(resets, once=answers(200, body, ground.subject.media_type))
@@ -112,7 +112,7 @@ def test_a_stale_connection_is_never_a_second_attempt(ground: Ground, order: Ord
 
 
 @ask_both_ways
-def test_nobody_there(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_nobody_there(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A refused connection carried nothing."""
     gateway = ground.subject.gateway(f"http://127.0.0.1:{unused_port()}")
     with pytest.raises(NotSentError):
@@ -121,7 +121,7 @@ def test_nobody_there(ground: Ground, order: Orders, ask: Ask) -> None:
 
 
 @ask_both_ways
-def test_a_name_that_nobody_has(ground: Ground, order: Orders, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_nobody_has(ground: Fixture, order: Orders, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider whose name cannot be resolved was sent nothing."""
 
     def fail(*_args: object, **_options: object) -> None:
@@ -135,7 +135,7 @@ def test_a_name_that_nobody_has(ground: Ground, order: Orders, ask: Ask, monkeyp
 
 
 @ask_both_ways
-def test_a_connection_that_never_comes(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_connection_that_never_comes(ground: Fixture, order: Orders, ask: Ask) -> None:
     """A connect that runs into the deadline carried nothing."""
     full = FullListener()
     gateway = ground.subject.gateway(f"http://127.0.0.1:{full.port}", timeout_s=HASTY_S)
@@ -146,7 +146,7 @@ def test_a_connection_that_never_comes(ground: Ground, order: Orders, ask: Ask) 
 
 
 @ask_both_ways
-def test_a_closed_gateway_sends_nothing(ground: Ground, order: Orders, ask: Ask) -> None:
+def test_a_closed_gateway_sends_nothing(ground: Fixture, order: Orders, ask: Ask) -> None:
     """After close() calls are not sent."""
     ground.gateway.close()
     with pytest.raises(NotSentError):

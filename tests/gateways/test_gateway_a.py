@@ -11,7 +11,7 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived
 from gateways.gateway_a import GatewayACallbacks, callback_key
-from gateways.port import Gateway, Notice, Order, UnverifiedError
+from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
 from tests.gateways.callers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_A
@@ -178,7 +178,7 @@ def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
         "extra_data": {"any": ["thing"]},
     }
     callbacks = GatewayACallbacks([callback_key(SECRET)])
-    expected = Notice(asked.transaction_id, "A-1", asked.money, Approved("A-1", final=True))
+    expected = WebhookPayload(asked.transaction_id, "A-1", asked.money, Approved("A-1", final=True))
     assert applied(callbacks, json.dumps(said).encode()) == expected
     assert applied(callbacks, json.dumps({**said, "event_id": 5, "extra_data": None, "more": {}}).encode()) == expected
     del said["event_id"], said["extra_data"]

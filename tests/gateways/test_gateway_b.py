@@ -14,7 +14,7 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
 from gateways.gateway_b import GatewayBCallbacks, callback_key
-from gateways.port import Gateway, Notice, Order, UnverifiedError
+from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
 from tests.gateways.callers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_B
@@ -169,7 +169,7 @@ def test_a_callback_word_for_word() -> None:
     """Headers and body are those of contract.md, section 4; other members do not matter."""
     assert verify(f"sha256={SIGNATURE}") == "evt_1"
     failed = Declined("declined", None, "The gateway reported that it failed.")
-    assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == Notice(
+    assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == WebhookPayload(
         "r-1", "B-1", Money(10_000, "USD"), failed
     )
 

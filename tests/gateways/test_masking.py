@@ -15,9 +15,9 @@ from domain.cards import holds_card, masked
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
 from domain.said import TEXT_MAX
 from gateways.masking import MaskedGateway, kept
-from gateways.port import Notice, Order, Unusable
+from gateways.port import Order, Unusable, WebhookPayload
 from tests.gateways.callers import SAID, Caller
-from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways
+from tests.gateways.contract import Ask, Fixture, Orders, ask_both_ways
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
 
 CARD, MASKED = "4111111111111111", "411111******1111"
@@ -56,7 +56,7 @@ class Careless:
 
 @ask_both_ways
 @pytest.mark.parametrize("status", ["success", "pending", "declined"])
-def test_a_reference_that_reads_as_a_card_number(ground: Ground, order: Orders, ask: Ask, status: str) -> None:
+def test_a_reference_that_reads_as_a_card_number(ground: Fixture, order: Orders, ask: Ask, status: str) -> None:
     """It is masked, and the answer counts as any other."""
     ground.provider_says(status, reference=CARD)
     outcome = ask(ground.gateway, order())
@@ -143,7 +143,7 @@ def test_what_a_callback_says(subject: Subject) -> None:
     gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
     assert gateway.callbacks is not None
     notice = gateway.callbacks.read(subject.caller.body({**SAID, "gateway_reference": CARD, "reference": OTHER}))
-    assert isinstance(notice, Notice)
+    assert isinstance(notice, WebhookPayload)
     assert notice.reference == OTHER_MASKED
     assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", notice.gateway_reference)
     assert notice.outcome == Approved(notice.gateway_reference, final=True)

@@ -11,7 +11,7 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Declined
 from gateways.development import CALLBACK_SECRET
-from gateways.port import Notice, UnverifiedError
+from gateways.port import UnverifiedError, WebhookPayload
 from tests.gateways.callers import applied
 from tests.gateways.contract import Orders
 from tests.gateways.peer import Behave, Peer, answers
@@ -55,7 +55,7 @@ def test_callbacks_of_the_simulator(  # noqa: PLR0917 (fixtures)
     event_ids = set()
     for callback in callbacks_of(service, asked):
         event_ids.add(gateway.callbacks.verify(callback.headers, callback.body, datetime.now(UTC)))
-        expected = Notice(asked.transaction_id, answer.reference, asked.money, outcome)
+        expected = WebhookPayload(asked.transaction_id, answer.reference, asked.money, outcome)
         assert applied(gateway.callbacks, callback.body) == expected
     assert len(event_ids) == 1
 

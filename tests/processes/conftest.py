@@ -10,20 +10,20 @@ import pytest
 
 from store.factory import migrate
 from tests.postgresql.servers import new_database
-from tests.processes.grounds import SQLITE, Ground
 from tests.processes.installation import CHECKOUT, Installation, installed
+from tests.processes.targets import SQLITE, Target
 
 
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation in which nothing runs yet; on SQLite unless the test is marked for another ground."""
-    ground: Ground = getattr(request, "param", SQLITE)
+    target: Target = getattr(request, "param", SQLITE)
     with ExitStack() as stack:
         postgresql = None
-        if ground.postgresql:
+        if target.postgresql:
             postgresql = stack.enter_context(new_database(request.getfixturevalue("postgresql_url")))
             migrate(postgresql, root=CHECKOUT)
-        yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=ground.workers))
+        yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=target.workers))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -29,10 +29,10 @@ from tests.processes.commands import (
     wait_for_ends,
 )
 from tests.processes.ends import wrong_ends
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import HOST, Answer, Installation
 from tests.processes.process import wait_until
 from tests.processes.tables import everything
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 

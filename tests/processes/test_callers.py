@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation, call
 from tests.processes.process import wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 REQUIRED = {"PAYMENTS_AUTH": "required"}
 DEPOSIT = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}

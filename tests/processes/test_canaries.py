@@ -41,10 +41,10 @@ from tests.processes.canaries import (
 )
 from tests.processes.commands import QUICK
 from tests.processes.exposing import Asked, requests
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
 from tests.processes.tables import everything
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 

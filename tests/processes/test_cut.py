@@ -9,11 +9,11 @@ from typing import Final
 import pytest
 
 from tests.processes.client import Load, Log
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.line import line_to
 from tests.processes.process import free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 SETTINGS: Final = {
     "PAYMENTS_LEASE_S": "1",

@@ -6,9 +6,9 @@ import signal
 from collections import Counter
 from typing import Any, Final
 
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 AT_ONCE: Final = 2
 DEPOSITS: Final = 6

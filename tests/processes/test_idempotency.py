@@ -15,9 +15,9 @@ import pytest
 
 from tests.processes.commands import GATEWAYS, QUICK, all_at_once, fund, send, transactions, wait_for_ends
 from tests.processes.ends import wrong_ends
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 

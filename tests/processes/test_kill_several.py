@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from tests.processes.client import Load, Log
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 pytestmark = pytest.mark.slow
 

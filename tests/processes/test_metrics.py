@@ -18,9 +18,9 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from tests.processes.client import Load, Log
 from tests.processes.commands import SECRETS
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import GATEWAY_A, HOST, Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 from tests.scraping import Samples, of
 from tests.tooling.test_monitoring import served
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from typing import Any, Final
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 DEPOSITS: Final = 3
 SOON: Final = {

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from tests.processes.client import Load, Log
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 SLEEP_S: Final = 0.5
 _BOTH: Final = f"timeout_s = 2\nmax_retries = 5\nbreaker = {{ sleep_s = {SLEEP_S} }}\n"

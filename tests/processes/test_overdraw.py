@@ -19,9 +19,9 @@ from tests.processes.commands import (
     wait_for_ends,
 )
 from tests.processes.ends import wrong_ends
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Answer, Installation
 from tests.processes.process import free_port
+from tests.processes.targets import on, on_postgresql
 
 THREADS: Final = 40
 PIECES: Final = ("1.00", "3.00")

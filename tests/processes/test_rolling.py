@@ -15,10 +15,10 @@ from typing import Final, Self
 import pytest
 
 from tests.processes.client import Log, Sent
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 CLIENTS: Final = 4
 """Of each kind."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 _DEPOSITS = 20
 _GATEWAY_C = """

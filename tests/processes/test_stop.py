@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.processes.client import Log, Sent
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import PATIENCE_S, free_port, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 _CLIENTS = 6
 _QUEUE = 100

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from actors.door import GRACE_S
+from actors.customer.idempotency import IdempotencyKey
 from actors.messages import ReceiveRequest
-from actors.once import Once
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
+from actors.service import GRACE_S
 from domain.account import Refused
 from domain.commands import Receive
 from domain.events import Kind
@@ -49,12 +49,12 @@ class Wish:
     key: str | None
 
     @property
-    def once(self) -> Once | None:
+    def once(self) -> IdempotencyKey | None:
         """What is to happen once."""
         if self.key is None:
             return None
         fingerprint = f"{self.gateway} {self.customer} {self.money.text} {self.money.currency}"
-        return Once(f"idempotency:{self.kind}:main", self.key, fingerprint)
+        return IdempotencyKey(f"idempotency:{self.kind}:main", self.key, fingerprint)
 
 
 class Client:

@@ -18,24 +18,36 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from actors.messages import (
-    Alarm,
-    BreakerSeen,
-    Due,
+    BreakerRecordRead,
+    BreakerTransition,
+    CapacityFree,
     Loaded,
     OutcomeReport,
     ProbeWanted,
     Recovered,
-    Room,
     Submit,
-    Turned,
+    TimerFired,
     Wake,
+    WorkDue,
     Written,
 )
 from actors.runtime.actor import Reply
 from actors.runtime.mailbox import Mailbox
 from tests.simulation.timeline import Timeline
 
-TWICE: Final = (Submit, Written, Loaded, Alarm, Due, Room, Wake, Recovered, BreakerSeen, Turned, ProbeWanted)
+TWICE: Final = (
+    Submit,
+    Written,
+    Loaded,
+    TimerFired,
+    WorkDue,
+    CapacityFree,
+    Wake,
+    Recovered,
+    BreakerRecordRead,
+    BreakerTransition,
+    ProbeWanted,
+)
 WAIT_S: Final = 0.05
 """How often a virtual thread looks whether its answer is there."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from actors.replies import NotStored, Reply, Taken, Uncertain, Unverified
+from actors.replies import NotStored, Reply, SignatureInvalid, Taken, Uncertain
 from store.codec import Metadata
 from store.errors import StoreError
 from tests.simulation.faults import Crashed
@@ -28,7 +28,7 @@ ANSWER_WITHIN_S: Final = 12.0
 """So long a provider waits for its 200."""
 AGAIN_S: Final = (1.0, 5.0, 60.0, 600.0)
 """And so long before it tries again."""
-ANSWERS: Final = {Taken: "taken", Unverified: "unverified", NotStored: "not-stored", Uncertain: "uncertain"}
+ANSWERS: Final = {Taken: "taken", SignatureInvalid: "unverified", NotStored: "not-stored", Uncertain: "uncertain"}
 
 
 @dataclass(eq=False)
@@ -110,7 +110,7 @@ class Notifier:
         secret = "a guess" if letter.forged else secret_of(letter.gateway)
 
         def thread() -> None:
-            reply: Reply | Unverified | None = None
+            reply: Reply | SignatureInvalid | None = None
             # A defect is told to the provider as a 503; a store that dies takes the process with it.
             with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 headers = {"id": letter.event_id, "secret": secret}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Reply, Uncertain
 from domain.account import Refused, Status, Transaction
 from domain.commands import Adjust, CloseReview, Resolve
@@ -51,11 +51,11 @@ class _Correction:
     key: str | None
 
     @property
-    def once(self) -> Once | None:
+    def once(self) -> IdempotencyKey | None:
         if self.key is None:
             return None
         fingerprint = f"{self.customer} {self.money.text} {self.money.currency}"
-        return Once("idempotency:adjustment:main", self.key, fingerprint)
+        return IdempotencyKey("idempotency:adjustment:main", self.key, fingerprint)
 
 
 class Person:

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from tests.simulation.checker import violations
-from tests.simulation.doctoring import FALSIFICATIONS, suits
 from tests.simulation.doctoring_callbacks import CALLBACKS, said_much
 from tests.simulation.doctoring_people import PEOPLE, ordered_much
 from tests.simulation.history import History
+from tests.simulation.mutations import FALSIFICATIONS, suits
 from tests.simulation.world import simulate
 
 SEEDS_MAX: Final = 250

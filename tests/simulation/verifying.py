@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from gateways.notices import Members, make_notice, read_notice
-from gateways.port import Notice, Unusable, UnverifiedError
+from gateways.port import Unusable, UnverifiedError, WebhookPayload
+from gateways.webhook_payload import Members, make_notice, read_notice
 
 
 class SharedSecret:
@@ -21,12 +21,12 @@ class SharedSecret:
             raise UnverifiedError("another secret")
         return headers["id"]
 
-    def read(self, body: bytes) -> Notice | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | Unusable:
         """See Callbacks."""
         return read_notice(body, _notice)
 
 
-def _notice(said: Members) -> Notice | Unusable:
+def _notice(said: Members) -> WebhookPayload | Unusable:
     return make_notice(
         reference=said.get("reference"),
         gateway_reference=said.get("id"),

@@ -20,7 +20,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
-    Doubt,
+    DeliveryCertainty,
     Duplicate,
     EncodedEvent,
     Fence,
@@ -53,7 +53,7 @@ class Model:
     streams: dict[StreamKey, list[EncodedEvent]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     claims: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
-    doubts: dict[str, Doubt] = field(default_factory=dict)
+    doubts: dict[str, DeliveryCertainty] = field(default_factory=dict)
 
     def head(self, stream: StreamKey, back: int = 0) -> Head:
         """The stream's head, or the head that it had ``back`` events ago."""
@@ -109,13 +109,13 @@ class Model:
             if change.work_id in self.tokens:
                 raise _Refused
             self.tokens[change.work_id] = 1
-            self.doubts[change.work_id] = Doubt.NONE
+            self.doubts[change.work_id] = DeliveryCertainty.NOT_SENT
         elif change.work_id in self.tokens:
             if isinstance(change, CloseWork):
                 del self.tokens[change.work_id], self.doubts[change.work_id]
             else:
                 self.tokens[change.work_id] += 1
-                self.doubts[change.work_id] = change.doubt
+                self.doubts[change.work_id] = change.certainty
 
 
 def plain(answer: AppendResult) -> tuple[object, ...]:
@@ -147,7 +147,7 @@ _changes = st.one_of(
         st.just(1.0),
         st.just(1),
         st.just(()),
-        st.sampled_from(Doubt),
+        st.sampled_from(DeliveryCertainty),
     ),
     st.sampled_from(WORK).map(CloseWork),
 )
@@ -202,7 +202,7 @@ class Appending(Protocol):
         """See ``store.port.Store``."""
 
 
-WorkRows = dict[str, tuple[int, Doubt]]
+WorkRows = dict[str, tuple[int, DeliveryCertainty]]
 """Token and doubt of each piece of work."""
 
 

@@ -16,7 +16,7 @@ from store.port import (
     Action,
     Claim,
     CloseWork,
-    Doubt,
+    DeliveryCertainty,
     Fence,
     Head,
     MoveWork,
@@ -177,7 +177,7 @@ def move(
     attempts: int = 1,
     errors: tuple[WorkError, ...] = (),
     action: Action = Action.SUBMIT,
-    doubt: Doubt = Doubt.NONE,
+    certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT,
 ) -> MoveWork:
     """Work that goes on."""
-    return MoveWork(work_id, action, state, delay_s, attempts, errors, doubt)
+    return MoveWork(work_id, action, state, delay_s, attempts, errors, certainty)

@@ -22,7 +22,7 @@ from tests.store.postgresql_server import Schema, new_schema
 
 
 @dataclass(frozen=True)
-class Ground:
+class Fixture:
     """An empty, migrated store and the means to let its clock go on."""
 
     store: PaymentStore
@@ -63,29 +63,29 @@ def own_schema(postgresql_url: str) -> Iterator[Schema]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
     """One ground for each adapter."""
     if request.param == "postgresql":
         schema: Schema = request.getfixturevalue("schema")
         keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
-        yield Ground(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
+        yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
     else:
         path = tmp_path / "payments.db"
         migrate(path)
         clock = Clock()
         sqlite = SqliteStore(path, clock=clock)
-        yield Ground(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
+        yield Fixture(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
         sqlite.close()
 
 
 @pytest.fixture
-def store(ground: Ground) -> PaymentStore:
+def store(ground: Fixture) -> PaymentStore:
     """The store, with OWNER registered."""
     ground.store.register_owner(OWNER)
     return ground.store
 
 
 @pytest.fixture
-def pass_time(ground: Ground) -> Callable[[float], None]:
+def pass_time(ground: Fixture) -> Callable[[float], None]:
     """Lets seconds pass for the store."""
     return ground.pass_time

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from store.port import Doubt
+from store.port import DeliveryCertainty
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -41,7 +41,7 @@ class SqliteMachine(AppendMachine):
         """The rows of the table."""
         with self.store._readers.cursor() as cursor:
             rows = cursor.execute("SELECT work_id, token, doubt FROM work").fetchall()
-        return {str(key): (int(str(token)), Doubt(int(str(doubt)))) for key, token, doubt in rows}
+        return {str(key): (int(str(token)), DeliveryCertainty(int(str(certainty)))) for key, token, certainty in rows}
 
     @invariant()
     def heads_are_as_in_the_model(self) -> None:
@@ -75,7 +75,7 @@ class PostgresqlMachine(AppendMachine):
     def work_rows(self) -> WorkRows:
         """The rows of the table."""
         rows = self.schema.execute("SELECT work_id, token, doubt FROM work")
-        return {key: (token, Doubt(doubt)) for key, token, doubt in rows}
+        return {key: (token, DeliveryCertainty(certainty)) for key, token, certainty in rows}
 
     @invariant()
     def heads_are_as_in_the_model(self) -> None:

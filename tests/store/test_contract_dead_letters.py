@@ -13,7 +13,7 @@ from store.port import (
     Action,
     Committed,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Fence,
     Fenced,
     GatewayMode,
@@ -43,7 +43,9 @@ def fill(store: PaymentStore) -> Customer:
         gateway = "gatewayB" if number % 2 else "gatewayA"
         for key, state in ((f"d{number}", WorkState.DEAD), (f"p{number}", WorkState.PARKED)):
             store.append([customer.deposit(key, gateway=gateway, owner=OWNER)])
-            moves.append(move(key, state=state, delay_s=60, attempts=5, errors=ERRORS, doubt=Doubt.LEASE_LOST))
+            moves.append(
+                move(key, state=state, delay_s=60, attempts=5, errors=ERRORS, certainty=DeliveryCertainty.LEASE_LOST)
+            )
     assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
     assert store.append([stranger.write(Step(work=(move("d9", state=WorkState.DEAD),)))]) == [COMMITTED]
     return customer
@@ -61,7 +63,7 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     pass_time(7)
-    dead = move("t1", state=WorkState.DEAD, delay_s=60.5, attempts=5, errors=ERRORS, doubt=Doubt.SENT)
+    dead = move("t1", state=WorkState.DEAD, delay_s=60.5, attempts=5, errors=ERRORS, certainty=DeliveryCertainty.SENT)
     assert store.append([customer.write(Step(work=(dead,)))]) == [COMMITTED]
     expected = DeadLetter(
         WorkItem(
@@ -74,7 +76,7 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
             attempts=5,
             errors=ERRORS,
             transaction=customer.account.transactions["t1"],
-            doubt=Doubt.SENT,
+            certainty=DeliveryCertainty.SENT,
         ),
         transaction_id="t1",
         state=WorkState.DEAD,
@@ -169,7 +171,7 @@ def test_another_try_keeps_the_history(store: PaymentStore) -> None:
     items = {item.work_id: item for item in store.claim_work(OWNER, "gatewayA", 100)}
     for key in ("d0", "p0"):
         item = items[key]
-        assert (item.attempts, item.errors, item.doubt, item.token) == (5, ERRORS, Doubt.LEASE_LOST, 4)
+        assert (item.attempts, item.errors, item.certainty, item.token) == (5, ERRORS, DeliveryCertainty.LEASE_LOST, 4)
 
 
 def test_a_merchant_tries_its_own_again(store: PaymentStore) -> None:

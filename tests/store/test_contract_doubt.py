@@ -7,45 +7,45 @@ from collections.abc import Callable
 import pytest
 
 from store.factory import PaymentStore
-from store.port import Action, Committed, Doubt, Fence, Fenced, WorkItem, WorkState
+from store.port import Action, Committed, DeliveryCertainty, Fence, Fenced, WorkItem, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 
 COMMITTED = Committed()
 OTHER = "owner-2"
-ALL = list(Doubt)
+ALL = list(DeliveryCertainty)
 
 
 def leased_in_each_doubt(store: PaymentStore) -> Customer:
     """Three pieces of work under token 2, leased to OWNER, named by their doubt."""
     customer = Customer()
-    store.append([customer.deposit(doubt.name, owner=OWNER) for doubt in ALL])
-    moves = [move(doubt.name, state=WorkState.LEASED, doubt=doubt) for doubt in ALL]
+    store.append([customer.deposit(certainty.name, owner=OWNER) for certainty in ALL])
+    moves = [move(certainty.name, state=WorkState.LEASED, certainty=certainty) for certainty in ALL]
     assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
     return customer
 
 
-def doubts(items: list[WorkItem]) -> dict[str, Doubt]:
+def doubts(items: list[WorkItem]) -> dict[str, DeliveryCertainty]:
     """The doubt of each piece of work."""
-    return {item.work_id: item.doubt for item in items}
+    return {item.work_id: item.certainty for item in items}
 
 
 def test_new_work_is_in_no_doubt(store: PaymentStore) -> None:
     """Nothing has been sent of what was just opened and never was anybody's."""
     store.append([Customer().deposit("t1")])
     (item,) = store.claim_work(OWNER, "gatewayA", 1)
-    assert item.doubt is Doubt.NONE
+    assert item.certainty is DeliveryCertainty.NOT_SENT
 
 
 @pytest.mark.parametrize("doubt", ALL)
-def test_doubt_is_what_the_last_move_said(store: PaymentStore, doubt: Doubt) -> None:
+def test_doubt_is_what_the_last_move_said(store: PaymentStore, certainty: DeliveryCertainty) -> None:
     """A move says how much doubt there is, more or less than before; a claim changes nothing about it."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     for before in ALL:
-        for said in (before, doubt):
-            assert store.append([customer.write(Step(work=(move("t1", doubt=said),)))]) == [COMMITTED]
+        for said in (before, certainty):
+            assert store.append([customer.write(Step(work=(move("t1", certainty=said),)))]) == [COMMITTED]
             (item,) = store.claim_work(OWNER, "gatewayA", 1)
-            assert item.doubt is said
+            assert item.certainty is said
 
 
 def test_the_work_of_the_dead_is_in_doubt(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
@@ -55,7 +55,11 @@ def test_the_work_of_the_dead_is_in_doubt(store: PaymentStore, pass_time: Callab
     assert store.release_dead(15) == 3
     store.register_owner(OTHER)
     found = doubts(store.claim_work(OTHER, "gatewayA", 10))
-    assert found == {"NONE": Doubt.LEASE_LOST, "LEASE_LOST": Doubt.LEASE_LOST, "SENT": Doubt.SENT}
+    assert found == {
+        "NONE": DeliveryCertainty.LEASE_LOST,
+        "LEASE_LOST": DeliveryCertainty.LEASE_LOST,
+        "SENT": DeliveryCertainty.SENT,
+    }
 
 
 @pytest.mark.parametrize("unsent", [True, False])
@@ -64,7 +68,7 @@ def test_work_that_is_given_back_is_in_doubt_unless_unsent(store: PaymentStore, 
     leased_in_each_doubt(store)
     assert store.retire_owner(OWNER, unsent=unsent) == 3
     store.register_owner(OTHER)
-    least = Doubt.NONE if unsent else Doubt.LEASE_LOST
+    least = DeliveryCertainty.NOT_SENT if unsent else DeliveryCertainty.LEASE_LOST
     assert doubts(store.claim_work(OTHER, "gatewayA", 10)) == {one.name: max(one, least) for one in ALL}
 
 
@@ -73,10 +77,10 @@ def test_work_opened_for_a_stranger_is_in_doubt(store: PaymentStore) -> None:
     store.append([Customer("a").deposit("strangers", owner="stranger"), Customer("b").deposit("nobodys")])
     store.append([Customer("c").deposit("mine", owner=OWNER)])
     found = doubts(store.claim_work(OWNER, "gatewayA", 10))
-    assert found == {"strangers": Doubt.LEASE_LOST, "nobodys": Doubt.NONE}
+    assert found == {"strangers": DeliveryCertainty.LEASE_LOST, "nobodys": DeliveryCertainty.NOT_SENT}
     store.retire_owner(OWNER, unsent=True)
     store.register_owner(OTHER)
-    assert doubts(store.claim_work(OTHER, "gatewayA", 10))["mine"] is Doubt.NONE
+    assert doubts(store.claim_work(OTHER, "gatewayA", 10))["mine"] is DeliveryCertainty.NOT_SENT
 
 
 def test_the_work_of_others_stays_as_it_is(store: PaymentStore) -> None:
@@ -89,7 +93,11 @@ def test_the_work_of_others_stays_as_it_is(store: PaymentStore) -> None:
     assert store.retire_owner(OTHER, unsent=True) == 1
     store.register_owner(OTHER)
     found = doubts(store.claim_work(OTHER, "gatewayA", 10))
-    assert found == {"mine": Doubt.LEASE_LOST, "theirs": Doubt.NONE, "nobodys": Doubt.NONE}
+    assert found == {
+        "mine": DeliveryCertainty.LEASE_LOST,
+        "theirs": DeliveryCertainty.NOT_SENT,
+        "nobodys": DeliveryCertainty.NOT_SENT,
+    }
 
 
 def test_an_owner_moves_what_it_keeps(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
@@ -100,7 +108,7 @@ def test_an_owner_moves_what_it_keeps(store: PaymentStore, pass_time: Callable[[
     customer = Customer()
     store.append([customer.deposit("t1")])
     (item,) = store.claim_work(OWNER, "gatewayA", 1)
-    about_to_send = move("t1", state=WorkState.LEASED, doubt=Doubt.SENT)
+    about_to_send = move("t1", state=WorkState.LEASED, certainty=DeliveryCertainty.SENT)
     assert store.append([customer.write(Step(fence=Fence("t1", item.token), work=(about_to_send,)))]) == [COMMITTED]
     pass_time(1_000)
     assert store.claim_work(OWNER, "gatewayA", 1) == []
@@ -114,9 +122,11 @@ def test_what_an_owner_keeps_is_released_with_it(store: PaymentStore, pass_time:
     """The lease that a move kept is the owner's: when that one dies, the work goes to others, with its doubt."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
-    store.append([customer.write(Step(work=(move("t1", state=WorkState.LEASED, doubt=Doubt.SENT, attempts=4),)))])
+    store.append(
+        [customer.write(Step(work=(move("t1", state=WorkState.LEASED, certainty=DeliveryCertainty.SENT, attempts=4),)))]
+    )
     pass_time(16)
     assert store.release_dead(15) == 1
     store.register_owner(OTHER)
     (item,) = store.claim_work(OTHER, "gatewayA", 1)
-    assert (item.token, item.attempts, item.action, item.doubt) == (4, 4, Action.SUBMIT, Doubt.SENT)
+    assert (item.token, item.attempts, item.action, item.certainty) == (4, 4, Action.SUBMIT, DeliveryCertainty.SENT)

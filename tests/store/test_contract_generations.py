@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.factory import PaymentStore
-from store.port import TOKENS_APART, Action, Committed, Doubt, Feed, Fence, Fenced, Lease, WorkState
+from store.port import TOKENS_APART, Action, Committed, DeliveryCertainty, Feed, Fence, Fenced, Lease, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 
 COMMITTED = Committed()
@@ -54,15 +54,15 @@ def test_all_unfinished_work_may_have_been_sent(store: PaymentStore, pass_time: 
     assert not store.heartbeat(OWNER)
     store.register_owner(OWNER)
     items = store.claim_work(OWNER, "gatewayA", 10)
-    assert {item.work_id: (item.doubt, item.action) for item in items} == dict.fromkeys(
-        ("mine", "theirs", "queued"), (Doubt.SENT, Action.SUBMIT)
+    assert {item.work_id: (item.certainty, item.action) for item in items} == dict.fromkeys(
+        ("mine", "theirs", "queued"), (DeliveryCertainty.SENT, Action.SUBMIT)
     )
     pass_time(61)
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
-    assert (item.work_id, item.doubt) == ("later", Doubt.SENT)
+    assert (item.work_id, item.certainty) == ("later", DeliveryCertainty.SENT)
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert (parked.state, parked.item.doubt) == (WorkState.PARKED, Doubt.SENT)
+    assert (parked.state, parked.item.certainty) == (WorkState.PARKED, DeliveryCertainty.SENT)
 
 
 def test_whatever_was_held_before_is_fenced_off(store: PaymentStore) -> None:

@@ -12,7 +12,7 @@ from store.errors import UnstorableError
 from store.factory import PaymentStore
 from store.keys import ApiKey, Keyring, ListedKey, NewKey, Scope
 from tests.store.builders import START
-from tests.store.conftest import Ground
+from tests.store.conftest import Fixture
 from tests.store.postgresql_server import Schema
 
 ACME = NewKey("a" * 16, bytes(range(32)), "acme", frozenset(Scope), "Bob's", START + timedelta(seconds=60))
@@ -20,7 +20,7 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 
 @pytest.fixture
-def keyring(ground: Ground) -> Iterator[Keyring]:
+def keyring(ground: Fixture) -> Iterator[Keyring]:
     """What an operator has beside the running store."""
     with ground.open_keyring() as keyring:
         yield keyring

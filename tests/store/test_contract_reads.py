@@ -14,7 +14,7 @@ from domain.events import Failed, Kind, OutcomeUnknown, ReviewClosed, ReviewOpen
 from domain.outcomes import Category
 from store.factory import PaymentStore
 from store.port import CloseWork, Committed, Head, StreamKey, WorkState
-from store.queries import CustomerView, Figures, TransactionFilter
+from store.queries import CustomerView, StoreStats, TransactionFilter
 from tests.store.builders import OWNER, START, Customer, Step, complete, move, open_work, received
 
 COMMITTED = Committed()
@@ -260,7 +260,7 @@ def test_work_counts(store: PaymentStore, pass_time: Callable[[float], None]) ->
 
 def test_figures(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
     """What waits is counted for all merchants together, with the age of the oldest work of each gateway and state."""
-    assert store.figures() == Figures({}, {}, 0)
+    assert store.stats() == StoreStats({}, {}, 0)
     customer, other = Customer(), Customer("customer-2", merchant="other")
     store.append([customer.deposit("t1"), customer.deposit("t2"), customer.deposit("t3", gateway="gatewayB")])
     pass_time(60.0)
@@ -278,12 +278,12 @@ def test_figures(store: PaymentStore, pass_time: Callable[[float], None]) -> Non
         ]
     )
     pass_time(5.0)
-    figures = store.figures()
-    counts = {key: work.pieces for key, work in figures.unfinished.items()}
+    stats = store.stats()
+    counts = {key: work.pieces for key, work in stats.unfinished.items()}
     assert counts == {("gatewayA", "parked"): 1, ("gatewayA", "queued"): 3}
-    assert all(work.oldest_s >= 65.0 for work in figures.unfinished.values()), "the oldest counts, not the newest"
-    assert figures.unknown == {"gatewayA": 2, "gatewayB": 0}
-    assert figures.open_reviews == 2
+    assert all(work.oldest_s >= 65.0 for work in stats.unfinished.values()), "the oldest counts, not the newest"
+    assert stats.unknown == {"gatewayA": 2, "gatewayB": 0}
+    assert stats.open_reviews == 2
 
 
 def test_a_living_store_answers(store: PaymentStore) -> None:

@@ -87,8 +87,8 @@ def test_every_list(readers: Readers, name: str) -> None:
 
 def test_the_operators_figures(readers: Readers) -> None:
     """They read each piece of unfinished work once, and of transactions and reviews only what they count."""
-    postgresql = readers.postgresql.read(postgresql_reads.figures)
-    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.figures(cursor, 0))
+    postgresql = readers.postgresql.read(postgresql_reads.stats)
+    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.stats(cursor, 0))
     assert postgresql.result[0].keys() == sqlite.result[0].keys()
     assert postgresql.result[1:] == sqlite.result[1:]
     unfinished = sum(work.pieces for work in sqlite.result[0].values())

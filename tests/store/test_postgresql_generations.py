@@ -11,7 +11,7 @@ import pytest
 
 from store.errors import StoreInUseError
 from store.factory import migrate, open_restoring
-from store.port import TOKENS_APART, Doubt, Lease
+from store.port import TOKENS_APART, DeliveryCertainty, Lease
 from store.postgresql import generations
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.rows import Row, fetched
@@ -46,7 +46,7 @@ def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what
         assert stores[0].lease("t1") == Lease(1 + TOKENS_APART, None)
         stores[0].register_owner(OWNER)
         (item,) = stores[0].claim_work(OWNER, "gatewayA", 1)
-        assert item.doubt is Doubt.SENT
+        assert item.certainty is DeliveryCertainty.SENT
         for store in stores:
             store.close()
     finally:
@@ -82,7 +82,7 @@ def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
         store._writing.replace_lost()
         store.register_owner(OWNER)
         (item,) = store.claim_work(OWNER, "gatewayA", 1)
-        assert item.doubt is Doubt.SENT
+        assert item.certainty is DeliveryCertainty.SENT
     finally:
         store.close()
         own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")

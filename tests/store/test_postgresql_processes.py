@@ -20,7 +20,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
-    Doubt,
+    DeliveryCertainty,
     Duplicate,
     Fence,
     Fenced,
@@ -61,7 +61,7 @@ def deadlocks(schema: Schema) -> int:
     return int(count)
 
 
-def caught_up(customer: Customer, conflict: Conflict) -> None:
+def rebase(customer: Customer, conflict: Conflict) -> None:
     """Let the customer's writer believe what it was told."""
     end = conflict.missed[-1]
     customer.head = Head(end.version, end.hash)
@@ -84,7 +84,7 @@ def test_stores_hammer_the_same_streams(schema: Schema) -> None:
                 for name, answer in zip(waiting, store.append(batch), strict=True):
                     if isinstance(answer, Conflict):
                         conflicts += 1
-                        caught_up(customers[name], answer)
+                        rebase(customers[name], answer)
                         again.append(name)
                     else:
                         assert isinstance(answer, Committed | Duplicate)
@@ -229,7 +229,7 @@ def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
         late = customer.twin()
         assert dead.append([late.complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
         (first, second) = living.claim_work(OTHER, "gatewayA", 10)
-        assert {first.doubt, second.doubt} == {Doubt.LEASE_LOST}
+        assert {first.certainty, second.certainty} == {DeliveryCertainty.LEASE_LOST}
         dead.register_owner(OWNER)
         assert dead.append([customer.twin().complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
         assert living.append([customer.complete("t1", fence=Fence("t1", first.token))]) == [COMMITTED]

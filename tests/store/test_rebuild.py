@@ -16,8 +16,8 @@ from store.errors import CommitUncertainError, StoreInUseError
 from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
-from store.postgresql.entry import Entry
 from store.postgresql.generations import Follower
+from store.postgresql.service_lock import Entry
 from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore

@@ -121,7 +121,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         store.gateway_modes,
         store.breakers,
         store.work_counts,
-        store.figures,
+        store.stats,
         store.ping,
         lambda: list(iter_audit(store)),
     ]

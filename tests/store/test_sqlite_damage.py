@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store.port import Committed, DeadLetterFilter, Doubt, Fence, WorkError, WorkState
+from store.port import Committed, DeadLetterFilter, DeliveryCertainty, Fence, WorkError, WorkState
 from store.queries import DeadLetter
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -80,7 +80,9 @@ def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
     assert (item.token, item.stream, item.gateway, item.attempts) == (before.token, before.stream, before.gateway, 3)
     assert item.errors == (() if "SET errors" in edit else (ERROR,))
     assert item.transaction == (None if "UPDATE transactions" in edit else before.transaction)
-    assert item.doubt is (Doubt.SENT if "doubt" in edit else Doubt.NONE), "what is not known may have been sent"
+    assert item.certainty is (DeliveryCertainty.SENT if "doubt" in edit else DeliveryCertainty.NOT_SENT), (
+        "what is not known may have been sent"
+    )
     assert found["t2"].transaction_id == "t2"
     assert found["t2"].next_attempt_at == sound["t2"].next_attempt_at
 

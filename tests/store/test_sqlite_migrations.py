@@ -10,7 +10,7 @@ import pytest
 
 from domain.events import Kind, OutcomeUnknown, Submitted
 from store.errors import SchemaError
-from store.port import Committed, Doubt, GatewayMode, WorkState
+from store.port import Committed, DeliveryCertainty, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from store.sqlite.schema import migrations
@@ -82,26 +82,26 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
     as_of_first(newer, older)
     migrate(older)
     store = SqliteStore(older, clock=Clock())
-    doubts = {item.work_id: item.doubt for item in store.claim_work(OWNER, "gatewayA", 10)}
+    doubts = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert {**doubts, "parked": parked.item.doubt} == {
-        "fresh": Doubt.NONE,
-        "moved": Doubt.LEASE_LOST,
-        "parked": Doubt.LEASE_LOST,
-        "submitted": Doubt.SENT,
-        "unknown": Doubt.SENT,
+    assert {**doubts, "parked": parked.item.certainty} == {
+        "fresh": DeliveryCertainty.NOT_SENT,
+        "moved": DeliveryCertainty.LEASE_LOST,
+        "parked": DeliveryCertainty.LEASE_LOST,
+        "submitted": DeliveryCertainty.SENT,
+        "unknown": DeliveryCertainty.SENT,
     }
     store.close()
 
 
 @pytest.mark.parametrize("doubt", [-1, 3])
-def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, doubt: int) -> None:
+def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, certainty: int) -> None:
     """The column that was added is checked as if it had been there from the first."""
     fill(tmp_path / "payments.db")
     connection = apsw.Connection(str(tmp_path / "payments.db"))
     with pytest.raises(apsw.ConstraintError, match="work_doubt_known"):
-        connection.execute("UPDATE work SET doubt = ?", (doubt,))
+        connection.execute("UPDATE work SET doubt = ?", (certainty,))
     connection.close()
 
 

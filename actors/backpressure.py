@@ -1,0 +1,25 @@
+"""Whether new work is sent from this process: what the supervisor tells the customers without a message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+CLAIM_MAX: Final = 200
+"""Pieces of work leased in one transaction."""
+
+
+class Backpressure:
+    """A hint, not a lock: whether this process leases a gateway's new work itself or leaves it queued."""
+
+    def __init__(self, gateways: Collection[str], *, processing: bool) -> None:
+        self.processing = processing
+        self.draining = False
+        self.open = dict.fromkeys(gateways, processing)
+        self.claimable = dict.fromkeys(gateways, CLAIM_MAX)
+        """How much due work the supervisor can use. Behind an open breaker it stays in the store, for people to see."""
+
+    def drain(self) -> None:
+        """From now on everything new stays queued."""
+        self.draining = True
+        self.open = dict.fromkeys(self.open, False)

@@ -1,0 +1,1 @@
+"""Calls to gateways: breakers, bulkheads, retries."""

@@ -1,0 +1,207 @@
+"""What becomes of a piece of work after a call: done, again, later, a dead letter. Pure decisions, tested as tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from actors.messages import CallResult, NotSent, NotTried, Unhandled
+from domain.account import TERMINAL, Status
+from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
+
+DAY_S: Final = 86_400.0
+ERRORS_KEPT: Final = 20
+"""The newest errors of a piece of work that are kept."""
+ERROR_LENGTH_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2).
+
+    Without keys, ``settle_s`` is how long after a sender's last word a lookup that finds nothing proves nothing yet,
+    and ``permit_s`` how long after recording a submission a sender may begin to send it.
+    """
+
+    honours_keys: bool
+    max_retries: int
+    lookup_after_s: tuple[float, ...]
+    dead_letter_first_s: float
+    dead_letter_max_s: float
+    dead_letter_attempts: int
+    looks_up: bool = True
+    settle_s: float = 0.0
+    permit_s: float = 0.0
+    retry_first_s: float = 0.2
+    retry_max_s: float = 5.0
+
+    def discardable(self, item: WorkItem) -> bool:
+        """Whether every attempt at ``item`` surely never reached the gateway."""
+        # Without keys nothing goes out before it is on record, so that a lost lease alone raises no doubt.
+        return item.action is Action.SUBMIT and item.certainty <= (
+            DeliveryCertainty.NOT_SENT if self.honours_keys else DeliveryCertainty.LEASE_LOST
+        )
+
+
+def next_step(
+    item: WorkItem,
+    result: CallResult,
+    policy: WorkPolicy,
+    *,
+    now: datetime,
+    chance: float,
+    status: Status | None = None,
+    settlement_left_s: float = 0.0,
+) -> MoveWork | CloseWork:
+    """What is next after ``result``; ``chance`` in [0, 1) spreads the waits.
+
+    ``status`` is the transaction's after ``result`` was recorded, None when it was not. ``settlement_left_s``: for so
+    long still the gateway may come to know what it says that it never received.
+    """
+    if status in TERMINAL or (status is None and _final(result)):  # nothing is sent for what has its end
+        return CloseWork(item.work_id)
+    match result:
+        case Approved(final=True) | Declined():
+            # The answer contradicts the record: a review is open, and the transaction still has no end.
+            return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
+        case Approved():
+            if item.action is Action.SUBMIT:  # accepted, and the final word is to come: the schedule starts anew
+                return _look_up_first(item, policy)
+            return _look_up_again(item, policy)
+        case NotReceived():
+            return _not_received(item, policy, now, status, settlement_left_s)
+        case Unhandled(reason=reason):
+            errors = _with_error(item, now, reason)
+            return _move(item, item.action, 0.0, attempts=item.attempts, errors=errors, state=WorkState.PARKED)
+        case NotTried():
+            return _move(item, item.action, 0.0, attempts=item.attempts, certainty=_certainty_unsent(item, policy))
+        case NotSent() | Unknown():
+            return _failed(item, result, policy, _with_error(item, now, result.reason), chance=chance, status=status)
+        case _:
+            assert_never(result)
+
+
+def ran_a_day(
+    item: WorkItem, result: CallResult, now: datetime, *, status: Status, settlement_left_s: float = 0.0
+) -> bool:
+    """Whether nobody has said for a day what became of the item's transaction, and this lookup did not either.
+
+    ``status`` is the transaction's. That it never arrived is an answer, if it counts and it was not accepted before.
+    """
+    if item.transaction is None or item.action is not Action.RESOLVE:
+        return False
+    silent = isinstance(result, NotSent | Unknown)
+    if isinstance(result, NotReceived):
+        silent = status is Status.PROCESSED or settlement_left_s > 0
+    return silent and now - item.transaction.updated_at >= timedelta(seconds=DAY_S)
+
+
+def _final(result: CallResult) -> bool:
+    return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
+
+
+def _certainty_unsent(item: WorkItem, policy: WorkPolicy) -> DeliveryCertainty:
+    """What remains open when the newest attempt surely was not sent: without keys there can be no other."""
+    return item.certainty if policy.honours_keys or item.action is Action.RESOLVE else DeliveryCertainty.NOT_SENT
+
+
+def _not_received(
+    item: WorkItem, policy: WorkPolicy, now: datetime, status: Status | None, settlement_left_s: float
+) -> MoveWork:
+    if status is Status.PROCESSED:
+        return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
+    if policy.honours_keys:
+        return _move(item, Action.SUBMIT, 0.0, attempts=0)
+    if settlement_left_s > 0:
+        again = _look_up_again(item, policy)
+        if again.delay_s <= settlement_left_s:
+            return again
+        return replace(again, delay_s=settlement_left_s, attempts=item.attempts)  # in addition to the schedule
+    return _move(item, Action.SUBMIT, 0.0, attempts=0, certainty=DeliveryCertainty.NOT_SENT)
+
+
+def _failed(
+    item: WorkItem,
+    result: NotSent | Unknown,
+    policy: WorkPolicy,
+    errors: tuple[WorkError, ...],
+    *,
+    chance: float,
+    status: Status | None,
+) -> MoveWork:
+    if item.action is Action.RESOLVE:
+        return _look_up_again(item, policy, errors)
+    if isinstance(result, NotSent):
+        certainty = _certainty_unsent(item, policy)
+        doubtful = status is Status.UNKNOWN or certainty is not DeliveryCertainty.NOT_SENT
+        return _send_again(item, policy, chance, errors, certainty, doubtful=doubtful)
+    if policy.honours_keys:
+        return _send_again(item, policy, chance, errors, DeliveryCertainty.SENT, doubtful=True)
+    return _look_up_first(item, policy, errors)
+
+
+def _send_again(
+    item: WorkItem,
+    policy: WorkPolicy,
+    chance: float,
+    errors: tuple[WorkError, ...],
+    certainty: DeliveryCertainty,
+    *,
+    doubtful: bool,
+) -> MoveWork:
+    """A few quick retries, then a dead letter with growing waits (full jitter, AWS 2015), then a person.
+
+    ``doubtful``: the money may have moved. That is never left to rest, but looked up once a day at the least.
+    """
+    attempts = item.attempts + 1
+    dead = attempts - policy.max_retries
+    if dead > policy.dead_letter_attempts and doubtful:
+        attempts = len(policy.lookup_after_s)
+        state = WorkState.DEAD
+        return _move(item, Action.RESOLVE, DAY_S, attempts=attempts, errors=errors, state=state, certainty=certainty)
+    if dead <= 0:
+        state, ceiling_s = WorkState.QUEUED, min(policy.retry_max_s, policy.retry_first_s * 2 ** (attempts - 1))
+    else:
+        state = WorkState.DEAD if dead <= policy.dead_letter_attempts else WorkState.PARKED
+        ceiling_s = min(policy.dead_letter_max_s, policy.dead_letter_first_s * 2 ** min(dead - 1, 60))
+    delay_s = ceiling_s * chance
+    return _move(item, Action.SUBMIT, delay_s, attempts=attempts, errors=errors, state=state, certainty=certainty)
+
+
+def _look_up_first(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """It was sent: the schedule of lookups begins."""
+    delay_s = policy.lookup_after_s[0]
+    return _move(item, Action.RESOLVE, delay_s, attempts=0, errors=errors, certainty=DeliveryCertainty.SENT)
+
+
+def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """The next of the schedule. One that failed when only the daily ones are left is a dead letter: people see it."""
+    attempts = item.attempts + 1
+    waits = policy.lookup_after_s
+    if attempts < len(waits):
+        return _move(item, Action.RESOLVE, waits[attempts], attempts=attempts, errors=errors)
+    state = WorkState.QUEUED if errors is None else WorkState.DEAD
+    return _move(item, Action.RESOLVE, DAY_S, attempts=attempts, errors=errors, state=state)
+
+
+def _move(
+    item: WorkItem,
+    action: Action,
+    delay_s: float,
+    *,
+    attempts: int,
+    errors: tuple[WorkError, ...] | None = None,
+    state: WorkState = WorkState.QUEUED,
+    certainty: DeliveryCertainty | None = None,
+) -> MoveWork:
+    kept = item.errors if errors is None else errors
+    return MoveWork(
+        item.work_id, action, state, delay_s, attempts, kept, item.certainty if certainty is None else certainty
+    )
+
+
+def _with_error(item: WorkItem, now: datetime, error: str) -> tuple[WorkError, ...]:
+    """The newest errors of the work, this one included."""
+    return (*item.errors, WorkError(now, error[:ERROR_LENGTH_MAX]))[-ERRORS_KEPT:]

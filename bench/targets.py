@@ -1,0 +1,66 @@
+"""On what is measured: which store, how many workers, and which settings say so to a service."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+VARIABLE: Final = "PAYMENTS_TEST_DATABASE_URL"
+LOCAL_SERVER: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+_ANSWERS_WITHIN_S: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A store, and how many workers a service has on it; the empty resource that it is compared with has as many.
+
+    ``server_url``: the PostgreSQL server, by a database from which others can be created; empty with SQLite.
+    """
+
+    workers: int = 1
+    server_url: str = ""
+
+    @property
+    def name(self) -> str:
+        """As a heading of the page."""
+        return (
+            f"{'PostgreSQL' if self.server_url else 'SQLite'}, {self.workers} worker{'' if self.workers == 1 else 's'}"
+        )
+
+    def settings(self, database_url: str = "") -> dict[str, str]:
+        """What tells a service, or the empty resource, which database it has, and how many workers."""
+        # The empty resource opens no database, but is read the same settings, which permit SQLite no second worker.
+        url = database_url or self.server_url
+        named = {"PAYMENTS_DATABASE_URL": url} if url else {}
+        return {**named, "PAYMENTS_WORKERS": str(self.workers)}
+
+    def new_database_url(self, folder: Path, name: str) -> str:
+        """The URL of a database of this ground that is not there yet: a file in ``folder``, or one of the server's."""
+        if not self.server_url:
+            return f"sqlite:///{folder / name}.db"
+        server, _, parameters = self.server_url.partition("?")
+        return f"{server.rpartition('/')[0]}/{name}" + (f"?{parameters}" if parameters else "")
+
+
+SQLITE: Final = Target()
+
+
+def server_url() -> str:
+    """The PostgreSQL server to measure on: the one that the environment names, else this machine's."""
+    return os.environ.get(VARIABLE) or LOCAL_SERVER
+
+
+def refusal(url: str) -> str:
+    """Why the server at ``url`` cannot be measured on, in one line; empty when it can."""
+    try:
+        with psycopg.connect(url, connect_timeout=_ANSWERS_WITHIN_S) as connection:
+            row = connection.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = user").fetchone()
+    except psycopg.Error as error:
+        words = (str(error).strip() or type(error).__name__).splitlines()
+        return f"no PostgreSQL server answers ({words[0]}; {VARIABLE} names another)"
+    return "" if row == (True,) else f"the PostgreSQL server lets this role create no databases ({VARIABLE})"
