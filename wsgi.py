@@ -21,7 +21,7 @@ from gevent.threadpool import ThreadPool
 
 from actors.customer.idempotency import IdempotencyKey
 from actors.listeners import Listeners, LogListener
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid
 from actors.runtime.runtime import LiveRuntime
 from actors.system import PaymentSystem, SystemSettings

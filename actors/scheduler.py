@@ -18,7 +18,8 @@ from actors.backpressure import CLAIM_MAX, Backpressure
 from actors.generations import Generations
 from actors.listeners import Listener
 from actors.messages import CapacityFree, Recipient, Recovered, RetryDead, Submit, Tick, TimerFired, Void, WorkDue
-from actors.operations.callback import CallbackReport, queue_of, read_payload
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.waiting_callbacks import queue_of, read_payload
 from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
@@ -291,7 +292,7 @@ class DeadLetterActor(ServiceActor):
             except StoreError as error:
                 logger.warning("a callback could not be matched: %s", error)
                 return False
-            report = CallbackReport(item, said if stream is not None else None)
+            report = StoredCallbackOperation(item, said if stream is not None else None)
             self._customer(stream or item.stream).tell(report)
         return True
 

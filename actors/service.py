@@ -14,11 +14,17 @@ from typing import Final, TypeVar
 from pykka import Timeout
 
 from actors.admission import Admission
+from actors.customer.command import Command
 from actors.customer.idempotency import IdempotencyKey
 from actors.listeners import Listener
-from actors.messages import DiscardRequest, ReceiveRequest, Recipient, Request, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import Callback, CallbackRequest, stream_of_gateway
-from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
+from actors.operations.adjust import AdjustOperation
+from actors.operations.callback import Callback, CallbackOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.discard import DiscardOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.resolve import ResolveOperation
+from actors.operations.waiting_callbacks import stream_of_gateway
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
 from actors.runtime.actor import Reply as Future
 from actors.runtime.mailbox import MailboxFullError
@@ -36,7 +42,7 @@ from store.queries import DeadLetter
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=Command)
 
 GRACE_S: Final = 0.5
 """How much later than its deadline an answer may come before its caller gives up on it."""
@@ -69,17 +75,17 @@ class ServiceFacade:
         self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
     ) -> Reply:
         """Take on a deposit or withdrawal; returns when it is durable, refused or given up."""
-        return self._ask(self._commands, stream, ReceiveRequest(command, metadata, self._deadline(), once))
+        return self._ask(self._commands, stream, ReceiveOperation(command, metadata, once))
 
     def send(
         self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
-    ) -> ReceiveRequest | NotStored:
+    ) -> ReceiveOperation | NotStored:
         """The same without waiting, or regard to how many do; the request's ``reply`` gets the answer."""
-        return self._send(stream, ReceiveRequest(command, metadata, self._deadline(), once), run_here=False)
+        return self._send(stream, ReceiveOperation(command, metadata, once), run_here=False)
 
     def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
-        request = DiscardRequest(command, item, metadata, self._deadline())
+        request = DiscardOperation(command, item, metadata)
         return self._ask(self._others, item.stream, request)
 
     def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
@@ -87,19 +93,19 @@ class ServiceFacade:
         # What has no work has its end, or is just coming to it.
         under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
         item = None if work is None else work.item
-        request = ResolveRequest(command, item, metadata, self._deadline(), under_way=under_way)
+        request = ResolveOperation(command, item, metadata, under_way=under_way)
         return self._ask(self._others, stream, request)
 
     def adjust(
         self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
     ) -> Reply:
         """Correct a customer's balance on a person's word."""
-        request = AdjustRequest(command, metadata, self._deadline(), once)
+        request = AdjustOperation(command, metadata, once)
         return self._ask(self._others, stream, request)
 
     def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         """Close ``review`` on an operator's word; confirm the record if it is closed already."""
-        request = CloseReviewRequest(command, review, metadata, self._deadline())
+        request = CloseReviewOperation(command, review, metadata)
         return self._ask(self._others, stream, request)
 
     def callback(
@@ -130,13 +136,13 @@ class ServiceFacade:
 
     def _read(
         self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
-    ) -> tuple[StreamKey, CallbackRequest]:
+    ) -> tuple[StreamKey, CallbackOperation]:
         """Whose callback it is, and what is to be done. Raises StoreError."""
         gateway = callback.gateway
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         nobody = stream_of_gateway(gateway)
         said = callbacks.read(body)
-        request = partial(CallbackRequest, callback, metadata, self._deadline(), verbatim=said.verbatim)
+        request = partial(CallbackOperation, callback, metadata, verbatim=said.verbatim)
         if isinstance(said, Unusable):
             owner = None if said.reference is None else self._owner_at(gateway, said.reference)
             about = None if owner is None else said.reference
@@ -155,10 +161,7 @@ class ServiceFacade:
         known = self._store.load(stream, (reference,)).account.transactions.get(reference)
         return None if known is None or known.gateway != gateway else stream
 
-    def _deadline(self) -> float:
-        return self._runtime.monotonic() + self._request_deadline_s
-
-    def _ask(self, admission: Admission, stream: StreamKey, request: Request) -> Reply:
+    def _ask(self, admission: Admission, stream: StreamKey, request: Command) -> Reply:
         """Have ``request`` answered, once ``admission`` has let it in."""
         refusal = admission.enter()
         if refusal is not None:
@@ -171,13 +174,14 @@ class ServiceFacade:
     def _send(self, stream: StreamKey, request: R, *, run_here: bool) -> R | NotStored:
         if not self._started:
             return NotStored("The service is not ready.")
+        request.deadline = self._runtime.monotonic() + self._request_deadline_s
         try:
             self._customers.tell(stream, request, run_here=run_here)
         except MailboxFullError:
             return NotStored("Too many commands wait for this customer.")
         return request
 
-    def _answer(self, sent: Request | NotStored) -> Reply:
+    def _answer(self, sent: Command | NotStored) -> Reply:
         if isinstance(sent, NotStored):
             return sent
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pykka import ActorDeadError
 
@@ -24,12 +24,7 @@ from actors.gateways.supervisor import GatewaySupervisorActor
 from actors.generations import Generations
 from actors.journal import JournalActor
 from actors.listeners import Listener
-from actors.messages import (
-    Drain,
-    Passivate,
-    Recipient,
-    Request,
-)
+from actors.messages import Drain, Passivate, Recipient
 from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.router import Address, Router
 from actors.runtime.runtime import Runtime
@@ -42,9 +37,6 @@ from gateways.settings import GatewaySettings
 from store.port import Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
-
-T = TypeVar("T")
-R = TypeVar("R", bound=Request)
 
 MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
@@ -141,7 +133,7 @@ class PaymentSystem(ServiceFacade):
             lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, generations=generations),
         )
         self._customers: Router[StreamKey] = Router(
-            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
+            lambda stream: CustomerStreamActor(stream=stream, context=context),
             runtime.dispatcher("customers", 4),
             capacity=CUSTOMER_MAILBOX_MAX,
             monotonic=monotonic,
@@ -190,7 +182,7 @@ class PaymentSystem(ServiceFacade):
                 store_is_earlier=generations.suspect,
             ),
         )
-        collaborators = CustomerContext(
+        context = CustomerContext(
             runtime=runtime,
             store=store,
             loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),

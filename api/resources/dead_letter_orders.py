@@ -9,7 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from actors.payments import Payments
 from actors.replies import Uncertain
 from api import views

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import TypeVar
 
 from actors.backpressure import Backpressure
 from actors.customer.actor import CustomerStreamActor
+from actors.customer.command import Command
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
@@ -15,20 +17,12 @@ from actors.gateways.retry_policy import WorkPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.journal import JournalActor
-from actors.messages import (
-    CallResult,
-    DiscardRequest,
-    NotSent,
-    OutcomeReport,
-    ReceiveRequest,
-    Recipient,
-    Request,
-    SubmissionRecorded,
-    SubmissionRequest,
-    Submit,
-    WorkDue,
-)
-from actors.operations.callback import Callback, CallbackRequest
+from actors.messages import CallResult, NotSent, Recipient, SubmissionRecorded, Submit, WorkDue
+from actors.operations.callback import Callback, CallbackOperation
+from actors.operations.discard import DiscardOperation
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.submission import SubmissionOperation
 from actors.replies import Accepted, Reply
 from actors.runtime.router import Address, Router
 from actors.runtime.simulated import SimulatedRuntime
@@ -54,6 +48,8 @@ POLICY = WorkPolicy(
 KEYLESS = replace(POLICY, honours_keys=False, settle_s=65.0)
 DEADLINE_S = 10.0
 STEPS_MAX = 50_000
+
+C = TypeVar("C", bound=Command)
 
 
 class _Forward:
@@ -98,7 +94,7 @@ class Customers:
         self.router: Router[StreamKey] = Router(
             self._make, runtime.dispatcher("customers", 4), capacity=2_000, monotonic=runtime.monotonic
         )
-        self._collaborators = CustomerContext(
+        self.context = CustomerContext(
             runtime=runtime,
             store=self.store,
             loader=runtime.executor("loader", 8),
@@ -120,11 +116,17 @@ class Customers:
         self.leases_kept += 1
 
     def _make(self, key: StreamKey) -> CustomerStreamActor:
-        return CustomerStreamActor(stream=key, collaborators=self._collaborators)
+        return CustomerStreamActor(stream=key, context=self.context)
 
     def address(self, key: StreamKey) -> Recipient:
         """Whoever is this customer's actor when it is told something."""
         return _Forward(self.router, key)
+
+    def send_command(self, key: StreamKey, command: C, deadline_s: float = DEADLINE_S) -> C:
+        """Send ``command`` to the actor of a stream, as the service facade does."""
+        command.deadline = self.runtime.monotonic() + deadline_s
+        self.router.tell(key, command)
+        return command
 
     def send(
         self,
@@ -135,22 +137,20 @@ class Customers:
         deadline_s: float = DEADLINE_S,
         details: dict[str, str] | None = None,
         key: str | None = None,
-    ) -> ReceiveRequest:
+    ) -> ReceiveOperation:
         """Tell a customer's actor of a new command, under an idempotency key if one is given."""
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
-        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
-        self.router.tell(stream(customer), request)
-        return request
+        return self.send_command(stream(customer), ReceiveOperation(command, Metadata("r-1"), once), deadline_s)
 
-    def withdraw(self, customer: str = "c1", minor: int = 10_000, *, key: str | None = None) -> ReceiveRequest:
+    def withdraw(self, customer: str = "c1", minor: int = 10_000, *, key: str | None = None) -> ReceiveOperation:
         """The same for a withdrawal that must be covered."""
         return self.send(customer, minor, kind=Kind.WITHDRAWAL, key=key)
 
-    def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeReport:
+    def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeOperation:
         """Tell the customer's actor what a call came to."""
-        report = OutcomeReport(item, result, self.runtime.monotonic())
+        report = OutcomeOperation(item, result, self.runtime.monotonic())
         self.router.tell(stream(customer), report)
         return report
 
@@ -163,28 +163,24 @@ class Customers:
         body: bytes = b"{}",
         customer: str = "c1",
         minor: int = 10_000,
-    ) -> CallbackRequest:
+    ) -> CallbackOperation:
         """Tell the customer's actor what the gateway says of the item's transaction, by its own account."""
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
-        deadline = self.runtime.monotonic() + DEADLINE_S
-        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), deadline, command=command)
-        self.router.tell(stream(customer), request)
-        return request
+        operation = CallbackOperation(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
+        return self.send_command(stream(customer), operation)
 
-    def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionRequest:
+    def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionOperation:
         """Tell the customer's actor that ``item`` is about to be sent, under a permit of that number."""
-        request = SubmissionRequest(item, Permit(0, number))
+        request = SubmissionOperation(item, Permit(0, number))
         self.router.tell(stream(customer), request)
         return request
 
-    def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardRequest:
+    def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardOperation:
         """Tell the customer's actor that a person gives ``item`` up."""
-        deadline = self.runtime.monotonic() + deadline_s
-        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"), deadline)
-        self.router.tell(item.stream, request)
-        return request
+        operation = DiscardOperation(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
+        return self.send_command(item.stream, operation, deadline_s)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let everything happen that happens within ``seconds``, and let these pass."""
@@ -297,7 +293,7 @@ class Customers:
         return view.transaction
 
 
-def answer(request: Request) -> Reply:
+def answer(request: Command) -> Reply:
     """The answer that is there; pykka.Timeout when there is none."""
     return request.reply.get(timeout=0)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
 from actors.system import PaymentSystem, SystemSettings
@@ -97,7 +97,7 @@ class World:
         self.runtime = SimulatedRuntime(self.chance, started_at=100.0)
         self.provider = KeylessProvider(self.runtime, self.chance, fates)
         self.provider.watch = self._watch
-        self.sent: list[ReceiveRequest] = []
+        self.sent: list[ReceiveOperation] = []
         self.boot()
 
     def boot(self) -> None:

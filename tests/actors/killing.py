@@ -35,7 +35,7 @@ _WATCHED_OF_CUSTOMERS = (
     "supervisor",
     "dead_letters",
     "address",
-    "settling",
+    "settlement",
     "listener",
     "leases_unknown",
     "next_serial",
@@ -95,13 +95,11 @@ class Killer:
         for name in _WATCHED:
             if hasattr(actor, name):
                 setattr(actor, name, self.watched(getattr(actor, name)))
-        collaborators = getattr(actor, "_with", None)
-        if isinstance(collaborators, CustomerContext):
-            stand_ins: dict[str, Any] = {
-                name: self.watched(getattr(collaborators, name)) for name in _WATCHED_OF_CUSTOMERS
-            }
-            actor._with = replace(collaborators, **stand_ins)  # type: ignore[attr-defined]
-        for bulkhead in getattr(actor, "_lanes", {}).values():
+        context = getattr(actor, "_context", None)
+        if isinstance(context, CustomerContext):
+            stand_ins: dict[str, Any] = {name: self.watched(getattr(context, name)) for name in _WATCHED_OF_CUSTOMERS}
+            actor._context = replace(context, **stand_ins)  # type: ignore[attr-defined]
+        for bulkhead in getattr(actor, "_bulkheads", {}).values():
             self._watch_lane(bulkhead)
         actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign, assignment]  # of this one
         begin, recover = actor.on_start, actor.recover

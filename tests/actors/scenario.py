@@ -10,7 +10,9 @@ from typing import Final
 
 from pykka import Timeout
 
-from actors.messages import DiscardRequest, ReceiveRequest, RetryDead, SetBreakerMode, StatusRequest
+from actors.messages import RetryDead, SetBreakerMode, StatusRequest
+from actors.operations.discard import DiscardOperation
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored
 from actors.runtime.actor import Reply
 from actors.runtime.router import Address
@@ -92,9 +94,9 @@ class Scenario:
             listener=Heard(),
             exclusive=True,
         )
-        self.requests: list[ReceiveRequest] = []
-        self.refused: list[ReceiveRequest] = []
-        self.discards: list[DiscardRequest] = []
+        self.requests: list[ReceiveOperation] = []
+        self.refused: list[ReceiveOperation] = []
+        self.discards: list[DiscardOperation] = []
         self.asked: list[Reply[object]] = []
         self.dead_for_s = 0.0
         self._died_at: float | None = None
@@ -152,7 +154,7 @@ class Scenario:
 
     # what the world does
 
-    def _send(self, kind: Kind, customer: str, minor: int) -> ReceiveRequest:
+    def _send(self, kind: Kind, customer: str, minor: int) -> ReceiveOperation:
         command = Receive(kind, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
         sent = self.system.send(stream(customer), command, Metadata("r"))
         assert not isinstance(sent, NotStored)
@@ -207,7 +209,8 @@ class Scenario:
             return False
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
             command = Discard(letter.item.work_id, "nobody wants it")
-            request = DiscardRequest(command, letter.item, Metadata("p"), self.runtime.monotonic() + 10.0)
+            request = DiscardOperation(command, letter.item, Metadata("p"))
+            request.deadline = self.runtime.monotonic() + 10.0
             self.system._customers.tell(letter.item.stream, request)
             self.discards.append(request)
             break

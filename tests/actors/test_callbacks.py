@@ -9,16 +9,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from actors.operations.callback import (
-    EVENT_TYPE,
-    MATCHED_WITHIN,
-    Callback,
-    CallbackReport,
-    CallbackRequest,
-    queue_of,
-    read_payload,
-    stream_of_gateway,
-)
+from actors.operations.callback import Callback, CallbackOperation, StoredCallbackOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, MATCHED_WITHIN, queue_of, read_payload, stream_of_gateway
 from actors.replies import NotStored, Taken
 from domain.account import Status
 from domain.commands import RecordCallback
@@ -214,18 +206,17 @@ def claim(customers: Customers) -> list[WorkItem]:
     return customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)
 
 
-def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1") -> CallbackRequest:
+def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1") -> CallbackOperation:
     """A callback about a transaction that is not on record."""
     said = RecordCallback(transaction_id, GATEWAY, "A-9", Money(10_000, "USD"), Approved("A-9", final=True))
-    request = CallbackRequest(
+    request = CallbackOperation(
         Callback(GATEWAY, event_id, b"{}"),
         Metadata("r-7"),
-        customers.runtime.monotonic() + DEADLINE_S,
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
         verbatim=Verbatim(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
-    customers.router.tell(stream_of_gateway(GATEWAY), request)
+    customers.send_command(stream_of_gateway(GATEWAY), request)
     customers.run()
     return request
 
@@ -248,7 +239,7 @@ def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> No
         item.work_id, GATEWAY, f"A-{item.work_id}", Money(10_000, "USD"), Approved(f"A-{item.work_id}", final=True)
     )
     for _ in range(2):  # handed over twice
-        customers.router.tell(item.stream, CallbackReport(claimed, command))
+        customers.router.tell(item.stream, StoredCallbackOperation(claimed, command))
         customers.run()
     assert customers.types() == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
     assert work(customers) == {}
@@ -262,7 +253,7 @@ def test_it_is_tried_again_and_after_an_hour_a_person_is_asked(customers: Custom
         claimed = claim(customers)
         if claimed:
             looks += 1
-            customers.router.tell(stream_of_gateway(GATEWAY), CallbackReport(claimed[0], None))
+            customers.router.tell(stream_of_gateway(GATEWAY), StoredCallbackOperation(claimed[0], None))
         customers.run(10.0)
         if not work(customers):
             break
@@ -285,7 +276,7 @@ def test_one_that_is_matched_late_and_contradicts(customers: Customers) -> None:
     (claimed,) = claim(customers)
     money = Money(1, "USD")
     command = RecordCallback(item.work_id, GATEWAY, "A-9", money, Approved("A-9", final=True))
-    customers.router.tell(item.stream, CallbackReport(claimed, command))
+    customers.router.tell(item.stream, StoredCallbackOperation(claimed, command))
     customers.run()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     assert view.review.transaction_id == item.work_id
@@ -335,10 +326,9 @@ def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
 def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: int) -> None:
     """It is kept as it came, and a person is asked."""
     for _ in range(copies):
-        deadline = customers.runtime.monotonic() + DEADLINE_S
         callback = Callback(GATEWAY, "evt-1", b"\xff")
-        request = CallbackRequest(callback, Metadata("r-7"), deadline, problem="A callback cannot be read: not JSON")
-        customers.router.tell(stream_of_gateway(GATEWAY), request)
+        request = CallbackOperation(callback, Metadata("r-7"), problem="A callback cannot be read: not JSON")
+        customers.send_command(stream_of_gateway(GATEWAY), request)
         customers.run()
         assert answer(request) == Taken()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
@@ -355,7 +345,7 @@ def test_a_stale_look_moves_nothing(customers: Customers) -> None:
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.real.register_owner(customers.owner)
     claim(customers)
-    customers.router.tell(stream_of_gateway(GATEWAY), CallbackReport(stale, None))
+    customers.router.tell(stream_of_gateway(GATEWAY), StoredCallbackOperation(stale, None))
     customers.run()
     assert work(customers) == {(queue_of(GATEWAY), "leased"): 1}
 

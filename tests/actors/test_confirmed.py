@@ -11,9 +11,9 @@ from itertools import repeat
 
 import pytest
 
-from actors.messages import Request
-from actors.operations.callback import CallbackReport
-from actors.operations.operator_commands import CloseReviewRequest
+from actors.customer.command import Command
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.close_review import CloseReviewOperation
 from actors.replies import Accepted, Adjusted, Closed, Taken
 from domain.account import Account
 from domain.commands import RecordCallback
@@ -31,58 +31,55 @@ AWAY_S = 5.0
 """Below the deadline of a request."""
 LONG = 200
 
-Begin = Callable[[Customers], Callable[[], Request | None]]
+Begin = Callable[[Customers], Callable[[], Command | None]]
 """Lays the ground; what it returns begins the operation."""
 
 
-def _receive(customers: Customers) -> Callable[[], Request]:
+def _receive(customers: Customers) -> Callable[[], Command]:
     return customers.send
 
 
-def _receive_with_key(customers: Customers) -> Callable[[], Request]:
+def _receive_with_key(customers: Customers) -> Callable[[], Command]:
     return lambda: customers.send(key="k-1")
 
 
-def _discard(customers: Customers) -> Callable[[], Request]:
+def _discard(customers: Customers) -> Callable[[], Command]:
     letter = customers.dead_letter()
     return lambda: customers.discard(letter)
 
 
-def _resolve(customers: Customers) -> Callable[[], Request]:
+def _resolve(customers: Customers) -> Callable[[], Command]:
     item = unknown(customers)
     return lambda: resolve(customers, item)
 
 
-def _adjust(customers: Customers) -> Callable[[], Request]:
+def _adjust(customers: Customers) -> Callable[[], Command]:
     customers.completed()
     return lambda: adjust(customers, 500)
 
 
-def _close(customers: Customers) -> Callable[[], Request]:
+def _close(customers: Customers) -> Callable[[], Command]:
     request = open_review(customers)
 
-    def begin() -> Request:
-        customers.router.tell(stream(), request)
-        return request
+    def begin() -> Command:
+        return customers.send_command(stream(), request)
 
     return begin
 
 
-def _close_again(customers: Customers) -> Callable[[], Request]:
+def _close_again(customers: Customers) -> Callable[[], Command]:
     first = open_review(customers)
-    customers.router.tell(stream(), first)
+    customers.send_command(stream(), first)
     customers.run()
     (view,) = customers.real.reviews("main", "closed", before=None, limit=10)
 
-    def begin() -> Request:
-        request = CloseReviewRequest(first.command, view.review, first.metadata, customers.runtime.monotonic() + 10.0)
-        customers.router.tell(stream(), request)
-        return request
+    def begin() -> Command:
+        return customers.send_command(stream(), CloseReviewOperation(first.command, view.review, first.metadata))
 
     return begin
 
 
-def _callback(customers: Customers) -> Callable[[], Request]:
+def _callback(customers: Customers) -> Callable[[], Command]:
     item = customers.deposited()
     return lambda: customers.callback(item, Approved(f"A-{item.work_id}", final=True))
 
@@ -167,7 +164,7 @@ def test_a_stored_callback_is_kept_until_the_replica_confirms(customers: Custome
     reference = f"A-{item.work_id}"
     command = RecordCallback(item.work_id, GATEWAY, reference, Money(10_000, "USD"), Approved(reference, final=True))
     _replica_goes(store)
-    customers.router.tell(item.stream, CallbackReport(claimed, command))
+    customers.router.tell(item.stream, StoredCallbackOperation(claimed, command))
     customers.run(AWAY_S)
     appends = len(store.batches)
     customers.run(AWAY_S)

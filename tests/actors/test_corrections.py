@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.resolve import ResolveOperation
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed
 from domain.account import Refused, Status
 from domain.commands import Adjust, CloseReview, Resolve
@@ -27,29 +29,25 @@ WHO = Metadata("r-8", who="ann", reason="asked", evidence="ticket 7")
 
 def resolve(
     customers: Customers, item: WorkItem, *, completed: bool = True, version: int | None = None
-) -> ResolveRequest:
+) -> ResolveOperation:
     """A person settles the item's transaction as he sees it now, with its work."""
     version = customers.transaction(item.work_id).version if version is None else version
-    request = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
-    customers.router.tell(item.stream, request)
-    return request
+    operation = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
+    return customers.send_command(item.stream, operation)
 
 
-def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveRequest:
+def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveOperation:
     """What the API makes of it."""
     work = customers.real.work("main", item.work_id)
     under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
-    seen, deadline = None if work is None else work.item, customers.runtime.monotonic() + DEADLINE_S
-    return ResolveRequest(command, seen, WHO, deadline, under_way=under_way)
+    return ResolveOperation(command, None if work is None else work.item, WHO, under_way=under_way)
 
 
-def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustRequest:
+def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustOperation:
     """A person corrects a balance."""
     command = Adjust(customers.runtime.new_id(), Money(minor, "USD"), "asked", "ticket 7")
     once = None if key is None else IdempotencyKey("idempotency:adjustment:main", key, str(minor))
-    request = AdjustRequest(command, WHO, customers.runtime.monotonic() + DEADLINE_S, once)
-    customers.router.tell(stream(customer), request)
-    return request
+    return customers.send_command(stream(customer), AdjustOperation(command, WHO, once))
 
 
 def available(customers: Customers, customer: str = "c1") -> int:
@@ -111,8 +109,7 @@ def test_a_dead_letter_can_be_settled_while_nobody_takes_it_up(customers: Custom
     request = resolution(customers, third, command)
     customers.run(4_000.0)
     assert [claimed.work_id for claimed in customers.claim()] == [third.work_id]
-    request.deadline = customers.runtime.monotonic() + DEADLINE_S
-    customers.router.tell(third.stream, request)
+    customers.send_command(third.stream, request)
     customers.run()
     said = answer(request)
     assert isinstance(said, Refused)
@@ -239,14 +236,14 @@ def test_nobodys_balance(customers: Customers) -> None:
 # reviews
 
 
-def open_review(customers: Customers) -> CloseReviewRequest:
+def open_review(customers: Customers) -> CloseReviewOperation:
     """Closes a review that is open."""
     item = customers.completed()
     customers.callback(item, Approved("A-other", final=True))
     customers.run()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     command = CloseReview(view.review.review_id, "looked")
-    return CloseReviewRequest(command, view.review, WHO, customers.runtime.monotonic() + DEADLINE_S)
+    return CloseReviewOperation(command, view.review, WHO)
 
 
 @pytest.mark.parametrize("trouble", [None, AWAY, Trouble(UNCERTAIN, after=True), Trouble(UNCERTAIN, after=False)])
@@ -255,10 +252,10 @@ def test_a_review_is_closed_once(
 ) -> None:
     """By whoever is first, whatever becomes of the write; everybody hears that it is closed."""
     request = open_review(customers)
-    again = CloseReviewRequest(request.command, request.review, WHO, request.deadline)
+    again = CloseReviewOperation(request.command, request.review, WHO)
     store.befall("append", trouble)
     for one in (request, again):
-        customers.router.tell(stream("c1"), one)
+        customers.send_command(stream("c1"), one)
     customers.run(DEADLINE_S - 1.0)
     assert customers.types().count("ReviewClosed") == 1
     for one in (request, again):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.customer.actor import BATCH_MAX, WAITING_MAX
+from actors.customer.actor import WAITING_MAX
+from actors.customer.batch import BATCH_MAX
 from actors.messages import NotSent
 from actors.replies import Accepted, NotStored
 from domain.account import Refused, Status
@@ -206,7 +207,7 @@ def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Custome
 
 def test_only_unfinished_transactions_are_remembered(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a customer is bounded: what is finished goes, and so does the oldest beyond the bound."""
-    monkeypatch.setattr("actors.customer.actor.CACHED_MAX", 4)
+    monkeypatch.setattr("actors.customer.loading.CACHED_MAX", 4)
     customers.completed()
     items = [customers.deposited() for _ in range(6)]
     account = actor_of(customers)._account

@@ -61,8 +61,8 @@ def watched(customers: Customers) -> Countdown:
     """Has all that the customers' actors call count down."""
     countdown = Countdown()
     parts = ("runtime", "loader", "journal", "supervisor", "dead_letters", "listener", "next_serial")
-    stand_ins: dict[str, Any] = {part: Watched(getattr(customers._collaborators, part), countdown) for part in parts}
-    customers._collaborators = replace(customers._collaborators, **stand_ins)
+    stand_ins: dict[str, Any] = {part: Watched(getattr(customers.context, part), countdown) for part in parts}
+    customers.context = replace(customers.context, **stand_ins)
     return countdown
 
 
@@ -112,6 +112,6 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
 
 
 def _forget(customers: Customers, customer: str) -> None:
-    """Stop the customer's actor, so that one with the watched collaborators takes its place."""
+    """Stop the customer's actor, so that one with the watched context takes its place."""
     customers.router.tell(stream(customer), Passivate())
     customers.run()

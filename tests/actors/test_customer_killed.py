@@ -6,7 +6,9 @@ import random
 
 import pytest
 
-from actors.messages import Loaded, OutcomeReport, Passivate, ReceiveRequest, Retry, Unanswered, Written
+from actors.messages import Loaded, Passivate, Retry, Unanswered, Written
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored, Reply
 from actors.runtime.actor import Reply as Future
 from actors.runtime.simulated import SimulatedRuntime
@@ -23,7 +25,7 @@ AWAY = StoreUnavailableError("away")
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", [ReceiveRequest, OutcomeReport, Loaded, Written, Retry])
+@pytest.mark.parametrize("kind", [ReceiveOperation, OutcomeOperation, Loaded, Written, Retry])
 def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     customers: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actors.customer.actor import RETRY_S
-from actors.messages import OutcomeReport
+from actors.operations.outcome import OutcomeOperation
 from domain.account import Status
 from domain.outcomes import Approved, NotReceived, Unknown
 from store.errors import StoreUnavailableError
@@ -36,7 +36,7 @@ def sent(keyless: Customers) -> WorkItem:
 def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = None) -> WorkItem:
     """The lookup says so, and that is recorded; the work as it is then."""
     asked_at = keyless.runtime.monotonic() if asked_at is None else asked_at
-    keyless.router.tell(stream(), OutcomeReport(item, NotReceived(), asked_at))
+    keyless.router.tell(stream(), OutcomeOperation(item, NotReceived(), asked_at))
     keyless.run(40.0)
     [again] = keyless.claim()
     return again
@@ -60,7 +60,7 @@ def test_an_early_answer_does_not_ripen_on_its_way(keyless: Customers, store: Tr
     """The store may be away until the wait is over: what was asked before says nothing of what arrived after."""
     store.befall("append", *[AWAY] * round(3 * KEYLESS.settle_s / RETRY_S))
     asked_at = keyless.runtime.monotonic()
-    keyless.router.tell(stream(), OutcomeReport(sent, NotReceived(), asked_at))
+    keyless.router.tell(stream(), OutcomeOperation(sent, NotReceived(), asked_at))
     keyless.run_until(lambda: store.troubles_left == 0)
     assert keyless.runtime.monotonic() > asked_at + KEYLESS.settle_s
     keyless.run(40.0)
@@ -93,7 +93,7 @@ def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
 
 def not_sent_again(keyless: Customers, item: WorkItem) -> None:
     """The supervisor sends nothing of which it is not known whether it was sent: it asks nobody, and says so."""
-    keyless.router.tell(stream(), OutcomeReport(item, Unknown("it may be sent")))
+    keyless.router.tell(stream(), OutcomeOperation(item, Unknown("it may be sent")))
     keyless.run(KEYLESS.lookup_after_s[0])
 
 

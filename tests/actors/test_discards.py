@@ -8,7 +8,8 @@ from itertools import product
 
 import pytest
 
-from actors.messages import DiscardRequest, NotSent, Passivate
+from actors.messages import NotSent, Passivate
+from actors.operations.discard import DiscardOperation
 from actors.replies import Accepted
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Refused, Status
@@ -31,7 +32,7 @@ def failures(customers: Customers, customer: str = "c1") -> list[str]:
     return [event.code for event in events if isinstance(event, Failed)]
 
 
-def refusal(request: DiscardRequest) -> str:
+def refusal(request: DiscardOperation) -> str:
     """The code that it was refused with."""
     refused = answer(request)
     assert isinstance(refused, Refused)

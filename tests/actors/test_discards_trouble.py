@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from actors.customer.poison import CRASHES_MAX
-from actors.messages import DiscardRequest, Loaded, Passivate, Submit, Written
+from actors.messages import Loaded, Passivate, Submit, Written
+from actors.operations.discard import DiscardOperation
 from actors.replies import Accepted, NotStored, Uncertain
 from domain.account import Refused
 from domain.events import Failed, Kind
@@ -73,7 +74,7 @@ def test_a_store_that_is_away_discards_nothing(customers: Customers, store: Trou
 
 @pytest.mark.parametrize("times", [1, 2, CRASHES_MAX])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", [DiscardRequest, Loaded, Written])
+@pytest.mark.parametrize("kind", [DiscardOperation, Loaded, Written])
 def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: type, after: bool, times: int) -> None:
     """Whichever message the actor dies of: one event and one answer, which is true."""
     letter = customers.dead_letter()

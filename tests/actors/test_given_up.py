@@ -8,7 +8,10 @@ import pytest
 
 from actors.customer.actor import CustomerStreamActor
 from actors.journal import JournalActor
-from actors.messages import Append, NotSent, OutcomeReport, ReceiveRequest, SubmissionRequest
+from actors.messages import Append, NotSent
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.submission import SubmissionOperation
 from actors.replies import Accepted, Uncertain
 from actors.runtime.actor import ServiceActor
 from store.port import Action, WorkItem
@@ -49,7 +52,7 @@ def test_a_customer_gets_its_answer_from_the_journal(customers: Customers, monke
 
 def test_a_client_gets_an_answer(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     """That nobody can tell is the truth: the command never came to be decided on."""
-    kill_each(monkeypatch, CustomerStreamActor, ReceiveRequest, 3)
+    kill_each(monkeypatch, CustomerStreamActor, ReceiveOperation, 3)
     request = customers.send()
     customers.run(MINUTE_S)
     assert answer(request) == Uncertain(request.command.transaction_id)
@@ -58,7 +61,7 @@ def test_a_client_gets_an_answer(customers: Customers, monkeypatch: pytest.Monke
 
 def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not on record, so it must not go out; the work is as good as before."""
-    kill_each(monkeypatch, CustomerStreamActor, SubmissionRequest, 3)
+    kill_each(monkeypatch, CustomerStreamActor, SubmissionOperation, 3)
     item = keyless.deposited()
     keyless.submit(item)
     keyless.run(MINUTE_S)
@@ -69,7 +72,7 @@ def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: 
 
 def test_a_report_gives_its_work_back(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it said is lost, and the work is not: whoever comes next finds out."""
-    kill_each(monkeypatch, CustomerStreamActor, OutcomeReport, 3)
+    kill_each(monkeypatch, CustomerStreamActor, OutcomeOperation, 3)
     item = customers.deposited()
     customers.report(item, NotSent("refused"))
     customers.run(MINUTE_S)

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from actors.messages import Submit
-from actors.operations.callback import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.runtime.simulated import SimulatedRuntime
 from actors.scheduler import BEAT_MAX_S, LANDS_WITHIN_S
 from store.errors import StoreUnavailableError
@@ -49,7 +50,7 @@ def keep(scenario: Scenario, payload: bytes) -> None:
 
 def told(scenario: Scenario) -> list[bool]:
     """For each report that customers' actors got, whether its transaction was found."""
-    return [report.command is not None for report in scenario.customers.of(CallbackReport)]
+    return [report.command is not None for report in scenario.customers.of(StoredCallbackOperation)]
 
 
 @pytest.mark.parametrize("known", [True, False])

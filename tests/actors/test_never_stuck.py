@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 import pytest
 
-from actors.customer.batch import Batch
 from actors.gateways.retry_policy import next_step
 from actors.messages import NotSent
+from actors.operations.outcome import OutcomeOperation
 from actors.runtime.simulated import SimulatedRuntime
 from actors.work import read_context
 from domain.account import Status
@@ -29,7 +29,7 @@ def test_a_report_that_cannot_be_recorded_gives_its_work_back(
 ) -> None:
     """When every try to record an outcome meets a defect, the work goes on as work that anybody may claim."""
     item = customers.deposited()
-    with patch.object(Batch, "add_report", side_effect=RuntimeError("a defect")):
+    with patch.object(OutcomeOperation, "decide", side_effect=RuntimeError("a defect")):
         customers.report(item, Approved("A-1", final=True))
         customers.run(60.0)
     runtime.advance(3600.0)

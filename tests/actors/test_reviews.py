@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.messages import CallResult, NotSent, OutcomeReport, Written
+from actors.messages import CallResult, NotSent, Written
+from actors.operations.outcome import OutcomeOperation
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
 from domain.said import Expected, Said, Source
@@ -195,7 +196,7 @@ def test_an_uncertain_commit_opens_one_review(customers: Customers, store: Troub
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", [OutcomeReport, Written])
+@pytest.mark.parametrize("kind", [OutcomeOperation, Written])
 def test_a_death_opens_one_review(customers: Customers, *, kind: type, after: bool) -> None:
     """Whatever the actor dies of meanwhile."""
     item = customers.deposited()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from actors.messages import Loaded, Passivate, Retry, SubmissionRecorded, SubmissionRequest, Written
+from actors.messages import Loaded, Passivate, Retry, SubmissionRecorded, Written
+from actors.operations.submission import SubmissionOperation
 from domain.events import Failed, Kind
 from domain.outcomes import Approved
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -56,7 +57,7 @@ def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: T
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("kind", [SubmissionRequest, Loaded, Written, Retry])
+@pytest.mark.parametrize("kind", [SubmissionOperation, Loaded, Written, Retry])
 def test_a_death_at_any_message_clears_once(
     keyless: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:
@@ -224,7 +225,7 @@ def test_a_token_that_two_processes_hold_sends_once(
     assert [cleared.permit.number for cleared in keyless.cleared() + other.cleared()] == [1, 2]
 
 
-@pytest.mark.parametrize("kind", [SubmissionRequest, Written])
+@pytest.mark.parametrize("kind", [SubmissionOperation, Written])
 @pytest.mark.parametrize("trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True)], [UNCERTAIN] * 4])
 def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
     keyless: Customers, another_process: Callable[[], Customers], trouble: list[Any], kind: type

@@ -9,7 +9,8 @@ import pytest
 
 from actors.gateways.slow_start import SLOW_START_FIRST
 from actors.gateways.supervisor import BACKPRESSURE_OFF_AT, BACKPRESSURE_ON_AT
-from actors.messages import CapacityFree, Drain, NotSent, OutcomeReport, Unhandled
+from actors.messages import CapacityFree, Drain, NotSent, Unhandled
+from actors.operations.outcome import OutcomeOperation
 from domain.outcomes import (
     Approved,
     Category,
@@ -55,7 +56,7 @@ def test_a_call_is_made_and_its_outcome_goes_to_the_customer(it: Supervised) -> 
     item = work()
     it.submit(item)
     it.end()
-    [report] = it.customer.of(OutcomeReport)
+    [report] = it.customer.of(OutcomeOperation)
     assert report.item is item
     assert report.result == Approved(f"A-{item.work_id}", final=True)
     assert it.gateway.calls == [item.work_id]

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.gateways.breaker import Permit
-from actors.messages import (
-    Drain,
-    NotTried,
-    OutcomeReport,
-    SetMode,
-    SubmissionRecorded,
-)
+from actors.messages import Drain, NotTried, SetMode, SubmissionRecorded
+from actors.operations.outcome import OutcomeOperation
 from domain.outcomes import Approved
 from store.port import Action, GatewayMode
 from tests.actors.bulkheads import FAILURES, PERMIT_S, Keyless, order_mode, trip, work
@@ -43,7 +38,7 @@ def test_nothing_goes_out_before_it_is_on_record(it: Keyless) -> None:
     after = it.clear(request)
     assert it.slots_taken == 1
     it.end()
-    [report] = it.customer.of(OutcomeReport)
+    [report] = it.customer.of(OutcomeOperation)
     assert report.item is after
     assert report.result == Approved(f"A-{item.work_id}", final=True)
     assert it.gateway.calls == [item.work_id]
@@ -99,7 +94,7 @@ def test_what_is_on_record_too_late_is_not_called(it: Keyless, late: str) -> Non
     else:
         it.address.tell(Drain())
     after = it.clear(request)
-    [report] = it.customer.of(OutcomeReport)
+    [report] = it.customer.of(OutcomeOperation)
     assert report.item is after
     assert isinstance(report.result, NotTried)
     assert (it.out, it.gateway.calls, it.slots_taken) == ([], [], 0)

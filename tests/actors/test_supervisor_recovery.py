@@ -7,11 +7,8 @@ from dataclasses import replace
 import pytest
 
 from actors.gateways.slow_start import SLOW_START_FIRST
-from actors.messages import (
-    OutcomeReport,
-    Recovered,
-    Unhandled,
-)
+from actors.messages import Recovered, Unhandled
+from actors.operations.outcome import OutcomeOperation
 from domain.outcomes import NotSentError, Outcome, Unknown
 from gateways.port import Order
 from store.port import Action, DeliveryCertainty, WorkItem
@@ -123,7 +120,7 @@ def test_poison_holds_up_nobody(it: Keyless) -> None:
     it.submit(*[item for three in zip(good[::3], poison, good[1::3], good[2::3], strict=True) for item in three])
     it.clear_all()
     assert set(it.gateway.effects) == {item.work_id for item in good}
-    reported = {report.item.work_id: type(report.result) for report in it.customer.of(OutcomeReport)}
+    reported = {report.item.work_id: type(report.result) for report in it.customer.of(OutcomeOperation)}
     assert {key for key, result in reported.items() if result is Unhandled} == {item.work_id for item in poison}
     assert it.slots_taken == 0
 
@@ -155,5 +152,5 @@ def test_a_report_is_as_old_as_its_question() -> None:
     it.gateway.answer = slowly
     it.submit(work())
     it.end()
-    [report] = it.customer.of(OutcomeReport)
+    [report] = it.customer.of(OutcomeOperation)
     assert report.asked_at == asked_at

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.messages import NotTried, OutcomeReport, SetMode
+from actors.messages import NotTried, SetMode
+from actors.operations.outcome import OutcomeOperation
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError, Unknown
 from gateways.port import Order
 from store.port import GatewayMode
@@ -63,7 +64,7 @@ def test_a_death_over_saying_that_nothing_was_sent(it: Keyless, error: BaseExcep
     tell = it.customer.tell
 
     def deadly(message: object, /) -> None:
-        if isinstance(message, OutcomeReport):
+        if isinstance(message, OutcomeOperation):
             it.customer.tell = tell  # type: ignore[method-assign]
             if reopened:
                 it.bulkheads[GATEWAY].breaker.force("auto")

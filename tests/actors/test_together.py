@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from actors.messages import NotSent
-from actors.operations.callback import Callback, CallbackReport, CallbackRequest, queue_of, stream_of_gateway
+from actors.operations.callback import Callback, CallbackOperation, StoredCallbackOperation
+from actors.operations.waiting_callbacks import queue_of, stream_of_gateway
 from actors.replies import Accepted, Adjusted, Taken, Uncertain
 from domain.account import Refused, Status
 from domain.commands import RecordCallback
@@ -41,19 +42,18 @@ def test_a_repeated_callback_of_nobody_hides_no_look_at_another(customers: Custo
     """The same in a gateway's own stream."""
     nobody = stream_of_gateway(GATEWAY)
 
-    def unmatched(number: int, key: str) -> CallbackRequest:
+    def unmatched(number: int, key: str) -> CallbackOperation:
         said = RecordCallback(f"ref-{number}", GATEWAY, "A-1", Money(100, "USD"), Approved("A-1", final=True))
-        deadline = customers.runtime.monotonic() + DEADLINE_S
         callback = Callback(GATEWAY, f"evt-{number}", b"{}")
-        return CallbackRequest(callback, Metadata("r"), deadline, unmatched=said, work_key=f"callback:{key}")
+        return CallbackOperation(callback, Metadata("r"), unmatched=said, work_key=f"callback:{key}")
 
     for number in (1, 2):
-        customers.router.tell(nobody, unmatched(number, str(number)))
+        customers.send_command(nobody, unmatched(number, str(number)))
     customers.run(1.0)
     items = {item.work_id: item for item in customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)}
     for key in ("98", "99"):  # the first is being stored while the others gather
-        customers.router.tell(nobody, unmatched(2, key))
-    customers.router.tell(nobody, CallbackReport(items["callback:1"], None))
+        customers.send_command(nobody, unmatched(2, key))
+    customers.router.tell(nobody, StoredCallbackOperation(items["callback:1"], None))
     customers.run(1.0)
     assert customers.real.work_counts() == {(queue_of(GATEWAY), "queued"): 1, (queue_of(GATEWAY), "leased"): 1}
 

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Self
 
 from actors.customer.idempotency import IdempotencyKey, claim_of, replay
-from actors.operations.callback import EVENT_TYPE, queue_of, stream_of_gateway
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import (
     Accepted,
     Adjusted,
