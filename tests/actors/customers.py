@@ -140,7 +140,8 @@ class Customers:
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
-        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
+        request = ReceiveRequest(command, Metadata("r-1"), once)
+        request.deadline = runtime.monotonic() + deadline_s
         self.router.tell(stream(customer), request)
         return request
 
@@ -168,8 +169,8 @@ class Customers:
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
-        deadline = self.runtime.monotonic() + DEADLINE_S
-        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), deadline, command=command)
+        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
+        request.deadline = self.runtime.monotonic() + DEADLINE_S
         self.router.tell(stream(customer), request)
         return request
 
@@ -181,8 +182,8 @@ class Customers:
 
     def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardRequest:
         """Tell the customer's actor that a person gives ``item`` up."""
-        deadline = self.runtime.monotonic() + deadline_s
-        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"), deadline)
+        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
+        request.deadline = self.runtime.monotonic() + deadline_s
         self.router.tell(item.stream, request)
         return request
 
