@@ -42,9 +42,10 @@ from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
 from server import gunicorn_options
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
-from store.factory import PaymentStore, lock_store, migrate, open_store
 from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
 from store.queries import DeadLetter
 
@@ -95,6 +96,7 @@ class Service:
         self._forgeable = with_development_secret(secrets)
         self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._meters = Meters(self._gateways)
+        self._backend = backend_of(settings.database_url, root=CHECKOUT)
         self._store = _StoreToCome()
         self._system: PaymentSystem | None = None
         self._runtime: LiveRuntime | None = None
@@ -132,20 +134,16 @@ class Service:
 
     def _start_in_order(self, connections: Callable[[], int]) -> None:
         settings = self._settings
-        url = settings.database_url
-        lock = self._open.enter_context(
+        backend = self._backend
+        self._open.enter_context(
             self._until_it_works(
-                lambda: lock_store(
-                    url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
-                )
+                lambda: backend.lock(sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
             )
         )
-        if settings.sqlite_path is not None:
-            self._until_it_works(lambda: migrate(url, root=CHECKOUT))
+        if backend.exclusive:
+            self._until_it_works(backend.migrate)
         self._runtime = runtime = LiveRuntime()
-        store = self._until_it_works(
-            lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
-        )
+        store = self._until_it_works(lambda: backend.open(clock=runtime.now, offload=_offload()))
         self._open.callback(store.close)
         system = PaymentSystem(
             runtime=runtime,
@@ -159,11 +157,11 @@ class Service:
                 dead_letter_first_s=settings.dead_letter_first_s,
                 dead_letter_max_s=settings.dead_letter_max_s,
                 dead_letter_attempts=settings.dead_letter_attempts,
-                load_threads=0 if settings.sqlite_path is not None else 8,
+                load_threads=backend.load_threads,
                 processing=settings.role is not Role.API,
             ),
             listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
-            exclusive=settings.sqlite_path is not None,
+            exclusive=backend.exclusive,
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
@@ -258,7 +256,7 @@ class Service:
     def _say_that_it_waits(self) -> None:
         self._problem = "Another process still uses the database."
         self._begun.set()
-        logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
+        logger.warning("another process still uses %s: waiting for its end", self._backend.file)
 
     # actors.payments.Payments, which the API asks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring

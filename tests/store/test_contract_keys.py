@@ -8,8 +8,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.keys import ApiKey, Keyring, ListedKey, NewKey, Scope
 from tests.store.builders import START
 from tests.store.conftest import Fixture
