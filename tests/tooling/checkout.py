@@ -135,7 +135,7 @@ class StubCheckout:
         self.port, self.simulator_port = free_ports(2)
         for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(CHECKOUT / name, folder)
-        for name in ("cli", "config"):
+        for name in ("cli", "config", "server"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
             "api/__init__.py": "",
