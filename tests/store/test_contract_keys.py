@@ -20,9 +20,9 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 
 @pytest.fixture
-def keyring(ground: Fixture) -> Iterator[Keyring]:
+def keyring(fixture: Fixture) -> Iterator[Keyring]:
     """What an operator has beside the running store."""
-    with ground.open_keyring() as keyring:
+    with fixture.open_keyring() as keyring:
         yield keyring
 
 
