@@ -40,8 +40,17 @@ from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
 from server import gunicorn_options
+<<<<<<< HEAD
 from store.errors import StoreError, StoreUnavailableError
 from store.factory import PaymentStore, lock_store, migrate, open_store
+=======
+from store.backend import PaymentStore
+from store.backends import backend_of
+from store.codec import Metadata
+from store.errors import StoreError, StoreUnavailableError
+from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
+from store.queries import DeadLetter
+>>>>>>> backends
 
 logger: Final = logging.getLogger(__name__)
 
@@ -89,6 +98,7 @@ class Service:
         self._gateways = build_gateways(self._options, secrets)
         self._forgeable = with_development_secret(secrets)
         self._meters = Meters(self._gateways)
+        self._backend = backend_of(settings.database_url, root=CHECKOUT)
         self._store = _StoreToCome()
         self._runtime = LiveRuntime()
         self._listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters))
@@ -134,20 +144,25 @@ class Service:
 
     def _start_in_order(self, connections: Callable[[], int]) -> None:
         settings = self._settings
-        url = settings.database_url
-        lock = self._open.enter_context(
+        backend = self._backend
+        self._open.enter_context(
             self._until_it_works(
-                lambda: lock_store(
-                    url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
-                )
+                lambda: backend.lock(sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
             )
         )
+<<<<<<< HEAD
         if settings.sqlite_path is not None:
             self._until_it_works(lambda: migrate(url, root=CHECKOUT))
         runtime = self._runtime
         store = self._until_it_works(
             lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
         )
+=======
+        if backend.exclusive:
+            self._until_it_works(backend.migrate)
+        self._runtime = runtime = LiveRuntime()
+        store = self._until_it_works(lambda: backend.open(clock=runtime.now, offload=_offload()))
+>>>>>>> backends
         self._open.callback(store.close)
         system = PaymentSystem(
             service=self._facade,
@@ -160,11 +175,16 @@ class Service:
                 dead_letter_first_s=settings.dead_letter_first_s,
                 dead_letter_max_s=settings.dead_letter_max_s,
                 dead_letter_attempts=settings.dead_letter_attempts,
-                load_threads=0 if settings.sqlite_path is not None else 8,
+                load_threads=backend.load_threads,
                 processing=settings.role is not Role.API,
             ),
+<<<<<<< HEAD
             listener=self._listener,
             exclusive=settings.sqlite_path is not None,
+=======
+            listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
+            exclusive=backend.exclusive,
+>>>>>>> backends
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)
@@ -260,7 +280,7 @@ class Service:
     def _say_that_it_waits(self) -> None:
         self._facade.report_problem("Another process still uses the database.")
         self._begun.set()
-        logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
+        logger.warning("another process still uses %s: waiting for its end", self._backend.file)
 
 
 def _offload() -> Callable[[Callable[[], None]], None]:

@@ -27,7 +27,7 @@ from actors.runtime.actor import Reply as Future
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime
 from store.errors import StoreError, StoreUnavailableError
-from store.port import BreakerRecord, GatewayMode, Store
+from store.port import BreakerRecord, BreakerStore, GatewayMode
 
 logger: Final = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class SharedBreakersActor(ServiceActor):
         self,
         *,
         runtime: Runtime,
-        store: Store,
+        store: BreakerStore,
         gateways: Mapping[str, ProbeTimes],
         owner: str,
         supervisor: Recipient,

@@ -37,8 +37,8 @@ from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
-from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
 from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream

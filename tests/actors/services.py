@@ -14,8 +14,8 @@ from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import Store
 from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
 

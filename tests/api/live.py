@@ -25,8 +25,8 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
