@@ -41,6 +41,7 @@ from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
+from messaging.local import LocalQueue
 from server import gunicorn_options
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
@@ -150,6 +151,7 @@ class Service:
         system = PaymentSystem(
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
             settings=SystemSettings(
                 request_deadline_s=settings.request_deadline_s,

@@ -20,7 +20,7 @@ from actors.messages import DiscardRequest, ReceiveRequest, Recipient, Request, 
 from actors.operations.callback import Callback, CallbackRequest, stream_of_gateway
 from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Router
 from actors.runtime.runtime import Runtime

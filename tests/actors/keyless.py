@@ -19,6 +19,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Callbacks, Order
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -111,6 +112,7 @@ class World:
         self.system = PaymentSystem(
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=SETTINGS,
             listener=Heard(),

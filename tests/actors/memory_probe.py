@@ -32,6 +32,7 @@ from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -80,6 +81,7 @@ def main(customers: int, folder: Path) -> dict[str, float]:
     system = PaymentSystem(
         runtime=runtime,
         store=store,
+        queue=LocalQueue(),
         gateways={GATEWAY: (SmallGateway(), options)},
         settings=SystemSettings(request_deadline_s=60.0, passivate_after_s=IDLE_S, processing=False),
         listener=Deaf(),

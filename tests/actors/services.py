@@ -12,6 +12,7 @@ from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.factory import PaymentStore
 from store.port import Store
@@ -40,6 +41,7 @@ class Service:
         self.system = PaymentSystem(
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.gateway, options)},
             settings=self.settings,
             listener=self.heard,

@@ -23,6 +23,7 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.factory import PaymentStore
 from store.port import StreamKey
@@ -61,6 +62,7 @@ class Live:
         self.payments = _System(
             runtime=runtime,
             store=self.queries,
+            queue=LocalQueue(),
             gateways=_gateways(),
             settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
             listener=Heard(),

@@ -10,6 +10,7 @@ from typing import Final
 
 from actors.system import PaymentSystem, SystemSettings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.errors import StoreError
 from tests.simulation.calling import CallingGateway
 from tests.simulation.databases import AnyStore, Database
@@ -110,6 +111,7 @@ class Process:
         self.system = PaymentSystem(
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
             settings=replace(SETTINGS, lease_s=world.lease_s),
             listener=SlowListener(world.history, runtime, world.chance, world.slow_rate),
