@@ -39,18 +39,11 @@ from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
 from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
+from messaging.local import LocalQueue
 from server import gunicorn_options
-<<<<<<< HEAD
-from store.errors import StoreError, StoreUnavailableError
-from store.factory import PaymentStore, lock_store, migrate, open_store
-=======
 from store.backend import PaymentStore
 from store.backends import backend_of
-from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
-from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
-from store.queries import DeadLetter
->>>>>>> backends
 
 logger: Final = logging.getLogger(__name__)
 
@@ -150,24 +143,16 @@ class Service:
                 lambda: backend.lock(sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
             )
         )
-<<<<<<< HEAD
-        if settings.sqlite_path is not None:
-            self._until_it_works(lambda: migrate(url, root=CHECKOUT))
-        runtime = self._runtime
-        store = self._until_it_works(
-            lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
-        )
-=======
         if backend.exclusive:
             self._until_it_works(backend.migrate)
-        self._runtime = runtime = LiveRuntime()
+        runtime = self._runtime
         store = self._until_it_works(lambda: backend.open(clock=runtime.now, offload=_offload()))
->>>>>>> backends
         self._open.callback(store.close)
         system = PaymentSystem(
             service=self._facade,
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
             settings=SystemSettings(
                 passivate_after_s=settings.passivate_after_s,
@@ -178,13 +163,8 @@ class Service:
                 load_threads=backend.load_threads,
                 processing=settings.role is not Role.API,
             ),
-<<<<<<< HEAD
             listener=self._listener,
             exclusive=settings.sqlite_path is not None,
-=======
-            listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
-            exclusive=backend.exclusive,
->>>>>>> backends
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)

@@ -15,7 +15,7 @@ from actors.listeners import Listener
 from actors.messages import Recipient, Request, RetryDead, SetBreakerMode, StatusRequest
 from actors.operations.callback import Callback, CallbackRequest, stream_of_gateway
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Router
 from actors.runtime.runtime import Runtime

@@ -1,4 +1,4 @@
-"""A process's customers and their journal on a store; the test itself plays the supervisor and the dead letters."""
+"""A process's customers and their journal on a store; the test plays all other actors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.customer.actor import CustomerStreamActor
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.journal import JournalActor
@@ -30,7 +30,7 @@ from actors.messages import (
 )
 from actors.operations.callback import Callback, CallbackRequest
 from actors.replies import Accepted, Reply
-from actors.runtime.router import Address, Router
+from actors.runtime.router import ActorAddress, Router
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive, RecordCallback
@@ -41,9 +41,9 @@ from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
-from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
+from tests.actors.support import GATEWAY, OWNER, Announced, Heard, Inbox, stream
 
-POLICY = WorkPolicy(
+POLICY = RetryPolicy(
     honours_keys=True,
     max_retries=3,
     lookup_after_s=(5.0, 30.0),
@@ -76,10 +76,12 @@ class Customers:
     real: PaymentStore
     owner: str = OWNER
     supervisor: Inbox = field(default_factory=Inbox)
+    scheduler: Inbox = field(default_factory=Inbox)
     dead_letters: Inbox = field(default_factory=Inbox)
+    queue: Announced = field(default_factory=Announced)
     heard: Heard = field(default_factory=Heard)
     backpressure: Backpressure = field(default_factory=lambda: Backpressure([GATEWAY], processing=True))
-    policy: WorkPolicy = POLICY
+    policy: RetryPolicy = POLICY
     leases_kept: int = 0
     """How often it was said that a lease could not be given up."""
 
@@ -87,7 +89,7 @@ class Customers:
         runtime = self.runtime
         self.generations = Generations(runtime.monotonic)
         self.store.register_owner(self.owner)
-        self.journal = Address(
+        self.journal = ActorAddress(
             lambda: JournalActor(
                 store=self.store, listener=self.heard, monotonic=runtime.monotonic, generations=self.generations
             ),
@@ -104,7 +106,9 @@ class Customers:
             loader=runtime.executor("loader", 8),
             journal=self.journal,
             supervisor=self.supervisor,
+            scheduler=self.scheduler,
             dead_letters=self.dead_letters,
+            queue=self.queue,
             address=self.address,
             policies={GATEWAY: self.policy},
             backpressure=self.backpressure,
@@ -270,12 +274,12 @@ class Customers:
         return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
 
     def claim(self, owner: str | None = None, limit: int = 10) -> list[WorkItem]:
-        """Lease what is due, as the dead letters do."""
+        """Lease what is due, as the scheduler does."""
         return self.real.claim_work(self.owner if owner is None else owner, GATEWAY, limit)
 
     def dues(self) -> list[WorkDue]:
-        """What the dead letters were told of."""
-        return self.dead_letters.of(WorkDue)
+        """The due times of queued work that the scheduler received."""
+        return self.scheduler.of(WorkDue)
 
     def events(self, customer: str = "c1") -> list[Recorded]:
         """A customer's events as they are stored."""

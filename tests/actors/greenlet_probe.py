@@ -27,6 +27,7 @@ from domain.money import Money
 from domain.outcomes import Outcome
 from gateways.port import Order
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -75,6 +76,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
         service=facade,
         runtime=runtime,
         store=store,
+        queue=LocalQueue(),
         gateways={GATEWAY: (gateway, options)},
         settings=SystemSettings(),
         listener=Heard(),

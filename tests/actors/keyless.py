@@ -20,6 +20,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Callbacks, Order
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -114,6 +115,7 @@ class World:
             service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=SETTINGS,
             listener=Heard(),

@@ -33,6 +33,7 @@ from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -84,6 +85,7 @@ def main(customers: int, folder: Path) -> dict[str, float]:
         service=facade,
         runtime=runtime,
         store=store,
+        queue=LocalQueue(),
         gateways={GATEWAY: (gateway, options)},
         settings=SystemSettings(passivate_after_s=IDLE_S, processing=False),
         listener=Deaf(),

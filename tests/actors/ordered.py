@@ -17,7 +17,7 @@ from pykka import Timeout
 
 from actors.messages import ReceiveRequest
 from actors.replies import Taken
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.dispatchers import Executor
 from actors.runtime.simulated import SimulatedRuntime
 from actors.service import ServiceFacade
@@ -27,6 +27,7 @@ from domain.commands import Receive
 from domain.events import BalanceAdjusted, Kind, Recorded
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata, encode
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Head, Part, StoredEvent, StreamKey, Write
@@ -124,6 +125,7 @@ class Process:
             service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (provider, _OPTIONS)},
             settings=_SETTINGS,
             listener=Heard(),
@@ -133,7 +135,7 @@ class Process:
         ground.clock = self.runtime.now
         self.system.start()
 
-    def wait(self, reply: Reply[Any]) -> Any:
+    def wait(self, reply: Future[Any]) -> Any:
         """Let things happen until there is an answer. Raises pykka.Timeout when the process dies before."""
         self._ground.clock = self.runtime.now
         until = self.runtime.monotonic() + 5.0

@@ -10,12 +10,12 @@ from typing import Final
 
 from pykka import Timeout
 
+from actors.heartbeat import BEAT_MAX_S
 from actors.messages import DiscardRequest, ReceiveRequest, RetryDead, SetBreakerMode, StatusRequest
 from actors.replies import Accepted, NotStored
-from actors.runtime.actor import Reply
-from actors.runtime.router import Address
+from actors.runtime.actor import Future
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
-from actors.scheduler import BEAT_MAX_S
 from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Refused, Status
@@ -25,6 +25,7 @@ from domain.money import Money
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from gateways.settings import BreakerSettings, GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.errors import CommitUncertainError
 from store.port import DeadLetterFilter, GatewayMode
@@ -90,6 +91,7 @@ class Scenario:
             service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=replace(SETTINGS, load_threads=8 if honours_keys else 0),  # there, and where the actor runs
             listener=Heard(),
@@ -98,7 +100,7 @@ class Scenario:
         self.requests: list[ReceiveRequest] = []
         self.refused: list[ReceiveRequest] = []
         self.discards: list[DiscardRequest] = []
-        self.asked: list[Reply[object]] = []
+        self.asked: list[Future[object]] = []
         self.dead_for_s = 0.0
         self._died_at: float | None = None
 
@@ -176,14 +178,14 @@ class Scenario:
 
     def ask(self) -> None:
         """A person asks for the state of the gateways."""
-        reply: Reply[object] = Reply()
+        reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
         """A person orders a breaker's mode, and orders it again when told that it could not be stored."""
         while True:
-            reply: Reply[object] = Reply()
+            reply: Future[object] = Future()
             self.asked.append(reply)
             self.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
             self.run(2.0)
@@ -197,7 +199,7 @@ class Scenario:
 
     def retry_dead(self) -> None:
         """A person has all dead letters sent again."""
-        reply: Reply[object] = Reply()
+        reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
@@ -258,7 +260,7 @@ class Scenario:
         assert all(isinstance(it.reply.get(timeout=0), NotStored) for it in refusals), "a wrong refusal"
 
 
-def _lives(address: Address) -> bool:
+def _lives(address: ActorAddress) -> bool:
     """What ``alive`` should say, from another side."""
     ref = address._router.living(None)
     return ref is not None and ref.is_alive()

@@ -14,6 +14,7 @@ from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import Store
@@ -47,6 +48,7 @@ class Service:
             service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.gateway, options)},
             settings=self.settings,
             listener=self.heard,

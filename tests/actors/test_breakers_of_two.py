@@ -8,7 +8,7 @@ import pytest
 
 from actors.gateways.breaker_sync import SHARE_S
 from actors.messages import SetBreakerMode
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
 from actors.system import PERMIT_GRACE_S
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
@@ -79,7 +79,7 @@ class Pair:
 
     def order(self, number: int, mode: str) -> None:
         """A person's order to one of the processes."""
-        order = SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply())
+        order = SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future())
         self.services[number].system._shared_breakers.tell(order)
 
 

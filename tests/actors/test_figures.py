@@ -21,7 +21,7 @@ from tests.actors.services import Service
 from tests.actors.support import GATEWAY, TroubledStore
 from tests.actors.test_system_live import WAIT_S, until
 
-QUIET = dict.fromkeys(("journal", "dead-letters", "supervisor", "shared-breakers", "customers"), 0)
+QUIET = dict.fromkeys(("journal", "scheduler", "dead-letters", "supervisor", "breaker-sync", "customers"), 0)
 
 
 @pytest.fixture

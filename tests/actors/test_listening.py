@@ -13,7 +13,7 @@ from actors.replies import SignatureInvalid
 from actors.runtime.simulated import SimulatedRuntime
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.services import Service
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
@@ -68,7 +68,7 @@ def test_leases_that_are_lost(scenario: Scenario) -> None:
 def test_no_lease_is_lost_at_the_end(scenario: Scenario) -> None:
     """A process that gave everything back by itself has lost nothing."""
     scenario.start()
-    scenario.health.retired = True
+    scenario.leases.retired = True
     scenario.real.retire_owner(OWNER, unsent=True)
     scenario.run(LEASE_S)
     assert scenario.heard.losses == 0

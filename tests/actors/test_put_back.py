@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from actors.generations import STRAGGLERS_S, Generations
-from actors.scheduler import BEAT_MAX_S
+from actors.heartbeat import BEAT_MAX_S
 from domain.account import Status
 from domain.outcomes import NotReceived, Outcome, OutcomeUnknownError
 from gateways.port import Order

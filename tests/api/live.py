@@ -25,6 +25,7 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
@@ -62,6 +63,7 @@ class Live:
             service=self.payments,
             runtime=runtime,
             store=self.queries,
+            queue=LocalQueue(),
             gateways=gateways,
             settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
             listener=listener,

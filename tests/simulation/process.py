@@ -11,6 +11,7 @@ from typing import Final
 from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.errors import StoreError
 from tests.simulation.calling import CallingGateway
 from tests.simulation.databases import AnyStore, Database
@@ -115,6 +116,7 @@ class Process:
             service=self.facade,
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
             settings=replace(SETTINGS, lease_s=world.lease_s),
             listener=listener,

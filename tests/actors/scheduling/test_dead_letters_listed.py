@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.messages import SetBreakerMode
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
 from actors.system import SystemSettings
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
@@ -40,7 +40,7 @@ def service(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteS
 
 def order(service: Service, mode: str) -> None:
     """What a person orders of the breaker."""
-    service.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Reply()))
+    service.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future()))
 
 
 def run(service: Service, seconds: float) -> None:
