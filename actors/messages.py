@@ -8,9 +8,19 @@ from typing import Protocol
 
 from actors.gateways.breaker import Permit
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
-from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Lease, Snapshot, WorkItem, Write
+from store.port import (
+    AppendResult,
+    BreakerRecord,
+    DeadLetterFilter,
+    GatewayMode,
+    Lease,
+    MoveWork,
+    Snapshot,
+    WorkItem,
+    Write,
+)
 
 
 class Recipient(Protocol):
@@ -114,7 +124,7 @@ class SubmissionRecorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CallFinished:
     """A call is over and its slot is free. ``healthy``: the gateway answered, be it with a decline."""
 
     gateway: str
@@ -123,7 +133,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
+class AdmissionDue:
     """A gateway's breaker may let a probe through now."""
 
     gateway: str
@@ -162,7 +172,7 @@ class BreakerRecordRead:
 
 
 @dataclass(frozen=True, slots=True)
-class SetMode:
+class ApplyBreakerMode:
     """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that.
 
     ``seen``: how it stands for all processes, no older than the order.
@@ -198,6 +208,27 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """``item`` became a dead letter by the committed ``move``: re-sent when due (dead), or left to an operator."""
+
+    item: WorkItem
+    move: MoveWork
+
+
+@dataclass(frozen=True, slots=True)
+class ParkWork:
+    """Park ``item``, which this process leases and no operation can read. ``problem`` is for operators."""
+
+    item: WorkItem
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResendDue:
+    """A dead letter should be due now."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkDue:
     """There is queued or dead work of ``gateway`` that is due in ``delay_s`` seconds."""
 
@@ -214,13 +245,20 @@ class CapacityFree:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """Work of ``gateway`` should be due now."""
+    """The scheduler's timer for ``gateway``: work should be due now."""
 
     gateway: str
 
 
 @dataclass(frozen=True, slots=True)
-class Void:
+class ClaimDue:
+    """Claim the work of ``gateway`` that is due now."""
+
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesRevoked:
     """All leases of this process are void: calls that wait for a slot must not be sent."""
 
 

@@ -93,7 +93,7 @@ class CustomerStreamActor(ServiceActor):
             mark_in_doubt(self._batch)
         return [*self._poison.after_a_death(self._deciding), *self._waiting]
 
-    def given_up(self, message: Any) -> None:
+    def on_poison_message(self, message: Any) -> None:
         """Answer an operation that killed one actor after the other before any of them took it."""
         if isinstance(message, Operation):
             self._poison.give_up(message)

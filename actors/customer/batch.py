@@ -15,7 +15,7 @@ from store.port import EncodedEvent, Head, Part, Review, StreamKey, Write
 from store.projection import project_review
 
 if TYPE_CHECKING:  # they import this module
-    from actors.customer.command import Command
+    from actors.customer.command_operation import CommandOperation
     from actors.customer.operation import Operation
 
 BATCH_MAX: Final = 64
@@ -43,7 +43,7 @@ def take_up(waiting: list[Operation], taken: list[Operation]) -> None:
 class Refusal(NamedTuple):
     """A command that is refused if the stream still ends where the decision saw it end."""
 
-    command: Command
+    command: CommandOperation
     refused: Refused
 
 
@@ -134,7 +134,7 @@ class Batch:
         """Have the balance in ``currency`` stored, which an event without a transaction changed."""
         self._currencies[currency] = None
 
-    def refuse(self, command: Command, refused: Refused) -> None:
+    def refuse(self, command: CommandOperation, refused: Refused) -> None:
         """Refuse ``command``, once the stream's head is confirmed."""
         self.refusals.append(Refusal(command, refused))
 

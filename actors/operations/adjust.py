@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, claim_of
 from actors.replies import Adjusted
@@ -17,7 +17,7 @@ from store.port import Claim, Part
 _SCOPE: Final = "adjustment"
 
 
-class AdjustOperation(Command):
+class AdjustOperation(CommandOperation):
     """Correct a balance, once however often its write is tried."""
 
     __slots__ = ("command", "stored")
@@ -33,7 +33,7 @@ class AdjustOperation(Command):
         return self.command.adjustment_id
 
     def may_be_stored(self, version: int) -> bool:  # noqa: ARG002  # no row shows it, only its claim does
-        """See Command."""
+        """See CommandOperation."""
         return self.in_doubt
 
     def decide(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002

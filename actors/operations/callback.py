@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation, logger
@@ -77,7 +77,7 @@ class Callback(NamedTuple):
         )
 
 
-class CallbackOperation(Command):
+class CallbackOperation(CommandOperation):
     """A new callback, to be stored and applied.
 
     ``command``: its meaning for a transaction of this stream. Without one, ``problem`` is the reason why it cannot be

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Final
 
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Closed
 from domain.account import Refused, decide
@@ -17,7 +17,7 @@ from store.port import Claim, Part, Review
 _SCOPE: Final = "review-closed"
 
 
-class CloseReviewOperation(Command):
+class CloseReviewOperation(CommandOperation):
     """Close ``review``, once. If it is closed already, a commit confirms that."""
 
     __slots__ = ("command", "review", "stored")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Accepted
 from domain.account import DISCARDED, Refused, decide
@@ -15,7 +15,7 @@ _MAY_HAVE_ARRIVED = "An attempt may have reached the gateway: only a person who 
 _NO_GATEWAY = "Its gateway is not configured: nobody here can tell whether an attempt has reached it."
 
 
-class DiscardOperation(Command):
+class DiscardOperation(CommandOperation):
     """Discard the dead letter ``item``, as the operator saw it. Refused once another process has its work."""
 
     __slots__ = ("command", "item")

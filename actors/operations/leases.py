@@ -6,7 +6,7 @@ from typing import Final
 
 from actors.customer.context import CustomerContext
 from actors.gateways.retry_policy import next_step
-from actors.messages import Append, CallResult, Unanswered, WorkDue, Written
+from actors.messages import Append, CallResult, DeadLettered, Unanswered, WorkDue, Written
 from actors.work import read_context
 from domain.outcomes import Unknown
 from store.codec import Metadata
@@ -21,12 +21,13 @@ def metadata_of(item: WorkItem) -> Metadata:
 
 
 def announce_move(item: WorkItem, move: MoveWork | None, context: CustomerContext) -> None:
-    """Have the scheduler set its timer for work that was moved."""
+    """Have a timer set for work that was moved: the scheduler's, or the dead-letter actor's."""
     if move is None:
         return
     if move.state in {WorkState.DEAD, WorkState.PARKED}:
-        context.listener.dead_letter(item, move)
-    context.dead_letters.tell(WorkDue(item.gateway, move.delay_s))
+        context.dead_letters.tell(DeadLettered(item, move))
+    else:
+        context.scheduler.tell(WorkDue(item.gateway, move.delay_s))
 
 
 def give_back(stream: StreamKey, item: WorkItem, context: CustomerContext, result: CallResult = _NOT_RECORDED) -> None:

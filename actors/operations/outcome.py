@@ -11,7 +11,7 @@ from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation, logger
-from actors.gateways.retry_policy import WorkPolicy, next_step, ran_a_day
+from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import CallResult
 from actors.operations.leases import announce_move, give_back, metadata_of
 from actors.operations.reviews import review_claims, with_said, without_reviews
@@ -60,7 +60,7 @@ class OutcomeOperation(WorkOperation):
         batch.on_commit(self)
 
     def _record(
-        self, batch: Batch, decision: Sequence[Event], policy: WorkPolicy, chance: float, left_s: float
+        self, batch: Batch, decision: Sequence[Event], policy: RetryPolicy, chance: float, left_s: float
     ) -> None:
         item = self.item
         events = batch.record(decision, metadata_of(item), self.event_ids)
@@ -115,7 +115,7 @@ class OutcomeOperation(WorkOperation):
         review_id = f"{transaction.transaction_id}.{batch.account.version + 1}"
         return [ReviewOpened(review_id, transaction.transaction_id, reason)]
 
-    def _settlement_left_s(self, policy: WorkPolicy, context: CustomerContext) -> float:
+    def _settlement_left_s(self, policy: RetryPolicy, context: CustomerContext) -> float:
         """How long a provider without keys may still receive what it reports as never received."""
         if policy.honours_keys or not isinstance(self.result, Unknown | NotReceived):
             return 0.0

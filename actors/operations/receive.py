@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, claim_of
-from actors.messages import Submit, WorkDue
+from actors.messages import Submit
 from actors.operations.leases import give_back
 from actors.replies import Accepted
 from actors.work import first_item, lost_item, open_submit, write_context
 from domain.account import Account, Refused, decide
 from domain.commands import Receive
+from messaging.port import WorkHint
 from store.codec import Metadata
 from store.port import Part, StreamKey, WorkItem
 
 
-class ReceiveOperation(Command):
+class ReceiveOperation(CommandOperation):
     """A client's deposit or withdrawal."""
 
+    admission = "commands"
     __slots__ = ("command", "dispatched", "item", "leased")
 
     def __init__(self, command: Receive, metadata: Metadata, idempotency_key: IdempotencyKey | None = None) -> None:
@@ -39,7 +41,7 @@ class ReceiveOperation(Command):
         return self.command.transaction_id if self.taken else None
 
     def is_on_record(self, account: Account) -> bool:
-        """See Command."""
+        """See CommandOperation."""
         return self.command.transaction_id in account.transactions
 
     def decide(self, batch: Batch, context: CustomerContext) -> None:
@@ -79,8 +81,8 @@ class ReceiveOperation(Command):
     def _dispatch(self, item: WorkItem, context: CustomerContext) -> None:
         if self.leased:
             context.supervisor.tell(Submit(item.gateway, (item,)))
-        elif context.backpressure.processing:
-            context.dead_letters.tell(WorkDue(item.gateway, 0.0))
+        else:
+            context.queue.announce(WorkHint(item.work_id, item.work_id, item.gateway))
 
     def poisoned(self, stream: StreamKey, context: CustomerContext) -> None:
         """Answer that the result is uncertain. If it is stored, its lease is given back."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from actors.customer.batch import Batch
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Accepted
 from domain.account import Refused, Status, decide
 from domain.commands import Resolve
 from store.codec import Metadata
-from store.port import CloseWork, Fence, Part, WorkItem
+from store.port import Action, CloseWork, Fence, Part, WorkItem, WorkState
+from store.queries import DeadLetter
 
 
-class ResolveOperation(Command):
+class ResolveOperation(CommandOperation):
     """Settle a transaction. ``item``: its work as the operator saw it; refused once another process has it.
 
     ``under_way``: a process is about to send it, or may be.
@@ -24,6 +27,12 @@ class ResolveOperation(Command):
         super().__init__(metadata)
         self.command: Resolve = command
         self.item, self.under_way = item, under_way
+
+    @classmethod
+    def on(cls, work: DeadLetter | None, command: Resolve, metadata: Metadata) -> Self:
+        """The operation for a transaction with this ``work``. Without work it has its end, or is about to have it."""
+        under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
+        return cls(command, None if work is None else work.item, metadata, under_way=under_way)
 
     @property
     def transaction_id(self) -> str:

@@ -1,4 +1,4 @@
-"""A process's customers and their journal on a store; the test itself plays the supervisor and the dead letters."""
+"""A process's customers and their journal on a store; the test plays all other actors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from actors.backpressure import Backpressure
 from actors.customer.actor import CustomerStreamActor
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.journal import JournalActor
@@ -24,20 +24,20 @@ from actors.operations.outcome import OutcomeOperation
 from actors.operations.receive import ReceiveOperation
 from actors.operations.submission import SubmissionOperation
 from actors.replies import Accepted, Reply
-from actors.runtime.router import Address, Router
+from actors.runtime.router import ActorAddress, Router
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
-from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
-from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
+from tests.actors.support import GATEWAY, OWNER, Announced, Heard, Inbox, stream
 
-POLICY = WorkPolicy(
+POLICY = RetryPolicy(
     honours_keys=True,
     max_retries=3,
     lookup_after_s=(5.0, 30.0),
@@ -49,7 +49,7 @@ KEYLESS = replace(POLICY, honours_keys=False, settle_s=65.0)
 DEADLINE_S = 10.0
 STEPS_MAX = 50_000
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=CommandOperation)
 
 
 class _Forward:
@@ -72,10 +72,12 @@ class Customers:
     real: PaymentStore
     owner: str = OWNER
     supervisor: Inbox = field(default_factory=Inbox)
+    scheduler: Inbox = field(default_factory=Inbox)
     dead_letters: Inbox = field(default_factory=Inbox)
+    queue: Announced = field(default_factory=Announced)
     heard: Heard = field(default_factory=Heard)
     backpressure: Backpressure = field(default_factory=lambda: Backpressure([GATEWAY], processing=True))
-    policy: WorkPolicy = POLICY
+    policy: RetryPolicy = POLICY
     leases_kept: int = 0
     """How often it was said that a lease could not be given up."""
 
@@ -83,7 +85,7 @@ class Customers:
         runtime = self.runtime
         self.generations = Generations(runtime.monotonic)
         self.store.register_owner(self.owner)
-        self.journal = Address(
+        self.journal = ActorAddress(
             lambda: JournalActor(
                 store=self.store, listener=self.heard, monotonic=runtime.monotonic, generations=self.generations
             ),
@@ -100,7 +102,9 @@ class Customers:
             loader=runtime.executor("loader", 8),
             journal=self.journal,
             supervisor=self.supervisor,
+            scheduler=self.scheduler,
             dead_letters=self.dead_letters,
+            queue=self.queue,
             address=self.address,
             policies={GATEWAY: self.policy},
             backpressure=self.backpressure,
@@ -142,7 +146,8 @@ class Customers:
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
-        return self.send_command(stream(customer), ReceiveOperation(command, Metadata("r-1"), once), deadline_s)
+        request = ReceiveOperation(command, Metadata("r-1"), once)
+        return self.send_command(stream(customer), request, deadline_s)
 
     def withdraw(self, customer: str = "c1", minor: int = 10_000, *, key: str | None = None) -> ReceiveOperation:
         """The same for a withdrawal that must be covered."""
@@ -168,8 +173,8 @@ class Customers:
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
-        operation = CallbackOperation(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
-        return self.send_command(stream(customer), operation)
+        request = CallbackOperation(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
+        return self.send_command(stream(customer), request)
 
     def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionOperation:
         """Tell the customer's actor that ``item`` is about to be sent, under a permit of that number."""
@@ -179,8 +184,8 @@ class Customers:
 
     def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardOperation:
         """Tell the customer's actor that a person gives ``item`` up."""
-        operation = DiscardOperation(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
-        return self.send_command(item.stream, operation, deadline_s)
+        request = DiscardOperation(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
+        return self.send_command(item.stream, request, deadline_s)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let everything happen that happens within ``seconds``, and let these pass."""
@@ -265,12 +270,12 @@ class Customers:
         return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
 
     def claim(self, owner: str | None = None, limit: int = 10) -> list[WorkItem]:
-        """Lease what is due, as the dead letters do."""
+        """Lease what is due, as the scheduler does."""
         return self.real.claim_work(self.owner if owner is None else owner, GATEWAY, limit)
 
     def dues(self) -> list[WorkDue]:
-        """What the dead letters were told of."""
-        return self.dead_letters.of(WorkDue)
+        """The due times of queued work that the scheduler received."""
+        return self.scheduler.of(WorkDue)
 
     def events(self, customer: str = "c1") -> list[Recorded]:
         """A customer's events as they are stored."""
@@ -293,7 +298,7 @@ class Customers:
         return view.transaction
 
 
-def answer(request: Command) -> Reply:
+def answer(request: CommandOperation) -> Reply:
     """The answer that is there; pykka.Timeout when there is none."""
     return request.reply.get(timeout=0)
 

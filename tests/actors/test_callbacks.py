@@ -216,7 +216,8 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
         work_key=f"callback:{customers.runtime.new_id()}",
         verbatim=Verbatim(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
-    customers.send_command(stream_of_gateway(GATEWAY), request)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    customers.router.tell(stream_of_gateway(GATEWAY), request)
     customers.run()
     return request
 
@@ -328,7 +329,8 @@ def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: 
     for _ in range(copies):
         callback = Callback(GATEWAY, "evt-1", b"\xff")
         request = CallbackOperation(callback, Metadata("r-7"), problem="A callback cannot be read: not JSON")
-        customers.send_command(stream_of_gateway(GATEWAY), request)
+        request.deadline = customers.runtime.monotonic() + DEADLINE_S
+        customers.router.tell(stream_of_gateway(GATEWAY), request)
         customers.run()
         assert answer(request) == Taken()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)

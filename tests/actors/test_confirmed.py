@@ -11,7 +11,7 @@ from itertools import repeat
 
 import pytest
 
-from actors.customer.command import Command
+from actors.customer.command_operation import CommandOperation
 from actors.operations.callback import StoredCallbackOperation
 from actors.operations.close_review import CloseReviewOperation
 from actors.replies import Accepted, Adjusted, Closed, Taken
@@ -31,55 +31,59 @@ AWAY_S = 5.0
 """Below the deadline of a request."""
 LONG = 200
 
-Begin = Callable[[Customers], Callable[[], Command | None]]
+Begin = Callable[[Customers], Callable[[], CommandOperation | None]]
 """Lays the ground; what it returns begins the operation."""
 
 
-def _receive(customers: Customers) -> Callable[[], Command]:
+def _receive(customers: Customers) -> Callable[[], CommandOperation]:
     return customers.send
 
 
-def _receive_with_key(customers: Customers) -> Callable[[], Command]:
+def _receive_with_key(customers: Customers) -> Callable[[], CommandOperation]:
     return lambda: customers.send(key="k-1")
 
 
-def _discard(customers: Customers) -> Callable[[], Command]:
+def _discard(customers: Customers) -> Callable[[], CommandOperation]:
     letter = customers.dead_letter()
     return lambda: customers.discard(letter)
 
 
-def _resolve(customers: Customers) -> Callable[[], Command]:
+def _resolve(customers: Customers) -> Callable[[], CommandOperation]:
     item = unknown(customers)
     return lambda: resolve(customers, item)
 
 
-def _adjust(customers: Customers) -> Callable[[], Command]:
+def _adjust(customers: Customers) -> Callable[[], CommandOperation]:
     customers.completed()
     return lambda: adjust(customers, 500)
 
 
-def _close(customers: Customers) -> Callable[[], Command]:
+def _close(customers: Customers) -> Callable[[], CommandOperation]:
     request = open_review(customers)
 
-    def begin() -> Command:
-        return customers.send_command(stream(), request)
+    def begin() -> CommandOperation:
+        customers.router.tell(stream(), request)
+        return request
 
     return begin
 
 
-def _close_again(customers: Customers) -> Callable[[], Command]:
+def _close_again(customers: Customers) -> Callable[[], CommandOperation]:
     first = open_review(customers)
-    customers.send_command(stream(), first)
+    customers.router.tell(stream(), first)
     customers.run()
     (view,) = customers.real.reviews("main", "closed", before=None, limit=10)
 
-    def begin() -> Command:
-        return customers.send_command(stream(), CloseReviewOperation(first.command, view.review, first.metadata))
+    def begin() -> CommandOperation:
+        request = CloseReviewOperation(first.command, view.review, first.metadata)
+        request.deadline = customers.runtime.monotonic() + 10.0
+        customers.router.tell(stream(), request)
+        return request
 
     return begin
 
 
-def _callback(customers: Customers) -> Callable[[], Command]:
+def _callback(customers: Customers) -> Callable[[], CommandOperation]:
     item = customers.deposited()
     return lambda: customers.callback(item, Approved(f"A-{item.work_id}", final=True))
 

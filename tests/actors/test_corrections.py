@@ -18,7 +18,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Unknown
 from store.codec import Metadata
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, WorkItem, WorkState
+from store.port import WorkItem
 from tests.actors.customers import DEADLINE_S, Customers, answer
 from tests.actors.support import Trouble, TroubledStore, stream
 
@@ -32,22 +32,27 @@ def resolve(
 ) -> ResolveOperation:
     """A person settles the item's transaction as he sees it now, with its work."""
     version = customers.transaction(item.work_id).version if version is None else version
-    operation = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
-    return customers.send_command(item.stream, operation)
+    request = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
+    customers.router.tell(item.stream, request)
+    return request
 
 
 def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveOperation:
     """What the API makes of it."""
     work = customers.real.work("main", item.work_id)
-    under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
-    return ResolveOperation(command, None if work is None else work.item, WHO, under_way=under_way)
+    request = ResolveOperation.on(work, command, WHO)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    return request
 
 
 def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustOperation:
     """A person corrects a balance."""
     command = Adjust(customers.runtime.new_id(), Money(minor, "USD"), "asked", "ticket 7")
     once = None if key is None else IdempotencyKey("idempotency:adjustment:main", key, str(minor))
-    return customers.send_command(stream(customer), AdjustOperation(command, WHO, once))
+    request = AdjustOperation(command, WHO, once)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    customers.router.tell(stream(customer), request)
+    return request
 
 
 def available(customers: Customers, customer: str = "c1") -> int:
@@ -109,7 +114,8 @@ def test_a_dead_letter_can_be_settled_while_nobody_takes_it_up(customers: Custom
     request = resolution(customers, third, command)
     customers.run(4_000.0)
     assert [claimed.work_id for claimed in customers.claim()] == [third.work_id]
-    customers.send_command(third.stream, request)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    customers.router.tell(third.stream, request)
     customers.run()
     said = answer(request)
     assert isinstance(said, Refused)
@@ -243,7 +249,9 @@ def open_review(customers: Customers) -> CloseReviewOperation:
     customers.run()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     command = CloseReview(view.review.review_id, "looked")
-    return CloseReviewOperation(command, view.review, WHO)
+    request = CloseReviewOperation(command, view.review, WHO)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    return request
 
 
 @pytest.mark.parametrize("trouble", [None, AWAY, Trouble(UNCERTAIN, after=True), Trouble(UNCERTAIN, after=False)])
@@ -253,9 +261,10 @@ def test_a_review_is_closed_once(
     """By whoever is first, whatever becomes of the write; everybody hears that it is closed."""
     request = open_review(customers)
     again = CloseReviewOperation(request.command, request.review, WHO)
+    again.deadline = request.deadline
     store.befall("append", trouble)
     for one in (request, again):
-        customers.send_command(stream("c1"), one)
+        customers.router.tell(stream("c1"), one)
     customers.run(DEADLINE_S - 1.0)
     assert customers.types().count("ReviewClosed") == 1
     for one in (request, again):

@@ -45,14 +45,16 @@ def test_a_repeated_callback_of_nobody_hides_no_look_at_another(customers: Custo
     def unmatched(number: int, key: str) -> CallbackOperation:
         said = RecordCallback(f"ref-{number}", GATEWAY, "A-1", Money(100, "USD"), Approved("A-1", final=True))
         callback = Callback(GATEWAY, f"evt-{number}", b"{}")
-        return CallbackOperation(callback, Metadata("r"), unmatched=said, work_key=f"callback:{key}")
+        request = CallbackOperation(callback, Metadata("r"), unmatched=said, work_key=f"callback:{key}")
+        request.deadline = customers.runtime.monotonic() + DEADLINE_S
+        return request
 
     for number in (1, 2):
-        customers.send_command(nobody, unmatched(number, str(number)))
+        customers.router.tell(nobody, unmatched(number, str(number)))
     customers.run(1.0)
     items = {item.work_id: item for item in customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)}
     for key in ("98", "99"):  # the first is being stored while the others gather
-        customers.send_command(nobody, unmatched(2, key))
+        customers.router.tell(nobody, unmatched(2, key))
     customers.router.tell(nobody, StoredCallbackOperation(items["callback:1"], None))
     customers.run(1.0)
     assert customers.real.work_counts() == {(queue_of(GATEWAY), "queued"): 1, (queue_of(GATEWAY), "leased"): 1}

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Hashable
 from datetime import datetime
 from math import inf
-from typing import Final
+from typing import ClassVar, Final
 
 from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, replay
 from actors.customer.operation import Operation
 from actors.replies import NotStored, Replayed, Reply, Uncertain
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from domain.account import Account, Refused, UnknownTransactionError
 from store.codec import Metadata
 from store.port import Claim, StreamKey
@@ -21,7 +21,7 @@ from store.port import Claim, StreamKey
 logger: Final = logging.getLogger(__name__)
 
 
-class Command(Operation):
+class CommandOperation(Operation):
     """An operation from outside, with the answer that a thread waits for.
 
     The first to take it decides its fate: the actor that puts it into a write, or the waiting thread that gives up at
@@ -30,6 +30,8 @@ class Command(Operation):
 
     refusable = True
     """Whether a full mailbox may refuse it."""
+    admission: ClassVar[str] = "others"
+    """The class in which its callers are admitted: ``commands`` for deposits and withdrawals, else ``others``."""
     __slots__ = (
         "_claim",
         "answer",
@@ -46,7 +48,7 @@ class Command(Operation):
     def __init__(self, metadata: Metadata, idempotency_key: IdempotencyKey | None = None) -> None:
         self.metadata = metadata
         self.idempotency_key = idempotency_key
-        self.deadline = inf  # on the monotonic clock; set when it is sent
+        self.deadline = inf  # on the monotonic clock; the service facade sets it
         self.reply: Future[Reply] = Future()
         self.answer: Reply | None = None  # what the reply gets once the batch is stored
         self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
