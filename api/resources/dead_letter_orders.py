@@ -9,6 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
+from actors.messages import DiscardRequest
 from actors.operations.callback import gateway_of
 from actors.payments import Payments
 from actors.replies import Uncertain
@@ -145,9 +146,8 @@ class DiscardResource:
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         if letter.transaction_id is None:
             raise ProblemError(NOT_DISCARDABLE, "It belongs to no transaction that could fail.")
-        command = Discard(letter.transaction_id, reason)
-        about = metadata(req)
-        reply = replied(lambda: self._payments.discard(command, letter.item, about), req, letter.transaction_id)
+        request = DiscardRequest(Discard(letter.transaction_id, reason), letter.item, metadata(req))
+        reply = replied(lambda: self._payments.execute(letter.item.stream, request), req, letter.transaction_id)
         if isinstance(reply, Refused) and reply.code == NOT_DISCARDABLE.name:
             resolution = f"/v1/transactions/{letter.transaction_id}/resolution"
             detail = f"{reply.detail} Settle it by POST {resolution}."

@@ -9,6 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
+from actors.operations.operator_commands import CloseReviewRequest
 from actors.payments import Payments
 from api import views
 from api.body import read_object
@@ -111,11 +112,9 @@ class CloseReviewResource:
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
-        command = CloseReview(review_id, reason)
+        stream, request = view.stream, CloseReviewRequest(CloseReview(review_id, reason), view.review, metadata(req))
         # Also a closed review: it was only read, and a commit must confirm it.
-        closed(
-            replied(lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None)
-        )
+        closed(replied(lambda: self._payments.execute(stream, request), req, None))
         try:
             view = _find(self._queries, req, review_id)
         except StoreError:  # the review is closed, but the store cannot be read now

@@ -13,20 +13,20 @@ from actors.gateways.breaker import GatewayBreaker
 from actors.gateways.bulkhead import Bulkhead
 from actors.gateways.supervisor import GatewaySupervisorActor
 from actors.messages import (
+    ApplyBreakerMode,
     BreakerRecordRead,
     BreakerTransition,
     CallResult,
     OutcomeReport,
     ProbeWanted,
-    SetMode,
     StatusRequest,
     SubmissionRecorded,
     SubmissionRequest,
     Submit,
 )
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply
-from actors.runtime.router import Address
+from actors.runtime.actor import Future
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import EPOCH, SimulatedRuntime
 from domain.account import Status, Transaction
 from domain.events import Kind
@@ -126,7 +126,7 @@ class SharedBreakers:
         record = self.now(gateway)
         if mode not in {"auto", record.state}:
             record.turn(record.epoch, mode)
-        self._it.address.tell(SetMode(GatewayMode(gateway, mode, "maintenance"), None, self.seen(gateway)))
+        self._it.address.tell(ApplyBreakerMode(GatewayMode(gateway, mode, "maintenance"), None, self.seen(gateway)))
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Supervised:
     max_concurrent: int = 3
     runtime: SimulatedRuntime = field(default_factory=lambda: SimulatedRuntime(random.Random(1), started_at=100.0))
     customer: Inbox = field(default_factory=Inbox)
-    dead_letters: Inbox = field(default_factory=Inbox)
+    scheduler: Inbox = field(default_factory=Inbox)
     heard: Heard = field(default_factory=Heard)
 
     def __post_init__(self) -> None:
@@ -146,7 +146,7 @@ class Supervised:
         self.slots = {name: Slots() for name in self.names}
         self.bulkheads = {name: self._bulkhead(name) for name in self.names}
         self.shared = SharedBreakers(self)
-        self.address: Address = Address(
+        self.address: ActorAddress = ActorAddress(
             self._make,
             self.runtime.dispatcher("supervisor", 1),
             capacity=10_000,
@@ -160,7 +160,7 @@ class Supervised:
             bulkheads=self.bulkheads,
             backpressure=self.backpressure,
             customer=lambda _: self.customer,
-            dead_letters=self.dead_letters,
+            scheduler=self.scheduler,
             shared_breakers=self.shared,
             self_address=self.address,
             listener=self.heard,
@@ -217,7 +217,7 @@ class Supervised:
 
     def status(self) -> tuple[GatewayStatus, ...]:
         """What operators see."""
-        request = StatusRequest(Reply())
+        request = StatusRequest(Future())
         self.address.tell(request)
         self.run()
         return request.reply.get(timeout=0)

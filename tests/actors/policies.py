@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.messages import NotSent, NotTried, Unhandled
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
 from store.port import Action, DeliveryCertainty, WorkItem, WorkState
 from tests.actors.bulkheads import work as a_piece_of_work
 
-KEYS: Final = WorkPolicy(
+KEYS: Final = RetryPolicy(
     honours_keys=True,
     max_retries=3,
     lookup_after_s=(5.0, 30.0, 120.0),

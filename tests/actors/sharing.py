@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.gateways.breaker_sync import ProbeTimes, SharedBreakersActor
+from actors.gateways.breaker_sync import BreakerSyncActor, ProbeTimes
 from actors.messages import SetBreakerMode
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply
-from actors.runtime.router import Address
+from actors.runtime.actor import Future
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import GatewayMode
 from store.sqlite.adapter import SqliteStore
@@ -27,8 +27,8 @@ class Scenario:
     supervisor: Inbox = field(default_factory=Inbox)
 
     def __post_init__(self) -> None:
-        self.address: Address = Address(
-            lambda: SharedBreakersActor(
+        self.address: ActorAddress = ActorAddress(
+            lambda: BreakerSyncActor(
                 runtime=self.runtime,
                 store=self.store,
                 gateways={GATEWAY: TIMES, "gatewayB": TIMES},
@@ -55,8 +55,8 @@ class Scenario:
         self.address.tell(message)
         self.run(0.0)
 
-    def order(self, mode: str, gateway: str = GATEWAY) -> Reply[GatewayStatus]:
+    def order(self, mode: str, gateway: str = GATEWAY) -> Future[GatewayStatus]:
         """Order a breaker's mode, and let that be handled."""
-        reply: Reply[GatewayStatus] = Reply()
+        reply: Future[GatewayStatus] = Future()
         self.tell(SetBreakerMode(GatewayMode(gateway, mode, "maintenance"), reply))
         return reply

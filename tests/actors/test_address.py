@@ -13,7 +13,7 @@ import pytest
 
 from actors.runtime.actor import ServiceActor
 from actors.runtime.mailbox import MailboxFullError
-from actors.runtime.router import CLOSE_S, RESTART_FIRST_S, RESTART_MAX_S, Address
+from actors.runtime.router import CLOSE_S, RESTART_FIRST_S, RESTART_MAX_S, ActorAddress
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.simulated import SimulatedRuntime
 from tests.actors.dispatching import ByHand, Die, Recorder, Refusable
@@ -29,9 +29,9 @@ def log() -> list[Any]:
     return []
 
 
-def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any], capacity: int = 10) -> Address:
+def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any], capacity: int = 10) -> ActorAddress:
     """As the service has them."""
-    return Address(
+    return ActorAddress(
         lambda: actor(log),
         runtime.dispatcher("one", 1),
         capacity=capacity,
@@ -40,7 +40,7 @@ def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any],
     )
 
 
-def alive(address: Address) -> bool:
+def alive(address: ActorAddress) -> bool:
     """For asserting it one way and then the other."""
     return address.alive
 
@@ -54,7 +54,7 @@ def die_when_taken(actor: Recorder) -> None:
 def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any]) -> None:
     """An address is one actor that is always there, also without a timer."""
     dispatcher = ByHand()
-    address = Address(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    address = ActorAddress(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
     address.start()
     dispatcher.run()
     assert log == ["start"]
@@ -166,7 +166,9 @@ def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log:
             raise Die
         return Recorder(log)
 
-    address = Address(make, runtime.dispatcher("one", 1), capacity=10, monotonic=runtime.monotonic, after=runtime.after)
+    address = ActorAddress(
+        make, runtime.dispatcher("one", 1), capacity=10, monotonic=runtime.monotonic, after=runtime.after
+    )
     address.tell(die_when_taken)
     address.tell("waited")
     runtime.run(until=runtime.monotonic() + 1.0)
@@ -228,7 +230,7 @@ def live(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
 def test_deaths_under_fire_lose_double_and_disorder_nothing(live: LiveRuntime) -> None:
     """Told from many threads while it dies again and again, each message is handled once and in its teller's order."""
     tally = Tally()
-    address = Address(
+    address = ActorAddress(
         lambda: Mortal(tally),
         live.dispatcher("one", 1),
         capacity=TELLERS * MESSAGES,
@@ -263,7 +265,7 @@ def test_alive_is_told_of_real_threads(live: LiveRuntime) -> None:
             assert gate.wait(WAIT_S)
 
     handled = threading.Semaphore(0)
-    address = Address(
+    address = ActorAddress(
         lambda: Slow([]), live.dispatcher("one", 1), capacity=10, monotonic=live.monotonic, after=live.after
     )
     address.start()

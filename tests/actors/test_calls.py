@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.gateways.calls import HANDLERS, call_gateway, records_first, without_call
+from actors.gateways.calls import HANDLERS, call_gateway, must_record_first, result_without_call
 from actors.messages import CallResult, NotSent, Unhandled
 from actors.runtime.simulated import EPOCH
 from actors.work import event_type_of
@@ -174,7 +174,7 @@ def test_what_nobody_can_do_is_never_called(
 ) -> None:
     """Without a handler or a transaction there is no call, whatever else the work says; the reason is for people."""
     gateway.honours_keys = keys
-    result = without_call(gateway, replace(work(action=action), certainty=certainty, **changes))
+    result = result_without_call(gateway, replace(work(action=action), certainty=certainty, **changes))
     assert isinstance(result, Unhandled)
     assert result.reason
 
@@ -209,7 +209,7 @@ def test_what_is_called(
 ) -> None:
     """Never a sending without keys of which the record knows no outcome, and never a lookup where none is to be had."""
     gateway.honours_keys, gateway.looks_up = keys, looks_up
-    result = without_call(gateway, replace(work(action=action), certainty=certainty, event_type=event_type))
+    result = result_without_call(gateway, replace(work(action=action), certainty=certainty, event_type=event_type))
     assert (result is None) == called
     assert result is None or isinstance(result, Unknown)
 
@@ -226,7 +226,7 @@ def test_what_is_called(
 def test_what_is_recorded_before_it_is_sent(gateway: SmallGateway, action: Action, *, keys: bool, first: bool) -> None:
     """A sending without keys, and nothing else."""
     gateway.honours_keys = keys
-    assert records_first(gateway, work(action=action)) is first
+    assert must_record_first(gateway, work(action=action)) is first
 
 
 def test_every_event_that_opens_work_has_a_handler() -> None:

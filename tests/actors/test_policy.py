@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from actors.gateways.retry_policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, WorkPolicy, next_step
+from actors.gateways.retry_policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, RetryPolicy, next_step
 from actors.messages import CallResult, NotSent
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
@@ -35,7 +35,7 @@ from tests.actors.policies import (
 
 # Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
 # A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
-CASES: Final[list[tuple[Action, int, CallResult, WorkPolicy, tuple[Action, WorkState, float, int] | None]]] = [
+CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, WorkState, float, int] | None]]] = [
     # final answers close the work, whatever was asked
     (SUBMIT, 0, FINAL, KEYS, None),
     (SUBMIT, 9, FINAL, NO_KEYS, None),
@@ -89,7 +89,7 @@ def test_every_case_of_the_table(
     action: Action,
     attempts: int,
     result: CallResult,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     expected: tuple[Action, WorkState, float, int] | None,
     chance: float,
 ) -> None:
@@ -175,7 +175,7 @@ def test_with_keys_nothing_has_to_settle() -> None:
 
 @pytest.mark.parametrize("left_s", [0.0, 60.0])
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
-def test_what_was_accepted_is_never_sent_again(policy: WorkPolicy, left_s: float) -> None:
+def test_what_was_accepted_is_never_sent_again(policy: RetryPolicy, left_s: float) -> None:
     """A provider that has accepted and then says "never received" contradicts itself: people see that, and it waits."""
     item = work(RESOLVE, 1, certainty=SENT)
     step = next_step(item, NEVER, policy, now=EPOCH, chance=0.5, status=Status.PROCESSED, settlement_left_s=left_s)
@@ -187,7 +187,7 @@ def test_what_was_accepted_is_never_sent_again(policy: WorkPolicy, left_s: float
 @pytest.mark.parametrize("doubt", DeliveryCertainty)
 @pytest.mark.parametrize("action", Action)
 def test_what_nobody_can_do_goes_to_a_person_with_its_error(
-    action: Action, certainty: DeliveryCertainty, policy: WorkPolicy
+    action: Action, certainty: DeliveryCertainty, policy: RetryPolicy
 ) -> None:
     """Parked at once, the reason for people with it, and nothing else about it changes."""
     item = work(action, 4, certainty=certainty)

@@ -10,7 +10,7 @@ from actors.generations import Generations
 from actors.journal import JournalActor
 from actors.messages import Append, Recipient, Written
 from actors.runtime.actor import Reference
-from actors.runtime.router import Address
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import Committed
 from tests.actors.dispatching import ByHand, Die, Recorder
@@ -24,9 +24,9 @@ def log() -> list[Any]:
     return []
 
 
-def address_of(actor: type[Recorder], log: list[Any], dispatcher: ByHand) -> Address:
+def address_of(actor: type[Recorder], log: list[Any], dispatcher: ByHand) -> ActorAddress:
     """One whose actor handles in the caller what it is told, and has begun."""
-    address = Address(lambda: actor(log), dispatcher, capacity=10, monotonic=lambda: 0.0, run_here=True)
+    address = ActorAddress(lambda: actor(log), dispatcher, capacity=10, monotonic=lambda: 0.0, run_here=True)
     address.tell("first")
     dispatcher.run()
     return address

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pykka import Actor, ActorRegistry
 
-from actors.runtime.actor import DELIVERIES_MAX, KilledError, Reply
-from actors.runtime.router import Address, Router
+from actors.runtime.actor import DELIVERIES_MAX, Future, KilledError
+from actors.runtime.router import ActorAddress, Router
 from tests.actors.dispatching import ByHand, Die, Recorder
 
 
@@ -98,7 +98,7 @@ def test_an_actor_that_cannot_start_does_not_hold_its_messages(
                 raise failure
             super().on_start()
 
-    address = Address(lambda: Unlucky(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    address = ActorAddress(lambda: Unlucky(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
     address.tell("told")
     dispatcher.run()
     assert log == ["start", "told"]
@@ -139,7 +139,7 @@ def test_a_message_that_was_taken_is_not_delivered_again(log: list[Any], dispatc
 
 def test_a_reply_is_set_once_and_read_often() -> None:
     """A reply can be waited for with a limit, read again and again, and not be changed."""
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     done_before = reply.done
     reply.set(1)
     assert (done_before, reply.done) == (False, True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.gateways.breaker_sync import ALL_AGAIN_BEATS, SHARE_S
-from actors.messages import BreakerRecordRead, BreakerTransition, ProbeWanted, SetBreakerMode, SetMode
-from actors.runtime.actor import Reply
+from actors.messages import ApplyBreakerMode, BreakerRecordRead, BreakerTransition, ProbeWanted, SetBreakerMode
+from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreError, StoreUnavailableError, UnstorableError
 from store.port import BreakerRecord, GatewayMode
@@ -34,7 +34,7 @@ def told(scenario: Scenario) -> list[tuple[int, str, str | None]]:
 
 def modes(scenario: Scenario) -> list[str]:
     """The modes that the supervisor was told."""
-    return [it.mode.mode for it in scenario.supervisor.of(SetMode)]
+    return [it.mode.mode for it in scenario.supervisor.of(ApplyBreakerMode)]
 
 
 # what the others do
@@ -152,7 +152,7 @@ def test_a_mode_is_kept_before_it_holds(scenario: Scenario) -> None:
     reply = scenario.order("open")
     order = GatewayMode(GATEWAY, "open", "maintenance")
     assert seen[0] == {GATEWAY: order}
-    [told_mode] = scenario.supervisor.of(SetMode)
+    [told_mode] = scenario.supervisor.of(ApplyBreakerMode)
     assert (told_mode.mode, told_mode.reply) == (order, reply)
     assert told_mode.seen is not None
     assert (told_mode.seen.record.epoch, told_mode.seen.record.state) == (1, "open")
@@ -170,7 +170,7 @@ def test_what_is_ordered_is_what_everybody_begins_with_afterwards(scenario: Scen
     scenario.order(mode)
     assert scenario.real.breakers().get(GATEWAY, BreakerRecord(GATEWAY)).state == mode
     scenario.order("auto")
-    told_mode = scenario.supervisor.of(SetMode)[-1]
+    told_mode = scenario.supervisor.of(ApplyBreakerMode)[-1]
     assert told_mode.seen is not None
     assert told_mode.seen.record.state == mode
 
@@ -220,7 +220,7 @@ def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
     store.befall("set_gateway_mode", error)
     with pytest.raises(type(error)):
         scenario.order("open").get(timeout=0)
-    assert scenario.supervisor.of(SetMode) == []
+    assert scenario.supervisor.of(ApplyBreakerMode) == []
     assert (scenario.real.gateway_modes(), scenario.real.breakers()) == ({}, {})
     assert scenario.address.deaths == 0
 
@@ -249,7 +249,7 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     reply = scenario.order("auto")
     scenario.run(1.0)
     assert scenario.address.deaths == 1
-    ordered = [it for it in scenario.supervisor.of(SetMode) if it.reply is reply]
+    ordered = [it for it in scenario.supervisor.of(ApplyBreakerMode) if it.reply is reply]
     assert [it.mode.mode for it in ordered] == ["auto"]
     assert ordered[0].seen is not None
     assert ordered[0].seen.record.state == "open"
@@ -258,7 +258,7 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
 
 def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
     """Also when its answer is there already: to set it twice would kill the actor."""
-    reply: Reply[Any] = Reply()
+    reply: Future[Any] = Future()
     reply.set(None)
     scenario.tell(SetBreakerMode(GatewayMode(GATEWAY, "ajar", "again"), reply))
     scenario.run(1.0)
@@ -270,12 +270,12 @@ def test_an_order_for_no_gateway_is_refused(scenario: Scenario) -> None:
     with pytest.raises(LookupError):
         scenario.order("open", gateway="gatewayZ").get(timeout=0)
     assert scenario.real.gateway_modes() == {}
-    assert scenario.supervisor.of(SetMode) == []
+    assert scenario.supervisor.of(ApplyBreakerMode) == []
 
 
 def test_a_mode_that_is_none_is_refused(scenario: Scenario) -> None:
     """The store keeps it not, and the supervisor never hears of it."""
     with pytest.raises(StoreError):
         scenario.order("ajar").get(timeout=0)
-    assert scenario.supervisor.of(SetMode) == []
+    assert scenario.supervisor.of(ApplyBreakerMode) == []
     assert scenario.address.deaths == 0

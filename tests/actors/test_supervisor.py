@@ -245,13 +245,13 @@ def test_the_intake_closes_and_opens_with_what_waits(it: Supervised) -> None:
 def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(it: Supervised) -> None:
     """The dead letters hear of room after each batch of theirs, and only when little waits."""
     it.submit(*[work() for _ in range(BACKPRESSURE_OFF_AT + 10)])
-    assert it.dead_letters.of(CapacityFree) == []
+    assert it.scheduler.of(CapacityFree) == []
     it.submit(work(), claimed=True)
-    assert it.dead_letters.of(CapacityFree) == []
+    assert it.scheduler.of(CapacityFree) == []
     it.end_all()
-    assert it.dead_letters.of(CapacityFree) == [CapacityFree(GATEWAY)]
+    assert it.scheduler.of(CapacityFree) == [CapacityFree(GATEWAY)]
     it.submit(work(), claimed=True)
-    assert it.dead_letters.of(CapacityFree) == [CapacityFree(GATEWAY)] * 2
+    assert it.scheduler.of(CapacityFree) == [CapacityFree(GATEWAY)] * 2
 
 
 def test_a_drain_sends_nothing_more(it: Supervised) -> None:

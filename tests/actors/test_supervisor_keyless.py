@@ -6,10 +6,10 @@ import pytest
 
 from actors.gateways.breaker import Permit
 from actors.messages import (
+    ApplyBreakerMode,
     Drain,
     NotTried,
     OutcomeReport,
-    SetMode,
     SubmissionRecorded,
 )
 from domain.outcomes import Approved
@@ -160,7 +160,7 @@ def test_a_clearance_that_comes_twice_is_one_call(it: Keyless, *, call_is_over: 
 def test_a_clearance_of_another_supervisors_life_still_counts(it: Keyless) -> None:
     """The supervisor may die between the question and the answer: its successor makes the call and frees the slot."""
     it.submit(work())
-    it.address.tell(SetMode(GatewayMode(GATEWAY, "no such mode", "")))  # dies of it, each time
+    it.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, "no such mode", "")))  # dies of it, each time
     it.run(5.0)
     assert it.address.deaths
     it.clear(it.asked[0])

@@ -8,7 +8,7 @@ import pytest
 
 from actors.messages import StatusRequest
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
@@ -50,7 +50,7 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(it: Supervised, sta
     items = [work() for _ in range(6)]
     it.submit(*items)
     out = len(it.out)
-    answered: Reply[tuple[GatewayStatus, ...]] = Reply()
+    answered: Future[tuple[GatewayStatus, ...]] = Future()
     answered.set(())
     it.address.tell(StatusRequest(answered))  # to answer it again kills
     it.run()

@@ -62,16 +62,16 @@ def test_after_a_recovery_few_are_recorded_at_once(it: Keyless) -> None:
 def test_a_recovery_is_told_once(it: Keyless) -> None:
     """Lookups are pulled forward when the breaker closes, by itself or by a person, and not at each success."""
     trip(it)
-    assert it.dead_letters.of(Recovered) == []
+    assert it.scheduler.of(Recovered) == []
     it.submit(*[work() for _ in range(6)])
     it.run(SLEEP_S + 0.5)
     it.clear_all()
-    assert it.dead_letters.of(Recovered) == [Recovered(GATEWAY)]
+    assert it.scheduler.of(Recovered) == [Recovered(GATEWAY)]
     order_mode(it, "closed")
-    assert len(it.dead_letters.of(Recovered)) == 1
+    assert len(it.scheduler.of(Recovered)) == 1
     order_mode(it, "open")
     order_mode(it, "closed")
-    assert len(it.dead_letters.of(Recovered)) == 2
+    assert len(it.scheduler.of(Recovered)) == 2
 
 
 def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(it: Keyless) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from actors.gateways.breaker import AGAIN_S
 from actors.gateways.slow_start import SLOW_START_FIRST
-from actors.messages import BreakerRecordRead, BreakerTransition, Drain, NotTried, ProbeWanted, Recovered, TimerFired
+from actors.messages import BreakerRecordRead, BreakerTransition, ClaimDue, Drain, NotTried, ProbeWanted, Recovered
 from domain.outcomes import Outcome
 from gateways.port import Order
 from store.port import Action
@@ -144,10 +144,10 @@ def test_what_another_process_opens_is_open_here(it: Supervised) -> None:
     it.end_all()
     assert len(it.gateway.calls) == 3
     assert it.bulkheads[GATEWAY].breaker.state == "open"
-    assert it.dead_letters.of(TimerFired) == [TimerFired(GATEWAY)]
+    assert it.scheduler.of(ClaimDue) == [ClaimDue(GATEWAY)]
     another(it, "closed")
     assert len(it.out) == SLOW_START_FIRST
-    assert it.dead_letters.of(Recovered) == [Recovered(GATEWAY)]
+    assert it.scheduler.of(Recovered) == [Recovered(GATEWAY)]
     it.end_all()
     assert len(it.gateway.effects) == 5
 

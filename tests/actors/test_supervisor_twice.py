@@ -87,16 +87,16 @@ def test_others_of_the_same_message_are_taken_on(it: Supervised) -> None:
 def test_a_message_that_kills_is_taken_on_once(it: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The successor sees the whole of it again, and only what the dead one had not taken on waits then."""
     items = [work() for _ in range(5)]
-    take_on = Bulkhead.take_on
+    enqueue = Bulkhead.enqueue
     met: list[Bulkhead] = []
 
     def deadly(bulkhead: Bulkhead, those: Sequence[WorkItem]) -> None:
         met.append(bulkhead)
-        take_on(bulkhead, those[:3] if len(met) == 1 else those)
+        enqueue(bulkhead, those[:3] if len(met) == 1 else those)
         if len(met) == 1:
             raise RuntimeError("amid a message")
 
-    monkeypatch.setattr(Bulkhead, "take_on", deadly)
+    monkeypatch.setattr(Bulkhead, "enqueue", deadly)
     it.submit(*items)
     it.run(2.0)
     it.end_all()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.messages import NotTried, OutcomeReport, SetMode
+from actors.messages import ApplyBreakerMode, NotTried, OutcomeReport
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError, Unknown
 from gateways.port import Order
 from store.port import GatewayMode
@@ -25,7 +25,7 @@ def it() -> Keyless:
 
 def order_mode(it: Supervised, mode: str) -> None:
     """A person's order comes through."""
-    it.address.tell(SetMode(GatewayMode(GATEWAY, mode, "maintenance")))
+    it.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, mode, "maintenance")))
     it.run()
 
 

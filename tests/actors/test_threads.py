@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from pykka import Timeout
 
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.dispatchers import GrowingExecutor, ThreadDispatcher
 from actors.runtime.runtime import LiveRuntime, Timers
 
@@ -258,7 +258,7 @@ def test_a_live_runtime_that_cannot_stop_says_so() -> None:
 
 def test_a_reply_is_waited_for_with_a_limit_and_by_many() -> None:
     """A wait ends with Timeout when no answer comes, and every waiting thread gets the one that does."""
-    reply: Reply[str] = Reply()
+    reply: Future[str] = Future()
     with pytest.raises(Timeout):
         reply.get(timeout=0.001)
     got: list[str] = []

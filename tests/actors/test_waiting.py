@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pykka import Timeout
 
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.waiting import Waiting
 
@@ -37,7 +37,7 @@ def in_threads(count: int, job: Callable[[int], None]) -> None:
 
 def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
     """It is given at once."""
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     reply.set(7)
     waiting = Waiting(runtime, LONG_S)
     assert waiting.wait(reply) == 7
@@ -46,14 +46,14 @@ def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
 
 def test_an_answer_ends_the_wait(runtime: LiveRuntime) -> None:
     """Long before it would be over."""
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     runtime.after(SOON_S, lambda: reply.set(7))
     assert Waiting(runtime, LONG_S).wait(reply) == 7
 
 
 def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
     """And an answer that comes later is taken by the reply, and hurts nobody."""
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     ended: list[type[BaseException]] = []
 
     def wait(_: int) -> None:
@@ -72,7 +72,7 @@ def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
 
 def test_an_error_is_raised_by_the_wait(runtime: LiveRuntime) -> None:
     """As by any future."""
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     reply.set_exception((ZeroDivisionError, ZeroDivisionError("x"), None))
     with pytest.raises(ZeroDivisionError):
         Waiting(runtime, LONG_S).wait(reply)
@@ -83,7 +83,7 @@ def test_the_timer_rests_when_nobody_waits_and_begins_again(runtime: LiveRuntime
     waiting = Waiting(runtime, 4 * SOON_S / 10)
     for _ in range(20):
         with pytest.raises(Timeout):
-            waiting.wait(Reply[int]())
+            waiting.wait(Future[int]())
     assert waiting._until == {}
 
 
@@ -93,7 +93,7 @@ def test_of_many_each_gets_its_own_answer_or_is_let_go(runtime: LiveRuntime) -> 
     results: list[int | None] = []
 
     def wait(number: int) -> None:
-        reply: Reply[int] = Reply()
+        reply: Future[int] = Future()
         if number % 3:
             runtime.after(random.uniform(0.0, 3 * SOON_S), lambda: reply.set(number))
         try:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from store import factory
+from store.backends import backend_of
 from store.errors import SchemaError
 from store.keys import NewKey, Scope
 from store.postgresql.adapter import PostgresqlStore
@@ -99,11 +99,11 @@ def test_every_route_and_command_works_whatever_the_defaults(hostile_url: str) -
             assert result.status_code in ANSWERED, (str(route), result.text)
         assert api.get("/readyz").status_code == 200
         assert api.get("/v1/events?limit=200").json["items"] != []
-    with factory.open_audit(hostile_url, root=CHECKOUT) as audit:
+    with backend_of(hostile_url, root=CHECKOUT).audit() as audit:
         assert list(verify(audit)) == []
-    with factory.open_rebuild(hostile_url, root=CHECKOUT) as rebuilding:
+    with backend_of(hostile_url, root=CHECKOUT).rebuild() as rebuilding:
         assert [problem for problem in rebuild(rebuilding, Tally()) if problem is not None] == []
-    with factory.open_keyring(hostile_url, root=CHECKOUT, clock=_no_clock) as keyring:
+    with backend_of(hostile_url, root=CHECKOUT).keyring(clock=_no_clock) as keyring:
         keyring.add(NewKey("key-1", bytes(32), "main", frozenset({Scope.READ}), "täst", None))
         assert [key.label for key in keyring.list("main")] == ["täst"]
         assert keyring.revoke("key-1")
@@ -138,9 +138,9 @@ def _shown(session: Session, name: str) -> str | None:
 OPENINGS: dict[str, Callable[[str], object]] = {
     "migrate": migrate,
     "the service": PostgresqlStore,
-    "verify": lambda url: factory.open_audit(url, root=CHECKOUT).__enter__(),
-    "keys": lambda url: factory.open_keyring(url, root=CHECKOUT, clock=_no_clock).__enter__(),
-    "rebuild": lambda url: factory.open_rebuild(url, root=CHECKOUT).__enter__(),
+    "verify": lambda url: backend_of(url, root=CHECKOUT).audit().__enter__(),
+    "keys": lambda url: backend_of(url, root=CHECKOUT).keyring(clock=_no_clock).__enter__(),
+    "rebuild": lambda url: backend_of(url, root=CHECKOUT).rebuild().__enter__(),
 }
 
 

@@ -9,7 +9,7 @@ from actors.messages import CapacityFree, Submit, WorkDue
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
 from tests.store.builders import Customer
 

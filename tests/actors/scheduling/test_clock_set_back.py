@@ -13,7 +13,7 @@ from domain.account import Status
 from store.errors import StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
 from tests.actors.keyless import World
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, TroubledStore
 
 BEAT_S = LEASE_S / 3

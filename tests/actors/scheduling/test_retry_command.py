@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from actors.messages import CapacityFree, Recovered, RetryDead
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
 from store.port import Action, DeadLetterFilter, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
 from tests.store.builders import Customer, Step, move
 
@@ -111,7 +111,7 @@ def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
     with pytest.raises(type(error)):
         reply.get(timeout=0)
     assert scenario.claimed() == []
-    assert scenario.address.deaths == 0
+    assert scenario.dead_letters.deaths == 0
     scenario.run(LEASE_S)
     assert scenario.real.heartbeat(OWNER)
 
@@ -139,7 +139,7 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     store.befall("retry_dead", Trouble(SystemExit(), after=after))
     reply = scenario.retry()
     scenario.run(LEASE_S)
-    assert scenario.address.deaths == 1
+    assert scenario.dead_letters.deaths == 1
     assert reply.get(timeout=0) in {0, 1}
     assert scenario.claimed() == ["x"]
 
@@ -147,12 +147,11 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
 def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
     """Also when its answer is there already: to set it twice would kill the actor."""
     lay(scenario, "x", WorkState.PARKED)
-    reply: Reply[int] = Reply()
+    reply: Future[int] = Future()
     reply.set(0)
-    order = RetryDead("main", DeadLetterFilter(), reply)
-    scenario.address.tell(order)
+    scenario.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))
     scenario.run(1.0)
-    assert scenario.address.deaths == 0
+    assert scenario.dead_letters.deaths == 0
     assert reply.get(timeout=0) == 0
 
 

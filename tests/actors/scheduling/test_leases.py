@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from actors.heartbeat import BEAT_MAX_S
+from actors.leases import LANDS_WITHIN_S
 from actors.runtime.simulated import SimulatedRuntime
-from actors.scheduler import BEAT_MAX_S, LANDS_WITHIN_S
 from domain.account import Status
 from store.errors import CommitUncertainError, CorruptStoreError, SchemaError, StoreUnavailableError
 from store.port import AppendResult, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.customers import Customers
 from tests.actors.keyless import World
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 AWAY = StoreUnavailableError("away")
@@ -43,7 +44,7 @@ def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
     """With the next beat, not before and not again after it; whatever was leased is claimed anew."""
     scenario.run(LEASE_S)
     assert (scenario.claimed(), given_back(scenario)) == ([], 0)
-    scenario.health.doubt_leases()
+    scenario.leases.doubt()
     scenario.run(BEAT_S + 0.1)
     assert scenario.claimed() == ["t-0001", "t-0002"]
     scenario.run(3 * LEASE_S)
@@ -55,7 +56,7 @@ def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
 def test_a_store_that_does_not_take_them_back_is_asked_again(scenario: Scenario, error: BaseException) -> None:
     """However it fails, and whoever dies of it: the doubt outlives that."""
     scenario.store.befall("retire_owner", error, error)
-    scenario.health.doubt_leases()
+    scenario.leases.doubt()
     scenario.run(4 * BEAT_S)
     assert scenario.store.troubles_left == 0
     assert scenario.claimed() == ["t-0001", "t-0002"]
@@ -73,11 +74,11 @@ def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(
         count = retire(owner, unsent=unsent)
         if not said:
             said.append(owner)
-            scenario.health.doubt_leases()
+            scenario.leases.doubt()
         return count
 
     monkeypatch.setattr(scenario.store, "retire_owner", retiring)
-    scenario.health.doubt_leases()
+    scenario.leases.doubt()
     scenario.run(5 * BEAT_S)
     assert given_back(scenario) == 2
 
@@ -90,7 +91,7 @@ def test_whoever_gives_leases_back_is_not_called_dead(
     if uncertain:
         scenario.store.befall("claim_work", CommitUncertainError("cut"))
     else:
-        scenario.health.doubt_leases()
+        scenario.leases.doubt()
     with caplog.at_level(logging.WARNING):
         scenario.run(3 * BEAT_S)
     assert given_back(scenario) == 1
@@ -141,7 +142,7 @@ def test_work_goes_on_after_a_store_that_failed_at_everything(
 
 def test_who_has_retired_holds_no_lease_any_more(scenario: Scenario) -> None:
     """A beat that comes after the end does not begin again: an owner without a process would keep what it gets."""
-    scenario.health.retired = True
+    scenario.leases.retired = True
     scenario.real.retire_owner(OWNER, unsent=True)
     scenario.run(10 * LEASE_S)
     assert not scenario.real.heartbeat(OWNER)
@@ -154,12 +155,12 @@ def test_who_retires_amid_a_beat_stays_retired(scenario: Scenario, monkeypatch: 
     original = getattr(scenario.store, again)
 
     def amid(*arguments: Any, **more: Any) -> Any:
-        scenario.health.retired = True
+        scenario.leases.retired = True
         scenario.real.retire_owner(OWNER, unsent=True)
         return original(*arguments, **more)
 
     monkeypatch.setattr(scenario.store, again, amid)
-    scenario.health.doubt_leases()
+    scenario.leases.doubt()
     scenario.run(LEASE_S)
     assert not scenario.real.heartbeat(OWNER)
 

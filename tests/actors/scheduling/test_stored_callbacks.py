@@ -5,14 +5,15 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from actors.heartbeat import BEAT_MAX_S
+from actors.leases import LANDS_WITHIN_S
 from actors.messages import Submit
 from actors.operations.callback import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
 from actors.runtime.simulated import SimulatedRuntime
-from actors.scheduler import BEAT_MAX_S, LANDS_WITHIN_S
 from store.errors import StoreUnavailableError
 from store.port import Action, DeadLetterFilter, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import Scenario
+from tests.actors.scheduling.fixtures import Scenario
 from tests.actors.support import GATEWAY, TroubledStore
 from tests.store.builders import Customer
 
