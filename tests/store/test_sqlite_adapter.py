@@ -17,7 +17,7 @@ from store.queries import TransactionFilter
 from store.sqlite import connection as connection_module
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.failures import translated
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from store.sqlite.statements import SQL
 from tests.store.builders import OWNER, Clock, Customer
 
