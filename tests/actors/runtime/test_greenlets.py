@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def test_the_actors_work_on_greenlets() -> None:
     """Under gevent each deposit is completed once, slots hold, commits group, and none stops other greenlets."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.actors.greenlet_probe"],
+        [sys.executable, "-m", "tests.actors.runtime.greenlet_probe"],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ import pytest
 
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Router
-from tests.actors.dispatching import AtOnce, ByHand, Die, Recorder, Refusable
+from tests.actors.runtime.fixtures import AtOnce, ByHand, Die, Recorder, Refusable
 
 
 @pytest.fixture

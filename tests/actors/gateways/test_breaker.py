@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from actors.runtime.simulated import EPOCH
-from tests.actors.breakers import PERMIT_S, SLEEP_S, VOLUME, Scenario
+from tests.actors.gateways.breaker_fixtures import PERMIT_S, SLEEP_S, VOLUME, Scenario
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from actors.runtime.router import Router
 from actors.runtime.runtime import LiveRuntime, uuid7
 from actors.runtime.simulated import EPOCH, SimulatedRuntime
-from tests.actors.dispatching import Recorder
+from tests.actors.runtime.fixtures import Recorder
 
 
 def history(seed: int) -> list[Any]:

@@ -25,7 +25,7 @@ from domain.outcomes import (
 )
 from gateways.port import Order
 from store.port import Action, DeliveryCertainty
-from tests.actors.bulkheads import work
+from tests.actors.gateways.fixtures import work
 from tests.actors.support import SmallGateway
 
 WINDOW_S = 86_400.0
@@ -167,7 +167,7 @@ UNKNOWN_TYPES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("keys", [True, False])
 @pytest.mark.parametrize("action", Action)
-@pytest.mark.parametrize("doubt", DeliveryCertainty)
+@pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("changes", UNKNOWN_TYPES)
 def test_what_nobody_can_do_is_never_called(
     gateway: SmallGateway, changes: dict[str, Any], action: Action, certainty: DeliveryCertainty, *, keys: bool
@@ -181,7 +181,7 @@ def test_what_nobody_can_do_is_never_called(
 
 @pytest.mark.parametrize("event_type", ["DepositReceived", "WithdrawalReceived"])
 @pytest.mark.parametrize(
-    ("action", "doubt", "keys", "looks_up", "called"),
+    ("action", "certainty", "keys", "looks_up", "called"),
     [
         (Action.SUBMIT, DeliveryCertainty.NOT_SENT, True, True, True),
         (Action.SUBMIT, DeliveryCertainty.LEASE_LOST, True, True, True),

@@ -13,7 +13,7 @@ from actors.messages import CallResult, NotSent
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
 from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkState
-from tests.actors.policies import (
+from tests.actors.gateways.policy_fixtures import (
     DEAD,
     DECLINED,
     FINAL,
@@ -184,7 +184,7 @@ def test_what_was_accepted_is_never_sent_again(policy: RetryPolicy, left_s: floa
 
 
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
-@pytest.mark.parametrize("doubt", DeliveryCertainty)
+@pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("action", Action)
 def test_what_nobody_can_do_goes_to_a_person_with_its_error(
     action: Action, certainty: DeliveryCertainty, policy: RetryPolicy

@@ -14,7 +14,7 @@ from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreError, StoreUnavailableError, UnstorableError
 from store.port import BreakerRecord, GatewayMode
 from store.sqlite.adapter import SqliteStore
-from tests.actors.sharing import TIMES, Scenario
+from tests.actors.gateways.breaker_fixtures import TIMES, BreakerSync
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
 
 AWAY = StoreUnavailableError("away")
@@ -22,17 +22,17 @@ ROUND_S = ALL_AGAIN_BEATS * SHARE_S
 
 
 @pytest.fixture
-def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
+def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> BreakerSync:
     """An actor that has begun."""
-    return Scenario(runtime, store, real_store)
+    return BreakerSync(runtime, store, real_store)
 
 
-def told(scenario: Scenario) -> list[tuple[int, str, str | None]]:
+def told(scenario: BreakerSync) -> list[tuple[int, str, str | None]]:
     """Epoch, state and prober of each record that the supervisor was told by itself."""
     return [(it.record.epoch, it.record.state, it.record.prober) for it in scenario.supervisor.of(BreakerRecordRead)]
 
 
-def modes(scenario: Scenario) -> list[str]:
+def modes(scenario: BreakerSync) -> list[str]:
     """The modes that the supervisor was told."""
     return [it.mode.mode for it in scenario.supervisor.of(ApplyBreakerMode)]
 
@@ -40,7 +40,7 @@ def modes(scenario: Scenario) -> list[str]:
 # what the others do
 
 
-def test_what_another_process_made_of_a_breaker_is_told_with_the_next_beat(scenario: Scenario) -> None:
+def test_what_another_process_made_of_a_breaker_is_told_with_the_next_beat(scenario: BreakerSync) -> None:
     """Once for each change, with when it was asked; of a gateway that is not configured here nothing is."""
     scenario.real.turn_breaker("gatewayZ", 0, "open")
     scenario.real.turn_breaker(GATEWAY, 0, "open")
@@ -56,7 +56,7 @@ def test_what_another_process_made_of_a_breaker_is_told_with_the_next_beat(scena
     assert told(scenario) == [(1, "open", None), (2, "closed", None)]
 
 
-def test_everything_is_told_again_now_and_then(scenario: Scenario) -> None:
+def test_everything_is_told_again_now_and_then(scenario: BreakerSync) -> None:
     """A message may be given up on its way; and whoever begins anew is told everything."""
     scenario.real.set_gateway_mode(GatewayMode("gatewayB", "open", "elsewhere"))
     scenario.real.turn_breaker(GATEWAY, 0, "open")
@@ -65,7 +65,7 @@ def test_everything_is_told_again_now_and_then(scenario: Scenario) -> None:
     assert modes(scenario) == ["open"] * 3
 
 
-def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario: Scenario) -> None:
+def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario: BreakerSync) -> None:
     """With the record, no older than the order; one for a gateway that is not configured here is left alone."""
     scenario.real.turn_breaker(GATEWAY, 0, "closed")
     scenario.real.set_gateway_mode(GatewayMode(GATEWAY, "closed", "elsewhere"))
@@ -77,7 +77,7 @@ def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario
 
 
 def test_a_store_that_is_away_is_complained_of_once(
-    scenario: Scenario, store: TroubledStore, caplog: pytest.LogCaptureFixture
+    scenario: BreakerSync, store: TroubledStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each beat tries again, and each outage is one line; a defect of it is no death, either."""
     with caplog.at_level(logging.WARNING):
@@ -94,7 +94,7 @@ def test_a_store_that_is_away_is_complained_of_once(
 # what happens here
 
 
-def test_what_the_breaker_came_to_here_is_kept_and_told_back(scenario: Scenario) -> None:
+def test_what_the_breaker_came_to_here_is_kept_and_told_back(scenario: BreakerSync) -> None:
     """Whoever was first: the supervisor hears how the record is now."""
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
@@ -104,7 +104,7 @@ def test_what_the_breaker_came_to_here_is_kept_and_told_back(scenario: Scenario)
     assert told(scenario)[-1] == (2, "closed", None)
 
 
-def test_the_probe_is_taken_for_this_process(scenario: Scenario) -> None:
+def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
     """Once the sleep is over, with a permit as long as a call may take; if another one has it, his name is told."""
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.run(TIMES.sleep_s / 2)
@@ -125,7 +125,7 @@ def test_the_probe_is_taken_for_this_process(scenario: Scenario) -> None:
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut")])
 @pytest.mark.parametrize("message", [BreakerTransition(GATEWAY, 0, "open"), ProbeWanted(GATEWAY, 0)])
 def test_what_cannot_be_kept_is_dropped(
-    scenario: Scenario, store: TroubledStore, message: BreakerTransition | ProbeWanted, error: Exception
+    scenario: BreakerSync, store: TroubledStore, message: BreakerTransition | ProbeWanted, error: Exception
 ) -> None:
     """The supervisor says it again; nobody dies of it."""
     store.befall("turn_breaker", error)
@@ -139,7 +139,7 @@ def test_what_cannot_be_kept_is_dropped(
 # what people order
 
 
-def test_a_mode_is_kept_before_it_holds(scenario: Scenario) -> None:
+def test_a_mode_is_kept_before_it_holds(scenario: BreakerSync) -> None:
     """The supervisor hears of it once it is in the store, with whoever waits for the answer, and the record."""
     seen: list[dict[str, GatewayMode]] = []
     tell = scenario.supervisor.tell
@@ -161,7 +161,7 @@ def test_a_mode_is_kept_before_it_holds(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
 @pytest.mark.parametrize("before", ["closed", "open", "half_open"])
-def test_what_is_ordered_is_what_everybody_begins_with_afterwards(scenario: Scenario, before: str, mode: str) -> None:
+def test_what_is_ordered_is_what_all_begin_with_afterwards(scenario: BreakerSync, before: str, mode: str) -> None:
     """The record says so from the order on, and at the latest when the breaker is left to itself again."""
     if before != "closed":
         scenario.real.turn_breaker(GATEWAY, 0, "open")
@@ -178,7 +178,7 @@ def test_what_is_ordered_is_what_everybody_begins_with_afterwards(scenario: Scen
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect")])
 @pytest.mark.parametrize("mode", ["open", "closed"])
 def test_an_order_that_is_kept_holds_whatever_becomes_of_the_record(
-    scenario: Scenario, store: TroubledStore, mode: str, error: Exception
+    scenario: BreakerSync, store: TroubledStore, mode: str, error: Exception
 ) -> None:
     """It is made good for before the breaker is left to itself again; if that fails, that order is not kept."""
     if mode == "closed":
@@ -195,7 +195,7 @@ def test_an_order_that_is_kept_holds_whatever_becomes_of_the_record(
     assert scenario.real.breakers()[GATEWAY].state == mode
 
 
-def test_an_order_whose_record_others_turn_meanwhile_is_tried_again(scenario: Scenario, store: TroubledStore) -> None:
+def test_an_order_whose_record_others_change_is_tried_again(scenario: BreakerSync, store: TroubledStore) -> None:
     """Until the record says what was ordered; but not for ever."""
     scenario.order("open")
     others = [True] * 2
@@ -214,7 +214,7 @@ def test_an_order_whose_record_others_turn_meanwhile_is_tried_again(scenario: Sc
 
 @pytest.mark.parametrize("error", [AWAY, CorruptStoreError("odd"), RuntimeError("a defect"), UnstorableError("no")])
 def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
-    scenario: Scenario, store: TroubledStore, error: Exception
+    scenario: BreakerSync, store: TroubledStore, error: Exception
 ) -> None:
     """Nobody waits in vain, nothing has changed, and the actor lives on."""
     store.befall("set_gateway_mode", error)
@@ -227,7 +227,7 @@ def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_order_of_which_nobody_knows_the_end_says_so(
-    scenario: Scenario, store: TroubledStore, *, stored: bool
+    scenario: BreakerSync, store: TroubledStore, *, stored: bool
 ) -> None:
     """A store error would mean that nothing has changed, and that may be false; the next beat tells."""
     store.befall("set_gateway_mode", Trouble(CommitUncertainError("cut"), after=stored))
@@ -240,7 +240,7 @@ def test_an_order_of_which_nobody_knows_the_end_says_so(
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("method", ["set_gateway_mode", "turn_breaker", "breakers"])
 def test_an_order_that_kills_is_carried_out_and_answered_once(
-    scenario: Scenario, store: TroubledStore, method: str, *, after: bool
+    scenario: BreakerSync, store: TroubledStore, method: str, *, after: bool
 ) -> None:
     """Redelivered to the successor it is done, and answered, as if nothing had been."""
     scenario.order("open")
@@ -256,7 +256,7 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     assert scenario.real.gateway_modes()[GATEWAY].mode == "auto"
 
 
-def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
+def test_an_order_that_comes_twice_is_answered_once(scenario: BreakerSync) -> None:
     """Also when its answer is there already: to set it twice would kill the actor."""
     reply: Future[Any] = Future()
     reply.set(None)
@@ -265,7 +265,7 @@ def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
     assert scenario.address.deaths == 0
 
 
-def test_an_order_for_no_gateway_is_refused(scenario: Scenario) -> None:
+def test_an_order_for_no_gateway_is_refused(scenario: BreakerSync) -> None:
     """It is neither kept nor told: whoever gave it is told that there is none of that name."""
     with pytest.raises(LookupError):
         scenario.order("open", gateway="gatewayZ").get(timeout=0)
@@ -273,7 +273,7 @@ def test_an_order_for_no_gateway_is_refused(scenario: Scenario) -> None:
     assert scenario.supervisor.of(ApplyBreakerMode) == []
 
 
-def test_a_mode_that_is_none_is_refused(scenario: Scenario) -> None:
+def test_a_mode_that_is_none_is_refused(scenario: BreakerSync) -> None:
     """The store keeps it not, and the supervisor never hears of it."""
     with pytest.raises(StoreError):
         scenario.order("ajar").get(timeout=0)

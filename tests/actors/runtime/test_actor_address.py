@@ -16,9 +16,9 @@ from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import CLOSE_S, RESTART_FIRST_S, RESTART_MAX_S, ActorAddress
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.simulated import SimulatedRuntime
-from tests.actors.dispatching import ByHand, Die, Recorder, Refusable
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 WAIT_S = 60.0
 TELLERS, MESSAGES, WINDOW = 6, 1_500, 3
 

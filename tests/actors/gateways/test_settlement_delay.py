@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.gateways.settlement_delay import TICK_S, SettlementDelay
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import WorkItem
-from tests.actors.bulkheads import work
+from tests.actors.gateways.fixtures import work
 
 SETTLE_S = 65.0
 

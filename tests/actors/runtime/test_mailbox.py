@@ -10,7 +10,7 @@ from pykka import ActorDeadError, ActorRef
 from pykka._envelope import Envelope
 
 from actors.runtime.mailbox import QUOTA, Mailbox, MailboxFullError
-from tests.actors.dispatching import ByHand, Die, Recorder, Refusable, stopping
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable, stopping
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.gateways.slow_start import SLOW_START_FIRST, SLOW_START_MAX
-from tests.actors.breakers import PERMIT_S, WINDOW_S, Scenario
+from tests.actors.gateways.breaker_fixtures import PERMIT_S, WINDOW_S, Scenario
 
 
 @pytest.fixture

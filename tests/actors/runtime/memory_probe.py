@@ -1,6 +1,6 @@
 """Prints, as JSON, the memory of a process with so many customers touched.
 
-``python -m tests.actors.memory_probe 100000``
+``python -m tests.actors.runtime.memory_probe 100000``
 
 Every customer has stored one deposit that is not finished yet, and its actor keeps it in memory. Then all become idle,
 are stopped by the sweep, and one is woken again. ``--greenlets``: as under gunicorn's gevent worker.

@@ -10,7 +10,7 @@ from actors.gateways.breaker import AGAIN_S
 from actors.gateways.slow_start import SLOW_START_FIRST
 from actors.runtime.simulated import EPOCH
 from store.port import BreakerRecord
-from tests.actors.breakers import OWNER, PERMIT_S, SLEEP_S, VOLUME, Scenario
+from tests.actors.gateways.breaker_fixtures import ME, PERMIT_S, SLEEP_S, VOLUME, Scenario
 
 GATEWAY = "gatewayA"
 
@@ -25,7 +25,7 @@ def scenario() -> Scenario:
 def test_what_is_no_newer_changes_nothing(scenario: Scenario, state: str) -> None:
     """A record may come late, and twice: the epoch tells which is the last."""
     probe = scenario.half_open()
-    prober = OWNER if state == "half_open" else None
+    prober = ME if state == "half_open" else None
     for epoch in (1, 2):
         scenario.breaker.follow(BreakerRecord(GATEWAY, epoch, state, 0.0, prober, PERMIT_S), scenario.time)
         assert scenario.breaker.holds(probe)
@@ -87,7 +87,7 @@ def test_a_lost_answer_to_the_question_for_the_probe_is_found_by_looking(scenari
     scenario.trip()
     scenario.time += SLEEP_S
     scenario.record.time = scenario.time
-    scenario.record.take(1, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S)
+    scenario.record.take(1, ME, sleep_s=SLEEP_S, permit_s=PERMIT_S)
     scenario.time += 2.0
     scenario.record.time = scenario.time
     scenario.breaker.follow(scenario.record.record(), scenario.time)
@@ -103,7 +103,7 @@ def test_a_permit_counts_from_when_it_was_asked_for(scenario: Scenario, late_s: 
     scenario.trip()
     scenario.time += SLEEP_S
     asked_at = scenario.time
-    granted = BreakerRecord(GATEWAY, 2, "half_open", 0.0, OWNER, PERMIT_S)
+    granted = BreakerRecord(GATEWAY, 2, "half_open", 0.0, ME, PERMIT_S)
     scenario.time += late_s
     scenario.breaker.follow(granted, asked_at)
     permit = scenario.breaker.admit()

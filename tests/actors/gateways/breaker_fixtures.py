@@ -1,11 +1,20 @@
-"""A circuit breaker with its clocks in the test's hands."""
+"""A circuit breaker with its clocks in the test's hands, and a breaker-sync actor on a store."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from actors.gateways.breaker import GatewayBreaker, Permit
-from actors.runtime.simulated import EPOCH
+from actors.gateways.breaker_sync import BreakerSyncActor, ProbeTimes
+from actors.messages import SetBreakerMode
+from actors.replies import GatewayStatus
+from actors.runtime.actor import Future
+from actors.runtime.router import ActorAddress
+from actors.runtime.simulated import EPOCH, SimulatedRuntime
+from store.port import GatewayMode
+from store.sqlite.adapter import SqliteStore
+from tests.actors.support import GATEWAY, OWNER, Inbox, TroubledStore
 from tests.store.breaker_model import SharedBreaker
 
 VOLUME = 4
@@ -13,8 +22,7 @@ WINDOW_S = 10.0
 SLEEP_S = 20.0
 PERMIT_S = 5.0
 
-
-OWNER = "me"
+ME = "me"
 
 
 class Scenario:
@@ -30,7 +38,7 @@ class Scenario:
         self.wall: datetime = EPOCH
         self.told: list[str] = []
         self.breaker = GatewayBreaker(
-            owner=OWNER,
+            owner=ME,
             error_percent=error_percent,
             request_volume=VOLUME,
             window_s=WINDOW_S,
@@ -53,7 +61,7 @@ class Scenario:
         self.share()
         epoch = self.breaker.probe_wanted()
         if epoch is not None and self.sharing:
-            self.breaker.follow(self.record.take(epoch, OWNER, sleep_s=SLEEP_S, permit_s=PERMIT_S), self.time)
+            self.breaker.follow(self.record.take(epoch, ME, sleep_s=SLEEP_S, permit_s=PERMIT_S), self.time)
 
     def order(self, mode: str) -> None:
         """A person's order, as the store keeps it."""
@@ -119,3 +127,51 @@ class Scenario:
         """Requests and error percentage, as operators see them."""
         status = self.breaker.status()
         return status.requests, status.error_percent
+
+
+TIMES = ProbeTimes(10.0, 5.0)
+
+
+@dataclass
+class BreakerSync:
+    """The actor, which has begun."""
+
+    runtime: SimulatedRuntime
+    store: TroubledStore
+    real: SqliteStore
+    supervisor: Inbox = field(default_factory=Inbox)
+
+    def __post_init__(self) -> None:
+        self.address: ActorAddress = ActorAddress(
+            lambda: BreakerSyncActor(
+                runtime=self.runtime,
+                store=self.store,
+                gateways={GATEWAY: TIMES, "gatewayB": TIMES},
+                owner=OWNER,
+                supervisor=self.supervisor,
+                self_address=self.address,
+            ),
+            self.runtime.dispatcher("breaker-sync", 1),
+            capacity=10_000,
+            monotonic=self.runtime.monotonic,
+            after=self.runtime.after,
+        )
+        self.address.start()
+        self.run(0.0)
+
+    def run(self, seconds: float) -> None:
+        """Let everything happen that happens within ``seconds``, and let these pass."""
+        until = self.runtime.monotonic() + seconds
+        self.runtime.run(until)
+        self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
+
+    def tell(self, message: object) -> None:
+        """The supervisor tells it something, and that is handled."""
+        self.address.tell(message)
+        self.run(0.0)
+
+    def order(self, mode: str, gateway: str = GATEWAY) -> Future[GatewayStatus]:
+        """Order a breaker's mode, and let that be handled."""
+        reply: Future[GatewayStatus] = Future()
+        self.tell(SetBreakerMode(GatewayMode(gateway, mode, "maintenance"), reply))
+        return reply

@@ -13,7 +13,7 @@ from actors.runtime.actor import Reference
 from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import Committed
-from tests.actors.dispatching import ByHand, Die, Recorder
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder
 from tests.actors.support import Heard, Inbox, TroubledStore
 from tests.store.builders import Customer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 CUSTOMERS = 100_000
 BYTES_MAX = 400_000_000
 
@@ -21,7 +21,7 @@ def test_a_hundred_thousand_customers_live_within_the_memory_bound() -> None:
     When all are idle the sweep brings them down to none, and a later command brings one of them back.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tests.actors.memory_probe", str(CUSTOMERS)],
+        [sys.executable, "-m", "tests.actors.runtime.memory_probe", str(CUSTOMERS)],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

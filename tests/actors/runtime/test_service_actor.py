@@ -9,7 +9,7 @@ from pykka import Actor, ActorRegistry
 
 from actors.runtime.actor import DELIVERIES_MAX, Future, KilledError
 from actors.runtime.router import ActorAddress, Router
-from tests.actors.dispatching import ByHand, Die, Recorder
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder
 
 
 @pytest.fixture

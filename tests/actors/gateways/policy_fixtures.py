@@ -10,7 +10,7 @@ from actors.messages import NotSent, NotTried, Unhandled
 from domain.account import Status
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
 from store.port import Action, DeliveryCertainty, WorkItem, WorkState
-from tests.actors.bulkheads import work as a_piece_of_work
+from tests.actors.gateways.fixtures import work as a_piece_of_work
 
 KEYS: Final = RetryPolicy(
     honours_keys=True,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from actors.runtime.simulated import EPOCH
-from tests.actors.breakers import SLEEP_S, VOLUME, WINDOW_S, Scenario
+from tests.actors.gateways.breaker_fixtures import SLEEP_S, VOLUME, WINDOW_S, Scenario
 
 
 @pytest.fixture

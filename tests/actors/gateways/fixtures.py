@@ -1,4 +1,4 @@
-"""A gateway supervisor with one lane for each gateway; the test plays the customers and the dead letters."""
+"""A gateway supervisor with one bulkhead for each gateway; the test plays the customers and the scheduler."""
 
 from __future__ import annotations
 
@@ -270,16 +270,39 @@ def raising(error: BaseException) -> Any:
     return answer
 
 
-def order_mode(it: Keyless, mode: str) -> None:
-    """A person's order comes through."""
+def order_mode(it: Supervised, mode: str) -> None:
+    """An operator's mode, with the record as every process reads it."""
     it.shared.order(mode)
     it.run()
 
 
-def trip(it: Keyless) -> None:
-    """Have the breaker open, by lookups, which need no record."""
+def force_mode(it: Supervised, mode: str) -> None:
+    """An operator's mode, without a record."""
+    it.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, mode, "maintenance")))
+    it.run()
+
+
+def trip(it: Supervised) -> None:
+    """Open the breaker by failed lookups, which need no record."""
     it.submit(*[work(action=Action.RESOLVE) for _ in range(FAILURES)])
     lookup, it.gateway.lookup = it.gateway.lookup, raising(OutcomeUnknownError("timeout"))  # type: ignore[method-assign]
     it.end_all()
     it.gateway.lookup = lookup  # type: ignore[method-assign]
     assert it.bulkheads[GATEWAY].breaker.state == "open"
+
+
+def trip_by_submissions(it: Supervised) -> None:
+    """Open the breaker by failed submissions; the gateway goes on failing."""
+    it.gateway.answer = raising(OutcomeUnknownError("timeout"))
+    for _ in range(FAILURES):
+        it.submit(work())
+        it.end()
+    assert it.bulkheads[GATEWAY].breaker.state == "open"
+
+
+def assert_all_slots_free(it: Keyless) -> None:
+    """Every slot and permit is there again: as many submissions are recorded at once as there are slots."""
+    assert it.slots_taken == 0
+    it.customer.messages.clear()
+    it.submit(*[work() for _ in range(5)])
+    assert len(it.asked) == 3

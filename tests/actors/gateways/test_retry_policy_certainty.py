@@ -13,7 +13,7 @@ from actors.messages import CallResult
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
 from store.port import Action, DeliveryCertainty, MoveWork
-from tests.actors.policies import (
+from tests.actors.gateways.policy_fixtures import (
     DECLINED,
     FINAL,
     KEYS,
@@ -90,7 +90,7 @@ def test_every_doubt(
 
 
 @pytest.mark.parametrize("attempts", range(12))
-@pytest.mark.parametrize("doubt", DeliveryCertainty)
+@pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
 @pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
 def test_with_keys_doubt_never_grows_less(
@@ -103,7 +103,7 @@ def test_with_keys_doubt_never_grows_less(
 
 
 @pytest.mark.parametrize(
-    ("action", "doubt", "keys", "discardable"),
+    ("action", "certainty", "keys", "discardable"),
     [
         (SUBMIT, NONE, True, True),
         (SUBMIT, LEASE_LOST, True, False),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.runtime.router import Router
-from tests.actors.dispatching import ByHand, Recorder, stopping
+from tests.actors.runtime.fixtures import ByHand, Recorder, stopping
 
 
 class Clock:
