@@ -61,7 +61,7 @@ PERMIT_GRACE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SystemSettings:
-    """What operators may set (contract.md, section 2); durations in seconds."""
+    """What operators may set; durations in seconds."""
 
     request_deadline_s: float = 10.0
     commands_max: int = 128
