@@ -1,6 +1,6 @@
 """The marshmallow fields that this API needs: each validates one kind of value and carries its own OpenAPI words.
 
-They know the rules of contract.md for single values, not which fields a command has.
+They hold the rules for single values. Which fields a command has stands in its schema.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""gatewayA: JSON over HTTP, with idempotency keys (contract.md, section 4).
+"""gatewayA: JSON over HTTP, with idempotency keys.
 
 It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
 """

@@ -33,7 +33,7 @@ class GatewaySettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When calls to a gateway stop for a while: Hystrix's figures, of facts.md."""
+    """When calls to a gateway stop for a while. The defaults are those of Netflix's Hystrix."""
 
     window_s: float = 10.0
     request_volume: int = 5
@@ -43,7 +43,7 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """One gateway's table, with the defaults of contract.md section 2. ``options`` are its adapter's own."""
+    """One gateway's table with its defaults. ``options`` are the settings of its adapter."""
 
     name: str
     adapter: str
