@@ -22,7 +22,7 @@ from api.problems import (
     invalid,
 )
 from api.sensitive_data import refuse_unwanted
-from api.strict_json import Duplicated, JsonError, parse
+from domain.strict_json import Duplicated, MalformedError, parse
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAIN_BYTES_MAX: Final = 1024 * 1024
@@ -50,7 +50,7 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     data = _read(req.env)
     try:
         value = parse(data)
-    except JsonError as error:
+    except MalformedError as error:
         raise ProblemError(MALFORMED_BODY, str(error)) from None
     if isinstance(value, dict):
         refuse_unwanted(value, data)

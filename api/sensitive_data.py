@@ -16,8 +16,8 @@ import falcon
 from api.names import printable
 from api.problems import NOT_FOUND, ProblemError, invalid
 from api.secret_forms import holds_secret, may_hold_secret
-from api.strict_json import Duplicated
 from domain.cards import DIGITS_MAX, holds_card, may_hold_card
+from domain.strict_json import Duplicated
 
 HOLDS_CARD: Final = "Holds a card number. None is taken here."
 HOLDS_SECRET: Final = "Holds a secret, such as an API key. None is taken here."  # noqa: S105 (no secret)
