@@ -6,7 +6,7 @@ It keeps one write in flight. Operations that arrive meanwhile wait and are deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, assert_never
 
@@ -29,7 +29,6 @@ from store.port import (
     Head,
     Lease,
     Snapshot,
-    StoredEvent,
     StreamKey,
 )
 
@@ -191,7 +190,9 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(result, Committed):
             self._committed(batch)
         elif isinstance(result, Conflict):
-            self._catch_up(result.missed)
+            # Another process went on with the stream: nothing of the batch is stored, and it is decided anew.
+            assert self._account is not None
+            self._account, self._head = rebase(self._account, result.missed) or (None, self._head)
             self._put_back()
         else:
             self._account = None  # load again: the record differs from what this actor holds
@@ -211,15 +212,6 @@ class CustomerStreamActor(ServiceActor):
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for command, refused in refusals:
             command.refused(refused, self._head.version)
-
-    def _catch_up(self, missed: Sequence[StoredEvent]) -> None:
-        """Rebase on the events of another process. Nothing of the batch is stored, and it is decided anew."""
-        assert self._account is not None
-        rebased = rebase(self._account, missed)
-        if rebased is None:
-            self._account = None
-        else:
-            self._account, self._head = rebased
 
     def _not_committed(self, batch: Batch, result: Duplicate | Fenced | Unanswered) -> None:
         match result:

@@ -6,16 +6,18 @@ that cannot be applied is reviewed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import logging
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
-from actors.customer.work_operation import WorkOperation, logger
+from actors.customer.work_operation import WorkOperation
 from actors.operations.leases import release
 from actors.operations.reviews import REVIEW_SCOPE, with_said, without_reviews
 from actors.operations.waiting_callbacks import (
@@ -24,17 +26,23 @@ from actors.operations.waiting_callbacks import (
     payload_of,
     queue_of,
     read_payload,
+    stream_of_gateway,
     wait_longer,
 )
-from actors.replies import Taken
+from actors.replies import NotStored, SignatureInvalid, Taken
+from actors.runtime.runtime import Runtime
 from domain.account import review_of
 from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
 from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
-from gateways.port import Verbatim
+from gateways.masking import kept
+from gateways.port import Gateway, Unusable, UnverifiedError, Verbatim
 from store.codec import Metadata
-from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, StreamKey, WorkChange, WorkItem
+from store.errors import StoreError
+from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, Store, StreamKey, WorkChange, WorkItem
+
+logger: Final = logging.getLogger(__name__)
 
 _REVIEW_AGAIN: Final = "review-again"
 _REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
@@ -75,6 +83,47 @@ class Callback(NamedTuple):
             body=plain_body(self.body),
             body_bytes=len(self.body),
         )
+
+
+def read_callback(
+    gateway: Gateway, headers: Mapping[str, str], body: bytes, metadata: Metadata, *, store: Store, runtime: Runtime
+) -> tuple[StreamKey, CallbackOperation] | NotStored | SignatureInvalid:
+    """Verify a callback, and find the stream that it belongs to; ``headers`` by names in lower case."""
+    callbacks = gateway.callbacks
+    if callbacks is None:
+        return SignatureInvalid()
+    fields = {"fields": {"gateway": gateway.name}}
+    try:
+        callback = Callback(gateway.name, callbacks.verify(headers, body, runtime.now()), kept(body))
+    except UnverifiedError as error:
+        logger.warning("a callback is not verified: %s", error, extra=fields)
+        return SignatureInvalid()
+    metadata = replace(metadata, causation_id=f"{gateway.name}:{callback.event_id}")
+    said = callbacks.read(body)
+    operation = partial(CallbackOperation, callback, metadata, verbatim=said.verbatim)
+    unmatched = stream_of_gateway(gateway.name)
+    try:
+        if isinstance(said, Unusable):
+            owner = None if said.reference is None else _owner_at(gateway.name, said.reference, store)
+            about = None if owner is None else said.reference
+            return owner or unmatched, operation(problem=f"A callback cannot be read: {said.problem}", about=about)
+        command = RecordCallback(said.reference, gateway.name, said.gateway_reference, said.money, said.outcome)
+        stream = store.stream_of(said.reference)
+    except StoreError as error:
+        logger.warning("a callback was not stored: %s", error, extra=fields)
+        return NotStored("The store is not available.")
+    if stream is not None:
+        return stream, operation(command=command)
+    return unmatched, operation(unmatched=command, work_key=f"callback:{runtime.new_id()}")
+
+
+def _owner_at(gateway: str, reference: str, store: Store) -> StreamKey | None:
+    """The stream of the transaction if that is at this gateway, else None. Raises StoreError."""
+    stream = store.stream_of(reference)
+    if stream is None:
+        return None
+    known = store.load(stream, (reference,)).account.transactions.get(reference)
+    return None if known is None or known.gateway != gateway else stream
 
 
 class CallbackOperation(CommandOperation):
