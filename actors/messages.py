@@ -24,29 +24,29 @@ from store.port import (
 
 
 class Recipient(Protocol):
-    """Anybody who can be told something: an address, or a Pykka reference."""
+    """A receiver of messages: an address, or a Pykka reference."""
 
     def tell(self, message: object, /) -> None:
-        """Send it."""
+        """Send ``message``."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The call surely never reached the provider; ``reason`` is for people."""
+    """The call certainly never reached the provider; ``reason`` is for operators."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotTried:
-    """The work had its turn, and then no call was made after all: that is no attempt."""
+    """The work was admitted, but no call was made. This does not count as an attempt."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unhandled:
-    """Nobody here knows how to do this work: it is left to a person."""
+    """No handler fits this work: it is left to an operator."""
 
     reason: str
 
@@ -81,7 +81,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The store could not say. ``uncertain``: the write may be stored all the same."""
+    """The store gave no result. ``uncertain``: the write may be stored all the same."""
 
     error: BaseException
     uncertain: bool
@@ -97,7 +97,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Time to try again what the store could not do."""
+    """The pause after a failure of the store is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Passivate:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Work leased to this process, for the supervisor to have done. ``claimed``: answer with Room when there is."""
+    """Work leased to this process, for the supervisor. ``claimed``: reply with CapacityFree once there is room."""
 
     gateway: str
     items: tuple[WorkItem, ...]
@@ -125,7 +125,7 @@ class SubmissionRecorded:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A call is over and its slot is free. ``healthy``: the gateway answered, be it with a decline."""
+    """A call is over and its slot is free. ``healthy``: the gateway answered; a decline counts as an answer."""
 
     gateway: str
     permit: Permit
@@ -148,7 +148,7 @@ class StatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class BreakerTransition:
-    """The gateway's breaker, which stood at ``epoch``, came to ``state`` here: all processes are to know."""
+    """The gateway's breaker at ``epoch`` changed to ``state`` in this process; share it with the others."""
 
     gateway: str
     epoch: int
@@ -157,7 +157,7 @@ class BreakerTransition:
 
 @dataclass(frozen=True, slots=True)
 class ProbeWanted:
-    """This process wants to probe the gateway, whose breaker stands at ``epoch``."""
+    """This process requests a probe of the gateway, whose breaker is at ``epoch``."""
 
     gateway: str
     epoch: int
@@ -165,7 +165,7 @@ class ProbeWanted:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRecordRead:
-    """How a gateway's breaker stands for all processes: so the store said when asked at ``asked_at``, monotonic."""
+    """A gateway's breaker as recorded for all processes; ``asked_at``: when it was read, on the monotonic clock."""
 
     record: BreakerRecord
     asked_at: float
@@ -173,9 +173,9 @@ class BreakerRecordRead:
 
 @dataclass(frozen=True, slots=True)
 class ApplyBreakerMode:
-    """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that.
+    """Apply the mode that an operator set for a gateway's breaker. ``reply`` gets the state after that.
 
-    ``seen``: how it stands for all processes, no older than the order.
+    ``seen``: the breaker's record for all processes, no older than the command.
     """
 
     mode: GatewayMode
@@ -185,7 +185,7 @@ class ApplyBreakerMode:
 
 @dataclass(frozen=True, slots=True)
 class SetBreakerMode:
-    """Keep a person's order for a gateway's breaker, then have it carried out."""
+    """Record the mode that an operator set for a gateway's breaker, then apply it."""
 
     mode: GatewayMode
     reply: Future[GatewayStatus]
@@ -193,7 +193,7 @@ class SetBreakerMode:
 
 @dataclass(frozen=True, slots=True)
 class RetryDead:
-    """Have the merchant's dead letters that fit done again now; the answer is how many they are."""
+    """Retry the merchant's dead letters that match now; the reply is their number."""
 
     merchant: str
     where: DeadLetterFilter
@@ -202,7 +202,7 @@ class RetryDead:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The gateway answers again: what became of its open transactions can be asked now."""
+    """The gateway answers again: its open transactions can be looked up now."""
 
     gateway: str
 
@@ -259,7 +259,7 @@ class ClaimDue:
 
 @dataclass(frozen=True, slots=True)
 class LeasesRevoked:
-    """All leases of this process are void: calls that wait for a slot must not be sent."""
+    """All leases of this process are revoked: calls that wait for a slot must not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +269,6 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The regular beat; ``of`` tells an actor's own from that of an actor before it."""
+    """The regular beat. ``of`` identifies the actor that it belongs to, which may have died."""
 
     of: int
