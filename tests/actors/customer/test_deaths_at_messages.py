@@ -53,7 +53,7 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_hand_over_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
+def test_a_death_amid_the_dispatch_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
     """When handing over the nth piece of work of a write kills the actor, each is handed over once all the same."""
     customers.deposited()
     first = customers.send()
@@ -89,7 +89,7 @@ class _Deadly(Future[Reply]):
         super().set(value)
 
 
-def test_a_death_between_the_hand_over_and_the_answer_doubles_nothing(customers: Customers) -> None:
+def test_a_death_between_the_dispatch_and_the_answer_doubles_nothing(customers: Customers) -> None:
     """The work is with the supervisor by then: the successor owes the answer and nothing else."""
     before = customers.deposited()
     request = customers.send()
@@ -156,8 +156,8 @@ def test_a_journal_that_dies_is_not_waited_for_in_vain(customers: Customers, sto
     assert customers.journal.deaths == 1
 
 
-def test_answers_to_an_actor_that_is_gone_disturb_nobody(customers: Customers) -> None:
-    """A late answer to a load or an append of a predecessor is none of the successor's business."""
+def test_answers_to_a_dead_actor_are_ignored(customers: Customers) -> None:
+    """The successor ignores a late answer to a load or an append of its predecessor."""
     customers.router.tell(stream(), Written(998, Unanswered(UnstorableError("no"), uncertain=False)))
     customers.router.tell(stream(), Loaded(999, AWAY))
     customers.run()

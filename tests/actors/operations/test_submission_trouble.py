@@ -79,7 +79,7 @@ def test_a_death_at_any_message_clears_once(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
+def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
     """When clearing the nth submission of a write kills the actor, each is cleared once: twice were two payments."""
     items = [keyless.deposited() for _ in range(4)]
     keyless.send()  # in flight first, so that the submissions share a write
@@ -125,10 +125,10 @@ def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Custome
     assert keyless.real.work_counts() == {}
 
 
-def test_somebody_elses_attempt_is_not_taken_for_its_own(
+def test_another_process_attempt_is_not_taken_for_its_own(
     keyless: Customers, store: TroubledStore, another_process: Callable[[], Customers]
 ) -> None:
-    """A write that was not stored is not known again by an attempt that another process made after taking the work."""
+    """A write that was not stored is not recognised by an attempt that another process made."""
     item = keyless.deposited()
     store.befall("append", UNCERTAIN, UNCERTAIN)
     keyless.submit(item)
@@ -150,10 +150,10 @@ def test_somebody_elses_attempt_is_not_taken_for_its_own(
 @pytest.mark.parametrize(
     "trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True), UNCERTAIN], [RuntimeError("no")] * 2]
 )
-def test_work_that_is_handed_over_twice_is_cleared_once(
+def test_work_that_is_delivered_twice_may_go_out_once(
     keyless: Customers, store: TroubledStore, trouble: list[Any], *, later: bool
 ) -> None:
-    """Under one token there is one sending, however often the supervisor asks, and each question frees its slot."""
+    """Under one token there is one sending, however often it is delivered, and each delivery frees its slot."""
     item = keyless.deposited()
     store.befall("append", *trouble)
     keyless.submit(item, 1)
@@ -166,8 +166,8 @@ def test_work_that_is_handed_over_twice_is_cleared_once(
     assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [1, 2]
 
 
-def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> None:
-    """One that always meets a defect frees its slot in the end, and its work goes on as work that was not sent."""
+def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) -> None:
+    """A submission that always meets a defect frees its slot, and its work goes on as not sent."""
     item = keyless.deposited()
     assert item.transaction is not None
     neighbour = keyless.deposited()
@@ -230,7 +230,7 @@ def test_a_token_that_two_processes_hold_sends_once(
 def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
     keyless: Customers, another_process: Callable[[], Customers], trouble: list[Any], kind: type
 ) -> None:
-    """Whoever finds the attempt on record, and wrote nothing of it, sends nothing, whatever becomes of its writes."""
+    """A submission that finds the attempt on record, and wrote nothing itself, sends nothing."""
     item = keyless.deposited()
     keyless.submit(item, 1)
     keyless.run()
@@ -247,8 +247,8 @@ def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit()])
-def test_a_death_over_a_clearance_that_is_refused_loses_no_slot(keyless: Customers, error: BaseException) -> None:
-    """That nothing may go out is said once more by the successor: else its slot would never come free."""
+def test_a_death_over_a_refused_submission_loses_no_slot(keyless: Customers, error: BaseException) -> None:
+    """The successor repeats that nothing may go out: otherwise the slot would never come free."""
     item = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     tell = keyless.supervisor.tell
