@@ -20,7 +20,7 @@ from gevent import monkey
 from gevent.threadpool import ThreadPool
 
 from actors.listeners import Listeners, LogListener
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings

@@ -27,15 +27,15 @@ from actors.messages import (
     Drain,
     LeasesRevoked,
     NotTried,
-    OutcomeReport,
     ProbeWanted,
     Recipient,
     Recovered,
     StatusRequest,
     SubmissionRecorded,
-    SubmissionRequest,
     Submit,
 )
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.submission import SubmissionOperation
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime
 from domain.outcomes import Unknown
@@ -165,7 +165,7 @@ class GatewaySupervisorActor(ServiceActor):
             try:
                 if must_record_first(bulkhead.gateway, item):
                     bulkhead.recording.add(permit)
-                    self._customer(item.stream).tell(SubmissionRequest(item, permit))
+                    self._customer(item.stream).tell(SubmissionOperation(item, permit))
                 else:
                     self._call(name, bulkhead, item, permit)
             except BaseException:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
@@ -214,7 +214,7 @@ class GatewaySupervisorActor(ServiceActor):
         self._admit(name, bulkhead)
 
     def _report(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
-        self._customer(item.stream).tell(OutcomeReport(item, result, asked_at))
+        self._customer(item.stream).tell(OutcomeOperation(item, result, asked_at))
 
     def _recovered(self, name: str, bulkhead: Bulkhead, before: str) -> None:
         if before != "closed" and bulkhead.breaker.state == "closed":
