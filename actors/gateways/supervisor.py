@@ -118,7 +118,7 @@ class GatewaySupervisorActor(ServiceActor):
         for name, bulkhead in self._bulkheads.items():
             bulkhead.waiting.clear()
             bulkhead.seen.clear()
-            bulkhead.breaker.start_anew()
+            bulkhead.breaker.reset()
             self._share(name, bulkhead)
             self._admit(name, bulkhead)
 
@@ -140,10 +140,10 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _share(self, name: str, bulkhead: Bulkhead) -> None:
         """Let the others know what the breaker came to here, again and again until the record says so."""
-        turn = bulkhead.breaker.unshared()
+        turn = bulkhead.breaker.pending_transition()
         if turn is not None:
             self._shared.tell(BreakerTransition(name, *turn))
-        wait_s = bulkhead.breaker.unshared_s()
+        wait_s = bulkhead.breaker.pending_transition_s()
         if wait_s is not None:
             self._wake_later(name, bulkhead, wait_s)
 
@@ -188,7 +188,7 @@ class GatewaySupervisorActor(ServiceActor):
         """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
         if permit not in bulkhead.recording:
             return  # told twice: a second call would be a second payment
-        if item is not None and not self._backpressure.draining and bulkhead.breaker.holds(permit):
+        if item is not None and not self._backpressure.draining and bulkhead.breaker.is_valid(permit):
             bulkhead.recording.remove(permit)
             message = self._in_hand
             self.ack()  # from here on it may be out
