@@ -17,7 +17,7 @@ class Backpressure:
         self.draining = False
         self.open = dict.fromkeys(gateways, processing)
         self.claimable = dict.fromkeys(gateways, CLAIM_MAX)
-        """How much due work the supervisor can take. Behind an open breaker it stays in the store, visible to operators."""
+        """How much due work the supervisor can take. Work behind an open breaker stays in the store, and is listed."""
 
     def drain(self) -> None:
         """Leave all new work queued from now on."""

@@ -178,12 +178,12 @@ class LogListener:
             "next_attempt_in_s": None if parked else round(move.delay_s, 1),
             "reason": move.errors[-1].error if move.errors else None,
         }
-        level, message = (logging.ERROR, "parked for a person") if parked else (logging.WARNING, "dead letter")
+        level, message = (logging.ERROR, "parked for an operator") if parked else (logging.WARNING, "dead letter")
         logger.log(level, message, extra={"fields": fields})
 
     def leases_lost(self) -> None:
         """See Listener."""
-        logger.error("this process was held for dead; its work went to others")
+        logger.error("this process was taken for dead; its leases were released")
 
     def taken_over(self, count: int) -> None:
         """See Listener."""

@@ -74,7 +74,7 @@ def test_a_stale_report_is_no_dead_letter(customers: Customers) -> None:
     ("state", "level", "message", "due_s"),
     [
         (WorkState.DEAD, logging.WARNING, "dead letter", 12.3),
-        (WorkState.PARKED, logging.ERROR, "parked for a person", None),
+        (WorkState.PARKED, logging.ERROR, "parked for an operator", None),
     ],
 )
 def test_the_line(
