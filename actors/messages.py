@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from math import inf
+from typing import ClassVar, Protocol
 
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
@@ -66,6 +67,8 @@ class Request:
     """
 
     refusable = True
+    admission: ClassVar[str] = "others"
+    """The class in which its callers are admitted: ``commands`` for deposits and withdrawals, else ``others``."""
     __slots__ = (
         "_claim",
         "crashes",
@@ -81,9 +84,9 @@ class Request:
         "taken",
     )
 
-    def __init__(self, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None) -> None:
+    def __init__(self, metadata: Metadata, once: IdempotencyKey | None = None) -> None:
         self.metadata = metadata
-        self.deadline = deadline  # on the monotonic clock
+        self.deadline = inf  # on the monotonic clock; the service facade sets it
         self.once = once
         self.reply: Future[Reply] = Future()
         self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
@@ -147,12 +150,11 @@ class Request:
 class ReceiveRequest(Request):
     """A client's deposit or withdrawal."""
 
+    admission = "commands"
     __slots__ = ("command", "handed_over", "leased")
 
-    def __init__(
-        self, command: Receive, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None
-    ) -> None:
-        super().__init__(metadata, deadline, once)
+    def __init__(self, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None) -> None:
+        super().__init__(metadata, once)
         self.command: Receive = command
         self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
         self.handed_over = False  # its work was given to the supervisor
@@ -168,8 +170,8 @@ class DiscardRequest(Request):
 
     __slots__ = ("command", "item")
 
-    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata, deadline: float) -> None:
-        super().__init__(metadata, deadline)
+    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata) -> None:
+        super().__init__(metadata)
         self.command: Discard = command
         self.item = item
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pykka import ActorDeadError
 
-from actors.admission import Admission
 from actors.backpressure import Backpressure
 from actors.customer.actor import CustomerStreamActor
 from actors.customer.context import CustomerContext
@@ -27,19 +26,12 @@ from actors.heartbeat import BEAT_MAX_S, Health, Heartbeat
 from actors.journal import JournalActor
 from actors.leases import Leases
 from actors.listeners import Listener
-from actors.messages import (
-    Drain,
-    Passivate,
-    Recipient,
-    Request,
-    WorkDue,
-)
+from actors.messages import Drain, Passivate, Recipient, WorkDue
 from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.router import ActorAddress, Router
 from actors.runtime.runtime import Runtime
-from actors.runtime.waiting import Waiting
 from actors.scheduler import SchedulerActor
-from actors.service import GRACE_S, ServiceFacade
+from actors.service import ServiceFacade
 from actors.stats import ProcessStats
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
@@ -48,13 +40,8 @@ from store.port import Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Request)
-
 MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
-OTHERS_MAX: Final = 128
-"""Callbacks and people's orders that may wait for their answer at a time, beside the commands."""
 SWEEP_S: Final = 1.0
 SWEEP_MAX: Final = 2_000
 """Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
@@ -66,11 +53,8 @@ PERMIT_GRACE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SystemSettings:
-    """What operators may set (contract.md, section 2); durations in seconds."""
+    """What operators may set for the actors; durations in seconds."""
 
-    request_deadline_s: float = 10.0
-    commands_max: int = 128
-    """Deposits and withdrawals that may wait for their answer at a time."""
     passivate_after_s: float = 120.0
     lease_s: float = 15.0
     dead_letter_first_s: float = 10.0
@@ -94,12 +78,16 @@ class _CustomerAddress:
         self._router.tell(self._stream, message, run_here=self._run_here)
 
 
-class PaymentSystem(ServiceFacade):
-    """The actors of one process. ``exclusive``: no other process works on this store, so all old leases are dead."""
+class PaymentSystem:
+    """The actors of one process, behind ``service``, which ``start`` opens.
+
+    ``exclusive``: no other process works on this store, so all old leases are dead.
+    """
 
     def __init__(
         self,
         *,
+        service: ServiceFacade,
         runtime: Runtime,
         store: Store,
         queue: WorkQueue,
@@ -109,15 +97,10 @@ class PaymentSystem(ServiceFacade):
         exclusive: bool,
     ) -> None:
         self._runtime, self._store, self._settings, self._exclusive = runtime, store, settings, exclusive
-        self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
-        self._queue = queue
+        self._service, self._queue = service, queue
         self._owner = runtime.new_id()
-        self._listener = listener
-        self._stopping = False
-        self._request_deadline_s = settings.request_deadline_s
+        self._started = False
         self._health = Health()
-        self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
-        self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
         monotonic = runtime.monotonic
         self._generations = generations = Generations(monotonic)
 
@@ -257,9 +240,17 @@ class PaymentSystem(ServiceFacade):
         for address in self._alone.values():
             address.start()
         if self._settings.processing:
-            self._queue.subscribe(self._gateways, lambda hint: self._scheduler.tell(WorkDue(hint.gateway, 0.0)))
+            self._queue.subscribe(self._bulkheads, lambda hint: self._scheduler.tell(WorkDue(hint.gateway, 0.0)))
         self._runtime.after(SWEEP_S, self._sweep)
         self._started = True
+        self._service.open(
+            customers=self._customers,
+            supervisor=self._supervisor,
+            dead_letters=self._dead_letters,
+            shared_breakers=self._shared_breakers,
+            store=self._store,
+            problems=self._problems,
+        )
 
     def _follow_breakers(self) -> None:
         """Go on with the breakers as the other processes, and people, have them."""
@@ -275,7 +266,6 @@ class PaymentSystem(ServiceFacade):
 
     def drain(self) -> None:
         """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
-        self._stopping = True
         if self._started:
             self._supervisor.tell(Drain())
 
@@ -296,12 +286,8 @@ class PaymentSystem(ServiceFacade):
             )  # work of a lost state must not be given back as unsent
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
-    def problems(self) -> Sequence[str]:
-        """Why the service is not ready, for people; empty when it is. Never blocks."""
-        if self._stopping:
-            return ["The service is stopping."]
-        if not self._started:
-            return ["The service is starting."]
+    def _problems(self) -> Sequence[str]:
+        """Why the actors are not ready, in words; empty when they are. Never blocks."""
         dead = [f"The {name} actor is being restarted." for name, address in self._alone.items() if not address.alive]
         return [*dead, *self._store_problems()]
 
@@ -318,8 +304,7 @@ class PaymentSystem(ServiceFacade):
         mailboxes = {name: address.waiting for name, address in self._alone.items()}
         mailboxes["customers"] = self._customers.waiting(BUSIEST)
         gateways = tuple(bulkhead.stats(name) for name, bulkhead in sorted(self._bulkheads.items()))
-        admissions = {"commands": self._commands.stats(), "others": self._others.stats()}
-        return ProcessStats(mailboxes, len(self._customers), admissions, gateways)
+        return ProcessStats(mailboxes, len(self._customers), self._service.admissions(), gateways)
 
     # parts
 

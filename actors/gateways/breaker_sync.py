@@ -26,7 +26,7 @@ from actors.replies import GatewayStatus
 from actors.runtime.actor import Future, ServiceActor
 from actors.runtime.runtime import Runtime
 from store.errors import StoreError, StoreUnavailableError
-from store.port import BreakerRecord, GatewayMode, Store
+from store.port import BreakerRecord, BreakerStore, GatewayMode
 
 logger: Final = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class BreakerSyncActor(ServiceActor):
         self,
         *,
         runtime: Runtime,
-        store: Store,
+        store: BreakerStore,
         gateways: Mapping[str, ProbeTimes],
         owner: str,
         supervisor: Recipient,

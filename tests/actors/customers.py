@@ -37,8 +37,8 @@ from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
-from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
 from tests.actors.support import GATEWAY, OWNER, Announced, Heard, Inbox, stream
@@ -144,7 +144,8 @@ class Customers:
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
-        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
+        request = ReceiveRequest(command, Metadata("r-1"), once)
+        request.deadline = runtime.monotonic() + deadline_s
         self.router.tell(stream(customer), request)
         return request
 
@@ -172,8 +173,8 @@ class Customers:
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
-        deadline = self.runtime.monotonic() + DEADLINE_S
-        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), deadline, command=command)
+        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
+        request.deadline = self.runtime.monotonic() + DEADLINE_S
         self.router.tell(stream(customer), request)
         return request
 
@@ -185,8 +186,8 @@ class Customers:
 
     def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardRequest:
         """Tell the customer's actor that a person gives ``item`` up."""
-        deadline = self.runtime.monotonic() + deadline_s
-        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"), deadline)
+        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
+        request.deadline = self.runtime.monotonic() + deadline_s
         self.router.tell(item.stream, request)
         return request
 

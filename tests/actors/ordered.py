@@ -15,10 +15,12 @@ from typing import Any, Final
 from greenlet import greenlet
 from pykka import Timeout
 
+from actors.messages import ReceiveRequest
 from actors.replies import Taken
 from actors.runtime.actor import Future
 from actors.runtime.dispatchers import Executor
 from actors.runtime.simulated import SimulatedRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Balance
 from domain.commands import Receive
@@ -118,7 +120,9 @@ class Process:
         self._ground = ground
         self.store = _MortalStore(ground.store)
         self.frozen = False
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: provider}, Heard())
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
             queue=LocalQueue(),
@@ -127,7 +131,7 @@ class Process:
             listener=Heard(),
             exclusive=exclusive,
         )
-        self.system._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
+        self.facade._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
         ground.clock = self.runtime.now
         self.system.start()
 
@@ -173,7 +177,7 @@ class World:
         first = self._boot(exclusive=True)
         self.transaction_id = first.runtime.new_id()
         command = Receive(self.kind, self.transaction_id, GATEWAY, Money(AMOUNT, "USD"), {})
-        first.system.receive(self.customer, command, Metadata("r"))
+        first.facade.execute(self.customer, ReceiveRequest(command, Metadata("r")))
         self.run(0.0)
         assert self.provider.out is not None, "the call is out"
 
@@ -203,7 +207,7 @@ class World:
         if event_id not in self.taken:
             self.owed.add(event_id)
         process = next(process for process in self.processes if not process.frozen)
-        reply = process.system.callback(GATEWAY, {"id": event_id}, self.transaction_id.encode(), Metadata("c"))
+        reply = process.facade.callback(GATEWAY, {"id": event_id}, self.transaction_id.encode(), Metadata("c"))
         if not process.store.dead and reply == Taken():
             self.taken.add(event_id)
             self.owed.discard(event_id)

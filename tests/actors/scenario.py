@@ -16,6 +16,7 @@ from actors.replies import Accepted, NotStored
 from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Discard, Receive
@@ -85,7 +86,9 @@ class Scenario:
             lookup_after_s=(1.0, 2.0, 5.0),
             breaker=BreakerSettings(sleep_s=1.0),
         )
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, Heard())
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
             queue=LocalQueue(),
@@ -140,7 +143,7 @@ class Scenario:
             if not dead:
                 self._died_at = None
                 continue
-            assert self.system.problems(), f"{dead} is dead, and the service says that it is ready"
+            assert self.facade.problems(), f"{dead} is dead, and the service says that it is ready"
             self._died_at = self.runtime.monotonic() if self._died_at is None else self._died_at
             self.dead_for_s = max(self.dead_for_s, self.runtime.monotonic() - self._died_at)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
@@ -155,8 +158,8 @@ class Scenario:
     # what the world does
 
     def _send(self, kind: Kind, customer: str, minor: int) -> ReceiveRequest:
-        command = Receive(kind, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
-        sent = self.system.send(stream(customer), command, Metadata("r"))
+        command = Receive(kind, self.runtime.new_id(), GATEWAY, Money(minor, "USD"), {})
+        sent = self.facade.send(stream(customer), ReceiveRequest(command, Metadata("r")))
         assert not isinstance(sent, NotStored)
         return sent
 
@@ -209,7 +212,8 @@ class Scenario:
             return False
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
             command = Discard(letter.item.work_id, "nobody wants it")
-            request = DiscardRequest(command, letter.item, Metadata("p"), self.runtime.monotonic() + 10.0)
+            request = DiscardRequest(command, letter.item, Metadata("p"))
+            request.deadline = self.runtime.monotonic() + 10.0
             self.system._customers.tell(letter.item.stream, request)
             self.discards.append(request)
             break
@@ -220,7 +224,7 @@ class Scenario:
     def judge(self) -> None:
         """Everybody answered, everything ended, each deposit with one effect, and all at rest."""
         assert self.dead_for_s < ALIVE_WITHIN_S, "an actor was dead for too long"
-        assert not self.system.problems(), self.system.problems()
+        assert not self.facade.problems(), self.facade.problems()
         self._judge_answers()
         assert not self.real.work_counts(), f"work is left: {self.real.work_counts()}"
         stored = {it.command.transaction_id for it in self.requests if isinstance(it.reply.get(timeout=0), Accepted)}

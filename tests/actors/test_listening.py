@@ -15,7 +15,7 @@ from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.services import Service
-from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
+from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 METHODS = [name for name, _ in inspect.getmembers(Listener, inspect.isfunction) if not name.startswith("_")]
 
@@ -78,7 +78,7 @@ def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: 
     """Each is told with what is answered to it; here a gateway that sends none."""
     service = Service(runtime, store, real_store)
     service.system.start()
-    assert service.system.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
+    assert service.facade.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
     assert service.heard.callbacks == [(GATEWAY, SignatureInvalid())]
 
 
@@ -88,7 +88,7 @@ def test_recorded_events_come_with_their_transactions(
     """Whoever hears of an event of a transaction hears where that goes, as the event has left it."""
     service = Service(runtime, store, real_store)
     service.system.start()
-    service.system.send(stream(), service.command(), Metadata("r"))
+    service.send()
     runtime.run(runtime.monotonic() + 1.0)
     assert [known.status for known in service.heard.known] == ["pending", "completed", "completed"]
     assert {known.gateway for known in service.heard.known} == {GATEWAY}

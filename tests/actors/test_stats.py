@@ -10,8 +10,8 @@ import pytest
 
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
+from actors.service import OTHERS_MAX
 from actors.stats import AdmissionStats, GatewayStats
-from actors.system import OTHERS_MAX
 from domain.outcomes import Outcome
 from gateways.port import Order
 from store.port import AppendResult, GatewayMode, Write
@@ -59,7 +59,7 @@ def test_calls_that_are_out(live: Service) -> None:
     assert all(isinstance(live.receive(f"c{number}"), Accepted) for number in range(12))
     until(lambda: live.system.stats().gateways == (GatewayStats(GATEWAY, "closed", 5, 7, 5),))
     assert live.system.stats().customers == 12
-    live.system.set_breaker_mode(GatewayMode(GATEWAY, "open", "a test"))
+    live.facade.set_breaker_mode(GatewayMode(GATEWAY, "open", "a test"))
     assert live.system.stats().gateways[0].breaker == "open"
     gate.set()
 

@@ -14,12 +14,11 @@ from actors.system import PERMIT_GRACE_S
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from gateways.settings import BreakerSettings
-from store.codec import Metadata
 from store.errors import StoreUnavailableError
 from store.port import BREAKER_REST_SLACK_S, GatewayMode
 from store.sqlite.adapter import SqliteStore
 from tests.actors.services import Service
-from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore, stream
+from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore
 
 SLEEP_S = BreakerSettings().sleep_s
 PERMIT_S = 2 * 5.0 + PERMIT_GRACE_S
@@ -61,7 +60,7 @@ class Pair:
         """Deposits of many customers to the services of these numbers, or to both."""
         for service in [self.services[number] for number in numbers or (0, 1)]:
             for each in range(count):
-                service.system.send(stream(f"c{each}"), service.command(), Metadata("r"))
+                service.send(f"c{each}")
 
     def states(self) -> list[str]:
         """Both breakers."""
@@ -239,4 +238,4 @@ def test_a_gateway_that_is_not_configured_any_more_keeps_nobody_from_starting(pa
     third = pair.service(TroubledStore(pair.real))
     third.system.start()
     pair.run(1.0)
-    assert third.system.problems() == []
+    assert third.facade.problems() == []

@@ -16,8 +16,10 @@ from pathlib import Path
 import gevent
 from gevent.threadpool import ThreadPool
 
+from actors.messages import ReceiveRequest
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.commands import Receive
 from domain.events import Kind
@@ -69,12 +71,14 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
 
     gateway.answer = answer
     options = GatewaySettings(GATEWAY, "gateway_a", "http://127.0.0.1:1/a", max_concurrent=CONCURRENT)
+    facade = ServiceFacade(runtime, {GATEWAY: gateway}, Heard(), request_deadline_s=30.0)
     system = PaymentSystem(
+        service=facade,
         runtime=runtime,
         store=store,
         queue=LocalQueue(),
         gateways={GATEWAY: (gateway, options)},
-        settings=SystemSettings(request_deadline_s=30.0),
+        settings=SystemSettings(),
         listener=Heard(),
         exclusive=True,
     )
@@ -83,8 +87,8 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
 
     def client(number: int) -> None:
         for _ in range(DEPOSITS):
-            command = Receive(Kind.DEPOSIT, system.new_transaction_id(), GATEWAY, Money(100, "USD"), {})
-            reply = system.receive(stream(f"c{number % 20}"), command, Metadata("r"))
+            command = Receive(Kind.DEPOSIT, runtime.new_id(), GATEWAY, Money(100, "USD"), {})
+            reply = facade.execute(stream(f"c{number % 20}"), ReceiveRequest(command, Metadata("r")))
             if isinstance(reply, Accepted):
                 accepted.append(reply.transaction.transaction_id)
 

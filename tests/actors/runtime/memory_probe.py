@@ -27,6 +27,7 @@ from actors import system as systems
 from actors.messages import ReceiveRequest
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.commands import Receive
 from domain.events import Kind
@@ -78,20 +79,23 @@ def main(customers: int, folder: Path) -> dict[str, float]:
     runtime = Runtime()
     store = SqliteStore(folder / "payments.db", clock=runtime.now, synchronous="OFF")
     options = GatewaySettings(GATEWAY, "gateway_a", "http://127.0.0.1:1/a")
+    gateway = SmallGateway()
+    facade = ServiceFacade(runtime, {GATEWAY: gateway}, Deaf(), request_deadline_s=60.0)
     system = PaymentSystem(
+        service=facade,
         runtime=runtime,
         store=store,
         queue=LocalQueue(),
-        gateways={GATEWAY: (SmallGateway(), options)},
-        settings=SystemSettings(request_deadline_s=60.0, passivate_after_s=IDLE_S, processing=False),
+        gateways={GATEWAY: (gateway, options)},
+        settings=SystemSettings(passivate_after_s=IDLE_S, processing=False),
         listener=Deaf(),
         exclusive=True,
     )
     system.start()
 
     def send(number: int) -> ReceiveRequest:
-        command = Receive(Kind.DEPOSIT, system.new_transaction_id(), GATEWAY, Money(100, "USD"), {"order": str(number)})
-        sent = system.send(stream(f"customer-{number:08}"), command, Metadata(f"request-{number}"))
+        command = Receive(Kind.DEPOSIT, runtime.new_id(), GATEWAY, Money(100, "USD"), {"order": str(number)})
+        sent = facade.send(stream(f"customer-{number:08}"), ReceiveRequest(command, Metadata(f"request-{number}")))
         assert isinstance(sent, ReceiveRequest)
         return sent
 

@@ -10,11 +10,10 @@ from actors.runtime.simulated import SimulatedRuntime
 from actors.system import SystemSettings
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
-from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from tests.actors.services import Service
-from tests.actors.support import GATEWAY, TroubledStore, stream
+from tests.actors.support import GATEWAY, TroubledStore
 
 HOUR_S = 3600.0
 EVERYTHING = DeadLetterFilter()
@@ -63,7 +62,7 @@ def stuck(service: Service, count: int) -> set[str]:
     service.gateway.answer = refuse
     order(service, "closed")
     for number in range(count):
-        service.system.send(stream(f"c{number}"), service.command(), Metadata("r"))
+        service.send(f"c{number}")
     for _ in range(200):
         run(service, 0.5)
         if len(listed(service)) == count:
@@ -102,7 +101,7 @@ def test_what_is_only_looked_up_once_a_day_is_in_sight(service: Service) -> None
     service.gateway.answer = swallow
     service.gateway.looks_up = False
     order(service, "closed")
-    service.system.send(stream(), service.command(), Metadata("r"))
+    service.send()
     run(service, HOUR_S)
     (letter,) = service.real.dead_letters("main", EVERYTHING, before=None, limit=10)
     assert letter.state is WorkState.DEAD

@@ -23,7 +23,7 @@ _LOG_LOST: Final = "stop the service with SIGTERM, never with SIGKILL, so that i
 _LOCK_LOST: Final = "restart the service"
 
 
-class Watch:
+class FileGuard:
     """The files that ``connection``, opened by ``path``, works on: database, log, index of the log, and lock.
 
     After a mismatch the files are not trusted until a restart, because other processes may have used them.

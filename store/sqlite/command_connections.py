@@ -20,7 +20,7 @@ from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_w
 from store.sqlite.failures import translation
 from store.sqlite.files import has_moved, is_locked_elsewhere, require_one_name
 from store.sqlite.lock import holder, is_lock_file_locked
-from store.sqlite.schema import check_schema
+from store.sqlite.schema_version import check_schema
 
 _LOOK_AGAIN_S: Final = 0.05
 _LOOKS: Final = 60
@@ -41,7 +41,7 @@ def reading(path: Path) -> Iterator[Reading]:
     If neither this process nor a service can write, SQLite opens the file as immutable. If the file changes anyway,
     StoreUnavailableError is raised at the end of the block.
     """
-    check_beside(path)
+    check_service_files(path)
     before = _state(path)
     with translation(path):
         connection, is_live = _open(path)
@@ -59,18 +59,18 @@ def reading(path: Path) -> Iterator[Reading]:
 @contextmanager
 def writing(path: Path) -> Iterator[apsw.Connection]:
     """A connection that waits for its turn to write. Raises StoreError."""
-    check_beside(path)
+    check_service_files(path)
     connection = open_writer(path, "FULL", None)
     try:
         _require_same(path, connection)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        leave_log(connection)
+        keep_log(connection)
         yield connection
     finally:
         connection.close()
 
 
-def check_beside(path: Path) -> None:
+def check_service_files(path: Path) -> None:
     """Raise StoreUnavailableError unless the files at ``path`` are those that a running service has open.
 
     Through a hard link, or a bind mount of the file alone, SQLite would use another log than the service.
@@ -96,7 +96,7 @@ def check_beside(path: Path) -> None:
             raise StoreUnavailableError(f"{holder(path)} has locked {path}, but {beside} is not there: restart it")
 
 
-def leave_log(connection: apsw.Connection) -> None:
+def keep_log(connection: apsw.Connection) -> None:
     """Keep the log of a dead service: the next one needs it, and without it the file would look like a copy."""
     if connection.pragma("application_id") == IN_USE:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -104,7 +104,7 @@ def leave_log(connection: apsw.Connection) -> None:
 
 def has_log(path: Path) -> bool:
     """Whether a log that is not empty lies beside the file."""
-    return _size_beside(path, "-wal") > 0
+    return _size_of(path, "-wal") > 0
 
 
 def no_log_text(path: Path) -> str:
@@ -126,10 +126,10 @@ def _state(path: Path) -> _State:
         found = path.stat()
     except OSError as error:
         raise StoreUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
-    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _size_beside(path, "-wal"))
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), _size_of(path, "-wal"))
 
 
-def _size_beside(path: Path, suffix: str) -> int:
+def _size_of(path: Path, suffix: str) -> int:
     """The size of a file beside the database, 0 when there is none."""
     base = path.resolve()
     try:
@@ -147,7 +147,7 @@ def _open(path: Path) -> tuple[apsw.Connection, bool]:
         # process writes: a running service would have created the files.
         if os.access(path.resolve().parent, os.W_OK, effective_ids=True) or is_locked_elsewhere(path):
             raise
-        if _size_beside(path, "-journal"):
+        if _size_of(path, "-journal"):
             raise  # a transaction to roll back, which needs a writer
     if _state(path).log_size:
         return open_reader(path, vfs="unix-none"), False

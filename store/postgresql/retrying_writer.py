@@ -44,7 +44,7 @@ SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = %s AND backend_start =
 _NO_REPLICA: Final = "a synchronous replica does not confirm what was committed"
 
 
-class Writer:
+class RetryingWriter:
     """Appends batches, and runs other changes, on a few connections; safe for many threads."""
 
     def __init__(self, sessions: Sessions) -> None:

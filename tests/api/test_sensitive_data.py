@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from api.sensitive_data import HOLDS_CARD, HOLDS_SECRET, TOO_LONG
+from api.screening.body import TOO_LONG
+from api.screening.sensitive_data import HOLDS_CARD, HOLDS_SECRET
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
@@ -20,7 +21,7 @@ SPACED = "4111 1111 1111 1111"
 ESCAPED = "".join(f"\\u003{digit}" for digit in CARD)
 WIDE = "\uff14" + "\uff11" * 15
 REASONS = {"reason": "because", "evidence": "ticket 7", "outcome": "completed", "version": 1}
-NAMELESS = "(a name that holds a card number)"
+NAMELESS = "(a name that contains a card number)"
 
 
 def digits(text: str) -> str:
@@ -269,7 +270,7 @@ def test_secrets_in_headers(api: Api, world: World) -> None:
 
 def test_secrets_in_queries_and_addresses(api: Api, world: World) -> None:
     """Nor are they searched for, nor kept as somebody's id."""
-    for query, name in ((f"customer_id={API_KEY}", "customer_id"), (f"{API_KEY}=1", "(a name that holds a secret)")):
+    for query, name in ((f"customer_id={API_KEY}", "customer_id"), (f"{API_KEY}=1", "(a name that contains a secret)")):
         answer = api.get("/v1/transactions", query_string=query)
         assert answer.json["errors"] == {name: [HOLDS_SECRET]}
         assert API_KEY not in answer.text
@@ -320,7 +321,7 @@ def test_long_addresses_and_keys_are_not_searched(api: Api) -> None:
 
 def test_cut_names_show_no_part_of_what_is_behind(api: Api) -> None:
     """Of a long name the beginning is repeated, and so is looked at together with what it was cut off from."""
-    for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that holds a secret)")):
+    for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that contains a secret)")):
         answer = api.deposit(**{f"{'x' * 50}-{held}-{'y' * 100}": "1"})
         assert list(answer.json["errors"]) == [nameless]
 

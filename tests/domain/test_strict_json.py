@@ -1,4 +1,4 @@
-"""JSON from outside: one meaning or none."""
+"""Strict JSON: every text has one meaning or is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.strict_json import MalformedError, parse_object
+from domain.strict_json import Duplicated, MalformedError, parse, parse_object
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ from gateways.strict_json import MalformedError, parse_object
     ],
 )
 def test_refused(data: bytes) -> None:
-    """What has no meaning, or more than one, is refused with the one error."""
+    """A text without a meaning, or with more than one, raises MalformedError."""
     with pytest.raises(MalformedError):
         parse_object(data)
 
 
 def test_numbers_are_exact() -> None:
-    """A fraction keeps all its digits, and one beyond binary floating point is no infinity."""
+    """A fraction keeps all its digits, also beyond the range of binary floating point."""
     assert parse_object(b'{"a": 0.10, "b": 1e400, "c": 7}') == {"a": Decimal("0.10"), "b": Decimal("1e400"), "c": 7}
 
 
@@ -60,6 +60,36 @@ def test_proper_objects_come_out_as_they_went_in(value: dict[str, object]) -> No
 
 @given(st.binary(max_size=60))
 def test_no_other_error(data: bytes) -> None:
-    """Any bytes give an object or MalformedError."""
-    with suppress(MalformedError):
-        parse_object(data)
+    """Any bytes give a value or MalformedError, from both readers."""
+    for read in (parse, parse_object):
+        with suppress(MalformedError):
+            read(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"a": "\xff"}', "Not UTF-8 at byte 7."),
+        (b'{"a": 01}', "Not JSON at line 1, column 8."),
+        (b"", "Not JSON at line 1, column 1."),
+        (b'{"a": NaN}', "NaN and infinities are not JSON."),
+        (b"[" * 30_000, "Nested too deeply."),
+    ],
+)
+def test_the_message_states_the_place(data: bytes, message: str) -> None:
+    """Both readers give the same message."""
+    for read in (parse, parse_object):
+        with pytest.raises(MalformedError) as caught:
+            read(data)
+        assert str(caught.value) == message
+
+
+def test_a_schema_can_name_the_wrong_field() -> None:
+    """``parse`` reads any value, and marks duplicate names and numbers out of range where they stand."""
+    value = parse(b'{"a": {"b": 1, "c": 2, "b": 3}, "d": 1e99999999999999999999, "e": [1]}')
+    assert isinstance(value, dict)
+    assert isinstance(value["a"], Duplicated)
+    assert value["a"].name == "b"
+    assert (value["d"], value["e"]) == (Decimal("Infinity"), [1])
+    assert parse(b'{"a": ' + b"9" * 5000 + b"}") == {"a": Decimal("9" * 5000)}
+    assert parse(b"[null]") == [None]

@@ -18,7 +18,7 @@ ENCODING: Final = "UTF8"
 SEARCH_PATH: Final = '"$user", public'
 """The server's default. Another one in the URL's options wins."""
 
-PINNED: Final = {
+SESSION_SETTINGS: Final = {
     # messages of the server: a warning may report a commit that is not replicated
     "client_min_messages": "notice",
     "exit_on_error": "off",
@@ -56,9 +56,9 @@ WHERE current_setting(p.name, true) IS NOT NULL
 """
 
 
-def pin(connection: psycopg.Connection[Any], options: str) -> None:
-    """Set everything in ``PINNED``; ``options`` are those of the connection."""
-    settings = PINNED if "search_path" in options else PINNED | {"search_path": SEARCH_PATH}
+def apply_settings(connection: psycopg.Connection[Any], options: str) -> None:
+    """Set everything in ``SESSION_SETTINGS``; ``options`` are those of the connection."""
+    settings = SESSION_SETTINGS if "search_path" in options else SESSION_SETTINGS | {"search_path": SEARCH_PATH}
     connection.execute(_PIN, (list(settings), list(settings.values())))
 
 

@@ -13,22 +13,22 @@ import apsw
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Offload
-from store.sqlite.beside import has_log, no_log_text
+from store.sqlite.command_connections import has_log, no_log_text
 from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
 from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
+from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import Locked
-from store.sqlite.watch import Watch
 
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Writer:
+class WriteConnection:
     """Runs jobs one after the other, each in a transaction of its own.
 
     Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. While the
-    open files differ from those at their paths (``watch``), no job begins and no commit is confirmed.
+    open files differ from those at their paths (``guard``), no job begins and no commit is confirmed.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Writer:
         self._path, self._had_log = path, has_log(path)
         self._connection = open_writer(path, synchronous, vfs)
         try:
-            self.watch: Final = Watch(path, self._connection, locked)
+            self.guard: Final = FileGuard(path, self._connection, locked)
         except BaseException:
             self._connection.close()
             raise
@@ -104,10 +104,10 @@ class Writer:
         try:
             connection = open_reader(self._path)
         except apsw.Error:
-            self.watch.check()  # problems of another file are irrelevant
+            self.guard.check()  # problems of another file are irrelevant
             raise
         try:
-            self.watch.check_reader(connection)
+            self.guard.check_reader(connection)
         except BaseException:
             connection.close()
             raise
@@ -140,9 +140,9 @@ class Writer:
 
     def _require_files(self) -> None:
         try:
-            self.watch.check()
+            self.guard.check()
         except StoreUnavailableError:
-            if self.watch.is_log_savable:
+            if self.guard.is_log_savable:
                 with suppress(apsw.Error):
                     self._offloaded(self._checkpoint)
             raise
@@ -150,7 +150,7 @@ class Writer:
     def _confirm(self) -> None:
         """Treat a commit to displaced files as uncertain: it returns only if the files do."""
         try:
-            self.watch.check()
+            self.guard.check()
         except StoreUnavailableError as error:
             raise CommitUncertainError(f"it was committed, but {error}") from error
 

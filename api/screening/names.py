@@ -1,4 +1,4 @@
-"""How names that a caller made up are repeated back to it: short, printable, and never a card number or a secret."""
+"""Field names of a request in an answer: short, printable, and never a card number or a secret."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from api.problems import invalid
-from api.secret_forms import holds_secret
+from api.screening.sensitive_data import holds_secret
 from domain.cards import holds_card
 
 _NAME_LENGTH_MAX: Final = 64
-_NAME_LOOKED_AT_MAX: Final = 500
+_NAME_SEARCHED_MAX: Final = 500
 _ERRORS_MAX: Final = 50
-_WITH_CARD: Final = "(a name that holds a card number)"
-_WITH_SECRET: Final = "(a name that holds a secret)"  # noqa: S105 (no secret)
+_WITH_CARD: Final = "(a name that contains a card number)"
+_WITH_SECRET: Final = "(a name that contains a secret)"  # noqa: S105 (no secret)
 
 
 def printable(name: str) -> str:
-    """``name`` in printable ASCII, the rest as escapes, cut when it is long.
+    """``name`` in printable ASCII: other characters are escaped, and a long name is cut.
 
-    One that holds a card number or a secret is not repeated.
+    A name that contains a card number or a secret is replaced.
     """
-    looked_at = name[:_NAME_LOOKED_AT_MAX]  # whatever begins in what is repeated ends in this
-    if holds_card(looked_at):
+    searched = name[:_NAME_SEARCHED_MAX]  # a number or secret that begins in the repeated part ends in this part
+    if holds_card(searched):
         return _WITH_CARD
-    if holds_secret(looked_at):
+    if holds_secret(searched):
         return _WITH_SECRET
     if len(name) > _NAME_LENGTH_MAX:
         name = name[:_NAME_LENGTH_MAX] + "..."
@@ -34,20 +34,20 @@ def printable(name: str) -> str:
 
 
 def printable_errors(errors: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The messages of a schema under names that are fit to be repeated; of very many, the first."""
+    """The messages of a schema under printable names; at most the first 50."""
     return {
         printable(name): [str(message) for message in messages] for name, messages in list(errors.items())[:_ERRORS_MAX]
     }
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Collection[str] = ()) -> None:
-    """Raises ProblemError that names what is given and not known; of very many, the first."""
+    """Raises ProblemError that lists the unknown names in ``given``; at most the first 50."""
     unknown = [name for name in given if name not in known][:_ERRORS_MAX]
     if unknown:
         raise invalid({printable(name): ["Unknown field."] for name in unknown})
 
 
 def refuse_flood(given: Mapping[str, Any], known: Collection[str]) -> None:
-    """The same for so many names that a schema, which takes its time over each, need not see them to refuse them."""
+    """Refuse very many unknown names before a schema sees them, because a schema takes time for each one."""
     if len(given) > len(known) + _ERRORS_MAX:
         refuse_unknown(given, known)
