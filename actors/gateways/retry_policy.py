@@ -19,7 +19,7 @@ ERROR_LENGTH_MAX: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2).
+    """How one gateway's work is retried and looked up; durations in seconds.
 
     Without keys, ``settle_s`` is how long after a sender's last word a lookup that finds nothing proves nothing yet,
     and ``permit_s`` how long after recording a submission a sender may begin to send it.

@@ -33,10 +33,10 @@ from api.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, reading_again, replied
 from api.requests import CommandSchema, read_payment
 from api.responses import TransactionSchema
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Receive
 from domain.events import Kind

@@ -30,10 +30,10 @@ from api.problems import (
     STILL_UNDER_WAY,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, adjusted, reading_again, replied
 from api.requests import AdjustmentSchema, ResolutionSchema, read_adjustment, read_fields
 from api.responses import CustomerSchema, TransactionSchema
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Adjust, Resolve
 from store.port import StreamKey

@@ -16,7 +16,6 @@ from actors.replies import Uncertain
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.names import refuse_unknown
 from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.problems import (
     DEAD_LETTER_BUSY,
@@ -27,11 +26,12 @@ from api.problems import (
     REFUSED,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, ordering, replied
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
 from api.resources.dead_letters import find
 from api.responses import CountSchema, DeadLetterSchema, TransactionSchema
+from api.screening.names import refuse_unknown
+from api.screening.query import refuse_query
 from api.tracing import metadata, note_order
 from domain.account import Refused
 from domain.commands import Discard

@@ -19,10 +19,10 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import REVIEW_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
-from api.query import read_query, refuse_query
 from api.replies import closed, replied
 from api.requests import CloseReviewSchema, ReviewsQuery, read_fields
 from api.responses import ReviewListSchema, ReviewSchema
+from api.screening.query import read_query, refuse_query
 from api.tracing import metadata
 from domain.commands import CloseReview
 from store.errors import StoreError

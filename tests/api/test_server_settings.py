@@ -14,7 +14,7 @@ from store.errors import SchemaError
 from store.keys import NewKey, Scope
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate
-from store.postgresql.pinned import PINNED, SERVER_MIN, refuse_unsuitable
+from store.postgresql.session_settings import SERVER_MIN, SESSION_SETTINGS, refuse_unsuitable
 from store.postgresql.sessions import Session, connection_settings
 from store.rebuild import Tally, rebuild
 from store.verify import verify
@@ -122,7 +122,7 @@ def test_what_is_pinned_is_what_sessions_have(hostile_url: str, monkeypatch: pyt
     url = f"{hostile_url}?client_encoding=LATIN1&options=-c%20bytea_output%3Descape%20-c%20statement_timeout%3D77"
     with Session.connect(**connection_settings(url), autocommit=True) as session:
         session.execute("DO $$ BEGIN END $$")  # PL/pgSQL is loaded, and its settings are real
-        for name, value in PINNED.items():
+        for name, value in SESSION_SETTINGS.items():
             assert _shown(session, name) in {value, None}, name
         chosen = {name: _shown(session, name) for name in ("client_encoding", "synchronous_commit", "search_path")}
         assert chosen == {"client_encoding": "UTF8", "synchronous_commit": "on", "search_path": '"$user", public'}

@@ -13,8 +13,8 @@ from actors.runtime.simulated import EPOCH
 from domain.outcomes import Approved, Unknown
 from store.errors import CommitUncertainError
 from store.port import Action, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
-from tests.actors.bulkheads import work
 from tests.actors.customers import POLICY, Customers
+from tests.actors.gateways.fixtures import work
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
 
 LAST = POLICY.max_retries + POLICY.dead_letter_attempts

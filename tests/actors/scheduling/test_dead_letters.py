@@ -14,7 +14,7 @@ from messaging.port import WorkHint
 from store.errors import StoreUnavailableError
 from store.port import Action, MoveWork, WorkState
 from store.sqlite.adapter import SqliteStore
-from tests.actors.bulkheads import work
+from tests.actors.gateways.fixtures import work
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
