@@ -15,7 +15,7 @@ from store.queries import Queries
 
 logger: Final = logging.getLogger(__name__)
 
-_QUERIES: Final = tuple(name for name in vars(Queries) if not name.startswith("_"))
+_QUERIES: Final = tuple(name for name in dir(Queries) if not name.startswith("_"))
 
 
 class ServiceStore:
