@@ -20,12 +20,22 @@ from store.port import Head, Review, StreamKey
 from store.queries import Audit
 
 
-class Rows(NamedTuple):
+class ReadRows(NamedTuple):
     """The read rows of one stream, each kind in ascending order of its keys."""
 
     transactions: tuple[Transaction, ...] = ()
     balances: tuple[tuple[str, Balance], ...] = ()
     reviews: tuple[Review, ...] = ()
+
+    @property
+    def transaction_ids(self) -> list[str]:
+        """The ids of the transactions."""
+        return [row.transaction_id for row in self.transactions]
+
+    @property
+    def review_ids(self) -> list[str]:
+        """The ids of the reviews."""
+        return [row.review_id for row in self.reviews]
 
 
 class Rebuilding(Audit, Protocol):
@@ -40,10 +50,10 @@ class Rebuilding(Audit, Protocol):
     def locked(self, stream: StreamKey) -> AbstractContextManager[None]:
         """A transaction in which nobody else appends to ``stream``; committed at the end of the block."""
 
-    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+    def holders(self, stream: StreamKey, rows: ReadRows) -> Sequence[StreamKey]:
         """Other streams that have a transaction's or a review's row of one of these ids, ascending."""
 
-    def replace(self, stream: StreamKey, rows: Rows) -> None:
+    def replace(self, stream: StreamKey, rows: ReadRows) -> None:
         """Within ``locked``: let these be its rows, in place of all that it has and others have of these ids."""
 
     def cut(self, stream: StreamKey, head: Head) -> None:
@@ -64,7 +74,7 @@ class _Look(NamedTuple):
     """One stream, and what keeps it from being rebuilt."""
 
     folded: Folded
-    ought: Rows | None
+    ought: ReadRows | None
     """The rows that the events come to; None when they come to nothing."""
     differs: bool
     unsound: Sequence[Problem]
@@ -113,10 +123,9 @@ def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: 
     return look._replace(cut=())
 
 
-def _claimed(store: Rebuilding, stream: StreamKey, ought: Rows) -> Iterator[Problem]:
-    """Rows that others have and that are, or may be, theirs by their own events. What is not, somebody has moved."""
-    transactions = {row.transaction_id for row in ought.transactions}
-    reviews = {row.review_id for row in ought.reviews}
+def _claimed(store: Rebuilding, stream: StreamKey, ought: ReadRows) -> Iterator[Problem]:
+    """Report rows of other streams that belong to those by their events, or may. Other such rows were moved."""
+    transactions, reviews = set(ought.transaction_ids), set(ought.review_ids)
     for other in store.holders(stream, ought):
         name = "/".join(other)
         fold = fold_stream(store, other).fold
@@ -143,7 +152,7 @@ def _look(store: Rebuilding, stream: StreamKey) -> _Look:
     return _Look(folded, ought, now != ought, unsound, cut)
 
 
-def _known_better(folded: Folded, now: Rows | None, newest: int) -> Iterator[str]:
+def _known_better(folded: Folded, now: ReadRows | None, newest: int) -> Iterator[str]:
     """What the rows tell of events that are not there. Balances say nothing of that: they have no version."""
     end = folded.head.version
     events = f"the events end at version {end}" if end else "there are no events"
@@ -160,19 +169,19 @@ def _known_better(folded: Folded, now: Rows | None, newest: int) -> Iterator[str
                 yield f"{events} and leave review {review.review_id} open, but its row is closed"
 
 
-def _rows_of(fold: Fold | None) -> Rows | None:
+def _rows_of(fold: Fold | None) -> ReadRows | None:
     if fold is None:
         return None
-    return Rows(
+    return ReadRows(
         tuple(fold.transactions[key] for key in sorted(fold.transactions)),
         tuple(sorted(fold.account.balances.items())),
         tuple(fold.reviews[key] for key in sorted(fold.reviews)),
     )
 
 
-def _rows_now(store: Rebuilding, stream: StreamKey) -> Rows | None:
+def _rows_now(store: Rebuilding, stream: StreamKey) -> ReadRows | None:
     """None when they cannot be read, and so are not what the events say."""
     try:
-        return Rows(tuple(store.transactions(stream)), tuple(store.balances(stream)), tuple(store.reviews(stream)))
+        return ReadRows(tuple(store.transactions(stream)), tuple(store.balances(stream)), tuple(store.reviews(stream)))
     except CorruptStoreError:
         return None

@@ -24,9 +24,6 @@ _DAMAGE: Final = (errors.DataCorrupted, errors.IndexCorrupted)
 _SCHEMA: Final = (psycopg.ProgrammingError,)
 _CLAIMS_KEY: Final = "claims_pk"
 
-UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
-"""What encoding a value raises when the value is of no type or size that JSON has (UnicodeEncodeError included)."""
-
 
 class UnreplicatedError(psycopg.OperationalError):
     """The transaction is committed here, and the server stopped waiting for its synchronous replicas."""
@@ -72,12 +69,3 @@ def translation() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
-
-
-@contextmanager
-def storable() -> Iterator[None]:
-    """Raise UnstorableError for a value of no type or size that the database has."""
-    try:
-        yield
-    except UNSTORABLE as error:
-        raise UnstorableError(f"{type(error).__name__}: {error}") from error

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from store.errors import StoreError
+from store.errors import StoreError, storable
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
-from store.postgresql.failures import storable, translated, translation
+from store.postgresql.failures import translated, translation
 from store.postgresql.sessions import Session, connection_settings
 from store.postgresql.statements import SQL
 
@@ -49,7 +49,7 @@ class PostgresqlKeyring:
         with _administering():
             made = self._session.execute(SQL["insert_api_key"], row).fetchone()
         assert made is not None
-        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, made[0], key.expires_at, None)
+        return key.listed(made[0])
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""

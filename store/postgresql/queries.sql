@@ -101,8 +101,8 @@ CROSS JOIN LATERAL (
 ORDER BY r.opened_at DESC, r.review_id DESC
 LIMIT %(at_most)s;
 
--- name: select_last_event
--- The end of a stream as its events say.
+-- name: select_head
+-- The end of a stream, by its events.
 SELECT version, hash
 FROM events
 WHERE stream_name = %s AND stream_id = %s

@@ -19,10 +19,10 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg import errors
 
-from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
+from store.errors import CommitUncertainError, StoreError, StoreUnavailableError, storable
 from store.port import AppendResult, Head, Write
 from store.postgresql.batch import Batch
-from store.postgresql.failures import UnreplicatedError, is_lost, is_race, storable, translated
+from store.postgresql.failures import UnreplicatedError, is_lost, is_race, translated
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
 

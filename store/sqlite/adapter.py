@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from store.errors import StoreError, UnstorableError
+from store.errors import StoreError, UnstorableError, storable
 from store.keys import ApiKey
 from store.port import (
     AppendResult,
@@ -43,7 +43,6 @@ from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
 from store.sqlite.connection import Readers
-from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
 from store.sqlite.write_connection import WriteConnection

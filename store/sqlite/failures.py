@@ -16,10 +16,6 @@ _DATA: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw
 _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 _SCHEMA: Final = (apsw.SQLError,)
 
-UNSTORABLE: Final = (UnicodeEncodeError, OverflowError, TypeError, ValueError)
-"""What binding a value raises when the value is of no type or size that SQLite has (apsw, "Types")."""
-
-
 NOT_COMMITTED: Final = (*_DATA, *_SCHEMA, apsw.BusyError, apsw.ConnectionClosedError)
 """What a statement that is its own transaction is refused with before it gets to its COMMIT."""
 
@@ -62,12 +58,3 @@ def _reason(path: Path) -> str:
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         return f" (this user may not write in {path.parent})"
     return ""
-
-
-@contextmanager
-def storable() -> Iterator[None]:
-    """Raise UnstorableError for a value of no type or size that SQLite has."""
-    try:
-        yield
-    except UNSTORABLE as error:
-        raise UnstorableError(f"{type(error).__name__}: {error}") from error

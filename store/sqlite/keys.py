@@ -10,9 +10,10 @@ from typing import Any
 
 import apsw
 
+from store.errors import storable
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
 from store.sqlite.command_connections import reading, writing
-from store.sqlite.failures import storable, translation
+from store.sqlite.failures import translation
 from store.sqlite.rows import from_us, to_us
 from store.sqlite.statements import SQL
 
@@ -55,7 +56,7 @@ class SqliteKeyring:
         expires_us = None if key.expires_at is None else to_us(key.expires_at)
         row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, now_us, expires_us)
         self._execute("insert_api_key", row)
-        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, from_us(now_us), key.expires_at, None)
+        return key.listed(from_us(now_us))
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""

@@ -11,11 +11,11 @@ from typing import Final, NoReturn, TypeVar
 
 import apsw
 
-from store.errors import CommitUncertainError, StoreUnavailableError
+from store.errors import CommitUncertainError, StoreUnavailableError, storable
 from store.port import Offload
 from store.sqlite.command_connections import has_log, no_log_text
 from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
-from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
+from store.sqlite.failures import NOT_COMMITTED, translated, translation
 from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import Locked
 
