@@ -76,12 +76,13 @@ else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 endif
 
-check: setup ## ruff, mypy, import-linter, lock files, table of mutants
+check: setup ## ruff, mypy, import-linter, lock files, links and references, table of mutants
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "not formatted: make format" >&2; exit 1; }
 	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m tests.tooling.lockfile check
+	@$(PYTHON) -m tests.tooling.references
 	@$(PYTHON) -m tests.mutants --check
 
 format: setup ## rewrite the code as make check wants it

@@ -52,7 +52,7 @@ class JournalActor(ServiceActor):
                 self._answer(append, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
         return [append for append in kept if append.deaths < DELIVERIES_MAX]
 
-    def given_up(self, message: Any) -> None:
+    def on_poison_message(self, message: Any) -> None:
         """Its writer waits for an answer: it may have been stored, for all that is known."""
         if isinstance(message, Append):
             self._answer(message, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))

@@ -1,4 +1,4 @@
-"""Values of the domain and the store as the JSON objects of contract.md section 3. Knows no HTTP."""
+"""Values of the domain and the store as the API's JSON objects. This module is independent of HTTP."""
 
 from __future__ import annotations
 

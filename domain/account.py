@@ -85,7 +85,7 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.FAILED: frozenset(),
     }
 )
-"""Every change of status that the record may hold (design.md, section 3)."""
+"""Every change of status that the record may hold; any other is an IllegalTransitionError."""
 
 
 class IllegalTransitionError(Exception):
@@ -94,7 +94,7 @@ class IllegalTransitionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transaction failed, in the normalised codes of contract.md section 4."""
+    """Why a transaction failed, in the normalised codes that every gateway maps its own codes to."""
 
     code: str
     category: Category | None

@@ -1,4 +1,4 @@
-"""gatewayA: JSON over HTTP, with idempotency keys (contract.md, section 4).
+"""gatewayA: JSON over HTTP, with idempotency keys.
 
 It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
 """
@@ -25,11 +25,11 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
+from domain.strict_json import MalformedError, parse_object
 from gateways.http import Answer, HttpClient
 from gateways.port import Gateway, Order, Unusable, WebhookPayload
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
-from gateways.strict_json import MalformedError, parse_object
 from gateways.webhook_payload import Members, make_notice, read_notice
 
 # --- facts ---

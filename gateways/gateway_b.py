@@ -1,4 +1,4 @@
-"""gatewayB: XML over HTTP, without idempotency keys: the same reference twice is two effects (contract.md, section 4).
+"""gatewayB: XML over HTTP, without idempotency keys: the same reference sent twice has two effects.
 
 It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
 """

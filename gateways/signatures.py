@@ -15,7 +15,7 @@ from typing import Final
 from gateways.port import UnverifiedError
 
 TOLERANCE_S: Final = 300
-"""How far a callback's timestamp may be off, either way (contract.md, section 4)."""
+"""Maximum difference between a callback's timestamp and the clock, in either direction."""
 
 # Without a dot there is one way only to take what was signed apart again: else "1.2" at 3 could come back as "1" at 2,
 # with a body that begins with 3. Without a comma no header that was sent twice, and joined, is an id.

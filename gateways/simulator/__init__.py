@@ -1,4 +1,4 @@
-"""A stand-in for the real providers, with a ledger of the money that it moved (contract.md, section 5).
+"""A stand-in for the real providers, with a ledger of the money that it moved.
 
 It runs as a process of its own and shares nothing with the service but the wire and the development secret.
 """

@@ -1,4 +1,4 @@
-"""What the first request of a reference meets, by its minor units modulo 100 (contract.md, section 5): a table."""
+"""What the first request of a reference meets, by its minor units modulo 100: a table."""
 
 from __future__ import annotations
 

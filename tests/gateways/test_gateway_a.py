@@ -29,7 +29,7 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
 def test_a_submission_word_for_word(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path, key and body are those of contract.md, section 4."""
+    """Path, key and body have the provider's documented form."""
     peer.behave = answers(200, GATEWAY_A.said("success", None, "A-1"))
     asked = order(10_000, "USD", kind, order="7")
     gateway.submit(asked)
@@ -92,7 +92,7 @@ def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: 
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4."""
+    """The gateway's facts: currencies, keys and their window, lookups."""
     assert gateway.currencies == {"USD", "EUR", "GBP", "JPY", "KWD"}
     assert gateway.honours_keys
     assert gateway.idempotency_window_s == 86_400
@@ -166,7 +166,7 @@ def test_what_is_no_signature_of_the_specification(signature: str) -> None:
 
 
 def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
-    """A callback of contract.md, section 4, word for word; the body's event id need not match, nor be there."""
+    """A callback in the provider's documented form is read. The body's event id may differ or be absent."""
     asked = order()
     said: dict[str, object] = {
         "event_id": "evt_1",

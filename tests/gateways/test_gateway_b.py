@@ -34,7 +34,7 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
 def test_a_submission_word_for_word(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path and body are those of contract.md, section 4; there is no key, and details stay here."""
+    """Path and body have the provider's documented form. No key and no details are sent."""
     peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
     asked = order(10_000, "USD", kind, order="7")
     gateway.submit(asked)
@@ -137,7 +137,7 @@ def test_odd_parameters_of_a_content_type(
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4: no keys, so nothing is remembered under one."""
+    """The gateway's facts: no idempotency keys, so no time for which they are remembered."""
     assert gateway.currencies == {"USD", "EUR"}
     assert not gateway.honours_keys
     assert gateway.idempotency_window_s == 0
@@ -166,7 +166,7 @@ def verify(signature: str) -> str:
 
 
 def test_a_callback_word_for_word() -> None:
-    """Headers and body are those of contract.md, section 4; other members do not matter."""
+    """Headers and body in the provider's documented form are read. Other members are ignored."""
     assert verify(f"sha256={SIGNATURE}") == "evt_1"
     failed = Declined("declined", None, "The gateway reported that it failed.")
     assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == WebhookPayload(
