@@ -164,7 +164,7 @@ class Service:
                 processing=settings.role is not Role.API,
             ),
             listener=self._listener,
-            exclusive=settings.sqlite_path is not None,
+            exclusive=backend.exclusive,
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
         self._until_it_works(system.start)

@@ -1,4 +1,4 @@
-"""API keys: found by the service, which may only read them, administered by the owner of the tables."""
+"""API keys: read by the service, and administered by the owner of the tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store.postgresql.statements import SQL
 
 
 def find(session: Session, key_id: str) -> ApiKey | None:
-    """The key of that id."""
+    """Return the key with this id."""
     row = session.execute(SQL["select_api_key"], (key_id,), prepare=True, binary=True).fetchone()
     if row is None:
         return None

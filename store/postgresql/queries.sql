@@ -562,7 +562,7 @@ WHERE key_id = %s;
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));
 
 -- name: select_kept_head
--- For an audit: the end of a stream that appends go on from.
+-- For an audit: the end of a stream that appends continue from.
 SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
@@ -600,7 +600,7 @@ FROM transactions
 WHERE stream_name = %s AND stream_id = %s;
 
 -- name: cut_head
--- For a rebuild: let appends go on from another end.
+-- For a rebuild: let appends continue from another end.
 UPDATE heads
 SET version = %s, hash = %s
 WHERE stream_name = %s AND stream_id = %s;

@@ -1,4 +1,4 @@
-"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner."""
+"""Rebuilds the read tables as their owner, while no service works on the database, for ``store.rebuild``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from store.rebuild import ReadRows
 from store.stream_tables import PAGE, RebuildTables
 
 _TIMEOUT_MS: Final = 600_000
-"""For one stream, however long."""
+"""For one stream of any length."""
 
 
 @contextmanager
 def open_rebuild(url: str) -> Iterator[PostgresqlRebuild]:
-    """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
+    """The database, closed to services during the block. Raises StoreInUseError when a service has it open."""
     settings = connection_settings(url, statement_ms=_TIMEOUT_MS, idle_ms=_TIMEOUT_MS)
     with translation(), closing(Session.connect(**settings, autocommit=True)) as session:
         exclusive_lock(session)
@@ -38,8 +38,8 @@ class PostgresqlRebuild(PostgresqlAudit, RebuildTables):
         self._url = url
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events, rows, work or a head, ascending; as of the first one."""
-        # On a connection of its own, which may read whole tables; held without a transaction that would grow old.
+        """Every stream that has events, rows, work or a head, ascending; in one snapshot."""
+        # On a connection of its own, which may read whole tables, and without a long transaction.
         with (
             closing(Session.connect(**audit_settings(self._url), autocommit=True)) as session,
             session.cursor("streams", withhold=True) as cursor,
@@ -51,7 +51,7 @@ class PostgresqlRebuild(PostgresqlAudit, RebuildTables):
 
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``; on the connection whose lock keeps all services out."""
+        """See ``store.rebuild.Rebuilding``; on the connection that holds the exclusive lock."""
         del stream
         with self._session.transaction():
             yield

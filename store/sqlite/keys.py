@@ -1,4 +1,4 @@
-"""API keys: found by the service, administered by an operator on a connection of his own beside it."""
+"""API keys: read by the service, and administered by the operator on a connection of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store.sqlite.statements import SQL
 
 
 def find(cursor: apsw.Cursor, key_id: str, now_us: int) -> ApiKey | None:
-    """The key of that id."""
+    """Return the key with this id."""
     row = cursor.execute(SQL["select_api_key"], (key_id, now_us)).fetchone()
     if row is None:
         return None
@@ -35,16 +35,16 @@ def any_live(cursor: apsw.Cursor, now_us: int) -> bool:
 
 @contextmanager
 def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
-    """The keys in the file; each change waits its turn behind the service's writes."""
+    """The keys in the file. Each change waits for the writes of the service."""
     with reading(path):  # so that problems with the file are reported first
         pass
     yield SqliteKeyring(path, clock)
 
 
 class SqliteKeyring:
-    """Implements ``store.keys.Keyring``; each statement is a transaction of its own, on a connection of its own.
+    """Implements ``store.keys.Keyring``. Each statement is a transaction of its own, on a connection of its own.
 
-    So the list needs only read access to the file.
+    Therefore the list needs only read access to the file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:

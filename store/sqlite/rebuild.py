@@ -1,4 +1,4 @@
-"""Rebuilding the read tables of the file that this process holds the lock of, for ``store.rebuild``."""
+"""Rebuilds the read tables of a file whose lock this process holds, for ``store.rebuild``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from store.stream_tables import RebuildTables
 
 @contextmanager
 def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
-    """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
+    """The file, closed to services during the block. Raises StoreInUseError at once when a service has it open."""
     with translation(path), alone(path) as lock, writing(path) as connection:
         guard = FileGuard(path, connection, lock.locked)
         connection.execute(SQL["create_unfinished"])
@@ -44,7 +44,7 @@ class SqliteRebuild(SqliteAudit, RebuildTables):
 
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
+        """See ``store.rebuild.Rebuilding``; it locks the whole file."""
         del stream
         self._guard.check()
         self._connection.execute("BEGIN IMMEDIATE")
