@@ -33,7 +33,7 @@ class Batch:
     """``writes`` in waves: those of one share nothing and are stored together, a later one sees the earlier ones.
 
     Nearly every batch is one wave. Raises UnstorableError when a write's events do not number on from its head, and
-    one of ``failures.UNSTORABLE``.
+    one of ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:

@@ -112,8 +112,8 @@ CROSS JOIN LATERAL (
 ORDER BY r.opened_at DESC, r.review_id DESC
 LIMIT %(at_most)s;
 
--- name: select_last_event
--- The end of a stream as its events say.
+-- name: select_head
+-- The end of a stream, by its events.
 SELECT version, hash
 FROM events
 WHERE stream_name = %s AND stream_id = %s
@@ -562,7 +562,7 @@ WHERE key_id = %s;
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));
 
 -- name: select_kept_head
--- For an audit: the end of a stream that appends go on from.
+-- For an audit: the end of a stream that appends continue from.
 SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
@@ -600,7 +600,7 @@ FROM transactions
 WHERE stream_name = %s AND stream_id = %s;
 
 -- name: cut_head
--- For a rebuild: let appends go on from another end.
+-- For a rebuild: let appends continue from another end.
 UPDATE heads
 SET version = %s, hash = %s
 WHERE stream_name = %s AND stream_id = %s;

@@ -26,7 +26,7 @@ _EXPECTATIONS: Final = 2
 class Batch:
     """``writes`` as rows. ``now_us`` is the time of all of it.
 
-    Raises UnstorableError when a write's events do not number on from its head, and one of ``failures.UNSTORABLE``.
+    Raises UnstorableError when a write's events do not number on from its head, and one of ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:
