@@ -8,7 +8,7 @@ from typing import Final
 
 from store.port import Head, StreamKey, Write
 from store.postgresql.audit import PAGE, PostgresqlAudit
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import translation
 from store.postgresql.rows import fetched
 from store.postgresql.service_lock import exclusive_lock
@@ -77,7 +77,7 @@ class PostgresqlRebuild(PostgresqlAudit):
         transactions, reviews = _ids(rows)
         self._session.execute(SQL["delete_stray_transactions"], (transactions,))
         self._session.execute(SQL["delete_stray_reviews"], (reviews,))
-        anew = Batch([Write(stream, Head(), (), *rows)])
+        anew = AppendDocument([Write(stream, Head(), (), *rows)])
         self._session.execute(SQL["append_batch"], (anew.document,))
 
     def cut(self, stream: StreamKey, head: Head) -> None:

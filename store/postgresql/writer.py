@@ -21,7 +21,7 @@ from psycopg import errors
 
 from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
 from store.port import AppendResult, Head, Write
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import UnreplicatedError, is_lost, is_race, storable, translated
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
@@ -57,7 +57,7 @@ class Writer:
         if not writes:
             return []
         with storable():
-            batch = Batch(writes)
+            batch = AppendDocument(writes)
         uncertain = False
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None

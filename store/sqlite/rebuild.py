@@ -13,7 +13,7 @@ import orjson
 from store.port import Head, StreamKey, Write
 from store.rebuild import Rows
 from store.sqlite.audit import SqliteAudit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.beside import writing
 from store.sqlite.failures import translation
 from store.sqlite.lock import alone
@@ -79,7 +79,7 @@ class SqliteRebuild(SqliteAudit):
         execute(SQL["delete_stray_transactions"], (transactions,))
         execute(SQL["delete_stray_reviews"], (reviews,))
         anew = Write(stream, Head(), (), *rows)
-        execute(INSERT, Batch([anew], now_us=0).unchecked)  # no work, and so no time
+        execute(INSERT, AppendValues([anew], now_us=0).unchecked)  # no work, and so no time
 
     def cut(self, stream: StreamKey, head: Head) -> None:
         """There is nothing to do: appends go on from the events."""
