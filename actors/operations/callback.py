@@ -23,7 +23,7 @@ from domain.money import Money, MoneyError
 from domain.outcomes import Approved, Declined
 from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
-from gateways.port import Verbatim
+from gateways.port import RawMembers
 from store.codec import Metadata, said_data, said_in, timestamp
 from store.errors import CorruptStoreError
 from store.port import (
@@ -52,7 +52,7 @@ _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
 
 
-_NOTHING_SAID: Final = Verbatim()
+_NOTHING_SAID: Final = RawMembers()
 
 REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 
@@ -73,7 +73,7 @@ class Callback(NamedTuple):
         """What makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
-    def said(self, verbatim: Verbatim, at: datetime) -> Said:
+    def said(self, verbatim: RawMembers, at: datetime) -> Said:
         """The callback's content for people. ``verbatim`` holds no card numbers."""
         reference, gateway_reference, status, amount, currency = verbatim
         return Said(
@@ -130,7 +130,7 @@ class CallbackRequest(Request):
         about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
-        verbatim: Verbatim = _NOTHING_SAID,
+        verbatim: RawMembers = _NOTHING_SAID,
     ) -> None:
         super().__init__(metadata, deadline)
         self.callback = callback

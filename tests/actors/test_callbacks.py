@@ -25,7 +25,7 @@ from domain.commands import RecordCallback
 from domain.money import Money
 from domain.outcomes import Approved, Declined
 from domain.said import Expected, Said, Source
-from gateways.port import Verbatim
+from gateways.port import RawMembers
 from store.codec import Metadata
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
 from store.port import Action, WorkItem
@@ -223,7 +223,7 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
         customers.runtime.monotonic() + DEADLINE_S,
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
-        verbatim=Verbatim(transaction_id, "A-9", "completed", "100.0", "USD"),
+        verbatim=RawMembers(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
     customers.router.tell(stream_of_gateway(GATEWAY), request)
     customers.run()
