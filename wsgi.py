@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -19,11 +19,10 @@ import orjson
 from gevent import monkey
 from gevent.threadpool import ThreadPool
 
-from actors.customer.idempotency import IdempotencyKey
 from actors.listeners import Listeners, LogListener
 from actors.operations.callback import gateway_of
-from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid
 from actors.runtime.runtime import LiveRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
 from api.headers import REPEATED, UNDERSCORED
@@ -37,16 +36,14 @@ from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
-from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettingsError
+from messaging.local import LocalQueue
 from server import gunicorn_options
-from store.codec import Metadata
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.errors import StoreError, StoreUnavailableError
-from store.factory import PaymentStore, lock_store, migrate, open_store
-from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
-from store.queries import DeadLetter
 
 logger: Final = logging.getLogger(__name__)
 
@@ -93,18 +90,26 @@ class Service:
         hide(*(secret for live in secrets.values() for secret in live))
         self._gateways = build_gateways(self._options, secrets)
         self._forgeable = with_development_secret(secrets)
-        self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
         self._meters = Meters(self._gateways)
+        self._backend = backend_of(settings.database_url, root=CHECKOUT)
         self._store = _StoreToCome()
+        self._runtime = LiveRuntime()
+        self._listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters))
+        self._facade = ServiceFacade(
+            self._runtime,
+            self._gateways,
+            self._listener,
+            request_deadline_s=settings.request_deadline_s,
+            commands_max=settings.commands_max,
+        )
         self._system: PaymentSystem | None = None
-        self._runtime: LiveRuntime | None = None
         self._open = ExitStack()
-        self._problem = "The service is starting."
+        self._problem = ""
         self._stopped = threading.Event()
         self._begun = threading.Event()
         """The start has come to its end, or met trouble."""
         self.app = create_app(
-            self,
+            self._facade,
             cast("PaymentStore", self._store),
             default_currency=settings.default_currency,
             checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
@@ -126,43 +131,39 @@ class Service:
             logger.info("stopped before it was ready")
             self._begun.set()
         except Exception:
-            self._problem = "The service could not start; its log says why."
+            self._facade.report_problem("The service could not start; its log says why.")
             logger.exception("the service could not start")
             self._begun.set()
 
     def _start_in_order(self, connections: Callable[[], int]) -> None:
         settings = self._settings
-        url = settings.database_url
-        lock = self._open.enter_context(
+        backend = self._backend
+        self._open.enter_context(
             self._until_it_works(
-                lambda: lock_store(
-                    url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
-                )
+                lambda: backend.lock(sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits)
             )
         )
-        if settings.sqlite_path is not None:
-            self._until_it_works(lambda: migrate(url, root=CHECKOUT))
-        self._runtime = runtime = LiveRuntime()
-        store = self._until_it_works(
-            lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
-        )
+        if backend.exclusive:
+            self._until_it_works(backend.migrate)
+        runtime = self._runtime
+        store = self._until_it_works(lambda: backend.open(clock=runtime.now, offload=_offload()))
         self._open.callback(store.close)
         system = PaymentSystem(
+            service=self._facade,
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
             settings=SystemSettings(
-                request_deadline_s=settings.request_deadline_s,
-                commands_max=settings.commands_max,
                 passivate_after_s=settings.passivate_after_s,
                 lease_s=settings.lease_s,
                 dead_letter_first_s=settings.dead_letter_first_s,
                 dead_letter_max_s=settings.dead_letter_max_s,
                 dead_letter_attempts=settings.dead_letter_attempts,
-                load_threads=0 if settings.sqlite_path is not None else 8,
+                load_threads=backend.load_threads,
                 processing=settings.role is not Role.API,
             ),
-            listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
+            listener=self._listener,
             exclusive=settings.sqlite_path is not None,
         )
         self._store.store, self._system = store, system  # before it starts, so that a stop finds it
@@ -208,6 +209,7 @@ class Service:
                 if problem != self._problem:
                     logger.critical(problem)
                 self._problem = problem
+                self._facade.report_problem(problem)
                 self._begun.set()
                 self._sleep_unless_stopped(START_AGAIN_S)
 
@@ -227,7 +229,7 @@ class Service:
 
     def drain(self) -> None:
         """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""
-        self._problem = "The service is stopping."
+        self._facade.begin_stopping()
         self._stopped.set()
         if self._system is not None:
             self._system.drain()
@@ -236,7 +238,7 @@ class Service:
         """After the last request: wait for the calls that are out, give the rest back, and close everything."""
         self.drain()
         system, runtime = self._system, self._runtime
-        if system is not None and runtime is not None:
+        if system is not None:
             deadline = time.monotonic() + DRAIN_S
             while not system.at_rest and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -244,7 +246,7 @@ class Service:
                 system.retire()
             except StoreError as error:
                 logger.warning("leases could not be given back: %s", error)
-            runtime.stop(timeout_s=1.0)
+        runtime.stop(timeout_s=1.0)
         self._meters.tallies.flush()
         for gateway in self._gateways.values():
             gateway.close()
@@ -256,86 +258,9 @@ class Service:
             raise _StoppedError
 
     def _say_that_it_waits(self) -> None:
-        self._problem = "Another process still uses the database."
+        self._facade.report_problem("Another process still uses the database.")
         self._begun.set()
-        logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
-
-    # actors.payments.Payments, which the API asks
-
-    def new_transaction_id(self) -> str:
-        """See Payments."""
-        return self._ready().new_transaction_id()
-
-    def receive(
-        self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
-    ) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.receive(stream, command, metadata, once)
-
-    def gateways(self) -> Sequence[GatewayStatus]:
-        """See Payments."""
-        return self._ready().gateways()
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """See Payments."""
-        return self._currencies
-
-    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
-        """See Payments."""
-        return self._ready().set_breaker_mode(mode)
-
-    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """See Payments."""
-        return self._ready().retry_dead_letters(merchant, where)
-
-    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
-        """See Payments."""
-        return NotStored(self._problem) if self._system is None else self._system.discard(command, item, metadata)
-
-    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.resolve(stream, command, work, metadata)
-
-    def adjust(
-        self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
-    ) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.adjust(stream, command, metadata, once)
-
-    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.close_review(stream, command, review, metadata)
-
-    def callback(
-        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
-    ) -> Reply | SignatureInvalid:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.callback(gateway, headers, body, metadata)
-
-    def is_stopping(self) -> bool:
-        """See Payments."""
-        return self._stopped.is_set()
-
-    def problems(self) -> Sequence[str]:
-        """See Payments."""
-        if self._stopped.is_set() or self._system is None:
-            return [self._problem]
-        return self._system.problems()
-
-    def _ready(self) -> PaymentSystem:
-        if self._system is None:
-            raise StoreUnavailableError(self._problem)
-        return self._system
+        logger.warning("another process still uses %s: waiting for its end", self._backend.file)
 
 
 def _offload() -> Callable[[Callable[[], None]], None]:

@@ -12,7 +12,7 @@ from typing import Final
 from pykka import Timeout
 
 from actors.replies import NotStored
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.locks import ShortLock
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
@@ -32,7 +32,7 @@ class Admission:
         self._inside_max = inside_max
         self._patience = Waiting(runtime, patience_s)
         self._lock = ShortLock()
-        self._outside: dict[Reply[None], None] = {}  # a dictionary keeps the order, and lets anybody leave
+        self._outside: dict[Future[None], None] = {}  # a dictionary keeps the order, and lets anybody leave
         self._refused = 0
         self.inside = 0
         """How many are in now."""
@@ -52,7 +52,7 @@ class Admission:
             if self.inside < self._inside_max:  # then nobody waits outside
                 self.inside += 1
                 return None
-            turn: Reply[None] = Reply()
+            turn: Future[None] = Future()
             self._outside[turn] = None
         try:
             self._patience.wait(turn)

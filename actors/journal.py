@@ -15,7 +15,7 @@ from actors.listeners import Listener
 from actors.messages import Append, Unanswered, Written
 from actors.runtime.actor import DELIVERIES_MAX, Reference, ServiceActor
 from store.errors import CommitUncertainError, StoreUnavailableError, UnstorableError
-from store.port import AppendResult, Committed, Store
+from store.port import AppendResult, Committed, EventStore
 
 logger: Final = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class JournalActor(ServiceActor):
     """
 
     def __init__(
-        self, *, store: Store, listener: Listener, monotonic: Callable[[], float], generations: Generations
+        self, *, store: EventStore, listener: Listener, monotonic: Callable[[], float], generations: Generations
     ) -> None:
         super().__init__()
         self._store, self._listener, self._monotonic, self._generations = store, listener, monotonic, generations
@@ -52,7 +52,7 @@ class JournalActor(ServiceActor):
                 self._answer(append, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))
         return [append for append in kept if append.deaths < DELIVERIES_MAX]
 
-    def given_up(self, message: Any) -> None:
+    def on_poison_message(self, message: Any) -> None:
         """Its writer waits for an answer: it may have been stored, for all that is known."""
         if isinstance(message, Append):
             self._answer(message, Unanswered(self.failed or RuntimeError("the journal died"), uncertain=True))

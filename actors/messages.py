@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from math import inf
+from typing import ClassVar, Protocol
 
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
 from actors.replies import GatewayStatus, Reply
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from domain.commands import Discard, Receive
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from store.codec import Metadata
-from store.port import AppendResult, BreakerRecord, DeadLetterFilter, GatewayMode, Lease, Snapshot, WorkItem, Write
+from store.port import (
+    AppendResult,
+    BreakerRecord,
+    DeadLetterFilter,
+    GatewayMode,
+    Lease,
+    MoveWork,
+    Snapshot,
+    WorkItem,
+    Write,
+)
 
 
 class Recipient(Protocol):
@@ -56,6 +67,8 @@ class Request:
     """
 
     refusable = True
+    admission: ClassVar[str] = "others"
+    """The class in which its callers are admitted: ``commands`` for deposits and withdrawals, else ``others``."""
     __slots__ = (
         "_claim",
         "crashes",
@@ -71,9 +84,9 @@ class Request:
         "taken",
     )
 
-    def __init__(self, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None) -> None:
+    def __init__(self, metadata: Metadata, once: IdempotencyKey | None = None) -> None:
         self.metadata = metadata
-        self.deadline = deadline  # on the monotonic clock
+        self.deadline = inf  # on the monotonic clock; the service facade sets it
         self.once = once
         self.reply: Future[Reply] = Future()
         self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
@@ -137,12 +150,11 @@ class Request:
 class ReceiveRequest(Request):
     """A client's deposit or withdrawal."""
 
+    admission = "commands"
     __slots__ = ("command", "handed_over", "leased")
 
-    def __init__(
-        self, command: Receive, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None
-    ) -> None:
-        super().__init__(metadata, deadline, once)
+    def __init__(self, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None) -> None:
+        super().__init__(metadata, once)
         self.command: Receive = command
         self.leased: bool | None = None  # whether its work is opened as this process's own, once that is decided
         self.handed_over = False  # its work was given to the supervisor
@@ -158,8 +170,8 @@ class DiscardRequest(Request):
 
     __slots__ = ("command", "item")
 
-    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata, deadline: float) -> None:
-        super().__init__(metadata, deadline)
+    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata) -> None:
+        super().__init__(metadata)
         self.command: Discard = command
         self.item = item
 
@@ -330,7 +342,7 @@ class SubmissionRecorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CallFinished:
     """A call is over and its slot is free. ``healthy``: the gateway answered, be it with a decline."""
 
     gateway: str
@@ -339,7 +351,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
+class AdmissionDue:
     """A gateway's breaker may let a probe through now."""
 
     gateway: str
@@ -378,7 +390,7 @@ class BreakerRecordRead:
 
 
 @dataclass(frozen=True, slots=True)
-class SetMode:
+class ApplyBreakerMode:
     """Have the gateway's breaker work as a person ordered. ``reply``: who waits for its state after that.
 
     ``seen``: how it stands for all processes, no older than the order.
@@ -414,6 +426,27 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """``item`` became a dead letter by the committed ``move``: re-sent when due (dead), or left to an operator."""
+
+    item: WorkItem
+    move: MoveWork
+
+
+@dataclass(frozen=True, slots=True)
+class ParkWork:
+    """Park ``item``, which this process leases and no operation can read. ``problem`` is for operators."""
+
+    item: WorkItem
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResendDue:
+    """A dead letter should be due now."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkDue:
     """There is queued or dead work of ``gateway`` that is due in ``delay_s`` seconds."""
 
@@ -430,13 +463,20 @@ class CapacityFree:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """Work of ``gateway`` should be due now."""
+    """The scheduler's timer for ``gateway``: work should be due now."""
 
     gateway: str
 
 
 @dataclass(frozen=True, slots=True)
-class Void:
+class ClaimDue:
+    """Claim the work of ``gateway`` that is due now."""
+
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesRevoked:
     """All leases of this process are void: calls that wait for a slot must not be sent."""
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from api.names import printable
 from api.paging import CursorKind, Place, decode_cursor
-from api.strict_json import Duplicated
+from api.screening.names import printable
 from domain.money import MoneyError, exponent_of
+from domain.strict_json import Duplicated
 
 DETAILS_MAX: Final = 20
 DETAIL_LENGTH_MAX: Final = 500

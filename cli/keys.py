@@ -20,9 +20,9 @@ from cli.output import Column, Columns, Output
 from cli.text import at, shown
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.codec import timestamp
 from store.errors import StoreError
-from store.factory import open_keyring
 from store.keys import Keyring, ListedKey, NewKey, Scope, scopes_text
 
 _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry the order out. 1: there is no such key."""
     settings = service_settings(logging.STDERR)
     try:
-        with open_keyring(settings.migration_database_url, root=CHECKOUT, clock=_now) as keyring:
+        with backend_of(settings.migration_database_url, root=CHECKOUT).keyring(clock=_now) as keyring:
             return _ORDERS[arguments.order](keyring, arguments)
     except StoreError as error:
         raise CommandError(str(error)) from error

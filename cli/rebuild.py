@@ -15,8 +15,8 @@ from cli.command import CommandError, Exit, say, service_settings
 from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.errors import StoreError
-from store.factory import open_rebuild
 from store.rebuild import Tally, rebuild
 
 _EPILOG: Final = """\
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     tally, problems = Tally(), 0
     try:
         with (
-            open_rebuild(settings.migration_database_url, root=CHECKOUT) as store,
+            backend_of(settings.migration_database_url, root=CHECKOUT).rebuild() as store,
             _progress(store.last_position()) as advance,
         ):
             for problem in rebuild(store, tally, accept_cut=arguments.accept_cut):

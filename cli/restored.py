@@ -13,9 +13,9 @@ from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
 from domain.money import minor_to_text
+from store.backends import backend_of
 from store.codec import read_body, timestamp
 from store.errors import StoreError
-from store.factory import open_restoring
 from store.restored import OpenTransaction, Restored
 
 _EPILOG: Final = """\
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Mark the database, and list what to compare."""
     settings = service_settings(logging.STDERR)
     try:
-        with open_restoring(settings.migration_database_url, root=CHECKOUT, now=datetime.now(UTC)) as restoring:
+        with backend_of(settings.migration_database_url, root=CHECKOUT).restore(now=datetime.now(UTC)) as restoring:
             restored = restoring.mark(arguments.generation)
     except StoreError as error:
         raise CommandError(str(error)) from error

@@ -9,8 +9,8 @@ from cli.command import CommandError, Exit, ReaderGoneError, remark, service_set
 from cli.text import printable, without_password
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.errors import StoreError
-from store.factory import open_audit
 from store.verify import Tally, export_heads, verify
 
 
@@ -25,8 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
+        backend = backend_of(settings.database_url, root=CHECKOUT)
         heads = arguments.heads.read_text().splitlines() if arguments.heads else []
-        with open_audit(settings.database_url, root=CHECKOUT) as audit:
+        with backend.audit() as audit:
             for problem in verify(audit, heads, tally):
                 problems += 1
                 stream = "/".join(problem.stream) if problem.stream else "-"
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
                 write(f"{printable(line)}\n")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
-        where = settings.sqlite_path or without_password(settings.database_url)
+        where = backend.file or without_password(settings.database_url)
         counted = f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems"
         write(f"{counted} in {printable(str(where))}\n")
         if not tally.events:

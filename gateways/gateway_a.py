@@ -25,11 +25,11 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
+from domain.strict_json import MalformedError, parse_object
 from gateways.http import HttpClient, Response
 from gateways.port import Gateway, Order, UnusablePayload, WebhookPayload
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
-from gateways.strict_json import MalformedError, parse_object
 from gateways.webhook_payload import Members, make_payload, read_payload
 
 # --- facts ---

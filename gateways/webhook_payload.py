@@ -10,8 +10,8 @@ from typing import Final
 
 from domain.money import Money, MoneyError, parse_amount
 from domain.outcomes import Approved, Declined, Outcome
+from domain.strict_json import MalformedError, parse_object
 from gateways.port import RawMembers, UnusablePayload, WebhookPayload
-from gateways.strict_json import MalformedError, parse_object
 
 _REFERENCE: Final = re.compile(r"[!-~]{1,200}")
 _GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,128}")  # as in the adapters' responses

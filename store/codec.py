@@ -127,23 +127,30 @@ def expected_in(data: Mapping[str, Any]) -> Expected:
     return Expected(**{name: data[name] for name in _EXPECTED})
 
 
-def review_texts(said: Said | None, expected: Expected | None) -> tuple[str | None, str | None]:
-    """Both as the JSON that a review's row holds."""
-    return (
-        None if said is None else orjson.dumps(said_data(said)).decode(),
-        None if expected is None else orjson.dumps(expected_data(expected)).decode(),
-    )
+def said_text(said: Said) -> str:
+    """``said`` as the JSON in a review's row."""
+    return orjson.dumps(said_data(said)).decode()
 
 
-def read_review_texts(said: str | None, expected: str | None) -> tuple[Said | None, Expected | None]:
-    """The reverse. Raises CorruptStoreError."""
+def read_said(text: str) -> Said:
+    """The reverse of ``said_text``. Raises ValueError."""
     try:
-        return (
-            None if said is None else said_in(orjson.loads(said)),
-            None if expected is None else expected_in(orjson.loads(expected)),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptStoreError(f"a review's row cannot be read: {error!r}") from error
+        return said_in(orjson.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"said: {error!r}") from error
+
+
+def expected_text(expected: Expected) -> str:
+    """``expected`` as the JSON in a review's row."""
+    return orjson.dumps(expected_data(expected)).decode()
+
+
+def read_expected(text: str) -> Expected:
+    """The reverse of ``expected_text``. Raises ValueError."""
+    try:
+        return expected_in(orjson.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected: {error!r}") from error
 
 
 _SAID: Final = tuple(one.name for one in fields(Said) if one.name != "at")

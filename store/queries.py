@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
 from store.ids import beyond_id, lowest_id
-from store.keys import ApiKey
+from store.keys import ApiKeyStore
 from store.port import GATEWAYS, DeadLetterFilter, Feed, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
@@ -158,7 +158,7 @@ class StoreStats(NamedTuple):
         return cls(unfinished, unknown, open_reviews)
 
 
-class Queries(Protocol):
+class Queries(ApiKeyStore, Protocol):
     """Reads for the API; each is one snapshot. Raises StoreUnavailableError."""
 
     def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
@@ -231,12 +231,6 @@ class Queries(Protocol):
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
         """The dead letter of that id, if the merchant sees it; None as well when it is not dead now."""
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """The key of that id, be it live or not."""
-
-    def has_api_keys(self) -> bool:
-        """Whether there is any live key."""
 
     def ping(self) -> None:
         """Do the least that shows that the store answers."""

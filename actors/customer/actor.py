@@ -19,7 +19,7 @@ from actors.customer.poison import PoisonMessagePolicy, mark_in_doubt, refuse
 from actors.customer.rebase import rebase
 from actors.customer.replay import repeated
 from actors.customer.restored import Report, judged, without_transaction
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.messages import (
     AboutWork,
     Append,
@@ -126,7 +126,7 @@ class CustomerStreamActor(ServiceActor):
             mark_in_doubt(self._batch)
         return [*self._giving_up.after_a_death(self._deciding), *self._waiting]
 
-    def given_up(self, message: Any) -> None:
+    def on_poison_message(self, message: Any) -> None:
         """It killed one after the other before it was taken: whoever waits for it is answered all the same."""
         if isinstance(message, Request | AboutWork):
             self._giving_up.drop(message)
@@ -268,7 +268,7 @@ class CustomerStreamActor(ServiceActor):
             request.leased = self._with.backpressure.open[request.command.gateway]
         batch.add_request(request, self._with.owner if request.leased else None)
 
-    def _settlement_left_s(self, report: OutcomeReport, policy: WorkPolicy) -> float:
+    def _settlement_left_s(self, report: OutcomeReport, policy: RetryPolicy) -> float:
         """How long a provider without keys may still come to know of what it says that it never received."""
         if policy.honours_keys or not isinstance(report.result, Unknown | NotReceived):
             return 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from actors.customer.batch import Batch, Entry
 from actors.customer.context import CustomerContext
 from actors.messages import (
+    DeadLettered,
     OutcomeReport,
     ReceiveRequest,
     Request,
@@ -17,6 +18,7 @@ from actors.messages import (
     WorkDue,
 )
 from actors.replies import Accepted
+from messaging.port import WorkHint
 from store.port import Action, WorkItem, WorkState
 
 
@@ -76,13 +78,14 @@ def _accepted(entry: Entry, request: Request, to: CustomerContext) -> None:
 def _new_work(item: WorkItem, *, leased: bool, to: CustomerContext) -> None:
     if leased:
         to.supervisor.tell(Submit(item.gateway, (item,)))
-    elif to.backpressure.processing:
-        to.dead_letters.tell(WorkDue(item.gateway, 0.0))
+    else:
+        to.queue.announce(WorkHint(item.work_id, item.work_id, item.gateway))
 
 
 def _moved(entry: Entry, item: WorkItem, to: CustomerContext) -> None:
     if entry.moved is None:
         return
     if entry.moved.state in {WorkState.DEAD, WorkState.PARKED}:
-        to.listener.dead_letter(item, entry.moved)
-    to.dead_letters.tell(WorkDue(item.gateway, entry.moved.delay_s))
+        to.dead_letters.tell(DeadLettered(item, entry.moved))
+    else:
+        to.scheduler.tell(WorkDue(item.gateway, entry.moved.delay_s))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from actors.customer.idempotency import claim_of
-from actors.gateways.retry_policy import WorkPolicy, next_step, ran_a_day
+from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import AboutWork, DiscardRequest, OutcomeReport, ReceiveRequest, Request, SubmissionRequest
 from actors.replies import Reply
 from actors.work import context, first_item, open_submit, read_context
@@ -115,7 +115,7 @@ class Batch:
         item = first_item(self.stream, transaction, payload)
         self.entries.append(Entry(request, transaction, item, leased=owner is not None))
 
-    def add_discard(self, request: DiscardRequest, policy: WorkPolicy | None) -> None:
+    def add_discard(self, request: DiscardRequest, policy: RetryPolicy | None) -> None:
         """Decide on a person's order to give work up; refused where the gateway may have got it."""
         item, command = request.item, request.command
         known = self.known(command.transaction_id)
@@ -180,7 +180,7 @@ class Batch:
         self.entries.append(Entry(request, known, replace(after, transaction=known)))
 
     def add_report(
-        self, report: OutcomeReport, policy: WorkPolicy, chance: float, settlement_left_s: float = 0.0
+        self, report: OutcomeReport, policy: RetryPolicy, chance: float, settlement_left_s: float = 0.0
     ) -> None:
         """Decide on what a call said. A stale report changes nothing, but what contradicts the record is reviewed."""
         item, result = report.item, report.result

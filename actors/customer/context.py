@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.backpressure import Backpressure
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.listeners import Listener
 from actors.messages import Recipient
 from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
+from messaging.port import WorkQueue
 from store.port import Store, StreamKey
 
 
@@ -25,9 +26,11 @@ class CustomerContext:
     loader: Executor
     journal: Recipient
     supervisor: Recipient
+    scheduler: Recipient
     dead_letters: Recipient
+    queue: WorkQueue
     address: Callable[[StreamKey], Recipient]
-    policies: Mapping[str, WorkPolicy]
+    policies: Mapping[str, RetryPolicy]
     backpressure: Backpressure
     settlement: SettlementDelay
     generations: Generations

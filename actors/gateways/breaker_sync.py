@@ -13,21 +13,20 @@ from typing import Any, Final, NamedTuple
 
 from actors.answering import fail
 from actors.messages import (
+    ApplyBreakerMode,
     BreakerRecordRead,
     BreakerTransition,
+    LeasesRevoked,
     ProbeWanted,
     Recipient,
     SetBreakerMode,
-    SetMode,
     Tick,
-    Void,
 )
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply as Future
-from actors.runtime.actor import ServiceActor
+from actors.runtime.actor import Future, ServiceActor
 from actors.runtime.runtime import Runtime
 from store.errors import StoreError, StoreUnavailableError
-from store.port import BreakerRecord, GatewayMode, Store
+from store.port import BreakerRecord, BreakerStore, GatewayMode
 
 logger: Final = logging.getLogger(__name__)
 
@@ -48,14 +47,14 @@ class ProbeTimes(NamedTuple):
     permit_s: float
 
 
-class SharedBreakersActor(ServiceActor):
+class BreakerSyncActor(ServiceActor):
     """Blocks on the store, and therefore has a thread of its own."""
 
     def __init__(
         self,
         *,
         runtime: Runtime,
-        store: Store,
+        store: BreakerStore,
         gateways: Mapping[str, ProbeTimes],
         owner: str,
         supervisor: Recipient,
@@ -93,7 +92,7 @@ class SharedBreakersActor(ServiceActor):
                         gateway, epoch, self._owner, sleep_s=times.sleep_s, permit_s=times.permit_s
                     )
                 )
-            case Void():
+            case LeasesRevoked():
                 # The records are of another time: what is known of them says nothing, and everything is to be told.
                 self._epochs.clear()
                 self._told_epochs.clear()
@@ -124,7 +123,7 @@ class SharedBreakersActor(ServiceActor):
             mode, record = modes.get(gateway), records.get(gateway)
             seen = None if record is None else BreakerRecordRead(record, asked_at)
             if mode is not None and mode != self._told_modes.get(gateway):
-                self._supervisor.tell(SetMode(mode, None, seen))
+                self._supervisor.tell(ApplyBreakerMode(mode, None, seen))
                 self._told_modes[gateway] = mode
             elif seen is not None and seen.record.epoch != self._told_epochs.get(gateway):
                 self._supervisor.tell(seen)
@@ -159,7 +158,7 @@ class SharedBreakersActor(ServiceActor):
                 seen = self._turn(mode.gateway, mode.mode, {mode.mode})
             except Exception as error:  # noqa: BLE001  # the order is kept, and then this is made good for
                 logger.warning("the breaker is not turned before it is left to itself again: %s", error)
-        self._supervisor.tell(SetMode(mode, reply, seen))
+        self._supervisor.tell(ApplyBreakerMode(mode, reply, seen))
 
     def _settle(self, gateway: str) -> BreakerRecordRead:
         """While it is still forced, have the record say what every process is to begin with when it is not any more."""

@@ -31,14 +31,14 @@ class Bulkhead:
     max_concurrent: int
     waiting: deque[WorkItem] = field(default_factory=deque)
     in_flight: int = 0
-    clearing: set[Permit] = field(default_factory=set)
+    recording: set[Permit] = field(default_factory=set)
     """Permits of submissions that are being recorded."""
-    wakes_at: float = inf
+    next_admission_at: float = inf
     seen: OrderedDict[str, int] = field(default_factory=OrderedDict)
     """Newest tokens of the work that came last: one that was handed over twice is called for once."""
-    owes_capacity: bool = False
+    capacity_wanted: bool = False
 
-    def take_on(self, items: Iterable[WorkItem]) -> None:
+    def enqueue(self, items: Iterable[WorkItem]) -> None:
         """Let ``items`` wait for a slot."""
         for item in items:
             if self.seen.get(item.work_id, 0) < item.token:

@@ -14,7 +14,7 @@ from gateways.port import Gateway, Order
 from store.port import Action, DeliveryCertainty, WorkItem
 
 
-def without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
+def result_without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
     """What becomes of ``item`` when that needs no call, or must not be told by one; None: call."""
     if item.event_type not in HANDLERS:
         return Unhandled(f"nothing handles events of the type {item.event_type!r}")
@@ -27,7 +27,7 @@ def without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
     return None
 
 
-def records_first(gateway: Gateway, item: WorkItem) -> bool:
+def must_record_first(gateway: Gateway, item: WorkItem) -> bool:
     """Whether the record must say that ``item`` is about to be sent before it is."""
     return item.action is Action.SUBMIT and not gateway.honours_keys
 
@@ -38,7 +38,7 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
     A defect in an adapter is an unknown outcome: the request may have gone out.
     """
     transaction = item.transaction
-    assert transaction is not None  # without_call saw to that
+    assert transaction is not None  # result_without_call saw to that
     order = Order(
         transaction.transaction_id, transaction.kind, transaction.money, transaction.customer_id, transaction.details
     )

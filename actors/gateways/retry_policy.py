@@ -18,7 +18,7 @@ ERROR_LENGTH_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class WorkPolicy:
+class RetryPolicy:
     """How one gateway's work is retried and looked up; durations in seconds.
 
     Without keys, ``settle_s`` is how long after a sender's last word a lookup that finds nothing proves nothing yet,
@@ -48,7 +48,7 @@ class WorkPolicy:
 def next_step(
     item: WorkItem,
     result: CallResult,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     *,
     now: datetime,
     chance: float,
@@ -102,13 +102,13 @@ def _final(result: CallResult) -> bool:
     return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
 
 
-def _certainty_unsent(item: WorkItem, policy: WorkPolicy) -> DeliveryCertainty:
+def _certainty_unsent(item: WorkItem, policy: RetryPolicy) -> DeliveryCertainty:
     """What remains open when the newest attempt surely was not sent: without keys there can be no other."""
     return item.certainty if policy.honours_keys or item.action is Action.RESOLVE else DeliveryCertainty.NOT_SENT
 
 
 def _not_received(
-    item: WorkItem, policy: WorkPolicy, now: datetime, status: Status | None, settlement_left_s: float
+    item: WorkItem, policy: RetryPolicy, now: datetime, status: Status | None, settlement_left_s: float
 ) -> MoveWork:
     if status is Status.PROCESSED:
         return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
@@ -125,7 +125,7 @@ def _not_received(
 def _failed(
     item: WorkItem,
     result: NotSent | Unknown,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     errors: tuple[WorkError, ...],
     *,
     chance: float,
@@ -144,7 +144,7 @@ def _failed(
 
 def _send_again(
     item: WorkItem,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     chance: float,
     errors: tuple[WorkError, ...],
     certainty: DeliveryCertainty,
@@ -170,13 +170,13 @@ def _send_again(
     return _move(item, Action.SUBMIT, delay_s, attempts=attempts, errors=errors, state=state, certainty=certainty)
 
 
-def _look_up_first(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+def _look_up_first(item: WorkItem, policy: RetryPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
     """It was sent: the schedule of lookups begins."""
     delay_s = policy.lookup_after_s[0]
     return _move(item, Action.RESOLVE, delay_s, attempts=0, errors=errors, certainty=DeliveryCertainty.SENT)
 
 
-def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+def _look_up_again(item: WorkItem, policy: RetryPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
     """The next of the schedule. One that failed when only the daily ones are left is a dead letter: people see it."""
     attempts = item.attempts + 1
     waits = policy.lookup_after_s

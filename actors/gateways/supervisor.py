@@ -13,28 +13,28 @@ from typing import Any, Final
 from actors.backpressure import Backpressure
 from actors.gateways.breaker import Permit
 from actors.gateways.bulkhead import Bulkhead
-from actors.gateways.calls import HANDLERS, records_first, without_call
+from actors.gateways.calls import HANDLERS, must_record_first, result_without_call
 from actors.listeners import Listener
 from actors.messages import (
+    AdmissionDue,
+    ApplyBreakerMode,
     BreakerRecordRead,
     BreakerTransition,
+    CallFinished,
     CallResult,
     CapacityFree,
+    ClaimDue,
     Drain,
-    Finished,
+    LeasesRevoked,
     NotTried,
     OutcomeReport,
     ProbeWanted,
     Recipient,
     Recovered,
-    SetMode,
     StatusRequest,
     SubmissionRecorded,
     SubmissionRequest,
     Submit,
-    TimerFired,
-    Void,
-    Wake,
 )
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime
@@ -61,14 +61,14 @@ class GatewaySupervisorActor(ServiceActor):
         bulkheads: Mapping[str, Bulkhead],
         backpressure: Backpressure,
         customer: Callable[[StreamKey], Recipient],
-        dead_letters: Recipient,
+        scheduler: Recipient,
         shared_breakers: Recipient,
         self_address: Recipient,
         listener: Listener,
     ) -> None:
         super().__init__()
         self._runtime, self._bulkheads, self._backpressure = runtime, bulkheads, backpressure
-        self._customer, self._dead_letters, self._self = customer, dead_letters, self_address
+        self._customer, self._scheduler, self._self = customer, scheduler, self_address
         self._shared, self._listener = shared_breakers, listener
 
     def on_start(self) -> None:
@@ -81,13 +81,13 @@ class GatewaySupervisorActor(ServiceActor):
         match message:
             case Submit(gateway=gateway, items=items, claimed=claimed):
                 bulkhead = self._bulkheads[gateway]
-                bulkhead.take_on(items)
+                bulkhead.enqueue(items)
                 self.ack()
-                bulkhead.owes_capacity = bulkhead.owes_capacity or claimed
+                bulkhead.capacity_wanted = bulkhead.capacity_wanted or claimed
                 self._admit(gateway, bulkhead)
             case SubmissionRecorded(gateway=gateway, permit=permit, item=item):
                 self._cleared(gateway, self._bulkheads[gateway], permit, item)
-            case Finished(gateway=gateway, permit=permit, healthy=healthy):
+            case CallFinished(gateway=gateway, permit=permit, healthy=healthy):
                 bulkhead = self._bulkheads[gateway]
                 bulkhead.in_flight -= 1
                 self.ack()
@@ -98,14 +98,14 @@ class GatewaySupervisorActor(ServiceActor):
                 self._admit(gateway, bulkhead)
             case BreakerRecordRead(record=record):
                 self._follow(record.gateway, message, None)
-            case SetMode(mode=mode, seen=seen):
+            case ApplyBreakerMode(mode=mode, seen=seen):
                 self._follow(mode.gateway, seen, message)
-            case Wake(gateway=gateway):
+            case AdmissionDue(gateway=gateway):
                 bulkhead = self._bulkheads[gateway]
-                bulkhead.wakes_at = inf
+                bulkhead.next_admission_at = inf
                 self._share(gateway, bulkhead)
                 self._admit(gateway, bulkhead)
-            case Void():
+            case LeasesRevoked():
                 self._let_go()
             case Drain():
                 self._backpressure.drain()
@@ -114,7 +114,7 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _let_go(self) -> None:
         """Drop all waiting calls: their leases are void, and the next owner may have any token."""
-        self._shared.tell(Void())
+        self._shared.tell(LeasesRevoked())
         for name, bulkhead in self._bulkheads.items():
             bulkhead.waiting.clear()
             bulkhead.seen.clear()
@@ -122,7 +122,7 @@ class GatewaySupervisorActor(ServiceActor):
             self._share(name, bulkhead)
             self._admit(name, bulkhead)
 
-    def _follow(self, name: str, seen: BreakerRecordRead | None, order: SetMode | None) -> None:
+    def _follow(self, name: str, seen: BreakerRecordRead | None, order: ApplyBreakerMode | None) -> None:
         """Have the breaker as the other processes have it, and as people want it."""
         bulkhead = self._bulkheads[name]
         before = bulkhead.breaker.state
@@ -136,7 +136,7 @@ class GatewaySupervisorActor(ServiceActor):
         self._recovered(name, bulkhead, before)
         self._admit(name, bulkhead)
         if before != bulkhead.breaker.state:
-            self._dead_letters.tell(TimerFired(name))
+            self._scheduler.tell(ClaimDue(name))
 
     def _share(self, name: str, bulkhead: Bulkhead) -> None:
         """Let the others know what the breaker came to here, again and again until the record says so."""
@@ -151,7 +151,7 @@ class GatewaySupervisorActor(ServiceActor):
         if self._backpressure.draining:
             return
         while bulkhead.waiting and bulkhead.in_flight < bulkhead.max_concurrent:
-            result = without_call(bulkhead.gateway, bulkhead.waiting[0])
+            result = result_without_call(bulkhead.gateway, bulkhead.waiting[0])
             if result is not None:
                 self._report(bulkhead.waiting[0], result)
                 bulkhead.waiting.popleft()
@@ -163,14 +163,14 @@ class GatewaySupervisorActor(ServiceActor):
             item = bulkhead.waiting.popleft()
             bulkhead.in_flight += 1
             try:
-                if records_first(bulkhead.gateway, item):
-                    bulkhead.clearing.add(permit)
+                if must_record_first(bulkhead.gateway, item):
+                    bulkhead.recording.add(permit)
                     self._customer(item.stream).tell(SubmissionRequest(item, permit))
                 else:
                     self._call(name, bulkhead, item, permit)
             except BaseException:  # no thread can be had for it: nothing went out, and it must not be tried in a loop
                 bulkhead.in_flight -= 1
-                bulkhead.clearing.discard(permit)
+                bulkhead.recording.discard(permit)
                 bulkhead.waiting.appendleft(item)
                 bulkhead.breaker.report(permit, healthy=False)
                 raise
@@ -180,26 +180,26 @@ class GatewaySupervisorActor(ServiceActor):
             self._backpressure.open[name] = False
         elif waiting <= BACKPRESSURE_OFF_AT:
             self._backpressure.open[name] = self._backpressure.processing
-            if bulkhead.owes_capacity:
-                self._dead_letters.tell(CapacityFree(name))
-                bulkhead.owes_capacity = False  # last: said twice it does no harm, and not at all it stops the gateway
+            if bulkhead.capacity_wanted:
+                self._scheduler.tell(CapacityFree(name))
+                bulkhead.capacity_wanted = False  # last: repeating it is harmless, omitting it stops the gateway
 
     def _cleared(self, name: str, bulkhead: Bulkhead, permit: Permit, item: WorkItem | None) -> None:
         """The record says that ``item`` is about to be sent: send it, unless the breaker has opened meanwhile."""
-        if permit not in bulkhead.clearing:
+        if permit not in bulkhead.recording:
             return  # told twice: a second call would be a second payment
         if item is not None and not self._backpressure.draining and bulkhead.breaker.holds(permit):
-            bulkhead.clearing.remove(permit)
+            bulkhead.recording.remove(permit)
             message = self._in_hand
             self.ack()  # from here on it may be out
             try:
                 self._call(name, bulkhead, item, permit)
             except BaseException:  # no thread can be had for it: it is not out, and is not to go out in a loop
                 self._in_hand = message  # so that this may be handled once more until that is told, as below
-                bulkhead.clearing.add(permit)
+                bulkhead.recording.add(permit)
                 bulkhead.breaker.report(permit, healthy=False)
                 self._report(item, NotTried("no thread can be had for it"))
-                bulkhead.clearing.remove(permit)
+                bulkhead.recording.remove(permit)
                 bulkhead.in_flight -= 1
                 self.ack()
                 raise
@@ -207,7 +207,7 @@ class GatewaySupervisorActor(ServiceActor):
         # Nothing goes out. This may be handled once more until that is told: such a permit never holds again.
         if item is not None:  # in this order: once no slot is taken, every outcome is with its customer
             self._report(item, NotTried("the gateway's breaker opened, or the service stops"))
-        bulkhead.clearing.remove(permit)
+        bulkhead.recording.remove(permit)
         bulkhead.in_flight -= 1
         self.ack()
         bulkhead.breaker.withdraw(permit)
@@ -218,7 +218,7 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _recovered(self, name: str, bulkhead: Bulkhead, before: str) -> None:
         if before != "closed" and bulkhead.breaker.state == "closed":
-            self._dead_letters.tell(Recovered(name))
+            self._scheduler.tell(Recovered(name))
 
     def _wait_for_permit(self, name: str, bulkhead: Bulkhead) -> None:
         epoch = bulkhead.breaker.probe_wanted()
@@ -228,13 +228,13 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _wake_later(self, name: str, bulkhead: Bulkhead, wait_s: float | None) -> None:
         at = inf if wait_s is None else self._runtime.monotonic() + wait_s
-        if wait_s is None or bulkhead.wakes_at <= at:
+        if wait_s is None or bulkhead.next_admission_at <= at:
             return  # the end of a call wakes the lane, or an earlier alarm does
-        bulkhead.wakes_at = at
+        bulkhead.next_admission_at = at
         self._wake_in(name, wait_s)
 
     def _wake_in(self, name: str, wait_s: float) -> None:
-        self._runtime.after(wait_s, lambda: self._self.tell(Wake(name)))
+        self._runtime.after(wait_s, lambda: self._self.tell(AdmissionDue(name)))
 
     def _call(self, name: str, bulkhead: Bulkhead, item: WorkItem, permit: Permit) -> None:
         """Have a thread call. When this raises, none will."""
@@ -258,7 +258,7 @@ class GatewaySupervisorActor(ServiceActor):
                 try:  # in this order: once no call is out, every outcome is with its customer
                     self._report(item, result, began)
                 finally:
-                    self._self.tell(Finished(name, permit, healthy))
+                    self._self.tell(CallFinished(name, permit, healthy))
 
         try:
             bulkhead.executor.submit(call)

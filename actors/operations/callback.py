@@ -123,7 +123,6 @@ class CallbackRequest(Request):
         self,
         callback: Callback,
         metadata: Metadata,
-        deadline: float,
         *,
         command: RecordCallback | None = None,
         problem: str | None = None,
@@ -132,7 +131,7 @@ class CallbackRequest(Request):
         work_key: str = "",
         verbatim: RawMembers = _NOTHING_SAID,
     ) -> None:
-        super().__init__(metadata, deadline)
+        super().__init__(metadata)
         self.callback = callback
         self.command: RecordCallback | None = command
         self.problem, self.unmatched, self.work_key = problem, unmatched, work_key

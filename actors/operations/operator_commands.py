@@ -6,6 +6,7 @@ Each is decided in a batch with everything else of the customer, and carried out
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Self
 
 from actors.customer.batch import Batch, Entry, Refusal
 from actors.customer.idempotency import IdempotencyKey, claim_of
@@ -14,7 +15,8 @@ from actors.replies import Adjusted, Closed
 from domain.account import Refused, Status, decide
 from domain.commands import Adjust, CloseReview, Resolve
 from store.codec import Metadata
-from store.port import Claim, CloseWork, Fence, Part, Review, WorkItem
+from store.port import Action, Claim, CloseWork, Fence, Part, Review, WorkItem, WorkState
+from store.queries import DeadLetter
 
 _ADJUSTMENT = "adjustment"
 _REVIEW_CLOSED = "review-closed"
@@ -28,12 +30,16 @@ class ResolveRequest(Request):
 
     __slots__ = ("command", "item", "under_way")
 
-    def __init__(
-        self, command: Resolve, item: WorkItem | None, metadata: Metadata, deadline: float, *, under_way: bool
-    ) -> None:
-        super().__init__(metadata, deadline)
+    def __init__(self, command: Resolve, item: WorkItem | None, metadata: Metadata, *, under_way: bool) -> None:
+        super().__init__(metadata)
         self.command: Resolve = command
         self.item, self.under_way = item, under_way
+
+    @classmethod
+    def on(cls, work: DeadLetter | None, command: Resolve, metadata: Metadata) -> Self:
+        """The request for a transaction with this ``work``. Without work it has its end, or is about to have it."""
+        under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
+        return cls(command, None if work is None else work.item, metadata, under_way=under_way)
 
     @property
     def transaction_id(self) -> str:
@@ -51,10 +57,8 @@ class AdjustRequest(Request):
 
     __slots__ = ("command", "stored")
 
-    def __init__(
-        self, command: Adjust, metadata: Metadata, deadline: float, once: IdempotencyKey | None = None
-    ) -> None:
-        super().__init__(metadata, deadline, once)
+    def __init__(self, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None) -> None:
+        super().__init__(metadata, once)
         self.command: Adjust = command
         self.stored = False  # an earlier write of it is
 
@@ -73,8 +77,8 @@ class CloseReviewRequest(Request):
 
     __slots__ = ("command", "review", "stored")
 
-    def __init__(self, command: CloseReview, review: Review, metadata: Metadata, deadline: float) -> None:
-        super().__init__(metadata, deadline)
+    def __init__(self, command: CloseReview, review: Review, metadata: Metadata) -> None:
+        super().__init__(metadata)
         self.command: CloseReview = command
         self.review = review
         self.stored = review.state == "closed"  # by an earlier write of this request, or by another one

@@ -27,7 +27,7 @@ logger: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Reply(pykka.Future[T], Generic[T]):
+class Future(pykka.Future[T], Generic[T]):
     """A future with one lock, set once by an actor and waited for by one thread outside the actors."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class ServiceActor(pykka.Actor):
         """After an error: what it had taken (see ``ack``) and not finished, for its successor."""
         return ()
 
-    def given_up(self, message: Any) -> None:
+    def on_poison_message(self, message: Any) -> None:
         """``message`` killed so many actors before they took it that it is dropped: answer whoever waits for it."""
 
     def unhandled(self) -> Sequence[Any]:
@@ -177,7 +177,7 @@ class ServiceActor(pykka.Actor):
         message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
             logger.error("a message is given up: %s", type(message).__name__)  # what is in it may be personal
-            self.given_up(message)
+            self.on_poison_message(message)
             return self.recover()
         return [*self.recover(), Redelivery(message, deaths)]
 
@@ -186,8 +186,8 @@ class ServiceActor(pykka.Actor):
         return Mailbox()
 
     @staticmethod
-    def _create_future() -> Reply[Any]:
-        return Reply()
+    def _create_future() -> Future[Any]:
+        return Future()
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("use launch()")

@@ -214,7 +214,7 @@ RESTART_MAX_S: Final = 0.5
 """Longest wait: whatever happens, a second after its death an actor has been begun again."""
 
 
-class Address:
+class ActorAddress:
     """One actor that is always there: begun again when it ends, also when nobody tells it anything.
 
     The first time at once, then after growing waits (by ``after``, a timer) while deaths follow each other closely.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.locks import ShortLock
 from actors.runtime.runtime import Runtime
 
@@ -24,7 +24,7 @@ class Waiting:
         self._runtime, self._timeout_s = runtime, timeout_s
         self._sweep_s = min(SWEEP_S, timeout_s / 4)
         self._lock = ShortLock()
-        self._until: dict[Reply[Any], float] = {}
+        self._until: dict[Future[Any], float] = {}
         self._sweeping = False
 
     @property
@@ -32,7 +32,7 @@ class Waiting:
         """How many wait."""
         return len(self._until)
 
-    def wait(self, reply: Reply[T]) -> T:
+    def wait(self, reply: Future[T]) -> T:
         """The answer. Raises pykka.Timeout, or what the actor raised."""
         if not reply.done:
             with self._lock:

@@ -10,6 +10,7 @@ from typing import Final
 
 import falcon
 
+from domain.strict_json import MalformedError, parse_object
 from gateways.simulator import gateway_a, gateway_b
 from gateways.simulator.behaviours import BehaviourGate, read_body
 from gateways.simulator.callbacks import CallbackSender
@@ -17,7 +18,6 @@ from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.durable_lines import DurableLines
 from gateways.simulator.faults import FaultInjection, FaultsError
 from gateways.simulator.provider import Later, Provider, Record
-from gateways.strict_json import MalformedError, parse_object
 
 DIALECTS: Final = (gateway_a.DIALECT, gateway_b.DIALECT)
 

@@ -14,12 +14,12 @@ import falcon
 
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
+from domain.strict_json import MalformedError, parse_object
 from gateways.development import SIMULATOR_SECRETS
 from gateways.simulator.behaviours import BehaviourGate, read_body
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.provider import KeyReusedError, PaymentRequest, Provider, Record
 from gateways.simulator.rows import TrueStatus
-from gateways.strict_json import MalformedError, parse_object
 
 NAME: Final = "gatewayA"
 

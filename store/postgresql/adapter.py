@@ -24,9 +24,9 @@ from store.port import (
 from store.postgresql import breakers, generations, keys, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
-from store.postgresql.service_lock import Entry
+from store.postgresql.retrying_writer import RetryingWriter
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
-from store.postgresql.writer import Writer
 from store.queries import (
     Audit,
     CustomerView,
@@ -55,11 +55,11 @@ class PostgresqlStore:
         self._url = url
         settings = connection_settings(url)
         follow = generations.Follower()
-        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry(follow))
+        self._writing = Sessions(settings, name="writers", size=writers, on_connect=ServiceLock(follow))
         self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
-        self._reading = Sessions(settings, name="readers", size=readers, enter=follow)
-        self._writing.beside = (self._reading,)
-        self._writer = Writer(self._writing)
+        self._reading = Sessions(settings, name="readers", size=readers, on_connect=follow)
+        self._writing.same_server = (self._reading,)
+        self._writer = RetryingWriter(self._writing)
 
     # Store
 

@@ -7,8 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from domain.account import Transaction
-from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import (
     AppendResult,
@@ -21,13 +19,12 @@ from store.port import (
     Fenced,
     Head,
     OpenWork,
-    Review,
     StoredEvent,
     StreamKey,
     WorkChange,
     Write,
 )
-from store.postgresql.rows import Row, errors_text
+from store.postgresql.rows import Row, errors_text, review_values, transaction_values
 
 _COMMITTED: Final = Committed()
 
@@ -136,7 +133,7 @@ class _Wave:
                 if part.fence is not None
             ),
         )
-        self._put("transactions", (stream | _transaction_row(one) for one in write.transactions))
+        self._put("transactions", [transaction_values(number, *write.stream, one) for one in write.transactions])
         self._put(
             "balances",
             (
@@ -144,10 +141,7 @@ class _Wave:
                 for currency, one in write.balances
             ),
         )
-        self._put(
-            "reviews",
-            (stream | _review_row(one) for one in write.reviews),
-        )
+        self._put("reviews", [review_values(number, *write.stream, one) for one in write.reviews])
         rounds: dict[str, int] = {}
         for part in write.parts:
             for change in part.work:
@@ -179,42 +173,6 @@ def _write_row(number: int, write: Write, events: Sequence[EncodedEvent]) -> dic
     elif write.confirm:
         row |= {"version": write.head.version, "hash": _hex(write.head.hash), "confirms": True}
     return row
-
-
-def _transaction_row(transaction: Transaction) -> dict[str, object]:
-    failure, money = transaction.failure, transaction.money
-    return {
-        "transaction_id": transaction.transaction_id,
-        "kind": transaction.kind,
-        "gateway": transaction.gateway,
-        "amount_minor": money.minor,
-        "currency": money.currency,
-        "details": orjson.dumps(transaction.details).decode() if transaction.details else "{}",
-        "status": transaction.status,
-        "reserved": transaction.reserved,
-        "submissions": transaction.submissions,
-        "gateway_reference": transaction.gateway_reference,
-        "failure_code": None if failure is None else failure.code,
-        "failure_category": None if failure is None else failure.category,
-        "failure_message": None if failure is None else failure.message,
-        "version": transaction.version,
-        "created_at": transaction.created_at,
-        "updated_at": transaction.updated_at,
-    }
-
-
-def _review_row(review: Review) -> dict[str, object]:
-    said, expected = review_texts(review.said, review.expected)
-    return {
-        "review_id": review.review_id,
-        "transaction_id": review.transaction_id,
-        "reason": review.reason,
-        "state": review.state,
-        "opened_at": review.opened_at,
-        "closed_at": review.closed_at,
-        "said": said,
-        "expected": expected,
-    }
 
 
 def _change_row(change: WorkChange) -> tuple[str, dict[str, object]]:

@@ -1,7 +1,7 @@
-"""Brings a database's tables to the version that this service needs, and says whether they are. Knows no table itself.
+"""Brings a database's tables and functions to the version that this service needs, and checks them. Names no table.
 
-Migrations are the files ``migrations/NNNN_title.sql``; the table ``schema_migrations`` holds the numbers applied. All
-of it lives in the first schema of the connection's search path.
+Migrations are the files ``migrations/NNNN_title.sql``. The table ``schema_migrations`` holds the numbers applied. The
+functions follow them (``store.postgresql.functions``). All of it is in the first schema of the search path.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from psycopg import sql
 
 from store.errors import SchemaError
 from store.postgresql.failures import translation
+from store.postgresql.functions import apply_functions, check_functions
 from store.postgresql.sessions import Session, connection_settings
 
 SERVICE_ROLE: Final = "payments_service"
-"""The role that is given the least rights that the service needs, if there is one of this name."""
+"""The role that gets the least rights that the service needs, if a role of this name exists."""
 
 _HERE: Final = Path(__file__).parent
 _WAIT_MS: Final = 60_000
@@ -48,12 +49,14 @@ def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
 
 
 def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> list[int]:
-    """Apply what is missing, all of it in one transaction, and give ``service_role`` its rights; the numbers applied.
+    """Apply the missing migrations, define changed functions, and give ``service_role`` its rights, in one transaction.
 
-    Many that do this at once are safe: one does it and the others wait. Raises SchemaError for newer tables.
+    Returns the numbers of the migrations applied. Concurrent calls are safe: one migrates and the others wait. With
+    ``scripts`` these are the migrations, and the functions are theirs alone. Raises SchemaError for a database of a
+    newer version.
     """
-    scripts = migrations() if scripts is None else scripts
-    # No limit for a statement: an index over a table that has grown takes as long as it takes.
+    known, scripts = scripts is None, migrations() if scripts is None else scripts
+    # No limit for a statement: an index over a large table takes long.
     settings = connection_settings(url, statement_ms=0, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
     with translation(), Session.connect(**settings) as session:
         session.execute(_LOCK)
@@ -64,23 +67,28 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
         for number in missing:
             session.execute(scripts[number])
             session.execute("INSERT INTO schema_migrations (number) VALUES (%s)", (number,))
+        if known:
+            apply_functions(session)
         _give_rights(session, service_role)
     return missing
 
 
 def check_schema(url: str) -> None:
-    """Raises SchemaError unless the database has exactly the tables of this version."""
+    """Raise SchemaError unless the database has exactly the tables and functions of this version."""
     scripts = migrations()
     with translation(), Session.connect(**connection_settings(url)) as session:
         _refuse_elsewhere(session)
         row = session.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
         version = _refuse_newer(session, scripts) if row == (True,) else 0
-    if version < len(scripts):
-        raise SchemaError(f"the database is at schema version {version}, this service needs {len(scripts)}: migrate")
+        if version < len(scripts):
+            raise SchemaError(
+                f"the database is at schema version {version}, this service needs {len(scripts)}: migrate"
+            )
+        check_functions(session)
 
 
 def _refuse_elsewhere(session: Session) -> None:
-    """Raises SchemaError when the tables are in a schema that only a default of the database or the role names."""
+    """Raise SchemaError when the tables are in a schema that only a default of the database or the role names."""
     row = session.execute(_ELSEWHERE).fetchone()
     if row is not None:
         raise SchemaError(

@@ -1,8 +1,20 @@
 -- Every statement of the PostgreSQL adapter but migrations, rights and what settles a lost connection (backends.py).
--- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads them.
+-- Braces stand for lists of columns, which store/columns.py declares, and for fragments.
 -- Lists are ordered by id as "POSIX" compares, which is as "C" does; but only the index that is meant has its ids so.
 -- Else the planner walks along the primary key, as soon as it believes that most rows fit, and drops what does not: for
 -- ever, when nothing does.
+
+-- fragment: attention
+-- What needs attention about the transaction t, the most urgent first.
+CASE
+    WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+        THEN 'review'
+    ELSE (
+        SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+        FROM work AS w
+        WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+    )
+END;
 
 -- name: append_batch
 -- Append many writes, in a transaction of its own; rows only for those that are not committed.
@@ -34,14 +46,14 @@ WHERE work_id = %s;
 
 -- name: load
 -- A customer's head and balances, with a row for each of the named transactions that exist; one snapshot.
-SELECT h.version, h.hash, b.currencies, b.available, b.reserved, t.*
+SELECT h.version, h.hash, b.currencies, b.available, b.reserved, {columns of transactions as t}
 FROM heads AS h
 CROSS JOIN LATERAL (
     SELECT array_agg(currency) AS currencies, array_agg(available_minor) AS available, array_agg(reserved_minor) AS reserved
     FROM balances
     WHERE stream_name = h.stream_name AND stream_id = h.stream_id
 ) AS b
-LEFT JOIN transaction_rows AS t
+LEFT JOIN transactions AS t
     ON t.transaction_id = ANY (%(transaction_ids)s) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id
 WHERE h.stream_name = %(stream_name)s AND h.stream_id = %(stream_id)s AND h.version > 0;
 
@@ -79,18 +91,17 @@ WHERE transaction_id = %s;
 
 -- name: select_review
 -- One review, if it is in a stream of these names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE review_id = %(review_id)s AND stream_name = ANY (%(names)s::text[]);
 
 -- name: select_reviews
 -- Reviews in streams of these names below a key, newest first: as many of each name and state, and the newest of them.
-SELECT r.stream_name, r.stream_id, r.review_id, r.transaction_id, r.reason, r.state, r.opened_at, r.closed_at, r.said,
-    r.expected
+SELECT {columns of reviews as r}
 FROM unnest(%(names)s::text[]) AS n (name)
 CROSS JOIN unnest(%(states)s::text[]) AS s (state)
 CROSS JOIN LATERAL (
-    SELECT *
+    SELECT {names of reviews}
     FROM reviews
     WHERE stream_name = n.name
         AND state = s.state
@@ -158,13 +169,11 @@ leased AS (
     SET state = 'leased', owner = due.owner, token = w.token + 1
     FROM due
     WHERE w.work_id = due.work_id
-    RETURNING
-        w.work_id, w.token, w.stream_name, w.stream_id, w.gateway, w.action, w.event_type, w.attempts,
-        w.errors::text AS errors, w.payload, w.doubt, w.transaction_id, w.state, w.next_attempt_at, w.created_at
+    RETURNING {names of work as w}
 )
-SELECT w.*, t.*
+SELECT {columns of work as w}, {columns of transactions as t}
 FROM leased AS w
-LEFT JOIN transaction_rows AS t
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 ORDER BY w.next_attempt_at, w.work_id;
 
@@ -224,9 +233,9 @@ WHERE w.work_id = %(work_id)s
 
 -- name: select_work
 -- One piece of work with its transaction, if it is in a stream of these names.
-SELECT w.*, t.*
-FROM work_rows AS w
-LEFT JOIN transaction_rows AS t
+SELECT {columns of work as w}, {columns of transactions as t}
+FROM work AS w
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 WHERE w.work_id = %(work_id)s AND w.stream_name = ANY (%(names)s::text[]);
 
@@ -268,10 +277,10 @@ newest (work_id) AS MATERIALIZED (
     ORDER BY w.work_id DESC
     LIMIT %(at_most)s
 )
-SELECT w.*, t.*
+SELECT {columns of work as w}, {columns of transactions as t}
 FROM newest
-JOIN work_rows AS w ON w.work_id = newest.work_id
-LEFT JOIN transaction_rows AS t
+JOIN work AS w ON w.work_id = newest.work_id
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 ORDER BY newest.work_id DESC;
 
@@ -311,9 +320,9 @@ newest (work_id) AS MATERIALIZED (
     ORDER BY w.work_id DESC
     LIMIT %(at_most)s
 )
-SELECT w.*
+SELECT {columns of work as w}
 FROM newest
-JOIN work_rows AS w ON w.work_id = newest.work_id
+JOIN work AS w ON w.work_id = newest.work_id
 ORDER BY newest.work_id DESC;
 
 -- name: upsert_gateway_mode
@@ -351,22 +360,22 @@ ORDER BY currency;
 
 -- name: select_stream_transactions
 -- All transactions of a customer, ids ascending.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE t.stream_name = %s AND t.stream_id = %s
 ORDER BY t.transaction_id;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = %s AND stream_id = %s
 ORDER BY review_id;
 
 -- name: select_transaction_view
 -- One transaction of a merchant with what needs attention about it.
-SELECT t.*
-FROM transaction_views AS t
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.transaction_id = %s AND t.stream_name = %s;
 
 -- name: select_merchant_transactions
@@ -409,15 +418,15 @@ newest (transaction_id) AS MATERIALIZED (
     ORDER BY t.transaction_id DESC
     LIMIT %(at_most)s
 )
-SELECT t.*
+SELECT {columns of transactions as t}, {attention}
 FROM newest
-JOIN transaction_views AS t ON t.transaction_id = newest.transaction_id
+JOIN transactions AS t ON t.transaction_id = newest.transaction_id
 ORDER BY newest.transaction_id DESC;
 
 -- name: select_customer_transactions
 -- One customer's, through the index by stream.
-SELECT t.*
-FROM transaction_views AS t
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = %(merchant)s
     AND t.stream_id = %(customer_id)s
     AND t.transaction_id COLLATE "POSIX" >= %(lowest)s::text
@@ -558,8 +567,8 @@ SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
 
--- name: enter
--- A connection on which a service writes: whether no rebuild is under way, nor begins while the connection lives.
+-- name: take_service_lock
+-- Try to share the service lock: no rebuild can begin while the connection lives.
 SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
 -- name: select_last_rebuild
@@ -567,12 +576,12 @@ SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::i
 SELECT coalesce(max(number), 0)
 FROM rebuilds;
 
--- name: shut_out
--- For a rebuild: no service is there, nor enters while the connection lives.
+-- name: take_exclusive_lock
+-- For a rebuild: wait until no service has the service lock, and keep services out while the connection lives.
 SELECT pg_advisory_lock('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
--- name: select_entered
--- For a rebuild: the server's processes behind connections that have entered, or shut out.
+-- name: select_service_lock_holders
+-- For a rebuild: the server processes that hold the service lock, shared or exclusive.
 SELECT l.pid
 FROM pg_locks AS l
 WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::regclass::oid AND l.objid = 0
@@ -580,7 +589,7 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::reg
 ORDER BY l.pid;
 
 -- name: insert_rebuild
--- For a rebuild: services that were cut off are not to go on.
+-- For a rebuild: a service that lost its connections detects the rebuild by this row.
 INSERT INTO rebuilds (begun_at)
 VALUES (store_now());
 

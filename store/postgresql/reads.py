@@ -23,13 +23,13 @@ from store.port import (
     names_seen_by,
 )
 from store.postgresql.rows import (
-    WORK_COLUMNS,
     Row,
     balance_of,
     dead_letter_of,
     event_of,
     fetched,
     review_view_of,
+    transaction_beside,
     transaction_of,
     transaction_view_of,
 )
@@ -184,7 +184,7 @@ def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | N
 def _dead_letter(row: Row) -> DeadLetter:
     beside = None
     try:
-        beside = None if row[WORK_COLUMNS] is None else transaction_of(row[WORK_COLUMNS:])
+        beside = transaction_beside(row)
     except CorruptStoreError as error:
         logger.warning("listed without its transaction: %s", error)
     return dead_letter_of(row, beside)

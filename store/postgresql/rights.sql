@@ -11,7 +11,9 @@
 
 GRANT USAGE ON SCHEMA {schema} TO {role};
 -- Keys are read only: whoever gets hold of the service's login can make none.
-GRANT SELECT ON schema_migrations, transaction_rows, transaction_views, work_rows, breaker_records, api_keys, rebuilds
+-- transaction_rows, transaction_views and work_rows are views for processes of earlier versions.
+GRANT SELECT ON schema_migrations, schema_functions, transaction_rows, transaction_views, work_rows, breaker_records,
+    api_keys, rebuilds
 TO {role};
 GRANT SELECT ON SEQUENCE events_position_seq TO {role};
 GRANT SELECT, INSERT ON events, claims, generations TO {role};

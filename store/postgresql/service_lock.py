@@ -17,7 +17,7 @@ from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
 
 
-class Entry:
+class ServiceLock:
     """What a service does first on each connection that it writes on."""
 
     def __init__(self, follow: Follower) -> None:
@@ -34,7 +34,7 @@ class Entry:
             raise
 
     def _enter(self, session: Session) -> None:
-        if fetched(session.execute(SQL["enter"])) != [(True,)]:
+        if fetched(session.execute(SQL["take_service_lock"])) != [(True,)]:
             raise psycopg.OperationalError("the read tables are being rebuilt")
         # After the lock: from here on no rebuild begins, and this snapshot shows those that did.
         ((rebuilds,),) = fetched(session.execute(SQL["select_last_rebuild"]))
@@ -54,9 +54,9 @@ def exclusive_lock(session: Session) -> None:
     StoreInUseError when a service is there all the same.
     """
     try:
-        session.execute(SQL["shut_out"])
+        session.execute(SQL["take_exclusive_lock"])
     except errors.LockNotAvailable as error:
-        pids = ", ".join(str(pid) for (pid,) in fetched(session.execute(SQL["select_entered"])))
+        pids = ", ".join(str(pid) for (pid,) in fetched(session.execute(SQL["select_service_lock_holders"])))
         raise StoreInUseError(
             f"somebody works on the database: end all services first (the server's processes {pids or 'are ending'})"
         ) from error

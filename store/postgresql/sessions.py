@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from store.errors import StoreError
 from store.postgresql.failures import UnreplicatedError, is_lost, translated
-from store.postgresql.pinned import ENCODING, pin, refuse_unsuitable
+from store.postgresql.session_settings import ENCODING, apply_settings, refuse_unsuitable
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         """Pin the settings, and read the server's process; ``options`` are those of the connection."""
         refuse_unsuitable(self.info.server_version, self.info.parameter_status("server_encoding") or "unknown")
         self.add_notice_handler(self._noticed)
-        pin(self, options)
+        apply_settings(self, options)
         row = self.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
         assert row is not None
         self.backend = Backend(*row)
@@ -157,8 +157,8 @@ def audit_settings(url: str) -> dict[str, Any]:
 class Sessions:
     """At most ``size`` connections, opened when first needed, each used by one caller at a time.
 
-    Autocommit: every statement is a transaction and a snapshot of its own. ``enter`` is done first on each connection,
-    and one for which it raises is not used.
+    Autocommit: every statement is a transaction and a snapshot of its own. ``on_connect`` runs first on each
+    connection; a connection for which it raises is not used.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class Sessions:
         *,
         name: str,
         size: int,
-        enter: Callable[[Session], None] = lambda _: None,
+        on_connect: Callable[[Session], None] = lambda _: None,
     ) -> None:
         def configure(session: Session) -> None:
             session.limit_s = ANSWER_WITHIN_S
-            enter(session)
+            on_connect(session)
 
-        self.beside: Sequence[Sessions] = ()
-        """Other pools on the same server."""
+        self.same_server: Sequence[Sessions] = ()
+        """The other pools of connections to the same server."""
         self.pool: Final = _Pool(
             kwargs=settings | {"autocommit": True},
             connection_class=Session,
@@ -216,8 +216,8 @@ class Sessions:
             self.pool.check()
 
     def replace_read_only(self) -> None:
-        """Check all idle connections, those of ``beside`` included, after one turned out to be unable to write."""
-        for sessions in (self, *self.beside):
+        """Check all idle connections, those of ``same_server`` included, after one turned out to be unable to write."""
+        for sessions in (self, *self.same_server):
             sessions.replace_lost()
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ from store.sqlite.connection import Readers
 from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
-from store.sqlite.writer import Writer
+from store.sqlite.write_connection import WriteConnection
 
 
 class SqliteStore:
@@ -74,7 +74,7 @@ class SqliteStore:
         self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
-        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
+        self._writer = WriteConnection(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
         try:
             self._writer.define(DEFINITION)
             if self._is_service:
@@ -82,7 +82,7 @@ class SqliteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._readers = Readers(self._writer.open_reader, readers, self._writer.watch.check_database)
+        self._readers = Readers(self._writer.open_reader, readers, self._writer.guard.check_database)
 
     # Store
 

@@ -43,28 +43,15 @@ BEGIN
     FROM jsonb_each(NEW.events);
 
     -- Rows as they are now; what never changes is left as it was. Another customer's is refused (NULL).
-    INSERT INTO transactions (
-        transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-        submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at,
-        updated_at
-    )
-    SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
-        value ->> 16, value ->> 17
+    INSERT INTO transactions ({names of transactions})
+    SELECT {items of transactions}
     FROM jsonb_each(NEW.transactions)
     WHERE true
     ON CONFLICT (transaction_id) DO UPDATE SET
-        status = excluded.status,
-        submissions = excluded.submissions,
-        gateway_reference = excluded.gateway_reference,
-        failure_code = excluded.failure_code,
-        failure_category = excluded.failure_category,
-        failure_message = excluded.failure_message,
+        {changes of transactions},
         version = CASE
             WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
-        END,
-        updated_at = excluded.updated_at;
+        END;
 
     INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
@@ -74,17 +61,12 @@ BEGIN
         available_minor = excluded.available_minor,
         reserved_minor = excluded.reserved_minor;
 
-    INSERT INTO reviews (
-        review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at, said, expected
-    )
-    SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9
+    INSERT INTO reviews ({names of reviews})
+    SELECT {items of reviews}
     FROM jsonb_each(NEW.reviews)
     WHERE true
     ON CONFLICT (review_id) DO UPDATE SET
-        state = excluded.state,
-        closed_at = excluded.closed_at;
+        {changes of reviews};
 
     INSERT INTO claims (scope, key, value)
     SELECT value ->> 0, value ->> 1, unhex(value ->> 2)

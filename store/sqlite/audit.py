@@ -13,7 +13,7 @@ import apsw
 from domain.account import Balance, Transaction
 from store.port import Head, Review, StoredEvent, StreamKey
 from store.sqlite import reads
-from store.sqlite.beside import reading
+from store.sqlite.command_connections import reading
 from store.sqlite.rows import balance_of, event_of, review_of, transaction_of
 from store.sqlite.statements import SQL
 

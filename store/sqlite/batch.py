@@ -11,12 +11,11 @@ from typing import Any, Final
 
 import orjson
 
-from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
-from store.sqlite.rows import errors_text, to_us, transaction_row
+from store.sqlite.rows import DIALECT, errors_text, review_values, transaction_values
 
-DEFINITION: Final = Path(__file__).with_name("append.sql").read_text(encoding="utf-8")
+DEFINITION: Final = DIALECT.expand(Path(__file__).with_name("append.sql").read_text(encoding="utf-8"))
 """What a connection needs before it can insert a batch."""
 INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
@@ -67,14 +66,10 @@ class Batch:
             self._events += [_event_row(stream_name, stream_id, event) for event in events]
         for part in write.parts:
             self._add_part(stream_name, stream_id, part)
-        self._transactions += [transaction_row(stream, transaction) for transaction in write.transactions]
+        self._transactions += [transaction_values(stream_name, stream_id, one) for one in write.transactions]
         for currency, balance in write.balances:
             self._balances.append((stream_name, stream_id, currency, balance.available, balance.reserved))
-        for review in write.reviews:
-            closed_us = None if review.closed_at is None else to_us(review.closed_at)
-            about = (review.transaction_id, review.reason, review.state, to_us(review.opened_at), closed_us)
-            texts = review_texts(review.said, review.expected)
-            self._reviews.append((review.review_id, stream_name, stream_id, *about, *texts))
+        self._reviews += [review_values(stream_name, stream_id, review) for review in write.reviews]
 
     def _add_part(self, stream_name: str, stream_id: str, part: Part) -> None:
         for claim in part.claims:

@@ -13,7 +13,7 @@ import apsw
 from store.errors import StoreUnavailableError
 from store.sqlite.failures import translation
 from store.sqlite.files import require_one_name
-from store.sqlite.schema import check_schema
+from store.sqlite.schema_version import check_schema
 
 SYNCHRONOUS: Final = frozenset({"OFF", "NORMAL", "FULL", "EXTRA"})
 BUSY_TIMEOUT_MS: Final = 5_000

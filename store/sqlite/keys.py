@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
-from store.sqlite.beside import reading, writing
+from store.sqlite.command_connections import reading, writing
 from store.sqlite.failures import storable, translation
 from store.sqlite.rows import from_us, to_us
 from store.sqlite.statements import SQL

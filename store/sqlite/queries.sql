@@ -1,5 +1,17 @@
--- Every statement of the SQLite adapter but append.sql, BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
--- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads.
+-- Every statement of the SQLite adapter except append.sql, BEGIN, COMMIT, ROLLBACK and PRAGMAs.
+-- Braces stand for lists of columns, which store/columns.py declares, and for fragments.
+
+-- fragment: attention
+-- What needs attention about the transaction t, the most urgent first.
+CASE
+    WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+        THEN 'review'
+    ELSE (
+        SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+        FROM work AS w
+        WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+    )
+END;
 
 -- name: select_head
 -- The end of a stream.
@@ -56,13 +68,13 @@ WHERE transaction_id = ?1;
 
 -- name: select_review
 -- One review, if it is in a stream of one of two names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE review_id = ?1 AND stream_name IN (?2, ?3);
 
 -- name: select_reviews
 -- Reviews of one state in streams of one name below a key, newest first.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = ?1 AND state = ?2 AND (opened_at, review_id) < (?3, ?4)
 ORDER BY opened_at DESC, review_id DESC
@@ -153,8 +165,8 @@ WHERE work_id = ?1;
 
 -- name: select_work_row
 -- A piece of work. Its transaction is read by itself: it may be damaged, and a join of the two costs more than both.
-SELECT w.*
-FROM work_rows AS w
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.work_id = ?1;
 
 -- name: set_dues_back
@@ -215,8 +227,8 @@ WHERE gateway IS NOT NULL;
 
 -- name: select_dead_letters
 -- Dead letters of one gateway and state in streams of one name below an id, newest first; any id when that is NULL.
-SELECT w.*
-FROM work_rows AS w
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.stream_name = ?1
     AND w.gateway = ?5
     AND w.state = ?6
@@ -248,8 +260,8 @@ WHERE gateway IS NOT NULL;
 -- name: select_waiting_callbacks
 -- Stored callbacks of one gateway in streams of one name that wait for their transaction, below an id, newest first;
 -- any id when that is NULL.
-SELECT w.*
-FROM work_rows AS w
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.stream_name = ?1
     AND w.gateway = ?4
     AND w.action = 'apply'
@@ -309,21 +321,21 @@ ORDER BY currency;
 
 -- name: select_stream_transaction
 -- One transaction of a customer.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE transaction_id = ?3 AND stream_name = ?1 AND stream_id = ?2;
 
 -- name: select_stream_transactions
 -- All transactions of a customer, ids ascending.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY transaction_id;
 
 -- name: select_transaction_view
 -- One transaction of a merchant with what needs attention about it.
-SELECT t.*
-FROM transaction_views AS t
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
 -- name: select_known_gateways
@@ -344,8 +356,8 @@ WHERE gateway IS NOT NULL;
 -- name: select_merchant_transactions
 -- A merchant's transactions of one gateway, status and kind with ids in a range, newest first; a time that is NULL
 -- holds for all. Any blob is above any text.
-SELECT t.*
-FROM transaction_views AS t
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = ?1
     AND t.gateway = ?7
     AND t.status = ?8
@@ -359,8 +371,8 @@ LIMIT ?4;
 
 -- name: select_customer_transactions
 -- One customer's, through the index by stream; a filter that is NULL holds for all.
-SELECT t.*
-FROM transaction_views AS t
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = ?1
     AND t.stream_id = ?10
     AND t.transaction_id >= ?2
@@ -496,7 +508,7 @@ LIMIT 1;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY review_id;

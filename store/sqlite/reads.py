@@ -46,6 +46,7 @@ from store.sqlite.rows import (
     to_us,
     transaction_of,
     transaction_view_of,
+    work_row,
 )
 from store.sqlite.statements import SQL
 
@@ -218,9 +219,9 @@ def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter 
 
 
 def _dead_letter(cursor: apsw.Cursor, row: Row) -> DeadLetter:
-    _, _, stream_name, stream_id, *_, transaction_id, _, _, _ = row
+    work = work_row(row)
     transactions: list[Transaction] = []
-    key = (stream_name, stream_id, transaction_id)
+    key = (work.stream_name, work.stream_id, work.transaction_id)
     try:
         transactions += map(transaction_of, cursor.execute(SQL["select_stream_transaction"], key).fetchall())
     except (CorruptStoreError, UnicodeDecodeError) as error:

@@ -14,11 +14,11 @@ from store.port import Head, StreamKey, Write
 from store.rebuild import Rows
 from store.sqlite.audit import SqliteAudit
 from store.sqlite.batch import DEFINITION, INSERT, Batch
-from store.sqlite.beside import writing
+from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
+from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import alone
 from store.sqlite.statements import SQL
-from store.sqlite.watch import Watch
 
 _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
 
@@ -27,10 +27,10 @@ _DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["dele
 def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
     """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
     with translation(path), alone(path) as lock, writing(path) as connection:
-        watch = Watch(path, connection, lock.locked)
+        guard = FileGuard(path, connection, lock.locked)
         connection.execute(SQL["create_unfinished"])
         connection.execute(DEFINITION)
-        yield SqliteRebuild(connection, watch)
+        yield SqliteRebuild(connection, guard)
 
 
 class SqliteRebuild(SqliteAudit):
@@ -39,9 +39,9 @@ class SqliteRebuild(SqliteAudit):
     Streams of which there is nothing but work are not among its streams: the audit's list of those stays empty.
     """
 
-    def __init__(self, connection: apsw.Connection, watch: Watch) -> None:
+    def __init__(self, connection: apsw.Connection, guard: FileGuard) -> None:
         super().__init__(connection)
-        self._connection, self._watch = connection, watch
+        self._connection, self._guard = connection, guard
 
     def last_position(self) -> int:
         """See ``store.rebuild.Rebuilding``."""
@@ -55,7 +55,7 @@ class SqliteRebuild(SqliteAudit):
     def locked(self, stream: StreamKey) -> Iterator[None]:
         """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
         del stream
-        self._watch.check()
+        self._guard.check()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -63,7 +63,7 @@ class SqliteRebuild(SqliteAudit):
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-        self._watch.check()
+        self._guard.check()
 
     def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
         """See ``store.rebuild.Rebuilding``."""

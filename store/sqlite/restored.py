@@ -12,7 +12,7 @@ import apsw
 from store.port import StreamKey
 from store.restored import OpenTransaction, Restored
 from store.sqlite import reads, work
-from store.sqlite.beside import writing
+from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
 from store.sqlite.lock import alone
 from store.sqlite.rows import Row, event_of, from_us, to_us

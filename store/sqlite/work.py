@@ -21,7 +21,7 @@ from store.port import (
     names_seen_by,
 )
 from store.sqlite.reads import feed
-from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of
+from store.sqlite.rows import errors_text, from_us, readable_errors, work_item_of, work_row
 from store.sqlite.statements import SQL
 
 logger: Final = logging.getLogger(__name__)
@@ -81,7 +81,9 @@ def claim(cursor: apsw.Cursor, owner: str, gateway: str, limit: int, now_us: int
         row = cursor.execute(select_work, (work_id,)).fetchone()
         assert row is not None
         try:
-            beside = cursor.execute(select_transaction, (row[2], row[3], row[11])).fetchone()
+            work = work_row(row)
+            key = (work.stream_name, work.stream_id, work.transaction_id)
+            beside = cursor.execute(select_transaction, key).fetchone()
             items.append(work_item_of(row + (beside or _NO_TRANSACTION)))
         except (CorruptStoreError, UnicodeDecodeError) as error:
             logger.error("parked: %s", error)  # noqa: TRY400  # the text says all that a traceback could

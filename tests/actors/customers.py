@@ -1,4 +1,4 @@
-"""A process's customers and their journal on a store; the test itself plays the supervisor and the dead letters."""
+"""A process's customers and their journal on a store; the test plays all other actors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.customer.actor import CustomerStreamActor
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey
 from actors.gateways.breaker import Permit
-from actors.gateways.retry_policy import WorkPolicy
+from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.journal import JournalActor
@@ -30,20 +30,20 @@ from actors.messages import (
 )
 from actors.operations.callback import Callback, CallbackRequest
 from actors.replies import Accepted, Reply
-from actors.runtime.router import Address, Router
+from actors.runtime.router import ActorAddress, Router
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Transaction, evolve
 from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
-from store.factory import PaymentStore
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
-from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, stream
+from tests.actors.support import GATEWAY, OWNER, Announced, Heard, Inbox, stream
 
-POLICY = WorkPolicy(
+POLICY = RetryPolicy(
     honours_keys=True,
     max_retries=3,
     lookup_after_s=(5.0, 30.0),
@@ -76,10 +76,12 @@ class Customers:
     real: PaymentStore
     owner: str = OWNER
     supervisor: Inbox = field(default_factory=Inbox)
+    scheduler: Inbox = field(default_factory=Inbox)
     dead_letters: Inbox = field(default_factory=Inbox)
+    queue: Announced = field(default_factory=Announced)
     heard: Heard = field(default_factory=Heard)
     backpressure: Backpressure = field(default_factory=lambda: Backpressure([GATEWAY], processing=True))
-    policy: WorkPolicy = POLICY
+    policy: RetryPolicy = POLICY
     leases_kept: int = 0
     """How often it was said that a lease could not be given up."""
 
@@ -87,7 +89,7 @@ class Customers:
         runtime = self.runtime
         self.generations = Generations(runtime.monotonic)
         self.store.register_owner(self.owner)
-        self.journal = Address(
+        self.journal = ActorAddress(
             lambda: JournalActor(
                 store=self.store, listener=self.heard, monotonic=runtime.monotonic, generations=self.generations
             ),
@@ -104,7 +106,9 @@ class Customers:
             loader=runtime.executor("loader", 8),
             journal=self.journal,
             supervisor=self.supervisor,
+            scheduler=self.scheduler,
             dead_letters=self.dead_letters,
+            queue=self.queue,
             address=self.address,
             policies={GATEWAY: self.policy},
             backpressure=self.backpressure,
@@ -140,7 +144,8 @@ class Customers:
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
-        request = ReceiveRequest(command, Metadata("r-1"), runtime.monotonic() + deadline_s, once)
+        request = ReceiveRequest(command, Metadata("r-1"), once)
+        request.deadline = runtime.monotonic() + deadline_s
         self.router.tell(stream(customer), request)
         return request
 
@@ -168,8 +173,8 @@ class Customers:
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
-        deadline = self.runtime.monotonic() + DEADLINE_S
-        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), deadline, command=command)
+        request = CallbackRequest(callback, Metadata("r-7", f"{GATEWAY}:{event_id}"), command=command)
+        request.deadline = self.runtime.monotonic() + DEADLINE_S
         self.router.tell(stream(customer), request)
         return request
 
@@ -181,8 +186,8 @@ class Customers:
 
     def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardRequest:
         """Tell the customer's actor that a person gives ``item`` up."""
-        deadline = self.runtime.monotonic() + deadline_s
-        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"), deadline)
+        request = DiscardRequest(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
+        request.deadline = self.runtime.monotonic() + deadline_s
         self.router.tell(item.stream, request)
         return request
 
@@ -269,12 +274,12 @@ class Customers:
         return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
 
     def claim(self, owner: str | None = None, limit: int = 10) -> list[WorkItem]:
-        """Lease what is due, as the dead letters do."""
+        """Lease what is due, as the scheduler does."""
         return self.real.claim_work(self.owner if owner is None else owner, GATEWAY, limit)
 
     def dues(self) -> list[WorkDue]:
-        """What the dead letters were told of."""
-        return self.dead_letters.of(WorkDue)
+        """The due times of queued work that the scheduler received."""
+        return self.scheduler.of(WorkDue)
 
     def events(self, customer: str = "c1") -> list[Recorded]:
         """A customer's events as they are stored."""

@@ -11,6 +11,7 @@ from typing import Final
 from actors.messages import ReceiveRequest
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Status
 from domain.commands import Receive
@@ -19,6 +20,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Callbacks, Order
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -108,9 +110,12 @@ class World:
         options = GatewaySettings(
             GATEWAY, "gateway_b", "http://127.0.0.1:1/b", timeout_s=TIMEOUT_S, max_concurrent=3, settle_s=SETTLE_S
         )
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, Heard())
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=SETTINGS,
             listener=Heard(),
@@ -129,7 +134,7 @@ class World:
         ids = []
         for number in range(count):
             command = Receive(Kind.DEPOSIT, self.runtime.new_id(), GATEWAY, Money(100, "USD"), {})
-            sent = self.system.send(stream(f"c{number % customers}"), command, Metadata("r"))
+            sent = self.facade.send(stream(f"c{number % customers}"), ReceiveRequest(command, Metadata("r")))
             assert not isinstance(sent, NotStored)
             self.sent.append(sent)
             ids.append(command.transaction_id)

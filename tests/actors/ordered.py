@@ -15,16 +15,19 @@ from typing import Any, Final
 from greenlet import greenlet
 from pykka import Timeout
 
+from actors.messages import ReceiveRequest
 from actors.replies import Taken
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.dispatchers import Executor
 from actors.runtime.simulated import SimulatedRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Balance
 from domain.commands import Receive
 from domain.events import BalanceAdjusted, Kind, Recorded
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata, encode
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Head, Part, StoredEvent, StreamKey, Write
@@ -117,19 +120,22 @@ class Process:
         self._ground = ground
         self.store = _MortalStore(ground.store)
         self.frozen = False
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: provider}, Heard())
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (provider, _OPTIONS)},
             settings=_SETTINGS,
             listener=Heard(),
             exclusive=exclusive,
         )
-        self.system._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
+        self.facade._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
         ground.clock = self.runtime.now
         self.system.start()
 
-    def wait(self, reply: Reply[Any]) -> Any:
+    def wait(self, reply: Future[Any]) -> Any:
         """Let things happen until there is an answer. Raises pykka.Timeout when the process dies before."""
         self._ground.clock = self.runtime.now
         until = self.runtime.monotonic() + 5.0
@@ -171,7 +177,7 @@ class World:
         first = self._boot(exclusive=True)
         self.transaction_id = first.runtime.new_id()
         command = Receive(self.kind, self.transaction_id, GATEWAY, Money(AMOUNT, "USD"), {})
-        first.system.receive(self.customer, command, Metadata("r"))
+        first.facade.execute(self.customer, ReceiveRequest(command, Metadata("r")))
         self.run(0.0)
         assert self.provider.out is not None, "the call is out"
 
@@ -201,7 +207,7 @@ class World:
         if event_id not in self.taken:
             self.owed.add(event_id)
         process = next(process for process in self.processes if not process.frozen)
-        reply = process.system.callback(GATEWAY, {"id": event_id}, self.transaction_id.encode(), Metadata("c"))
+        reply = process.facade.callback(GATEWAY, {"id": event_id}, self.transaction_id.encode(), Metadata("c"))
         if not process.store.dead and reply == Taken():
             self.taken.add(event_id)
             self.owed.discard(event_id)

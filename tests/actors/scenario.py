@@ -10,12 +10,13 @@ from typing import Final
 
 from pykka import Timeout
 
+from actors.heartbeat import BEAT_MAX_S
 from actors.messages import DiscardRequest, ReceiveRequest, RetryDead, SetBreakerMode, StatusRequest
 from actors.replies import Accepted, NotStored
-from actors.runtime.actor import Reply
-from actors.runtime.router import Address
+from actors.runtime.actor import Future
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
-from actors.scheduler import BEAT_MAX_S
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Discard, Receive
@@ -24,6 +25,7 @@ from domain.money import Money
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from gateways.settings import BreakerSettings, GatewaySettings
+from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.errors import CommitUncertainError
 from store.port import DeadLetterFilter, GatewayMode
@@ -84,9 +86,12 @@ class Scenario:
             lookup_after_s=(1.0, 2.0, 5.0),
             breaker=BreakerSettings(sleep_s=1.0),
         )
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, Heard())
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=replace(SETTINGS, load_threads=8 if honours_keys else 0),  # there, and where the actor runs
             listener=Heard(),
@@ -95,7 +100,7 @@ class Scenario:
         self.requests: list[ReceiveRequest] = []
         self.refused: list[ReceiveRequest] = []
         self.discards: list[DiscardRequest] = []
-        self.asked: list[Reply[object]] = []
+        self.asked: list[Future[object]] = []
         self.dead_for_s = 0.0
         self._died_at: float | None = None
 
@@ -138,7 +143,7 @@ class Scenario:
             if not dead:
                 self._died_at = None
                 continue
-            assert self.system.problems(), f"{dead} is dead, and the service says that it is ready"
+            assert self.facade.problems(), f"{dead} is dead, and the service says that it is ready"
             self._died_at = self.runtime.monotonic() if self._died_at is None else self._died_at
             self.dead_for_s = max(self.dead_for_s, self.runtime.monotonic() - self._died_at)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
@@ -153,8 +158,8 @@ class Scenario:
     # what the world does
 
     def _send(self, kind: Kind, customer: str, minor: int) -> ReceiveRequest:
-        command = Receive(kind, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
-        sent = self.system.send(stream(customer), command, Metadata("r"))
+        command = Receive(kind, self.runtime.new_id(), GATEWAY, Money(minor, "USD"), {})
+        sent = self.facade.send(stream(customer), ReceiveRequest(command, Metadata("r")))
         assert not isinstance(sent, NotStored)
         return sent
 
@@ -173,14 +178,14 @@ class Scenario:
 
     def ask(self) -> None:
         """A person asks for the state of the gateways."""
-        reply: Reply[object] = Reply()
+        reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
         """A person orders a breaker's mode, and orders it again when told that it could not be stored."""
         while True:
-            reply: Reply[object] = Reply()
+            reply: Future[object] = Future()
             self.asked.append(reply)
             self.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
             self.run(2.0)
@@ -194,7 +199,7 @@ class Scenario:
 
     def retry_dead(self) -> None:
         """A person has all dead letters sent again."""
-        reply: Reply[object] = Reply()
+        reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
@@ -207,7 +212,8 @@ class Scenario:
             return False
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
             command = Discard(letter.item.work_id, "nobody wants it")
-            request = DiscardRequest(command, letter.item, Metadata("p"), self.runtime.monotonic() + 10.0)
+            request = DiscardRequest(command, letter.item, Metadata("p"))
+            request.deadline = self.runtime.monotonic() + 10.0
             self.system._customers.tell(letter.item.stream, request)
             self.discards.append(request)
             break
@@ -218,7 +224,7 @@ class Scenario:
     def judge(self) -> None:
         """Everybody answered, everything ended, each deposit with one effect, and all at rest."""
         assert self.dead_for_s < ALIVE_WITHIN_S, "an actor was dead for too long"
-        assert not self.system.problems(), self.system.problems()
+        assert not self.facade.problems(), self.facade.problems()
         self._judge_answers()
         assert not self.real.work_counts(), f"work is left: {self.real.work_counts()}"
         stored = {it.command.transaction_id for it in self.requests if isinstance(it.reply.get(timeout=0), Accepted)}
@@ -254,7 +260,7 @@ class Scenario:
         assert all(isinstance(it.reply.get(timeout=0), NotStored) for it in refusals), "a wrong refusal"
 
 
-def _lives(address: Address) -> bool:
+def _lives(address: ActorAddress) -> bool:
     """What ``alive`` should say, from another side."""
     ref = address._router.living(None)
     return ref is not None and ref.is_alive()

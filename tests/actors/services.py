@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.replies import Reply
+from actors.messages import ReceiveRequest
+from actors.replies import NotStored, Reply
 from actors.runtime.runtime import Runtime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Status
 from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import Store
 from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
 
@@ -32,14 +35,20 @@ class Service:
     max_concurrent: int = 5
     exclusive: bool = True
     heard: Heard = field(default_factory=Heard)
+    request_deadline_s: float = 10.0
 
     def __post_init__(self) -> None:
         options = GatewaySettings(
             GATEWAY, "gateway_a", "http://127.0.0.1:1/gatewayA", max_concurrent=self.max_concurrent
         )
+        self.facade = ServiceFacade(
+            self.runtime, {GATEWAY: self.gateway}, self.heard, request_deadline_s=self.request_deadline_s
+        )
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=self.runtime,
             store=self.store,
+            queue=LocalQueue(),
             gateways={GATEWAY: (self.gateway, options)},
             settings=self.settings,
             listener=self.heard,
@@ -48,11 +57,15 @@ class Service:
 
     def command(self, minor: int = 100) -> Receive:
         """A new deposit."""
-        return Receive(Kind.DEPOSIT, self.system.new_transaction_id(), GATEWAY, Money(minor, "USD"), {})
+        return Receive(Kind.DEPOSIT, self.runtime.new_id(), GATEWAY, Money(minor, "USD"), {})
 
     def receive(self, customer: str = "c1") -> Reply:
         """Send a deposit and wait for the answer."""
-        return self.system.receive(stream(customer), self.command(), Metadata("r-1"))
+        return self.facade.execute(stream(customer), ReceiveRequest(self.command(), Metadata("r-1")))
+
+    def send(self, customer: str = "c1") -> ReceiveRequest | NotStored:
+        """Send a deposit without waiting for the answer."""
+        return self.facade.send(stream(customer), ReceiveRequest(self.command(), Metadata("r")))
 
     def status(self, transaction_id: str) -> Status:
         """As the store has it."""

@@ -220,11 +220,11 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
     request = CallbackRequest(
         Callback(GATEWAY, event_id, b"{}"),
         Metadata("r-7"),
-        customers.runtime.monotonic() + DEADLINE_S,
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
         verbatim=RawMembers(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
     customers.router.tell(stream_of_gateway(GATEWAY), request)
     customers.run()
     return request
@@ -335,9 +335,9 @@ def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
 def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: int) -> None:
     """It is kept as it came, and a person is asked."""
     for _ in range(copies):
-        deadline = customers.runtime.monotonic() + DEADLINE_S
         callback = Callback(GATEWAY, "evt-1", b"\xff")
-        request = CallbackRequest(callback, Metadata("r-7"), deadline, problem="A callback cannot be read: not JSON")
+        request = CallbackRequest(callback, Metadata("r-7"), problem="A callback cannot be read: not JSON")
+        request.deadline = customers.runtime.monotonic() + DEADLINE_S
         customers.router.tell(stream_of_gateway(GATEWAY), request)
         customers.run()
         assert answer(request) == Taken()

@@ -75,7 +75,8 @@ def _close_again(customers: Customers) -> Callable[[], Request]:
     (view,) = customers.real.reviews("main", "closed", before=None, limit=10)
 
     def begin() -> Request:
-        request = CloseReviewRequest(first.command, view.review, first.metadata, customers.runtime.monotonic() + 10.0)
+        request = CloseReviewRequest(first.command, view.review, first.metadata)
+        request.deadline = customers.runtime.monotonic() + 10.0
         customers.router.tell(stream(), request)
         return request
 

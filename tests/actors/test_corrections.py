@@ -16,7 +16,7 @@ from domain.money import Money
 from domain.outcomes import Approved, Unknown
 from store.codec import Metadata
 from store.errors import CommitUncertainError, StoreUnavailableError
-from store.port import Action, WorkItem, WorkState
+from store.port import WorkItem
 from tests.actors.customers import DEADLINE_S, Customers, answer
 from tests.actors.support import Trouble, TroubledStore, stream
 
@@ -38,16 +38,17 @@ def resolve(
 def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveRequest:
     """What the API makes of it."""
     work = customers.real.work("main", item.work_id)
-    under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
-    seen, deadline = None if work is None else work.item, customers.runtime.monotonic() + DEADLINE_S
-    return ResolveRequest(command, seen, WHO, deadline, under_way=under_way)
+    request = ResolveRequest.on(work, command, WHO)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    return request
 
 
 def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustRequest:
     """A person corrects a balance."""
     command = Adjust(customers.runtime.new_id(), Money(minor, "USD"), "asked", "ticket 7")
     once = None if key is None else IdempotencyKey("idempotency:adjustment:main", key, str(minor))
-    request = AdjustRequest(command, WHO, customers.runtime.monotonic() + DEADLINE_S, once)
+    request = AdjustRequest(command, WHO, once)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
     customers.router.tell(stream(customer), request)
     return request
 
@@ -246,7 +247,9 @@ def open_review(customers: Customers) -> CloseReviewRequest:
     customers.run()
     (view,) = customers.real.reviews("main", "open", before=None, limit=10)
     command = CloseReview(view.review.review_id, "looked")
-    return CloseReviewRequest(command, view.review, WHO, customers.runtime.monotonic() + DEADLINE_S)
+    request = CloseReviewRequest(command, view.review, WHO)
+    request.deadline = customers.runtime.monotonic() + DEADLINE_S
+    return request
 
 
 @pytest.mark.parametrize("trouble", [None, AWAY, Trouble(UNCERTAIN, after=True), Trouble(UNCERTAIN, after=False)])
@@ -255,7 +258,8 @@ def test_a_review_is_closed_once(
 ) -> None:
     """By whoever is first, whatever becomes of the write; everybody hears that it is closed."""
     request = open_review(customers)
-    again = CloseReviewRequest(request.command, request.review, WHO, request.deadline)
+    again = CloseReviewRequest(request.command, request.review, WHO)
+    again.deadline = request.deadline
     store.befall("append", trouble)
     for one in (request, again):
         customers.router.tell(stream("c1"), one)

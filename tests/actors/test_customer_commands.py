@@ -183,18 +183,19 @@ def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, s
 
 
 def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) -> None:
-    """With the intake closed work is left in the store, and the dead letters are told that it is due."""
+    """With the intake closed work is left in the store, and announced to whichever process claims it."""
     customers.backpressure.open["gatewayA"] = False
     request = customers.send()
     customers.run()
     assert isinstance(answer(request), Accepted)
     assert customers.handed_over() == []
-    assert [due.delay_s for due in customers.dues()] == [0.0]
+    transaction_id = request.command.transaction_id
+    assert customers.queue.hints == [(transaction_id, transaction_id, "gatewayA")]
     assert customers.real.work_counts() == {("gatewayA", "queued"): 1}
 
 
-def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Customers) -> None:
-    """Where nothing is sent, new work waits in the store for the processes that do, and nobody here is told."""
+def test_a_process_that_only_accepts_announces_new_work(customers: Customers) -> None:
+    """Without processing, new work waits in the store for other processes, which the queue may reach."""
     customers.backpressure.processing = False
     customers.backpressure.open["gatewayA"] = False
     request = customers.send()
@@ -202,6 +203,7 @@ def test_a_process_that_only_accepts_tells_nobody_of_new_work(customers: Custome
     assert isinstance(answer(request), Accepted)
     assert customers.handed_over() == []
     assert customers.dues() == []
+    assert [hint.work_id for hint in customers.queue.hints] == [request.command.transaction_id]
 
 
 def test_only_unfinished_transactions_are_remembered(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,8 @@ class Watched:
 def watched(customers: Customers) -> Countdown:
     """Has all that the customers' actors call count down."""
     countdown = Countdown()
-    parts = ("runtime", "loader", "journal", "supervisor", "dead_letters", "listener", "next_serial")
+    actors = ("journal", "supervisor", "scheduler", "dead_letters", "queue")
+    parts = ("runtime", "loader", *actors, "listener", "next_serial")
     stand_ins: dict[str, Any] = {part: Watched(getattr(customers._collaborators, part), countdown) for part in parts}
     customers._collaborators = replace(customers._collaborators, **stand_ins)
     return countdown
@@ -79,7 +80,7 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
         customer = f"c{nth}"
         item = customers.deposited(customer)
         customers.supervisor.messages.clear()
-        customers.dead_letters.messages.clear()
+        customers.queue.hints.clear()
         customers.backpressure.open[GATEWAY] = open_intake
         countdown = watched(customers)
         _forget(customers, customer)

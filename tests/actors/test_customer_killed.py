@@ -8,11 +8,12 @@ import pytest
 
 from actors.messages import Loaded, OutcomeReport, Passivate, ReceiveRequest, Retry, Unanswered, Written
 from actors.replies import Accepted, NotStored, Reply
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from domain.events import Received
 from domain.outcomes import Approved
+from messaging.port import WorkHint
 from store.errors import StoreUnavailableError, UnstorableError
 from tests.actors.customers import Customers, actor_of, answer
 from tests.actors.deaths import Fatal
@@ -104,15 +105,15 @@ def test_a_command_on_record_is_not_received_again_after_a_death(customers: Cust
     first = customers.send()
     customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
     requests = [first, *[customers.send() for _ in range(3)]]
-    tell, told = customers.dead_letters.tell, []
+    announce, announced = customers.queue.announce, []
 
-    def deadly(message: object) -> None:
-        told.append(message)
-        if len(told) == 2:
+    def deadly(hint: WorkHint, /) -> None:
+        announced.append(hint)
+        if len(announced) == 2:
             raise RuntimeError("no")
-        tell(message)
+        announce(hint)
 
-    customers.dead_letters.tell = deadly  # type: ignore[method-assign]
+    customers.queue.announce = deadly  # type: ignore[method-assign]
     customers.run_until(lambda: customers.router.deaths == 1)
     elsewhere = SimulatedRuntime(random.Random(1), started_at=customers.runtime.monotonic())
     process = Customers(elsewhere, customers.real, customers.real, owner="owner-2")

@@ -55,7 +55,7 @@ def test_a_final_approval_completes_and_closes_the_work(customers: Customers) ->
 def test_what_an_outcome_leaves(
     customers: Customers, result: Declined, status: Status, work: dict[tuple[str, str], int], delay_s: float | None
 ) -> None:
-    """Each outcome leaves its status and its work, and the dead letters hear when what goes on is due."""
+    """Each outcome leaves its status and its work, and the scheduler receives when what goes on is due."""
     item = customers.deposited()
     customers.report(item, result)
     customers.run()

@@ -13,9 +13,9 @@ from actors.replies import SignatureInvalid
 from actors.runtime.simulated import SimulatedRuntime
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
-from tests.actors.letters import LEASE_S, Scenario
+from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.services import Service
-from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
+from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 METHODS = [name for name, _ in inspect.getmembers(Listener, inspect.isfunction) if not name.startswith("_")]
 
@@ -68,7 +68,7 @@ def test_leases_that_are_lost(scenario: Scenario) -> None:
 def test_no_lease_is_lost_at_the_end(scenario: Scenario) -> None:
     """A process that gave everything back by itself has lost nothing."""
     scenario.start()
-    scenario.health.retired = True
+    scenario.leases.retired = True
     scenario.real.retire_owner(OWNER, unsent=True)
     scenario.run(LEASE_S)
     assert scenario.heard.losses == 0
@@ -78,7 +78,7 @@ def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: 
     """Each is told with what is answered to it; here a gateway that sends none."""
     service = Service(runtime, store, real_store)
     service.system.start()
-    assert service.system.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
+    assert service.facade.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
     assert service.heard.callbacks == [(GATEWAY, SignatureInvalid())]
 
 
@@ -88,7 +88,7 @@ def test_recorded_events_come_with_their_transactions(
     """Whoever hears of an event of a transaction hears where that goes, as the event has left it."""
     service = Service(runtime, store, real_store)
     service.system.start()
-    service.system.send(stream(), service.command(), Metadata("r"))
+    service.send()
     runtime.run(runtime.monotonic() + 1.0)
     assert [known.status for known in service.heard.known] == ["pending", "completed", "completed"]
     assert {known.gateway for known in service.heard.known} == {GATEWAY}

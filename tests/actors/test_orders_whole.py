@@ -8,23 +8,23 @@ import pytest
 
 from actors.messages import RetryDead, SetBreakerMode, StatusRequest
 from actors.replies import GatewayStatus
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from store.errors import StoreError
 from store.port import DeadLetterFilter, GatewayMode, WorkState
 from tests.actors.keyless import World
 from tests.actors.support import GATEWAY
 
 
-def order(world: World, mode: str) -> Reply[GatewayStatus]:
+def order(world: World, mode: str) -> Future[GatewayStatus]:
     """Give an order as the door does, without waiting."""
-    reply: Reply[GatewayStatus] = Reply()
+    reply: Future[GatewayStatus] = Future()
     world.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
     return reply
 
 
 def status(world: World) -> GatewayStatus:
     """What operators see."""
-    reply: Reply[tuple[GatewayStatus, ...]] = Reply()
+    reply: Future[tuple[GatewayStatus, ...]] = Future()
     world.system._supervisor.tell(StatusRequest(reply))
     world.run(0.0)
     [told] = reply.get(timeout=0)
@@ -117,7 +117,7 @@ def test_poison_is_parked_with_its_error_and_holds_up_nobody(tmp_path: Path, kin
         assert letter.state is WorkState.PARKED
         assert letter.item.errors
         assert letter.item.attempts == 0
-        reply: Reply[int] = Reply()
+        reply: Future[int] = Future()
         world.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))
         world.run(10.0)
         assert reply.get(timeout=0) == 1

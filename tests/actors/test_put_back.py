@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from actors.generations import STRAGGLERS_S, Generations
-from actors.scheduler import BEAT_MAX_S
+from actors.heartbeat import BEAT_MAX_S
 from domain.account import Status
 from domain.outcomes import NotReceived, Outcome, OutcomeUnknownError
 from gateways.port import Order
@@ -187,7 +187,7 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
     (other,) = world.send(customers=1)  # the same customer goes on
     world.finish()
     assert world.statuses() == {other: Status.COMPLETED}
-    assert not world.system.problems()
+    assert not world.facade.problems()
 
 
 def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) -> None:
@@ -203,7 +203,7 @@ def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) ->
     world.run(20.0)
     assert set(world.provider.sendings) == {key}
     assert world.real.work_counts() == {}
-    assert not world.system.problems()
+    assert not world.facade.problems()
 
 
 def test_a_client_finds_the_earlier_state(world: Changing) -> None:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from actors.customer.idempotency import IdempotencyKey
+from actors.messages import ReceiveRequest
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
 from actors.runtime.runtime import LiveRuntime
-from actors.system import SystemSettings
 from store.codec import Metadata
 from store.postgresql import sessions
 from store.postgresql.adapter import PostgresqlStore
@@ -28,7 +28,7 @@ TRANSACTIONS = "SELECT count(*) FROM transactions"
 def serving(url: str) -> Iterator[Service]:
     """A service on that database."""
     runtime, store = LiveRuntime(), PostgresqlStore(url, writers=2, readers=2)
-    service = Service(runtime, store, store, settings=SystemSettings(request_deadline_s=DEADLINE_S), exclusive=False)
+    service = Service(runtime, store, store, request_deadline_s=DEADLINE_S, exclusive=False)
     service.system.start()
     try:
         yield service
@@ -51,7 +51,7 @@ def replicated() -> Iterator[Replicated]:
 
 def deposit(service: Service) -> Reply:
     """Ask for the deposit, under its key: a new command each time, as a client's repetition is."""
-    return service.system.receive(stream(), service.command(), Metadata("r-1"), ONCE)
+    return service.facade.execute(stream(), ReceiveRequest(service.command(), Metadata("r-1"), ONCE))
 
 
 @pytest.mark.parametrize("how", [None, "cancel", "terminate"])

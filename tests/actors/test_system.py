@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,11 @@ import pytest
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
-from store.codec import Metadata
 from store.errors import StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode
 from store.sqlite.adapter import SqliteStore
 from tests.actors.services import SETTINGS, Service
-from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
+from tests.actors.support import GATEWAY, Trouble, TroubledStore
 
 
 def run(service: Service, seconds: float) -> None:
@@ -47,15 +45,15 @@ def test_a_service_that_has_not_started_stores_nothing(
 ) -> None:
     """Before start a command is answered NotStored, and the service says that it is not ready."""
     service = Service(runtime, store, real_store)
-    assert service.system.problems()
+    assert service.facade.problems()
     reply = service.receive()
     assert isinstance(reply, NotStored)
     assert store.batches == []
     service.system.start()
     run(service, 0.0)
-    assert service.system.problems() == []
-    service.system.drain()
-    assert service.system.problems()
+    assert service.facade.problems() == []
+    service.facade.begin_stopping()
+    assert service.facade.problems()
 
 
 @pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "breakers", "register_owner"])
@@ -63,23 +61,23 @@ def test_before_the_start_no_order_wakes_anybody(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, befallen: str
 ) -> None:
     """Work that is due would be sent before it is known what people hold back; so nobody takes their orders either."""
-    settings = replace(SETTINGS, request_deadline_s=0.01)  # nobody steps the runtime while this thread waits
-    service = Service(runtime, store, real_store, settings=settings)
+    # Nobody steps the runtime while this thread waits.
+    service = Service(runtime, store, real_store, request_deadline_s=0.01)
     real_store.set_gateway_mode(GatewayMode(GATEWAY, "open", "maintenance"))
     store.befall(befallen, StoreUnavailableError("away"))
     with pytest.raises(StoreUnavailableError):
         service.system.start()
     before = [*store.calls]
     with pytest.raises(StoreUnavailableError):
-        service.system.set_breaker_mode(GatewayMode(GATEWAY, "closed", "enough"))
+        service.facade.set_breaker_mode(GatewayMode(GATEWAY, "closed", "enough"))
     with pytest.raises(StoreUnavailableError):
-        service.system.retry_dead_letters("main", DeadLetterFilter())
+        service.facade.retry_dead_letters("main", DeadLetterFilter())
     run(service, 60.0)
     assert store.calls == before
     assert real_store.gateway_modes()[GATEWAY].mode == "open"
     service.system.start()
     run(service, 1.0)
-    assert service.system.problems() == []
+    assert service.facade.problems() == []
 
 
 @pytest.mark.parametrize("steps", [0, 3, 10, 20, 40, 80])
@@ -89,7 +87,7 @@ def test_a_successor_finishes_what_a_killed_process_left(
     """Wherever the first process was dropped, the next one finishes all that is on record, each with one effect."""
     first = Service(runtime, store, real_store)
     first.system.start()
-    sent = [first.system.send(stream(f"c{n % 2}"), first.command(), Metadata("r")) for n in range(6)]
+    sent = [first.send(f"c{n % 2}") for n in range(6)]
     for _ in range(steps):
         runtime.step(runtime.monotonic() + 1.0)
     next_runtime = SimulatedRuntime(random.Random(steps), started_at=runtime.monotonic() + 1.0)
@@ -110,7 +108,7 @@ def test_a_successor_finishes_what_a_killed_process_left(
 
 def test_a_drain_that_has_not_come_through_is_not_rest(simulated: Service) -> None:
     """While the supervisor may still send, nothing is at rest, or leases would be given back under its feet."""
-    sent = simulated.system.send(stream(), simulated.command(), Metadata("r"))
+    sent = simulated.send()
     assert not isinstance(sent, NotStored)
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
@@ -129,7 +127,7 @@ def test_no_outcome_is_on_its_way_when_a_drained_service_is_at_rest(simulated: S
     """Once at rest, what the calls came to is stored: giving the leases back then makes no answer a stale one."""
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
-    sent = [simulated.system.send(stream(f"c{n}"), simulated.command(), Metadata("r")) for n in range(8)]
+    sent = [simulated.send(f"c{n}") for n in range(8)]
     while not simulated.gateway.calls:
         runtime.step(runtime.monotonic())
     simulated.system.drain()
@@ -146,12 +144,12 @@ def test_no_outcome_is_on_its_way_when_a_drained_service_is_at_rest(simulated: S
 def test_idle_customers_are_stopped_and_come_back(simulated: Service) -> None:
     """Memory is bounded by who was active lately: actors go when nothing was told them for a while, and come again."""
     for number in range(20):
-        simulated.system.send(stream(f"c{number}"), simulated.command(), Metadata("r"))
+        simulated.send(f"c{number}")
     run(simulated, 2.0)
     assert len(simulated.system._customers) == 20
     run(simulated, 10.0)
     assert len(simulated.system._customers) == 0
-    sent = simulated.system.send(stream("c3"), simulated.command(), Metadata("r"))
+    sent = simulated.send("c3")
     run(simulated, 1.0)
     assert not isinstance(sent, NotStored)
     assert isinstance(sent.reply.get(timeout=0), Accepted)
@@ -162,7 +160,7 @@ def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, mo
     """A sweep stops at most so many at a time, and the next sweeps the rest."""
     monkeypatch.setattr("actors.system.SWEEP_MAX", 10)
     for number in range(35):
-        simulated.system.send(stream(f"c{number}"), simulated.command(), Metadata("r"))
+        simulated.send(f"c{number}")
     run(simulated, 5.5)
     assert len(simulated.system._customers) > 10
     run(simulated, 10.0)
@@ -171,14 +169,14 @@ def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, mo
 
 def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Service, store: TroubledStore) -> None:
     """Through a minute without a store nothing that was accepted is lost, and what came meanwhile is refused."""
-    before = simulated.system.send(stream("a"), simulated.command(), Metadata("r"))
+    before = simulated.send("a")
     run(simulated, 0.0)
     for method in ("append", "load", "claim_work", "heartbeat", "release_dead", "next_due_s"):
         store.befall(method, *[Trouble(StoreUnavailableError("away")) for _ in range(12)])
-    meanwhile = simulated.system.send(stream("b"), simulated.command(), Metadata("r"))
+    meanwhile = simulated.send("b")
     run(simulated, 60.0)
     store._trouble.clear()
-    after = simulated.system.send(stream("b"), simulated.command(), Metadata("r"))
+    after = simulated.send("b")
     run(simulated, 60.0)
     answers = [it.reply.get(timeout=0) for it in (before, meanwhile, after) if not isinstance(it, NotStored)]
     assert [type(answer) for answer in answers] == [Accepted, NotStored, Accepted]
@@ -189,18 +187,18 @@ def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Serv
 def test_currencies_and_gateways_are_told(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The door tells what it can be asked for."""
     monkeypatch.setattr("actors.service.STATUS_TIMEOUT_S", 0.01)
-    assert simulated.system.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
+    assert simulated.facade.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
     with pytest.raises(TimeoutError):
-        simulated.system.gateways()  # nobody steps the runtime while this thread waits
+        simulated.facade.gateways()  # nobody steps the runtime while this thread waits
 
 
 def test_a_beat_that_is_overdue_makes_the_service_unready(simulated: Service) -> None:
     """A store that keeps its caller waiting says nothing: that is told as well, until a beat has come through."""
     run(simulated, 1.0)
-    assert simulated.system.problems() == []
+    assert simulated.facade.problems() == []
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
     runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nobody does anything meanwhile
-    assert any("heartbeat" in problem for problem in simulated.system.problems())
+    assert any("heartbeat" in problem for problem in simulated.facade.problems())
     run(simulated, 1.0)
-    assert simulated.system.problems() == []
+    assert simulated.facade.problems() == []

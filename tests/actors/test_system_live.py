@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.operations.operator_commands import ResolveRequest
 from actors.replies import Accepted, NotStored, Reply, Taken, Uncertain
 from actors.runtime.runtime import LiveRuntime
 from actors.system import SystemSettings
@@ -95,7 +96,7 @@ def test_a_provider_that_hangs_holds_up_no_acceptance(live: Service) -> None:
     accepted = [live.receive(f"c{number}") for number in range(20)]
     assert all(isinstance(reply, Accepted) for reply in accepted)
     until(lambda: live.gateway.at_once == live.max_concurrent)
-    [status] = live.system.gateways()
+    [status] = live.facade.gateways()
     assert (status.bulkhead.in_flight, status.bulkhead.waiting) == (5, 15)
     gate.set()
     until(lambda: not live.real.work_counts())
@@ -114,7 +115,6 @@ def test_a_drained_service_leaves_nothing_half_done(live: Service, path: Path) -
     accepted = [live.receive(f"c{number}") for number in range(20)]
     until(lambda: live.gateway.at_once == live.max_concurrent)
     live.system.drain()
-    assert live.system.problems()
     assert not live.system.at_rest
     gate.set()
     until(lambda: live.system.at_rest)
@@ -151,7 +151,7 @@ def test_what_is_being_sent_is_settled_by_nobody(live: Service) -> None:
     )
     work = live.real.work("main", transaction.transaction_id)
     assert work is not None
-    said = live.system.resolve(work.item.stream, command, work, Metadata("r-1", who="ann"))
+    said = live.facade.execute(work.item.stream, ResolveRequest.on(work, command, Metadata("r-1", who="ann")))
     gate.set()
     assert isinstance(said, Refused)
     assert said.code == "still-under-way"
@@ -194,7 +194,7 @@ def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
     """Its body is stored before anybody has read it: what reads as a card number is masked first."""
     live.gateway.callbacks = _Callbacks()
     body = b'{"paid_with": "4111 1111 1111 1111"}'
-    assert live.system.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
+    assert live.facade.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
     assert isinstance(live.real, SqliteStore)
     with live.real._readers.cursor() as cursor:
         [(stored,)] = cursor.execute("SELECT value FROM claims WHERE scope = ?", (f"callback:{GATEWAY}",))
@@ -206,12 +206,11 @@ def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that waited its deadline out hears what is true: never written, or nobody can tell yet."""
-    monkeypatch.setattr("actors.system.GRACE_S", 0.1)
+    monkeypatch.setattr("actors.service.GRACE_S", 0.1)
     runtime = LiveRuntime()
     real = SqliteStore(path, clock=runtime.now)
     store, gate = TroubledStore(real), threading.Event()
-    settings = SystemSettings(request_deadline_s=0.05)
-    service = Service(runtime, store, real, settings=settings)
+    service = Service(runtime, store, real, request_deadline_s=0.05)
     service.system.start()
     assert isinstance(service.receive("warm"), Accepted | Uncertain | NotStored)
     load, append = store.load, store.append

@@ -43,9 +43,10 @@ def test_a_repeated_callback_of_nobody_hides_no_look_at_another(customers: Custo
 
     def unmatched(number: int, key: str) -> CallbackRequest:
         said = RecordCallback(f"ref-{number}", GATEWAY, "A-1", Money(100, "USD"), Approved("A-1", final=True))
-        deadline = customers.runtime.monotonic() + DEADLINE_S
         callback = Callback(GATEWAY, f"evt-{number}", b"{}")
-        return CallbackRequest(callback, Metadata("r"), deadline, unmatched=said, work_key=f"callback:{key}")
+        request = CallbackRequest(callback, Metadata("r"), unmatched=said, work_key=f"callback:{key}")
+        request.deadline = customers.runtime.monotonic() + DEADLINE_S
+        return request
 
     for number in (1, 2):
         customers.router.tell(nobody, unmatched(number, str(number)))

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from actors.messages import ReceiveRequest
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Status
 from domain.commands import Receive
@@ -23,8 +25,9 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -40,15 +43,11 @@ _HOUR_S: Final = 3600.0
 _WAIT_S: Final = 30.0
 
 
-class _System(PaymentSystem):
-    """The actors, with what the composition root adds for the API."""
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """See Payments."""
-        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+class _Facade(ServiceFacade):
+    """The command interface, under which no request waits for an event."""
 
     def is_stopping(self) -> bool:
-        """See Payments; it says so, that nobody waits for an event."""
+        """See Payments."""
         return True
 
 
@@ -58,15 +57,19 @@ class Live:
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
         self.queries = open_store(runtime)
-        self.payments = _System(
+        gateways, listener = _gateways(), Heard()
+        self.payments = _Facade(runtime, {name: gateway for name, (gateway, _) in gateways.items()}, listener)
+        self._system = PaymentSystem(
+            service=self.payments,
             runtime=runtime,
             store=self.queries,
-            gateways=_gateways(),
+            queue=LocalQueue(),
+            gateways=gateways,
             settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
-            listener=Heard(),
+            listener=listener,
             exclusive=True,
         )
-        self.payments.start()
+        self._system.start()
         completed, later, buried = (
             self._deposit(gateway, minor)
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
@@ -90,14 +93,14 @@ class Live:
 
     def close(self) -> None:
         """Stop the actors and close the store."""
-        self.payments.drain()
+        self._system.drain()
         self._runtime.stop(5.0)
         self.queries.close()
 
     def _deposit(self, gateway: str, minor: int) -> str:
         transaction_id = self.payments.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
-        reply = self.payments.receive(StreamKey(MERCHANT, CUSTOMER), command, Metadata("seed"))
+        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveRequest(command, Metadata("seed")))
         assert isinstance(reply, Accepted)
         return transaction_id
 

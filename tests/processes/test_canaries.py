@@ -23,7 +23,7 @@ import pytest
 from psycopg import sql
 
 from api.keys import read_api_key
-from store.factory import migrate, open_keyring
+from store.backends import backend_of
 from store.keys import NewKey, Scope
 from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 from tests.gateways.peer import Behave, Exchange, Peer, answers, sends_and_closes
@@ -210,10 +210,10 @@ def configure(installation: Installation, provider: str) -> None:
 def keep_key(installation: Installation) -> None:
     """Let the service know the canary of an API key, which is good for everything."""
     if installation.database_url.startswith("sqlite"):
-        migrate(installation.database_url, root=CHECKOUT)
+        backend_of(installation.database_url, root=CHECKOUT).migrate()
     presented = read_api_key(API_KEY)
     assert presented is not None
-    with open_keyring(installation.database_url, root=CHECKOUT, clock=lambda: datetime.now(UTC)) as keyring:
+    with backend_of(installation.database_url, root=CHECKOUT).keyring(clock=lambda: datetime.now(UTC)) as keyring:
         keyring.add(NewKey(*presented, "main", frozenset(Scope), "canary", None))
 
 

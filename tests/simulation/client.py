@@ -105,7 +105,7 @@ class Client:
         self._heard(asked.gateway, command.transaction_id, money)
         with process.turn():
             metadata = Metadata(f"r-{runtime.random():.6f}")
-            sent = process.system.send(StreamKey("main", asked.customer), command, metadata, asked.once)
+            sent = process.facade.send(StreamKey("main", asked.customer), ReceiveRequest(command, metadata, asked.once))
         if isinstance(sent, NotStored):
             self._answered(process, command.transaction_id, sent)
         else:

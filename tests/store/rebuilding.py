@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from store import factory
-from store.factory import PaymentStore
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.port import StreamKey
 from store.postgresql.rebuild import open_rebuild as open_postgresql
 from store.rebuild import Rebuilding, Rows, Tally, rebuild
@@ -91,7 +91,7 @@ class Place:
 def opened(target: str) -> AbstractContextManager[Rebuilding]:
     """The store for a rebuild: a file's path, or what PostgreSQL is connected with."""
     if Path(target).exists():
-        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT)
+        return backend_of(f"sqlite:///{target}", root=CHECKOUT).rebuild()
     return open_postgresql(target)
 
 

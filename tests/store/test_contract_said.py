@@ -10,7 +10,7 @@ import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
 from domain.said import BODY_MAX, TEXT_MAX, Expected, Said, Source
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     CloseWork,

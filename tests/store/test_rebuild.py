@@ -17,7 +17,7 @@ from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.generations import Follower
-from store.postgresql.service_lock import Entry
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
@@ -376,28 +376,28 @@ def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
     """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
     postgresql.close()
     with opened(postgresql.target):
-        assert entered(postgresql, Entry(Follower())) == "the read tables are being rebuilt"
+        assert refusal(postgresql, ServiceLock(Follower())) == "the read tables are being rebuilt"
         with pytest.raises(StoreInUseError), opened(postgresql.target):
             raise AssertionError("it must not begin")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
 def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
     """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
     postgresql.close()
-    before = Entry(Follower())
-    assert entered(postgresql, before) == ""
-    assert entered(postgresql, before) == ""
+    before = ServiceLock(Follower())
+    assert refusal(postgresql, before) == ""
+    assert refusal(postgresql, before) == ""
     assert postgresql.rebuild() == []
-    assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
-def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_connection_that_writes_takes_the_lock(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
     assert isinstance(postgresql.where, Schema)
     store = postgresql.store
-    assert postgresql.where.execute(END_ENTERED) == [(True,)]
+    assert postgresql.where.execute(END_LOCK_HOLDERS) == [(True,)]
     with opened(postgresql.target):
         pass
     with pytest.raises(CommitUncertainError):
@@ -406,18 +406,18 @@ def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.L
     assert "error connecting in 'writers': the read tables were rebuilt while this process was cut off" in caplog.text
 
 
-END_ENTERED = """
+END_LOCK_HOLDERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = 'rebuilds'::regclass::oid
 """
 
 
-def entered(place: Place, entry: Entry) -> str:
-    """What keeps a service's connection out, if anything does."""
+def refusal(place: Place, lock: ServiceLock) -> str:
+    """Why the service lock refuses a new connection; empty when it does not."""
     assert isinstance(place.where, Schema)
     with closing(Session.connect(place.where.conninfo(), autocommit=True)) as session:
         try:
-            entry(session)
+            lock(session)
         except psycopg.OperationalError as error:
             assert session.closed
             return str(error)

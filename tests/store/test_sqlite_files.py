@@ -14,7 +14,7 @@ import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import StreamKey
-from store.sqlite import writer as writer_module
+from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.connection import open_reader
 from store.sqlite.lock import StoreLock
@@ -138,7 +138,7 @@ def test_a_reader_opened_later_reads_what_the_writer_writes(
             (tmp_path / f"away.db{suffix}").replace(service.file(suffix))
         return connection
 
-    monkeypatch.setattr(writer_module, "open_reader", open_at_the_wrong_moment)
+    monkeypatch.setattr(write_connection, "open_reader", open_at_the_wrong_moment)
     with pytest.raises(StoreUnavailableError, match=r"payments\.db was replaced while it was opened"):
         service.store.load(StreamKey("main", "first"))
     monkeypatch.undo()
@@ -151,10 +151,10 @@ def test_a_command_beside_a_service_without_its_log(service: Service, suffix: st
     """It would make a log of its own, and is refused; another process's lock shows that there is a service."""
     script = f"""
 from pathlib import Path
-from store.sqlite import beside
-beside._LOOKS = 1
+from store.sqlite import command_connections
+command_connections._LOOKS = 1
 try:
-    beside.check_beside(Path({str(service.path)!r}))
+    command_connections.check_service_files(Path({str(service.path)!r}))
 except Exception as error:
     print(error)
 """
