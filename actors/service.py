@@ -25,7 +25,7 @@ from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
 from domain.commands import RecordCallback
 from gateways.masking import kept
-from gateways.port import Callbacks, Gateway, Unusable, UnverifiedError
+from gateways.port import Callbacks, Gateway, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
@@ -178,7 +178,7 @@ class ServiceFacade:
             return SignatureInvalid()
         try:
             callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), kept(body))
-        except UnverifiedError as error:
+        except SignatureInvalidError as error:
             logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
             return SignatureInvalid()
         try:
@@ -196,8 +196,8 @@ class ServiceFacade:
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         unmatched = stream_of_gateway(gateway)
         said = callbacks.read(body)
-        request = partial(CallbackOperation, callback, metadata, verbatim=said.verbatim)
-        if isinstance(said, Unusable):
+        request = partial(CallbackOperation, callback, metadata, verbatim=said.raw)
+        if isinstance(said, UnusablePayload):
             owner = None if said.reference is None else self._owner_at(gateway, said.reference)
             about = None if owner is None else said.reference
             return owner or unmatched, request(problem=f"A callback cannot be read: {said.problem}", about=about)

@@ -32,7 +32,7 @@ from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
 from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
-from gateways.port import Verbatim
+from gateways.port import RawMembers
 from store.codec import Metadata
 from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, StreamKey, WorkChange, WorkItem
 
@@ -40,7 +40,7 @@ _REVIEW_AGAIN: Final = "review-again"
 _REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
-_NOTHING_SAID: Final = Verbatim()
+_NOTHING_SAID: Final = RawMembers()
 
 
 class Callback(NamedTuple):
@@ -59,7 +59,7 @@ class Callback(NamedTuple):
         """The claim that makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
-    def said(self, verbatim: Verbatim, at: datetime) -> Said:
+    def said(self, verbatim: RawMembers, at: datetime) -> Said:
         """The callback's content for operators. ``verbatim`` has no card numbers."""
         reference, gateway_reference, status, amount, currency = verbatim
         return Said(
@@ -107,7 +107,7 @@ class CallbackOperation(CommandOperation):
         about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
-        verbatim: Verbatim = _NOTHING_SAID,
+        verbatim: RawMembers = _NOTHING_SAID,
     ) -> None:
         super().__init__(metadata)
         self.callback = callback
