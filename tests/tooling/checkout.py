@@ -121,14 +121,14 @@ def migrate(url, *, root):
 
 
 class StubCheckout:
-    """A folder with the real manage.py, gunicorn.conf.py, cli and config, and stubs of everything else."""
+    """A folder with the real manage.py, gunicorn.conf.py, cli, config and server, and stubs of everything else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_ports(2)
         for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(CHECKOUT / name, folder)
-        for name in ("cli", "config"):
+        for name in ("cli", "config", "server"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
             "api/__init__.py": "",
