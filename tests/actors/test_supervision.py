@@ -16,9 +16,9 @@ import pytest
 from gevent import GreenletExit
 
 import actors.messages
-from store.sqlite.migrate import migrate
 from tests.actors.killing import ON_START, SALVAGE, Killer, Point
 from tests.actors.scenario import Scenario
+from tests.store.templates import new_sqlite
 
 NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Request", "AboutWork", "Recipient"}
 """Classes of actors/messages.py that no actor is told by themselves."""
@@ -43,7 +43,7 @@ def _quiet() -> Iterator[None]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database with nothing in it."""
     path = tmp_path_factory.mktemp("empty") / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     return path
 
 

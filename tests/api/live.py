@@ -27,10 +27,10 @@ from store.codec import Metadata
 from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import Heard, SmallGateway
 from tests.gateways.callers import CALLER_A, CALLER_B, SAID
 from tests.store.looking import contents
+from tests.store.templates import new_sqlite
 
 MERCHANT: Final = "main"
 CUSTOMER: Final = "12345"
@@ -123,7 +123,7 @@ def until(condition: Callable[[], bool]) -> None:
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
     path = folder / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
         yield live
 

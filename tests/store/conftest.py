@@ -16,9 +16,9 @@ from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.keys import open_keyring as open_sqlite_keyring
-from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
+from tests.store.templates import new_sqlite
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
         yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
     else:
         path = tmp_path / "payments.db"
-        migrate(path)
+        new_sqlite(path)
         clock = Clock()
         sqlite = SqliteStore(path, clock=clock)
         yield Fixture(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
