@@ -107,7 +107,7 @@ class Passivate:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Work leased to this process, for the supervisor. ``claimed``: reply with CapacityFree once there is room."""
+    """Work leased to this process, to be sent. ``claimed``: answer with CapacityFree when more can be taken."""
 
     gateway: str
     items: tuple[WorkItem, ...]
@@ -116,7 +116,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRecorded:
-    """The submission of ``item`` is on record and may go out; None: it must not, and its slot is free."""
+    """The submission of ``item`` is on record and may be sent; None: nothing is to be sent, and the slot is free."""
 
     gateway: str
     permit: Permit
@@ -125,7 +125,7 @@ class SubmissionRecorded:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A call is over and its slot is free. ``healthy``: the gateway answered; a decline counts as an answer."""
+    """A call has ended and its slot is free. ``healthy``: the gateway answered, a decline included."""
 
     gateway: str
     permit: Permit
@@ -134,21 +134,21 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionDue:
-    """A gateway's breaker may let a probe through now."""
+    """Time to try admission to the gateway again: its breaker may admit a call now."""
 
     gateway: str
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """Ask the supervisor for the state of all gateways."""
+    """Request the state of all gateways from the supervisor."""
 
     reply: Future[tuple[GatewayStatus, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerTransition:
-    """The gateway's breaker at ``epoch`` changed to ``state`` in this process; share it with the others."""
+    """The gateway's breaker changed to ``state`` in this process, from ``epoch`` of its record: record it for all."""
 
     gateway: str
     epoch: int
@@ -157,7 +157,7 @@ class BreakerTransition:
 
 @dataclass(frozen=True, slots=True)
 class ProbeWanted:
-    """This process requests a probe of the gateway, whose breaker is at ``epoch``."""
+    """Request the gateway's probe for this process, from ``epoch`` of its record."""
 
     gateway: str
     epoch: int
@@ -165,7 +165,7 @@ class ProbeWanted:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRecordRead:
-    """A gateway's breaker as recorded for all processes; ``asked_at``: when it was read, on the monotonic clock."""
+    """The record of a gateway's breaker, as all processes share it, read at ``asked_at`` on the monotonic clock."""
 
     record: BreakerRecord
     asked_at: float
@@ -173,19 +173,19 @@ class BreakerRecordRead:
 
 @dataclass(frozen=True, slots=True)
 class ApplyBreakerMode:
-    """Apply the mode that an operator set for a gateway's breaker. ``reply`` gets the state after that.
+    """Apply an operator's ``mode`` to the gateway's breaker. ``reply`` receives the gateway's state after that.
 
-    ``seen``: the breaker's record for all processes, no older than the command.
+    ``newest``: the breaker's record, read no earlier than the mode was stored.
     """
 
     mode: GatewayMode
     reply: Future[GatewayStatus] | None = None
-    seen: BreakerRecordRead | None = None
+    newest: BreakerRecordRead | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetBreakerMode:
-    """Record the mode that an operator set for a gateway's breaker, then apply it."""
+    """Store an operator's ``mode`` for a gateway's breaker, then apply it. ``reply`` receives the gateway's state."""
 
     mode: GatewayMode
     reply: Future[GatewayStatus]
@@ -193,7 +193,7 @@ class SetBreakerMode:
 
 @dataclass(frozen=True, slots=True)
 class RetryDead:
-    """Retry the merchant's dead letters that match now; the reply is their number."""
+    """Queue the merchant's dead letters that match ``where`` now, for an operator. ``reply`` receives their number."""
 
     merchant: str
     where: DeadLetterFilter
@@ -238,7 +238,7 @@ class WorkDue:
 
 @dataclass(frozen=True, slots=True)
 class CapacityFree:
-    """The supervisor can take more work of ``gateway``."""
+    """The supervisor can take more claimed work of ``gateway``."""
 
     gateway: str
 
@@ -259,16 +259,16 @@ class ClaimDue:
 
 @dataclass(frozen=True, slots=True)
 class LeasesRevoked:
-    """All leases of this process are revoked: calls that wait for a slot must not be sent."""
+    """All leases of this process are revoked: work that waits for a slot must not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Admit nothing to gateways any more: this process stops."""
+    """Admit no more calls to gateways: this process stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The regular beat. ``of`` identifies the actor that it belongs to, which may have died."""
+    """An actor's periodic timer. ``of`` identifies the actor: a successor ignores the ticks of its predecessor."""
 
     of: int

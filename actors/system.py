@@ -186,7 +186,7 @@ class PaymentSystem:
                 # Most of what these are told comes from a call's thread, which has nothing else to do.
                 customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
                 scheduler=self._scheduler,
-                shared_breakers=self._shared_breakers,
+                breaker_sync=self._shared_breakers,
                 self_address=self._supervisor,
                 listener=listener,
             ),
@@ -200,7 +200,7 @@ class PaymentSystem:
                 owner=self._owner,
                 supervisor=self._supervisor,
                 self_address=self._shared_breakers,
-                store_is_earlier=generations.suspect,
+                suspect_restore=generations.suspect,
             ),
         )
         context = CustomerContext(

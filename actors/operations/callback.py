@@ -37,7 +37,7 @@ from domain.events import Event, ReviewOpened
 from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
 from gateways.masking import kept
-from gateways.port import Gateway, Unusable, UnverifiedError, Verbatim
+from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
 from store.errors import StoreError
 from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, Store, StreamKey, WorkChange, WorkItem
@@ -48,7 +48,7 @@ _REVIEW_AGAIN: Final = "review-again"
 _REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
-_NOTHING_SAID: Final = Verbatim()
+_NOTHING_SAID: Final = RawMembers()
 
 
 class Callback(NamedTuple):
@@ -67,9 +67,9 @@ class Callback(NamedTuple):
         """The claim that makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
-    def said(self, verbatim: Verbatim, at: datetime) -> Said:
-        """The callback's content for operators. ``verbatim`` has no card numbers."""
-        reference, gateway_reference, status, amount, currency = verbatim
+    def said(self, raw: RawMembers, at: datetime) -> Said:
+        """The callback's content for operators. ``raw`` has no card numbers."""
+        reference, gateway_reference, status, amount, currency = raw
         return Said(
             source=Source.CALLBACK,
             gateway=self.gateway,
@@ -95,15 +95,15 @@ def read_callback(
     fields = {"fields": {"gateway": gateway.name}}
     try:
         callback = Callback(gateway.name, callbacks.verify(headers, body, runtime.now()), kept(body))
-    except UnverifiedError as error:
+    except SignatureInvalidError as error:
         logger.warning("a callback is not verified: %s", error, extra=fields)
         return SignatureInvalid()
     metadata = replace(metadata, causation_id=f"{gateway.name}:{callback.event_id}")
     said = callbacks.read(body)
-    operation = partial(CallbackOperation, callback, metadata, verbatim=said.verbatim)
+    operation = partial(CallbackOperation, callback, metadata, raw=said.raw)
     unmatched = stream_of_gateway(gateway.name)
     try:
-        if isinstance(said, Unusable):
+        if isinstance(said, UnusablePayload):
             owner = None if said.reference is None else _owner_at(gateway.name, said.reference, store)
             about = None if owner is None else said.reference
             return owner or unmatched, operation(problem=f"A callback cannot be read: {said.problem}", about=about)
@@ -131,7 +131,7 @@ class CallbackOperation(CommandOperation):
 
     ``command``: its meaning for a transaction of this stream. Without one, ``problem`` is the reason why it cannot be
     applied, or ``unmatched`` is its meaning for an unknown transaction. ``about``: the transaction of this stream that
-    a callback with a ``problem`` names. ``verbatim``: its members, for operators.
+    a callback with a ``problem`` names. ``raw``: its members as received, for operators.
     """
 
     __slots__ = (
@@ -142,7 +142,7 @@ class CallbackOperation(CommandOperation):
         "problem",
         "reviewed",
         "unmatched",
-        "verbatim",
+        "raw",
         "work_key",
     )
 
@@ -156,13 +156,13 @@ class CallbackOperation(CommandOperation):
         about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
-        verbatim: Verbatim = _NOTHING_SAID,
+        raw: RawMembers = _NOTHING_SAID,
     ) -> None:
         super().__init__(metadata)
         self.callback = callback
         self.command: RecordCallback | None = command
         self.problem, self.unmatched, self.work_key = problem, unmatched, work_key
-        self.about, self.verbatim = about, verbatim
+        self.about, self.raw = about, raw
         self.held_body: bytes | None = None  # the body under which its event id is on record
         self.reviewed = False  # a review of it was opened before
 
@@ -195,7 +195,7 @@ class CallbackOperation(CommandOperation):
             events = [] if self.reviewed else [_review(batch, self.about, self.problem)]
         else:
             work = (self._waiting_work(batch.now),)
-        events = with_said(events, lambda: callback.said(self.verbatim, batch.now))
+        events = with_said(events, lambda: callback.said(self.raw, batch.now))
         recorded = batch.record(events, self.metadata, self.event_ids)
         claims += _review_claims(callback.gateway, callback.event_id, events, again=held_body is not None)
         batch.add_part(Part(events=recorded, claims=claims, work=work), self)
@@ -203,7 +203,7 @@ class CallbackOperation(CommandOperation):
     def _waiting_work(self, now: datetime) -> OpenWork:
         assert self.unmatched is not None
         queue = queue_of(self.callback.gateway)
-        payload = payload_of(self.unmatched, self.callback.said(self.verbatim, now), self.metadata)
+        payload = payload_of(self.unmatched, self.callback.said(self.raw, now), self.metadata)
         return OpenWork(self.work_key, None, queue, Action.APPLY, EVENT_TYPE, None, payload)
 
     def replayed(self, held: Claim) -> bool:

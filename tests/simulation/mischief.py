@@ -110,7 +110,7 @@ class Mischief:
         if runtime is None or runtime.job is None:
             return timeout
         until = runtime.monotonic() + (inf if timeout is None else timeout)
-        while reply._waits.locked() and runtime.monotonic() < until:  # neither answered nor woken
+        while reply._pending.locked() and runtime.monotonic() < until:  # neither answered nor woken
             runtime.pause(WAIT_S)
         return 0
 

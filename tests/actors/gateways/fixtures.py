@@ -114,9 +114,9 @@ class SharedBreakers:
 
     def look(self, gateway: str = GATEWAY) -> None:
         """Tell the supervisor how the record is."""
-        self._it.address.tell(self.seen(gateway))
+        self._it.address.tell(self.read(gateway))
 
-    def seen(self, gateway: str = GATEWAY) -> BreakerRecordRead:
+    def read(self, gateway: str = GATEWAY) -> BreakerRecordRead:
         """How the record is."""
         record = self.now(gateway)
         return BreakerRecordRead(record.record(), record.time)
@@ -126,7 +126,7 @@ class SharedBreakers:
         record = self.now(gateway)
         if mode not in {"auto", record.state}:
             record.turn(record.epoch, mode)
-        self._it.address.tell(ApplyBreakerMode(GatewayMode(gateway, mode, "maintenance"), None, self.seen(gateway)))
+        self._it.address.tell(ApplyBreakerMode(GatewayMode(gateway, mode, "maintenance"), None, self.read(gateway)))
 
 
 @dataclass
@@ -161,7 +161,7 @@ class Supervised:
             backpressure=self.backpressure,
             customer=lambda _: self.customer,
             scheduler=self.scheduler,
-            shared_breakers=self.shared,
+            breaker_sync=self.shared,
             self_address=self.address,
             listener=self.heard,
         )

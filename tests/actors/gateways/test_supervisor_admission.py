@@ -259,7 +259,7 @@ def test_a_message_that_kills_is_taken_on_once(supervised: Supervised, monkeypat
 
 def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest of it; and what is forgotten, or was remembered already, is not lost."""
-    monkeypatch.setattr("actors.gateways.bulkhead.SEEN_MAX", 10)
+    monkeypatch.setattr("actors.gateways.bulkhead.TOKENS_MAX", 10)
     items = [work() for _ in range(200)]
     supervised.address.tell(Submit(GATEWAY, tuple(items)))
     supervised.run()
@@ -267,7 +267,7 @@ def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pyte
     for item in items[-5:]:
         supervised.submit(replace(item, token=item.token + 1))
     supervised.end_all()
-    assert len(supervised.bulkheads[GATEWAY].seen) == 10
+    assert len(supervised.bulkheads[GATEWAY].newest_tokens) == 10
     assert supervised.gateway.calls == [item.work_id for item in [*items, *items[-5:]]]
 
 

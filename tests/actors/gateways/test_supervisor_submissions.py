@@ -358,7 +358,7 @@ def test_a_listener_that_breaks_hides_no_answer(keyless: Keyless) -> None:
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervised, state: str) -> None:
-    """A successor goes on with the same lanes: nothing waiting is lost, no slot, no state of a breaker."""
+    """A successor goes on with the same bulkheads: no waiting work, slot or breaker state is lost."""
     if state == "open":
         trip_by_submissions(supervised)
     items = [work() for _ in range(6)]
@@ -378,7 +378,7 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervi
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_when_the_breaker_turns_stalls_no_lane(supervised: Supervised, nth: int) -> None:
+def test_a_death_at_a_breaker_transition_stalls_no_bulkhead(supervised: Supervised, nth: int) -> None:
     """Whatever waits goes on soon after the actor died at the breaker's nth turn, though nobody tells it anything."""
     turns = []
 

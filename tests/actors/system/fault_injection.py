@@ -19,7 +19,7 @@ _WATCHED = (
     "_runtime",
     "_store",
     "_supervisor",
-    "_shared",
+    "_breaker_sync",
     "_self",
     "_scheduler",
     "_dead_letters",
@@ -106,7 +106,7 @@ class Killer:
             stand_ins: dict[str, Any] = {name: self.watched(getattr(context, name)) for name in _WATCHED_OF_CUSTOMERS}
             actor._context = replace(context, **stand_ins)  # type: ignore[attr-defined]
         for bulkhead in getattr(actor, "_bulkheads", {}).values():
-            self._watch_lane(bulkhead)
+            self._watch_bulkhead(bulkhead)
         actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign, assignment]  # of this one
         begin, recover = actor.on_start, actor.recover
         watched_begin, watched_salvage = (
@@ -116,8 +116,8 @@ class Killer:
         actor.on_start = lambda: watched_begin(ON_START)  # type: ignore[method-assign]
         actor.recover = lambda: watched_salvage(SALVAGE)  # type: ignore[method-assign]
 
-    def _watch_lane(self, bulkhead: Bulkhead) -> None:
-        if not isinstance(bulkhead.executor, _Watched):  # lanes outlive their actors
+    def _watch_bulkhead(self, bulkhead: Bulkhead) -> None:
+        if not isinstance(bulkhead.executor, _Watched):  # bulkheads outlive their actors
             bulkhead.executor, bulkhead.breaker = self.watched(bulkhead.executor), self.watched(bulkhead.breaker)
 
     def _around(self, actor: ServiceActor, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:

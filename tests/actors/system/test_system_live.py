@@ -17,7 +17,7 @@ from actors.system import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolve
 from domain.outcomes import Outcome
-from gateways.port import Order, Unusable
+from gateways.port import Order, UnusablePayload
 from store.codec import Metadata
 from store.port import DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
@@ -186,8 +186,8 @@ class _Callbacks:
     def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
         return "evt-1"
 
-    def read(self, _body: bytes) -> Unusable:
-        return Unusable("nothing that is known here")
+    def read(self, _body: bytes) -> UnusablePayload:
+        return UnusablePayload("nothing that is known here")
 
 
 def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:

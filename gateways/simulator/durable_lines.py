@@ -1,4 +1,4 @@
-"""Append-only files of JSON lines that are on disk when ``append`` returns; knows nothing of what the lines mean."""
+"""Append-only files of JSON lines that are on disk when ``append`` returns. The lines' content is opaque here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class _Batch:
+class _PendingLines:
     """Lines that share one write and one sync."""
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class _Batch:
         self.done = threading.Event()
 
 
-class Journal:
-    """One file. Lines that arrive while a sync runs gather for the next one, so that a sync serves many writers.
+class DurableLines:
+    """One file. Lines that arrive during a sync share the next one, so that one sync serves many writers.
 
-    ``sync`` flushes a file descriptor to disk; under greenlets it must not block the others. ``lines`` are those on
-    disk, without their line ends, in their order.
+    ``sync`` flushes a file descriptor to disk; under greenlets it must not block the others. ``lines`` are the lines
+    on disk, in order, without line ends.
     """
 
     def __init__(self, path: Path, sync: Callable[[int], None] = os.fsync) -> None:
@@ -29,9 +29,9 @@ class Journal:
         self._sync = sync
         self._file = path.open("a+b", buffering=0)
         self.lines: list[bytes] = self._read()
-        _sync_directory(path.parent)  # or a power cut takes the new file's name away
+        _sync_directory(path.parent)  # else a power failure can lose the new file's name
         self._lock = threading.Lock()
-        self._batch = _Batch()
+        self._batch = _PendingLines()
         self._wake = threading.Event()
         threading.Thread(target=self._write, name=f"journal-{path.name}", daemon=True).start()
 
@@ -44,7 +44,7 @@ class Journal:
         batch.done.wait()
 
     def _read(self) -> list[bytes]:
-        """The lines of an earlier run. A last one without its line end was never answered for, and goes."""
+        """Read the lines of an earlier run. A last line without a line end was never acknowledged, and is removed."""
         self._file.seek(0)
         whole, _, torn = self._file.read().rpartition(b"\n")
         if torn:
@@ -56,7 +56,7 @@ class Journal:
             self._wake.wait()
             self._wake.clear()
             with self._lock:
-                batch, self._batch = self._batch, _Batch()
+                batch, self._batch = self._batch, _PendingLines()
             if not batch.lines:
                 continue
             try:
@@ -65,7 +65,7 @@ class Journal:
                     data = data[self._file.write(data) :]
                 self._sync(self._file.fileno())
             except OSError as error:
-                # A provider that cannot remember must not answer; nobody who waits here is ever answered.
+                # Without a record the provider must not answer: end at once, so that no waiting call is answered.
                 sys.stderr.write(f"simulator: cannot write its ledger: {error}\n")
                 os._exit(1)
             self.lines += batch.lines

@@ -1,4 +1,4 @@
-"""How each provider words and signs its callbacks, written down anew: the adapters are held against this."""
+"""Format and signature of each provider's callbacks, implemented independently of the adapters under test."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateways.port import Callbacks, Verbatim, WebhookPayload
+from gateways.port import Callbacks, RawMembers, WebhookPayload
 
-SAID: Mapping[str, str] = {
+MEMBERS: Mapping[str, str] = {
     "reference": "0190aaaa-0000-7000-8000-000000000001",
     "gateway_reference": "X-1",
     "status": "completed",
     "amount": "100.00",
     "currency": "USD",
 }
-"""What a callback says, in the suite's words; ``Caller.body`` puts it into the provider's."""
+"""Members of a callback in the suite's words; ``Signer.body`` converts them to the provider's format."""
 
 
 @dataclass(frozen=True)
-class Caller:
-    """One provider that makes callbacks. Header names are in lower case.
+class Signer:
+    """One provider that sends callbacks. Header names are in lower case.
 
-    ``sign`` makes the signature header's value for a secret and what is signed. ``body`` words the members of SAID,
-    and passes on foreign values as they are. ``unreadable`` are bodies that say nothing, though genuine, and ``odd``
-    are secrets that are none for this provider.
+    ``sign`` makes the signature header's value for a secret and the signed bytes. ``body`` formats the members of
+    MEMBERS, and passes unknown values on unchanged. ``unreadable`` are genuine bodies without a usable content, and
+    ``odd`` are invalid secrets for this provider.
     """
 
     id_header: str
@@ -40,7 +40,7 @@ class Caller:
     odd: tuple[str, ...]
 
     def headers(self, secret: str, event_id: str, timestamp: str, body: bytes) -> dict[str, str]:
-        """The headers of a callback signed with ``secret``, among some that every request has."""
+        """The headers of a callback signed with ``secret``, with some of an ordinary request."""
         signature = self.sign(secret, f"{event_id}.{timestamp}.".encode() + body)
         return {
             "content-type": "application/json",
@@ -52,8 +52,8 @@ class Caller:
 
 
 def unreadable_json(body: Callable[[Mapping[str, object]], bytes]) -> dict[str, bytes]:
-    """Bodies in JSON that say nothing: other shapes, and members of other types."""
-    plain = body(SAID)
+    """Unusable bodies in JSON: other shapes, and members of other types."""
+    plain = body(MEMBERS)
     types: tuple[object, ...] = (None, 5, True, [], {}, ["x"], {"x": 1}, "", "\ud800", "a\nb", "a b", "\u0412-1")
     foreign = {"reference": types, "gateway_reference": types, "status": types, "currency": types}
     amounts: tuple[object, ...] = (None, True, False, [], {}, 0, -1, 10**400)
@@ -72,22 +72,22 @@ def unreadable_json(body: Callable[[Mapping[str, object]], bytes]) -> dict[str, 
         "an endless number": plain.replace(b'"100.00"', b"1e999999999"),
         "a fraction of nothing": plain.replace(b'"100.00"', b"100.001"),
         **{
-            f"{name} {number}": body({**SAID, name: value})
+            f"{name} {number}": body({**MEMBERS, name: value})
             for name, values in {**foreign, "amount": amounts}.items()
             for number, value in enumerate(values)
         },
     }
 
 
-def _body_of_a(said: Mapping[str, object]) -> bytes:
+def _body_of_a(members: Mapping[str, object]) -> bytes:
     return json.dumps(
         {
             "event_id": "evt_of_the_body",
-            "transaction_id": said["gateway_reference"],
-            "reference": said["reference"],
-            "status": said["status"],
-            "amount": said["amount"],
-            "currency": said["currency"],
+            "transaction_id": members["gateway_reference"],
+            "reference": members["reference"],
+            "status": members["status"],
+            "amount": members["amount"],
+            "currency": members["currency"],
             "extra_data": {},
         }
     ).encode()
@@ -98,7 +98,7 @@ def _sign_as_a(secret: str, content: bytes) -> str:
     return f"v1,{base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()}"
 
 
-CALLER_A = Caller(
+SIGNER_A = Signer(
     id_header="webhook-id",
     timestamp_header="webhook-timestamp",
     signature_header="webhook-signature",
@@ -125,18 +125,18 @@ CALLER_A = Caller(
 )
 
 
-def _body_of_b(said: Mapping[str, object]) -> bytes:
-    metadata = {name: said[name] for name in ("reference", "amount", "currency")}
-    members = {"transaction_id": said["gateway_reference"], "status": said["status"], "metadata": metadata}
+def _body_of_b(members: Mapping[str, object]) -> bytes:
+    metadata = {name: members[name] for name in ("reference", "amount", "currency")}
+    members = {"transaction_id": members["gateway_reference"], "status": members["status"], "metadata": metadata}
     return json.dumps(members).encode()
 
 
 def hex_signature(secret: str, content: bytes) -> str:
-    """The HMAC-SHA256 in hexadecimal digits, by the bytes of the secret's text."""
+    """The HMAC-SHA256 in hexadecimal digits, with the bytes of the secret's text as key."""
     return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
 
-CALLER_B = Caller(
+SIGNER_B = Signer(
     id_header="x-gateway-event-id",
     timestamp_header="x-gateway-timestamp",
     signature_header="x-gateway-signature",
@@ -147,26 +147,26 @@ CALLER_B = Caller(
         **unreadable_json(_body_of_b),
         "no metadata": b'{"transaction_id": "B-1", "status": "completed"}',
         "metadata of another type": b'{"transaction_id": "B-1", "status": "completed", "metadata": "x"}',
-        "members outside of the metadata": _body_of_a(SAID),
+        "members outside of the metadata": _body_of_a(MEMBERS),
     },
     odd=("fifteen-letters", "half a character \udcff of sixteen"),
 )
 
 
-def notice_of(callbacks: Callbacks, body: bytes) -> WebhookPayload:
-    """What ``body`` says, which can be applied."""
+def payload_of(callbacks: Callbacks, body: bytes) -> WebhookPayload:
+    """The usable payload of ``body``."""
     read = callbacks.read(body)
     assert isinstance(read, WebhookPayload)
     return read
 
 
 def applied(callbacks: Callbacks, body: bytes) -> WebhookPayload:
-    """What of ``body`` is applied: not the wording, which is for people."""
-    return notice_of(callbacks, body)._replace(verbatim=Verbatim())
+    """The payload of ``body`` without its raw members, which are for operators only."""
+    return payload_of(callbacks, body)._replace(raw=RawMembers())
 
 
 def shows(error: BaseException, text: str) -> bool:
-    """Whether ``error``, or what stands behind it, holds ``text`` anywhere that a log might print."""
+    """Whether ``error`` or one of its causes holds ``text`` anywhere that a log might print."""
     spelt = (text, repr(text)[1:-1], repr(text.encode("latin-1", "replace"))[2:-1])
     told = "".join(f"{each!s} {each!r} {vars(each)!r}" for each in _chain(error))
     return any(each in told for each in spelt)
