@@ -140,9 +140,9 @@ class CallbackOperation(CommandOperation):
         "command",
         "held_body",
         "problem",
+        "raw",
         "reviewed",
         "unmatched",
-        "raw",
         "work_key",
     )
 
