@@ -1,4 +1,4 @@
-"""What is decided together in one write: nothing hides anything else, and nothing goes out that the same write ends."""
+"""Operations decided in one write: none hides another, and nothing goes out that the same write ends."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Custome
     ("in_doubt", "doubtful_at", "version", "may_be"),
     [
         (False, None, 3, False),
-        (True, None, 3, True),  # nobody knows where that write would go on
+        (True, None, 3, True),  # it is not known where that write would go on
         (True, 3, 3, True),  # the stream still ends there
         (True, 3, 2, True),  # the load is older than the doubt
         (True, 3, 4, False),  # the stream went on with something else

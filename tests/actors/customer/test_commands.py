@@ -183,8 +183,8 @@ def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, s
     assert customers.router.at_rest
 
 
-def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) -> None:
-    """With the intake closed work is left in the store, and announced to whichever process claims it."""
+def test_new_work_stays_queued_under_backpressure(customers: Customers) -> None:
+    """Under backpressure work is left in the store, and announced to whichever process claims it."""
     customers.backpressure.open["gatewayA"] = False
     request = customers.send()
     customers.run()

@@ -30,7 +30,7 @@ AWAY = StoreUnavailableError("away")
 def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     customers: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:
-    """Whichever message the actor dies of, each command ends as one event, one Accepted and one hand-over."""
+    """Whichever message the actor dies of, each command ends as one event, one Accepted and one dispatch."""
     item = customers.deposited()
     customers.router.start(stream())
     fatal = Fatal(customers, kind, after=after, times=times)
@@ -54,7 +54,7 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_death_amid_the_dispatch_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
-    """When handing over the nth piece of work of a write kills the actor, each is handed over once all the same."""
+    """When dispatching the nth piece of work of a write kills the actor, each is dispatched once."""
     customers.deposited()
     first = customers.send()
     customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
@@ -90,7 +90,7 @@ class _Deadly(Future[Reply]):
 
 
 def test_a_death_between_the_dispatch_and_the_answer_doubles_nothing(customers: Customers) -> None:
-    """The work is with the supervisor by then: the successor owes the answer and nothing else."""
+    """The supervisor has the work by then: the successor sends the answer and nothing else."""
     before = customers.deposited()
     request = customers.send()
     request.reply = _Deadly()

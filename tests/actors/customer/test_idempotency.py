@@ -52,7 +52,7 @@ def test_a_key_is_one_transaction_over_all_processes(
 
 
 def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
-    """That one of a batch came again touches no other of it."""
+    """A repetition in a batch affects no other operation of it."""
     customers.send(key="k")
     customers.run()
     requests = [customers.send(), customers.send(key="k"), customers.send(key="other"), customers.send()]
@@ -97,7 +97,7 @@ def test_a_repetition_waits_for_the_result_of_the_first(
 def test_a_commit_in_doubt_is_not_taken_for_a_repetition(
     customers: Customers, store: TroubledStore, *, stored: bool, then: Exception
 ) -> None:
-    """Whether or not the first write was stored, its own request is accepted, and its work handed over, once."""
+    """Whether or not the first write was stored, its own request is accepted, and its work dispatched, once."""
     customers.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=stored), then)
     request = customers.send(key="k")
@@ -137,7 +137,7 @@ def test_what_was_not_stored_holds_no_key(customers: Customers, store: TroubledS
 
 
 def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
-    """What was refused is refused again with the same words, though there is money by then."""
+    """A refused command is refused again with the same text, although there is money by then."""
     customers.completed(minor=100)
     first = customers.withdraw(minor=500, key="k")
     customers.run()
@@ -281,6 +281,6 @@ def test_claims_hold_the_result_of_a_command() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"null", b'{"fingerprint": "f"}', b"\xff"])
 def test_an_unreadable_claim_is_a_defect_of_the_store(value: bytes) -> None:
-    """It must not pass for a free key, nor for another command's."""
+    """It passes neither for a free key nor for another command's."""
     with pytest.raises(CorruptStoreError):
         replay(IdempotencyKey("s", "k", "f"), Claim("s", "k", value))

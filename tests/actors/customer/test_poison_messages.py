@@ -60,7 +60,7 @@ def test_a_client_gets_an_answer(customers: Customers, monkeypatch: pytest.Monke
 
 
 def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not on record, so it must not go out; the work is as good as before."""
+    """It is not on record, so it must not go out; the work is unchanged."""
     kill_each(monkeypatch, CustomerStreamActor, SubmissionOperation, 3)
     item = keyless.deposited()
     keyless.submit(item)

@@ -35,7 +35,7 @@ def test_an_adjustment_in_doubt_happens_once(
 
 
 def test_an_adjustment_under_a_key_is_one(customers: Customers, another_process: Callable[[], Customers]) -> None:
-    """Here and elsewhere, now and later."""
+    """In this process and in others, now and later."""
     customers.completed(minor=1_000)
     requests = [adjust(customers, 5, key="k"), adjust(another_process(), 5, key="k"), adjust(customers, 5, key="k")]
     customers.run(1.0)

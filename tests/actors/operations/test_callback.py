@@ -160,7 +160,7 @@ def test_a_callback_that_is_not_stored_is_applied_when_repeated(customers: Custo
 
 
 def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
-    """That one of a batch came again touches no other of it."""
+    """A repetition in a batch affects no other operation of it."""
     items = [customers.deposited() for _ in range(3)]
     customers.callback(items[0], yes(items[0]), event_id="evt-0")
     customers.run()

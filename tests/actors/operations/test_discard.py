@@ -163,8 +163,8 @@ def test_a_discard_of_leased_work_is_refused(customers: Customers) -> None:
     assert customers.transaction(letter.work_id).status is Status.COMPLETED
 
 
-def test_a_discard_of_what_was_ordered_to_be_retried_is_refused(customers: Customers) -> None:
-    """The one order or the other, never both."""
+def test_a_discard_of_what_is_being_retried_is_refused(customers: Customers) -> None:
+    """Either the retry or the discard is carried out, never both."""
     letter = customers.dead_letter()
     assert customers.real.retry_dead("main", DeadLetterFilter(work_id=letter.work_id)) == 1
     request = customers.discard(letter)
@@ -173,7 +173,7 @@ def test_a_discard_of_what_was_ordered_to_be_retried_is_refused(customers: Custo
     assert failures(customers) == []
 
 
-def test_a_busy_discard_holds_up_no_neighbour(customers: Customers) -> None:
+def test_a_busy_discard_blocks_no_neighbour(customers: Customers) -> None:
     """In one write with a discard that comes too late the others are stored and answered all the same."""
     busy, fine = customers.dead_letter(), customers.dead_letter()
     customers.real.retry_dead("main", DeadLetterFilter(work_id=busy.work_id))

@@ -84,7 +84,7 @@ def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: typ
     request = customers.discard(letter)
     customers.run(5.0)
     assert fatal.left <= max(times - 1, 0)
-    if not request.reply.done:  # given up with its message: whoever waits for it says so when he takes it back
+    if not request.reply.done:  # given up with its message: the waiting thread takes it back at its deadline
         assert request.take()
         assert failures(customers) == []
     elif isinstance(answer(request), Accepted):

@@ -176,7 +176,7 @@ def test_an_outcome_that_cannot_be_encoded_ends_as_unknown(customers: Customers)
 
 
 def test_a_poisonous_outcome_harms_no_neighbour(customers: Customers) -> None:
-    """What comes together with an outcome that cannot be encoded is stored, answered and handed over once."""
+    """What comes together with an outcome that cannot be encoded is stored, answered and dispatched once."""
     poisoned, healthy = customers.deposited(), customers.deposited()
     first = customers.send()
     customers.report(poisoned, Approved(SURROGATE, final=True))

@@ -96,7 +96,7 @@ def test_never_received_counts_and_needs_no_review(keyless: Customers) -> None:
     item = keyless.deposited()
     keyless.report(item, Unknown("timeout"))
     keyless.run()
-    keyless.router.tell(stream(), Written(0, None))  # type: ignore[arg-type]  # of nobody's business
+    keyless.router.tell(stream(), Written(0, None))  # type: ignore[arg-type]  # an answer to no request
     lookup(keyless, NotReceived(), 3 * DAY_S)
     keyless.run(KEYLESS.settle_s)
     assert reviews(keyless) == []

@@ -110,7 +110,7 @@ def test_a_stale_owner_sends_nothing(keyless: Customers) -> None:
 
 
 def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -> None:
-    """Passivation at any moment loses no submission, and an actor that has to load first clears as well."""
+    """Passivation at any moment loses no submission, also when the actor has to load first."""
     item = keyless.deposited()
     keyless.router.tell(stream(), Passivate())
     keyless.run()
@@ -172,8 +172,8 @@ def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store
     assert keyless.transaction(out.work_id).status is Status.COMPLETED
 
 
-def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
-    """In one write with a stale submission the others are cleared all the same, and none twice."""
+def test_one_stale_submission_blocks_no_neighbour(keyless: Customers) -> None:
+    """In one write with a stale submission the others may go out, and none twice."""
     stale = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     keyless.real.register_owner(OWNER)
@@ -188,7 +188,7 @@ def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
 
 
 def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
-    """However many wait, each is cleared once."""
+    """However many wait, each may go out once."""
     items = [keyless.deposited() for _ in range(2 * BATCH_MAX + 3)]
     for number, item in enumerate(items):
         keyless.submit(item, number)

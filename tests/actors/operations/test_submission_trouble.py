@@ -24,10 +24,10 @@ AWAY = StoreUnavailableError("away")
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("again", [[], [UNCERTAIN], [AWAY], [UNCERTAIN, UNCERTAIN, AWAY]])
-def test_an_uncertain_commit_clears_once(
+def test_an_uncertain_commit_lets_one_submission_out(
     keyless: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
 ) -> None:
-    """Whether the write was stored the first time or the last, there is one attempt on record and one clearance."""
+    """Whether the write was stored the first time or the last, one attempt is on record and may go out once."""
     item = keyless.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
     keyless.submit(item)
@@ -42,8 +42,8 @@ def test_an_uncertain_commit_clears_once(
     assert keyless.real.work_counts() == {}
 
 
-def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: TroubledStore) -> None:
-    """It may take as long as it takes: before the record there is no clearance, and with it there is one."""
+def test_while_the_store_is_away_nothing_goes_out(keyless: Customers, store: TroubledStore) -> None:
+    """However long it takes: before the record nothing may go out, and with it one attempt may."""
     item = keyless.deposited()
     store.befall("append", *[AWAY] * 30)
     store.befall("load", *[AWAY] * 30)
@@ -58,10 +58,10 @@ def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: T
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", [SubmissionOperation, Loaded, Written, Retry])
-def test_a_death_at_any_message_clears_once(
+def test_a_death_at_any_message_lets_one_submission_out(
     keyless: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:
-    """Whichever message the actor dies of: one attempt on record for each submission, and one clearance."""
+    """Whichever message the actor dies of: each submission has one attempt on record, and may go out once."""
     items = [keyless.deposited() for _ in range(3)]
     fatal = Fatal(keyless, kind, after=after, times=times)
     keyless.router.tell(stream(), Passivate())
@@ -80,7 +80,7 @@ def test_a_death_at_any_message_clears_once(
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
-    """When clearing the nth submission of a write kills the actor, each is cleared once: twice were two payments."""
+    """When the nth SubmissionRecorded of a write kills the actor, each is sent once: twice could be two payments."""
     items = [keyless.deposited() for _ in range(4)]
     keyless.send()  # in flight first, so that the submissions share a write
     for number, item in enumerate(items):
@@ -102,8 +102,8 @@ def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Cus
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_journal_that_dies_clears_once(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """A journal killed before or after its commit changes nothing of that."""
+def test_a_journal_that_dies_lets_one_submission_out(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
+    """The same when the journal is killed before or after its commit."""
     item = keyless.deposited()
     store.befall("append", Trouble(SystemExit(), after=stored))
     keyless.submit(item)
@@ -209,7 +209,7 @@ def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
 def test_a_token_that_two_processes_hold_sends_once(
     keyless: Customers, another_process: Callable[[], Customers], steps: int, trouble: list[Any]
 ) -> None:
-    """Work that was handed over to two: however far the one is when the other records the attempt, one may send it."""
+    """Two processes have the work: however far one is when the other records the attempt, one may send it."""
     item = keyless.deposited()
     troubled = TroubledStore(keyless.real)
     troubled.befall("append", *trouble)

@@ -131,7 +131,7 @@ class Scenario:
             self.run(2.0)
             if self.discard():
                 break
-        else:  # it may not be discarded: with a lease that was lost nobody knows whether it was sent
+        else:  # it may not be discarded: after a lost lease it may have been sent
             self.provider.hopeless = False
             self.retry_dead()
         self.run_until_done()
@@ -195,7 +195,7 @@ class Scenario:
                 reply.get(timeout=0)
             except RuntimeError:
                 continue
-            except Timeout:  # the judgement tells
+            except Timeout:  # the judgement decides
                 pass
             return
 
@@ -241,7 +241,7 @@ class Scenario:
             assert self.provider.moved[row.transaction_id] == (ends is Status.COMPLETED), (
                 f"effects of {row.customer_id}"
             )
-        assert len(self.system._customers) == 0, "somebody idle is not stopped"
+        assert len(self.system._customers) == 0, "an idle actor is not stopped"
         assert all(bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system._bulkheads.values()), (
             "a slot is lost"
         )
@@ -252,7 +252,7 @@ class Scenario:
     def _judge_answers(self) -> None:
         everybody = (*self.requests, *self.refused, *self.discards)
         assert all(it.reply.done for it in everybody), "a client was not answered"
-        assert all(reply.done for reply in self.asked), "a person was not answered"
+        assert all(reply.done for reply in self.asked), "an operator was not answered"
         refusals = [it for it in self.requests if not isinstance(it.reply.get(timeout=0), Accepted)]
         refusals += [it for it in self.refused if not isinstance(it.reply.get(timeout=0), Refused)]
         # Only when a customer cannot be read a command may be answered with "not stored".

@@ -201,7 +201,7 @@ class World:
         assert self.real.work_counts() == {}
         answered = [it for it in self.sent if it.reply.done and isinstance(it.reply.get(timeout=0), Accepted)]
         assert {it.command.transaction_id for it in answered} <= set(statuses)
-        if self.runtime.monotonic() < DAY_S:  # later a person may well have been asked
+        if self.runtime.monotonic() < DAY_S:  # later a review may be open
             assert self.reviews() == []
 
     def _watch(self, order: Order) -> None:

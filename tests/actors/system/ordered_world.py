@@ -131,7 +131,7 @@ class Process:
             listener=Heard(),
             exclusive=exclusive,
         )
-        self.facade._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
+        self.facade._waiting = self  # type: ignore[assignment]  # a waiting thread lets everything else go on
         ground.clock = self.runtime.now
         self.system.start()
 

@@ -108,7 +108,7 @@ def test_every_contradiction_is_one_review(ground: Fixture, scenario: Scenario, 
         assert world.reviews == reviews.total(), told
         of_callbacks = {name: reviews.pop(name) for name in causes if name in reviews}
         assert of_callbacks == ({} if by_callback else dict.fromkeys(causes, 1)), told
-        # Where the process died, nobody may have heard what the call had to say.
+        # Where the process died, the call's answer may be lost.
         assert by_callback * answered(order) <= reviews.total() <= by_callback, told
         assert world.provider.moved == scenario.completes, told
         assert world.work == {}, told

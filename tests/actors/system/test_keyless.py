@@ -141,7 +141,7 @@ def test_a_gateway_without_lookups_is_reviewed_and_never_sent_again(tmp_path: Pa
     assert [review.transaction_id for review in world.reviews()] == [key]
     assert world.statuses() == {key: Status.UNKNOWN}
     assert world.provider.sendings[key] == 1
-    assert world.real.work_counts() == {(GATEWAY, WorkState.DEAD): 1}, "people see that it is stuck"
+    assert world.real.work_counts() == {(GATEWAY, WorkState.DEAD): 1}, "operators see that it is stuck"
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 6))

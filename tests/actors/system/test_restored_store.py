@@ -199,7 +199,7 @@ def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) ->
     world.put_back(copy)
     world.run(2 * BEAT_MAX_S)
     world.system._bulkheads["gatewayA"].breaker.force("auto")
-    (key,) = world.send(customers=1)  # whoever takes that on looks at all that waits
+    (key,) = world.send(customers=1)  # the load for it covers all that waits
     world.run(20.0)
     assert set(world.provider.sendings) == {key}
     assert world.real.work_counts() == {}

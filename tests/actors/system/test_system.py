@@ -94,7 +94,7 @@ def test_a_successor_finishes_what_a_killed_process_left(
     next_store = SqliteStore(path, clock=next_runtime.now, synchronous="OFF")
     second = Service(next_runtime, next_store, next_store, first.gateway)
     second.system.start()
-    run(second, 10.0)  # before anybody's lease is over: all that was leased is known to be nobody's
+    run(second, 10.0)  # before any lease is over: with exclusive access all old leases are void
     with next_store.audit() as audit:
         rows = [row for key in audit.streams() for row in audit.transactions(key)]
     assert {row.status for row in rows} <= {Status.COMPLETED}
@@ -189,7 +189,7 @@ def test_currencies_and_gateways_are_listed(simulated: Service, monkeypatch: pyt
     monkeypatch.setattr("actors.service.STATUS_TIMEOUT_S", 0.01)
     assert simulated.facade.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
     with pytest.raises(TimeoutError):
-        simulated.facade.gateways()  # nobody steps the runtime while this thread waits
+        simulated.facade.gateways()  # no step happens while this thread waits
 
 
 def test_a_beat_that_is_overdue_makes_the_service_unready(simulated: Service) -> None:
@@ -198,7 +198,7 @@ def test_a_beat_that_is_overdue_makes_the_service_unready(simulated: Service) ->
     assert simulated.facade.problems() == []
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
-    runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nobody does anything meanwhile
+    runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nothing runs meanwhile
     assert any("heartbeat" in problem for problem in simulated.facade.problems())
     run(simulated, 1.0)
     assert simulated.facade.problems() == []
