@@ -131,14 +131,14 @@ class Scenario:
             self.run(2.0)
             if self.discard():
                 break
-        else:  # it may not be discarded: with a lease that was lost nobody knows whether it was sent
+        else:  # it may not be discarded: after a lost lease it may have been sent
             self.provider.hopeless = False
             self.retry_dead()
         self.run_until_done()
         self.run(2 * SETTINGS.lease_s / 3)  # two beats: what the first of them missed the second has noticed
 
     def run(self, seconds: float) -> None:
-        """Let virtual ``seconds`` pass; whenever an actor is dead, the service must say so."""
+        """Let virtual ``seconds`` pass. Whenever an actor is dead, the service must report a problem."""
         until = self.runtime.monotonic() + seconds
         while self.runtime.step(until):
             dead = [name for name, address in self.system._alone.items() if not _lives(address)]
@@ -179,13 +179,13 @@ class Scenario:
         self.run(2 * BEAT_MAX_S)
 
     def ask(self) -> None:
-        """A person asks for the state of the gateways."""
+        """Request the state of the gateways, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
-        """A person orders a breaker's mode, and orders it again when told that it could not be stored."""
+        """Set a breaker's mode, as an operator, and repeat that when it could not be stored."""
         while True:
             reply: Future[object] = Future()
             self.asked.append(reply)
@@ -195,18 +195,18 @@ class Scenario:
                 reply.get(timeout=0)
             except RuntimeError:
                 continue
-            except Timeout:  # the judgement tells
+            except Timeout:  # the judgement decides
                 pass
             return
 
     def retry_dead(self) -> None:
-        """A person has all dead letters sent again."""
+        """Retry all dead letters, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
         self.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
     def discard(self) -> bool:
-        """A person gives up the dead letter, if it is one now; whether that came through."""
+        """Discard the dead letter, as an operator, if it is one now; whether it is discarded."""
         if self.discards and self.discards[-1].reply.done:
             if isinstance(self.discards[-1].reply.get(timeout=0), Accepted):
                 return True
@@ -224,7 +224,7 @@ class Scenario:
     # what must have come of it
 
     def judge(self) -> None:
-        """Everybody answered, everything ended, each deposit with one effect, and all at rest."""
+        """Every caller is answered, each deposit ended with one effect, and all is at rest."""
         assert self.dead_for_s < ALIVE_WITHIN_S, "an actor was dead for too long"
         assert not self.facade.problems(), self.facade.problems()
         self._judge_answers()
@@ -241,7 +241,7 @@ class Scenario:
             assert self.provider.moved[row.transaction_id] == (ends is Status.COMPLETED), (
                 f"effects of {row.customer_id}"
             )
-        assert len(self.system._customers) == 0, "somebody idle is not stopped"
+        assert len(self.system._customers) == 0, "an idle actor is not stopped"
         assert all(bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system._bulkheads.values()), (
             "a slot is lost"
         )
@@ -252,7 +252,7 @@ class Scenario:
     def _judge_answers(self) -> None:
         everybody = (*self.requests, *self.refused, *self.discards)
         assert all(it.reply.done for it in everybody), "a client was not answered"
-        assert all(reply.done for reply in self.asked), "a person was not answered"
+        assert all(reply.done for reply in self.asked), "an operator was not answered"
         refusals = [it for it in self.requests if not isinstance(it.reply.get(timeout=0), Accepted)]
         refusals += [it for it in self.refused if not isinstance(it.reply.get(timeout=0), Refused)]
         # Only when a customer cannot be read a command may be answered with "not stored".
@@ -263,6 +263,6 @@ class Scenario:
 
 
 def _lives(address: ActorAddress) -> bool:
-    """What ``alive`` should say, from another side."""
+    """The expected value of ``alive``, read from the router."""
     ref = address._router.living(None)
     return ref is not None and ref.is_alive()
