@@ -33,7 +33,7 @@ class AppendDocument:
     """``writes`` in waves. The writes of a wave share nothing and are stored together. A later wave sees earlier ones.
 
     Nearly every batch is one wave. Raises UnstorableError when the versions of a write's events do not follow its head,
-    and ``failures.UNSTORABLE``.
+    and one of ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:

@@ -572,8 +572,8 @@ SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
 
--- name: enter
--- A connection on which a service writes: whether no rebuild is under way, nor begins while the connection lives.
+-- name: take_service_lock
+-- Try to share the service lock: no rebuild can begin while the connection lives.
 SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
 -- name: select_last_rebuild
@@ -581,12 +581,12 @@ SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::i
 SELECT coalesce(max(number), 0)
 FROM rebuilds;
 
--- name: shut_out
--- For a rebuild: no service is there, nor enters while the connection lives.
+-- name: take_exclusive_lock
+-- For a rebuild: wait until no service has the service lock, and keep services out while the connection lives.
 SELECT pg_advisory_lock('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
--- name: select_entered
--- For a rebuild: the server's processes behind connections that have entered, or shut out.
+-- name: select_service_lock_holders
+-- For a rebuild: the server processes that hold the service lock, shared or exclusive.
 SELECT l.pid
 FROM pg_locks AS l
 WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::regclass::oid AND l.objid = 0
@@ -594,7 +594,7 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::reg
 ORDER BY l.pid;
 
 -- name: insert_rebuild
--- For a rebuild: services that were cut off are not to go on.
+-- For a rebuild: a service that lost its connections detects the rebuild by this row.
 INSERT INTO rebuilds (begun_at)
 VALUES (store_now());
 

@@ -9,11 +9,11 @@ from typing import Final
 import apsw
 
 from store.errors import StoreUnavailableError
-from store.sqlite.beside import check_beside, leave_log
+from store.sqlite.command_connections import check_service_files, keep_log
 from store.sqlite.connection import BUSY_TIMEOUT_MS
 from store.sqlite.failures import translation
 from store.sqlite.lock import refuse_to_begin_anew
-from store.sqlite.schema import migrations, version_of
+from store.sqlite.schema_version import migrations, version_of
 
 _WAL_AGAIN_S: Final = 0.02
 
@@ -27,7 +27,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
     scripts = migrations() if scripts is None else scripts
     refuse_to_begin_anew(path)
     if path.exists():
-        check_beside(path)
+        check_service_files(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,7 +38,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             _use_wal(connection)
-            leave_log(connection)
+            keep_log(connection)
             for number, script in scripts.items():
                 connection.execute("BEGIN IMMEDIATE")
                 try:

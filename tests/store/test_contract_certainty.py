@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Action, Committed, DeliveryCertainty, Fence, Fenced, WorkItem, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 

@@ -13,7 +13,7 @@ from store.errors import SchemaError
 from store.port import Committed, DeliveryCertainty, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from tests.store.builders import OWNER, Clock, Customer, Step, move
 from tests.store.looking import contents
 from tests.store.tampering import fill, problems

@@ -110,25 +110,32 @@ def callback_secrets(settings, environ, *, loopback):
         raise GatewaySettingsError("no secrets")
     return {name: environ[variable].split(",") for name, variable in variables.items() if variable in environ}
 """
-_MIGRATE: Final = """
+_BACKENDS: Final = """
 from notes import note
 
 
-def migrate(url, *, root):
-    note("migrated")
-    return [1]
+class Backend:
+    has_roles = False
+
+    def migrate(self):
+        note("migrated")
+        return [1]
+
+
+def backend_of(url, *, root):
+    return Backend()
 """
 
 
 class StubCheckout:
-    """A folder with the real manage.py, gunicorn.conf.py, cli and config, and stubs of everything else."""
+    """A folder with the real manage.py, gunicorn.conf.py, cli, config and server, and stubs of everything else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_ports(2)
         for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(CHECKOUT / name, folder)
-        for name in ("cli", "config"):
+        for name in ("cli", "config", "server"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
             "api/__init__.py": "",
@@ -148,7 +155,7 @@ class StubCheckout:
             "gateways/registry.py": _REGISTRY,
             "gateways/settings.py": "class GatewaySettingsError(ValueError): pass\n",
             "store/__init__.py": "",
-            "store/factory.py": _MIGRATE,
+            "store/backends.py": _BACKENDS,
             "store/errors.py": "class StoreError(Exception): pass\n",
         }
         for path, text in stubs.items():
