@@ -1,4 +1,4 @@
-"""Contract of the shared circuit breakers: who names the epoch first changes it, and one process has the probe."""
+"""Contract of the shared circuit breakers: the first call with the epoch changes it, one process has the probe."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_change_is_the_next_epoch(store: PaymentStore, pass_time: PassTime)
 
 @pytest.mark.parametrize("epoch", [0, 1, 3, 99])
 def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_time: PassTime, epoch: int) -> None:
-    """He is told how it stands instead, be his epoch older or one that has never been."""
+    """A caller with an older epoch, or one that never was, gets the present record."""
     store.turn_breaker(GATEWAY, 0, "open")
     store.turn_breaker(GATEWAY, 1, "closed")
     pass_time(SLEEP_S)
@@ -60,7 +60,7 @@ def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_t
 
 
 def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
-    """Whoever does not know whether it was made may make it again."""
+    """A caller that does not know the result may repeat the change."""
     assert store.turn_breaker(GATEWAY, 0, "open") == store.turn_breaker(GATEWAY, 0, "open")
     assert store.turn_breaker(GATEWAY, 1, "closed") == store.turn_breaker(GATEWAY, 1, "closed")
     assert store.breakers()[GATEWAY].epoch == 2
@@ -69,7 +69,7 @@ def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("state", ["half_open", "ajar", ""])
 def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch: int) -> None:
-    """Half-open it is for one prober only, who takes the probe; a refusal changes nothing."""
+    """A half-open breaker is for one prober, which takes the probe. A refusal changes nothing."""
     if epoch:
         store.turn_breaker(GATEWAY, 0, "open")
     before = store.breakers()
@@ -79,7 +79,7 @@ def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch:
 
 
 def test_the_probe_is_had_after_the_sleep(store: PaymentStore, pass_time: PassTime) -> None:
-    """Not before, and by one: the other reads who has it, and for how long."""
+    """Not earlier, and by one process. The other reads its name, and the rest of the permit."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S - 0.5)
     assert take(store, 1) == BreakerRecord(GATEWAY, 1, "open", SLEEP_S - 0.5)
@@ -125,7 +125,7 @@ def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: Pa
 def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
     store: PaymentStore, pass_time: PassTime, back_s: float, *, probing: bool
 ) -> None:
-    """It looks as if it had changed just now; whoever asks again and again may probe a sleep later at the most."""
+    """It counts as changed just now. A caller that repeats its request may probe after at most one more sleep."""
     epoch = store.turn_breaker(GATEWAY, 0, "open").epoch
     if probing:
         pass_time(SLEEP_S)
@@ -140,7 +140,7 @@ def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
 
 
 def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
-    """And all the others are told what he made of it; so it goes for the first change as for any later one."""
+    """All others get its result, for the first change as for any later one."""
     count = 8
     for epoch in range(4):
         start = Barrier(count)
@@ -156,7 +156,7 @@ def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
 
 
 def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pass_time: PassTime) -> None:
-    """The others read his name."""
+    """The others read its name."""
     count, epoch = 8, store.turn_breaker(GATEWAY, 0, "open").epoch
     for _ in range(4):
         pass_time(SLEEP_S + PERMIT_S)

@@ -37,7 +37,7 @@ def stored(claim: Claim = CALLBACK, work_id: str = "apply-7") -> Write:
 
 
 def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A callback that nobody can match yet is work with its bytes, tried again later, and closed when it is matched."""
+    """A callback without a match is work with its bytes. It is tried again later, and closed when it matches."""
     assert store.append([stored()]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     assert (item.action, item.payload, item.transaction, item.stream) == (Action.APPLY, BODY, None, GATEWAY)
@@ -61,7 +61,7 @@ def test_a_repeated_callback_is_told_by_its_claim(store: PaymentStore) -> None:
 
 
 def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) -> None:
-    """Work that applies a callback waits for a person like any other, in the house's list alone."""
+    """Work that applies a callback waits for an operator like other work, in the list of the default merchant alone."""
     store.append([stored()])
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     parked = move("apply-7", action=Action.APPLY, state=WorkState.PARKED)
@@ -91,7 +91,7 @@ def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) ->
 
 @pytest.mark.parametrize("transaction_id", ["none", "", "\x00", "\ud800", "t1\x00"])
 def test_no_transaction_has_this_id(store: PaymentStore, transaction_id: str) -> None:
-    """An id that is nobody's, or can be nobody's, has no stream."""
+    """An id without a transaction, or that no transaction can have, has no stream."""
     store.append([Customer().deposit("t1")])
     assert store.stream_of(transaction_id) is None
 

@@ -51,7 +51,7 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
 
 WHOLE_TABLES = {
     "count_work": "counted once at a start",
-    "select_figures": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
+    "select_stats": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "limit_dues": "once at a start, and then all work that is to be due is looked at",
     "set_dues_back": "a clock is set back rarely, and then all that is to be due goes with it",
@@ -61,7 +61,7 @@ WHOLE_TABLES = {
     "select_breakers": "breakers are as many as gateways",
     "ping": "one row",
     "select_holders": "for a rebuild: few ids are looked for, by their keys",
-    "select_api_keys": "keys are as many as callers, and people list them",
+    "select_api_keys": "there are as many keys as callers, and operators list them",
     "void_leases": "a database is restored rarely, and then all unfinished work is touched",
     "raise_epochs": "the same, of breakers, which are as many as gateways",
     "select_open_transactions": "the same: all that is unfinished is listed",
@@ -107,7 +107,7 @@ def test_every_statement_is_used() -> None:
 
 
 def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> None:
-    """After reads of every kind the log can be emptied: a snapshot left open would let it grow for ever."""
+    """After reads of every kind the log can be emptied: an open snapshot would let it grow without limit."""
     key = StreamKey("main", "customer-1")
     reads: list[Callable[[], object]] = [
         lambda: store.load(key, ["t1"]),
@@ -214,7 +214,7 @@ KINDS: dict[type[StoreError], set[str]] = {
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
 def test_every_error_of_the_driver_is_translated(name: str) -> None:
-    """Each error that apsw knows becomes one of the store's; what is not about the data may be tried again."""
+    """Each error of apsw becomes one of the store. Errors that do not concern the data may be tried again."""
     kind = getattr(apsw, name)
     expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
     error = translated(kind("text"))
@@ -223,7 +223,7 @@ def test_every_error_of_the_driver_is_translated(name: str) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """A file of something else is told as corrupt, and left as it is."""
+    """A file that is no database is reported as corrupt, and left as it is."""
     (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
     with pytest.raises(CorruptStoreError):
         SqliteStore(tmp_path / "payments.db", clock=Clock())
