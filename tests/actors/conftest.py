@@ -11,7 +11,7 @@ import pytest
 from actors.runtime.simulated import SimulatedRuntime
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from tests.actors.customers import KEYLESS, Customers
+from tests.actors.customer.fixtures import KEYLESS, Customers
 from tests.actors.support import TroubledStore
 
 
