@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from actors.listeners import Listener
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
+from actors.settings import SystemSettings
 from actors.stats import ProcessStats
-from actors.system import PaymentSystem, SystemSettings
+from actors.system import PaymentSystem
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from messaging.port import WorkQueue
