@@ -110,7 +110,7 @@ class ActorProcess:
         for (gateway, state), count in sorted(self._store.work_counts().items()):
             if gateway_of(gateway) not in self._gateways:
                 logger.error(
-                    "unfinished work of a gateway that is not configured: nobody does it",
+                    "unfinished work of a gateway that is not configured: it stays unfinished",
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
                 )
 
