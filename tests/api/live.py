@@ -31,10 +31,10 @@ from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import Heard, SmallGateway
 from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
+from tests.store.templates import new_sqlite
 
 MERCHANT: Final = "main"
 CUSTOMER: Final = "12345"
@@ -127,7 +127,7 @@ def until(condition: Callable[[], bool]) -> None:
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
     path = folder / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
         yield live
 

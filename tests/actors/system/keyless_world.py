@@ -24,8 +24,8 @@ from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import GATEWAY, Heard, TroubledStore, stream
+from tests.store.templates import new_sqlite
 
 DAY_S: Final = 86_400.0
 SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0)
@@ -96,7 +96,7 @@ class World:
     def __init__(self, folder: Path, seed: int, fates: tuple[str, ...] = FATES) -> None:
         self.chance = random.Random(seed)
         self.path = folder / f"payments-{seed}.db"
-        migrate(self.path)
+        new_sqlite(self.path)
         self.runtime = SimulatedRuntime(self.chance, started_at=100.0)
         self.provider = KeylessProvider(self.runtime, self.chance, fates)
         self.provider.watch = self._watch

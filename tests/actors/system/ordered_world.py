@@ -34,9 +34,9 @@ from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Head, Part, StoredEvent, StreamKey, Write
 from store.queries import TransactionView
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import GATEWAY, Heard, TroubledStore, stream
 from tests.actors.system.ordered_provider import AMOUNT, Provider, Step
+from tests.store.templates import new_sqlite
 
 FUNDS: Final = 5_000
 """What the customer has before anything happens, in minor units."""
@@ -91,7 +91,7 @@ class Fixture:
     """A store in a file, on which one world after the other stands, each with a customer of its own; and the time."""
 
     def __init__(self, path: Path) -> None:
-        migrate(path)
+        new_sqlite(path)
         self.chance = random.Random(1)
         self.now = 100.0
         self.clock = SimulatedRuntime(self.chance, started_at=self.now).now

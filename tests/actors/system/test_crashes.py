@@ -20,9 +20,9 @@ from actors.operations.discard import DiscardOperation
 from actors.operations.outcome import OutcomeOperation
 from actors.operations.receive import ReceiveOperation
 from actors.operations.submission import SubmissionOperation
-from store.sqlite.migrate import migrate
 from tests.actors.system.crash_scenario import Scenario
 from tests.actors.system.fault_injection import ON_START, SALVAGE, Killer, Point
+from tests.store.templates import new_sqlite
 
 NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Recipient"}
 """Classes of actors/messages.py that no actor is told by themselves."""
@@ -47,7 +47,7 @@ def _quiet() -> Iterator[None]:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database with nothing in it."""
     path = tmp_path_factory.mktemp("empty") / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     return path
 
 
