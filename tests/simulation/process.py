@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.errors import StoreError

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from actors.composition import PERMIT_GRACE_S
 from actors.gateways.breaker_sync import SHARE_S
 from actors.messages import SetBreakerMode
 from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
-from actors.system import PERMIT_GRACE_S
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from gateways.settings import BreakerSettings
@@ -64,7 +64,7 @@ class Pair:
 
     def states(self) -> list[str]:
         """Both breakers."""
-        return [service.system._bulkheads[GATEWAY].breaker.state for service in self.services]
+        return [service.system.actors.bulkheads[GATEWAY].breaker.state for service in self.services]
 
     def break_down(self) -> None:
         """Until both know that the breaker is open."""
@@ -80,7 +80,7 @@ class Pair:
     def order(self, number: int, mode: str) -> None:
         """A person's order to one of the processes."""
         order = SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future())
-        self.services[number].system._shared_breakers.tell(order)
+        self.services[number].system.actors.breaker_sync.tell(order)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_after_a_recovery_neither_stampedes(pair: Pair) -> None:
     for service in pair.services:
         heard = [state for _, state in service.heard.breakers]
         assert heard[-1] == "closed"
-    assert all(service.system._bulkheads[GATEWAY].breaker._slow_start is not None for service in pair.services)
+    assert all(service.system.actors.bulkheads[GATEWAY].breaker._slow_start is not None for service in pair.services)
 
 
 def test_a_process_that_begins_during_an_outage_calls_nobody(pair: Pair) -> None:
@@ -143,7 +143,7 @@ def test_a_process_that_begins_during_an_outage_calls_nobody(pair: Pair) -> None
     pair.break_down()
     third = pair.service(TroubledStore(pair.real))
     third.system.start()
-    assert third.system._bulkheads[GATEWAY].breaker.state == "open"
+    assert third.system.actors.bulkheads[GATEWAY].breaker.state == "open"
     pair.services.append(third)
     pair.send(5, 2)
     pair.run(SLEEP_S - 2.0)

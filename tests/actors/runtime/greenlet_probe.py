@@ -20,7 +20,8 @@ from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money

@@ -19,7 +19,8 @@ from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Refused, Status
 from domain.commands import Discard, Receive
 from domain.events import Kind
@@ -141,7 +142,7 @@ class Scenario:
         """Let virtual ``seconds`` pass. Whenever an actor is dead, the service must report a problem."""
         until = self.runtime.monotonic() + seconds
         while self.runtime.step(until):
-            dead = [name for name, address in self.system._alone.items() if not _lives(address)]
+            dead = [name for name, address in self.system.actors.single.items() if not _lives(address)]
             if not dead:
                 self._died_at = None
                 continue
@@ -182,14 +183,14 @@ class Scenario:
         """Request the state of the gateways, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
-        self.system._supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
+        self.system.actors.supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
         """Set a breaker's mode, as an operator, and repeat that when it could not be stored."""
         while True:
             reply: Future[object] = Future()
             self.asked.append(reply)
-            self.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
+            self.system.actors.breaker_sync.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
             self.run(2.0)
             try:
                 reply.get(timeout=0)
@@ -203,7 +204,7 @@ class Scenario:
         """Retry all dead letters, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
-        self.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
+        self.system.actors.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
     def discard(self) -> bool:
         """Discard the dead letter, as an operator, if it is one now; whether it is discarded."""
@@ -216,7 +217,7 @@ class Scenario:
             command = Discard(letter.item.work_id, "nobody wants it")
             request = DiscardOperation(command, letter.item, Metadata("p"))
             request.deadline = self.runtime.monotonic() + 10.0
-            self.system._customers.tell(letter.item.stream, request)
+            self.system.actors.customers.tell(letter.item.stream, request)
             self.discards.append(request)
             break
         return False
@@ -241,10 +242,10 @@ class Scenario:
             assert self.provider.moved[row.transaction_id] == (ends is Status.COMPLETED), (
                 f"effects of {row.customer_id}"
             )
-        assert len(self.system._customers) == 0, "an idle actor is not stopped"
-        assert all(bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system._bulkheads.values()), (
-            "a slot is lost"
-        )
+        assert len(self.system.actors.customers) == 0, "an idle actor is not stopped"
+        assert all(
+            bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system.actors.bulkheads.values()
+        ), "a slot is lost"
         self.system.drain()
         self.run(2.0)
         assert self.system.at_rest, "the drain does not end"
