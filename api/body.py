@@ -111,7 +111,7 @@ def _take(env: dict[str, Any], size: int) -> bytes:
     except TimeoutError:
         log.info("a request's body took too long")
         env[_LEFT] = 0
-        raise ProblemError(REQUEST_TIMEOUT, "The body did not come to its end in time. Nothing was stored.") from None
+        raise ProblemError(REQUEST_TIMEOUT, "The body was not received in time. Nothing was stored.") from None
     except Exception as error:  # noqa: BLE001  # a server's errors about what a client sent have no common base
         log.info("a request's body could not be read: %s", type(error).__name__)
         env[_LEFT] = 0

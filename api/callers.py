@@ -182,7 +182,7 @@ class Callers:
 def _authenticated(keys: KnownKeys, req: falcon.Request) -> tuple[ApiKey, Presented]:
     given: str = req.env.get("HTTP_AUTHORIZATION") or ""
     if _IS_BEARER.fullmatch(given) is None:
-        detail = "Send Authorization: Bearer with an API key."
+        detail = "Send an API key as Authorization: Bearer."
         raise ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": _REALM})
     bearer = _BEARER.fullmatch(given)
     presented = None if bearer is None else read_api_key(bearer[1])

@@ -34,11 +34,11 @@ def accepted(reply: Reply) -> Transaction:
         case NotStored(reason=reason, retry_after_s=retry_after_s):
             raise unavailable(reason, retry_after_s)
         case Uncertain(transaction_id=None):
-            raise ProblemError(OUTCOME_UNKNOWN, "Look whether it was carried out before you order it once more.")
+            raise ProblemError(OUTCOME_UNKNOWN, "Check whether the command was executed before you send it again.")
         case Uncertain(transaction_id=transaction_id):
             raise ProblemError(
                 OUTCOME_UNKNOWN,
-                f"Ask for /v1/transactions/{transaction_id} later: it is there when the command was stored.",
+                f"Get /v1/transactions/{transaction_id} later. It exists if the command was stored.",
                 transaction_id=transaction_id,
             )
         case Adjusted() | Closed() | Taken():
@@ -83,12 +83,12 @@ def reading_again(address: str, **extensions: object) -> Iterator[None]:
         yield
     except StoreError as error:
         log.warning("the record of an idempotency key cannot be read: %s", error)
-        detail = f"The command is on record. Ask for {address} later, or repeat the command under the same key."
+        detail = f"The command is stored. Get {address} later, or repeat the command with the same key."
         raise ProblemError(OUTCOME_UNKNOWN, detail, **dict[str, Any](extensions)) from None
 
 
 @contextmanager
-def ordering(address: str) -> Iterator[None]:
+def executing(address: str) -> Iterator[None]:
     """Around an order that may be given again without harm; ``address`` shows what became of it.
 
     Raises ProblemError: 503 when nothing has changed, 504 when that is not known.
@@ -97,8 +97,8 @@ def ordering(address: str) -> Iterator[None]:
         yield
     except (TimeoutError, CommitUncertainError) as error:
         log.warning("whether an order was carried out is not known: %s", error)
-        detail = f"Ask for {address} to see what holds now. The same order once more does no harm."
+        detail = f"Get {address} to see the current state. It is safe to repeat the command."
         raise ProblemError(OUTCOME_UNKNOWN, detail) from None
     except StoreError as error:
         log.warning("an order was not carried out: %s", error)
-        raise unavailable("The store does not take the order. Nothing has changed.") from None
+        raise unavailable("The store does not accept the command. Nothing was changed.") from None

@@ -97,6 +97,6 @@ def remember_who(req: falcon.Request, who: str) -> None:
     req.env[_WHO] = who
 
 
-def note_order(req: falcon.Request, what: str, **fields: object) -> None:
+def log_operator_command(req: falcon.Request, what: str, **fields: object) -> None:
     """Log an order of a person that leaves no event, before it is given: what else would tell who gave it."""
     log.warning(what, extra={"fields": {**fields, "who": req.env.get(_WHO), "correlation_id": request_id(req)}})

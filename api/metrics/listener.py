@@ -33,6 +33,8 @@ _ENTERS: Final[Mapping[type[Event], Status]] = {
     Failed: Status.FAILED,
 }
 """The status that a transaction comes to by an event."""
+_LABELS: Final[Mapping[type, str]] = {SignatureInvalid: "unverified"}
+"""Labels of results that are not named as their classes."""
 _REVIEWS: Final[Mapping[type[Event], str]] = {ReviewOpened: "opened", ReviewClosed: "closed"}
 
 
@@ -119,7 +121,8 @@ class MetricsListener:
 
     def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
-        self._meters.callbacks.labels(gateway, _snake(type(answer).__name__)).inc()
+        result = _LABELS.get(type(answer)) or _snake(type(answer).__name__)
+        self._meters.callbacks.labels(gateway, result).inc()
 
 
 @cache

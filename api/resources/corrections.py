@@ -16,7 +16,7 @@ from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.idempotency import REPLAYED, once_of, read_key
-from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, OPERATOR_PROBLEMS, Answer, Operation
 from api.patterns import CUSTOMER_ID, TRANSACTION_ID
 from api.problems import (
     ALREADY_FINAL,
@@ -31,8 +31,9 @@ from api.problems import (
     ProblemError,
 )
 from api.replies import accepted, adjusted, reading_again, replied
-from api.requests import AdjustmentSchema, ResolutionSchema, read_adjustment, read_fields
-from api.responses import CustomerSchema, TransactionSchema
+from api.schemas.common import read_fields
+from api.schemas.customers import AdjustmentSchema, CustomerSchema, read_adjustment
+from api.schemas.transactions import ResolutionSchema, TransactionSchema
 from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Adjust, Resolve
@@ -48,22 +49,23 @@ class ResolutionResource:
             operation_id="resolveTransaction",
             scopes=OPERATES,
             tag="Transactions",
-            summary="Say how it ended",
-            description="For a person who has asked the provider himself: ends a transaction that has no end yet, as "
-            "`completed` or `failed`, with reason and evidence on record. `version` is the transaction's, as he saw "
-            "it. A later word of the provider that contradicts him opens a review. One that is on its way to its "
-            "gateway cannot be settled; nor can one that is final, whose money `adjustments` correct.",
+            summary="Resolve a transaction",
+            description="For operators who confirmed the outcome with the provider. Sets a transaction without a "
+            "final status to `completed` or `failed`, and keeps reason and evidence on record. Send the `version` "
+            "that you reviewed. If the provider reports a different result later, a review is opened. A transaction "
+            "that is being sent to its gateway cannot be resolved. To correct the money of a final transaction, "
+            "adjust the balance.",
             body=ResolutionSchema,
             body_examples={
-                "it happened": {
+                "completed": {
                     "outcome": "completed",
-                    "reason": "Seen on the provider's statement.",
+                    "reason": "Listed on the provider's statement.",
                     "evidence": "statement of 21 November, line 7",
                     "version": 2,
                 }
             },
-            answer=Answer(200, "The transaction, final.", TransactionSchema),
-            problems=(*ORDER_PROBLEMS, STALE_VERSION, ALREADY_FINAL, STILL_UNDER_WAY, DEAD_LETTER_BUSY, REFUSED),
+            answer=Answer(200, "The transaction with its final status.", TransactionSchema),
+            problems=(*OPERATOR_PROBLEMS, STALE_VERSION, ALREADY_FINAL, STILL_UNDER_WAY, DEAD_LETTER_BUSY, REFUSED),
         )
     }
 
@@ -97,12 +99,12 @@ class AdjustmentResource:
             operation_id="adjustBalance",
             scopes=OPERATES,
             tag="Customers",
-            summary="Correct a balance",
-            description="For a person: adds the amount, which may be negative, to what the customer has available, "
-            "with reason and evidence on record. Never below zero.",
+            summary="Adjust a balance",
+            description="For operators. Adds an amount, which may be negative, to the customer's available balance, "
+            "and keeps reason and evidence on record. The balance never goes below zero.",
             body=AdjustmentSchema,
             body_examples={
-                "less": {
+                "decrease": {
                     "amount": "-10.50",
                     "currency": "USD",
                     "reason": "Credited twice.",
@@ -112,12 +114,12 @@ class AdjustmentResource:
             takes_key=True,
             answer=Answer(
                 201,
-                "The customer with the corrected balance.",
+                "The customer with the new balance.",
                 CustomerSchema,
-                headers={"Location": "Where the customer is."},
-                optional_headers={REPLAYED: "`true` when the same correction was made before under the same key."},
+                headers={"Location": "The path of the customer."},
+                optional_headers={REPLAYED: "`true` when this is the replay of an adjustment with the same key."},
             ),
-            problems=(*ORDER_PROBLEMS, INSUFFICIENT_FUNDS, NO_SUCH_CUSTOMER, IDEMPOTENCY_KEY_REUSED, REFUSED),
+            problems=(*OPERATOR_PROBLEMS, INSUFFICIENT_FUNDS, NO_SUCH_CUSTOMER, IDEMPOTENCY_KEY_REUSED, REFUSED),
         )
     }
 

@@ -72,8 +72,8 @@ class OpenApiResource:
             operation_id="getOpenApi",
             scopes=OPEN,
             tag="Documentation",
-            summary="This document",
-            description="OpenAPI 3.0, made from the schemas that validate.",
+            summary="Get the OpenAPI document",
+            description="Returns this OpenAPI 3.0 document. It is generated from the schemas that validate requests.",
             answer=Answer(200, "The document."),
             problems=(INVALID_REQUEST,),
         )
@@ -96,8 +96,8 @@ class SwaggerPageResource:
             operation_id="getSwaggerPage",
             scopes=OPEN,
             tag="Documentation",
-            summary="This page",
-            description="Swagger UI on this document; every operation can be tried out.",
+            summary="Open Swagger UI",
+            description="Returns a page that shows this document and can send requests.",
             answer=Answer(200, "The page.", media_type="text/html"),
             problems=(INVALID_REQUEST,),
         )

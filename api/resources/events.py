@@ -14,8 +14,7 @@ from api import views
 from api.callers import Callers, caller_of
 from api.operations import LIST_PROBLEMS, READS, Answer, Operation
 from api.positions import BEGINNING, Position, confirm, event_cursor, position_of
-from api.requests import EventsQuery, MerchantEventsQuery
-from api.responses import EventListSchema, MerchantEventListSchema
+from api.schemas.events import EventListSchema, EventsQuery, MerchantEventListSchema, MerchantEventsQuery
 from api.screening.query import read_query
 from store.port import StoredEvent
 from store.queries import Queries
@@ -103,22 +102,24 @@ class EventsResource:
             operation_id="listEvents",
             scopes=READS,
             tag="Events",
-            summary="Everything that happened",
-            description="All events by ascending position, above `after`. Read on with `after` = the last position "
-            "that you got: no event is skipped or repeated. `next_cursor` is that position while more "
-            "follows at once. With `wait`, an answer without events comes only after so many seconds. `after=latest` "
-            "answers at once and without events: its `next_cursor` is the last position so far. A position of an "
+            summary="List events",
+            description="Returns all events above `after` by ascending position. To continue, send the position of "
+            "the last event as `after`; no event is skipped or repeated. `next_cursor` is that position while more "
+            "events are available. With `wait`, an answer without events is delayed by up to that many seconds. "
+            "`after=latest` returns no events, and `next_cursor` is the last position so far. A position of an "
             "earlier generation, or beyond the end, gets 410: the database was restored to an earlier state.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=LIST_PROBLEMS,
             behind_keys={
-                "description": "Your events in the order in which they were recorded, from `after` on. Read on with "
-                "`after` = the `cursor` of the last event that you got: no event is skipped or repeated. "
-                "`next_cursor` is that cursor while more follows at once. With `wait`, an answer without events "
-                "comes only after so many seconds. `after=latest` answers at once and without events: its "
-                "`next_cursor` is the place after your last event so far. A cursor of an earlier generation gets 410: "
-                "the database was restored to an earlier state.",
+                "description": "Returns your events after `after` in the order in which they were recorded. To "
+                "continue, "
+                "send the `cursor` of the last event as `after`; no event is skipped or repeated. `next_cursor` is "
+                "that "
+                "cursor while more events are available. With `wait`, an answer without events is delayed by up to "
+                "that "
+                "many seconds. `after=latest` returns no events, and `next_cursor` is the place after your last event "
+                "so far. A cursor of an earlier generation gets 410: the database was restored to an earlier state.",
                 "query": MerchantEventsQuery,
                 "answer": Answer(200, "A page of events.", MerchantEventListSchema),
             },

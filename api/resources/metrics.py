@@ -23,10 +23,10 @@ class MetricsResource:
             operation_id="getMetrics",
             scopes=OPERATES,
             tag="Health",
-            summary="What is measured",
-            description="For Prometheus, in its text format 0.0.4. Counts are summed over the worker processes of this "
-            "service, whichever of them answers. `payments_store_up` is 0 while the store does not answer; the "
-            "figures that come from it are left out then.",
+            summary="Get metrics",
+            description="Returns metrics in the Prometheus text format 0.0.4. Counts are summed over all worker "
+            "processes of this service. `payments_store_up` is 0 while the store does not answer; the metrics from "
+            "the store are then missing.",
             answer=Answer(200, "The metrics.", media_type="text/plain"),
             problems=(INVALID_REQUEST, INTERNAL_ERROR),
         )
