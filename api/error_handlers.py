@@ -1,4 +1,4 @@
-"""Turns everything that ends a request early into a problem document: ours, the framework's, and the unexpected."""
+"""Problem documents for all exceptions: problems of the API, errors of the framework, and unexpected errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
-    """Let every exception in ``app`` end in a problem document."""
+    """Make ``app`` answer every exception with a problem document."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _framework)
     app.add_error_handler(StoreUnavailableError, _store_unavailable)

@@ -1,4 +1,4 @@
-"""Builds the OpenAPI 3.0 document from the resources' operations and the schemas that validate. Serves nothing."""
+"""Build the OpenAPI 3.0 document from the resources' operations and the schemas that validate."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
         ]
         spec.path(path, operations=operations, parameters=parameters)
     document = spec.to_dict()
-    # A reference cannot be made nullable where it stands (OpenAPI 3.0.3); the schema that it names can.
+    # In OpenAPI 3.0.3 a reference cannot be nullable, but its schema can.
     for name in _NULLABLE:
         document["components"]["schemas"][name]["nullable"] = True
     return orjson.dumps(document)

@@ -19,7 +19,7 @@ _HASH_SHOWN: Final = 16
 
 
 class Position(NamedTuple):
-    """A place in the order of all events of a generation; 0 is before the first."""
+    """A position among all events of a generation; 0 is before the first."""
 
     generation: int
     position: int

@@ -45,7 +45,7 @@ IDEMPOTENCY_KEY_REUSED: Final = ProblemType(KEY_REUSED, 422, "The key was used f
 INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service failed unexpectedly")
 UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service is temporarily unavailable")
 NOT_READY: Final = ProblemType("not-ready", 503, "The service is not ready")
-OUTCOME_UNKNOWN: Final = ProblemType("outcome-unknown", 504, "Whether the command was stored is unknown")
+OUTCOME_UNKNOWN: Final = ProblemType("outcome-unknown", 504, "Whether the request was stored is unknown")
 
 PROBLEMS: Final[Mapping[str, ProblemType]] = {
     problem.name: problem

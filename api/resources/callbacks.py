@@ -1,4 +1,4 @@
-"""Callbacks of gateways: read as raw bytes, verified and applied by the actors. Nothing of a forged one is kept."""
+"""Callbacks of gateways: read as raw bytes, verified and applied by the actors. A forged one leaves nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class CallbackResource(Signed):
-    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.addresses``)."""
+    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.screening.envelope``)."""
 
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
@@ -41,7 +41,7 @@ class CallbackResource(Signed):
             tag="Callbacks",
             summary="Receive a gateway's callback",
             description="For gateways only. Each gateway signs its callbacks in its own way. A verified callback is "
-            "stored unchanged before the answer 200, whatever its content, and is applied once per event id. The "
+            "stored unchanged before the answer 200, regardless of its content, and is applied once per event id. The "
             "query, the media type and slashes at the end of the path are ignored. A signed header that occurs twice "
             "makes the signature invalid. After any error, send the callback again.",
             answer=Answer(200, "The callback is stored.", StateSchema),
@@ -62,7 +62,7 @@ class CallbackResource(Signed):
         self._payments = payments
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Take one on."""
+        """Receive a callback."""
         if name not in self._payments.gateway_currencies():
             raise ProblemError(NOT_FOUND, "No such gateway.")
         body = read_bytes(req)
@@ -70,7 +70,7 @@ class CallbackResource(Signed):
         headers = {header: value for header, value in given if not is_repeated(req.env, header)}
         try:
             reply = self._payments.callback(name, headers, body, metadata(req))
-        except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
+        except Exception:  # the gateway repeats it, and its event id identifies it
             log.exception("a callback ended without a reply", extra={"fields": {"correlation_id": request_id(req)}})
             raise ProblemError(
                 OUTCOME_UNKNOWN,

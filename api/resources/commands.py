@@ -1,4 +1,4 @@
-"""Taking on deposits and withdrawals: a validated command goes to the actors, and what they reply is the answer."""
+"""Deposits and withdrawals: a validated command goes to the actors, and their reply becomes the answer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandContext:
-    """What all commands of a process are taken on with. ``checked``: a withdrawal needs a balance here."""
+    """The context of all commands of a process. ``checked``: a withdrawal needs a balance in this service."""
 
     payments: Payments
     queries: Queries
@@ -114,7 +114,7 @@ class CommandContext:
 
 
 class _CommandResource:
-    """What deposits and withdrawals share."""
+    """The common part of deposits and withdrawals."""
 
     _kind: ClassVar[Kind]
 
@@ -123,7 +123,7 @@ class _CommandResource:
         self._payments = context.payments
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take it on."""
+        """Accept a command."""
         refuse_query(req)
         key = read_key(req)
         payment = read_payment(read_object(req), self._payments.gateway_currencies(), self._context.default_currency)
@@ -155,7 +155,7 @@ class _CommandResource:
         if isinstance(reply, Replayed):
             with reading_again(f"/v1/transactions/{reply.transaction_id}", transaction_id=reply.transaction_id):
                 view = self._context.queries.transaction(stream.name, reply.transaction_id)
-            assert view is not None  # its id stands in a claim that was stored with it
+            assert view is not None  # the claim that contains its id was stored with it
             resp.set_header(REPLAYED, "true")
             said = views.transaction_view(view)
         else:

@@ -1,4 +1,4 @@
-"""What a person settles because the machine must not: how a transaction ended, and what a customer has."""
+"""Corrections by operators: the final status of a transaction, and the balance of a customer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ResolutionResource:
         self._schema = ResolutionSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
-        """Settle it."""
+        """Resolve a transaction."""
         refuse_query(req)
         merchant = merchant_of(req)
         view = self._queries.transaction(merchant, transaction_id) if TRANSACTION_ID.fullmatch(transaction_id) else None
@@ -127,7 +127,7 @@ class AdjustmentResource:
         self._payments, self._queries = payments, queries
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
-        """Correct it."""
+        """Adjust a balance."""
         refuse_query(req)
         if CUSTOMER_ID.fullmatch(customer_id) is None:
             raise ProblemError(NOT_FOUND, "No such customer.")
@@ -146,8 +146,8 @@ class AdjustmentResource:
             resp.set_header(REPLAYED, "true")
             with reading_again(f"/v1/customers/{customer_id}"):
                 view = self._queries.customer(stream)
-            assert view is not None  # nothing of a customer is ever deleted
-        else:  # not asked of the store, which may not answer now: it is corrected, and "not stored" would be untrue
+            assert view is not None  # customers are never deleted
+        else:  # without a read: the adjustment is stored, so a failing store must not turn it into 503
             account = adjusted(reply)
             view = CustomerView(account.version, sorted(account.balances.items()))
         resp.status = falcon.HTTP_201

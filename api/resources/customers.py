@@ -1,4 +1,4 @@
-"""Reading customers: their balances and the events of their streams, straight from the store's queries."""
+"""Reads of customers: balances, and the events of their streams, from the store's queries."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CustomerResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
-        """Show a customer."""
+        """Get a customer."""
         refuse_query(req)
         view = self._queries.customer(_stream(req, customer_id))
         if view is None:

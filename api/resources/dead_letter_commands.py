@@ -1,4 +1,4 @@
-"""A person's orders about dead letters: try again now, or give up. The actors decide and carry them out."""
+"""Operator commands on dead letters: retry and discard. The actors decide and execute them."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class DiscardResource:
 
 
 def _refuse_fields(req: falcon.Request) -> None:
-    """Raises ProblemError for a body that says anything; an empty object says nothing."""
+    """Refuse a body with fields. Raises ProblemError."""
     if req.env.get("CONTENT_LENGTH") in {None, "", "0"} and "HTTP_TRANSFER_ENCODING" not in req.env:
         return
     refuse_unknown(read_object(req))

@@ -1,4 +1,4 @@
-"""Reading dead letters, one or many, straight from the store's queries."""
+"""Reads of dead letters from the store's queries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DeadLetterResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, dead_letter_id: str) -> None:
-        """Show a dead letter."""
+        """Get a dead letter."""
         refuse_query(req)
         resp.data = orjson.dumps(views.dead_letter(find(self._queries, req, dead_letter_id)))
 
@@ -85,7 +85,7 @@ class DeadLettersResource:
 
 
 def find(queries: Queries, req: falcon.Request, dead_letter_id: str) -> DeadLetter:
-    """The caller's dead letter of that id. Raises ProblemError when there is none."""
+    """The merchant's dead letter with this id. Raises ProblemError when there is none."""
     letter = None
     if DEAD_LETTER_ID.fullmatch(dead_letter_id):
         letter = queries.dead_letter(merchant_of(req), dead_letter_id)

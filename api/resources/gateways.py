@@ -1,4 +1,4 @@
-"""The gateways with their breakers and bulkheads, as the actors tell it, and a person's orders to a breaker."""
+"""The gateways with their breakers and bulkheads, and the operator command that sets a breaker's mode."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GatewaysResource:
         self._schema = GatewaysQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List the gateways."""
+        """List gateways."""
         query = read_query(req, self._schema)
         place: Place | None = query.get("cursor")
         after = "" if place is None else place.key
@@ -71,7 +71,7 @@ class GatewayResource:
         self._payments = payments
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Show a gateway."""
+        """Get a gateway."""
         refuse_query(req)
         if name in self._payments.gateway_currencies():
             for status in _statuses(self._payments):
@@ -91,7 +91,7 @@ class BreakerResource:
             tag="Gateways",
             summary="Set a breaker's mode",
             description="`open` stops all calls to the gateway, and its work waits. `closed` permits all calls, "
-            "whatever their results. `auto` lets the breaker decide again: after `open` it first permits a single "
+            "regardless of their results. `auto` lets the breaker decide again: after `open` it first permits a single "
             "probe call. The mode applies until the next change, also after a restart.",
             body=BreakerOrderSchema,
             body_examples={
@@ -113,7 +113,7 @@ class BreakerResource:
         if name not in self._payments.gateway_currencies():
             raise _no_gateway()
         order = read_fields(read_object(req), self._schema)
-        log_operator_command(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
+        log_operator_command(req, "breaker mode requested", gateway=name, **order)
         with executing(f"/v1/gateways/{name}"):
             status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
         resp.data = orjson.dumps(views.gateway(status))

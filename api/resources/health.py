@@ -1,4 +1,4 @@
-"""Whether the process lives and whether it can take work. Asks nobody, so that it is never late."""
+"""Liveness and readiness. Both answer from memory, so that they never wait."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HealthResource:
     }
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Say that the process lives."""
+        """Check liveness."""
         refuse_query(req)
         resp.data = _OK
 
@@ -47,7 +47,7 @@ class ReadinessResource:
             scopes=OPEN,
             tag="Health",
             summary="Check readiness",
-            description="Returns 200 when the store and the actors are ready, whatever the state of the gateways. "
+            description="Returns 200 when the store and the actors are ready, regardless of the state of the gateways. "
             "Otherwise returns 503 with the missing parts in `problems`.",
             answer=Answer(200, "The service is ready.", StateSchema),
             problems=(INVALID_REQUEST, NOT_READY),
@@ -58,7 +58,7 @@ class ReadinessResource:
         self._payments = payments
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Say whether the service can take work."""
+        """Check readiness."""
         refuse_query(req)
         problems = list(self._payments.problems())
         if problems:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the meters of all processes of this service, and what the store says."""
+"""The metrics for Prometheus: the meters of all processes of this service, and figures of the store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MetricsResource:
         self._meters, self._store = meters, store
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show them."""
+        """Get metrics."""
         refuse_query(req)
         resp.content_type = MEDIA_TYPE
         resp.data = exposition(self._meters, self._store)

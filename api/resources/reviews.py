@@ -1,4 +1,4 @@
-"""Reviews: what contradicts the record and a person must look at, and his word that he did."""
+"""Reviews: contradictions to the record that an operator must examine and close."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ReviewResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
-        """Show it."""
+        """Get a review."""
         refuse_query(req)
         resp.data = orjson.dumps(views.review(_find(self._queries, req, review_id)))
 
@@ -109,12 +109,12 @@ class CloseReviewResource:
         self._schema = CloseReviewSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
-        """Close it."""
+        """Close a review."""
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         stream, request = view.stream, CloseReviewRequest(CloseReview(review_id, reason), view.review, metadata(req))
-        # Also a closed review: it was only read, and a commit must confirm it.
+        # Also for a closed review: it was only read, and a commit must confirm it.
         closed(replied(lambda: self._payments.execute(stream, request), req, None))
         try:
             view = _find(self._queries, req, review_id)

@@ -1,4 +1,4 @@
-"""Reading transactions, one or many, straight from the store's queries."""
+"""Reads of transactions from the store's queries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TransactionResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
-        """Show a transaction."""
+        """Get a transaction."""
         refuse_query(req)
         view = None
         if TRANSACTION_ID.fullmatch(transaction_id):

@@ -1,4 +1,4 @@
-"""Callbacks that wait for their transaction, from the store's queries."""
+"""Reads of callbacks that wait for their transaction, from the store's queries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class WaitingCallbackResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, callback_id: str) -> None:
-        """Show it."""
+        """Get a waiting callback."""
         refuse_query(req)
         found = self._queries.work(merchant_of(req), callback_id) if DEAD_LETTER_ID.fullmatch(callback_id) else None
         if found is None or found.item.action is not Action.APPLY or found.state not in _WAITS:

@@ -66,7 +66,8 @@ class BreakerOrderSchema(OperatorCommandSchema):
         {mode: mode for mode in ("open", "closed", "auto")},
         required=True,
         metadata={
-            "description": "`open`: no calls. `closed`: all calls, whatever their results. `auto`: the breaker decides "
+            "description": "`open`: no calls. `closed`: all calls, regardless of their results. `auto`: the breaker "
+            "decides "
             "by the results of calls.",
             "example": "auto",
         },

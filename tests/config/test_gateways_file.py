@@ -27,7 +27,7 @@ def test_tables_in_order(tmp_path: Path) -> None:
         (b"[a]\nurl = \n", "is not TOML: Invalid value (at line 2"),
         (b"[a]\n[a]\n", "is not TOML: Cannot declare"),
         (b"[a]\nx = '\xff'\n", "is not UTF-8 text (byte 9)"),
-        (b"timeout_s = 5\n[a]\n", "holds 'timeout_s' outside of a gateway's table"),
+        (b"timeout_s = 5\n[a]\n", "has 'timeout_s' outside of a gateway's table"),
         (b"# nothing\n", "names no gateway"),
         (b"[a]\nx = '\0'\n", "is not TOML: Found invalid character"),
         (b"x = " + b"[" * 5_000, "is not TOML: nested too deeply"),

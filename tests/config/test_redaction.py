@@ -11,7 +11,7 @@ import pytest
 
 from config import redaction as redacting
 from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
-from config.redaction import CUT, HIDDEN, LOOKED_AT_MAX, Redaction, hide
+from config.redaction import CUT, HIDDEN, SEARCHED_MAX, Redaction, hide
 from config.settings import CHECKOUT
 from domain import cards
 
@@ -167,18 +167,18 @@ fail()
 def test_long_texts_are_cut(secret: str) -> None:
     """A text is looked at up to a bound, and nothing of what the bound goes through is left."""
     hide("known-to-us")
-    for place in (0, 10_000, *range(LOOKED_AT_MAX - len(secret), LOOKED_AT_MAX + 2), 40_000):
+    for place in (0, 10_000, *range(SEARCHED_MAX - len(secret), SEARCHED_MAX + 2), 40_000):
         shown = line(f"{'.' * place} {secret} {'.' * 40_000}")["message"]
         assert isinstance(shown, str)
         for half in (secret[: len(secret) // 2 + 2], secret[len(secret) // 2 :]):
             assert half not in shown
         assert shown.endswith(f".{CUT}")
-        assert len(shown) <= LOOKED_AT_MAX
-    text = "." * LOOKED_AT_MAX
+        assert len(shown) <= SEARCHED_MAX
+    text = "." * SEARCHED_MAX
     assert line(text) == {"message": text}
 
 
-@pytest.mark.parametrize("text", ["a" * LOOKED_AT_MAX, "a" * 8_000 + "%" + "a" * 8_000, "%31" * 5_000])
+@pytest.mark.parametrize("text", ["a" * SEARCHED_MAX, "a" * 8_000 + "%" + "a" * 8_000, "%31" * 5_000])
 def test_long_words_stay(text: str) -> None:
     """Whatever they escape; a word is looked at once, not from each of its letters on."""
     assert REDACTION.text(text) == text
