@@ -215,4 +215,4 @@ def merchant_of(req: falcon.Request) -> str:
 def warn_without_keys(keys: ApiKeyStore, *, needed: bool) -> None:
     """Log that no client can call the service while keys are ``needed`` and none is live. Raises StoreError."""
     if needed and not keys.has_api_keys():
-        log.warning("no API key is live, so every request is refused; create a key with manage.py keys create")
+        log.warning("there is no live API key, so every request is refused: create one with manage.py keys create")
