@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer that the document announces, never a 500, and nothing refused reaches the actors."""
+"""Any input gets an answer that the document announces, never 500. Nothing refused reaches the actors."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ ORDER = st.fixed_dictionaries(
 )
 @settings(max_examples=300, deadline=None)
 def test_any_order(path: str, order: object) -> None:
-    """Any JSON value as an order is carried out, refused with a name or finds nothing."""
+    """Any JSON value as a command is executed, refused with a field name, or finds no resource."""
     WORLD.letters.clear()
     WORLD.bury("buried")
     WORLD.reply = Refused("not-discardable", "No.")
