@@ -1,4 +1,4 @@
-"""A schema of the tests' own on a PostgreSQL server, cleared between them, and a clock that is told to go on."""
+"""A schema of the tests on a PostgreSQL server, emptied between them, with a clock that tests advance."""
 
 from __future__ import annotations
 

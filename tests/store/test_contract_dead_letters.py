@@ -92,7 +92,7 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
 
 
 def test_a_dead_letter_without_a_transaction(store: PaymentStore) -> None:
-    """A stored callback that nobody can apply is listed with its bytes."""
+    """A stored callback that cannot be applied is listed with its bytes."""
     work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, b"\xff raw")
     store.append([Write(StreamKey("main", "nobody-yet"), Head(), (Part((), (), None, (work,)),))])
     parked = move("callback-1", state=WorkState.PARKED, action=Action.RESOLVE)
@@ -160,7 +160,7 @@ def test_dead_letters_tried_again(
 
 
 def test_another_try_keeps_the_history(store: PaymentStore) -> None:
-    """Attempts, errors and doubt stay; the token is new, so that whoever looked at it before has lost it."""
+    """Attempts, errors and certainty stay; the token is new, so that a fence with the old one fails."""
     customer = fill(store)
     for key in ("d0", "p0"):
         before = store.dead_letter("main", key)

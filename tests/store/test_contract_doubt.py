@@ -1,4 +1,4 @@
-"""Contract of doubt: whether a provider may have got an attempt is remembered with the work, whoever has it next."""
+"""Contract of delivery certainty: whether a provider may have received an attempt stays with the work of any owner."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def doubts(items: list[WorkItem]) -> dict[str, DeliveryCertainty]:
 
 
 def test_new_work_is_in_no_doubt(store: PaymentStore) -> None:
-    """Nothing has been sent of what was just opened and never was anybody's."""
+    """Work that was just opened, and never leased, was not sent."""
     store.append([Customer().deposit("t1")])
     (item,) = store.claim_work(OWNER, "gatewayA", 1)
     assert item.certainty is DeliveryCertainty.NOT_SENT
@@ -38,7 +38,7 @@ def test_new_work_is_in_no_doubt(store: PaymentStore) -> None:
 
 @pytest.mark.parametrize("doubt", ALL)
 def test_doubt_is_what_the_last_move_said(store: PaymentStore, certainty: DeliveryCertainty) -> None:
-    """A move says how much doubt there is, more or less than before; a claim changes nothing about it."""
+    """A move sets the certainty, higher or lower than before; a claim does not change it."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     for before in ALL:
@@ -64,7 +64,7 @@ def test_the_work_of_the_dead_is_in_doubt(store: PaymentStore, pass_time: Callab
 
 @pytest.mark.parametrize("unsent", [True, False])
 def test_work_that_is_given_back_is_in_doubt_unless_unsent(store: PaymentStore, *, unsent: bool) -> None:
-    """An owner that retires says whether it has sent nothing; else all that it had may have been."""
+    """An owner that retires states whether it sent nothing; otherwise all its work may have been sent."""
     leased_in_each_doubt(store)
     assert store.retire_owner(OWNER, unsent=unsent) == 3
     store.register_owner(OTHER)
@@ -84,7 +84,7 @@ def test_work_opened_for_a_stranger_is_in_doubt(store: PaymentStore) -> None:
 
 
 def test_the_work_of_others_stays_as_it_is(store: PaymentStore) -> None:
-    """Only what the retired owner had is in doubt: neither another's work nor what is nobody's."""
+    """Only work of the retired owner may have been sent, not queued work or work of other owners."""
     store.register_owner(OTHER)
     customer = Customer()
     store.append([customer.deposit("mine", owner=OWNER), customer.deposit("theirs", owner=OTHER)])

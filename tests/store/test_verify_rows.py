@@ -1,4 +1,4 @@
-"""``store.verify`` over read rows and work: they are the fold of the events, or it says so."""
+"""``store.verify`` over read rows and work: a difference from the fold of the events is a problem."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.store.tampering import B, fill, problems, tamper
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers who have something of everything."""
+    """A database with two customers that have rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
@@ -116,7 +116,7 @@ WORK_COLUMNS = (
 
 
 def test_work_left_over_is_found(path: Path) -> None:
-    """A terminal transaction has no work; a row that stayed behind would be sent again."""
+    """A terminal transaction has no work; a remaining work row would be sent again."""
     tamper(
         path,
         f"INSERT INTO work (work_id, transaction_id, {WORK_COLUMNS})"
@@ -128,7 +128,7 @@ def test_work_left_over_is_found(path: Path) -> None:
 
 
 def test_every_column_of_a_row_has_its_edit(path: Path) -> None:
-    """The table above knows all columns of the read tables."""
+    """The table above has all columns of the read tables."""
     connection = apsw.Connection(str(path))
     columns = {
         f"{table}.{row[1]}"
