@@ -37,7 +37,7 @@ def stored(claim: Claim = CALLBACK, work_id: str = "apply-7") -> Write:
 
 
 def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A callback that matches no transaction is work with its bytes, is tried again later, and closed when it is matched."""
+    """A callback without a transaction is work with its bytes, is tried again later, and closed when it is matched."""
     assert store.append([stored()]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     assert (item.action, item.payload, item.transaction, item.stream) == (Action.APPLY, BODY, None, GATEWAY)

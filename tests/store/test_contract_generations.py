@@ -1,4 +1,4 @@
-"""Contract of generations: a store that was put back to an earlier state shows it; its unfinished work counts as sent."""
+"""Contract of generations: a store that was put back to an earlier state shows it; unfinished work counts as sent."""
 
 from __future__ import annotations
 
