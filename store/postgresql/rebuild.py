@@ -8,7 +8,7 @@ from typing import Final
 
 from store.port import Head, StreamKey, Write
 from store.postgresql.audit import PostgresqlAudit
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import translation
 from store.postgresql.rows import fetched
 from store.postgresql.service_lock import exclusive_lock
@@ -73,4 +73,4 @@ class PostgresqlRebuild(PostgresqlAudit, RebuildTables):
         self._session.execute(SQL[query], values)
 
     def _put(self, write: Write) -> None:
-        self._execute("append_batch", (Batch([write]).document,))
+        self._execute("append_batch", (AppendDocument([write]).document,))

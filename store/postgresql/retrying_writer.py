@@ -20,7 +20,7 @@ from psycopg import errors
 
 from store.errors import CommitUncertainError, StoreError, StoreUnavailableError, storable
 from store.port import AppendResult, Head, Write
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import UnreplicatedError, is_lost, is_race, translated
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
@@ -56,7 +56,7 @@ class RetryingWriter:
         if not writes:
             return []
         with storable():
-            batch = Batch(writes)
+            batch = AppendDocument(writes)
         uncertain = False
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None

@@ -29,7 +29,7 @@ from store.queries import Audit
 from store.sqlite import breakers, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.connection import Readers
 from store.sqlite.lock import StoreLock
 from store.sqlite.queries import SqliteQueries
@@ -73,7 +73,7 @@ class SqliteStore(SqliteQueries):
         """See ``store.port.Store``; one COMMIT for all."""
         now_us = self._now_us()
         with storable():
-            batch = Batch(writes, now_us)
+            batch = AppendValues(writes, now_us)
         if batch.independent and not any(write.confirm for write in writes):
             try:
                 self._writer.run_statement(INSERT, batch.values)

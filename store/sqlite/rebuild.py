@@ -13,7 +13,7 @@ import orjson
 from store.port import Head, StreamKey, Write
 from store.rebuild import ReadRows
 from store.sqlite.audit import SqliteAudit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
 from store.sqlite.file_guard import FileGuard
@@ -71,4 +71,4 @@ class SqliteRebuild(SqliteAudit, RebuildTables):
         self._connection.execute(SQL[query], values)
 
     def _put(self, write: Write) -> None:
-        self._connection.execute(INSERT, Batch([write], now_us=0).unchecked)  # without work there is no time
+        self._connection.execute(INSERT, AppendValues([write], now_us=0).unchecked)  # without work there is no time

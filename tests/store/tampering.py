@@ -1,4 +1,4 @@
-"""A small sound database, and changes that the service did not make."""
+"""A small sound database, and the hands that change it behind the service's back."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import apsw
 from domain.events import Kind, Processed, ReviewClosed, ReviewOpened
 from store.port import Committed, Store, StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from store.verify import Problem, Tally, export_heads, verify
 from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, received
+from tests.store.templates import new_sqlite
 
 A, B = StreamKey("main", "a"), StreamKey("main", "b")
 
 
 def fill(path: Path) -> None:
     """Make a database with two customers that have rows of every kind."""
-    migrate(path)
+    new_sqlite(path)
     store = SqliteStore(path, clock=Clock())
     append(store)
     store.close()
 
 
 def append(store: Store) -> None:
-    """Add these two customers to a store; afterwards no process works on it."""
+    """Give a store these two customers; nobody works on it afterwards."""
     store.register_owner(OWNER)
     a, b = Customer("a"), Customer("b")
     writes = [
@@ -65,7 +65,7 @@ def heads_of(path: Path) -> list[str]:
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change rows as an operator with a shell on the file would: without triggers and checks."""
+    """Change rows as somebody with a shell on the file would: without triggers and checks."""
     connection = apsw.Connection(str(path))
     connection.pragma("ignore_check_constraints", 1)
     kept = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()

@@ -22,18 +22,18 @@ from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
-from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, START, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
+from tests.store.templates import new_sqlite
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Place]:
     """On a file."""
     path = tmp_path / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     place = Place(lambda: SqliteStore(path, clock=Clock()), path)
     append(place.store)
     yield place
