@@ -200,7 +200,7 @@ def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_stor
 
 WHOLE_TABLES = {
     "count_work": "counts for the metrics read all unfinished work",
-    "select_figures": "the metrics count all unfinished work",
+    "select_stats": "the metrics count all unfinished work",
     "select_open_transactions": "of a restored database; reads all unfinished work",
     "create_unfinished": "an audit reads everything",
     "select_streams": "an audit reads everything",

@@ -51,7 +51,7 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
 
 WHOLE_TABLES = {
     "count_work": "counted once at a start",
-    "select_figures": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
+    "select_stats": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "limit_dues": "once at a start, and then all work that is to be due is looked at",
     "set_dues_back": "a clock is set back rarely, and then all that is to be due goes with it",
