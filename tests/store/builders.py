@@ -38,7 +38,7 @@ _ids = itertools.count(1)
 
 
 class Clock:
-    """A clock that moves only when a test moves it."""
+    """A clock that stands still until the test advances it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -73,7 +73,7 @@ class Customer:
         self.now = START
 
     def twin(self) -> Customer:
-        """A second writer with the same state."""
+        """A second writer with the same assumptions."""
         return copy.deepcopy(self)
 
     def write(self, *steps: Step) -> Write:

@@ -1,4 +1,4 @@
-"""A schema of the tests' own on a PostgreSQL server, cleared between tests, with a clock that tests move."""
+"""A schema of the tests on a PostgreSQL server, emptied between them, with a clock that tests advance."""
 
 from __future__ import annotations
 

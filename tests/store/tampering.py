@@ -17,7 +17,7 @@ A, B = StreamKey("main", "a"), StreamKey("main", "b")
 
 
 def fill(path: Path) -> None:
-    """Make a database with two customers and rows of every kind."""
+    """Make a database with two customers that have rows of every kind."""
     new_sqlite(path)
     store = SqliteStore(path, clock=Clock())
     append(store)

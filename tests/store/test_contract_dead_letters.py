@@ -160,7 +160,7 @@ def test_dead_letters_tried_again(
 
 
 def test_another_try_keeps_the_history(store: PaymentStore) -> None:
-    """Attempts, errors and certainty stay. The token is new, so an earlier reader is fenced."""
+    """Attempts, errors and certainty stay; the token is new, so that a fence with the old one fails."""
     customer = fill(store)
     for key in ("d0", "p0"):
         before = store.dead_letter("main", key)

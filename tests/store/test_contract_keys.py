@@ -1,4 +1,4 @@
-"""API keys in every adapter: what is stored, when a key is live, and which role may write one."""
+"""API keys in every adapter: what is stored, when a key is live, and which role may write it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 @pytest.fixture
 def keyring(fixture: Fixture) -> Iterator[Keyring]:
-    """What an operator has beside the running store."""
+    """The operator's access to the keys while the store is open."""
     with fixture.open_keyring() as keyring:
         yield keyring
 

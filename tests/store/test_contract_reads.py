@@ -292,7 +292,7 @@ def test_a_living_store_answers(store: PaymentStore) -> None:
 
 
 def test_an_audit_sees_one_instant(store: PaymentStore) -> None:
-    """An audit has nothing that is committed after its begin. Streams are in order, with all their rows."""
+    """Commits after the begin of an audit are not in it; streams come in order, with all their rows."""
     b, a = Customer("b"), Customer("a")
     store.append([b.deposit("t1"), a.deposit("t2"), a.complete("t2"), a.deposit("t3")])
     with store.audit() as audit:

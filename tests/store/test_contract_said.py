@@ -63,7 +63,7 @@ def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, ex
 
 
 def test_the_gateway_of_a_review(store: PaymentStore) -> None:
-    """It is that of the evidence, else of the record, else of the gateway's stream. An old customer review has none."""
+    """It comes from the statement, else from the record, else from the stream; an old review of a customer has none."""
     customer, gateway = Customer("c"), Customer("gatewayB", "gateways")
     reviews = (
         ReviewOpened("r1", None, "odd", replace(SAID, gateway="gatewayX"), EXPECTED),

@@ -127,7 +127,7 @@ def test_a_large_batch_is_stored_in_order(store: PostgresqlStore) -> None:
 
 
 def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Schema) -> None:
-    """Damaged work, or work with a damaged transaction, waits for an operator and holds up no other work."""
+    """Damaged work waits for an operator and delays no other work; so does work of a damaged transaction."""
     customer = Customer()
     store.append([customer.deposit(f"t{number}") for number in range(3)])
     schema.execute("UPDATE work SET errors = '[7]' WHERE work_id = 't0'")

@@ -142,7 +142,7 @@ def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
 
 
 def test_a_statement_is_planned_once(store: SqliteStore) -> None:
-    """Other values are no reason to parse and plan a statement anew: that takes longer than most reads."""
+    """Other values of parameters do not parse and plan a statement again, which takes longer than most reads."""
     store.load(StreamKey("main", "customer-0"))
     planned: list[int] = []
 
@@ -162,7 +162,7 @@ def test_a_statement_is_planned_once(store: SqliteStore) -> None:
 
 
 def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When all reading connections are in use a reader waits, and is told "unavailable" if none gets free."""
+    """When all reading connections are in use a reader waits, and gets "unavailable" if none becomes free."""
     monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
     readers = store._readers
     with readers.cursor(), readers.cursor(), readers.cursor():
@@ -172,13 +172,13 @@ def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 
 
 def test_readers_cannot_write(store: SqliteStore) -> None:
-    """A reading connection refuses to change anything, whatever statement it is given."""
+    """A reading connection refuses every statement that changes something."""
     with pytest.raises(StoreUnavailableError), store._readers.cursor() as cursor:
         cursor.execute(SQL["upsert_owner"], ("x", 1))
 
 
 def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
-    """After close, which may come twice and while others still read, every call says so."""
+    """After close, which may be repeated and may overlap reads, every call reports it."""
     with store._readers.cursor() as cursor:
         store.close()
         assert cursor.execute(SQL["ping"]).fetchall()
@@ -214,7 +214,7 @@ KINDS: dict[type[StoreError], set[str]] = {
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
 def test_every_error_of_the_driver_is_translated(name: str) -> None:
-    """Each error of apsw becomes one of the store. Errors that do not concern the data may be tried again."""
+    """Each error of apsw becomes one of the store's; errors that do not concern data may be tried again."""
     kind = getattr(apsw, name)
     expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
     error = translated(kind("text"))
@@ -223,7 +223,7 @@ def test_every_error_of_the_driver_is_translated(name: str) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """A file that is no database is reported as corrupt, and left as it is."""
+    """A file of another format is reported as corrupt, and is not changed."""
     (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
     with pytest.raises(CorruptStoreError):
         SqliteStore(tmp_path / "payments.db", clock=Clock())
@@ -252,7 +252,7 @@ def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
 
 
 def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
-    """The lock lies beside the database, and an audit opens beside the service that holds it."""
+    """The lock file is in the folder of the database, and an audit opens while a service holds the lock."""
     with backend_of(URL, root=tmp_path).lock(sleep=lambda _: None):
         assert (tmp_path / "var" / "payments.db.lock").exists()
         with backend_of(URL, root=tmp_path).audit() as audit:

@@ -1,4 +1,4 @@
-"""Work with damaged rows waits for an operator, is listed, and holds up no other work."""
+"""Work with damaged rows: it waits for an operator, is listed, and delays no other work."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[SqliteStore]:
 
 
 def letters(store: SqliteStore) -> dict[str, DeadLetter]:
-    """All dead letters. Each is the same alone as in the list."""
+    """All dead letters, each read alone as in the list."""
     listed = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
     for letter in listed:
         assert store.dead_letter("main", letter.item.work_id) == letter
@@ -89,7 +89,7 @@ def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
 
 @pytest.mark.parametrize("column", ["next_attempt_at", "created_at"])
 def test_a_time_beyond_all_calendars(path: Path, column: str) -> None:
-    """A dead letter whose times cannot be read is listed without them."""
+    """A dead letter with unreadable times is listed without them."""
     tamper(path, f"UPDATE work SET {column} = 1 << 62 WHERE work_id = 't2'")
     with opened(path) as store:
         letter = letters(store)["t2"]

@@ -1,4 +1,4 @@
-"""``store.verify`` over events: a sound store has no problems, and whatever is changed in the past is found."""
+"""``store.verify`` over events: a sound store has no problems, and every change of the past is found."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.store.tampering import A, B, fill, heads_of, problems, tamper
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers and rows of every kind."""
+    """A database with two customers that have rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
 
 def test_a_sound_store_has_no_problems(path: Path) -> None:
-    """Nothing is found where nothing was changed, and the tally says how much was looked at."""
+    """Nothing is found where nothing was changed, and the tally counts what was read."""
     tally = Tally()
     assert problems(path, heads_of(path), tally) == []
     assert (tally.streams, tally.events, tally.heads) == (2, 5 + 12, 2)
@@ -147,7 +147,7 @@ def test_a_past_rewritten_is_found_by_exported_heads(path: Path) -> None:
 
 
 def test_a_line_that_is_no_head_is_a_problem(path: Path) -> None:
-    """A damaged file of heads is reported. Empty lines are ignored."""
+    """A damaged file of heads is reported; empty lines are ignored."""
     lines = [
         "",
         "\n",
