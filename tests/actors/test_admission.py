@@ -49,7 +49,7 @@ def test_a_request_within_the_bound_is_admitted_at_once(runtime: LiveRuntime) ->
 
 
 def test_a_request_that_waits_in_vain_is_refused(runtime: LiveRuntime) -> None:
-    """ "Not stored", with different retry times; the queue is empty after that."""
+    """Not stored, with different retry times; the queue is empty after that."""
     admission = Admission(runtime, 1, patience_s=SOON_S)
     assert admission.enter() is None
     refusals = [admission.enter() for _ in range(2 * RETRY_AFTER_MAX_S)]

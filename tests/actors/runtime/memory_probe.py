@@ -44,7 +44,7 @@ IDLE_S = 120.0
 
 
 class Runtime(LiveRuntime):
-    """A live runtime whose clock can be put forward."""
+    """A live runtime whose clock can be advanced."""
 
     ahead_s = 0.0
 
@@ -54,7 +54,7 @@ class Runtime(LiveRuntime):
 
 
 class Deaf(Heard):
-    """A listener that keeps nothing."""
+    """A listener without effects."""
 
     def recorded(self, *_: object) -> None:
         """Ignore."""
@@ -64,7 +64,7 @@ class Deaf(Heard):
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """The resident memory of this process in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096
