@@ -11,9 +11,11 @@ from typing import Final, TypeVar
 from pykka import Timeout
 
 from actors.admission import Admission
+from actors.customer.command_operation import CommandOperation
 from actors.listeners import Listener
-from actors.messages import Recipient, Request, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import Callback, CallbackRequest, stream_of_gateway
+from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
+from actors.operations.callback import Callback, CallbackOperation
+from actors.operations.waiting_callbacks import stream_of_gateway
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
@@ -23,7 +25,7 @@ from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
 from domain.commands import RecordCallback
 from gateways.masking import kept
-from gateways.port import Callbacks, Gateway, Unusable, UnverifiedError
+from gateways.port import Callbacks, Gateway, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
@@ -31,7 +33,7 @@ from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=CommandOperation)
 
 GRACE_S: Final = 0.5
 """How long after the deadline of a command its caller still waits for the reply."""
@@ -123,7 +125,7 @@ class ServiceFacade:
 
     # commands
 
-    def execute(self, stream: StreamKey, command: Request) -> Reply:
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
         """See Payments."""
         if self._customers is None:
             return NotStored(self._problem)
@@ -176,7 +178,7 @@ class ServiceFacade:
             return SignatureInvalid()
         try:
             callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), kept(body))
-        except UnverifiedError as error:
+        except SignatureInvalidError as error:
             logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
             return SignatureInvalid()
         try:
@@ -188,14 +190,14 @@ class ServiceFacade:
 
     def _read(
         self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
-    ) -> tuple[StreamKey, CallbackRequest]:
+    ) -> tuple[StreamKey, CallbackOperation]:
         """The stream that the callback belongs to, and the request for it. Raises StoreError."""
         gateway = callback.gateway
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         unmatched = stream_of_gateway(gateway)
         said = callbacks.read(body)
-        request = partial(CallbackRequest, callback, metadata, verbatim=said.verbatim)
-        if isinstance(said, Unusable):
+        request = partial(CallbackOperation, callback, metadata, verbatim=said.raw)
+        if isinstance(said, UnusablePayload):
             owner = None if said.reference is None else self._owner_at(gateway, said.reference)
             about = None if owner is None else said.reference
             return owner or unmatched, request(problem=f"A callback cannot be read: {said.problem}", about=about)

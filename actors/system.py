@@ -134,7 +134,7 @@ class PaymentSystem:
             lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, generations=generations),
         )
         self._customers: Router[StreamKey] = Router(
-            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
+            lambda stream: CustomerStreamActor(stream=stream, context=context),
             runtime.dispatcher("customers", 4),
             capacity=CUSTOMER_MAILBOX_MAX,
             monotonic=monotonic,
@@ -203,7 +203,7 @@ class PaymentSystem:
                 suspect_restore=generations.suspect,
             ),
         )
-        collaborators = CustomerContext(
+        context = CustomerContext(
             runtime=runtime,
             store=store,
             loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),

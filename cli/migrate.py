@@ -28,6 +28,6 @@ def run(_arguments: argparse.Namespace) -> int:
     if backend.has_roles and settings.migration_database_url == settings.database_url:
         say(
             "warning: the service's role owns the tables, and so may change and delete events; a role with the least"
-            " rights may not (deploy/roles.sql makes both; PAYMENTS_MIGRATION_DATABASE_URL)"
+            " rights may not (deploy/roles.sql creates both; PAYMENTS_MIGRATION_DATABASE_URL)"
         )
     return 0

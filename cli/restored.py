@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a restored database, and lists what to compare with the providers."""
+"""``manage.py restored``: mark a restored database, and list what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ def _lines(it: Restored) -> list[str]:
         *lines,
         "compare with each provider:",
         f"  - its ledger since {since}: a reference that is not on record here was acknowledged and lost",
-        f"  - its callbacks since {since}: have it send them again",
-        "  - the unfinished transactions: their lookups begin with the service; what stays unknown is for a person",
-        "tell consumers of events: their positions get 410 (position-unknown), and they begin anew",
+        f"  - its callbacks since {since}: request that it sends them again",
+        "  - the unfinished transactions: lookups begin with the service; resolve those that stay unknown",
+        "inform consumers of events: their positions get 410 (position-unknown), and they begin again",
     ]
 
 

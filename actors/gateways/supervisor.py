@@ -28,15 +28,15 @@ from actors.messages import (
     Drain,
     LeasesRevoked,
     NotTried,
-    OutcomeReport,
     ProbeWanted,
     Recipient,
     Recovered,
     StatusRequest,
     SubmissionRecorded,
-    SubmissionRequest,
     Submit,
 )
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.submission import SubmissionOperation
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime
 from domain.outcomes import Unknown
@@ -166,7 +166,7 @@ class GatewaySupervisorActor(ServiceActor):
             try:
                 if must_record_first(bulkhead.gateway, item):
                     bulkhead.recording.add(permit)
-                    self._customer(item.stream).tell(SubmissionRequest(item, permit))
+                    self._customer(item.stream).tell(SubmissionOperation(item, permit))
                 else:
                     self._call(name, bulkhead, item, permit)
             except BaseException:  # no thread is available: nothing was sent, and it must not be tried in a loop
@@ -215,7 +215,7 @@ class GatewaySupervisorActor(ServiceActor):
         self._admit(name, bulkhead)
 
     def _report(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
-        self._customer(item.stream).tell(OutcomeReport(item, result, asked_at))
+        self._customer(item.stream).tell(OutcomeOperation(item, result, asked_at))
 
     def _report_recovery(self, name: str, bulkhead: Bulkhead, before: str) -> None:
         if before != "closed" and bulkhead.breaker.state == "closed":

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
@@ -30,10 +30,10 @@ from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import Heard, SmallGateway
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
+from tests.store.templates import new_sqlite
 
 MERCHANT: Final = "main"
 CUSTOMER: Final = "12345"
@@ -75,7 +75,7 @@ class Live:
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
         )
         self._say("unreadable", b"?")  # a review
-        self._say("early", CALLER_A.body(SAID))  # of a transaction that nobody knows
+        self._say("early", SIGNER_A.body(MEMBERS))  # of a transaction that nobody knows
         until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
         until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
         self.ids = {
@@ -100,13 +100,13 @@ class Live:
     def _deposit(self, gateway: str, minor: int) -> str:
         transaction_id = self.payments.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
-        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveRequest(command, Metadata("seed")))
+        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveOperation(command, Metadata("seed")))
         assert isinstance(reply, Accepted)
         return transaction_id
 
     def _say(self, event_id: str, body: bytes) -> None:
         """A genuine callback."""
-        headers = CALLER_A.headers(CALLER_A.secrets[0], event_id, str(int(time.time())), body)
+        headers = SIGNER_A.headers(SIGNER_A.secrets[0], event_id, str(int(time.time())), body)
         assert isinstance(self.payments.callback("gatewayA", headers, body, Metadata("seed")), Taken)
 
     def _stands(self, transaction_id: str) -> Status | None:
@@ -126,7 +126,7 @@ def until(condition: Callable[[], bool]) -> None:
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
     path = folder / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
         yield live
 
@@ -154,7 +154,7 @@ def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
         for name, adapter in (("gatewayA", "gateway_a"), ("gatewayB", "gateway_b"))
     }
     options = read_settings(tables)
-    real = build_gateways(options, {"gatewayA": CALLER_A.secrets, "gatewayB": CALLER_B.secrets})
+    real = build_gateways(options, {"gatewayA": SIGNER_A.secrets, "gatewayB": SIGNER_B.secrets})
     small = {name: SmallGateway(name) for name in options}
     for name, gateway in small.items():
         gateway.currencies, gateway.callbacks = real[name].currencies, real[name].callbacks

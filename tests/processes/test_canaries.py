@@ -25,7 +25,7 @@ from psycopg import sql
 from api.keys import read_api_key
 from store.backends import backend_of
 from store.keys import NewKey, Scope
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 from tests.gateways.peer import Behave, Exchange, Peer, answers, sends_and_closes
 from tests.processes.canaries import (
     API_KEY,
@@ -48,9 +48,9 @@ from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
-GATEWAYS: Final[dict[str, tuple[str, Caller, str]]] = {
-    "gatewayA": ("gateway_a", CALLER_A, WEBHOOK_SECRET),
-    "gatewayB": ("gateway_b", CALLER_B, TEXT_SECRET),
+GATEWAYS: Final[dict[str, tuple[str, Signer, str]]] = {
+    "gatewayA": ("gateway_a", SIGNER_A, WEBHOOK_SECRET),
+    "gatewayB": ("gateway_b", SIGNER_B, TEXT_SECRET),
 }
 SETTINGS: Final = {
     "PAYMENTS_LOG_LEVEL": "DEBUG",
@@ -151,7 +151,7 @@ def careless(gateway: str) -> Iterator[Behave]:
 def callbacks(gateway: str, reference: str) -> Iterator[tuple[str, bytes]]:
     """Event ids and bodies with a card number in each of their places, and one that is fine but for its id."""
     caller = GATEWAYS[gateway][1]
-    fine = {**SAID, "reference": reference, "amount": "10.00"}
+    fine = {**MEMBERS, "reference": reference, "amount": "10.00"}
     numbers = (str(number) for number in range(1000))
     for name, spelling in product(fine, range(7)):
         yield f"evt-{next(numbers)}", caller.body({**fine, name: spellings(new_card())[spelling]})

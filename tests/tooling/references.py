@@ -29,6 +29,7 @@ EXAMPLES: Final = frozenset(
         "gateways/gateway_c.py",  # docs/adding-a-gateway.md makes these
         "gateways/simulator/gateway_c.py",
         "migrations/NNNN_title.sql",  # the form of their names
+        "store/scratch/backend.py",  # docs/adding-a-store.md makes it
         "page.md",  # an argument of a command
     }
 )

@@ -17,13 +17,13 @@ from actors.messages import (
     BreakerRecordRead,
     BreakerTransition,
     CallResult,
-    OutcomeReport,
     ProbeWanted,
     StatusRequest,
     SubmissionRecorded,
-    SubmissionRequest,
     Submit,
 )
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.submission import SubmissionOperation
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
@@ -213,7 +213,7 @@ class Supervised:
 
     def results(self) -> list[CallResult]:
         """The reported results of calls, in order."""
-        return [report.result for report in self.customer.of(OutcomeReport)]
+        return [report.result for report in self.customer.of(OutcomeOperation)]
 
     def status(self) -> tuple[GatewayStatus, ...]:
         """The state for operators."""
@@ -232,11 +232,11 @@ class Keyless(Supervised):
             gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
 
     @property
-    def asked(self) -> list[SubmissionRequest]:
+    def asked(self) -> list[SubmissionOperation]:
         """The requests to record submissions, in order."""
-        return self.customer.of(SubmissionRequest)
+        return self.customer.of(SubmissionOperation)
 
-    def clear(self, request: SubmissionRequest, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
+    def clear(self, request: SubmissionOperation, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
         """Answer that the submission is on record, or that nothing is to be sent (``refused``)."""
         after = (
             replace(request.item, token=request.item.token + 1, certainty=DeliveryCertainty.SENT)

@@ -6,15 +6,7 @@ import pytest
 
 from actors.gateways.breaker import RESEND_S
 from actors.gateways.slow_start import SLOW_START_FIRST
-from actors.messages import (
-    BreakerRecordRead,
-    BreakerTransition,
-    ClaimDue,
-    Drain,
-    NotTried,
-    ProbeWanted,
-    Recovered,
-)
+from actors.messages import BreakerRecordRead, BreakerTransition, ClaimDue, Drain, NotTried, ProbeWanted, Recovered
 from domain.outcomes import (
     Approved,
     Category,

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from actors.gateways.breaker import Permit
-from actors.messages import (
-    ApplyBreakerMode,
-    Drain,
-    NotTried,
-    OutcomeReport,
-    StatusRequest,
-    SubmissionRecorded,
-)
+from actors.messages import ApplyBreakerMode, Drain, NotTried, StatusRequest, SubmissionRecorded
+from actors.operations.outcome import OutcomeOperation
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError, Unknown
@@ -49,7 +43,7 @@ def test_nothing_goes_out_before_it_is_on_record(keyless: Keyless) -> None:
     after = keyless.clear(request)
     assert keyless.slots_taken == 1
     keyless.end()
-    [report] = keyless.customer.of(OutcomeReport)
+    [report] = keyless.customer.of(OutcomeOperation)
     assert report.item is after
     assert report.result == Approved(f"A-{item.work_id}", final=True)
     assert keyless.gateway.calls == [item.work_id]
@@ -105,7 +99,7 @@ def test_a_submission_recorded_too_late_is_not_called(keyless: Keyless, late: st
     else:
         keyless.address.tell(Drain())
     after = keyless.clear(request)
-    [report] = keyless.customer.of(OutcomeReport)
+    [report] = keyless.customer.of(OutcomeOperation)
     assert report.item is after
     assert isinstance(report.result, NotTried)
     assert (keyless.out, keyless.gateway.calls, keyless.slots_taken) == ([], [], 0)
@@ -245,7 +239,7 @@ def test_a_death_while_reporting_a_call_not_made(keyless: Keyless, error: BaseEx
     tell = keyless.customer.tell
 
     def deadly(message: object, /) -> None:
-        if isinstance(message, OutcomeReport):
+        if isinstance(message, OutcomeOperation):
             keyless.customer.tell = tell  # type: ignore[method-assign]
             if reopened:
                 keyless.bulkheads[GATEWAY].breaker.force("auto")

@@ -12,9 +12,9 @@ from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.errors import StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
-from tests.actors.keyless import World
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, TroubledStore
+from tests.actors.system.keyless_world import World
 
 BEAT_S = LEASE_S / 3
 HOUR_S = 3600.0

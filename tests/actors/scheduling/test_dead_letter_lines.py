@@ -13,7 +13,7 @@ from actors.runtime.simulated import EPOCH
 from domain.outcomes import Approved, Unknown
 from store.errors import CommitUncertainError
 from store.port import Action, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
-from tests.actors.customers import POLICY, Customers
+from tests.actors.customer.fixtures import POLICY, Customers
 from tests.actors.gateways.fixtures import work
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
 

@@ -12,8 +12,8 @@ from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.port import DeadLetterFilter, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
-from tests.actors.services import Service
 from tests.actors.support import GATEWAY, TroubledStore
+from tests.actors.system.fixtures import Service
 
 HOUR_S = 3600.0
 EVERYTHING = DeadLetterFilter()

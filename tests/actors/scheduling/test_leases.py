@@ -17,10 +17,10 @@ from domain.account import Status
 from store.errors import CommitUncertainError, CorruptStoreError, SchemaError, StoreUnavailableError
 from store.port import AppendResult, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.customers import Customers
-from tests.actors.keyless import World
+from tests.actors.customer.fixtures import Customers
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
+from tests.actors.system.keyless_world import World
 
 AWAY = StoreUnavailableError("away")
 BEAT_S = LEASE_S / 3

@@ -8,7 +8,8 @@ import pytest
 from actors.heartbeat import BEAT_MAX_S
 from actors.leases import LANDS_WITHIN_S
 from actors.messages import Submit
-from actors.operations.callback import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import StoreUnavailableError
 from store.port import Action, DeadLetterFilter, Head, OpenWork, Part, WorkState, Write
@@ -50,7 +51,7 @@ def keep(scenario: Scenario, payload: bytes) -> None:
 
 def told(scenario: Scenario) -> list[bool]:
     """For each report to customers' actors, whether its transaction was found."""
-    return [report.command is not None for report in scenario.customers.of(CallbackReport)]
+    return [report.command is not None for report in scenario.customers.of(StoredCallbackOperation)]
 
 
 @pytest.mark.parametrize("known", [True, False])
