@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""The commands of an operator by their names; the work is done by the modules of ``cli``, one for each.
+"""Entry point of the operator's commands. Each command is a module of ``cli``.
 
-A module is imported when its command is asked for: ``simulator`` must not have what others bring before it is patched.
+A module is imported only when its command runs: ``simulator`` must be patched before other modules are imported.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ COMMANDS: Final = {
     "migrate": "Create the database's tables, or bring them to this version.",
     "simulator": "Run the simulated payment providers.",
     "verify": (
-        "Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."
+        "Check the stored events and the derived data; may run beside the service. Status 1: there are problems."
     ),
     "backup": "Copy the embedded store to one file and check the copy; may run beside the service.",
-    "keys": "Make, list and revoke the API keys of callers; may run beside the service.",
-    "rebuild": "Write the read tables anew from the events, while no service runs. 1: some stream was left as it is.",
+    "keys": "Create, list and revoke API keys; may run beside the service.",
+    "rebuild": "Rebuild the read tables from the events, while no service runs. Status 1: a stream was left unchanged.",
     "restored": (
         "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
         " compare with the providers."
     ),
-    "transactions": "Look at transactions, and say how one ended.",
-    "customers": "Look at a customer, and correct a balance.",
-    "dead-letters": "Look at what failed too often, try it again, or give it up.",
-    "reviews": "Show contradictions of the record with what the gateway said, and close reviews.",
+    "transactions": "Show transactions, and record how an unfinished one ended.",
+    "customers": "Show a customer, and correct a balance.",
+    "dead-letters": "Show, retry and discard work that failed too often.",
+    "reviews": "Show contradictions of the record with the gateway's reports, and close reviews.",
     "callbacks": "Show callbacks that wait for their transaction.",
-    "breaker": "Look at the gateways' circuit breakers, and hold one open or closed.",
-    "tail": "Follow everything that happens.",
+    "breaker": "Show the gateways' circuit breakers, and force one open or closed.",
+    "tail": "Follow all events.",
 }
 
 
@@ -57,8 +57,8 @@ def main(command_line: list[str]) -> int:
         if any(_is_not_text(argument) for argument in command_line):
             parsers[name].error("every argument must be UTF-8 text")
     arguments = parser.parse_args(command_line)
-    assert command is not None  # else the line above has ended the program
-    if sys.stdout is None:  # what is opened next would take its place and get what is meant for a reader
+    assert command is not None  # otherwise the line above exits
+    if sys.stdout is None:  # a file opened next would get its number and receive the output
         remark(f"manage.py {name}: standard output is closed; nothing was done")
         return Exit.FAILED
     try:
@@ -76,7 +76,7 @@ def main(command_line: list[str]) -> int:
 
 
 def _is_not_text(argument: str) -> bool:
-    """Whether it holds bytes that are not UTF-8, which Python keeps as lone surrogates."""
+    """Whether it holds bytes that are not UTF-8; Python represents them as lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in argument)
 
 

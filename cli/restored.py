@@ -98,9 +98,9 @@ def _lines(it: Restored) -> list[str]:
         *lines,
         "compare with each provider:",
         f"  - its ledger since {since}: a reference that is not on record here was acknowledged and lost",
-        f"  - its callbacks since {since}: have it send them again",
-        "  - the unfinished transactions: their lookups begin with the service; what stays unknown is for a person",
-        "tell consumers of events: their positions get 410 (position-unknown), and they begin anew",
+        f"  - its callbacks since {since}: ask the provider to send them again",
+        "  - the unfinished transactions: they are looked up when the service starts; an operator settles the rest",
+        "inform consumers of events: their positions get 410 (position-unknown), and they begin again",
     ]
 
 

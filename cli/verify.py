@@ -1,4 +1,4 @@
-"""``manage.py verify``: what ``store.verify`` finds, a line each."""
+"""``manage.py verify``: print each problem that ``store.verify`` finds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from store.verify import Tally, export_heads, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Heads that are kept elsewhere."""
-    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads exported earlier: a cut tail shows")
-    parser.add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads when all is well")
+    """Declare the files of exported heads."""
+    parser.add_argument(
+        "--heads", type=Path, metavar="FILE", help="heads exported earlier, which reveal events that were cut off"
+    )
+    parser.add_argument(
+        "--export-heads", type=Path, metavar="FILE", help="write all heads to this file if there are no problems"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."""
+    """Check the stored events and the derived data. Returns 1 when there are problems."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
@@ -39,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         counted = f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems"
         write(f"{counted} in {printable(str(where))}\n")
         if not tally.events:
-            remark(printable(f"warning: there are no events in {where}: is it the database that was meant?"))
-    except ReaderGoneError:  # what he has seen is true
+            remark(printable(f"warning: there are no events in {where}: is this the intended database?"))
+    except ReaderGoneError:  # the printed part is correct
         pass
     except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error

@@ -218,7 +218,7 @@ def test_verify_of_an_empty_database(tmp_path: Path) -> None:
     done = manage(tmp_path / "payments.db", "verify")
     assert done.returncode == 0
     assert done.stderr == (
-        f"warning: there are no events in {tmp_path / 'payments.db'}: is it the database that was meant?\n"
+        f"warning: there are no events in {tmp_path / 'payments.db'}: is this the intended database?\n"
     )
 
 
