@@ -7,8 +7,8 @@ PYTHON3 ?=
 SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
-# Two tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 2 --dist worksteal
+# Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
+PARALLEL ?= -n 2
 LOCK_FLAGS ?=
 ONLY ?=
 JOBS ?= 2
@@ -18,6 +18,8 @@ COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(LOCK_FLAGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes. Without compiled files each of them compiles the service anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -62,16 +64,9 @@ $(VENV)/installed: requirements-dev.txt
 run: setup ## service, simulated providers and what to try; Ctrl-C ends all of it
 	@exec $(PYTHON) manage.py dev
 
-# Short deadlines of calls, figures, and histories compared byte by byte have the machine to themselves.
-ON_A_SERVER := tests/simulation/test_postgresql.py
-ALONE := tests/bench tests/gateways $(ON_A_SERVER)
-
 test: setup ## the whole test suite; TESTS=path for a part of it
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m pytest $(PARALLEL) $(addprefix --ignore=,$(ALONE) tests/simulation)
-	@# In processes of their own: a simulated world decides when threads run, and others' must not be among them.
-	@$(PYTHON) -m pytest $(PARALLEL) tests/simulation --ignore=$(ON_A_SERVER)
-	@$(PYTHON) -m pytest $(ALONE)
+	@$(PYTHON) -m tests.tooling.suite --parallel "$(PARALLEL)"
 else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 endif

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from actors.answering import fail
 from actors.listeners import Listener
 from actors.messages import ClaimDue, DeadLettered, ParkWork, Recipient, ResendDue, RetryDead
-from actors.operations.callback import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from actors.runtime.actor import Future, ServiceActor
 from actors.runtime.runtime import Runtime, Timer
 from messaging.port import WorkHint, WorkQueue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from actors.messages import Request
+from actors.customer.command_operation import CommandOperation
 from actors.replies import GatewayStatus, Reply, SignatureInvalid
 from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, StreamKey
@@ -17,7 +17,7 @@ class Payments(Protocol):
     def new_transaction_id(self) -> str:
         """A new UUIDv7; never blocks."""
 
-    def execute(self, stream: StreamKey, command: Request) -> Reply:
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
         """Carry out a command on the stream of its customer; its deadline begins now.
 
         Returns when its events are durable, it is refused, or the deadline has passed. With an idempotency key it is

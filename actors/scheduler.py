@@ -15,18 +15,9 @@ from typing import Any, Final
 from actors.backpressure import CLAIM_MAX, Backpressure
 from actors.heartbeat import Heartbeat
 from actors.leases import Leases
-from actors.messages import (
-    CapacityFree,
-    ClaimDue,
-    ParkWork,
-    Recipient,
-    Recovered,
-    Submit,
-    Tick,
-    TimerFired,
-    WorkDue,
-)
-from actors.operations.callback import CallbackReport, queue_of, read_payload
+from actors.messages import CapacityFree, ClaimDue, ParkWork, Recipient, Recovered, Submit, Tick, TimerFired, WorkDue
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.waiting_callbacks import queue_of, read_payload
 from actors.runtime.actor import ServiceActor
 from actors.runtime.runtime import Runtime, Timer
 from store.errors import CorruptStoreError, StoreError
@@ -145,7 +136,7 @@ class SchedulerActor(ServiceActor):
             except StoreError as error:
                 logger.warning("a callback could not be matched: %s", error)
                 return False
-            report = CallbackReport(item, command if stream is not None else None)
+            report = StoredCallbackOperation(item, command if stream is not None else None)
             self._customer(stream or item.stream).tell(report)
         return True
 

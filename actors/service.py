@@ -11,9 +11,11 @@ from typing import Final, TypeVar
 from pykka import Timeout
 
 from actors.admission import Admission
+from actors.customer.command_operation import CommandOperation
 from actors.listeners import Listener
-from actors.messages import Recipient, Request, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import Callback, CallbackRequest, stream_of_gateway
+from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
+from actors.operations.callback import Callback, CallbackOperation
+from actors.operations.waiting_callbacks import stream_of_gateway
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
@@ -31,7 +33,7 @@ from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=CommandOperation)
 
 GRACE_S: Final = 0.5
 """How long after the deadline of a command its caller still waits for the reply."""
@@ -123,7 +125,7 @@ class ServiceFacade:
 
     # commands
 
-    def execute(self, stream: StreamKey, command: Request) -> Reply:
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
         """See Payments."""
         if self._customers is None:
             return NotStored(self._problem)
@@ -188,13 +190,13 @@ class ServiceFacade:
 
     def _read(
         self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
-    ) -> tuple[StreamKey, CallbackRequest]:
+    ) -> tuple[StreamKey, CallbackOperation]:
         """The stream that the callback belongs to, and the request for it. Raises StoreError."""
         gateway = callback.gateway
         metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
         unmatched = stream_of_gateway(gateway)
         said = callbacks.read(body)
-        request = partial(CallbackRequest, callback, metadata, verbatim=said.raw)
+        request = partial(CallbackOperation, callback, metadata, verbatim=said.raw)
         if isinstance(said, UnusablePayload):
             owner = None if said.reference is None else self._owner_at(gateway, said.reference)
             about = None if owner is None else said.reference

@@ -134,7 +134,7 @@ class PaymentSystem:
             lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, generations=generations),
         )
         self._customers: Router[StreamKey] = Router(
-            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
+            lambda stream: CustomerStreamActor(stream=stream, context=context),
             runtime.dispatcher("customers", 4),
             capacity=CUSTOMER_MAILBOX_MAX,
             monotonic=monotonic,
@@ -186,7 +186,7 @@ class PaymentSystem:
                 # Most of what these are told comes from a call's thread, which has nothing else to do.
                 customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
                 scheduler=self._scheduler,
-                shared_breakers=self._shared_breakers,
+                breaker_sync=self._shared_breakers,
                 self_address=self._supervisor,
                 listener=listener,
             ),
@@ -200,10 +200,10 @@ class PaymentSystem:
                 owner=self._owner,
                 supervisor=self._supervisor,
                 self_address=self._shared_breakers,
-                store_is_earlier=generations.suspect,
+                suspect_restore=generations.suspect,
             ),
         )
-        collaborators = CustomerContext(
+        context = CustomerContext(
             runtime=runtime,
             store=store,
             loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),

@@ -213,3 +213,9 @@ def caller_of(req: falcon.Request) -> Caller:
 def merchant_of(req: falcon.Request) -> str:
     """The merchant whose customers and transactions the request is about."""
     return caller_of(req).merchant
+
+
+def warn_without_keys(keys: ApiKeyStore, *, needed: bool) -> None:
+    """Log that no client can call the service while keys are ``needed`` and none is live. Raises StoreError."""
+    if needed and not keys.has_api_keys():
+        log.warning("there is no live API key, so nobody can call: manage.py keys create makes one")

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     counted = f"{tally.streams} streams, {tally.events} events, {size} bytes, 0 problems"
     say(printable(f"{counted} in {target}, copied from {backend.file}"))
     if not tally.events:
-        remark(printable(f"warning: there are no events in {backend.file}: is this the intended database?"))
+        remark(printable(f"warning: there are no events in {backend.file}: is it the right database?"))
     return Exit.DONE
 
 

@@ -1,4 +1,4 @@
-"""``manage.py keys``: create, list and revoke API keys in the store, whether or not a service runs."""
+"""``manage.py keys``: create, list and revoke API keys in the store; a service may run."""
 
 from __future__ import annotations
 
@@ -41,25 +41,23 @@ _COLUMNS: Final[Columns] = {
 _EPILOG: Final = """\
 exit status:
   0    done
-  1    there is no such key, a new one cannot be shown, or the store cannot do it; standard error has the reason
+  1    there is no such key, a new key cannot be shown, or the store failed; standard error has the reason
   2    an argument or a setting is wrong
   3    the key is revoked, but standard output cannot be written
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare create, list, revoke."""
+    """Declare the commands create, list and revoke."""
     parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser(
+    commands = parser.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")
+    create = commands.add_parser(
         "create",
-        help="create a key, and show it once",
-        description="Create a key, and show it once: only a digest of it is stored. Any number of a merchant's keys"
-        " are live at once, so you can hand out a new one before you revoke the old one.",
+        help="create a key and show it once",
+        description="Create a key and show it once: only its digest is stored. A merchant may have any number of live"
+        " keys, so a new one can be distributed before the old one is revoked.",
     )
-    create.add_argument(
-        "--merchant", required=True, type=_merchant, help="the merchant whose customers and transactions it reaches"
-    )
+    create.add_argument("--merchant", required=True, type=_merchant, help="the merchant whose data it sees")
     create.add_argument(
         "--scope",
         "--scopes",
@@ -68,34 +66,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         type=_scopes,
         metavar="SCOPE",
-        help=f"its permissions: {', '.join(Scope)}; several with commas, or repeat this argument",
+        help=f"what it permits: {', '.join(Scope)}; separate several by commas, or repeat the argument",
     )
-    create.add_argument("--label", default="", type=_label, help="a note, such as the holder")
+    create.add_argument("--label", default="", type=_label, help="a note for operators, such as its user")
     until = create.add_mutually_exclusive_group()
     until.add_argument(
-        "--expires-in", type=_duration, metavar="TIME", help="such as 90d, 12h, 30m or 45s (default: never)"
+        "--expires-in",
+        type=_duration,
+        metavar="TIME",
+        help="90d, 12h, 30m or 45s; default: never",
     )
     until.add_argument("--expires-at", type=_instant, metavar="TIME", help="such as 2027-01-31T00:00:00Z")
-    listing = actions.add_parser(
-        "list", help="list all keys, also revoked and expired ones", description="List all keys."
+    listing = commands.add_parser(
+        "list",
+        help="list all keys, revoked and expired ones included",
+        description="List all keys, revoked and expired ones included.",
     )
-    listing.add_argument("--merchant", type=_merchant, help="only keys of this merchant")
-    revoke = actions.add_parser(
+    listing.add_argument("--merchant", type=_merchant, help="list only keys of this merchant")
+    revoke = commands.add_parser(
         "revoke",
-        help="revoke a key, everywhere within a second",
-        description="Revoke a key, everywhere within a second. A repetition is safe.",
+        help="revoke a key; it takes effect everywhere within a second",
+        description="Revoke a key. It takes effect everywhere within a second. Repeating the command does no harm.",
     )
     revoke.add_argument("key_id", type=_key_id, metavar="ID", help="the 13 characters after pgw_")
-    for action in (create, listing, revoke):
-        action.add_argument("--json", action="store_true", help="one JSON object per line")
+    for command in (create, listing, revoke):
+        command.add_argument("--json", action="store_true", help="for scripts: one JSON object per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry out the action."""
+    """Run the command. Returns 1 when there is no such key."""
     settings = service_settings(logging.STDERR)
     try:
         with backend_of(settings.migration_database_url, root=CHECKOUT).keyring(clock=_now) as keyring:
-            return _ACTIONS[arguments.action](keyring, arguments)
+            return _COMMANDS[arguments.keys_command](keyring, arguments)
     except StoreError as error:
         raise CommandError(str(error)) from error
 
@@ -108,7 +111,7 @@ def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
     key = NewKey(*presented, arguments.merchant, frozenset(arguments.scopes), arguments.label, expires_at)
     made = keyring.add(key)
     if not arguments.json:
-        remark("Store it safely: it is shown only once.")
+        remark("Store the key safely: it is shown only once.")
     try:
         write(f"{json.dumps({'key': text, **_shown(made)}) if arguments.json else text}\n")
     except OutputError as error:
@@ -117,13 +120,13 @@ def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
 
 
 def _take_back(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
-    """Revoke a key that was not shown completely: part of it may have been written."""
+    """Revoke a key that could not be shown: a part of it may have been written."""
     try:
         keyring.revoke(key_id)
     except StoreError as refusal:
-        text = f"{key_id} could not be shown ({error}), and is still live, since it could not be revoked: {refusal}"
+        text = f"{key_id} could not be shown ({error}), and is still live, because it could not be revoked: {refusal}"
         raise CommandError(text) from refusal
-    raise CommandError(f"{key_id} is revoked again, since it could not be shown: {error}") from error
+    raise CommandError(f"{key_id} is revoked again, because it could not be shown: {error}") from error
 
 
 def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
@@ -135,15 +138,15 @@ def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
 def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
     if not keyring.revoke(arguments.key_id):
         raise CommandError(f"there is no API key {arguments.key_id}")
-    revoked = {"key_id": arguments.key_id, "state": "revoked"}
+    said = {"key_id": arguments.key_id, "state": "revoked"}
     try:
-        write(f"{json.dumps(revoked) if arguments.json else f'{arguments.key_id} is revoked'}\n")
+        write(f"{json.dumps(said) if arguments.json else f'{arguments.key_id} is revoked'}\n")
     except OutputError as error:
         raise CommandError(f"{arguments.key_id} is revoked, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE
 
 
-_ACTIONS: Final = {"create": _create, "list": _list, "revoke": _revoke}
+_COMMANDS: Final = {"create": _create, "list": _list, "revoke": _revoke}
 
 
 def _shown(key: ListedKey) -> Json:
@@ -178,7 +181,7 @@ def _scopes(text: str) -> list[Scope]:
 
 
 def _key_id(text: str) -> str:
-    # A leaked key is typed as a whole. The input is not repeated, because it may be another secret.
+    # An operator who revokes a leaked key may paste all of it. The error does not repeat the text: it may be a secret.
     key_id = id_in(text)
     if key_id is None:
         raise argparse.ArgumentTypeError("not the id of an API key, the 13 characters after pgw_")

@@ -27,7 +27,7 @@ def run(_arguments: argparse.Namespace) -> int:
     say(f"migrations applied: {', '.join(map(str, applied)) or 'none, all are present'}")
     if backend.has_roles and settings.migration_database_url == settings.database_url:
         say(
-            "warning: the service's role owns the tables, so it can change and delete events. A role with the least"
-            " rights cannot (deploy/roles.sql creates both; PAYMENTS_MIGRATION_DATABASE_URL)"
+            "warning: the service's role owns the tables, and so may change and delete events; a role with the least"
+            " rights may not (deploy/roles.sql creates both; PAYMENTS_MIGRATION_DATABASE_URL)"
         )
     return 0

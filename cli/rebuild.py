@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: rebuild the read tables, with a progress bar on a terminal, else with progress lines."""
+"""``manage.py rebuild``: write the read tables anew, with a progress bar on terminals and progress lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from store.errors import StoreError
 from store.rebuild import Tally, rebuild
 
 _EPILOG: Final = """\
-Streams with invalid events, or with rows newer than their events, are listed and left unchanged.
-An interruption is harmless: run the command again.
+Streams with unsound events, and streams whose rows contain more than their events, are listed and stay as they are.
+An interruption does no harm: run the command again.
 On PostgreSQL it needs the role that owns the tables (PAYMENTS_MIGRATION_DATABASE_URL).
 
 exit status:
   0    the read tables agree with the events
-  1    a stream was left unchanged, a service runs, or the database does not answer
+  1    a stream stays as it is, a service runs, or the database does not answer
   2    an argument or a setting is wrong
   130  Ctrl-C
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the option for streams that lost events."""
+    """Declare whether missing events are accepted."""
     parser.add_argument(
         "--accept-cut",
         action="store_true",
-        help="also rebuild streams that lost their last events; the rows, their only trace, are overwritten",
+        help="also rebuild streams that have lost their last events; their newer rows are lost then",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Rebuild, and report the result."""
+    """Rebuild, and print the result."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
@@ -59,18 +59,18 @@ def run(arguments: argparse.Namespace) -> int:
                     stream = "/".join(problem.stream) if problem.stream else "-"
                     say(printable(f"left unchanged: {stream} version {problem.version or '-'}: {problem.text}"))
     except StoreError as error:
-        raise CommandError(f"{error} ({_counts(tally)})" if tally.streams else str(error)) from error
-    say(f"{_counts(tally)}, {problems} problems")
+        raise CommandError(f"{error} ({_said(tally)})" if tally.streams else str(error)) from error
+    say(f"{_said(tally)}, {problems} problems")
     return Exit.FAILED if problems else Exit.DONE
 
 
-def _counts(tally: Tally) -> str:
+def _said(tally: Tally) -> str:
     return f"{tally.streams} streams, {tally.events} events, {tally.rebuilt} streams rebuilt"
 
 
 @contextmanager
 def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
-    """The function that reports progress, of about ``events`` events."""
+    """Yield a function that reports the progress, of about ``events`` events."""
     if not sys.stdout.isatty():
         yield _tenths(events)
         return
@@ -82,13 +82,13 @@ def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
 
 
 def _tenths(events: int) -> Callable[[Tally], None]:
-    reported = 0
+    told = 0
 
     def advance(tally: Tally) -> None:
-        nonlocal reported
+        nonlocal told
         tenth = min(10 * tally.events // max(events, 1), 10)
-        if tenth > reported:
-            reported = tenth
+        if tenth > told:
+            told = tenth
             say(f"{10 * tenth} % of about {events} events")
 
     return advance

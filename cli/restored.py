@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a restored database, and lists what to compare with the providers."""
+"""``manage.py restored``: mark a restored database, and list what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def _lines(it: Restored) -> list[str]:
         *lines,
         "compare with each provider:",
         f"  - its ledger since {since}: a reference that is not on record here was acknowledged and lost",
-        f"  - its callbacks since {since}: ask the provider to send them again",
-        "  - the unfinished transactions: they are looked up when the service starts; an operator settles the rest",
+        f"  - its callbacks since {since}: request that it sends them again",
+        "  - the unfinished transactions: lookups begin with the service; resolve those that stay unknown",
         "inform consumers of events: their positions get 410 (position-unknown), and they begin again",
     ]
 

@@ -1,4 +1,4 @@
-"""``manage.py verify``: print each problem that ``store.verify`` finds."""
+"""``manage.py verify``: print each problem that ``store.verify`` finds on one line."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from store.verify import Tally, export_heads, verify
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the files of exported heads."""
-    parser.add_argument(
-        "--heads", type=Path, metavar="FILE", help="heads exported earlier, which reveal events that were cut off"
-    )
-    parser.add_argument(
-        "--export-heads", type=Path, metavar="FILE", help="write all heads to this file if there are no problems"
-    )
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads exported earlier, which show a cut tail")
+    parser.add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads if there are no problems")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the stored events and the derived data. Returns 1 when there are problems."""
+    """Check the stored events and the rows derived from them. Returns 1 when there are problems."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
@@ -43,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         counted = f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems"
         write(f"{counted} in {printable(str(where))}\n")
         if not tally.events:
-            remark(printable(f"warning: there are no events in {where}: is this the intended database?"))
-    except ReaderGoneError:  # the printed part is correct
+            remark(printable(f"warning: there are no events in {where}: is it the right database?"))
+    except ReaderGoneError:  # the lines that it has read are correct
         pass
     except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, Self, cast
 
 import gateways
 from gateways.development import CALLBACK_SECRET
@@ -18,11 +20,59 @@ from gateways.masking import MaskedGateway
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings, GatewaySettingsError, OptionValue
 
+logger: Final = logging.getLogger(__name__)
+
 _ADAPTER_MEMBERS: Final = ("OPTIONS", "build")
 _CALLBACK_MEMBER: Final = "callback_key"
 _SECRETS_KEY: Final = "callback_secrets_env"
 _KEY_BYTES_MIN: Final = 16
 _NO_SECRETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """All configured gateways of a process, by name in the file's order. ``secrets`` are those of their callbacks."""
+
+    by_name: Mapping[str, Gateway]
+    settings: Mapping[str, GatewaySettings]
+    secrets: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def configured(cls, tables: Mapping[str, object], environ: Mapping[str, str], *, loopback: bool) -> Self:
+        """Make the gateways of ``tables``; nothing is sent yet. Raises GatewaySettingsError."""
+        settings = read_settings(tables)
+        secrets = callback_secrets(settings, environ, loopback=loopback)
+        return cls(build_gateways(settings, secrets), settings, secrets)
+
+    @property
+    def with_settings(self) -> Mapping[str, tuple[Gateway, GatewaySettings]]:
+        """Each gateway with its settings."""
+        return {name: (gateway, self.settings[name]) for name, gateway in self.by_name.items()}
+
+    @property
+    def secret_texts(self) -> Sequence[str]:
+        """All secrets, to be hidden in logs."""
+        return [secret for live in self.secrets.values() for secret in live]
+
+    def warn(self) -> None:
+        """Log settings that put money at risk: a short settlement delay, and the development secret."""
+        for name, gateway in self.by_name.items():
+            settings = self.settings[name]
+            if not gateway.honours_keys and settings.settle_s < settings.timeout_s:
+                logger.warning(
+                    "settle_s is short: what this gateway takes in later than that is paid twice",
+                    extra={"fields": {"gateway": name, "settle_s": settings.settle_s, "timeout_s": settings.timeout_s}},
+                )
+        for name in with_development_secret(self.secrets):
+            logger.warning(
+                "callbacks are signed with the development secret, which everybody knows",
+                extra={"fields": {"gateway": name}},
+            )
+
+    def close(self) -> None:
+        """Close the connections of all gateways."""
+        for gateway in self.by_name.values():
+            gateway.close()
 
 
 class Adapter(Protocol):

@@ -14,6 +14,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 
 class StoreError(Exception):
     """A store failed to do what was requested."""
@@ -45,3 +49,16 @@ class StoreInUseError(StoreError):
 
 class NotSupportedError(StoreError):
     """This kind of store does not have the operation."""
+
+
+UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
+"""What a driver raises for a value whose type or size the database does not have (UnicodeEncodeError included)."""
+
+
+@contextmanager
+def storable() -> Iterator[None]:
+    """Raise UnstorableError for a value of the block that no driver can encode."""
+    try:
+        yield
+    except UNSTORABLE as error:
+        raise UnstorableError(f"{type(error).__name__}: {error}") from error

@@ -48,6 +48,10 @@ class NewKey:
     label: str
     expires_at: datetime | None
 
+    def listed(self, created_at: datetime) -> ListedKey:
+        """Return the key as operators see it after its creation."""
+        return ListedKey(self.key_id, self.merchant, self.scopes, self.label, created_at, self.expires_at, None)
+
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:

@@ -1,4 +1,4 @@
-"""What every customer's actor works with: one value for all of a process."""
+"""The collaborators of customers' actors and operations: one value for all of a process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store.port import Store, StreamKey
 
 @dataclass(frozen=True, slots=True)
 class CustomerContext:
-    """The other actors, the store, and what the customers of a process share."""
+    """The other actors, the store, and the state that the customers of a process share."""
 
     runtime: Runtime
     store: Store
@@ -37,5 +37,5 @@ class CustomerContext:
     owner: str
     listener: Listener
     leases_unknown: Callable[[], None]
-    """Says that a lease could not be given up: all of them are given back then."""
+    """Reports that a lease could not be given up. All leases are given back then."""
     next_serial: Callable[[], int]

@@ -10,7 +10,7 @@ import falcon
 import orjson
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.payments import Payments
 from actors.replies import NotStored, Replayed, Reply
 from api import views
@@ -148,7 +148,7 @@ class _CommandResource:
     def _receive(
         self, stream: StreamKey, command: Receive, about: Metadata, claimed: IdempotencyKey | None, req: falcon.Request
     ) -> Reply:
-        request = ReceiveRequest(command, about, claimed)
+        request = ReceiveOperation(command, about, claimed)
         return replied(lambda: self._payments.execute(stream, request), req, command.transaction_id)
 
     def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:

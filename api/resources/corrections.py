@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final
 import falcon
 import orjson
 
-from actors.operations.operator_commands import AdjustRequest, ResolveRequest
+from actors.operations.adjust import AdjustOperation
+from actors.operations.resolve import ResolveOperation
 from actors.payments import Payments
 from actors.replies import Replayed
 from api import views
@@ -84,7 +85,7 @@ class ResolutionResource:
         work = self._queries.work(merchant, transaction_id)
         about = replace(metadata(req), reason=reason, evidence=given["evidence"])
         stream = StreamKey(merchant, view.transaction.customer_id)
-        request = ResolveRequest.on(work, command, about)
+        request = ResolveOperation.on(work, command, about)
         reply = replied(lambda: self._payments.execute(stream, request), req, transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
 
@@ -138,7 +139,7 @@ class AdjustmentResource:
         command = Adjust(adjustment_id, given.money, given.reason, given.evidence)
         said: list[Any] = [customer_id, given.money.minor, given.money.currency, given.reason, given.evidence]
         once = None if key is None else once_of(_OPERATION, stream.name, key, said)
-        request = AdjustRequest(command, metadata(req), once)
+        request = AdjustOperation(command, metadata(req), once)
         reply = replied(lambda: self._payments.execute(stream, request), req, None)
         if isinstance(reply, Replayed):
             resp.set_header(REPLAYED, "true")

@@ -9,8 +9,8 @@ from typing import ClassVar
 import falcon
 import orjson
 
-from actors.messages import DiscardRequest
-from actors.operations.callback import gateway_of
+from actors.operations.discard import DiscardOperation
+from actors.operations.waiting_callbacks import gateway_of
 from actors.payments import Payments
 from actors.replies import Uncertain
 from api import views
@@ -146,7 +146,7 @@ class DiscardResource:
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         if letter.transaction_id is None:
             raise ProblemError(NOT_DISCARDABLE, "It belongs to no transaction that could fail.")
-        request = DiscardRequest(Discard(letter.transaction_id, reason), letter.item, metadata(req))
+        request = DiscardOperation(Discard(letter.transaction_id, reason), letter.item, metadata(req))
         reply = replied(lambda: self._payments.execute(letter.item.stream, request), req, letter.transaction_id)
         if isinstance(reply, Refused) and reply.code == NOT_DISCARDABLE.name:
             resolution = f"/v1/transactions/{letter.transaction_id}/resolution"

@@ -9,7 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
-from actors.operations.operator_commands import CloseReviewRequest
+from actors.operations.close_review import CloseReviewOperation
 from actors.payments import Payments
 from api import views
 from api.body import read_object
@@ -112,7 +112,7 @@ class CloseReviewResource:
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
-        stream, request = view.stream, CloseReviewRequest(CloseReview(review_id, reason), view.review, metadata(req))
+        stream, request = view.stream, CloseReviewOperation(CloseReview(review_id, reason), view.review, metadata(req))
         # Also a closed review: it was only read, and a commit must confirm it.
         closed(replied(lambda: self._payments.execute(stream, request), req, None))
         try:

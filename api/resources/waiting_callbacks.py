@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import falcon
 import orjson
 
-from actors.operations.callback import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of

@@ -1,4 +1,4 @@
-"""Many writes as the one document that ``append_batch`` takes, and its rows as answers. Knows migration 0002."""
+"""Many writes as the one document that the SQL function ``append_batch`` takes, and its rows as answers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from store.postgresql.rows import Row, errors_text, review_values, transaction_v
 _COMMITTED: Final = Committed()
 
 
-class Batch:
-    """``writes`` in waves: those of one share nothing and are stored together, a later one sees the earlier ones.
+class AppendDocument:
+    """``writes`` in waves. The writes of a wave share nothing and are stored together. A later wave sees earlier ones.
 
-    Nearly every batch is one wave. Raises UnstorableError when a write's events do not number on from its head, and
-    one of ``failures.UNSTORABLE``.
+    Nearly every batch is one wave. Raises UnstorableError when the versions of a write's events do not follow its head,
+    and one of ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:
@@ -67,7 +67,7 @@ class Batch:
         """For ``append_batch``."""
 
     def _shared(self, write: Write, events: Sequence[EncodedEvent]) -> set[object]:
-        """What other writes may touch as well; kept in mind for the locks."""
+        """The things that other writes may touch as well. They are also noted for the locks."""
         shared: set[object] = set()
         if events:
             shared.add(write.stream)
@@ -104,7 +104,7 @@ class Batch:
 
 
 class _Wave:
-    """The rows of one wave by the names that the functions know them by."""
+    """The rows of one wave by the names that the SQL functions read."""
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {"writes": [], "rounds": 0}
@@ -198,5 +198,5 @@ def _change_row(change: WorkChange) -> tuple[str, dict[str, object]]:
 
 
 def _hex(value: bytes) -> str:
-    """As PostgreSQL writes bytea itself."""
+    """The text form of bytea in PostgreSQL."""
     return "\\x" + value.hex()

@@ -15,6 +15,7 @@ from store.errors import SchemaError
 from store.postgresql.failures import translation
 from store.postgresql.functions import apply_functions, check_functions
 from store.postgresql.sessions import Session, connection_settings
+from store.schema_versions import read_migrations, refuse_newer, refuse_older
 
 SERVICE_ROLE: Final = "payments_service"
 """The role that gets the least rights that the service needs, if a role of this name exists."""
@@ -42,10 +43,7 @@ LIMIT 1
 
 def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
     """The scripts by their numbers, which are 1, 2, 3 and so on."""
-    scripts = {int(file.name[:4]): file.read_text(encoding="utf-8") for file in sorted(folder.glob("[0-9]*.sql"))}
-    if list(scripts) != list(range(1, len(scripts) + 1)):
-        raise SchemaError(f"the migrations in {folder.name} are not numbered 1, 2, 3 and so on: {list(scripts)}")
-    return scripts
+    return read_migrations(folder)
 
 
 def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> list[int]:
@@ -80,10 +78,7 @@ def check_schema(url: str) -> None:
         _refuse_elsewhere(session)
         row = session.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
         version = _refuse_newer(session, scripts) if row == (True,) else 0
-        if version < len(scripts):
-            raise SchemaError(
-                f"the database is at schema version {version}, this service needs {len(scripts)}: migrate"
-            )
+        refuse_older(version, scripts)
         check_functions(session)
 
 
@@ -101,8 +96,7 @@ def _refuse_newer(session: Session, scripts: dict[int, str]) -> int:
     row = session.execute(_VERSION).fetchone()
     assert row is not None
     version = int(row[0])
-    if version > len(scripts):
-        raise SchemaError(f"the database is at schema version {version}, newer than this service's {len(scripts)}")
+    refuse_newer(version, scripts)
     return version
 
 

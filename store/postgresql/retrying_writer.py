@@ -1,12 +1,11 @@
-"""Changing the store: one round trip for a batch, and what a lost connection means. Knows no tables but the events.
+"""Changes the store: one round trip per batch, and the settlement of calls whose connection was cut.
 
-A connection that is cut while a call runs leaves its outcome unknown. Before anything else is said, the server's
-process behind it is ended, so that it can neither commit later nor hold a lock; then what is stored is final. A batch
-that knows itself again is then simply appended once more: it answers as it would have the first time.
+A connection that is cut during a call leaves its outcome unknown. First the server's process behind it is ended, so
+that it can neither commit later nor hold a lock: then the stored data are final. A batch that can be recognised by its
+events or claims is then appended again, and answers as the first time.
 
-A server process that has committed and waits for a synchronous replica is not ended: that would make visible what a
-failover may revert, and each further commit would leave another such process. While one waits, nothing more is
-stored.
+A server process that has committed and waits for a synchronous replica is not ended. That would make visible what a
+failover may revert, and each further commit would leave another such process. While one waits, nothing more is stored.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg import errors
 
-from store.errors import CommitUncertainError, StoreError, StoreUnavailableError
+from store.errors import CommitUncertainError, StoreError, StoreUnavailableError, storable
 from store.port import AppendResult, Head, Write
-from store.postgresql.batch import Batch
-from store.postgresql.failures import UnreplicatedError, is_lost, is_race, storable, translated
+from store.postgresql.batch import AppendDocument
+from store.postgresql.failures import UnreplicatedError, is_lost, is_race, translated
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
 
 T = TypeVar("T")
 
 ATTEMPTS_MAX: Final = 5
-"""How often a batch is sent that lost a race against another process, or its connection."""
+"""How often a batch is sent that lost a race against another process or lost its connection."""
 SETTLE_S: Final = 5.0
-"""How long to try to find out what became of a call whose connection was cut."""
+"""The time limit for settling a call whose connection was cut."""
 
 _END_BACKEND: Final = """
 SELECT pg_terminate_backend(pid, %s)
@@ -45,7 +44,7 @@ _NO_REPLICA: Final = "a synchronous replica does not confirm what was committed"
 
 
 class RetryingWriter:
-    """Appends batches, and runs other changes, on a few connections; safe for many threads."""
+    """Appends batches and runs other changes on a few connections. Safe for many threads."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -57,7 +56,7 @@ class RetryingWriter:
         if not writes:
             return []
         with storable():
-            batch = Batch(writes)
+            batch = AppendDocument(writes)
         uncertain = False
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None
@@ -80,9 +79,9 @@ class RetryingWriter:
         )
 
     def change(self, job: Callable[[Session], T], *, repeatable: bool) -> T:
-        """Run ``job``, a single statement; again after the connection was cut, if that does no harm.
+        """Run ``job``, a single statement. With ``repeatable`` it is run again after the connection was cut.
 
-        Raises CommitUncertainError when nobody knows whether it was done, StoreUnavailableError and so on when not.
+        Raises CommitUncertainError when its effect is unknown, and the other errors of the store when it has none.
         """
         uncertain = False
         for again in (repeatable, False):
@@ -90,7 +89,7 @@ class RetryingWriter:
             try:
                 with storable(), self._connection() as session:
                     done = job(session)
-                    if uncertain:  # what the call finds on record counts as done only after it is replicated
+                    if uncertain:  # the effect of the first call counts only after it is replicated
                         session.execute(SQL["confirm"])
                     return done
             except psycopg.Error as error:
@@ -109,12 +108,12 @@ class RetryingWriter:
 
     @contextmanager
     def _connection(self) -> Iterator[Session]:
-        """A connection to write on. Raises psycopg.OperationalError while a commit waits for a replica."""
+        """A connection that writes. Raises psycopg.OperationalError while a commit waits for a replica."""
         with self._sessions.pool.connection() as session:
             for backend in [*self._unreplicated]:
                 if session.execute(_WAITS_FOR_REPLICA, backend).fetchone() == (True,):
                     raise psycopg.OperationalError(_NO_REPLICA)
-                with suppress(ValueError):  # another thread found it, too
+                with suppress(ValueError):  # another thread removed it
                     self._unreplicated.remove(backend)
             yield session
 
@@ -130,10 +129,10 @@ class RetryingWriter:
         return translated(error)
 
     def _settle(self, backend: Backend, writes: Sequence[Write], cut: psycopg.Error) -> bool:
-        """Wait until the call that was cut has certainly ended; True when it may have stored ``writes``.
+        """Wait for the certain end of the cut call. True when it may have stored ``writes``.
 
-        Then they may be appended again. Raises CommitUncertainError when the server cannot be asked, and when some
-        write has neither events nor claims by which it would be known again.
+        Then they may be appended again. Raises CommitUncertainError when the server does not answer, and when a write
+        has neither events nor claims by which it is recognised.
         """
         deadline = time.monotonic() + SETTLE_S
         while True:
@@ -149,7 +148,7 @@ class RetryingWriter:
             except psycopg.Error as error:
                 if time.monotonic() > deadline or session is None or not is_lost(session, error):
                     raise CommitUncertainError(f"the connection was cut ({cut}), and then: {error}") from error
-        if not all(map(_known_again, writes)):
+        if not all(map(_is_recognised, writes)):
             raise CommitUncertainError(f"the connection was cut: {cut}") from cut
         return True
 
@@ -161,15 +160,15 @@ def _end(session: Session, backend: Backend, within_s: float) -> None:
         raise psycopg.OperationalError("the server's process of the lost connection does not end")
 
 
-def _known_again(write: Write) -> bool:
-    """Whether appending it again is safe: it is recognised by what it stored, or stores nothing."""
+def _is_recognised(write: Write) -> bool:
+    """Whether appending it again is safe: it is recognised by its events or claims, or it changes nothing."""
     return any(part.events or part.claims for part in write.parts) or not any(part.work for part in write.parts)
 
 
 def _surely_not_stored(session: Session, writes: Sequence[Write]) -> bool:
-    """Whether a trace is missing that the batch, all or nothing, would have left; asked after its end.
+    """Whether a trace of the batch is missing, which is stored whole or not at all; called after its end.
 
-    A write that would be stored now would have been stored then: heads, claims and tokens only ever go on.
+    A write that would be stored now would have been stored then, because heads, claims and tokens never go back.
     """
     for write in writes:
         events = [event for part in write.parts for event in part.events]
@@ -179,7 +178,7 @@ def _surely_not_stored(session: Session, writes: Sequence[Write]) -> bool:
             if event_id == events[0].event_id:
                 return False
             if (*head,) != write.head:
-                continue  # it lost, or somebody went on after it
+                continue  # it lost, or another write followed it
         if (events or _leaves_a_trace(write)) and _nothing_refuses(session, write):
             return True
     return False

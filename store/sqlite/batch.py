@@ -1,6 +1,6 @@
 """The rows of many writes, and what the writes expect of the store, as the values of one statement.
 
-Knows ``append.sql``: the order of its arrays and of the items in them.
+``append.sql`` defines the order of the arrays and of their items.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
 from store.sqlite.rows import DIALECT, errors_text, review_values, transaction_values
 
 DEFINITION: Final = DIALECT.expand(Path(__file__).with_name("append.sql").read_text(encoding="utf-8"))
-"""What a connection needs before it can insert a batch."""
+"""The view that a connection creates before it can insert a batch."""
 INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
 _Rows = list[tuple[Any, ...]]
 _EXPECTATIONS: Final = 2
 
 
-class Batch:
-    """``writes`` as rows. ``now_us`` is the time of all of it.
+class AppendValues:
+    """``writes`` as the values of INSERT. ``now_us`` is the time of all of them.
 
-    Raises UnstorableError when a write's events do not number on from its head, and one of ``failures.UNSTORABLE``.
+    Raises UnstorableError when the versions of a write's events do not follow its head, and one of
+    ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:
@@ -48,13 +49,13 @@ class Batch:
         read_tables = (self._transactions, self._balances, self._reviews, self._claims)
         work = (self._opened, self._moved, self._closed)
         self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))
-        """For INSERT: it stores all writes, or none when anything is not as one of them expects."""
+        """For INSERT: it stores all writes, or none when the store is not as one of them expects."""
         self.independent: Final = len(set(self._touched)) == len(self._touched)
         """Whether no two of the writes, and no two changes of one, touch the same stream, work or claim."""
 
     @property
     def unchecked(self) -> tuple[str | None, ...]:
-        """For INSERT, after the expectations were looked at."""
+        """For INSERT, after the expectations were checked."""
         return (*(None,) * _EXPECTATIONS, *self.values[_EXPECTATIONS:])
 
     def _add(self, write: Write) -> None:
@@ -79,7 +80,7 @@ class Batch:
         if fence is not None:
             self._fences.append((fence.work_id, fence.token))
             if len(part.work) != 1 or part.work[0].work_id != fence.work_id:
-                self._touched.append(fence.work_id)  # looked at, and so nobody else's to change
+                self._touched.append(fence.work_id)  # it is checked, so no other write may change it
         for change in part.work:
             work_id = change.work_id
             self._touched.append(work_id)

@@ -1,4 +1,4 @@
-"""Connections of commands, which may run beside a service and on read-only files.
+"""Connections of commands, which may run while a service runs, and on read-only files.
 
 A command opens a database by its path, like the service. Both must use the same log, or each would write its own.
 """
@@ -58,7 +58,7 @@ def reading(path: Path) -> Iterator[Reading]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[apsw.Connection]:
-    """A connection that waits for its turn to write. Raises StoreError."""
+    """A connection that waits for the lock to write. Raises StoreError."""
     check_service_files(path)
     connection = open_writer(path, "FULL", None)
     try:
@@ -87,13 +87,13 @@ def check_service_files(path: Path) -> None:
         )
     base = path.resolve()
     for suffix in ("-wal", "-shm"):
-        beside = base.with_name(base.name + suffix)
+        file = base.with_name(base.name + suffix)
         for _ in range(_LOOKS):
-            if beside.exists() or not is_locked_elsewhere(path):
+            if file.exists() or not is_locked_elsewhere(path):
                 break
             time.sleep(_LOOK_AGAIN_S)
         else:
-            raise StoreUnavailableError(f"{holder(path)} has locked {path}, but {beside} is not there: restart it")
+            raise StoreUnavailableError(f"{holder(path)} has locked {path}, but {file} is not there: restart it")
 
 
 def keep_log(connection: apsw.Connection) -> None:

@@ -38,12 +38,12 @@ class FileGuard:
             raise StoreUnavailableError(f"{path} was replaced while it was opened: restart the service")
         self._database: Final = (str(path), database, _PUT_BACK)
         try:
-            beside = [(name, file_id(name), _LOG_LOST) for name in (self._log, f"{base}-shm")]
+            others = [(name, file_id(name), _LOG_LOST) for name in (self._log, f"{base}-shm")]
         except OSError as error:
             raise StoreUnavailableError(f"{error.filename} cannot be found: {error.strerror}") from error
         if locked is not None:
-            beside.append((str(locked.path), locked.file, _LOCK_LOST))
-        self._files: Final = (self._database, *beside)
+            others.append((str(locked.path), locked.file, _LOCK_LOST))
+        self._files: Final = (self._database, *others)
         self._problem: str | None = None
         self._lost = ""
 

@@ -1,4 +1,4 @@
-"""Brings a file's tables to the version that this service needs. Knows no table itself."""
+"""Brings a file's tables to the version that this service needs. Names no table."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WAL_AGAIN_S: Final = 0.02
 
 
 def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
-    """Create the file if it is missing, and apply missing scripts, each in one transaction; the numbers applied.
+    """Create the file if it is missing, and apply the missing scripts, each in one transaction.
 
-    Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a newer version, and
-    StoreUnavailableError when the file is gone, or is not the one that a service has open.
+    Returns the numbers applied. Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a
+    newer version, and StoreUnavailableError when the file is gone, or is not the one that a service has open.
     """
     scripts = migrations() if scripts is None else scripts
     refuse_to_begin_anew(path)
@@ -57,7 +57,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
 
 
 def _use_wal(connection: apsw.Connection) -> None:
-    """SQLite does not wait for another connection that is about to do the same: it says busy at once."""
+    """Try again while another connection does the same: SQLite does not wait in this case."""
     for wait_s in (*[_WAL_AGAIN_S] * (BUSY_TIMEOUT_MS // round(1000 * _WAL_AGAIN_S)), None):
         try:
             connection.pragma("journal_mode", "WAL")

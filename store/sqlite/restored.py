@@ -21,7 +21,7 @@ from store.sqlite.statements import SQL
 
 @contextmanager
 def open_restoring(path: Path, now: datetime) -> Iterator[SqliteRestoring]:
-    """The file, closed to services for the block. Raises StoreInUseError at once when a service has it open."""
+    """The file, closed to services during the block. Raises StoreInUseError at once when a service has it open."""
     with translation(path), alone(path), writing(path) as connection:
         yield SqliteRestoring(connection, to_us(now))
 

@@ -1,4 +1,4 @@
-"""The one writing connection: turns, transactions, and what a failed COMMIT means. Knows no tables."""
+"""The only writing connection of a file: one job at a time, transactions, and failed COMMITs. It names no tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final, NoReturn, TypeVar
 
 import apsw
 
-from store.errors import CommitUncertainError, StoreUnavailableError
+from store.errors import CommitUncertainError, StoreUnavailableError, storable
 from store.port import Offload
 from store.sqlite.command_connections import has_log, no_log_text
 from store.sqlite.connection import BUSY_TIMEOUT_MS, IN_USE, open_reader, open_writer
-from store.sqlite.failures import NOT_COMMITTED, storable, translated, translation
+from store.sqlite.failures import NOT_COMMITTED, translated, translation
 from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import Locked
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 class WriteConnection:
     """Runs jobs one after the other, each in a transaction of its own.
 
-    Statements run in the caller's thread; only what may wait for a disk or a lock goes through ``offload``. While the
-    open files differ from those at their paths (``guard``), no job begins and no commit is confirmed.
+    Statements run in the caller's thread; only calls that may wait for a disk or a lock go through ``offload``. While
+    the open files differ from those at their paths (``guard``), no job begins and no commit is confirmed.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class WriteConnection:
         self._unsettled = False
 
     def run(self, job: Callable[[apsw.Cursor], T]) -> T:
-        """Run ``job`` in a transaction; what it returns is durable when this returns.
+        """Run ``job`` in a transaction, and return its result when the transaction is durable.
 
         Raises StoreUnavailableError and what ``job`` raises (rolled back), and CommitUncertainError.
         """
@@ -68,16 +68,15 @@ class WriteConnection:
             return result
 
     def define(self, script: str) -> None:
-        """Run ``script``, which makes temporary things of this connection. Raises StoreError."""
+        """Run ``script``, which creates temporary objects of this connection. Raises StoreError."""
         with self._turn, translation():
             self._connection.execute(script)
 
     def run_statement(self, statement: str, values: tuple[str | None, ...]) -> None:
         """Run ``statement`` in a transaction of its own, off the caller's thread as a whole.
 
-        SQLite takes the interpreter's lock back after each statement, and the COMMIT is part of this one: so the
-        other thread disturbs this one but once. Raises as ``run`` does, and UnstorableError when a constraint, or a
-        trigger, refuses it.
+        apsw reacquires the interpreter's lock after each statement. The COMMIT is part of this one, so the other thread
+        interrupts only once. Raises as ``run`` does, and UnstorableError when a constraint or a trigger refuses it.
         """
         with self._turn:
             self._require_files()
@@ -97,7 +96,7 @@ class WriteConnection:
             self._confirm()
 
     def open_reader(self) -> apsw.Connection:
-        """A connection that reads what this one writes, even if the path leads elsewhere now.
+        """Open a connection that reads what this one writes, even if the path names another file now.
 
         Raises StoreUnavailableError, and apsw.Error.
         """
@@ -121,7 +120,7 @@ class WriteConnection:
         with self._turn, translation():
             marked = self._connection.pragma("application_id") == IN_USE
         if marked and not self._had_log:
-            logger.critical("begun with a copy without its newest commits: %s", no_log_text(self._path))
+            logger.critical("started with a copy without its newest commits: %s", no_log_text(self._path))
         self._mark(IN_USE)
 
     def give_out_of_use(self) -> None:
@@ -134,7 +133,7 @@ class WriteConnection:
             self._offloaded(self._checkpoint)
 
     def close(self) -> None:
-        """Close the connection, after the job that runs."""
+        """Close the connection after the present job."""
         with self._turn, translation():
             self._connection.close()
 
@@ -201,11 +200,11 @@ class WriteConnection:
         raise StoreUnavailableError(f"COMMIT failed and is undone: {type(error).__name__}: {error}") from error
 
     def _settle(self) -> None:
-        """Make sure that a COMMIT that failed stays undone, even if this process dies next.
+        """Ensure that a failed COMMIT stays undone, even if this process dies next.
 
-        SQLite forgets the transaction at once, but when the fault was met after the last page had been written to
-        the write-ahead log (say, while syncing it), a later process would find a whole transaction there and take
-        it for committed. One more commit overwrites its first page, and with it the chain of checksums.
+        SQLite forgets the transaction at once. But when the fault occurred after the last page was written to the
+        write-ahead log (during its sync, for example), a later process would find a complete transaction there and
+        treat it as committed. One more commit overwrites its first page, and with it the chain of checksums.
         """
         if self._connection.in_transaction:
             self._cursor.execute("ROLLBACK")

@@ -10,9 +10,9 @@ import pytest
 
 from actors.runtime.simulated import SimulatedRuntime
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
-from tests.actors.customers import KEYLESS, Customers
+from tests.actors.customer.fixtures import KEYLESS, Customers
 from tests.actors.support import TroubledStore
+from tests.store.templates import new_sqlite
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -25,7 +25,7 @@ def runtime(request: pytest.FixtureRequest) -> SimulatedRuntime:
 def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStore]:
     """An empty, migrated SQLite store that goes by the runtime's clock."""
     path = tmp_path / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     store = SqliteStore(path, clock=runtime.now, synchronous="OFF")
     yield store
     store.close()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
@@ -30,10 +30,10 @@ from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.actors.support import Heard, SmallGateway
 from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
+from tests.store.templates import new_sqlite
 
 MERCHANT: Final = "main"
 CUSTOMER: Final = "12345"
@@ -100,7 +100,7 @@ class Live:
     def _deposit(self, gateway: str, minor: int) -> str:
         transaction_id = self.payments.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
-        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveRequest(command, Metadata("seed")))
+        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveOperation(command, Metadata("seed")))
         assert isinstance(reply, Accepted)
         return transaction_id
 
@@ -126,7 +126,7 @@ def until(condition: Callable[[], bool]) -> None:
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
     path = folder / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
         yield live
 

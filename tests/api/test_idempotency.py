@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from actors.messages import Request
+from actors.customer.command_operation import CommandOperation
 from actors.replies import NotStored, Reply
 from store.port import StreamKey
 from tests.api.support import BODY, Api
@@ -120,7 +120,7 @@ def test_a_replay_that_cannot_be_read_is_not_called_unstored(
     first = api.order(path, order, key="k-1")
     execute = world.execute
 
-    def then_down(stream: StreamKey, command: Request) -> Reply:
+    def then_down(stream: StreamKey, command: CommandOperation) -> Reply:
         reply = execute(stream, command)
         world.down = True
         return reply
@@ -154,7 +154,7 @@ def test_a_repetition_that_cannot_wait_for_the_first_one(
     def too_late(*_: object) -> Reply:
         return NotStored("The deadline passed.")
 
-    def slow(stream: StreamKey, command: Request) -> Reply:
+    def slow(stream: StreamKey, command: CommandOperation) -> Reply:
         monkeypatch.setattr(world, "execute", too_late)
         inside.set()
         assert on.wait(30)

@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
+from actors.customer.command_operation import CommandOperation
 from actors.customer.idempotency import IdempotencyKey, claim_of, replay
-from actors.messages import DiscardRequest, ReceiveRequest, Request
-from actors.operations.callback import EVENT_TYPE, queue_of, stream_of_gateway
-from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.discard import DiscardOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.resolve import ResolveOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import (
     Accepted,
     Adjusted,
@@ -119,18 +123,18 @@ class World:
         """Ids in ascending order."""
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
-    def execute(self, stream: StreamKey, command: Request) -> Reply:
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
         """Carry the command out, unless ``reply`` says what to answer instead."""
         match command:
-            case ReceiveRequest():
-                return self._receive(stream, command.command, command.metadata, command.once)
-            case DiscardRequest():
+            case ReceiveOperation():
+                return self._receive(stream, command.command, command.metadata, command.idempotency_key)
+            case DiscardOperation():
                 return self._discard(command.command, command.item, command.metadata)
-            case ResolveRequest():
+            case ResolveOperation():
                 return self._resolve(stream, command.command, command.item, command.metadata)
-            case AdjustRequest():
-                return self._adjust(stream, command.command, command.metadata, command.once)
-            case CloseReviewRequest():
+            case AdjustOperation():
+                return self._adjust(stream, command.command, command.metadata, command.idempotency_key)
+            case CloseReviewOperation():
                 return self._close_review(stream, command.command, command.review, command.metadata)
         raise TypeError(type(command).__name__)
 

@@ -108,7 +108,7 @@ def test_on_a_server(postgresql_url: str) -> None:
         with backend_of(url, root=CHECKOUT).audit() as audit:
             assert list(verify(audit)) == []
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("manage.py rebuild: somebody works on the database: ")
+    assert refused.stderr.startswith("manage.py rebuild: a process works on the database: ")
 
 
 def test_no_database(tmp_path: Path) -> None:

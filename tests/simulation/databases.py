@@ -11,8 +11,8 @@ import apsw
 
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.store.postgresql_server import Schema
+from tests.store.templates import new_sqlite
 
 AnyStore = SqliteStore | PostgresqlStore
 
@@ -43,7 +43,7 @@ class File:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "payments.db"
-        migrate(self._path)
+        new_sqlite(self._path)
         self._eyes = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
 
     def open(self, clock: Callable[[], datetime]) -> SqliteStore:

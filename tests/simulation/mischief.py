@@ -24,7 +24,6 @@ from actors.messages import (
     CapacityFree,
     ClaimDue,
     Loaded,
-    OutcomeReport,
     ParkWork,
     ProbeWanted,
     Recovered,
@@ -34,6 +33,7 @@ from actors.messages import (
     WorkDue,
     Written,
 )
+from actors.operations.outcome import OutcomeOperation
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import Mailbox
 from tests.simulation.timeline import Timeline
@@ -101,7 +101,7 @@ class Mischief:
                     put(again)
 
             runtime.after(self._chance.choice([0.0, 0.0, 0.1, 3.0, 100.0]), put_late)
-        if isinstance(message, OutcomeReport) and runtime.job is not None and self._happens():
+        if isinstance(message, OutcomeOperation) and runtime.job is not None and self._happens():
             runtime.pause(self._chance.choice([0.01, 1.0, 15.0]))  # and its CallFinished comes late
 
     def _wait(self, reply: Future[Any], timeout: float | None) -> float | None:
@@ -110,14 +110,14 @@ class Mischief:
         if runtime is None or runtime.job is None:
             return timeout
         until = runtime.monotonic() + (inf if timeout is None else timeout)
-        while reply._waits.locked() and runtime.monotonic() < until:  # neither answered nor woken
+        while reply._pending.locked() and runtime.monotonic() < until:  # neither answered nor woken
             runtime.pause(WAIT_S)
         return 0
 
     def _again(self, message: object) -> object | None:
         """What comes once more; None for most."""
-        if isinstance(message, OutcomeReport) and not message.stale:
-            return OutcomeReport(message.item, message.result, message.asked_at) if self._happens() else None
+        if isinstance(message, OutcomeOperation) and not message.stale:
+            return OutcomeOperation(message.item, message.result, message.asked_at) if self._happens() else None
         if isinstance(message, TWICE) and self._happens():
             # Room is owed once for what was claimed; the work itself is what comes twice.
             return Submit(message.gateway, message.items) if isinstance(message, Submit) else message

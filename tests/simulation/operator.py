@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from actors.messages import DiscardRequest
+from actors.operations.discard import DiscardOperation
 from domain.commands import Discard
 from store.codec import Metadata
 from store.errors import StoreError
@@ -67,7 +67,7 @@ class Operator:
         command, facade, runtime = Discard(letter.transaction_id, "simulated"), process.facade, process.runtime
 
         def discard() -> None:
-            request = DiscardRequest(command, letter.item, Metadata("operator", who="operator"))
+            request = DiscardOperation(command, letter.item, Metadata("operator", who="operator"))
             reply = facade.execute(letter.item.stream, request)
             self._history.add("discard", runtime.monotonic(), id=command.transaction_id, answer=ANSWERS[type(reply)])
 

@@ -13,7 +13,9 @@ from itertools import count
 from typing import Final
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.operations.operator_commands import AdjustRequest, CloseReviewRequest, ResolveRequest
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.resolve import ResolveOperation
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Reply, Uncertain
 from domain.account import Refused, Status, Transaction
 from domain.commands import Adjust, CloseReview, Resolve
@@ -102,7 +104,7 @@ class Person:
             process.runtime,
             "resolving",
             {**what, **order},
-            lambda: facade.execute(stream, ResolveRequest.on(work, command, Metadata(who, who=who))),
+            lambda: facade.execute(stream, ResolveOperation.on(work, command, Metadata(who, who=who))),
             delay_s=self._chance.choice(STAY_S),
         )
 
@@ -123,7 +125,7 @@ class Person:
             process.runtime,
             "adjusting",
             {"process": process.number, "who": who, "id": adjustment_id, **order},
-            lambda: facade.execute(stream, AdjustRequest(command, Metadata(who, who=who), wanted.once)),
+            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.once)),
         )
 
     def _new_correction(self) -> _Correction:
@@ -150,7 +152,7 @@ class Person:
             process.runtime,
             "closing",
             {"process": process.number, "who": who, "id": view.review.review_id},
-            lambda: facade.execute(view.stream, CloseReviewRequest(command, view.review, Metadata(who, who=who))),
+            lambda: facade.execute(view.stream, CloseReviewOperation(command, view.review, Metadata(who, who=who))),
             delay_s=self._chance.choice(STAY_S),
         )
 

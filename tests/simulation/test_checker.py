@@ -24,7 +24,11 @@ CASES: Final = [
 ]
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+# One worker of the test run needs the histories of one process, the other one those of two.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(number, marks=pytest.mark.xdist_group(f"checker of {number}")) for number in (1, 2)],
+)
 def good(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Callable[[History], bool]], History]:

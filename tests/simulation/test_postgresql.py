@@ -12,6 +12,9 @@ from tests.simulation.databases import Server
 from tests.simulation.world import simulate
 from tests.store.postgresql_server import Schema, new_schema
 
+# One worker of the test run: transactions of another one on the same server would change what these see of the log.
+pytestmark = pytest.mark.xdist_group("server")
+
 
 @pytest.fixture(scope="module")
 def schema(postgresql_url: str) -> Iterator[Schema]:

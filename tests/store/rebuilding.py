@@ -19,7 +19,7 @@ from store.backend import PaymentStore
 from store.backends import backend_of
 from store.port import StreamKey
 from store.postgresql.rebuild import open_rebuild as open_postgresql
-from store.rebuild import Rebuilding, Rows, Tally, rebuild
+from store.rebuild import ReadRows, Rebuilding, Tally, rebuild
 from store.verify import Problem, verify
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.processes import CHECKOUT
@@ -95,8 +95,8 @@ def opened(target: str) -> AbstractContextManager[Rebuilding]:
     return open_postgresql(target)
 
 
-def _dying(replace: Callable[[StreamKey, Rows], None]) -> Callable[[StreamKey, Rows], None]:
-    def replace_and_die(stream: StreamKey, rows: Rows) -> None:
+def _dying(replace: Callable[[StreamKey, ReadRows], None]) -> Callable[[StreamKey, ReadRows], None]:
+    def replace_and_die(stream: StreamKey, rows: ReadRows) -> None:
         replace(stream, rows)
         if stream.id == "b":
             os.kill(os.getpid(), signal.SIGKILL)

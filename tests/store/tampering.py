@@ -9,16 +9,16 @@ import apsw
 from domain.events import Kind, Processed, ReviewClosed, ReviewOpened
 from store.port import Committed, Store, StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from store.verify import Problem, Tally, export_heads, verify
 from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, received
+from tests.store.templates import new_sqlite
 
 A, B = StreamKey("main", "a"), StreamKey("main", "b")
 
 
 def fill(path: Path) -> None:
     """Make a database with two customers who have something of everything."""
-    migrate(path)
+    new_sqlite(path)
     store = SqliteStore(path, clock=Clock())
     append(store)
     store.close()

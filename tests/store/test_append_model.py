@@ -12,10 +12,10 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from store.port import DeliveryCertainty
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.store.append_model import AppendMachine, WorkRows
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema
+from tests.store.templates import new_sqlite
 
 
 class SqliteMachine(AppendMachine):
@@ -87,7 +87,7 @@ class PostgresqlMachine(AppendMachine):
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """A migrated database to copy."""
-    migrate(tmp_path / "template.db")
+    new_sqlite(tmp_path / "template.db")
     return tmp_path / "template.db"
 
 

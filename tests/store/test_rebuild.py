@@ -22,18 +22,18 @@ from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
-from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, START, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
+from tests.store.templates import new_sqlite
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Place]:
     """On a file."""
     path = tmp_path / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     place = Place(lambda: SqliteStore(path, clock=Clock()), path)
     append(place.store)
     yield place
@@ -154,7 +154,7 @@ def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
     """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3", "DELETE FROM transactions")
     (found,) = postgresql.rebuild()
-    assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+    assert (found.stream, found.text) == (A, "the events end at version 3, but appends continue from version 5")
 
 
 CUTS = {
@@ -172,7 +172,7 @@ CUTS = {
     ),
     "all events and transactions": (
         ("DELETE FROM events WHERE stream_id = 'a'", "DELETE FROM transactions WHERE stream_id = 'a'"),
-        "there are no events, but rows that came of some",
+        "there are no events, but there are rows, which follow from events",
     ),
     "a review": (
         (
@@ -217,7 +217,7 @@ def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
     """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
     cut(place, what)
     assert place.rebuild(accept_cut=True) == []
-    rest = ("but nobody works on it", "which has no events")
+    rest = ("but has no work", "which has no events")
     assert [problem.text for problem in place.problems() if not problem.text.endswith(rest)] == []
     again = Tally()
     assert place.rebuild(again) == []
@@ -225,7 +225,7 @@ def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
 
 
 def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
-    """Where the store keeps heads, appends go on from the events that are left."""
+    """Where the store keeps heads, appends continue from the events that are left."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
     assert postgresql.rebuild(accept_cut=True) == []
     snapshot = postgresql.store.load(A)
@@ -293,7 +293,7 @@ def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
     )
     found = place.rebuild()
     assert {problem.stream for problem in found} == {A, B}
-    assert Problem(A, None, "a row of it lies in main/b, whose events cannot be followed") in found
+    assert Problem(A, None, "main/b, whose events cannot be folded, has a row of it") in found
 
 
 def test_killed_half_way(place: Place) -> None:

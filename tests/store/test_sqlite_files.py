@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -17,6 +18,7 @@ from store.port import StreamKey
 from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.connection import open_reader
+from store.sqlite.files import is_locked_elsewhere
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer
@@ -177,3 +179,16 @@ def test_a_database_that_is_gone_is_not_begun_anew(tmp_path: Path, trace: str) -
     path.with_name(path.name + trace).unlink()
     with StoreLock.acquire(path, sleep=give_up):
         assert migrate(path)
+
+
+BEGIN = "import sys, apsw; apsw.Connection(sys.argv[1]).execute('BEGIN IMMEDIATE')"
+
+
+def test_a_check_of_the_lock_keeps_the_locks_of_connections(tmp_path: Path) -> None:
+    """The check leaves its descriptor open: closing it would drop SQLite's own locks, and admit a second writer."""
+    path = tmp_path / "restored.db"
+    with closing(apsw.Connection(str(path))) as connection:  # no log yet, so that the locks are on the file itself
+        connection.execute("BEGIN IMMEDIATE")
+        assert not is_locked_elsewhere(path)
+        second = subprocess.run([sys.executable, "-c", BEGIN, str(path)], capture_output=True, check=False, timeout=60)
+    assert b"BusyError" in second.stderr

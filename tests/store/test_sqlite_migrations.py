@@ -66,8 +66,8 @@ def test_a_database_of_any_version_goes_on(tmp_path: Path, version: int) -> None
     store.close()
 
 
-def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
-    """Of earlier work only what nobody ever had after its opening is in none: it was kept of no attempt."""
+def test_work_of_an_earlier_version_may_have_been_sent(tmp_path: Path) -> None:
+    """Work of an earlier version is not sent only if it still has its first token: attempts were not recorded."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     migrate(newer)
     store = SqliteStore(newer, clock=Clock())
@@ -85,10 +85,10 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
     as_of(newer, older)
     migrate(older)
     store = SqliteStore(older, clock=Clock())
-    doubts = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
+    found = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert {**doubts, "parked": parked.item.certainty} == {
+    assert {**found, "parked": parked.item.certainty} == {
         "fresh": DeliveryCertainty.NOT_SENT,
         "moved": DeliveryCertainty.LEASE_LOST,
         "parked": DeliveryCertainty.LEASE_LOST,
@@ -99,7 +99,7 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("certainty", [-1, 3])
-def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, certainty: int) -> None:
+def test_the_database_refuses_an_unknown_certainty(tmp_path: Path, certainty: int) -> None:
     """The column that was added is checked as if it had been there from the first."""
     fill(tmp_path / "payments.db")
     connection = apsw.Connection(str(tmp_path / "payments.db"))

@@ -128,7 +128,7 @@ def backend_of(url, *, root):
 
 
 class StubCheckout:
-    """A folder with the real manage.py, gunicorn.conf.py, cli and config, and stubs of everything else."""
+    """A folder with the real manage.py, gunicorn.conf.py, cli, config and server, and stubs of everything else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -52,7 +52,7 @@ class Scenario:
     def share(self) -> None:
         """What the breaker wants to tell and to ask is told and asked, and it hears what the record is then."""
         self.record.time = self.time
-        turn = self.breaker.unshared()
+        turn = self.breaker.pending_transition()
         if turn is not None and self.sharing:
             self.breaker.follow(self.record.turn(*turn), self.time)
 

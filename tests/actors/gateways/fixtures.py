@@ -17,13 +17,13 @@ from actors.messages import (
     BreakerRecordRead,
     BreakerTransition,
     CallResult,
-    OutcomeReport,
     ProbeWanted,
     StatusRequest,
     SubmissionRecorded,
-    SubmissionRequest,
     Submit,
 )
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.submission import SubmissionOperation
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
@@ -114,9 +114,9 @@ class SharedBreakers:
 
     def look(self, gateway: str = GATEWAY) -> None:
         """Tell the supervisor how the record is."""
-        self._it.address.tell(self.seen(gateway))
+        self._it.address.tell(self.read(gateway))
 
-    def seen(self, gateway: str = GATEWAY) -> BreakerRecordRead:
+    def read(self, gateway: str = GATEWAY) -> BreakerRecordRead:
         """How the record is."""
         record = self.now(gateway)
         return BreakerRecordRead(record.record(), record.time)
@@ -126,7 +126,7 @@ class SharedBreakers:
         record = self.now(gateway)
         if mode not in {"auto", record.state}:
             record.turn(record.epoch, mode)
-        self._it.address.tell(ApplyBreakerMode(GatewayMode(gateway, mode, "maintenance"), None, self.seen(gateway)))
+        self._it.address.tell(ApplyBreakerMode(GatewayMode(gateway, mode, "maintenance"), None, self.read(gateway)))
 
 
 @dataclass
@@ -161,7 +161,7 @@ class Supervised:
             backpressure=self.backpressure,
             customer=lambda _: self.customer,
             scheduler=self.scheduler,
-            shared_breakers=self.shared,
+            breaker_sync=self.shared,
             self_address=self.address,
             listener=self.heard,
         )
@@ -213,7 +213,7 @@ class Supervised:
 
     def results(self) -> list[CallResult]:
         """What the customers were told of the calls, in order."""
-        return [report.result for report in self.customer.of(OutcomeReport)]
+        return [report.result for report in self.customer.of(OutcomeOperation)]
 
     def status(self) -> tuple[GatewayStatus, ...]:
         """What operators see."""
@@ -232,11 +232,11 @@ class Keyless(Supervised):
             gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
 
     @property
-    def asked(self) -> list[SubmissionRequest]:
+    def asked(self) -> list[SubmissionOperation]:
         """The submissions that customers were to write down, in order."""
-        return self.customer.of(SubmissionRequest)
+        return self.customer.of(SubmissionOperation)
 
-    def clear(self, request: SubmissionRequest, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
+    def clear(self, request: SubmissionOperation, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
         """Says that the submission is on record, or that nothing may go out."""
         after = (
             replace(request.item, token=request.item.token + 1, certainty=DeliveryCertainty.SENT)

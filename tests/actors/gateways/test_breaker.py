@@ -113,10 +113,10 @@ def test_a_probe_that_never_ends_has_failed(scenario: Scenario) -> None:
     probe = scenario.half_open()
     assert scenario.breaker.wait_s() == PERMIT_S + SLEEP_S
     scenario.time += PERMIT_S - 0.25
-    assert scenario.breaker.holds(probe)
+    assert scenario.breaker.is_valid(probe)
     scenario.time += 0.25 + SLEEP_S / 2
     scenario.wall += timedelta(hours=1)
-    assert not scenario.breaker.holds(probe)
+    assert not scenario.breaker.is_valid(probe)
     assert scenario.told == ["open", "half_open", "open"]
     assert scenario.breaker.status().opened_at == scenario.wall - timedelta(seconds=SLEEP_S / 2)
     scenario.breaker.report(probe, healthy=True)
@@ -160,7 +160,7 @@ def test_results_of_an_older_generation_are_ignored(scenario: Scenario, *, healt
 def test_a_permit_is_good_for_one_report_in_its_time(scenario: Scenario, end: str) -> None:
     """After a report, after being given back and after its time a permit neither holds nor counts any more."""
     permit = scenario.admitted()
-    assert scenario.breaker.holds(permit)
+    assert scenario.breaker.is_valid(permit)
     if end == "reported":
         scenario.breaker.report(permit, healthy=True)
     elif end == "withdrawn":
@@ -168,7 +168,7 @@ def test_a_permit_is_good_for_one_report_in_its_time(scenario: Scenario, end: st
     else:
         scenario.time += PERMIT_S
     before = scenario.stats()
-    assert not scenario.breaker.holds(permit)
+    assert not scenario.breaker.is_valid(permit)
     scenario.breaker.report(permit, healthy=False)
     assert scenario.stats() == before
 

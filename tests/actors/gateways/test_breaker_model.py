@@ -161,7 +161,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def share(self, *, probe: bool = False) -> None:
         """The store does at once what the breaker wants."""
         self.record.time = self.model.time
-        turn = self.breaker.unshared()
+        turn = self.breaker.pending_transition()
         if turn is not None:
             self.breaker.follow(self.record.turn(*turn), self.model.time)
         epoch = self.breaker.probe_wanted() if probe else None
@@ -254,7 +254,7 @@ class BreakerMachine(RuleBasedStateMachine):
         assert self.told == self.model.told
         requests, percent = self.model.stats()
         assert (status.requests, status.error_percent) == (requests, int(percent))
-        holding = {permit for permit in self.given if self.breaker.holds(permit)}
+        holding = {permit for permit in self.given if self.breaker.is_valid(permit)}
         assert holding == set(self.model.out)
         # Whatever the model says: nothing is out while it is open, and one call at most while it is half-open.
         assert len(holding) <= {"open": 0, "half_open": 1}.get(status.state, len(holding))

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from actors.gateways.breaker import AGAIN_S
+from actors.gateways.breaker import RESEND_S
 from actors.gateways.slow_start import SLOW_START_FIRST
 from actors.runtime.simulated import EPOCH
 from store.port import BreakerRecord
@@ -28,7 +28,7 @@ def test_what_is_no_newer_changes_nothing(scenario: Scenario, state: str) -> Non
     prober = ME if state == "half_open" else None
     for epoch in (1, 2):
         scenario.breaker.follow(BreakerRecord(GATEWAY, epoch, state, 0.0, prober, PERMIT_S), scenario.time)
-        assert scenario.breaker.holds(probe)
+        assert scenario.breaker.is_valid(probe)
     scenario.breaker.report(probe, healthy=False)
     scenario.share()
     scenario.breaker.follow(BreakerRecord(GATEWAY, 2, state, 0.0, prober, PERMIT_S), scenario.time)
@@ -40,12 +40,12 @@ def test_an_opening_is_followed_for_what_is_left_of_its_sleep(scenario: Scenario
     permit = scenario.admitted()
     scenario.wall += timedelta(seconds=5)
     scenario.breaker.follow(BreakerRecord(GATEWAY, 7, "open", 5.0), scenario.time)
-    assert not scenario.breaker.holds(permit)
+    assert not scenario.breaker.is_valid(permit)
     assert scenario.breaker.admit() is None
     assert scenario.breaker.wait_s() == SLEEP_S - 5.0
     status = scenario.breaker.status()
     assert (status.opened_at, status.reopens_at) == (EPOCH, EPOCH + timedelta(seconds=SLEEP_S))
-    assert (scenario.told, scenario.breaker.unshared_s()) == (["open"], None)
+    assert (scenario.told, scenario.breaker.pending_transition_s()) == (["open"], None)
     scenario.time += SLEEP_S - 5.0
     assert scenario.breaker.probe_wanted() == 7
 
@@ -68,7 +68,7 @@ def test_a_closing_is_followed_with_few_calls_at_first(scenario: Scenario) -> No
     never_heard.calls("+-")
     permit = never_heard.admitted()
     never_heard.breaker.follow(BreakerRecord(GATEWAY, 9, "closed"), 0.0)
-    assert never_heard.breaker.holds(permit)
+    assert never_heard.breaker.is_valid(permit)
     assert never_heard.stats() == (2, 50)
     assert never_heard.room() == 200
 
@@ -94,7 +94,7 @@ def test_a_lost_answer_to_the_question_for_the_probe_is_found_by_looking(scenari
     probe = scenario.admitted()
     assert probe.until == scenario.time + PERMIT_S - 2.0
     scenario.time += PERMIT_S - 2.0
-    assert not scenario.breaker.holds(probe)
+    assert not scenario.breaker.is_valid(probe)
 
 
 @pytest.mark.parametrize("late_s", [PERMIT_S - 0.25, PERMIT_S, 100.0])
@@ -132,7 +132,7 @@ def test_of_two_that_turn_it_the_winner_is_followed(scenario: Scenario, *, healt
     scenario.breaker.report(probe, healthy=healthy)
     scenario.share()
     assert scenario.breaker.state == scenario.record.state
-    assert scenario.breaker.unshared_s() is None
+    assert scenario.breaker.pending_transition_s() is None
     assert scenario.record.epoch == 3
 
 
@@ -141,16 +141,16 @@ def test_without_the_store_it_opens_alone_and_says_so_again_and_again(scenario: 
     scenario.sharing = False
     scenario.trip()
     for _ in range(20):
-        assert scenario.breaker.unshared_s() == AGAIN_S
-        assert scenario.breaker.unshared() is None
-        scenario.time += AGAIN_S
+        assert scenario.breaker.pending_transition_s() == RESEND_S
+        assert scenario.breaker.pending_transition() is None
+        scenario.time += RESEND_S
         assert scenario.breaker.probe_wanted() is None
-        assert scenario.breaker.unshared() == (0, "open")
+        assert scenario.breaker.pending_transition() == (0, "open")
     assert scenario.breaker.admit() is None
     scenario.sharing = True
-    scenario.time += AGAIN_S
+    scenario.time += RESEND_S
     scenario.share()
-    assert scenario.breaker.unshared_s() is None
+    assert scenario.breaker.pending_transition_s() is None
     assert scenario.breaker.wait_s() == SLEEP_S, "the others count from when they hear of it"
 
 
@@ -159,8 +159,8 @@ def test_a_question_is_asked_once_and_again_after_a_while(scenario: Scenario) ->
     scenario.trip()
     scenario.time += SLEEP_S
     assert [scenario.breaker.probe_wanted() for _ in range(3)] == [1, None, None]
-    assert scenario.breaker.wait_s() == AGAIN_S
-    scenario.time += AGAIN_S
+    assert scenario.breaker.wait_s() == RESEND_S
+    scenario.time += RESEND_S
     assert [scenario.breaker.probe_wanted() for _ in range(3)] == [1, None, None]
 
 
@@ -172,7 +172,7 @@ def test_while_it_is_forced_records_are_remembered_only(scenario: Scenario, mode
     assert scenario.breaker.state == mode
     scenario.calls("-" * VOLUME if mode == "closed" else "")
     scenario.time += 100 * SLEEP_S
-    assert (scenario.breaker.probe_wanted(), scenario.breaker.unshared()) == (None, None)
+    assert (scenario.breaker.probe_wanted(), scenario.breaker.pending_transition()) == (None, None)
     scenario.breaker.force("auto")
     assert scenario.breaker.state == ("closed" if mode == "open" else "open")
 
@@ -183,7 +183,7 @@ def test_an_order_does_away_with_what_was_not_said_yet(scenario: Scenario) -> No
     scenario.trip()
     scenario.order("closed")
     scenario.order("auto")
-    assert (scenario.breaker.state, scenario.breaker.unshared_s()) == ("closed", None)
+    assert (scenario.breaker.state, scenario.breaker.pending_transition_s()) == ("closed", None)
 
 
 def test_a_probe_of_before_an_order_is_none_afterwards(scenario: Scenario) -> None:
@@ -191,5 +191,5 @@ def test_a_probe_of_before_an_order_is_none_afterwards(scenario: Scenario) -> No
     probe = scenario.half_open()
     scenario.breaker.force("open")
     scenario.breaker.force("auto")
-    assert not scenario.breaker.holds(probe)
+    assert not scenario.breaker.is_valid(probe)
     assert (scenario.breaker.admit(), scenario.breaker.wait_s()) == (None, PERMIT_S + SLEEP_S)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from actors.gateways.breaker import AGAIN_S, GatewayBreaker, Permit
+from actors.gateways.breaker import RESEND_S, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from store.port import BREAKER_REST_SLACK_S, BreakerRecord
 from tests.store.breaker_model import SharedBreaker
@@ -72,7 +72,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     def _report(self, number: int, permit: Permit, *, healthy: bool) -> None:
         process = self.processes[number]
-        if (number, permit) in self.probes and process.breaker.holds(permit):
+        if (number, permit) in self.probes and process.breaker.is_valid(permit):
             self.done.add(self.probes[number, permit])
         process.breaker.report(permit, healthy=healthy)
         self._say(process)
@@ -109,7 +109,7 @@ class SharedMachine(RuleBasedStateMachine):
         self._say(self.processes[number])
 
     def _say(self, process: Process) -> None:
-        turn = process.breaker.unshared()
+        turn = process.breaker.pending_transition()
         if turn is not None:
             process.turns.append(turn)
 
@@ -165,7 +165,7 @@ class SharedMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Everything that is on its way arrives: all breakers are as the record says."""
         for _ in range(3):
-            self.time += AGAIN_S
+            self.time += RESEND_S
             for number, process in enumerate(self.processes):
                 self._say(process)
                 for turn in process.turns:
@@ -178,12 +178,12 @@ class SharedMachine(RuleBasedStateMachine):
         expected = "closed" if self.record.state == "closed" else "open"
         for process in self.processes:
             assert process.breaker.state in {expected, "half_open"}
-            assert process.breaker.unshared_s() is None
+            assert process.breaker.pending_transition_s() is None
 
     @rule()
     def recover(self) -> None:
         """Left to themselves at a healthy gateway all are closed within a sleep after the last permit's end."""
-        for _ in range(int((PERMIT_S + 2 * SLEEP_S + 3 * AGAIN_S) / STEP_S)):
+        for _ in range(int((PERMIT_S + 2 * SLEEP_S + 3 * RESEND_S) / STEP_S)):
             self.time += STEP_S
             for number, process in enumerate(self.processes):
                 self.call(number, healthy=True)
@@ -203,7 +203,7 @@ class SharedMachine(RuleBasedStateMachine):
         holding = [
             (number, permit, epoch)
             for (number, permit), epoch in self.probes.items()
-            if self.processes[number].breaker.holds(permit)
+            if self.processes[number].breaker.is_valid(permit)
         ]
         self.probes = {(number, permit): epoch for number, permit, epoch in holding}
         assert len(holding) <= 1, holding

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.gateways.breaker_sync import ALL_AGAIN_BEATS, SHARE_S
+from actors.gateways.breaker_sync import RESEND_TICKS, SHARE_S
 from actors.messages import ApplyBreakerMode, BreakerRecordRead, BreakerTransition, ProbeWanted, SetBreakerMode
 from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
@@ -18,7 +18,7 @@ from tests.actors.gateways.breaker_fixtures import TIMES, BreakerSync
 from tests.actors.support import GATEWAY, OWNER, Trouble, TroubledStore
 
 AWAY = StoreUnavailableError("away")
-ROUND_S = ALL_AGAIN_BEATS * SHARE_S
+ROUND_S = RESEND_TICKS * SHARE_S
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario
     scenario.run(2 * SHARE_S)
     [told_mode] = scenario.supervisor.messages
     assert told_mode.mode == GatewayMode(GATEWAY, "closed", "elsewhere")
-    assert told_mode.seen.record.epoch == 1
+    assert told_mode.newest.record.epoch == 1
 
 
 def test_a_store_that_is_away_is_complained_of_once(
@@ -154,8 +154,8 @@ def test_a_mode_is_kept_before_it_holds(scenario: BreakerSync) -> None:
     assert seen[0] == {GATEWAY: order}
     [told_mode] = scenario.supervisor.of(ApplyBreakerMode)
     assert (told_mode.mode, told_mode.reply) == (order, reply)
-    assert told_mode.seen is not None
-    assert (told_mode.seen.record.epoch, told_mode.seen.record.state) == (1, "open")
+    assert told_mode.newest is not None
+    assert (told_mode.newest.record.epoch, told_mode.newest.record.state) == (1, "open")
     assert not reply.done
 
 
@@ -171,8 +171,8 @@ def test_what_is_ordered_is_what_all_begin_with_afterwards(scenario: BreakerSync
     assert scenario.real.breakers().get(GATEWAY, BreakerRecord(GATEWAY)).state == mode
     scenario.order("auto")
     told_mode = scenario.supervisor.of(ApplyBreakerMode)[-1]
-    assert told_mode.seen is not None
-    assert told_mode.seen.record.state == mode
+    assert told_mode.newest is not None
+    assert told_mode.newest.record.state == mode
 
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect")])
@@ -251,8 +251,8 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     assert scenario.address.deaths == 1
     ordered = [it for it in scenario.supervisor.of(ApplyBreakerMode) if it.reply is reply]
     assert [it.mode.mode for it in ordered] == ["auto"]
-    assert ordered[0].seen is not None
-    assert ordered[0].seen.record.state == "open"
+    assert ordered[0].newest is not None
+    assert ordered[0].newest.record.state == "open"
     assert scenario.real.gateway_modes()[GATEWAY].mode == "auto"
 
 

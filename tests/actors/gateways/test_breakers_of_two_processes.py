@@ -17,8 +17,8 @@ from gateways.settings import BreakerSettings
 from store.errors import StoreUnavailableError
 from store.port import BREAKER_REST_SLACK_S, GatewayMode
 from store.sqlite.adapter import SqliteStore
-from tests.actors.services import Service
 from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore
+from tests.actors.system.fixtures import Service
 
 SLEEP_S = BreakerSettings().sleep_s
 PERMIT_S = 2 * 5.0 + PERMIT_GRACE_S

@@ -160,7 +160,7 @@ def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, r
     assert ran_a_day(work(RESOLVE, 3), NEVER, EPOCH + DAY, status=status) is ran
 
 
-@pytest.mark.parametrize("settle_left_s", [0.1, inf])
+@pytest.mark.parametrize("settlement_left_s", [0.1, inf])
 @pytest.mark.parametrize(("after", "ran"), [(DAY - timedelta(seconds=1), False), (DAY, True)])
 def test_never_received_that_does_not_count_is_no_answer(
     after: timedelta, settlement_left_s: float, *, ran: bool

@@ -9,14 +9,8 @@ import pytest
 
 from actors.gateways.bulkhead import Bulkhead
 from actors.gateways.supervisor import BACKPRESSURE_OFF_AT, BACKPRESSURE_ON_AT
-from actors.messages import (
-    CapacityFree,
-    Drain,
-    NotSent,
-    OutcomeReport,
-    Submit,
-    Unhandled,
-)
+from actors.messages import CapacityFree, Drain, NotSent, Submit, Unhandled
+from actors.operations.outcome import OutcomeOperation
 from domain.outcomes import (
     Approved,
     NotReceived,
@@ -36,7 +30,7 @@ def test_a_call_is_made_and_its_outcome_goes_to_the_customer(supervised: Supervi
     item = work()
     supervised.submit(item)
     supervised.end()
-    [report] = supervised.customer.of(OutcomeReport)
+    [report] = supervised.customer.of(OutcomeOperation)
     assert report.item is item
     assert report.result == Approved(f"A-{item.work_id}", final=True)
     assert supervised.gateway.calls == [item.work_id]
@@ -265,7 +259,7 @@ def test_a_message_that_kills_is_taken_on_once(supervised: Supervised, monkeypat
 
 def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest of it; and what is forgotten, or was remembered already, is not lost."""
-    monkeypatch.setattr("actors.gateways.bulkhead.SEEN_MAX", 10)
+    monkeypatch.setattr("actors.gateways.bulkhead.TOKENS_MAX", 10)
     items = [work() for _ in range(200)]
     supervised.address.tell(Submit(GATEWAY, tuple(items)))
     supervised.run()
@@ -273,7 +267,7 @@ def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pyte
     for item in items[-5:]:
         supervised.submit(replace(item, token=item.token + 1))
     supervised.end_all()
-    assert len(supervised.bulkheads[GATEWAY].seen) == 10
+    assert len(supervised.bulkheads[GATEWAY].newest_tokens) == 10
     assert supervised.gateway.calls == [item.work_id for item in [*items, *items[-5:]]]
 
 
@@ -316,7 +310,7 @@ def test_poison_holds_up_nobody(keyless: Keyless) -> None:
     keyless.submit(*[item for three in zip(good[::3], poison, good[1::3], good[2::3], strict=True) for item in three])
     keyless.clear_all()
     assert set(keyless.gateway.effects) == {item.work_id for item in good}
-    reported = {report.item.work_id: type(report.result) for report in keyless.customer.of(OutcomeReport)}
+    reported = {report.item.work_id: type(report.result) for report in keyless.customer.of(OutcomeOperation)}
     assert {key for key, result in reported.items() if result is Unhandled} == {item.work_id for item in poison}
     assert keyless.slots_taken == 0
 
@@ -334,5 +328,5 @@ def test_a_report_is_as_old_as_its_question() -> None:
     keyless.gateway.answer = slowly
     keyless.submit(work())
     keyless.end()
-    [report] = keyless.customer.of(OutcomeReport)
+    [report] = keyless.customer.of(OutcomeOperation)
     assert report.asked_at == asked_at

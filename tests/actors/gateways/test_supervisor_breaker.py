@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.gateways.breaker import AGAIN_S
+from actors.gateways.breaker import RESEND_S
 from actors.gateways.slow_start import SLOW_START_FIRST
-from actors.messages import (
-    BreakerRecordRead,
-    BreakerTransition,
-    ClaimDue,
-    Drain,
-    NotTried,
-    ProbeWanted,
-    Recovered,
-)
+from actors.messages import BreakerRecordRead, BreakerTransition, ClaimDue, Drain, NotTried, ProbeWanted, Recovered
 from domain.outcomes import (
     Approved,
     Category,
@@ -220,10 +212,10 @@ def test_it_is_told_again_until_the_record_says_so(supervised: Supervised) -> No
     """Whoever was to store it may have died with it, or the store was away; no work need wait for that."""
     supervised.shared.away = True
     trip(supervised)
-    supervised.run(3 * AGAIN_S + 0.5)
+    supervised.run(3 * RESEND_S + 0.5)
     assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")] * 4
     supervised.shared.away = False
-    supervised.run(10 * AGAIN_S)
+    supervised.run(10 * RESEND_S)
     assert len(supervised.shared.told) == 5
     assert supervised.shared.now().state == "open"
 
@@ -239,7 +231,7 @@ def test_it_is_told_again_by_the_successor_of_an_actor_that_died_over_it(supervi
 
     supervised.shared.tell = die_once  # type: ignore[method-assign]
     trip(supervised)
-    supervised.run(2 * AGAIN_S)
+    supervised.run(2 * RESEND_S)
     assert supervised.address.deaths == 1
     assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
 
@@ -255,11 +247,11 @@ def test_a_probe_is_asked_for_once_and_again_after_a_while(supervised: Supervise
     supervised.run(0.6)
     supervised.submit(*[work() for _ in range(5)])
     assert supervised.shared.told == [ProbeWanted(GATEWAY, 1)]
-    supervised.run(AGAIN_S)
+    supervised.run(RESEND_S)
     assert supervised.shared.told == [ProbeWanted(GATEWAY, 1)] * 2
     assert not supervised.out
     supervised.shared.away = False
-    supervised.run(AGAIN_S)
+    supervised.run(RESEND_S)
     assert len(supervised.out) == 1
 
 

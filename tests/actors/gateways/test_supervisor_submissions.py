@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from actors.gateways.breaker import Permit
-from actors.messages import (
-    ApplyBreakerMode,
-    Drain,
-    NotTried,
-    OutcomeReport,
-    StatusRequest,
-    SubmissionRecorded,
-)
+from actors.messages import ApplyBreakerMode, Drain, NotTried, StatusRequest, SubmissionRecorded
+from actors.operations.outcome import OutcomeOperation
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
 from domain.outcomes import Approved, NotSentError, Outcome, OutcomeUnknownError, Unknown
@@ -49,7 +43,7 @@ def test_nothing_goes_out_before_it_is_on_record(keyless: Keyless) -> None:
     after = keyless.clear(request)
     assert keyless.slots_taken == 1
     keyless.end()
-    [report] = keyless.customer.of(OutcomeReport)
+    [report] = keyless.customer.of(OutcomeOperation)
     assert report.item is after
     assert report.result == Approved(f"A-{item.work_id}", final=True)
     assert keyless.gateway.calls == [item.work_id]
@@ -105,7 +99,7 @@ def test_what_is_on_record_too_late_is_not_called(keyless: Keyless, late: str) -
     else:
         keyless.address.tell(Drain())
     after = keyless.clear(request)
-    [report] = keyless.customer.of(OutcomeReport)
+    [report] = keyless.customer.of(OutcomeOperation)
     assert report.item is after
     assert isinstance(report.result, NotTried)
     assert (keyless.out, keyless.gateway.calls, keyless.slots_taken) == ([], [], 0)
@@ -245,7 +239,7 @@ def test_a_death_over_saying_that_nothing_was_sent(keyless: Keyless, error: Base
     tell = keyless.customer.tell
 
     def deadly(message: object, /) -> None:
-        if isinstance(message, OutcomeReport):
+        if isinstance(message, OutcomeOperation):
             keyless.customer.tell = tell  # type: ignore[method-assign]
             if reopened:
                 keyless.bulkheads[GATEWAY].breaker.force("auto")
@@ -364,7 +358,7 @@ def test_a_listener_that_breaks_hides_no_answer(keyless: Keyless) -> None:
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervised, state: str) -> None:
-    """A successor goes on with the same lanes: nothing waiting is lost, no slot, no state of a breaker."""
+    """A successor goes on with the same bulkheads: no waiting work, slot or breaker state is lost."""
     if state == "open":
         trip_by_submissions(supervised)
     items = [work() for _ in range(6)]
@@ -384,7 +378,7 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervi
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_when_the_breaker_turns_stalls_no_lane(supervised: Supervised, nth: int) -> None:
+def test_a_death_at_a_breaker_transition_stalls_no_bulkhead(supervised: Supervised, nth: int) -> None:
     """Whatever waits goes on soon after the actor died at the breaker's nth turn, though nobody tells it anything."""
     turns = []
 

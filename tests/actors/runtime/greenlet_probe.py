@@ -16,7 +16,7 @@ from pathlib import Path
 import gevent
 from gevent.threadpool import ThreadPool
 
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
@@ -88,7 +88,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
     def client(number: int) -> None:
         for _ in range(DEPOSITS):
             command = Receive(Kind.DEPOSIT, runtime.new_id(), GATEWAY, Money(100, "USD"), {})
-            reply = facade.execute(stream(f"c{number % 20}"), ReceiveRequest(command, Metadata("r")))
+            reply = facade.execute(stream(f"c{number % 20}"), ReceiveOperation(command, Metadata("r")))
             if isinstance(reply, Accepted):
                 accepted.append(reply.transaction.transaction_id)
 

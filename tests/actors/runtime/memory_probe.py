@@ -24,7 +24,7 @@ from collections import deque
 from pathlib import Path
 
 from actors import system as systems
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
@@ -93,16 +93,16 @@ def main(customers: int, folder: Path) -> dict[str, float]:
     )
     system.start()
 
-    def send(number: int) -> ReceiveRequest:
+    def send(number: int) -> ReceiveOperation:
         command = Receive(Kind.DEPOSIT, runtime.new_id(), GATEWAY, Money(100, "USD"), {"order": str(number)})
-        sent = facade.send(stream(f"customer-{number:08}"), ReceiveRequest(command, Metadata(f"request-{number}")))
-        assert isinstance(sent, ReceiveRequest)
+        sent = facade.send(stream(f"customer-{number:08}"), ReceiveOperation(command, Metadata(f"request-{number}")))
+        assert isinstance(sent, ReceiveOperation)
         return sent
 
     for number in range(1_000):  # caches, connections and threads are not the customers'
         assert isinstance(send(-number - 1).reply.get(timeout=60.0), Accepted)
     before, lived, began = resident(), len(system._customers), time.monotonic()
-    outstanding: deque[ReceiveRequest] = deque()
+    outstanding: deque[ReceiveOperation] = deque()
     for number in range(customers):
         outstanding.append(send(number))
         if len(outstanding) >= OUTSTANDING:

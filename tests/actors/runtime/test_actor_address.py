@@ -13,7 +13,7 @@ import pytest
 
 from actors.runtime.actor import ServiceActor
 from actors.runtime.mailbox import MailboxFullError
-from actors.runtime.router import CLOSE_S, RESTART_FIRST_S, RESTART_MAX_S, ActorAddress
+from actors.runtime.router import RESTART_FIRST_S, RESTART_MAX_S, SAME_CAUSE_S, ActorAddress
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.simulated import SimulatedRuntime
 from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable
@@ -88,7 +88,7 @@ def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
     assert waits[:4] == [0.0, RESTART_FIRST_S, 2 * RESTART_FIRST_S, 4 * RESTART_FIRST_S]
     assert waits == sorted(waits)
     assert waits[-1] == RESTART_MAX_S < 1.0
-    runtime.advance(CLOSE_S)
+    runtime.advance(SAME_CAUSE_S)
     died_at = runtime.monotonic()
     address.tell(die_when_taken)
     runtime.run()

@@ -66,7 +66,7 @@ def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
     assert not reply.done
     reply.set(7)
     assert reply.get(timeout=0) == 7
-    with pytest.raises(RuntimeError, match="answered twice"):
+    with pytest.raises(RuntimeError, match="a reply was set twice"):
         reply.set(8)
 
 

@@ -1,4 +1,4 @@
-"""A wall clock that is set back: what is to be due does not wait until the clock gets there again."""
+"""A wall clock that is set back: due times move with it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.errors import StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
-from tests.actors.keyless import World
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, TroubledStore
+from tests.actors.system.keyless_world import World
 
 BEAT_S = LEASE_S / 3
 HOUR_S = 3600.0
@@ -23,20 +23,20 @@ DUE_S = 21.0
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """An actor that has begun."""
+    """Actors that have started."""
     scenario = Scenario(runtime, store, real_store)
     scenario.start()
     return scenario
 
 
 def followed(scenario: Scenario) -> int:
-    """How often the dues followed the clock."""
+    """How often due times were moved."""
     return scenario.store.calls.count("clock_set_back")
 
 
 @pytest.mark.parametrize("back_s", [1.5, 60.0, 3 * HOUR_S, 40 * 24 * HOUR_S])
 def test_work_is_due_when_it_was_to_be(scenario: Scenario, back_s: float) -> None:
-    """Neither later nor, which would hurry a gateway that is in trouble, earlier."""
+    """Neither later nor earlier, which would put load on a failing gateway."""
     ids = scenario.queued(2, delay_s=DUE_S)
     scenario.runtime.wall_offset_s -= back_s
     scenario.run(DUE_S - 1.0)
@@ -47,7 +47,7 @@ def test_work_is_due_when_it_was_to_be(scenario: Scenario, back_s: float) -> Non
 
 
 def test_a_clock_that_is_slowly_set_back_is_followed(scenario: Scenario) -> None:
-    """Steps of which none is worth to be noticed add up, and the dues are never behind by more than a second."""
+    """Steps that are too small to count add up; due times are never late by more than a second."""
     ids = scenario.queued(delay_s=600.0)
     for _ in range(120):
         scenario.run(BEAT_S)
@@ -58,7 +58,7 @@ def test_a_clock_that_is_slowly_set_back_is_followed(scenario: Scenario) -> None
 
 
 def test_a_clock_that_goes_on_is_left_alone(scenario: Scenario) -> None:
-    """As it should, with jumps ahead, or with so little doubt that nobody can tell: nothing is moved."""
+    """Normal progress, forward jumps and steps below the threshold move nothing."""
     scenario.queued(delay_s=24 * HOUR_S)
     for change_s in (0.0, 0.3, -0.3, 2 * HOUR_S, 60.0, -0.9, 0.9):
         scenario.runtime.wall_offset_s += change_s
@@ -67,7 +67,7 @@ def test_a_clock_that_goes_on_is_left_alone(scenario: Scenario) -> None:
 
 
 def test_a_clock_that_was_ahead_and_is_put_right(scenario: Scenario) -> None:
-    """What was planned by the wrong clock is as far away as it was planned."""
+    """Work that was planned by the wrong clock keeps its delay."""
     scenario.runtime.wall_offset_s += 3 * HOUR_S
     scenario.run(LEASE_S)
     ids = scenario.queued(delay_s=DUE_S)
@@ -79,7 +79,7 @@ def test_a_clock_that_was_ahead_and_is_put_right(scenario: Scenario) -> None:
 
 
 def test_dues_follow_every_time(scenario: Scenario) -> None:
-    """Set back once more, they follow by that much only."""
+    """When the clock is set back again, due times move by that step only."""
     ids = scenario.queued(delay_s=10 * DUE_S)
     for back_s in (HOUR_S, 5.0, 24 * HOUR_S):
         scenario.runtime.wall_offset_s -= back_s
@@ -93,7 +93,7 @@ def test_dues_follow_every_time(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), RuntimeError("a defect"), SystemExit()])
 def test_a_store_that_fails_at_it_is_asked_again(scenario: Scenario, error: BaseException) -> None:
-    """Until it has moved them, and then not once more."""
+    """Until it has moved them, and no more after that."""
     ids = scenario.queued(delay_s=DUE_S)
     scenario.store.befall("clock_set_back", error, error)
     scenario.runtime.wall_offset_s -= HOUR_S
@@ -104,7 +104,7 @@ def test_a_store_that_fails_at_it_is_asked_again(scenario: Scenario, error: Base
 
 
 def test_a_successor_knows_what_the_clock_showed(scenario: Scenario) -> None:
-    """An actor that dies after the clock was set back, and before it saw that, hides nothing."""
+    """An actor that dies between the clock's step and its detection loses nothing."""
     ids = scenario.queued(delay_s=DUE_S)
     scenario.runtime.wall_offset_s -= HOUR_S
     scenario.store.befall("claim_work", SystemExit())
@@ -117,7 +117,7 @@ def test_a_successor_knows_what_the_clock_showed(scenario: Scenario) -> None:
 
 
 def test_a_deposit_does_not_wait_for_hours(tmp_path: Path) -> None:
-    """A whole service whose clock is set back between two attempts makes the second within seconds."""
+    """A service whose clock is set back between two attempts makes the second one within seconds."""
     world = World(tmp_path, 1)
     fates = ["answered", "refused"]
     world.provider.fate = lambda _: fates.pop()
@@ -134,7 +134,7 @@ def test_a_deposit_does_not_wait_for_hours(tmp_path: Path) -> None:
 def test_a_clock_that_was_put_right_while_the_service_was_down(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, ahead_s: float
 ) -> None:
-    """Nobody saw it; but nothing is planned further ahead than the longest wait there is, and people are told."""
+    """No process observed it, but no due time is further away than the longest delay, and a warning is logged."""
     world = World(tmp_path, 1)
     fates = ["answered", "refused"]
     world.provider.fate = lambda _: fates.pop()
@@ -154,7 +154,7 @@ def test_a_clock_that_was_put_right_while_the_service_was_down(
 
 
 def test_plans_by_a_clock_that_is_right_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A restart changes nothing of them."""
+    """A restart keeps all due times."""
     world = World(tmp_path, 1, fates=("silent",))
     world.provider.deaf = 1.0
     world.send(3)

@@ -1,4 +1,4 @@
-"""Operators hear of each dead letter, once for each time that it becomes one, and of nothing that goes its way."""
+"""Each dead letter is reported once each time it becomes one; other work is not reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.runtime.simulated import EPOCH
 from domain.outcomes import Approved, Unknown
 from store.errors import CommitUncertainError
 from store.port import Action, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
-from tests.actors.customers import POLICY, Customers
+from tests.actors.customer.fixtures import POLICY, Customers
 from tests.actors.gateways.fixtures import work
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
 
@@ -43,7 +43,7 @@ def letters(customers: Customers) -> list[tuple[str, WorkState]]:
 def test_a_dead_letter_is_told(
     customers: Customers, attempts: int, result: CallResult, states: list[WorkState]
 ) -> None:
-    """What waits for its timer or for a person, and nothing that is retried, looked up or done."""
+    """Work that waits for a re-send or an operator, and none that is retried, looked up or done."""
     item = replace(customers.deposited(), attempts=attempts)
     customers.report(item, result)
     customers.run()
@@ -52,7 +52,7 @@ def test_a_dead_letter_is_told(
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_it_is_told_when_it_is_stored(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """Once, or (when nobody can tell this process's commit from another's) not at all: it is never only said."""
+    """Once, or not at all if this process cannot tell its commit from another's; never without being stored."""
     item = replace(customers.deposited(), attempts=POLICY.max_retries)
     store.befall("append", Trouble(CommitUncertainError("cut"), after=stored))
     customers.report(item, NotSent("refused"))
@@ -62,7 +62,7 @@ def test_it_is_told_when_it_is_stored(customers: Customers, store: TroubledStore
 
 
 def test_a_stale_report_is_no_dead_letter(customers: Customers) -> None:
-    """Somebody else has the work, and says so himself."""
+    """Another owner has the work, and reports it."""
     item = replace(customers.deposited(), attempts=POLICY.max_retries)
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.report(item, NotSent("refused"))
@@ -74,13 +74,13 @@ def test_a_stale_report_is_no_dead_letter(customers: Customers) -> None:
     ("state", "level", "message", "due_s"),
     [
         (WorkState.DEAD, logging.WARNING, "dead letter", 12.3),
-        (WorkState.PARKED, logging.ERROR, "parked for a person", None),
+        (WorkState.PARKED, logging.ERROR, "parked for an operator", None),
     ],
 )
 def test_the_line(
     caplog: pytest.LogCaptureFixture, state: WorkState, level: int, message: str, due_s: float | None
 ) -> None:
-    """It says which transaction, where, how often and why; and when it is tried again, if it is."""
+    """It has the transaction, the gateway, the attempts, the reason, and the time of the next attempt if any."""
     item: WorkItem = work()
     errors = (WorkError(EPOCH, "timeout"), WorkError(EPOCH, "refused"))
     move = MoveWork(item.work_id, Action.SUBMIT, state, 12.34, 4, errors, DeliveryCertainty.NOT_SENT)
@@ -94,7 +94,7 @@ def test_the_line(
 
 
 def test_a_line_without_errors(caplog: pytest.LogCaptureFixture) -> None:
-    """Work may be moved there without a failure of its own."""
+    """Work may be parked without an error of its own."""
     item = work()
     LogListener().dead_letter(
         item, MoveWork(item.work_id, Action.SUBMIT, WorkState.PARKED, 0.0, 0, (), DeliveryCertainty.NOT_SENT)

@@ -67,7 +67,7 @@ def test_a_due_dead_letter_is_claimed(scenario: Scenario) -> None:
     assert scenario.claimed() == [key]
 
 
-def test_the_next_re_sends_are_timed_and_no_more(scenario: Scenario, hints: list[tuple[float, str]]) -> None:
+def test_the_next_resends_are_timed_and_no_more(scenario: Scenario, hints: list[tuple[float, str]]) -> None:
     """However many dead letters there are, timers and memory stay bounded; the scheduler finds those left out."""
     for number in range(RESENDS_MAX + 50):
         scenario.dead_letters.tell(letter(f"w-{number:04}", 50.0 + (RESENDS_MAX + 50 - number) / 10))
@@ -120,7 +120,7 @@ def test_a_dead_letter_that_kills_its_actor_is_not_reported_twice(
 def test_work_that_cannot_be_parked_is_given_back(
     scenario: Scenario, store: TroubledStore, caplog: pytest.LogCaptureFixture, deaths: int
 ) -> None:
-    """Whether the actor parks it after a death or dies of it for good: the work does not stay leased."""
+    """Parked after one death, or given back when it kills every actor: the work does not stay leased."""
     [key] = scenario.queued(owner=OWNER)
     leased = replace(work(), work_id=key, token=1, stream=scenario.stream_of(key))
     store.befall("append", *[SystemExit()] * deaths)

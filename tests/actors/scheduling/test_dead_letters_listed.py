@@ -1,4 +1,4 @@
-"""What is stuck stays where people look for it: also behind an open breaker, and also when only lookups are left."""
+"""Dead letters stay listed for operators, behind an open breaker and when only lookups are left."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.port import DeadLetterFilter, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
-from tests.actors.services import Service
 from tests.actors.support import GATEWAY, TroubledStore
+from tests.actors.system.fixtures import Service
 
 HOUR_S = 3600.0
 EVERYTHING = DeadLetterFilter()
 
 
 def refuse(_: Order) -> Outcome:
-    """Nobody listens."""
+    """The provider refuses connections."""
     raise NotSentError("refused")
 
 
 def swallow(_: Order) -> Outcome:
-    """Nobody answers."""
+    """The provider does not answer."""
     raise OutcomeUnknownError("timeout")
 
 
@@ -39,7 +39,7 @@ def service(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteS
 
 
 def order(service: Service, mode: str) -> None:
-    """What a person orders of the breaker."""
+    """Set an operator's mode of the breaker."""
     service.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future()))
 
 
@@ -53,12 +53,12 @@ def run(service: Service, seconds: float) -> None:
 
 
 def listed(service: Service) -> set[str]:
-    """The ids of the dead letters that people see."""
+    """The ids of the listed dead letters."""
     return {it.item.work_id for it in service.real.dead_letters("main", EVERYTHING, before=None, limit=100)}
 
 
 def stuck(service: Service, count: int) -> set[str]:
-    """So many deposits that are dead letters, with a gateway that refuses."""
+    """Make ``count`` dead letters at a gateway that refuses."""
     service.gateway.answer = refuse
     order(service, "closed")
     for number in range(count):
@@ -70,8 +70,8 @@ def stuck(service: Service, count: int) -> set[str]:
     raise AssertionError("they never were")
 
 
-def test_dead_letters_stay_in_sight_behind_a_breaker_that_a_person_opened(service: Service) -> None:
-    """However long it stays open and however long they have been due; afterwards all of them go on."""
+def test_dead_letters_stay_listed_behind_a_breaker_that_an_operator_opened(service: Service) -> None:
+    """However long it stays open and however long they have been due; after that all of them are sent."""
     letters = stuck(service, 5)
     order(service, "open")
     calls = len(service.gateway.calls)
@@ -85,8 +85,8 @@ def test_dead_letters_stay_in_sight_behind_a_breaker_that_a_person_opened(servic
     assert set(service.gateway.effects) == letters
 
 
-def test_in_an_outage_one_dead_letter_is_the_probe_and_the_others_stay_in_sight(service: Service) -> None:
-    """Behind a breaker that opened by itself nothing is taken that is not sent."""
+def test_in_an_outage_one_dead_letter_is_the_probe_and_the_others_stay_listed(service: Service) -> None:
+    """Behind a breaker that opened by itself, only what is sent is claimed."""
     letters = stuck(service, 8)
     order(service, "auto")
     run(service, 120.0)
@@ -96,8 +96,8 @@ def test_in_an_outage_one_dead_letter_is_the_probe_and_the_others_stay_in_sight(
     assert set(service.gateway.effects) == letters
 
 
-def test_what_is_only_looked_up_once_a_day_is_in_sight(service: Service) -> None:
-    """It may have been sent, so nobody may discard it; it is a dead letter all the same, and is told as one."""
+def test_work_that_is_only_looked_up_once_a_day_is_listed(service: Service) -> None:
+    """It may have been sent and cannot be discarded, but it is reported and listed as a dead letter."""
     service.gateway.answer = swallow
     service.gateway.looks_up = False
     order(service, "closed")

@@ -1,4 +1,4 @@
-"""Leases that could not be given up: nobody here works on them, so all are given back with the next beat."""
+"""Leases that could not be given up: no actor works on them, so the next beat gives all leases back."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from domain.account import Status
 from store.errors import CommitUncertainError, CorruptStoreError, SchemaError, StoreUnavailableError
 from store.port import AppendResult, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.customers import Customers
-from tests.actors.keyless import World
+from tests.actors.customer.fixtures import Customers
 from tests.actors.scheduling.fixtures import LEASE_S, Scenario
 from tests.actors.support import GATEWAY, OWNER, TroubledStore
+from tests.actors.system.keyless_world import World
 
 AWAY = StoreUnavailableError("away")
 BEAT_S = LEASE_S / 3
@@ -28,7 +28,7 @@ BEAT_S = LEASE_S / 3
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """An actor that has begun, in a process that holds two leases."""
+    """Started actors in a process that holds two leases."""
     scenario = Scenario(runtime, store, real_store)
     scenario.start()
     scenario.queued(2, owner=OWNER)
@@ -36,12 +36,12 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 
 def given_back(scenario: Scenario) -> int:
-    """How often the process's leases were given back."""
+    """How often the leases of the process were given back."""
     return scenario.store.calls.count("retire_owner")
 
 
 def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
-    """With the next beat, not before and not again after it; whatever was leased is claimed anew."""
+    """With the next beat, neither before nor again after it; the work is claimed again."""
     scenario.run(LEASE_S)
     assert (scenario.claimed(), given_back(scenario)) == ([], 0)
     scenario.leases.doubt()
@@ -54,7 +54,7 @@ def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect"), SystemExit()])
 def test_a_store_that_does_not_take_them_back_is_asked_again(scenario: Scenario, error: BaseException) -> None:
-    """However it fails, and whoever dies of it: the doubt outlives that."""
+    """However it fails, and even if the actor dies of it: the doubt remains."""
     scenario.store.befall("retire_owner", error, error)
     scenario.leases.doubt()
     scenario.run(4 * BEAT_S)
@@ -63,10 +63,8 @@ def test_a_store_that_does_not_take_them_back_is_asked_again(scenario: Scenario,
     assert given_back(scenario) == 3
 
 
-def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is said while the others are given back may have come too late for that, and counts for the next beat."""
+def test_a_doubt_at_that_moment_is_kept(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doubt reported while leases are given back may come too late for that, and counts for the next beat."""
     retire = scenario.store.retire_owner
     said: list[str] = []
 
@@ -84,10 +82,10 @@ def test_a_lease_that_is_kept_at_that_moment_is_not_forgotten(
 
 
 @pytest.mark.parametrize("uncertain", [False, True])
-def test_whoever_gives_leases_back_is_not_called_dead(
+def test_a_process_that_gives_leases_back_is_not_reported_dead(
     scenario: Scenario, caplog: pytest.LogCaptureFixture, *, uncertain: bool
 ) -> None:
-    """The process goes on as the owner that it is: a line that says otherwise sends people after a fault."""
+    """The process goes on as the same owner: a log line that claims otherwise would mislead operators."""
     if uncertain:
         scenario.store.befall("claim_work", CommitUncertainError("cut"))
     else:
@@ -101,10 +99,10 @@ def test_whoever_gives_leases_back_is_not_called_dead(
 @pytest.mark.parametrize(
     "error", [None, AWAY, CommitUncertainError("cut"), CorruptStoreError("odd"), RuntimeError("a defect"), SystemExit()]
 )
-def test_who_cannot_give_a_lease_up_says_so(
+def test_a_lease_that_cannot_be_given_up_is_reported(
     keyless: Customers, store: TroubledStore, error: BaseException | None
 ) -> None:
-    """However the store fails at it; and nobody says so of one that was given up, or is somebody else's."""
+    """However the store fails; but not for a lease that was given up, or that another owner has."""
     item = keyless.deposited()
     assert item.transaction is not None
     odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
@@ -122,7 +120,7 @@ def test_who_cannot_give_a_lease_up_says_so(
 def test_work_goes_on_after_a_store_that_failed_at_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Half a minute of errors that nobody expects, just after a deposit was stored: then it is sent, once."""
+    """Half a minute of unexpected errors just after a deposit was stored: after that it is sent, once."""
     world = World(tmp_path, 1, fates=("answered",))
     [key] = world.send()
     while not world.real.work_counts():
@@ -140,8 +138,8 @@ def test_work_goes_on_after_a_store_that_failed_at_everything(
     world.judge()
 
 
-def test_who_has_retired_holds_no_lease_any_more(scenario: Scenario) -> None:
-    """A beat that comes after the end does not begin again: an owner without a process would keep what it gets."""
+def test_a_retired_process_holds_no_lease(scenario: Scenario) -> None:
+    """A beat after the retirement does not register again: an owner without a process would keep its leases."""
     scenario.leases.retired = True
     scenario.real.retire_owner(OWNER, unsent=True)
     scenario.run(10 * LEASE_S)
@@ -150,8 +148,10 @@ def test_who_has_retired_holds_no_lease_any_more(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("again", ["heartbeat", "retire_owner"])
-def test_who_retires_amid_a_beat_stays_retired(scenario: Scenario, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
-    """Also when the beat was under way: whatever finds the owner gone knows why."""
+def test_a_process_that_retires_during_a_beat_stays_retired(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """The same when the beat was under way."""
     original = getattr(scenario.store, again)
 
     def amid(*arguments: Any, **more: Any) -> Any:
@@ -165,10 +165,8 @@ def test_who_retires_amid_a_beat_stays_retired(scenario: Scenario, monkeypatch: 
     assert not scenario.real.heartbeat(OWNER)
 
 
-def test_a_long_lease_does_not_make_anybody_wait(
-    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
-) -> None:
-    """What another process gives back is found within seconds, however long leases are."""
+def test_a_long_lease_delays_no_work(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> None:
+    """Work that another process gives back is found within seconds, however long leases are."""
     scenario = Scenario(runtime, store, real_store, lease_s=3_600.0)
     scenario.start()
     scenario.queued()
@@ -180,7 +178,7 @@ def test_a_long_lease_does_not_make_anybody_wait(
 def test_a_claim_that_lands_late_is_given_back_all_the_same(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, late_s: float
 ) -> None:
-    """A cut claim may still be carried out after its process gave back whatever it might have got."""
+    """A claim whose connection was cut may be committed after its process gave all leases back."""
     scenario = Scenario(runtime, store, real_store)
     store.befall("claim_work", CommitUncertainError("cut"), CommitUncertainError("cut"))  # of either gateway
     scenario.start()

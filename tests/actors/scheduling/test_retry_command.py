@@ -1,4 +1,4 @@
-"""Orders of people that dead letters be done again: durable, and answered once."""
+"""The operator's retry of dead letters: durable, and answered once. Lookups that a recovery makes due."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY_S = 86_400.0
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """An actor that has begun."""
+    """Actors that have started."""
     scenario = Scenario(runtime, store, real_store)
     scenario.start()
     return scenario
@@ -56,14 +56,16 @@ def lay(
         (DeadLetterFilter(work_id="nobody"), []),
     ],
 )
-def test_dead_letters_are_done_again_at_once(scenario: Scenario, where: DeadLetterFilter, expected: list[str]) -> None:
-    """Those of the merchant that fit, and no others, go to the supervisor; the answer is how many they are."""
+def test_dead_letters_are_retried_at_once(scenario: Scenario, where: DeadLetterFilter, expected: list[str]) -> None:
+    """The merchant's matching ones, and no others, go to the supervisor; the answer is their number."""
     lay(scenario, "a-dead", WorkState.DEAD)
     lay(scenario, "a-parked", WorkState.PARKED)
     lay(scenario, "b-dead", WorkState.DEAD, gateway="gatewayB")
     lay(scenario, "queued", WorkState.QUEUED)
     lay(scenario, "theirs", WorkState.DEAD, merchant="other")
-    lay(scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC")  # nobody would do it, and no list would show it
+    lay(
+        scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC"
+    )  # no process would send it, and no list would show it
     reply = scenario.retry(where)
     assert reply.get(timeout=0) == len(expected)
     assert sorted(scenario.claimed()) == expected
@@ -72,10 +74,8 @@ def test_dead_letters_are_done_again_at_once(scenario: Scenario, where: DeadLett
     assert scenario.real.dead_letter("main", "unconfigured") is not None
 
 
-def test_an_order_that_is_half_carried_out_does_not_say_that_nothing_has_changed(
-    scenario: Scenario, store: TroubledStore
-) -> None:
-    """It is carried out gateway by gateway; what the first of them has back is done, whatever the next one meets."""
+def test_a_retry_that_is_partly_done_is_not_reported_as_unchanged(scenario: Scenario, store: TroubledStore) -> None:
+    """It is executed gateway by gateway: the first one's letters are queued, whatever happens at the next."""
     lay(scenario, "x", WorkState.PARKED)
     lay(scenario, "y", WorkState.PARKED, gateway="gatewayB")
     store.befall("retry_dead", None, AWAY)
@@ -87,8 +87,8 @@ def test_an_order_that_is_half_carried_out_does_not_say_that_nothing_has_changed
     assert sorted(scenario.claimed()) == ["x", "y"]
 
 
-def test_what_is_ordered_while_there_is_no_room_waits_for_some(scenario: Scenario) -> None:
-    """The order is carried out in the store; the supervisor gets no more than it asked for."""
+def test_a_retry_without_capacity_waits(scenario: Scenario) -> None:
+    """The command is executed in the store; the supervisor gets no more than it has capacity for."""
     scenario.queued(1)
     scenario.run(LEASE_S)
     assert len(scenario.claimed()) == 1
@@ -101,10 +101,10 @@ def test_what_is_ordered_while_there_is_no_room_waits_for_some(scenario: Scenari
 
 
 @pytest.mark.parametrize("error", [AWAY, CorruptStoreError("odd"), RuntimeError("a defect"), UnstorableError("no")])
-def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
+def test_a_retry_that_the_store_fails_is_answered_with_its_error(
     scenario: Scenario, store: TroubledStore, error: Exception
 ) -> None:
-    """Nobody waits in vain, nothing has changed, and the actor beats on."""
+    """The caller gets the error, nothing has changed, and the actors go on."""
     lay(scenario, "x", WorkState.PARKED)
     store.befall("retry_dead", error)
     reply = scenario.retry()
@@ -117,10 +117,10 @@ def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_an_order_of_which_nobody_knows_the_end_says_so(
+def test_a_retry_with_an_uncertain_commit_is_a_timeout(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
-    """A store error would mean that nothing has changed, and that may be false."""
+    """A store error would mean that nothing has changed, which may be false."""
     lay(scenario, "x", WorkState.PARKED)
     store.befall("retry_dead", Trouble(CommitUncertainError("cut"), after=stored))
     reply = scenario.retry()
@@ -131,10 +131,10 @@ def test_an_order_of_which_nobody_knows_the_end_says_so(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_an_order_that_kills_is_carried_out_and_answered_once(
+def test_a_retry_that_kills_is_executed_and_answered_once(
     scenario: Scenario, store: TroubledStore, *, after: bool
 ) -> None:
-    """Redelivered to the successor it is done, and answered, as if nothing had been."""
+    """Redelivered to the successor, it is executed and answered normally."""
     lay(scenario, "x", WorkState.PARKED)
     store.befall("retry_dead", Trouble(SystemExit(), after=after))
     reply = scenario.retry()
@@ -144,8 +144,8 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     assert scenario.claimed() == ["x"]
 
 
-def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
-    """Also when its answer is there already: to set it twice would kill the actor."""
+def test_a_repeated_retry_is_answered_once(scenario: Scenario) -> None:
+    """A repeated command whose reply is set: setting it twice would kill the actor."""
     lay(scenario, "x", WorkState.PARKED)
     reply: Future[int] = Future()
     reply.set(0)
@@ -156,10 +156,10 @@ def test_an_order_that_comes_twice_is_answered_once(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect")])
-def test_lookups_that_cannot_be_pulled_forward_disturb_nobody(
+def test_lookups_that_cannot_be_pulled_forward_keep_their_time(
     scenario: Scenario, store: TroubledStore, error: Exception
 ) -> None:
-    """Then they are made when it was planned; the actor beats on and claims."""
+    """They keep their due times; the actor continues to beat and to claim."""
     store.befall("hasten_lookups", error)
     scenario.address.tell(Recovered(GATEWAY))
     scenario.run(0.0)
@@ -168,8 +168,8 @@ def test_lookups_that_cannot_be_pulled_forward_disturb_nobody(
     assert scenario.claimed() == ids
 
 
-def test_a_recovered_gateway_is_asked_at_once(scenario: Scenario) -> None:
-    """All its open lookups are claimed now; other gateways' and dead letters keep their time."""
+def test_lookups_at_a_recovered_gateway_are_due_at_once(scenario: Scenario) -> None:
+    """All its open lookups are claimed now; dead letters and other gateways keep their due times."""
     lay(scenario, "lookup", WorkState.QUEUED, action=Action.RESOLVE)
     lay(scenario, "theirs", WorkState.QUEUED, action=Action.RESOLVE, gateway="gatewayB")
     lay(scenario, "dead", WorkState.DEAD)

@@ -1,4 +1,4 @@
-"""The dead-letter actor: finds what is due, whoever left it, when it is due, and is stopped by nothing."""
+"""The scheduler: claims all work when it is due, takes over the work of dead processes, and survives every error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.store.builders import Customer
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """An actor that has not begun."""
+    """Actors that have not started."""
     return Scenario(runtime, store, real_store)
 
 
 def test_what_is_queued_at_the_start_is_claimed(scenario: Scenario) -> None:
-    """Unfinished work of earlier processes is leased to this one and given to the supervisor."""
+    """Unfinished work of earlier processes is leased to this one and passed to the supervisor."""
     ids = scenario.queued(3)
     scenario.start()
     assert scenario.claimed() == ids
@@ -30,7 +30,7 @@ def test_what_is_queued_at_the_start_is_claimed(scenario: Scenario) -> None:
 
 
 def test_work_is_claimed_when_it_is_due_and_not_before(scenario: Scenario) -> None:
-    """Work with a time is claimed at that time, whether or not anybody told of it."""
+    """Work with a due time is claimed at that time, announced or not."""
     scenario.start()
     [told] = scenario.queued(delay_s=2.0)
     scenario.address.tell(WorkDue(GATEWAY, 2.0))
@@ -46,8 +46,8 @@ def test_work_is_claimed_when_it_is_due_and_not_before(scenario: Scenario) -> No
     assert scenario.claimed() == [told, untold]
 
 
-def test_an_earlier_time_moves_the_alarm_forward(scenario: Scenario) -> None:
-    """The first of all times that it was told of counts, in whatever order it hears of them."""
+def test_an_earlier_time_moves_the_timer_forward(scenario: Scenario) -> None:
+    """The earliest of all announced due times counts, in whatever order they come."""
     scenario.start()
     scenario.queued(1, first=1, delay_s=1.0)
     for delay_s in (4.0, 1.0, 3.0):
@@ -56,8 +56,8 @@ def test_an_earlier_time_moves_the_alarm_forward(scenario: Scenario) -> None:
     assert scenario.claimed() == ["t-0001"]
 
 
-def test_one_batch_is_out_until_there_is_room(scenario: Scenario) -> None:
-    """It claims at most CLAIM_MAX pieces of a gateway and no more of it until the supervisor says Room."""
+def test_one_batch_is_claimed_until_there_is_capacity(scenario: Scenario) -> None:
+    """It claims at most CLAIM_MAX pieces of a gateway, and no more before the supervisor sends CapacityFree."""
     ids = scenario.queued(CLAIM_MAX + 50)
     scenario.start()
     scenario.run(4 * LEASE_S)
@@ -68,7 +68,7 @@ def test_one_batch_is_out_until_there_is_room(scenario: Scenario) -> None:
 
 
 def test_one_gateways_batch_holds_up_no_other(scenario: Scenario, real_store: SqliteStore) -> None:
-    """Room is each gateway's own."""
+    """Each gateway has its own capacity."""
     scenario.queued(CLAIM_MAX + 1)
     real_store.append([Customer("other").deposit("t-other", gateway="gatewayB")])
     scenario.start()
@@ -76,7 +76,7 @@ def test_one_gateways_batch_holds_up_no_other(scenario: Scenario, real_store: Sq
 
 
 def test_the_work_of_a_dead_owner_is_taken_over(scenario: Scenario, real_store: SqliteStore) -> None:
-    """All the time and not only at the start: once an owner was silent for a lease, its work goes on here."""
+    """At any time: when an owner has not beaten for a lease, its work is claimed here."""
     scenario.start()
     real_store.register_owner("dead")
     ids = scenario.queued(2, owner="dead")
@@ -88,15 +88,15 @@ def test_the_work_of_a_dead_owner_is_taken_over(scenario: Scenario, real_store: 
 
 
 def test_a_living_process_keeps_its_leases(scenario: Scenario) -> None:
-    """The beat comes often enough that nobody holds this process for dead."""
+    """The beat comes often enough that no process takes this one for dead."""
     scenario.start()
     for _ in range(20):
         scenario.run(LEASE_S / 2)
         assert scenario.real.release_dead(LEASE_S) == 0
 
 
-def test_a_process_that_was_held_for_dead_begins_anew(scenario: Scenario, real_store: SqliteStore) -> None:
-    """When others took this process for dead it registers again, and claims again."""
+def test_a_process_that_was_taken_for_dead_registers_again(scenario: Scenario, real_store: SqliteStore) -> None:
+    """A process that others took for dead registers again, and claims again."""
     scenario.start()
     real_store.retire_owner(OWNER, unsent=True)
     ids = scenario.queued(1)
@@ -108,7 +108,7 @@ def test_a_process_that_was_held_for_dead_begins_anew(scenario: Scenario, real_s
 def test_a_process_that_only_accepts_claims_nothing(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
 ) -> None:
-    """Without processing it beats, and leaves all work to others."""
+    """Without processing it beats, and leaves all work to other processes."""
     scenario = Scenario(runtime, store, real_store, processing=False)
     scenario.queued(1)
     scenario.start()
@@ -123,7 +123,7 @@ def test_a_process_that_only_accepts_claims_nothing(
 def test_a_failing_store_does_not_stop_it(
     scenario: Scenario, store: TroubledStore, method: str, error: Exception
 ) -> None:
-    """Whichever call fails, and however, it beats on and claims once the store works again."""
+    """Whichever call fails, and however: it continues to beat, and claims when the store works again."""
     scenario.start()
     if method == "register_owner":
         scenario.real.retire_owner(OWNER, unsent=True)
@@ -137,10 +137,10 @@ def test_a_failing_store_does_not_stop_it(
 
 
 @pytest.mark.parametrize("method", ["heartbeat", "release_dead", "claim_work", "next_due_s"])
-def test_a_store_that_always_fails_is_not_asked_without_end(
+def test_a_store_that_always_fails_is_not_called_in_a_loop(
     scenario: Scenario, store: TroubledStore, method: str
 ) -> None:
-    """A defect that stays costs some calls for each beat: it must neither spin nor keep others from their turn."""
+    """A permanent defect costs a few calls per beat: no busy loop, and no other actor is delayed."""
     store.befall(method, *[RuntimeError("a defect") for _ in range(20_000)])
     scenario.queued(1)
     scenario.address.start()
@@ -156,7 +156,7 @@ def test_a_store_that_always_fails_is_not_asked_without_end(
 def test_a_claim_whose_commit_is_uncertain_strands_no_work(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
-    """Work that was leased to this process without its knowledge is worked on all the same, in some beats' time."""
+    """Work that a lost claim leased to this process is claimed again within a few beats."""
     ids = scenario.queued(3)
     store.befall("claim_work", Trouble(CommitUncertainError("cut"), after=stored))
     scenario.start()
@@ -170,7 +170,7 @@ def test_a_claim_whose_commit_is_uncertain_strands_no_work(
 def test_a_claim_that_kills_its_actor_strands_no_work(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
-    """The same when the actor died of it: its successor does not know what was leased, and gives it all back."""
+    """The same when the actor died of it: its successor gives all leases back."""
     ids = scenario.queued(3)
     store.befall("claim_work", Trouble(SystemExit(), after=stored))
     scenario.start()
@@ -182,7 +182,7 @@ def test_a_claim_that_kills_its_actor_strands_no_work(
 
 
 def test_its_timers_do_not_pile_up(scenario: Scenario) -> None:
-    """However often a near time comes before a far one, the number of timers that wait stays bounded."""
+    """However often a near due time replaces a far one, the number of pending timers stays bounded."""
     scenario.start()
     scenario.queued(1, delay_s=80_000.0)
     for number in range(300):
@@ -196,7 +196,7 @@ def test_its_timers_do_not_pile_up(scenario: Scenario) -> None:
 
 
 def test_deaths_do_not_multiply_its_beats(scenario: Scenario, store: TroubledStore) -> None:
-    """After many deaths there is one beat every third of a lease, not one for each life."""
+    """After many deaths there is one beat every third of a lease, and not one per actor."""
     scenario.start()
     for _ in range(20):
         store.befall("heartbeat", SystemExit())
@@ -209,7 +209,7 @@ def test_deaths_do_not_multiply_its_beats(scenario: Scenario, store: TroubledSto
 
 @pytest.mark.parametrize("method", ["heartbeat", "release_dead"])
 def test_readiness_follows_the_store(scenario: Scenario, method: str) -> None:
-    """While the store refuses the beat, this process is not ready, and says why; with the next beat it is again."""
+    """While the store refuses the heartbeat, this process is not ready and says why; the next one makes it ready."""
     scenario.start()
     seen = [scenario.health.problem]
     scenario.store.befall(method, StoreUnavailableError("gone"))
@@ -220,7 +220,7 @@ def test_readiness_follows_the_store(scenario: Scenario, method: str) -> None:
 
 
 def test_nothing_is_claimed_while_the_service_stops(scenario: Scenario) -> None:
-    """What becomes due then is left to the next process, without a lease that it would have to wait for."""
+    """Work that becomes due then is left to the next process, without a lease that delays it."""
     scenario.start()
     scenario.backpressure.drain()
     scenario.queued(3)

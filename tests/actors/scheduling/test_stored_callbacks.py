@@ -1,4 +1,4 @@
-"""The timer's part in stored callbacks: matched at each beat, whatever the gateway's breaker says; never dropped."""
+"""Stored callbacks: matched at each tick, whatever the state of the gateway's breaker, and never dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from actors.heartbeat import BEAT_MAX_S
 from actors.leases import LANDS_WITHIN_S
 from actors.messages import Submit
-from actors.operations.callback import EVENT_TYPE, CallbackReport, queue_of, stream_of_gateway
+from actors.operations.callback import StoredCallbackOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import StoreUnavailableError
 from store.port import Action, DeadLetterFilter, Head, OpenWork, Part, WorkState, Write
@@ -34,7 +35,7 @@ SAID = {
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """An actor whose gateway's breaker lets nothing through, and that has begun."""
+    """Started actors, with a breaker that admits nothing."""
     scenario = Scenario(runtime, store, real_store)
     scenario.backpressure.claimable[GATEWAY] = 0
     scenario.start()
@@ -42,20 +43,20 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 
 def keep(scenario: Scenario, payload: bytes) -> None:
-    """Store a callback that nobody has matched yet."""
+    """Store a callback that is not matched yet."""
     nobody, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
     work = OpenWork("callback:1", None, queue, Action.APPLY, EVENT_TYPE, None, payload)
     scenario.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
 
 
 def told(scenario: Scenario) -> list[bool]:
-    """For each report that customers' actors got, whether its transaction was found."""
-    return [report.command is not None for report in scenario.customers.of(CallbackReport)]
+    """For each report to customers' actors, whether its transaction was found."""
+    return [report.command is not None for report in scenario.customers.of(StoredCallbackOperation)]
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_stored_callback_needs_no_breaker(scenario: Scenario, *, known: bool) -> None:
-    """Its turn comes with the next beat; the supervisor, whose slots are for calls, hears nothing of it."""
+    """It is matched at the next tick; the supervisor, whose slots are for calls, does not receive it."""
     if known:
         scenario.real.append([Customer("c1").deposit("t-1", owner="somebody")])
     keep(scenario, orjson.dumps(SAID))
@@ -65,15 +66,15 @@ def test_a_stored_callback_needs_no_breaker(scenario: Scenario, *, known: bool) 
 
 
 def test_one_that_could_not_be_looked_at_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
-    """It is not held for ever by a process in which nobody works on it."""
+    """It does not stay leased to a process in which no actor works on it."""
     keep(scenario, orjson.dumps(SAID))
     store.befall("stream_of", StoreUnavailableError("away"))
     scenario.run(LANDS_WITHIN_S)
     assert told(scenario) == [False]
 
 
-def test_one_that_cannot_be_read_waits_for_a_person(scenario: Scenario) -> None:
-    """Parked with the reason, and nobody is held up by it."""
+def test_one_that_cannot_be_read_waits_for_an_operator(scenario: Scenario) -> None:
+    """Parked with the reason; it delays no other work."""
     keep(scenario, b"{")
     scenario.run(BEAT_MAX_S + 0.1)
     letter = scenario.real.dead_letter("main", "callback:1")
@@ -84,7 +85,7 @@ def test_one_that_cannot_be_read_waits_for_a_person(scenario: Scenario) -> None:
 
 
 def test_one_that_could_not_be_parked_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
-    """The store fails just then: the lease goes back with the next beat, and the callback is parked after that."""
+    """The store fails at that moment: the next beat gives the lease back, and the callback is parked after that."""
     keep(scenario, b"{")
     store.befall("append", StoreUnavailableError("away"))
     scenario.run(LANDS_WITHIN_S)
@@ -94,8 +95,8 @@ def test_one_that_could_not_be_parked_is_given_back(scenario: Scenario, store: T
     assert letter.state is WorkState.PARKED
 
 
-def test_a_person_may_have_it_looked_at_again(scenario: Scenario) -> None:
-    """A parked one is a dead letter of its gateway, for one order and for all."""
+def test_an_operator_may_retry_it(scenario: Scenario) -> None:
+    """A parked callback is a dead letter of its gateway, for single and bulk retries."""
     keep(scenario, b"{")
     scenario.run(BEAT_MAX_S + 0.1)
     for where in (DeadLetterFilter(work_id="callback:1"), DeadLetterFilter(gateway=GATEWAY), DeadLetterFilter()):
