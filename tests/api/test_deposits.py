@@ -180,12 +180,12 @@ def test_only_a_wellformed_traceparent_is_kept(api: Api, world: World, given: st
 
 def test_a_refusal_is_a_422_with_its_code(api: Api, world: World) -> None:
     """A refusal of the domain has the domain's code."""
-    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 asked for.")
+    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 requested.")
     result = api.deposit()
 
     assert result.status_code == 422
     assert result.json["type"] == "/problems/insufficient-funds"
-    assert result.json["detail"] == "10.00 USD available, 100.00 asked for."
+    assert result.json["detail"] == "10.00 USD available, 100.00 requested."
 
 
 def test_a_refusal_under_a_new_code_needs_no_change_here(api: Api, world: World) -> None:
