@@ -31,7 +31,7 @@ from config.logging import dict_config, skip_unused_details
 from config.redaction import Redaction, hide
 from config.settings import Settings, SettingsError
 from config.streams import occupy, redact_stderr
-from config.values import Address
+from config.values import BindAddress
 from domain import cards
 from server import gunicorn_options, metrics_files
 from server.arbiter import MASTERS_SIGNALS, WRONG_SETTING, Arbiter
@@ -128,7 +128,7 @@ def when_ready(server: Arbiter) -> None:
     """Refuse inherited public sockets, as from systemd, when a loopback PAYMENTS_BIND means no API keys."""
     for listener in server.LISTENERS:
         name = listener.getsockname()
-        if settings.bind.is_loopback and not (isinstance(name, tuple) and Address(name[0], name[1]).is_loopback):
+        if settings.bind.is_loopback and not (isinstance(name, tuple) and BindAddress(name[0], name[1]).is_loopback):
             sys.stderr.write(f"PAYMENTS_BIND is {settings.bind}, and gunicorn was handed a socket at {name}\n")
             raise SystemExit(WRONG_SETTING)
 

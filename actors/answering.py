@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from store.errors import CommitUncertainError
 
 

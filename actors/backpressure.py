@@ -1,4 +1,4 @@
-"""Whether new work is sent from this process: what the supervisor tells the customers without a message."""
+"""Backpressure: whether this process sends new work, as shared by the supervisor and customers without messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Backpressure:
         self.draining = False
         self.open = dict.fromkeys(gateways, processing)
         self.claimable = dict.fromkeys(gateways, CLAIM_MAX)
-        """How much due work the supervisor can use. Behind an open breaker it stays in the store, for people to see."""
+        """How much due work the supervisor can take. Work behind an open breaker stays in the store, and is listed."""
 
     def drain(self) -> None:
-        """From now on everything new stays queued."""
+        """Leave all new work queued from now on."""
         self.draining = True
         self.open = dict.fromkeys(self.open, False)

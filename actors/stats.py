@@ -1,4 +1,4 @@
-"""The state of a process in numbers, as it is at the moment: what operators watch. Plain values, sampled."""
+"""Statistics of a process, sampled for metrics: plain values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class GatewayStats(NamedTuple):
 
 
 class AdmissionStats(NamedTuple):
-    """Callers of one kind: ``inside``, at most ``inside_max``, are with the actors; ``outside`` wait to be let in.
+    """Requests of one kind: ``inside`` (at most ``inside_max``) are processed; ``outside`` are queued before that.
 
-    ``refused`` are all who waited there in vain since the process began.
+    ``refused`` counts those whose wait timed out since the process started.
     """
 
     inside: int
@@ -29,11 +29,11 @@ class AdmissionStats(NamedTuple):
 
 
 class ProcessStats(NamedTuple):
-    """One process; ``mailboxes`` are the messages that wait, by the kind of actor."""
+    """One process. ``mailboxes``: waiting messages by kind of actor."""
 
     mailboxes: Mapping[str, int]
     customers: int
-    """Customers' actors that live, most of them idle."""
+    """Live actors of customers, most of them idle."""
     admissions: Mapping[str, AdmissionStats]
-    """``commands``, and ``others``: callbacks and people's orders."""
+    """By kind: ``commands``, and ``others`` for callbacks and operator commands."""
     gateways: tuple[GatewayStats, ...]

@@ -7,49 +7,41 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pykka import ActorDeadError
 
-from actors.admission import Admission
 from actors.backpressure import Backpressure
 from actors.customer.actor import CustomerStreamActor
 from actors.customer.context import CustomerContext
+from actors.dead_letters import DeadLetterActor
 from actors.gateways.breaker import GatewayBreaker
-from actors.gateways.breaker_sync import ProbeTimes, SharedBreakersActor
+from actors.gateways.breaker_sync import BreakerSyncActor, ProbeTimes
 from actors.gateways.bulkhead import Bulkhead
-from actors.gateways.retry_policy import DAY_S, WorkPolicy
+from actors.gateways.retry_policy import DAY_S, RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.gateways.supervisor import GatewaySupervisorActor
 from actors.generations import Generations
+from actors.heartbeat import BEAT_MAX_S, Health, Heartbeat
 from actors.journal import JournalActor
+from actors.leases import Leases
 from actors.listeners import Listener
-from actors.messages import (
-    Drain,
-    Passivate,
-    Recipient,
-    Request,
-)
+from actors.messages import Drain, Passivate, Recipient, WorkDue
 from actors.runtime.dispatchers import InlineExecutor
-from actors.runtime.router import Address, Router
+from actors.runtime.router import ActorAddress, Router
 from actors.runtime.runtime import Runtime
-from actors.runtime.waiting import Waiting
-from actors.scheduler import BEAT_MAX_S, DeadLetterActor, Health
-from actors.service import GRACE_S, ServiceFacade
+from actors.scheduler import SchedulerActor
+from actors.service import ServiceFacade
 from actors.stats import ProcessStats
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
+from messaging.port import WorkQueue
 from store.port import Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Request)
-
 MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
-OTHERS_MAX: Final = 128
-"""Callbacks and people's orders that may wait for their answer at a time, beside the commands."""
 SWEEP_S: Final = 1.0
 SWEEP_MAX: Final = 2_000
 """Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
@@ -61,11 +53,8 @@ PERMIT_GRACE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SystemSettings:
-    """What operators may set (contract.md, section 2); durations in seconds."""
+    """What operators may set for the actors; durations in seconds."""
 
-    request_deadline_s: float = 10.0
-    commands_max: int = 128
-    """Deposits and withdrawals that may wait for their answer at a time."""
     passivate_after_s: float = 120.0
     lease_s: float = 15.0
     dead_letter_first_s: float = 10.0
@@ -89,47 +78,51 @@ class _CustomerAddress:
         self._router.tell(self._stream, message, run_here=self._run_here)
 
 
-class PaymentSystem(ServiceFacade):
-    """The actors of one process. ``exclusive``: no other process works on this store, so all old leases are dead."""
+class PaymentSystem:
+    """The actors of one process, behind ``service``, which ``start`` opens.
+
+    ``exclusive``: no other process works on this store, so all old leases are dead.
+    """
 
     def __init__(
         self,
         *,
+        service: ServiceFacade,
         runtime: Runtime,
         store: Store,
+        queue: WorkQueue,
         gateways: Mapping[str, tuple[Gateway, GatewaySettings]],
         settings: SystemSettings,
         listener: Listener,
         exclusive: bool,
     ) -> None:
         self._runtime, self._store, self._settings, self._exclusive = runtime, store, settings, exclusive
-        self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
+        self._service, self._queue = service, queue
         self._owner = runtime.new_id()
-        self._listener = listener
-        self._stopping = False
-        self._request_deadline_s = settings.request_deadline_s
+        self._started = False
         self._health = Health()
-        self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
-        self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
         monotonic = runtime.monotonic
         self._generations = generations = Generations(monotonic)
 
-        self._alone: dict[str, Address] = {}
+        self._alone: dict[str, ActorAddress] = {}
 
-        def alone(name: str, make: Callable[[], Any]) -> Address:
+        def alone(name: str, make: Callable[[], Any]) -> ActorAddress:
             dispatcher = runtime.dispatcher(name, 1)
-            address = Address(
+            address = ActorAddress(
                 make,
                 dispatcher,
                 capacity=MAILBOX_MAX,
                 monotonic=monotonic,
                 after=runtime.after,
-                run_here=name == "supervisor",  # of the four the one that never blocks
+                run_here=name == "supervisor",  # of the five the one that never blocks
             )
             self._alone[name] = address
             return address
 
         self._backpressure = backpressure = Backpressure(gateways, processing=settings.processing)
+        self._leases = leases = Leases(
+            runtime=runtime, store=store, owner=self._owner, backpressure=backpressure, generations=generations
+        )
         self._bulkheads = {
             name: self._bulkhead(gateway, options, listener) for name, (gateway, options) in gateways.items()
         }
@@ -141,30 +134,50 @@ class PaymentSystem(ServiceFacade):
             lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, generations=generations),
         )
         self._customers: Router[StreamKey] = Router(
-            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
+            lambda stream: CustomerStreamActor(stream=stream, context=context),
             runtime.dispatcher("customers", 4),
             capacity=CUSTOMER_MAILBOX_MAX,
             monotonic=monotonic,
             granularity_s=min(1.0, settings.passivate_after_s / 10),
         )
-        self._dead_letters: Address = alone(
+        self._scheduler: ActorAddress = alone(
+            "scheduler",
+            lambda: SchedulerActor(
+                runtime=runtime,
+                store=store,
+                gateways=gateways,
+                backpressure=backpressure,
+                heartbeat=Heartbeat(
+                    runtime=runtime,
+                    store=store,
+                    lease_s=settings.lease_s,
+                    supervisor=self._supervisor,
+                    health=self._health,
+                    leases=leases,
+                    generations=generations,
+                    listener=listener,
+                ),
+                leases=leases,
+                supervisor=self._supervisor,
+                dead_letters=self._dead_letters,
+                customer=self._customer,
+                self_address=self._scheduler,
+            ),
+        )
+        self._dead_letters: ActorAddress = alone(
             "dead-letters",
             lambda: DeadLetterActor(
                 runtime=runtime,
                 store=store,
                 gateways=gateways,
-                owner=self._owner,
-                lease_s=settings.lease_s,
-                backpressure=backpressure,
-                supervisor=self._supervisor,
-                customer=self._customer,
+                queue=queue,
+                scheduler=self._scheduler,
                 self_address=self._dead_letters,
-                health=self._health,
-                generations=generations,
+                doubt_leases=leases.doubt,
                 listener=listener,
             ),
         )
-        self._supervisor: Address = alone(
+        self._supervisor: ActorAddress = alone(
             "supervisor",
             lambda: GatewaySupervisorActor(
                 runtime=runtime,
@@ -172,31 +185,33 @@ class PaymentSystem(ServiceFacade):
                 backpressure=backpressure,
                 # Most of what these are told comes from a call's thread, which has nothing else to do.
                 customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
-                dead_letters=self._dead_letters,
-                shared_breakers=self._shared_breakers,
+                scheduler=self._scheduler,
+                breaker_sync=self._shared_breakers,
                 self_address=self._supervisor,
                 listener=listener,
             ),
         )
-        self._shared_breakers: Address = alone(
-            "shared-breakers",
-            lambda: SharedBreakersActor(
+        self._shared_breakers: ActorAddress = alone(
+            "breaker-sync",
+            lambda: BreakerSyncActor(
                 runtime=runtime,
                 store=store,
                 gateways=probe_times,
                 owner=self._owner,
                 supervisor=self._supervisor,
                 self_address=self._shared_breakers,
-                store_is_earlier=generations.suspect,
+                suspect_restore=generations.suspect,
             ),
         )
-        collaborators = CustomerContext(
+        context = CustomerContext(
             runtime=runtime,
             store=store,
             loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),
             journal=self._journal,
             supervisor=self._supervisor,
+            scheduler=self._scheduler,
             dead_letters=self._dead_letters,
+            queue=queue,
             address=self._customer,
             policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
             backpressure=backpressure,
@@ -204,7 +219,7 @@ class PaymentSystem(ServiceFacade):
             generations=generations,
             owner=self._owner,
             listener=listener,
-            leases_unknown=self._health.doubt_leases,
+            leases_unknown=leases.doubt,
             next_serial=count(1).__next__,
         )
         lookups = [wait_s for _, options in gateways.values() for wait_s in options.lookup_after_s]
@@ -224,8 +239,18 @@ class PaymentSystem(ServiceFacade):
         self._store.register_owner(self._owner)
         for address in self._alone.values():
             address.start()
+        if self._settings.processing:
+            self._queue.subscribe(self._bulkheads, lambda hint: self._scheduler.tell(WorkDue(hint.gateway, 0.0)))
         self._runtime.after(SWEEP_S, self._sweep)
         self._started = True
+        self._service.open(
+            customers=self._customers,
+            supervisor=self._supervisor,
+            dead_letters=self._dead_letters,
+            shared_breakers=self._shared_breakers,
+            store=self._store,
+            problems=self._problems,
+        )
 
     def _follow_breakers(self) -> None:
         """Go on with the breakers as the other processes, and people, have them."""
@@ -241,7 +266,6 @@ class PaymentSystem(ServiceFacade):
 
     def drain(self) -> None:
         """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
-        self._stopping = True
         if self._started:
             self._supervisor.tell(Drain())
 
@@ -256,18 +280,14 @@ class PaymentSystem(ServiceFacade):
     def retire(self) -> None:
         """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
-            self._health.retired = True  # first: a beat that finds its owner gone must know why
+            self._leases.retired = True  # first: a beat that finds its owner gone must know why
             self._generations.adopt(
                 self._generations.look(self._store)
             )  # work of a lost state must not be given back as unsent
             self._store.retire_owner(self._owner, unsent=self.at_rest)
 
-    def problems(self) -> Sequence[str]:
-        """Why the service is not ready, for people; empty when it is. Never blocks."""
-        if self._stopping:
-            return ["The service is stopping."]
-        if not self._started:
-            return ["The service is starting."]
+    def _problems(self) -> Sequence[str]:
+        """Why the actors are not ready, in words; empty when they are. Never blocks."""
         dead = [f"The {name} actor is being restarted." for name, address in self._alone.items() if not address.alive]
         return [*dead, *self._store_problems()]
 
@@ -284,8 +304,7 @@ class PaymentSystem(ServiceFacade):
         mailboxes = {name: address.waiting for name, address in self._alone.items()}
         mailboxes["customers"] = self._customers.waiting(BUSIEST)
         gateways = tuple(bulkhead.stats(name) for name, bulkhead in sorted(self._bulkheads.items()))
-        admissions = {"commands": self._commands.stats(), "others": self._others.stats()}
-        return ProcessStats(mailboxes, len(self._customers), admissions, gateways)
+        return ProcessStats(mailboxes, len(self._customers), self._service.admissions(), gateways)
 
     # parts
 
@@ -314,9 +333,9 @@ class PaymentSystem(ServiceFacade):
         executor = self._runtime.executor(f"gateway-{name}", options.max_concurrent)
         return Bulkhead(gateway, options.adapter, breaker, executor, options.max_concurrent)
 
-    def _policy(self, gateway: Gateway, options: GatewaySettings) -> WorkPolicy:
+    def _policy(self, gateway: Gateway, options: GatewaySettings) -> RetryPolicy:
         settings = self._settings
-        return WorkPolicy(
+        return RetryPolicy(
             honours_keys=gateway.honours_keys,
             max_retries=options.max_retries,
             lookup_after_s=options.lookup_after_s,

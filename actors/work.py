@@ -19,7 +19,7 @@ def event_type_of(kind: Kind) -> str:
     return f"{kind.value.capitalize()}Received"
 
 
-def context(metadata: Metadata, event_id: str) -> bytes:
+def write_context(metadata: Metadata, event_id: str) -> bytes:
     """What the work carries so that later events name where they come from: caused by event ``event_id``."""
     return orjson.dumps([metadata.correlation_id, event_id, metadata.traceparent])
 

@@ -8,9 +8,7 @@ import falcon
 
 from actors.payments import Payments
 from api import error_handlers, openapi
-from api.addresses import Addresses
 from api.callers import Callers, KnownKeys
-from api.headers import OnceOnly
 from api.metrics.http import RequestMeters
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
@@ -35,7 +33,7 @@ from api.resources.metrics import MetricsResource
 from api.resources.reviews import CloseReviewResource, ReviewResource, ReviewsResource
 from api.resources.transactions import TransactionResource, TransactionsResource
 from api.resources.waiting_callbacks import WaitingCallbackResource, WaitingCallbacksResource
-from api.sensitive_data import UnwantedAddresses
+from api.screening.envelope import Screening
 from api.tracing import RequestIds, random_request_id
 from domain.money import exponent_of
 from store.queries import Queries
@@ -100,10 +98,7 @@ def create_app(
     document.document = openapi.build(documented, needs_keys=needs_keys)
 
     app: App = falcon.App(
-        middleware=[
-            *(RequestMeters(meters), RequestIds(new_request_id), Addresses(), UnwantedAddresses()),
-            *(OnceOnly(), callers),
-        ]
+        middleware=[RequestMeters(meters), Screening(), RequestIds(new_request_id), callers],
     )
     error_handlers.install(app)
     for path, resource in documented:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import falcon
 
-from api.names import printable
 from api.problems import (
     BODY_TOO_LARGE,
     MALFORMED_BODY,
@@ -21,8 +20,9 @@ from api.problems import (
     ProblemError,
     invalid,
 )
-from api.sensitive_data import refuse_unwanted
-from api.strict_json import Duplicated, JsonError, parse
+from api.screening.body import screen_body
+from api.screening.names import printable
+from domain.strict_json import Duplicated, MalformedError, parse
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAIN_BYTES_MAX: Final = 1024 * 1024
@@ -50,10 +50,10 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     data = _read(req.env)
     try:
         value = parse(data)
-    except JsonError as error:
+    except MalformedError as error:
         raise ProblemError(MALFORMED_BODY, str(error)) from None
     if isinstance(value, dict):
-        refuse_unwanted(value, data)
+        screen_body(value, data)
         return value
     if isinstance(value, Duplicated):
         raise invalid({printable(value.name): ["Given more than once."]})

@@ -24,9 +24,8 @@ from api.operations import OpenToAll, Operation
 from api.problems import INSUFFICIENT_SCOPE, UNAUTHENTICATED, ProblemError
 from api.tracing import remember_who
 from store.errors import StoreError, StoreUnavailableError
-from store.keys import ApiKey
+from store.keys import ApiKey, ApiKeyStore
 from store.port import DEFAULT_MERCHANT
-from store.queries import Queries
 
 REFRESH_S: Final = 0.3
 """A key that was looked up so long ago is looked up again, by one request while the others go on."""
@@ -70,7 +69,7 @@ class KnownKeys:
     For each there is one lookup at a time, and all who need it wait for that one.
     """
 
-    def __init__(self, queries: Queries, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, queries: ApiKeyStore, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._queries, self._monotonic = queries, monotonic
         self._known: dict[str, _Lookup] = {}
         self._unknown: dict[str, _Lookup] = {}
@@ -214,3 +213,9 @@ def caller_of(req: falcon.Request) -> Caller:
 def merchant_of(req: falcon.Request) -> str:
     """The merchant whose customers and transactions the request is about."""
     return caller_of(req).merchant
+
+
+def warn_without_keys(keys: ApiKeyStore, *, needed: bool) -> None:
+    """Log that no client can call the service while keys are ``needed`` and none is live. Raises StoreError."""
+    if needed and not keys.has_api_keys():
+        log.warning("there is no live API key, so nobody can call: manage.py keys create makes one")

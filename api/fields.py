@@ -1,6 +1,6 @@
 """The marshmallow fields that this API needs: each validates one kind of value and carries its own OpenAPI words.
 
-They know the rules of contract.md for single values, not which fields a command has.
+They hold the rules for single values. Which fields a command has stands in its schema.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from api.names import printable
 from api.paging import CursorKind, Place, decode_cursor
-from api.strict_json import Duplicated
+from api.screening.names import printable
 from domain.money import MoneyError, exponent_of
+from domain.strict_json import Duplicated
 
 DETAILS_MAX: Final = 20
 DETAIL_LENGTH_MAX: Final = 500

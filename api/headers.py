@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-import falcon
-
-from api.operations import Signed
 from api.problems import invalid
 
 REPEATED: Final = "payments.repeated_headers"
@@ -27,18 +24,12 @@ def is_repeated(env: dict[str, Any], name: str) -> bool:
     return name in repeated
 
 
-class OnceOnly:
-    """Middleware that refuses repeated headers, except where a signature decides."""
-
-    def process_resource(
-        self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: dict[str, Any]
-    ) -> None:
-        """Refuse repeated headers. Raises ProblemError, which names them."""
-        env = req.env
-        if not (env.get(REPEATED) or env.get(UNDERSCORED)) or isinstance(resource, Signed):
-            return
-        wrong = {name: ["Given more than once."] for name in READ if is_repeated(env, name.lower())}
-        if _MUST_ARRIVE.lower() in env.get(UNDERSCORED, ()):
-            wrong.setdefault(_MUST_ARRIVE, []).append("Spelled with an underscore. Send it with a hyphen.")
-        if wrong:
-            raise invalid(wrong)
+def refuse_repeated(env: dict[str, Any]) -> None:
+    """Refuse repeated headers. Raises ProblemError, which names them."""
+    if not (env.get(REPEATED) or env.get(UNDERSCORED)):
+        return
+    wrong = {name: ["Given more than once."] for name in READ if is_repeated(env, name.lower())}
+    if _MUST_ARRIVE.lower() in env.get(UNDERSCORED, ()):
+        wrong.setdefault(_MUST_ARRIVE, []).append("Spelled with an underscore. Send it with a hyphen.")
+    if wrong:
+        raise invalid(wrong)

@@ -18,7 +18,7 @@ import orjson
 
 from actors.customer.idempotency import IdempotencyKey
 from api.problems import invalid
-from api.sensitive_data import unwanted_in
+from api.screening.envelope import found_in_header
 from domain.commands import Receive
 from store.port import StreamKey
 
@@ -41,8 +41,8 @@ def read_key(req: falcon.Request) -> str | None:
         return None
     if len(given) > KEY_LENGTH_MAX + len('""'):
         raise invalid({HEADER: [_WRONG]})
-    if unwanted := unwanted_in(given):
-        raise invalid({HEADER: unwanted})
+    if found := found_in_header(req.env, given):
+        raise invalid({HEADER: found})
     quoted = _QUOTED.fullmatch(given)
     if quoted is not None:
         return quoted[1]

@@ -26,10 +26,10 @@ from api.fields import (
     Text,
     Wait,
 )
-from api.names import printable_errors, refuse_flood
 from api.paging import CursorKind
 from api.patterns import CUSTOMER_ID, GATEWAY_NAME, NEW_CUSTOMER_ID
 from api.problems import invalid
+from api.screening.names import printable_errors, refuse_flood
 from api.views import LETTER_STATES
 from domain.account import Status
 from domain.events import Kind

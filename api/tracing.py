@@ -15,7 +15,7 @@ from typing import Any, Final
 import falcon
 
 from api.headers import is_repeated
-from api.sensitive_data import unwanted_in
+from api.screening.envelope import found_in_header
 from store.codec import Metadata
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
@@ -63,7 +63,12 @@ class RequestIds:
 
     def _settle(self, env: dict[str, Any]) -> str:
         given: str | None = env.get("HTTP_X_REQUEST_ID")
-        fits = given and _REQUEST_ID.fullmatch(given) and not unwanted_in(given) and not is_repeated(env, _HEADER_KEY)
+        fits = (
+            given
+            and _REQUEST_ID.fullmatch(given)
+            and not found_in_header(env, given)
+            and not is_repeated(env, _HEADER_KEY)
+        )
         settled = given if given and fits else self._new_id()
         env[_ENV_KEY] = settled
         return settled
@@ -80,7 +85,7 @@ def metadata(req: falcon.Request) -> Metadata:
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
     if traceparent is not None and (
         _TRACEPARENT.fullmatch(traceparent) is None
-        or unwanted_in(traceparent)
+        or found_in_header(req.env, traceparent)
         or is_repeated(req.env, TRACEPARENT_HEADER)
     ):
         traceparent = None

@@ -1,4 +1,4 @@
-"""Values of the domain and the store as the JSON objects of contract.md section 3. Knows no HTTP."""
+"""Values of the domain and the store as the API's JSON objects. This module is independent of HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from actors.operations.callback import gateway_of, read_payload
+from actors.operations.waiting_callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
 from api.positions import Position, event_cursor
 from domain.account import Transaction

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from bench.servers import CHECKOUT
 from bench.targets import Target
-from store.factory import migrate
+from store.backends import backend_of
 from store.sqlite.connection import open_reader
 
 _SERVER_SETTINGS: Final = (
@@ -182,7 +182,7 @@ def new_database(target: Target, folder: Path) -> Iterator[SqliteDatabase | Post
     identifier = sql.Identifier(name)
     _on_server(target, sql.SQL("CREATE DATABASE {}").format(identifier))
     try:
-        migrate(url, root=CHECKOUT)
+        backend_of(url, root=CHECKOUT).migrate()
         with closing(PostgresqlDatabase(url)) as database:
             yield database
     finally:

@@ -44,8 +44,7 @@ _OURS: Final = {
 _FILES: Final = {
     "config/logging.py": LOGGING,
     "actors/listeners.py": LOGGING,
-    "api/strict_json.py": JSON,
-    "gateways/strict_json.py": JSON,
+    "domain/strict_json.py": JSON,
     "wsgi.py": OTHER,
 }
 _STANDARD: Final = {"json": JSON, "logging": LOGGING}

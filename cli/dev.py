@@ -14,7 +14,7 @@ from cli.command import CommandError, say
 from cli.text import without_password
 from config import gateways_file
 from config.settings import CHECKOUT, Settings, SettingsError
-from config.values import Address, parse_address
+from config.values import BindAddress, parse_address
 from domain.money import MoneyError, exponent_of
 from gateways.development import SIMULATOR_SECRETS
 from gateways.registry import callback_secrets, read_settings
@@ -73,7 +73,7 @@ def run(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_free(address: Address, setting: str) -> None:
+def _require_free(address: BindAddress, setting: str) -> None:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -85,7 +85,7 @@ def _require_free(address: Address, setting: str) -> None:
         raise CommandError(message) from error
 
 
-def _answers(address: Address, path: str) -> bool:
+def _answers(address: BindAddress, path: str) -> bool:
     target = address.callable_here
     connection = http.client.HTTPConnection(target.host, target.port, timeout=2)
     try:
@@ -97,7 +97,7 @@ def _answers(address: Address, path: str) -> bool:
         connection.close()
 
 
-def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, str]) -> str:
+def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str, str]) -> str:
     here = settings.bind.callable_here
     service = f"http://localhost:{here.port}" if here.is_loopback else f"http://{here}"
     key = '-H "Authorization: Bearer $KEY" ' if settings.auth_required else ""

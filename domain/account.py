@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from domain.commands import (
     Adjust,
@@ -31,7 +31,6 @@ from domain.commands import (
     RecordOutcome,
     RecordSubmission,
     Resolve,
-    TransactionCommand,
 )
 from domain.events import (
     BalanceAdjusted,
@@ -76,6 +75,9 @@ DISCARDED: Final = "discarded"
 """The code of a failure that a person ordered."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
 
+_Advance = Submitted | OutcomeUnknown | Processed | Completed | Failed
+"""The events that advance a transaction that is on record."""
+
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
     {
         Status.PENDING: frozenset({Status.UNKNOWN, Status.PROCESSED, Status.FAILED}),
@@ -85,7 +87,7 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.FAILED: frozenset(),
     }
 )
-"""Every change of status that the record may hold (design.md, section 3)."""
+"""Every change of status that the record may hold; any other is an IllegalTransitionError."""
 
 
 class IllegalTransitionError(Exception):
@@ -94,7 +96,7 @@ class IllegalTransitionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transaction failed, in the normalised codes of contract.md section 4."""
+    """Why a transaction failed, in the normalised codes that every gateway maps its own codes to."""
 
     code: str
     category: Category | None
@@ -162,35 +164,7 @@ def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
 
     Raises UnknownTransactionError when the command names a transaction that ``account`` does not hold.
     """
-    match command:
-        case Receive():
-            return _receive(account, command)
-        case Adjust():
-            return _adjust(account, command)
-        case CloseReview():
-            return (ReviewClosed(command.review_id, command.reason),)
-        case _:
-            return _decide_on(account, _transaction(account, command.transaction_id), command)
-
-
-def _decide_on(account: Account, transaction: Transaction, command: TransactionCommand) -> Sequence[Event] | Refused:
-    match command:
-        case RecordSubmission():
-            if transaction.status.terminal or command.attempt <= transaction.submissions:
-                return ()
-            return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
-        case RecordOutcome():
-            return _record_outcome(account, transaction, command.outcome)
-        case RecordCallback():
-            return _record_callback(account, transaction, command)
-        case Discard():
-            return _discard(transaction, command.reason)
-        case Resolve():
-            return _resolve(transaction, command)
-        case OpenReview():
-            return () if transaction.status.terminal else (review_of(account, transaction, command.reason),)
-        case _:
-            assert_never(command)
+    return DECISIONS[type(command)](account, command)
 
 
 def _transaction(account: Account, transaction_id: str) -> Transaction:
@@ -220,7 +194,15 @@ def _short(account: Account, money: Money) -> Refused | None:
     return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
 
 
-def _record_callback(account: Account, transaction: Transaction, command: RecordCallback) -> Sequence[Event]:
+def _record_submission(account: Account, command: RecordSubmission) -> Sequence[Event]:
+    transaction = _transaction(account, command.transaction_id)
+    if transaction.status.terminal or command.attempt <= transaction.submissions:
+        return ()
+    return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
+
+
+def _record_callback(account: Account, command: RecordCallback) -> Sequence[Event]:
+    transaction = _transaction(account, command.transaction_id)
     known = transaction.gateway_reference
     if command.gateway != transaction.gateway:
         return (review_of(account, transaction, "A callback came from another gateway than the transaction's."),)
@@ -230,16 +212,18 @@ def _record_callback(account: Account, transaction: Transaction, command: Record
         return (review_of(account, transaction, "A callback names another reference than is on record."),)
     outcome = command.outcome
     if isinstance(outcome, Approved):
-        return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
+        return _outcome(account, transaction, replace(outcome, reference=command.reference))
     if transaction.submissions > 1 and known is None and not transaction.status.terminal:
         # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
         return (review_of(account, transaction, "A callback reports as failed what was sent more than once."),)
-    return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
+    return _outcome(account, transaction, replace(outcome, reference=command.reference))
 
 
-def _record_outcome(
-    account: Account, transaction: Transaction, outcome: Approved | Declined | Unknown
-) -> Sequence[Event]:
+def _record_outcome(account: Account, command: RecordOutcome) -> Sequence[Event]:
+    return _outcome(account, _transaction(account, command.transaction_id), command.outcome)
+
+
+def _outcome(account: Account, transaction: Transaction, outcome: Approved | Declined | Unknown) -> Sequence[Event]:
     kind, transaction_id, status = transaction.kind, transaction.transaction_id, transaction.status
     match outcome:
         case Unknown(reason=reason):
@@ -278,14 +262,16 @@ def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequ
     return (Failed(kind, transaction_id, outcome.code, outcome.category, outcome.message, reference),)
 
 
-def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused:
+def _discard(account: Account, command: Discard) -> Sequence[Event] | Refused:
+    transaction = _transaction(account, command.transaction_id)
     if transaction.status is Status.PENDING and not transaction.gateway_reference:
-        return (Failed(transaction.kind, transaction.transaction_id, DISCARDED, None, reason),)
+        return (Failed(transaction.kind, transaction.transaction_id, DISCARDED, None, command.reason),)
     detail = f"The transaction is {transaction.status}: only what surely never was sent may be."
     return Refused("not-discardable", detail)
 
 
-def _resolve(transaction: Transaction, command: Resolve) -> Sequence[Event] | Refused:
+def _resolve(account: Account, command: Resolve) -> Sequence[Event] | Refused:
+    transaction = _transaction(account, command.transaction_id)
     kind, transaction_id = transaction.kind, transaction.transaction_id
     if command.version != transaction.version:
         detail = f"It was changed since: its version is {transaction.version}, and {command.version} was looked at."
@@ -305,6 +291,29 @@ def _adjust(account: Account, command: Adjust) -> Sequence[Event] | Refused:
     return (BalanceAdjusted(command.adjustment_id, money, command.reason, command.evidence),)
 
 
+def _open_review(account: Account, command: OpenReview) -> Sequence[Event]:
+    transaction = _transaction(account, command.transaction_id)
+    return () if transaction.status.terminal else (review_of(account, transaction, command.reason),)
+
+
+def _close_review(account: Account, command: CloseReview) -> Sequence[Event]:  # noqa: ARG001
+    return (ReviewClosed(command.review_id, command.reason),)
+
+
+DECISIONS: Final[dict[type, Callable[[Account, Any], Sequence[Event] | Refused]]] = {
+    Receive: _receive,
+    RecordSubmission: _record_submission,
+    RecordOutcome: _record_outcome,
+    RecordCallback: _record_callback,
+    Discard: _discard,
+    Resolve: _resolve,
+    OpenReview: _open_review,
+    Adjust: _adjust,
+    CloseReview: _close_review,
+}
+"""The decision on each command."""
+
+
 def review_of(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
     """The next event of ``account``: a review of ``transaction``, with what is on record of it."""
     transaction_id, money = transaction.transaction_id, transaction.money
@@ -322,33 +331,47 @@ def evolve(account: Account, recorded: Recorded) -> Account:
     """
     if recorded.version != account.version + 1:
         raise IllegalTransitionError(f"version {recorded.version} does not follow {account.version}")
-    event = recorded.event
-    if isinstance(event, ReviewOpened | ReviewClosed):
-        return replace(account, version=recorded.version)
-    if isinstance(event, BalanceAdjusted):
-        balances = _moved(account.balances, event.money.currency, event.money.minor, 0)
-        return replace(account, version=recorded.version, balances=balances)
-    if isinstance(event, Received):
-        if event.transaction_id in account.transactions:
-            raise IllegalTransitionError(f"{event.transaction_id} received twice")
-        transaction = Transaction(
-            transaction_id=event.transaction_id,
-            kind=event.kind,
-            customer_id=account.customer_id,
-            gateway=event.gateway,
-            money=event.money,
-            details=event.details,
-            status=Status.PENDING,
-            reserved=event.reserved,
-            submissions=0,
-            gateway_reference=None,
-            failure=None,
-            version=recorded.version,
-            created_at=recorded.occurred_at,
-            updated_at=recorded.occurred_at,
-        )
-    else:
-        transaction = _advance(_transaction(account, event.transaction_id), event, recorded)
+    return EVOLUTIONS[type(recorded.event)](account, recorded.event, recorded)
+
+
+def _received(account: Account, event: Received, recorded: Recorded) -> Account:
+    if event.transaction_id in account.transactions:
+        raise IllegalTransitionError(f"{event.transaction_id} received twice")
+    transaction = Transaction(
+        transaction_id=event.transaction_id,
+        kind=event.kind,
+        customer_id=account.customer_id,
+        gateway=event.gateway,
+        money=event.money,
+        details=event.details,
+        status=Status.PENDING,
+        reserved=event.reserved,
+        submissions=0,
+        gateway_reference=None,
+        failure=None,
+        version=recorded.version,
+        created_at=recorded.occurred_at,
+        updated_at=recorded.occurred_at,
+    )
+    return _with_transaction(account, transaction, event, recorded)
+
+
+def _advanced(account: Account, event: _Advance, recorded: Recorded) -> Account:
+    transaction = _advance(_transaction(account, event.transaction_id), event, recorded)
+    return _with_transaction(account, transaction, event, recorded)
+
+
+def _adjusted(account: Account, event: BalanceAdjusted, recorded: Recorded) -> Account:
+    balances = _moved(account.balances, event.money.currency, event.money.minor, 0)
+    return replace(account, version=recorded.version, balances=balances)
+
+
+def unchanged(account: Account, event: Event, recorded: Recorded) -> Account:  # noqa: ARG001
+    """The account after an event that changes its version only."""
+    return replace(account, version=recorded.version)
+
+
+def _with_transaction(account: Account, transaction: Transaction, event: Event, recorded: Recorded) -> Account:
     return Account(
         account.customer_id,
         recorded.version,
@@ -357,9 +380,21 @@ def evolve(account: Account, recorded: Recorded) -> Account:
     )
 
 
-def _advance(
-    transaction: Transaction, event: Submitted | OutcomeUnknown | Processed | Completed | Failed, recorded: Recorded
-) -> Transaction:
+EVOLUTIONS: Final[dict[type, Callable[[Account, Any, Recorded], Account]]] = {
+    Received: _received,
+    Submitted: _advanced,
+    OutcomeUnknown: _advanced,
+    Processed: _advanced,
+    Completed: _advanced,
+    Failed: _advanced,
+    BalanceAdjusted: _adjusted,
+    ReviewOpened: unchanged,
+    ReviewClosed: unchanged,
+}
+"""The account after each event, which is known to be its next."""
+
+
+def _advance(transaction: Transaction, event: _Advance, recorded: Recorded) -> Transaction:
     status, submissions = transaction.status, transaction.submissions
     reference, failure = transaction.gateway_reference, transaction.failure
     match event:

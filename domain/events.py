@@ -131,21 +131,20 @@ TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
     Failed,
 )
 
-_TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
+TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
     **{(cls, kind): kind.value.capitalize() + cls.__name__ for cls in TRANSACTION_EVENTS for kind in Kind},
     (BalanceAdjusted, None): "BalanceAdjusted",
     (ReviewOpened, None): "ReviewOpened",
     (ReviewClosed, None): "ReviewClosed",
 }
-EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in _TYPE_NAMES.items()}
+"""Class and kind to stored type name."""
+EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in TYPE_NAMES.items()}
 """Stored type name to class and kind, such as ``DepositReceived`` to ``(Received, Kind.DEPOSIT)``."""
 
 
 def type_name(event: Event) -> str:
     """The stable name that ``event`` is stored under."""
-    if isinstance(event, AccountEvent):
-        return _TYPE_NAMES[type(event), None]
-    return _TYPE_NAMES[type(event), event.kind]
+    return TYPE_NAMES[type(event), getattr(event, "kind", None)]
 
 
 @dataclass(frozen=True, slots=True)

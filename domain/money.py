@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 MINOR_UNITS_MAX: Final = 10**12
-"""The largest amount that one command may move, in minor units (contract.md, section 3)."""
+"""The largest amount that one command may move, in minor units."""
 
 # ISO 4217:2015 with its amendments: active codes of money (no metals, funds or test codes), by number of decimals.
 _TWO_DECIMALS: Final = (

@@ -1,4 +1,4 @@
-"""What a verified callback says, read so that nothing is guessed; each adapter knows where its members stand."""
+"""Strict parsing of a verified callback. Each adapter passes the members of its own format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 
 from domain.money import Money, MoneyError, parse_amount
 from domain.outcomes import Approved, Declined, Outcome
-from gateways.port import Unusable, Verbatim, WebhookPayload
-from gateways.strict_json import MalformedError, parse_object
+from domain.strict_json import MalformedError, parse_object
+from gateways.port import RawMembers, UnusablePayload, WebhookPayload
 
 _REFERENCE: Final = re.compile(r"[!-~]{1,200}")
-_GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,128}")  # the bound of the adapters' answers, too
+_GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,128}")  # as in the adapters' responses
 
 STATUSES: Final[Mapping[str, str]] = MappingProxyType({status: status for status in ("completed", "failed")})
 
@@ -22,16 +22,18 @@ Members = Mapping[str, object]
 """A JSON object of a body."""
 
 
-def read_notice(body: bytes, read: Callable[[Members], WebhookPayload | Unusable]) -> WebhookPayload | Unusable:
-    """What ``read`` makes of the JSON object in ``body``."""
+def read_payload(
+    body: bytes, read: Callable[[Members], WebhookPayload | UnusablePayload]
+) -> WebhookPayload | UnusablePayload:
+    """Parse the JSON object in ``body`` and pass it to ``read``."""
     try:
         members = parse_object(body)
     except MalformedError as error:
-        return Unusable(f"its body cannot be read: {error}")
+        return UnusablePayload(f"its body cannot be read: {error}")
     return read(members)
 
 
-def make_notice(
+def make_payload(
     *,
     reference: object,
     gateway_reference: object,
@@ -39,32 +41,32 @@ def make_notice(
     amount: object,
     currency: object,
     statuses: Mapping[str, str] = STATUSES,
-) -> WebhookPayload | Unusable:
-    """The notice that the members of a body make, of whatever types; or why they make none.
+) -> WebhookPayload | UnusablePayload:
+    """Make the payload from members of any type; UnusablePayload with the reason when they are invalid.
 
     ``statuses``: the provider's words for ``completed`` and ``failed``.
     """
-    verbatim = Verbatim(*map(_text, (reference, gateway_reference, status, amount, currency)))
+    raw = RawMembers(*map(_text, (reference, gateway_reference, status, amount, currency)))
     if not isinstance(reference, str) or _REFERENCE.fullmatch(reference) is None:
-        return Unusable("it has no usable reference", None, verbatim)
+        return UnusablePayload("it has no usable reference", None, raw)
     if not isinstance(gateway_reference, str) or _GATEWAY_REFERENCE.fullmatch(gateway_reference) is None:
-        return Unusable("it has no usable transaction_id", reference, verbatim)
+        return UnusablePayload("it has no usable transaction_id", reference, raw)
     money = _money(amount, currency)
     if money is None:
-        return Unusable("it has no usable amount and currency", reference, verbatim)
+        return UnusablePayload("it has no usable amount and currency", reference, raw)
     outcome = _outcome(statuses.get(status) if isinstance(status, str) else None, gateway_reference)
     if outcome is None:
-        return Unusable("it has a status that is not known", reference, verbatim)
-    return WebhookPayload(reference, gateway_reference, money, outcome, verbatim)
+        return UnusablePayload("it has a status that is not known", reference, raw)
+    return WebhookPayload(reference, gateway_reference, money, outcome, raw)
 
 
 def _text(member: object) -> str | None:
-    """A member as the provider words it, if it is a text or a number."""
+    """A member as received, if it is a text or a number."""
     return str(member) if isinstance(member, str | int | Decimal) and not isinstance(member, bool) else None
 
 
 def _outcome(status: str | None, gateway_reference: str) -> Outcome | None:
-    """None for a status that is not known."""
+    """None for an unknown status."""
     match status:
         case "completed":
             return Approved(gateway_reference, final=True)
@@ -75,7 +77,7 @@ def _outcome(status: str | None, gateway_reference: str) -> Outcome | None:
 
 
 def _money(amount: object, currency: object) -> Money | None:
-    """None when it is none. A JSON number is as good as its text: none of it is ever a binary fraction."""
+    """None when it is invalid. A JSON number counts like its text: it is never parsed as a binary fraction."""
     if not isinstance(amount, str | int | Decimal) or not isinstance(currency, str):
         return None
     try:

@@ -1,6 +1,6 @@
-"""The connections of a worker: how long each may take to send a request and to take an answer, and who goes first.
+"""Client connections of a worker: deadlines for requests and responses, and eviction when there are too many.
 
-It knows sockets and clocks, and nothing of HTTP but that a request has a head and perhaps a body.
+It works on sockets and clocks. Of HTTP it assumes only that a request has a head and may have a body.
 """
 
 from __future__ import annotations
@@ -13,137 +13,135 @@ from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Final, Self
 
 TAKE_WITHIN_S: Final = 10.0
-"""How long a client may take for a piece of an answer, once the kernel's buffer is full. Then it is disconnected."""
+"""A client that does not take a piece of a response for this long, with the kernel's buffer full, is disconnected."""
 PIECE_BYTES: Final = 64 * 1024
-DISPLACED_AFTER_S: Final = 1.0
-"""Nobody is displaced who was waited for more briefly: an honest client needs a moment to send what it came for."""
+EVICTED_AFTER_S: Final = 1.0
+"""A connection that was waited for less is not evicted: an honest client needs a moment to send its request."""
 
 
 class ConnectionPool:
-    """All connections of a worker. Above ``crowded_at`` it is crowded, and whoever comes displaces another.
+    """All connections of a worker. Above ``soft_limit`` of them each new one evicts another.
 
-    That is who has been waited for the longest, and for a while: idle, slow with a head or body, or slow to take an
-    answer. A client that is waited for loses a connection that it can make anew; one that waits outside, in the
-    kernel's queue, would get no answer at all.
+    The connection that the worker has waited for the longest is evicted: it is idle, slow with a head or body, or slow
+    to take a response. Its client can connect again, while a client in the kernel's queue would get no response at all.
     """
 
-    def __init__(self, crowded_at: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._crowded_at, self._monotonic = crowded_at, monotonic
-        self._all: set[Connection] = set()
-        self._awaited: dict[Connection, float] = {}  # a dictionary keeps the order: who began first stands first
-        self.displaced = 0
-        """How many had to make room so far."""
+    def __init__(self, soft_limit: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._soft_limit, self._monotonic = soft_limit, monotonic
+        self._all: set[ClientConnection] = set()
+        self._awaited: dict[ClientConnection, float] = {}  # since when; the longest wait is first
+        self.evicted = 0
+        """The number of evictions so far."""
 
     def __len__(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._all)
 
     @property
-    def crowded(self) -> bool:
-        """Whether connections ought to be closed after their answer, for those who wait to be let in."""
-        return len(self._all) > self._crowded_at
+    def over_limit(self) -> bool:
+        """Whether connections should be closed after their response, to make room for waiting clients."""
+        return len(self._all) > self._soft_limit
 
-    def enter(self, connection: Connection) -> None:
-        """One more is open."""
+    def add(self, connection: ClientConnection) -> None:
+        """Record an open connection; evict another one above the limit."""
         self._all.add(connection)
-        if self.crowded:
-            self._displace()
+        if self.over_limit:
+            self._evict_longest()
 
     def evict(self) -> None:
-        """Displace as many as are too many. For when the worker is full, so that nobody enters; to be called often."""
-        for _ in range(len(self._all) - self._crowded_at):
-            if not self._displace():
+        """Evict connections down to the limit. Must be called regularly: a full worker accepts no new connection."""
+        for _ in range(len(self._all) - self._soft_limit):
+            if not self._evict_longest():
                 return
 
-    def _displace(self) -> bool:
+    def _evict_longest(self) -> bool:
         longest = next(iter(self._awaited), None)
-        if longest is None or self._monotonic() - self._awaited[longest] < DISPLACED_AFTER_S:
+        if longest is None or self._monotonic() - self._awaited[longest] < EVICTED_AFTER_S:
             return False
-        self.go_on(longest)
+        self.end_wait(longest)
         longest.drop()
-        self.displaced += 1
+        self.evicted += 1
         return True
 
-    def leave(self, connection: Connection) -> None:
-        """It is closed."""
+    def remove(self, connection: ClientConnection) -> None:
+        """Record a closed connection."""
         self._all.discard(connection)
-        self.go_on(connection)
+        self.end_wait(connection)
 
-    def wait_for(self, connection: Connection) -> None:
-        """From now on its client is waited for."""
+    def begin_wait(self, connection: ClientConnection) -> None:
+        """Record that the worker waits for the client from now on."""
         self._awaited[connection] = self._monotonic()
 
-    def go_on(self, connection: Connection) -> None:
-        """Its client is not waited for any more."""
+    def end_wait(self, connection: ClientConnection) -> None:
+        """Record that the worker does not wait for the client any more."""
         self._awaited.pop(connection, None)
 
-    def cut(self) -> None:
-        """Read from no client any longer, whether it is waited for now or not."""
+    def stop_reading(self) -> None:
+        """Wait for no client any longer; see ``ClientConnection.stop_reading``."""
         for connection in self._all:
-            connection.cut()
+            connection.stop_reading()
 
 
-class Connection:
-    """A client's socket that honours deadlines. What it does not define is the socket's own.
+class ClientConnection:
+    """A client's socket with deadlines. What it does not define is passed on to the socket.
 
-    Of a request, its head must begin within ``idle_s`` and be complete ``request_s`` after that, and its body must
-    come within ``request_s`` again, from when it is first read: in total, however many bytes trickle in. A head that
-    is late is the end of the connection, as if the client had left. A body that is late raises TimeoutError, and the
-    connection is not kept.
+    The head of a request must begin within ``idle_s`` and be complete ``request_s`` later. Its body must be complete
+    ``request_s`` after the first read of it, however many bytes trickle in. A late head ends the connection, as if
+    the client had left. A late body raises TimeoutError, and the connection is not kept.
     """
 
-    def __init__(self, client: socket, crowd: ConnectionPool, *, idle_s: float, request_s: float) -> None:
-        self._socket, self._crowd = client, crowd
+    def __init__(self, client: socket, pool: ConnectionPool, *, idle_s: float, request_s: float) -> None:
+        self._socket, self._pool = client, pool
         self._idle_s, self._request_s = idle_s, request_s
         self._not_kept: Callable[[], None] | None = None
-        """Says that the connection is not kept; there is one while a body may come."""
+        """Called when the connection cannot be kept; set while a body may arrive."""
         self._began = False
-        """Whether something of the present head is there."""
+        """Whether bytes of the present head have arrived."""
         self._deadline: float | None = None
-        self._cut = self._sending = False
+        self._reading_stopped = self._sending = False
         self.repeated_headers: frozenset[str] = frozenset()
-        """Names of the present request's repeated headers; the worker sets them."""
+        """Names of the repeated headers of the present request; the worker sets them."""
         self.underscored_headers: frozenset[str] = frozenset()
-        """Names, with hyphens, of the present request's headers that were spelled with underscores."""
+        """Names, with hyphens, of the headers of the present request that were spelled with underscores."""
 
     def __enter__(self) -> Self:
-        self._crowd.enter(self)
+        self._pool.add(self)
         self.await_head()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._not_kept = None  # it knows the request, which knows its connection
-        self._crowd.leave(self)
+        self._not_kept = None  # breaks a reference cycle with the request
+        self._pool.remove(self)
 
     def __getattr__(self, name: str) -> object:
         found: object = getattr(self._socket, name)
         return found
 
     def await_head(self) -> None:
-        """From now on the next request may come."""
+        """Expect the next request from now on."""
         self._not_kept, self._began, self._deadline = None, False, None
-        self._crowd.wait_for(self)
+        self._pool.begin_wait(self)
 
     def expect_body(self, not_kept: Callable[[], None]) -> None:
-        """The head is complete. ``not_kept`` is called when the body is late."""
+        """Record that the head is complete. ``not_kept`` is called when the body is late."""
         self._not_kept, self._deadline = not_kept, None
-        self._crowd.go_on(self)
+        self._pool.end_wait(self)
 
-    def cut(self) -> None:
-        """Wait for the client no longer: nothing more is read than what is there already. Answers still go out."""
-        self._cut = True
+    def stop_reading(self) -> None:
+        """Read only what has arrived already. Responses are still sent."""
+        self._reading_stopped = True
         with suppress(OSError):  # the client has left
             self._socket.shutdown(SHUT_RD)
 
     def drop(self) -> None:
-        """The same, and an answer that the client is slow to take ends there."""
-        self.cut()
+        """Stop reading, and abort a response that the client is slow to take."""
+        self.stop_reading()
         if self._sending:
             with suppress(OSError):
                 self._socket.shutdown(SHUT_RDWR)
 
     def recv(self, size: int) -> bytes:
-        """At most ``size`` bytes; none at the end of the connection, and when a head is late.
+        """Return at most ``size`` bytes; none at the end of the connection, or when a head is late.
 
         Raises TimeoutError when a body is late.
         """
@@ -151,7 +149,7 @@ class Connection:
         if self._deadline is None:
             self._deadline = now + (self._idle_s if self._not_kept is None else self._request_s)
             if self._not_kept is not None:
-                self._crowd.wait_for(self)
+                self._pool.begin_wait(self)
         if now < self._deadline and (data := self._received(size, self._deadline - now)) is not None:
             if self._not_kept is None and not self._began:
                 self._began, self._deadline = True, time.monotonic() + self._request_s
@@ -162,20 +160,20 @@ class Connection:
         raise TimeoutError("the body took too long")
 
     def _received(self, size: int, within_s: float) -> bytes | None:
-        """What comes within that time; None when nothing does, or nobody waits for it any longer."""
+        """Return what arrives within that time; None when nothing does, or when reading was stopped."""
         self._socket.settimeout(within_s)
         try:
             data = self._socket.recv(size)
         except TimeoutError:
             return None
-        except OSError:  # so gevent ends a wait that is cut
-            if not self._cut:
+        except OSError:  # gevent ends a wait in this way when reading is stopped
+            if not self._reading_stopped:
                 raise
             return None
-        return None if self._cut and not data else data
+        return None if self._reading_stopped and not data else data
 
     def send(self, data: bytes) -> int:
-        """The same as ``sendall``; the length of ``data``."""
+        """Send all of ``data``, and return its length. Raises like ``sendall``."""
         self.sendall(data)
         return len(data)
 
@@ -185,20 +183,20 @@ class Connection:
         if sent == len(data):
             return
         self._sending = True
-        self._crowd.wait_for(self)
+        self._pool.begin_wait(self)
         self._socket.settimeout(TAKE_WITHIN_S)
         rest = memoryview(data)[sent:]
         try:
             for start in range(0, len(rest), PIECE_BYTES):
                 self._socket.sendall(rest[start : start + PIECE_BYTES])
         except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer") from None
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not take its response") from None
         finally:
             self._sending = False
-            self._crowd.go_on(self)
+            self._pool.end_wait(self)
 
     def _sent_at_once(self, data: bytes) -> int:
-        """How much the kernel has room for, which nearly always is all."""
+        """Send what fits into the kernel's buffer, nearly always all of it, and return its length."""
         self._socket.settimeout(0)
         try:
             return self._socket.send(data)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 
 from config.values import SettingsError
@@ -126,6 +127,17 @@ def refuse_command_line(ours: Mapping[str, object]) -> None:
     refuse(told, ours)
     if told.check_config or told.print_config:  # they load the application in this very process
         globals()["in_force"] = True
+
+
+def require_in_force(checkout: Path) -> None:
+    """Refuse to load the service in a gunicorn that gunicorn.conf.py did not configure. Raises SystemExit."""
+    if "gunicorn.app.wsgiapp" not in sys.modules or in_force:
+        return
+    sys.stderr.write(
+        f"wsgi:app runs only with its own gunicorn.conf.py: start gunicorn in {checkout} without -c,"
+        f" or with -c {checkout / 'gunicorn.conf.py'}\n"
+    )
+    raise SystemExit(Arbiter.APP_LOAD_ERROR)
 
 
 def refuse(config: Config, ours: Mapping[str, object]) -> None:

@@ -1,6 +1,6 @@
-"""What gunicorn finds in what clients send that is no HTTP request: which status that is, and what the client is told.
+"""Responses to what gunicorn cannot read as an HTTP request: the status, and the detail for the client.
 
-Its own answers quote the broken line, which may hold a secret.
+gunicorn's own responses quote the broken line, which may hold a secret.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _UNREADABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.InvalidHeaderName, 400, "A header cannot be read."),
     (errors.ParseException, 400, "It cannot be read as an HTTP request."),
 )
-"""The first that fits."""
+"""The first match counts."""
 _NAMED: Final = {"HOST": "Host", "CONTENT-LENGTH": "Content-Length", "TRANSFER-ENCODING": "Transfer-Encoding"}
 """Headers that an error may name. Other text that gunicorn quotes may be a whole line with a secret."""
-_OF_ANSWERS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)  # type: ignore[attr-defined]  # since 27
-"""Of the same kinds, but about headers of the application's own."""
+_OF_RESPONSES: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)  # type: ignore[attr-defined]  # since 27
+"""Errors of the same kinds about headers of the application's own responses."""
 
 
-def told_of(error: BaseException) -> tuple[int, str] | None:
-    """Status and words for a client's fault; None when it is none."""
-    if isinstance(error, _OF_ANSWERS):
+def refusal_of(error: BaseException) -> tuple[int, str] | None:
+    """Return status and detail for an error of the client; None for any other error."""
+    if isinstance(error, _OF_RESPONSES):
         return None
     if isinstance(error, errors.InvalidHeader) and error.hdr in _NAMED:
         return 400, f"The header {_NAMED[error.hdr]} cannot be read. It may occur only once."

@@ -1,7 +1,8 @@
 """A gunicorn worker with graceful drain and deadlines.
 
-It extends gevent's worker: it closes its port in another way, its connections have deadlines (``server.connections``),
-unreadable requests get a problem document (``server.unreadable``), and ``server.heads`` parses heads.
+It extends gevent's worker. It accepts waiting clients before it closes its port. Its connections have deadlines
+(``server.connections``), unreadable requests get a problem document (``server.unreadable``), and ``server.heads``
+parses heads.
 """
 
 from __future__ import annotations
@@ -17,39 +18,39 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers import ggevent
 
-from server.connections import Connection, ConnectionPool
+from server.connections import ClientConnection, ConnectionPool
 from server.heads import Head
-from server.unreadable import told_of
+from server.unreadable import refusal_of
 
 _Address: TypeAlias = str | int | tuple[str, int]
 
 IDLE_S: Final = 5
-"""How long a connection may be idle where gunicorn keeps none, and how long a stopping worker waits for idle ones."""
+"""How long a connection may be idle when gunicorn keeps none, and how long a draining worker waits for idle ones."""
 REQUEST_MAX_S: Final = 10.0
-"""How long a request's head may take at the most, and then its body."""
-_CROWDED: Final = 0.9
-"""Of ``worker_connections``. The rest is room for those who displace others while these are still on their way out."""
+"""Longest time for the head of a request, and again for its body."""
+_SOFT_LIMIT: Final = 0.9
+"""Share of ``worker_connections``. The rest is for connections that evict others while these still close."""
 
 
 class _Application(Protocol):
-    """What the worker serves."""
+    """The application that the worker serves."""
 
     def unreadable(self, status: int, detail: str) -> tuple[str, str, bytes]:
-        """The id, media type and body of the answer to what never became a request."""
+        """Return the request id, media type and body of the response to an unreadable request."""
 
 
 class _Server(StreamServer):
-    """Takes in whoever the kernel has let in before it closes: what stands in that queue then would be reset."""
+    """A server that accepts all clients in the kernel's queue before it closes, because they would be reset."""
 
     def close(self) -> None:
-        """Stop accepting, after all who are connected."""
+        """Accept all connected clients, then close the port."""
         while not self.closed and not self.full() and (connected := self.do_read()):
             self.do_handle(*connected)
         super().close()
 
 
 class _Listener:
-    """What a connection asks of the socket that it came by, also after that was closed."""
+    """The name of a listening socket, which connections need also after the socket was closed."""
 
     def __init__(self, listening: socket) -> None:
         self._name: object = listening.getsockname()
@@ -65,69 +66,69 @@ class Worker(ggevent.GeventWorker):
     request_s = REQUEST_MAX_S
 
     def run(self) -> None:
-        """Serve until told to stop, then finish what was begun."""
+        """Serve until a signal to stop, then finish the requests in flight."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
         RequestParser.mesg_class = Head
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
-        self._crowd = ConnectionPool(int(self.worker_connections * _CROWDED))
+        self._pool = ConnectionPool(int(self.worker_connections * _SOFT_LIMIT))
         super().run()
 
     @property
     def connections(self) -> int:
-        """How many are open; 0 before it runs."""
-        return len(self._crowd) if hasattr(self, "_crowd") else 0
+        """The number of open connections; 0 before it runs."""
+        return len(self._pool) if hasattr(self, "_pool") else 0
 
     def start_drain(self) -> None:
-        """While it stops, give clients as long for the rest of a request as idle ones have, and no longer. Blocks."""
+        """Wait for clients as long as for idle ones, then read from none of them any more. Blocks."""
         gevent.sleep(min(self.cfg.keepalive or IDLE_S, IDLE_S))
-        self._crowd.cut()
+        self._pool.stop_reading()
 
     def notify(self) -> None:
-        """Say that the worker's loop turns; called every second."""
+        """Send the heartbeat to the master, and evict connections; called every second."""
         super().notify()
-        self._crowd.evict()
+        self._pool.evict()
 
     def handle(self, listener: socket, client: socket, addr: _Address) -> None:
         """Serve one connection."""
-        with Connection(
-            client, self._crowd, idle_s=self.cfg.keepalive or IDLE_S, request_s=self.request_s
+        with ClientConnection(
+            client, self._pool, idle_s=self.cfg.keepalive or IDLE_S, request_s=self.request_s
         ) as connection:
             super().handle(self._listeners[id(listener)], cast("socket", connection), addr)
 
     def handle_request(self, listener_name: _Address, req: Request, sock: socket, addr: _Address) -> bool:
         """Serve one request, whose head is complete. Raises StopIteration when its connection is not kept."""
-        connection = cast("Connection", sock)
+        connection = cast("ClientConnection", sock)
         head = cast("Head", req)
         connection.repeated_headers, connection.underscored_headers = head.repeated, head.underscored
-        if self._crowd.crowded:
+        if self._pool.over_limit:
             req.force_close()
         connection.expect_body(req.force_close)
         kept = super().handle_request(listener_name, req, sock, addr)
         connection.await_head()
-        # A client whose next request is always there already would have the worker to itself: nothing else of what is
-        # answered without waiting, such as refusals, lets others have their turn.
+        # Without this, a client whose next request has always arrived already would keep the worker to itself: a
+        # response without any wait, such as a refusal, does not switch greenlets.
         gevent.sleep(0)
         return kept
 
     def timeout_ctx(self) -> AbstractContextManager[None]:  # type: ignore[override]  # it is a context there, too
-        """What gunicorn reads a head within: nothing, since the connection has its own deadlines."""
+        """Return no timeout for heads: connections have their own deadlines."""
         return nullcontext()
 
     def handle_error(self, req: Request | None, client: socket, addr: _Address, exc: BaseException) -> None:
-        """Answer what is no HTTP as the application answers what is wrong; neither answer nor log repeats any of it.
+        """Answer an unreadable request with a problem document. Neither response nor log quotes any of it.
 
-        Anything else is the application's fault, and as gunicorn does it.
+        Other errors are defects of the application, which gunicorn handles.
         """
-        told = told_of(exc)
-        if told is None:
+        refusal = refusal_of(exc)
+        if refusal is None:
             super().handle_error(req, client, addr, exc)
             return
-        status, detail = told
+        status, detail = refusal
         request_id, media_type, body = cast("_Application", self.wsgi).unreadable(status, detail)
         self.log.info("no HTTP request: %s", type(exc).__name__, extra={"fields": {"correlation_id": request_id}})
         head = (
             f"HTTP/1.1 {status} {responses[status]}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
             f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        with suppress(OSError):  # it may be gone
+        with suppress(OSError):  # the client may have left
             client.sendall(head.encode() + body)

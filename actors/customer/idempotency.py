@@ -1,7 +1,7 @@
-"""Idempotency keys: what a command claims with its key, and what whoever comes again with that key is told.
+"""Idempotency keys: the claim of a command's key, and the answer to a command whose key is claimed already.
 
-The claim is stored in the very commit of the command's event, so that there is one transaction for a key whatever
-dies when. A refusal is claimed as well: it must not turn into a payment because it was asked for twice.
+The claim is stored in the commit of the command's event, so that a key has one transaction wherever a process dies. A
+refusal is claimed as well: a repeated command that was refused must not become a payment.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ KEY_REUSED: Final = "idempotency-key-reused"
 
 
 class IdempotencyKey(NamedTuple):
-    """At most one command of ``scope`` is carried out under ``key``; ``fingerprint`` tells it from others."""
+    """At most one command of ``scope`` is carried out under ``key``; ``fingerprint`` identifies its content."""
 
     scope: str
     key: str
     fingerprint: str
 
 
-def claim_of(once: IdempotencyKey, transaction_id: str, refused: Refused | None = None) -> Claim:
-    """What is stored with the command: the transaction that it became, or why it was refused."""
-    # The id stands in a refusal, too: it tells the refusal of a repetition from the first one's own, tried again.
-    value: dict[str, Any] = {"fingerprint": once.fingerprint, "transaction_id": transaction_id}
+def claim_of(key: IdempotencyKey, transaction_id: str, refused: Refused | None = None) -> Claim:
+    """The claim stored with the command: the transaction that it became, or why it was refused."""
+    # A refusal has the id, too: it tells the refusal of a repetition from that of the first command, tried again.
+    value: dict[str, Any] = {"fingerprint": key.fingerprint, "transaction_id": transaction_id}
     if refused is not None:
         value["refused"] = {"code": refused.code, "detail": refused.detail, "facts": dict(refused.facts)}
-    return Claim(once.scope, once.key, orjson.dumps(value))
+    return Claim(key.scope, key.key, orjson.dumps(value))
 
 
-def replay(once: IdempotencyKey, held: Claim) -> Replayed | Refused:
-    """What a command is told whose key is ``held`` already. Raises CorruptStoreError."""
+def replay(key: IdempotencyKey, held: Claim) -> Replayed | Refused:
+    """The answer to a command whose key is ``held`` already. Raises CorruptStoreError."""
     try:
         value = orjson.loads(held.value)
-        if value["fingerprint"] != once.fingerprint:
+        if value["fingerprint"] != key.fingerprint:
             return Refused(KEY_REUSED, "The key was used for another command. Nothing was stored now.")
         if "refused" in value:
             return Refused(**value["refused"], replayed=True)

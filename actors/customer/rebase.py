@@ -1,4 +1,4 @@
-"""How the loser of a conflict goes on: what it missed is folded into what it knew, without asking the store again."""
+"""Rebase after a conflict: fold the missed events into the account without another load."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from store.port import Head, StoredEvent
 
 
 def rebase(account: Account, missed: Sequence[StoredEvent]) -> tuple[Account, Head] | None:
-    """``account`` after the events that it missed, and where the stream ends then; None when only a load can tell.
+    """``account`` after the ``missed`` events, and the stream's new head; None when a load is needed.
 
-    That is so when nothing was missed because the head was never in the stream, when another process went on with a
-    transaction that is not remembered here, and when a newer version of the service wrote what this one cannot read.
+    A load is needed when the head was never in the stream, so that nothing was missed; when another process advanced a
+    transaction that is not held here; and when a newer version of the service wrote an event that this one cannot read.
     """
     if not missed:
         return None

@@ -1,1 +1,1 @@
-"""Calls to gateways: breakers, bulkheads, retries."""
+"""Calls to gateways: supervision, bulkheads, circuit breakers, retries."""

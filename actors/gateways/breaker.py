@@ -1,8 +1,8 @@
-"""One gateway's circuit breaker: who may call, by permits, in monotonic time of its own, and what all processes share.
+"""One gateway's circuit breaker: permits for calls, on the monotonic clock, and the state that all processes share.
 
 A call is *admitted* here, runs elsewhere, and its result is *reported*. ``trip_rule`` decides when the breaker opens.
-All processes share the changes by a record in the store (``store.port.BreakerRecord``). This one knows the epoch that
-it stands on, follows newer ones, and says what it wants the record to be. Who stores and tells that it does not know.
+All processes share one record in the store (``store.port.BreakerRecord``). The breaker keeps the epoch of the record
+that it follows, adopts newer ones, and reports the transitions that the record lacks. It does no I/O itself.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from actors.replies import BreakerStatus
 from store.port import BreakerRecord
 
 MODES: Final = frozenset({"auto", "open", "closed"})
-AGAIN_S: Final = 2.0
-"""After this time without a newer record what was to be shared is told, or asked, once more."""
+RESEND_S: Final = 2.0
+"""Without a newer record, a transition or a request for the probe is repeated after this time."""
 
 
 class Permit(NamedTuple):
-    """Good for one call: given in this generation of the breaker, under a number of its own."""
+    """Permission for one call, granted under a unique ``number`` in a ``generation`` of the breaker."""
 
     generation: int
     number: int
     until: float = inf
-    """When it expires, on the monotonic clock: no call begins with it after that."""
+    """Its expiry on the monotonic clock: no call begins after that."""
 
 
 class GatewayBreaker:
     """Opens for ``sleep_s`` when, of at least ``request_volume`` calls in ``window_s``, ``error_percent`` failed.
 
-    Then one probe of one process decides; when it succeeds, calls are let through in growing numbers. A permit is good
-    for ``permit_s`` seconds. A probe whose permit expires has failed: it may still be out, and a second one beside it
-    would be one too many for a provider that does not answer.
+    Then one probe of one process decides. After its success calls are admitted in growing numbers. A permit is valid
+    for ``permit_s`` seconds. A probe whose permit expires has failed: its call may still run, and a second probe at
+    the same time would be one too many for a provider that does not answer.
 
-    What it comes to by itself holds here at once, and for the others when the record says so (``unshared``). It probes
-    when the record says that ``owner`` may (``probe_wanted``, ``follow``). Of two that change the record the other one
-    follows the winner. The windows are each process's own.
+    A transition made here applies to this process at once, and to other processes when the record has it
+    (``pending_transition``). This process probes when the record grants the probe to ``owner`` (``probe_wanted``,
+    ``follow``). Of two processes that change the record, the slower one follows the faster one. Each process has a
+    rolling window of its own.
 
-    Owned by one actor; not for use from several threads. ``changed`` hears of each new state.
+    Owned by one actor; not for use from several threads. ``changed`` is called with each new state.
     """
 
     def __init__(
@@ -70,50 +71,50 @@ class GatewayBreaker:
         self._monotonic, self._now, self._changed = monotonic, now, changed
         self._mode = "auto"
         self._generation = self._last_number = 0
-        self._out: dict[int, float] = {}  # this generation's permits: number to expiry, which ascends
+        self._outstanding: dict[int, float] = {}  # permits of this generation: number to expiry, ascending
         self._slow_start: SlowStart | None = None
-        self._epoch, self._shared_state = 0, "closed"  # of the record that this one stands on
-        self._ahead = False  # it came to its state by itself, and no record says so yet
-        self._said = -inf  # when the record was to be changed last
+        self._epoch, self._shared_state = 0, "closed"  # of the record that this breaker follows
+        self._unshared = False  # the record does not have the present state yet
+        self._requested_at = -inf  # when the newest change of the record was requested
         self._probe_until = 0.0
-        self._rests_until = 0.0  # whoever is open then may probe
+        self._sleeps_until = 0.0  # an open breaker may probe from then on
         self._opened_at: datetime | None = None
 
     @property
     def state(self) -> str:
-        """``closed``, ``open`` or ``half_open``: this process has the probe. While another one has it, open."""
+        """``closed``, ``open``, or ``half_open`` while this process has the probe. Open while another one has it."""
         self._expire()
         return self._state
 
     @property
     def last_state(self) -> str:
-        """The same without a look at the clock, which may change it: for any thread."""
+        """The state as of the last call. Does not read the clock, and so changes nothing: for any thread."""
         return self._state
 
     @property
     def mode(self) -> str:
-        """``auto``, or the state that a person forces it to be in: ``open`` or ``closed``."""
+        """``auto``, or the state that an operator forces: ``open`` or ``closed``."""
         return self._mode
 
     def admit(self) -> Permit | None:
-        """A permit for one call, or None: not now."""
+        """Grant a permit for one call; None when no call may go out now."""
         now = self._expire()
-        if self._state == "open" or len(self._out) >= self._room():
+        if self._state == "open" or len(self._outstanding) >= self._permits_max():
             return None
         self._last_number += 1
         until = self._probe_until if self._state == "half_open" else now + self._permit_s
-        self._out[self._last_number] = until
+        self._outstanding[self._last_number] = until
         return Permit(self._generation, self._last_number, until)
 
-    def holds(self, permit: Permit) -> bool:
-        """Whether a call may still go out with it: it is neither expired nor given back, and nothing changed since."""
+    def is_valid(self, permit: Permit) -> bool:
+        """Whether a call may still begin: not expired, reported or withdrawn, and no new state since."""
         self._expire()
-        return permit.generation == self._generation and permit.number in self._out
+        return permit.generation == self._generation and permit.number in self._outstanding
 
     def report(self, permit: Permit, *, healthy: bool) -> None:
-        """Say how an admitted call went; ignored when its permit expired, or is older than the last change."""
+        """Count the result of an admitted call. Ignored when its permit expired or is older than the present state."""
         now = self._expire()
-        if not self._take(permit):
+        if not self._redeem(permit):
             return
         self._window.add(now, healthy=healthy)
         if self._slow_start is not None:
@@ -122,117 +123,117 @@ class GatewayBreaker:
             elif self._slow_start.succeeded(now, self._window_s):
                 self._slow_start = None
         if self._mode == "auto":
-            self._judge(now, healthy=healthy)
+            self._evaluate(now, healthy=healthy)
 
     def withdraw(self, permit: Permit) -> None:
-        """Give a permit back with which no call went out. It says nothing of the gateway's health."""
+        """Return a permit whose call was not made. Says nothing about the gateway's health."""
         self._expire()
-        self._take(permit)
+        self._redeem(permit)
 
     def wait_s(self) -> float | None:
-        """Seconds until ``admit`` succeeds, or the probe is to be asked for, by time alone; 0 for now.
+        """Seconds until time alone lets ``admit`` succeed or the probe be requested; 0 for now.
 
-        None: by a report, a withdrawal or force only. A report, or a record, may shorten it.
+        None when only a report, a withdrawal or force does. A report or a record may shorten the time.
         """
         now = self._expire()
         if self._mode == "open":
             return None
         if self._state == "open":
-            return max(self._rests_until - now, self._said + AGAIN_S - now, 0.0)
-        too_many = len(self._out) - self._room() + 1
+            return max(self._sleeps_until - now, self._requested_at + RESEND_S - now, 0.0)
+        too_many = len(self._outstanding) - self._permits_max() + 1
         if too_many <= 0:
             return 0.0
         if self._state == "half_open":
-            return self._rests_until - now
-        return next(islice(self._out.values(), too_many - 1, None)) - now
+            return self._sleeps_until - now
+        return next(islice(self._outstanding.values(), too_many - 1, None)) - now
 
     def force(self, mode: str) -> None:
-        """Hold it ``open`` or ``closed`` whatever happens, or (``auto``) leave it to itself again, and to the record.
+        """Hold it ``open`` or ``closed`` whatever happens; ``auto`` returns it to its rule and the record.
 
-        Whoever orders that sees to it that the record says the same. Raises ValueError for any other mode.
+        The caller makes sure that the record has the same state. Raises ValueError for any other mode.
         """
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
         now = self._expire()
         if mode == self._mode:
             return
-        was, self._mode, self._ahead = self._mode, mode, False
-        self._renew()
+        was, self._mode, self._unshared = self._mode, mode, False
+        self._invalidate_permits()
         if mode != "auto":
-            self._become(mode, now)
+            self._enter(mode, now)
         else:
-            self._become("closed" if self._shared_state == "closed" else "open", now)
+            self._enter("closed" if self._shared_state == "closed" else "open", now)
             if was == "closed":
                 self._window.clear()
         if mode == "closed":
-            self._slow_start = None  # everything goes out
+            self._slow_start = None  # an operator's order has no limit
 
-    # what all processes share
+    # the state that all processes share
 
-    def unshared(self) -> tuple[int, str] | None:
-        """The epoch and the state that the record is to go on from there with, if that is to be told now."""
+    def pending_transition(self) -> tuple[int, str] | None:
+        """The transition to record now, as (epoch to change, new state); None when there is none."""
         now = self._expire()
-        if not self._ahead or now < self._said + AGAIN_S:
+        if not self._unshared or now < self._requested_at + RESEND_S:
             return None
-        self._said = now
+        self._requested_at = now
         return self._epoch, self._state
 
-    def unshared_s(self) -> float | None:
-        """Seconds until that is to be told; None when there is nothing that the record does not say."""
+    def pending_transition_s(self) -> float | None:
+        """Seconds until a transition is to be recorded (again); None when the record has the present state."""
         now = self._expire()
-        return max(self._said + AGAIN_S - now, 0.0) if self._ahead else None
+        return max(self._requested_at + RESEND_S - now, 0.0) if self._unshared else None
 
     def probe_wanted(self) -> int | None:
-        """The epoch from which on this process wants to probe, if that is to be asked now."""
+        """The epoch of the record in which to request the probe now; None when it is not to be requested."""
         now = self._expire()
-        if self._mode != "auto" or self._state != "open" or self._ahead:
+        if self._mode != "auto" or self._state != "open" or self._unshared:
             return None
-        if now < max(self._rests_until, self._said + AGAIN_S):
+        if now < max(self._sleeps_until, self._requested_at + RESEND_S):
             return None
-        self._said = now
+        self._requested_at = now
         return self._epoch
 
     def follow(self, record: BreakerRecord, asked_at: float) -> None:
-        """Do as the record says, unless it is no newer than what is known. It was asked for at ``asked_at``."""
+        """Adopt the state of ``record``, read at ``asked_at`` (monotonic); ignored unless its epoch is newer."""
         now = self._expire()
         if record.epoch <= self._epoch:
             return
         self._epoch, self._shared_state = record.epoch, record.state
-        self._ahead, self._said = False, -inf
-        # On the safe side of what the store says at both ends: a permit ends not later, and a rest not sooner.
-        rest_s = self._sleep_s - record.age_s if record.state == "open" else record.probe_left_s + self._sleep_s
-        self._rests_until = now + max(rest_s, 0.0)
+        self._unshared, self._requested_at = False, -inf
+        # On the safe side at both ends: the permit ends no later than in the store, and the sleep no sooner.
+        sleep_left_s = self._sleep_s - record.age_s if record.state == "open" else record.probe_left_s + self._sleep_s
+        self._sleeps_until = now + max(sleep_left_s, 0.0)
         if self._mode != "auto":
-            return  # it counts again when a person leaves the breaker to itself
+            return  # it applies again when the operator returns the breaker to auto
         self._probe_until = asked_at + min(record.probe_left_s, self._permit_s)
         probing = record.prober == self._owner and now < self._probe_until
         state = "open" if record.state == "half_open" and not probing else record.state
         if state != self._state or state == "half_open":
-            self._renew()
-        self._become(state, now)
+            self._invalidate_permits()
+        self._enter(state, now)
         if record.state == "open":
             self._opened_at = self._now() - timedelta(seconds=record.age_s)
 
-    def start_anew(self) -> None:
-        """Start over after a restore of the record: an open breaker stays open, and tells the record if it can.
+    def reset(self) -> None:
+        """Follow the record from any epoch, after a restore of the store to an earlier state.
 
-        Whatever else the record says is followed, at any epoch.
+        An open breaker stays open and is recorded as such if the record permits.
         """
         now = self._expire()
-        self._epoch, self._shared_state, self._ahead, self._said = 0, "closed", False, -inf
+        self._epoch, self._shared_state, self._unshared, self._requested_at = 0, "closed", False, -inf
         if self._mode == "auto":
-            self._renew()
+            self._invalidate_permits()
             if self._state == "half_open":
-                self._become("open", now)
-            self._ahead = self._state == "open"
+                self._enter("open", now)
+            self._unshared = self._state == "open"
 
     def status(self) -> BreakerStatus:
-        """For operators."""
+        """The state for operators."""
         now = self._expire()
         self._window.roll(now)
         reopens_at = None
         if self._state == "open" and self._mode == "auto":
-            reopens_at = self._now() + timedelta(seconds=self._rests_until - now)
+            reopens_at = self._now() + timedelta(seconds=self._sleeps_until - now)
         return BreakerStatus(
             self._state, self._mode, self._window.share(100), self._window.requests, self._opened_at, reopens_at
         )
@@ -241,49 +242,49 @@ class GatewayBreaker:
     def _state(self) -> str:
         return self._trip_rule.state
 
-    def _room(self) -> int:
-        """How many permits may be out at once, when not open."""
+    def _permits_max(self) -> int:
+        """How many permits may be outstanding at once, when not open."""
         if self._state == "half_open":
             return 1
         return sys.maxsize if self._slow_start is None else self._slow_start.limit
 
-    def _take(self, permit: Permit) -> bool:
-        return permit.generation == self._generation and self._out.pop(permit.number, None) is not None
+    def _redeem(self, permit: Permit) -> bool:
+        return permit.generation == self._generation and self._outstanding.pop(permit.number, None) is not None
 
     def _expire(self) -> float:
-        """Take back the permits whose time is over; the time that it is."""
+        """Remove expired permits; returns the present time."""
         now = self._monotonic()
-        while self._out:
-            number, until = next(iter(self._out.items()))
+        while self._outstanding:
+            number, until = next(iter(self._outstanding.items()))
             if now < until:
                 break
-            del self._out[number]
+            del self._outstanding[number]
             if self._slow_start is not None:
-                self._slow_start.trouble_at = until  # one that says nothing is no sign of health
+                self._slow_start.trouble_at = until  # a call without a result is no sign of health
         if self._state == "half_open" and now >= self._probe_until:
-            # The record need not say so: everybody reads in it until when the probe had its time.
-            self._renew()
-            self._become("open", now, since=self._probe_until)
+            # Not recorded: every process reads the expiry of the probe in the record.
+            self._invalidate_permits()
+            self._enter("open", now, since=self._probe_until)
         return now
 
-    def _judge(self, now: float, *, healthy: bool) -> None:
+    def _evaluate(self, now: float, *, healthy: bool) -> None:
         before = self._state
-        self._trip_rule.judge(healthy=healthy)
+        self._trip_rule.evaluate(healthy=healthy)
         if self._state != before:
-            self._ahead, self._said = True, -inf
-            self._rests_until = now + self._sleep_s
-            self._renew()
-            self._began(now, since=now)
+            self._unshared, self._requested_at = True, -inf
+            self._sleeps_until = now + self._sleep_s
+            self._invalidate_permits()
+            self._entered(now, since=now)
 
-    def _become(self, state: str, now: float, since: float | None = None) -> None:
-        """Be in ``state``, if it is not that already; open since ``since``."""
+    def _enter(self, state: str, now: float, since: float | None = None) -> None:
+        """Change to ``state`` unless it is the present one; it is open since ``since``."""
         if state == self._state:
             return
-        self._trip_rule.become(state)
-        self._began(now, now if since is None else since)
+        self._trip_rule.enter(state)
+        self._entered(now, now if since is None else since)
 
-    def _began(self, now: float, since: float) -> None:
-        """The state is a new one."""
+    def _entered(self, now: float, since: float) -> None:
+        """Follow up on a new state."""
         if self._state == "open":
             self._opened_at = self._now() - timedelta(seconds=now - since)
         elif self._state == "closed":
@@ -292,8 +293,8 @@ class GatewayBreaker:
             self._slow_start = SlowStart(now)
         self._changed(self._state)
 
-    def _renew(self) -> None:
-        """From now on nothing of before counts."""
+    def _invalidate_permits(self) -> None:
+        """Begin a generation in which earlier permits count for nothing."""
         self._generation += 1
-        self._out.clear()
+        self._outstanding.clear()
         self._slow_start = None

@@ -1,4 +1,4 @@
-"""One gateway as its supervisor works on it: what waits for a slot, what is out, its breaker. Outlives the actor."""
+"""One gateway's bulkhead: the work that waits for a slot, the calls that run, the breaker. Outlives the supervisor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from actors.stats import GatewayStats
 from gateways.port import Gateway
 from store.port import WorkItem
 
-SEEN_MAX: Final = 10_000
-"""Pieces of work of one gateway whose newest token is remembered."""
+TOKENS_MAX: Final = 10_000
+"""Pieces of work of one gateway whose newest token is kept."""
 
 
 @dataclass(slots=True)
 class Bulkhead:
-    """One gateway with its breaker, its bulkhead and what waits for a slot."""
+    """The bounded calls of one gateway, and what the supervisor keeps about it between messages."""
 
     gateway: Gateway
     adapter: str
@@ -31,35 +31,37 @@ class Bulkhead:
     max_concurrent: int
     waiting: deque[WorkItem] = field(default_factory=deque)
     in_flight: int = 0
-    clearing: set[Permit] = field(default_factory=set)
-    """Permits of submissions that are being recorded."""
-    wakes_at: float = inf
-    seen: OrderedDict[str, int] = field(default_factory=OrderedDict)
-    """Newest tokens of the work that came last: one that was handed over twice is called for once."""
-    owes_capacity: bool = False
+    recording: set[Permit] = field(default_factory=set)
+    """Permits of submissions that are being recorded, each with a slot."""
+    next_admission_at: float = inf
+    """When the pending timer tries admission again, on the monotonic clock."""
+    newest_tokens: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    """The newest token of each piece of work that came last: work that is submitted twice is called once."""
+    capacity_wanted: bool = False
+    """Whether the scheduler waits for CapacityFree."""
 
-    def take_on(self, items: Iterable[WorkItem]) -> None:
-        """Let ``items`` wait for a slot."""
+    def enqueue(self, items: Iterable[WorkItem]) -> None:
+        """Let ``items`` wait for a slot, except those that came before under the same or a newer token."""
         for item in items:
-            if self.seen.get(item.work_id, 0) < item.token:
+            if self.newest_tokens.get(item.work_id, 0) < item.token:
                 self.waiting.append(item)
-                self.seen[item.work_id] = item.token
-                if len(self.seen) > SEEN_MAX:
-                    self.seen.popitem(last=False)
+                self.newest_tokens[item.work_id] = item.token
+                if len(self.newest_tokens) > TOKENS_MAX:
+                    self.newest_tokens.popitem(last=False)
 
     @property
     def claimable(self) -> int:
-        """How much due work it can use: behind an open breaker one, as a probe, and none if a person opened it."""
+        """How much due work it can take: one piece as a probe behind an open breaker, none if an operator opened it."""
         if self.breaker.state == "closed":
             return CLAIM_MAX
         return 1 if self.breaker.mode == "auto" and not self.waiting and not self.in_flight else 0
 
     def stats(self, name: str) -> GatewayStats:
-        """As it is at this moment, give or take; for any thread."""
+        """An approximate snapshot, for any thread."""
         return GatewayStats(name, self.breaker.last_state, self.in_flight, len(self.waiting), self.max_concurrent)
 
     def status(self, name: str) -> GatewayStatus:
-        """For operators."""
+        """The state for operators."""
         return GatewayStatus(
             name,
             self.adapter,

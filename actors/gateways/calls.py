@@ -1,4 +1,4 @@
-"""One call to a gateway for one piece of work. Knows no actor; whatever goes wrong comes back as a value."""
+"""One call to a gateway for one piece of work. Every failure is returned as a value."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from gateways.port import Gateway, Order
 from store.port import Action, DeliveryCertainty, WorkItem
 
 
-def without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
-    """What becomes of ``item`` when that needs no call, or must not be told by one; None: call."""
+def result_without_call(gateway: Gateway, item: WorkItem) -> CallResult | None:
+    """The result of ``item`` if no call is needed or permitted; None when the gateway is to be called."""
     if item.event_type not in HANDLERS:
         return Unhandled(f"nothing handles events of the type {item.event_type!r}")
     if item.transaction is None:
         return Unhandled("the work names no transaction that can be read")
     if item.action is Action.RESOLVE and not gateway.looks_up:
-        return Unknown("the gateway cannot be asked")
+        return Unknown("the gateway offers no lookup")
     if item.action is Action.SUBMIT and item.certainty is DeliveryCertainty.SENT and not gateway.honours_keys:
-        return Unknown("the process that was about to send it said no more")
+        return Unknown("the process that was about to send it did not report")
     return None
 
 
-def records_first(gateway: Gateway, item: WorkItem) -> bool:
-    """Whether the record must say that ``item`` is about to be sent before it is."""
+def must_record_first(gateway: Gateway, item: WorkItem) -> bool:
+    """Whether the submission of ``item`` must be on record before it is sent."""
     return item.action is Action.SUBMIT and not gateway.honours_keys
 
 
 def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallResult, bool]:
-    """Do ``item`` at ``gateway``: its result, and whether the gateway is technically healthy. Blocks.
+    """Call ``gateway`` for ``item``; returns the result, and whether the gateway is technically healthy. Blocks.
 
-    A defect in an adapter is an unknown outcome: the request may have gone out.
+    A defect in an adapter is an unknown outcome: the request may have been sent.
     """
     transaction = item.transaction
-    assert transaction is not None  # without_call saw to that
+    assert transaction is not None  # see result_without_call
     order = Order(
         transaction.transaction_id, transaction.kind, transaction.money, transaction.customer_id, transaction.details
     )
@@ -47,7 +47,7 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
             return gateway.lookup(order), True
         if _key_may_be_forgotten(gateway, transaction, now):
             if not gateway.looks_up:
-                return Unknown("the gateway may not know its key any more, and cannot be asked"), True
+                return Unknown("the gateway may have forgotten the idempotency key, and offers no lookup"), True
             found = gateway.lookup(order)
             if not isinstance(found, NotReceived):
                 return found, True
@@ -56,14 +56,15 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
         return NotSent(str(error) or "not sent"), False
     except OutcomeUnknownError as error:
         return Unknown(str(error) or "the outcome is not known"), False
-    except BaseException as error:  # noqa: BLE001  # whatever an adapter raises: the money may have moved
-        return Unknown(f"the adapter failed: {type(error).__name__}"), False  # its text may hold what a provider sent
+    except BaseException as error:  # noqa: BLE001  # whatever an adapter raises, the money may have moved
+        # Without its text, which may contain what the provider sent.
+        return Unknown(f"the adapter failed: {type(error).__name__}"), False
 
 
 def _key_may_be_forgotten(gateway: Gateway, transaction: Transaction, now: datetime) -> bool:
-    """Whether the provider may not know again what was sent under this key; whether anything was, a crash hides.
+    """Whether the provider may no longer recognise the idempotency key, if an earlier attempt was sent at all.
 
-    Half of what it promises: so far may the wall clock have been wrong when the transaction was received or be now.
+    Only half of the promised window counts: the wall clock may be or have been wrong by the other half.
     """
     age = now - transaction.created_at
     return gateway.honours_keys and not timedelta(0) <= age <= timedelta(seconds=gateway.idempotency_window_s / 2)
@@ -74,4 +75,4 @@ Handler = Callable[[Gateway, WorkItem, datetime], tuple[CallResult, bool]]
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {"DepositReceived": call_gateway, "WithdrawalReceived": call_gateway}
 )
-"""What is done about an event, by its type. One that stands not here becomes a dead letter, and holds up nobody."""
+"""The handler of work by event type. Work of a type without one becomes a dead letter and delays no other work."""

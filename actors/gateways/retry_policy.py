@@ -1,4 +1,4 @@
-"""What becomes of a piece of work after a call: done, again, later, a dead letter. Pure decisions, tested as tables."""
+"""The next step of a piece of work after a call: done, retry, lookup, dead letter. Pure, and tested as tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ERROR_LENGTH_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class WorkPolicy:
-    """How one gateway's work is retried and looked up; durations in seconds (contract.md, section 2).
+class RetryPolicy:
+    """How one gateway's work is retried and looked up, from its settings; durations in seconds.
 
-    Without keys, ``settle_s`` is how long after a sender's last word a lookup that finds nothing proves nothing yet,
-    and ``permit_s`` how long after recording a submission a sender may begin to send it.
+    Without keys, ``settle_s`` is the time after the sender's report in which a lookup without a result proves nothing,
+    and ``permit_s`` the time after recording a submission in which the sender may begin to send it.
     """
 
     honours_keys: bool
@@ -38,8 +38,8 @@ class WorkPolicy:
     retry_max_s: float = 5.0
 
     def discardable(self, item: WorkItem) -> bool:
-        """Whether every attempt at ``item`` surely never reached the gateway."""
-        # Without keys nothing goes out before it is on record, so that a lost lease alone raises no doubt.
+        """Whether it is certain that no attempt at ``item`` reached the gateway."""
+        # Without keys nothing is sent before it is on record, so a lost lease alone leaves no doubt.
         return item.action is Action.SUBMIT and item.certainty <= (
             DeliveryCertainty.NOT_SENT if self.honours_keys else DeliveryCertainty.LEASE_LOST
         )
@@ -48,26 +48,26 @@ class WorkPolicy:
 def next_step(
     item: WorkItem,
     result: CallResult,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     *,
     now: datetime,
     chance: float,
     status: Status | None = None,
     settlement_left_s: float = 0.0,
 ) -> MoveWork | CloseWork:
-    """What is next after ``result``; ``chance`` in [0, 1) spreads the waits.
+    """The next step after ``result``; ``chance`` in [0, 1) spreads the delays.
 
-    ``status`` is the transaction's after ``result`` was recorded, None when it was not. ``settlement_left_s``: for so
-    long still the gateway may come to know what it says that it never received.
+    ``status`` is that of the transaction after ``result`` was recorded, None when it was not. For another
+    ``settlement_left_s`` the gateway may still receive what it reports as never received.
     """
-    if status in TERMINAL or (status is None and _final(result)):  # nothing is sent for what has its end
+    if status in TERMINAL or (status is None and _final(result)):  # nothing is sent after the end of a transaction
         return CloseWork(item.work_id)
     match result:
         case Approved(final=True) | Declined():
-            # The answer contradicts the record: a review is open, and the transaction still has no end.
+            # The answer contradicts the record: a review is open, and the transaction is still unfinished.
             return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
         case Approved():
-            if item.action is Action.SUBMIT:  # accepted, and the final word is to come: the schedule starts anew
+            if item.action is Action.SUBMIT:  # accepted, the final status is to come: the schedule starts again
                 return _look_up_first(item, policy)
             return _look_up_again(item, policy)
         case NotReceived():
@@ -86,9 +86,9 @@ def next_step(
 def ran_a_day(
     item: WorkItem, result: CallResult, now: datetime, *, status: Status, settlement_left_s: float = 0.0
 ) -> bool:
-    """Whether nobody has said for a day what became of the item's transaction, and this lookup did not either.
+    """Whether a day of lookups, this one included, has not found the outcome of the item's transaction.
 
-    ``status`` is the transaction's. That it never arrived is an answer, if it counts and it was not accepted before.
+    ``status`` is that of the transaction. "Never received" is an answer, if it counts and was not accepted before.
     """
     if item.transaction is None or item.action is not Action.RESOLVE:
         return False
@@ -102,13 +102,13 @@ def _final(result: CallResult) -> bool:
     return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
 
 
-def _certainty_unsent(item: WorkItem, policy: WorkPolicy) -> DeliveryCertainty:
-    """What remains open when the newest attempt surely was not sent: without keys there can be no other."""
+def _certainty_unsent(item: WorkItem, policy: RetryPolicy) -> DeliveryCertainty:
+    """The certainty when the newest attempt was not sent: without keys there is no other attempt in doubt."""
     return item.certainty if policy.honours_keys or item.action is Action.RESOLVE else DeliveryCertainty.NOT_SENT
 
 
 def _not_received(
-    item: WorkItem, policy: WorkPolicy, now: datetime, status: Status | None, settlement_left_s: float
+    item: WorkItem, policy: RetryPolicy, now: datetime, status: Status | None, settlement_left_s: float
 ) -> MoveWork:
     if status is Status.PROCESSED:
         return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
@@ -125,7 +125,7 @@ def _not_received(
 def _failed(
     item: WorkItem,
     result: NotSent | Unknown,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     errors: tuple[WorkError, ...],
     *,
     chance: float,
@@ -144,16 +144,16 @@ def _failed(
 
 def _send_again(
     item: WorkItem,
-    policy: WorkPolicy,
+    policy: RetryPolicy,
     chance: float,
     errors: tuple[WorkError, ...],
     certainty: DeliveryCertainty,
     *,
     doubtful: bool,
 ) -> MoveWork:
-    """A few quick retries, then a dead letter with growing waits (full jitter, AWS 2015), then a person.
+    """A few quick retries, then a dead letter with growing delays (full jitter, AWS 2015), then an operator.
 
-    ``doubtful``: the money may have moved. That is never left to rest, but looked up once a day at the least.
+    ``doubtful``: the money may have moved. Such work is never parked, but looked up once a day at least.
     """
     attempts = item.attempts + 1
     dead = attempts - policy.max_retries
@@ -170,14 +170,14 @@ def _send_again(
     return _move(item, Action.SUBMIT, delay_s, attempts=attempts, errors=errors, state=state, certainty=certainty)
 
 
-def _look_up_first(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
-    """It was sent: the schedule of lookups begins."""
+def _look_up_first(item: WorkItem, policy: RetryPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """Begin the schedule of lookups after a submission."""
     delay_s = policy.lookup_after_s[0]
     return _move(item, Action.RESOLVE, delay_s, attempts=0, errors=errors, certainty=DeliveryCertainty.SENT)
 
 
-def _look_up_again(item: WorkItem, policy: WorkPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
-    """The next of the schedule. One that failed when only the daily ones are left is a dead letter: people see it."""
+def _look_up_again(item: WorkItem, policy: RetryPolicy, errors: tuple[WorkError, ...] | None = None) -> MoveWork:
+    """The next lookup of the schedule. A failed one among the daily lookups is a dead letter, visible to operators."""
     attempts = item.attempts + 1
     waits = policy.lookup_after_s
     if attempts < len(waits):
@@ -203,5 +203,5 @@ def _move(
 
 
 def _with_error(item: WorkItem, now: datetime, error: str) -> tuple[WorkError, ...]:
-    """The newest errors of the work, this one included."""
+    """The newest errors of the work, including this one."""
     return (*item.errors, WorkError(now, error[:ERROR_LENGTH_MAX]))[-ERRORS_KEPT:]

@@ -1,4 +1,4 @@
-"""A rolling window over the results of calls, in buckets as Hystrix has it. Knows neither clock nor breaker."""
+"""A rolling window over the results of calls, in buckets as in Hystrix. Independent of clock and breaker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 BUCKETS: Final = 10
-"""Parts of the window; the oldest is forgotten as a whole."""
+"""Parts of the window; the oldest is dropped as a whole."""
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class _Bucket:
 
 
 class RollingWindow:
-    """How the calls of the last ``window_s`` seconds went, the bucket that is being filled included.
+    """Counts of the calls in the last ``window_s`` seconds, including the newest bucket.
 
     ``requests`` and ``failures`` are as of the last ``add`` or ``roll``.
     """
@@ -29,7 +29,7 @@ class RollingWindow:
         self.requests = self.failures = 0
 
     def add(self, now: float, *, healthy: bool) -> None:
-        """Count a call that ended ``now``."""
+        """Count a call that ended at ``now``."""
         tick = self.roll(now)
         if not self._buckets or self._buckets[-1].tick < tick:
             self._buckets.append(_Bucket(tick))
@@ -39,7 +39,7 @@ class RollingWindow:
         self.failures += not healthy
 
     def roll(self, now: float) -> int:
-        """Forget what is too old; the number of the bucket that ``now`` falls into."""
+        """Drop buckets that are too old; returns the number of the bucket of ``now``."""
         tick = int(now // self._bucket_s)
         while self._buckets and self._buckets[0].tick <= tick - BUCKETS:
             gone = self._buckets.popleft()
@@ -48,10 +48,10 @@ class RollingWindow:
         return tick
 
     def share(self, whole: int) -> int:
-        """The share of failures, in parts of ``whole``, rounded down; 0 without any call."""
+        """The share of failures, in parts of ``whole``, rounded down; 0 without calls."""
         return whole * self.failures // self.requests if self.requests else 0
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all counts."""
         self._buckets.clear()
         self.requests = self.failures = 0

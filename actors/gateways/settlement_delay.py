@@ -1,7 +1,7 @@
-"""For how long this process has known of each submission whose outcome is open, on its own monotonic clock.
+"""The settlement delay of submissions without idempotency keys: until it is over, "not found" proves nothing.
 
-A provider without idempotency keys may queue what it was sent, and "not yet" looks like "never". Wall clocks may
-jump and processes die, so the wait counts from when this very process learned of the submission: never too short.
+A provider may queue what it was sent, so that "not yet" looks like "never". The delay is measured on this process's
+monotonic clock, from when this process learned of the submission. Wall clocks that jump cannot make it too short.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from store.port import WorkItem
 
 KNOWN_MAX: Final = 100_000
-"""Submissions remembered; the wait of one that was forgotten begins anew."""
+"""Submissions kept; the delay of a dropped one begins again."""
 
 TICK_S: Final = 0.001
 
@@ -30,16 +30,15 @@ class SettlementDelay:
     def left_s(
         self, item: WorkItem, settle_s: float, asked_at: float | None = None, *, sent_within_s: float = 0.0
     ) -> float:
-        """Seconds until a lookup that does not find the item's newest submission counts; 0.0: this one does.
+        """Seconds until a lookup without a result proves that the newest submission never arrived; 0.0: it does now.
 
-        ``asked_at``: when the lookup in question began, on the monotonic clock; None: now. What it says is as old as
-        that, however long its way here was. ``sent_within_s``: so long from now whoever recorded the submission may
-        still send it.
+        ``asked_at``: when the lookup began, on the monotonic clock (None: now). Its answer is as old as that.
+        ``sent_within_s``: for so long from now the process that recorded the submission may still send it.
         """
         if item.work_id in self._accepted:
             return inf
         submissions = 0 if item.transaction is None else item.transaction.submissions
-        # In another generation of the store the same number may belong to another sending.
+        # In another generation of the store the same number may belong to another submission.
         which = (self._generation(), submissions)
         known = self._since.get(item.work_id)
         if known is None or known[0] != which:
@@ -47,16 +46,16 @@ class SettlementDelay:
             if len(self._since) > KNOWN_MAX:
                 self._since.popitem(last=False)
         asked_at = self._monotonic() if asked_at is None else asked_at
-        # At the very end of the wait it may still be on its way: strictly after that.
+        # At the very end of the delay it may still be on its way: strictly after that.
         return 0.0 if asked_at > known[1] + settle_s else max(known[1] + settle_s - asked_at, TICK_S)
 
     def accepted(self, work_id: str) -> None:
-        """The gateway said that it has it, though too late to be recorded: what it never received does not count."""
+        """Record an acceptance that came too late to be stored: "never received" does not count any more."""
         self._accepted[work_id] = None
         if len(self._accepted) > KNOWN_MAX:
             self._accepted.popitem(last=False)
 
     def forget(self, work_id: str) -> None:
-        """The outcome is known, or it is sent again."""
+        """Drop a submission whose outcome is known, or that is sent again."""
         self._since.pop(work_id, None)
         self._accepted.pop(work_id, None)

@@ -1,4 +1,4 @@
-"""How calls come back after a recovery: in growing numbers. Knows no breaker."""
+"""Slow start: after a recovery, calls come back in growing numbers. Independent of the breaker."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from typing import Final
 
 SLOW_START_FIRST: Final = 2
-"""Permits out at once right after a probe succeeded."""
+"""Outstanding permits right after a successful probe."""
 SLOW_START_MAX: Final = 64
-"""Permits out at once beyond which nothing is held back any more."""
+"""Outstanding permits beyond which the limit is lifted."""
 
 
 @dataclass(slots=True)
 class SlowStart:
-    """How many calls may be out at once after a recovery: doubling with each round trip, halved by a failure.
+    """The limit of concurrent calls after a recovery: doubles with each round trip, halves with each failure.
 
-    Answers alone lift the limit, not time: of a provider that took calls and says nothing, time says nothing either.
+    Only answers lift the limit. Time does not: a provider that takes calls without answering has not recovered.
     """
 
     trouble_at: float
     limit: int = SLOW_START_FIRST
 
     def failed(self, now: float) -> None:
-        """A call failed."""
+        """Count a failed call."""
         self.limit = max(self.limit // 2, 1)
         self.trouble_at = now
 
     def succeeded(self, now: float, quiet_s: float) -> bool:
-        """Raise the limit; whether it is needed no longer."""
+        """Count a successful call and raise the limit; True when the limit is no longer needed."""
         self.limit += 1
         return self.limit > SLOW_START_MAX or now - self.trouble_at >= quiet_s

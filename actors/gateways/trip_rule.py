@@ -1,7 +1,7 @@
-"""When a breaker trips: pybreaker as the state machine, over a rolling window. Knows no permits, no clock, no others.
+"""When a breaker trips: pybreaker as the state machine, over a rolling window. No permits, clock or other processes.
 
-``CircuitBreaker.call`` would hold its lock during a call to the provider; it is only told what a call came to, by a
-function that returns or raises at once. When it trips is Hystrix's rule:
+``CircuitBreaker.call`` would hold its lock during a call to the provider. So it runs a function that returns or raises
+the result of a finished call at once. The rule for tripping is that of Hystrix:
 https://github.com/Netflix/Hystrix/wiki/How-it-Works#circuit-breaker
 """
 
@@ -20,13 +20,13 @@ _WHOLE: Final = 1_000_000
 
 
 class CallFailedError(Exception):
-    """Stands for a technical failure of a gateway, reported to pybreaker."""
+    """A technical failure of a gateway, as reported to pybreaker."""
 
 
 class _Storage(pybreaker.CircuitMemoryStorage):
-    """Lets pybreaker compare the window's error share with ``fail_max``, in place of failures in a row.
+    """Makes pybreaker compare the window's error share with ``fail_max``, in place of consecutive failures.
 
-    Keeps no opening time: pybreaker would compare it with the wall clock, which may jump.
+    Has no opening time: pybreaker would compare it with the wall clock, which may jump.
     """
 
     def __init__(self, window: RollingWindow, request_volume: int) -> None:
@@ -49,7 +49,7 @@ class _Storage(pybreaker.CircuitMemoryStorage):
 class TripRule:
     """``closed`` until ``error_percent`` of at least ``request_volume`` calls in ``window`` failed, then ``open``.
 
-    Half-open, one call decides. Everything else is for its owner to say (``become``).
+    While half-open, one call decides. Its owner makes all other transitions (``enter``).
     """
 
     def __init__(self, window: RollingWindow, *, error_percent: float, request_volume: int) -> None:
@@ -66,20 +66,20 @@ class TripRule:
         """``closed``, ``open`` or ``half_open``."""
         return self._storage.state.replace("-", "_")
 
-    def become(self, state: str) -> None:
-        """Be in ``state``."""
+    def enter(self, state: str) -> None:
+        """Change to ``state``."""
         {"open": self._breaker.open, "closed": self._breaker.close, "half_open": self._breaker.half_open}[state]()
 
-    def judge(self, *, healthy: bool) -> None:
-        """A call that is in the window by now was ``healthy``, or it failed."""
+    def evaluate(self, *, healthy: bool) -> None:
+        """Apply the rule after a call, already in the window, that was ``healthy`` or failed."""
         before = self.state
 
         def result() -> None:
             if not healthy:
                 raise CallFailedError
 
-        with suppress(CallFailedError, pybreaker.CircuitBreakerError):  # counted: that is what it was raised for
+        with suppress(CallFailedError, pybreaker.CircuitBreakerError):  # counted by pybreaker
             self._breaker.call(result)
-        # pybreaker judges after failures only; a success may be the call that makes the volume full.
+        # pybreaker evaluates failures only, but a success may be the call that reaches the request volume.
         if self.state == "closed" == before and self._storage.counter >= self._breaker.fail_max:
             self._breaker.open()

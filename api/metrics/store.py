@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from store.errors import StoreError
 from store.port import WorkState
 from store.queries import Queries, StoreStats

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class CallbackResource(Signed):
-    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.addresses``)."""
+    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.screening.envelope``)."""
 
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(

@@ -10,6 +10,7 @@ import falcon
 import orjson
 
 from actors.customer.idempotency import IdempotencyKey
+from actors.operations.receive import ReceiveOperation
 from actors.payments import Payments
 from actors.replies import NotStored, Replayed, Reply
 from api import views
@@ -32,10 +33,10 @@ from api.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, reading_again, replied
 from api.requests import CommandSchema, read_payment
 from api.responses import TransactionSchema
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Receive
 from domain.events import Kind
@@ -147,7 +148,8 @@ class _CommandResource:
     def _receive(
         self, stream: StreamKey, command: Receive, about: Metadata, claimed: IdempotencyKey | None, req: falcon.Request
     ) -> Reply:
-        return replied(lambda: self._payments.receive(stream, command, about, claimed), req, command.transaction_id)
+        request = ReceiveOperation(command, about, claimed)
+        return replied(lambda: self._payments.execute(stream, request), req, command.transaction_id)
 
     def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:
         """The HTTP answer to a command. Raises ProblemError when it was not accepted."""

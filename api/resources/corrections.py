@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final
 import falcon
 import orjson
 
+from actors.operations.adjust import AdjustOperation
+from actors.operations.resolve import ResolveOperation
 from actors.payments import Payments
 from actors.replies import Replayed
 from api import views
@@ -29,10 +31,10 @@ from api.problems import (
     STILL_UNDER_WAY,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, adjusted, reading_again, replied
 from api.requests import AdjustmentSchema, ResolutionSchema, read_adjustment, read_fields
 from api.responses import CustomerSchema, TransactionSchema
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Adjust, Resolve
 from store.port import StreamKey
@@ -83,7 +85,8 @@ class ResolutionResource:
         work = self._queries.work(merchant, transaction_id)
         about = replace(metadata(req), reason=reason, evidence=given["evidence"])
         stream = StreamKey(merchant, view.transaction.customer_id)
-        reply = replied(lambda: self._payments.resolve(stream, command, work, about), req, transaction_id)
+        request = ResolveOperation.on(work, command, about)
+        reply = replied(lambda: self._payments.execute(stream, request), req, transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
 
 
@@ -136,7 +139,8 @@ class AdjustmentResource:
         command = Adjust(adjustment_id, given.money, given.reason, given.evidence)
         said: list[Any] = [customer_id, given.money.minor, given.money.currency, given.reason, given.evidence]
         once = None if key is None else once_of(_OPERATION, stream.name, key, said)
-        reply = replied(lambda: self._payments.adjust(stream, command, metadata(req), once), req, None)
+        request = AdjustOperation(command, metadata(req), once)
+        reply = replied(lambda: self._payments.execute(stream, request), req, None)
         if isinstance(reply, Replayed):
             resp.set_header(REPLAYED, "true")
             with reading_again(f"/v1/customers/{customer_id}"):

@@ -16,9 +16,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import CUSTOMER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
 from api.requests import VersionsQuery
 from api.responses import CustomerSchema, EventListSchema, MerchantEventListSchema
+from api.screening.query import read_query, refuse_query
 from store.port import StoredEvent, StreamKey
 from store.queries import Queries
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 import falcon
 import orjson
 
-from actors.operations.callback import gateway_of
+from actors.operations.discard import DiscardOperation
+from actors.operations.waiting_callbacks import gateway_of
 from actors.payments import Payments
 from actors.replies import Uncertain
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.names import refuse_unknown
 from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
 from api.problems import (
     DEAD_LETTER_BUSY,
@@ -26,11 +26,12 @@ from api.problems import (
     REFUSED,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, ordering, replied
 from api.requests import DiscardSchema, RetrySchema, known_gateway, read_fields
 from api.resources.dead_letters import find
 from api.responses import CountSchema, DeadLetterSchema, TransactionSchema
+from api.screening.names import refuse_unknown
+from api.screening.query import refuse_query
 from api.tracing import metadata, note_order
 from domain.account import Refused
 from domain.commands import Discard
@@ -145,9 +146,8 @@ class DiscardResource:
         reason: str = read_fields(read_object(req), self._schema)["reason"]
         if letter.transaction_id is None:
             raise ProblemError(NOT_DISCARDABLE, "It belongs to no transaction that could fail.")
-        command = Discard(letter.transaction_id, reason)
-        about = metadata(req)
-        reply = replied(lambda: self._payments.discard(command, letter.item, about), req, letter.transaction_id)
+        request = DiscardOperation(Discard(letter.transaction_id, reason), letter.item, metadata(req))
+        reply = replied(lambda: self._payments.execute(letter.item.stream, request), req, letter.transaction_id)
         if isinstance(reply, Refused) and reply.code == NOT_DISCARDABLE.name:
             resolution = f"/v1/transactions/{letter.transaction_id}/resolution"
             detail = f"{reply.detail} Settle it by POST {resolution}."

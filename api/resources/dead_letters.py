@@ -17,9 +17,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
 from api.requests import DeadLettersQuery, known_gateway
 from api.responses import DeadLetterListSchema, DeadLetterSchema
+from api.screening.query import read_query, refuse_query
 from store.port import DeadLetterFilter
 from store.queries import DeadLetter, Queries
 

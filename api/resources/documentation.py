@@ -11,7 +11,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from api.operations import OPEN, Answer, OpenToAll, Operation
 from api.problems import INVALID_REQUEST, NOT_FOUND, ProblemError
-from api.query import refuse_query
+from api.screening.query import refuse_query
 
 INDEX: Final = "/swagger/index.html"
 

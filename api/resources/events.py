@@ -14,9 +14,9 @@ from api import views
 from api.callers import Callers, caller_of
 from api.operations import LIST_PROBLEMS, READS, Answer, Operation
 from api.positions import BEGINNING, Position, confirm, event_cursor, position_of
-from api.query import read_query
 from api.requests import EventsQuery, MerchantEventsQuery
 from api.responses import EventListSchema, MerchantEventListSchema
+from api.screening.query import read_query
 from store.port import StoredEvent
 from store.queries import Queries
 

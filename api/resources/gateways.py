@@ -15,10 +15,10 @@ from api.body import read_object
 from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, Place, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
-from api.query import read_query, refuse_query
 from api.replies import ordering
 from api.requests import BreakerOrderSchema, GatewaysQuery, read_fields
 from api.responses import GatewayListSchema, GatewaySchema
+from api.screening.query import read_query, refuse_query
 from api.tracing import note_order
 from store.port import GatewayMode
 

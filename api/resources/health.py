@@ -10,8 +10,8 @@ import falcon
 from actors.payments import Payments
 from api.operations import OPEN, Answer, Operation
 from api.problems import INVALID_REQUEST, NOT_READY, ProblemError
-from api.query import refuse_query
 from api.responses import StateSchema
+from api.screening.query import refuse_query
 
 _OK: Final = b'{"status":"ok"}'
 _READY: Final = b'{"status":"ready"}'

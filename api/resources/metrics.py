@@ -12,7 +12,7 @@ from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 from api.operations import OPERATES, Answer, Operation
 from api.problems import INTERNAL_ERROR, INVALID_REQUEST
-from api.query import refuse_query
+from api.screening.query import refuse_query
 
 
 class MetricsResource:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import falcon
 import orjson
 
+from actors.operations.close_review import CloseReviewOperation
 from actors.payments import Payments
 from api import views
 from api.body import read_object
@@ -18,10 +19,10 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import REVIEW_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
-from api.query import read_query, refuse_query
 from api.replies import closed, replied
 from api.requests import CloseReviewSchema, ReviewsQuery, read_fields
 from api.responses import ReviewListSchema, ReviewSchema
+from api.screening.query import read_query, refuse_query
 from api.tracing import metadata
 from domain.commands import CloseReview
 from store.errors import StoreError
@@ -111,11 +112,9 @@ class CloseReviewResource:
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
-        command = CloseReview(review_id, reason)
+        stream, request = view.stream, CloseReviewOperation(CloseReview(review_id, reason), view.review, metadata(req))
         # Also a closed review: it was only read, and a commit must confirm it.
-        closed(
-            replied(lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None)
-        )
+        closed(replied(lambda: self._payments.execute(stream, request), req, None))
         try:
             view = _find(self._queries, req, review_id)
         except StoreError:  # the review is closed, but the store cannot be read now

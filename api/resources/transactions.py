@@ -17,9 +17,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import TRANSACTION_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
 from api.requests import TransactionsQuery, known_gateway
 from api.responses import TransactionListSchema, TransactionSchema
+from api.screening.query import read_query, refuse_query
 from store.queries import Queries, TransactionFilter, TransactionView
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import falcon
 import orjson
 
-from actors.operations.callback import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
@@ -18,9 +18,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
 from api.requests import WaitingCallbacksQuery, known_gateway
 from api.responses import WaitingCallbackListSchema, WaitingCallbackSchema
+from api.screening.query import read_query, refuse_query
 from store.port import Action, WorkState
 from store.queries import DeadLetter, Queries
 

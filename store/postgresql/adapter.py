@@ -1,4 +1,4 @@
-"""PostgresqlStore: the store and query ports on one PostgreSQL database. Puts the parts together, decides nothing."""
+"""The store port on one PostgreSQL database. It only composes the modules of this package."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from store.port import (
 from store.postgresql import breakers, generations, keys, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
-from store.postgresql.service_lock import Entry
+from store.postgresql.retrying_writer import RetryingWriter
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
-from store.postgresql.writer import Writer
 from store.queries import (
     Audit,
     CustomerView,
@@ -45,9 +45,9 @@ READERS: Final = 8
 class PostgresqlStore:
     """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
 
-    The database must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it does not
-    answer or is being rebuilt. Any number of processes may hold one each; all share the database's clock. Uses at most
-    ``writers`` and ``readers`` connections at a time: no number of readers keeps a write waiting.
+    The database must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it does not answer or is
+    being rebuilt. Any number of processes may use one database; they share its clock. It opens at most ``writers`` and
+    ``readers`` connections, so that reads never delay a write.
     """
 
     def __init__(self, url: str, *, writers: int = WRITERS, readers: int = READERS) -> None:
@@ -55,11 +55,11 @@ class PostgresqlStore:
         self._url = url
         settings = connection_settings(url)
         follow = generations.Follower()
-        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry(follow))
-        self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
-        self._reading = Sessions(settings, name="readers", size=readers, enter=follow)
-        self._writing.beside = (self._reading,)
-        self._writer = Writer(self._writing)
+        self._writing = Sessions(settings, name="writers", size=writers, on_connect=ServiceLock(follow))
+        self._writing.wait()  # before the first read, so that a later rebuild is detected
+        self._reading = Sessions(settings, name="readers", size=readers, on_connect=follow)
+        self._writing.same_server = (self._reading,)
+        self._writer = RetryingWriter(self._writing)
 
     # Store
 
@@ -109,9 +109,9 @@ class PostgresqlStore:
         return self._writer.change(lambda session: work.release_silent(session, lease_s), repeatable=True)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
-        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing.
+        """See ``store.port.Store``; an owner that is not registered gets nothing.
 
-        Raises CommitUncertainError when the connection was cut: what was claimed, if anything, is known to nobody.
+        Raises CommitUncertainError when the connection was cut: then work may be leased that no process received.
         """
         return self._writer.change(lambda session: work.claim(session, owner, gateway, limit), repeatable=False)
 
@@ -128,7 +128,7 @@ class PostgresqlStore:
         return 0
 
     def hasten_lookups(self, gateway: str) -> int:
-        """See ``store.port.Store``; those that are due already do not count."""
+        """See ``store.port.Store``; lookups that are due already do not count."""
         return self._writer.change(lambda session: work.hasten_lookups(session, gateway), repeatable=True)
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
@@ -140,7 +140,7 @@ class PostgresqlStore:
         return self._reading.read(reads.gateway_modes)
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
-        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        """See ``store.port.Store``; raises UnstorableError for an unknown mode."""
         self._writer.change(lambda session: work.set_mode(session, mode), repeatable=True)
 
     def breakers(self) -> dict[str, BreakerRecord]:

@@ -17,7 +17,7 @@ from store.restored import OpenTransaction, Restored
 
 @contextmanager
 def open_restoring(url: str) -> Iterator[PostgresqlRestoring]:
-    """The database, closed to services for the block. Raises StoreInUseError when a service has it open."""
+    """The database, closed to services during the block. Raises StoreInUseError when a service has it open."""
     with translation(), closing(Session.connect(**audit_settings(url), autocommit=True)) as session:
         session.execute("SET lock_timeout = '2s'")
         exclusive_lock(session)

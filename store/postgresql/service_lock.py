@@ -1,8 +1,8 @@
-"""Keeps services and rebuilds of one database apart, by a lock that ends with the connection that holds it.
+"""Excludes services and rebuilds of one database from each other, by a lock that ends with its connection.
 
-A customer's actor goes on from what it has read, and would write over what was rebuilt. So a service writes only on
-connections that hold the lock, shared; nobody rebuilds while there is one, and none is opened during a rebuild. A
-service that was cut off from the database, and so let a rebuild begin, gets none any more: it is to be started anew.
+The actor of a customer continues from the rows that it has read, and would overwrite rebuilt rows. Therefore a service
+writes only on connections that share the lock: no rebuild begins while one exists, and none is opened during a rebuild.
+A service that lost all its connections, and so permitted a rebuild, gets no new one: it must be restarted.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
 
 
-class Entry:
-    """What a service does first on each connection that it writes on."""
+class ServiceLock:
+    """Takes the shared lock on each new connection of a service that writes."""
 
     def __init__(self, follow: Follower) -> None:
         self._follow = follow
         self._rebuilds: int | None = None
-        """How many there were when the first connection was opened, before anything was read."""
+        """The number of rebuilds when the first connection was opened, before the first read."""
 
     def __call__(self, session: Session) -> None:
-        """Take the lock. Raises psycopg.OperationalError, as for any connection that cannot be had, and closes it."""
+        """Take the lock. Raises psycopg.OperationalError, as a failed connection does, and closes the session."""
         try:
-            self._enter(session)
+            self._take(session)
         except BaseException:
-            session.close()  # the lock may be taken by now
+            session.close()  # it may hold the lock
             raise
 
-    def _enter(self, session: Session) -> None:
-        if fetched(session.execute(SQL["enter"])) != [(True,)]:
+    def _take(self, session: Session) -> None:
+        if fetched(session.execute(SQL["take_service_lock"])) != [(True,)]:
             raise psycopg.OperationalError("the read tables are being rebuilt")
-        # After the lock: from here on no rebuild begins, and this snapshot shows those that did.
+        # After the lock: no rebuild can begin now, and this snapshot shows all earlier ones.
         ((rebuilds,),) = fetched(session.execute(SQL["select_last_rebuild"]))
         if self._rebuilds is None:
             self._rebuilds = rebuilds
@@ -50,14 +50,14 @@ class Entry:
 def exclusive_lock(session: Session) -> None:
     """Keep all services out for as long as this connection lives.
 
-    Waits as long as for any lock, since the server takes a moment to see that a client has ended. Raises
-    StoreInUseError when a service is there all the same.
+    Waits up to the time limit of locks, because the server needs a moment to detect the end of a client. Raises
+    StoreInUseError when a service is still connected.
     """
     try:
-        session.execute(SQL["shut_out"])
+        session.execute(SQL["take_exclusive_lock"])
     except errors.LockNotAvailable as error:
-        pids = ", ".join(str(pid) for (pid,) in fetched(session.execute(SQL["select_entered"])))
+        pids = ", ".join(str(pid) for (pid,) in fetched(session.execute(SQL["select_service_lock_holders"])))
         raise StoreInUseError(
-            f"somebody works on the database: end all services first (the server's processes {pids or 'are ending'})"
+            f"a process works on the database: end all services first (the server's processes {pids or 'are ending'})"
         ) from error
     session.execute(SQL["insert_rebuild"])

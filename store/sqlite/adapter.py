@@ -1,4 +1,4 @@
-"""SqliteStore: the store and query ports on one SQLite file. Puts the parts together and decides nothing itself."""
+"""The store port on one SQLite file. It only composes the modules of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from store.errors import StoreError, UnstorableError
+from store.errors import StoreError, UnstorableError, storable
 from store.keys import ApiKey
 from store.port import (
     AppendResult,
@@ -41,22 +41,20 @@ from store.queries import (
 from store.sqlite import breakers, keys, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.connection import Readers
-from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
 from store.sqlite.rows import to_us
-from store.sqlite.writer import Writer
+from store.sqlite.write_connection import WriteConnection
 
 
 class SqliteStore:
     """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
 
-    The file must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it cannot be
-    opened. One process at a time may hold one for a file (``store.sqlite.lock``). SQLite has no clock of its own
-    that others share, so leases are measured by ``clock``. ``lock`` is the lock that makes this process the service:
-    the file is marked for as long as it has it open. ``vfs`` names a virtual file system of SQLite for the writing
-    connection; tests put faults there.
+    The file must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it cannot be opened. SQLite
+    has no clock that processes share, so ``clock`` measures leases. ``lock`` makes this process the service, of which
+    there is one per file (``store.sqlite.lock``): the file is marked as in use while the store is open. ``vfs`` names a
+    virtual file system of SQLite for the writing connection; tests inject faults there.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class SqliteStore:
         self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
-        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
+        self._writer = WriteConnection(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
         try:
             self._writer.define(DEFINITION)
             if self._is_service:
@@ -82,7 +80,7 @@ class SqliteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._readers = Readers(self._writer.open_reader, readers, self._writer.watch.check_database)
+        self._readers = Readers(self._writer.open_reader, readers, self._writer.guard.check_database)
 
     # Store
 
@@ -90,12 +88,12 @@ class SqliteStore:
         """See ``store.port.Store``; one COMMIT for all."""
         now_us = self._now_us()
         with storable():
-            batch = Batch(writes, now_us)
+            batch = AppendValues(writes, now_us)
         if batch.independent and not any(write.confirm for write in writes):
             try:
                 self._writer.run_statement(INSERT, batch.values)
             except UnstorableError:
-                pass  # or not as expected: one by one each gets its own answer
+                pass  # or a write that is not as expected: the job below answers each on its own
             else:
                 return [Committed()] * len(writes)
 
@@ -107,7 +105,7 @@ class SqliteStore:
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See ``store.port.Store``."""
-        # One statement is a snapshot, too, and takes a third of the time.
+        # A single statement is a snapshot as well, and takes a third of the time.
         with self._readers.snapshot() if transaction_ids else self._readers.cursor() as cursor:
             return reads.load(cursor, stream, transaction_ids)
 
@@ -153,7 +151,7 @@ class SqliteStore:
         silent_us = round(lease_s * 1_000_000)
         with self._readers.cursor() as cursor:
             if not work.dead_owners(cursor, self._now_us(), silent_us):
-                return 0  # nearly always, and it costs the writer nothing
+                return 0  # the usual case, which costs the writing connection nothing
 
         def job(cursor: apsw.Cursor) -> int:
             now_us = self._now_us()
@@ -163,9 +161,9 @@ class SqliteStore:
         return self._writer.run(job)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
-        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing."""
+        """See ``store.port.Store``; an owner that is not registered gets nothing."""
         if self.next_due_s(gateway) != 0:
-            return []  # asked often, and it costs the writer nothing
+            return []  # a frequent case, which costs the writing connection nothing
         return self._writer.run(lambda cursor: work.claim(cursor, owner, gateway, limit, self._now_us()))
 
     def next_due_s(self, gateway: str) -> float | None:
@@ -184,7 +182,7 @@ class SqliteStore:
         return self._writer.run(lambda cursor: work.limit_dues(cursor, latest_us))
 
     def hasten_lookups(self, gateway: str) -> int:
-        """See ``store.port.Store``; those that are due already do not count."""
+        """See ``store.port.Store``; lookups that are due already do not count."""
         return self._writer.run(lambda cursor: work.hasten_lookups(cursor, gateway, self._now_us()))
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
@@ -197,7 +195,7 @@ class SqliteStore:
             return reads.gateway_modes(cursor)
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
-        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        """See ``store.port.Store``; raises UnstorableError for an unknown mode."""
         self._writer.run(lambda cursor: work.set_mode(cursor, mode, self._now_us()))
 
     def breakers(self) -> dict[str, BreakerRecord]:

@@ -15,7 +15,7 @@ from typing import Final
 import apsw
 
 from store.errors import StoreError, StoreUnavailableError
-from store.sqlite.beside import reading
+from store.sqlite.command_connections import reading
 from store.sqlite.failures import translation
 
 _PAGES: Final = 2_000

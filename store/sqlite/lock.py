@@ -38,7 +38,7 @@ class Locked(NamedTuple):
 
 
 class StoreLock:
-    """Held from ``acquire`` until ``release`` or the process's death.
+    """Held from ``acquire`` until ``release`` or the end of the process.
 
     Connections to the database are opened after it was acquired, and closed before it is released.
     """
@@ -88,7 +88,7 @@ class StoreLock:
             if identity is None:
                 return None
             kept = True
-            _say_who(descriptor)
+            _write_holder(descriptor)
             return cls(descriptor, Locked(identity, path, file_id(descriptor)))
         except OSError as error:
             raise StoreUnavailableError(f"the lock file {path} cannot be locked: {error.strerror}") from error
@@ -97,7 +97,7 @@ class StoreLock:
                 os.close(descriptor)
 
     def release(self) -> None:
-        """Let the next process have it; releasing twice does no harm."""
+        """Release the lock; repeating the call does no harm."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             unlock_file(self.locked.database)
@@ -113,7 +113,7 @@ class StoreLock:
 
 
 def holder(database: Path) -> str:
-    """Who held the lock of ``database`` last, for people: ``process 123``, or ``another process``."""
+    """Return the last holder of the lock of ``database`` for messages: ``process 123``, or ``another process``."""
     try:
         return f"process {int(lock_file(database).read_text())}"
     except (OSError, ValueError):
@@ -122,13 +122,13 @@ def holder(database: Path) -> str:
 
 @contextmanager
 def alone(database: Path) -> Iterator[StoreLock]:
-    """Hold the lock of ``database`` for the block. Raises StoreInUseError at once when a service has it."""
+    """Hold the lock of ``database`` during the block. Raises StoreInUseError at once when a service has it."""
 
     def refuse() -> None:
         raise StoreInUseError(f"{holder(database)} works on {database.name}: end it first")
 
     def never(_seconds: float) -> None:
-        raise AssertionError("a lock that is taken is refused, not waited for")
+        raise AssertionError("a lock that another process holds is refused, not awaited")
 
     require_one_name(database)  # the lock would create the file
     with StoreLock.acquire(database, sleep=never, on_wait=refuse) as lock:
@@ -193,7 +193,7 @@ def _try_lock_database(database: Path) -> FileId | None:
     return identity
 
 
-def _say_who(descriptor: int) -> None:
+def _write_holder(descriptor: int) -> None:
     """Write the process id for operators. The content also shows that there was a database once."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)

@@ -10,7 +10,7 @@ import pytest
 
 from actors.runtime.simulated import SimulatedRuntime
 from store.sqlite.adapter import SqliteStore
-from tests.actors.customers import KEYLESS, Customers
+from tests.actors.customer.fixtures import KEYLESS, Customers
 from tests.actors.support import TroubledStore
 from tests.store.templates import new_sqlite
 

@@ -14,6 +14,7 @@ from domain.account import Transaction
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Callbacks, Order
+from messaging.port import HintHandler, WorkHint, WorkQueue
 from store.codec import Metadata
 from store.port import (
     AppendResult,
@@ -55,6 +56,23 @@ class Inbox:
     def of(self, kind: type[T]) -> list[T]:
         """The messages of one kind, in order."""
         return [message for message in self.messages if isinstance(message, kind)]
+
+
+class Announced(WorkQueue):
+    """A queue that keeps the hints it is to publish."""
+
+    def __init__(self) -> None:
+        self.hints: list[WorkHint] = []
+
+    def announce(self, hint: WorkHint, /) -> None:
+        """Keep it."""
+        self.hints.append(hint)
+
+    def subscribe(self, gateways: Collection[str], handler: HintHandler, /) -> None:
+        """See WorkQueue."""
+
+    def close(self) -> None:
+        """See WorkQueue."""
 
 
 class Heard(Listener):

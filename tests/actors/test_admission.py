@@ -12,7 +12,7 @@ from pykka import Timeout
 
 from actors.admission import RETRY_AFTER_MAX_S, Admission
 from actors.replies import NotStored
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.waiting import Waiting
 
@@ -88,7 +88,7 @@ def test_a_place_that_is_given_just_as_the_wait_ends_is_not_lost(runtime: LiveRu
     assert admission.enter() is None
 
     class JustTooLate(Waiting):
-        def wait(self, reply: Reply[Any]) -> Any:
+        def wait(self, reply: Future[Any]) -> Any:
             admission.leave()
             assert reply.done
             raise Timeout

@@ -10,7 +10,7 @@ import pytest
 from actors.generations import Generations
 from actors.journal import BATCH_MAX, JournalActor
 from actors.messages import Append, Unanswered, Written
-from actors.runtime.router import Address
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Committed, Conflict, Fence, Fenced, Write
@@ -32,9 +32,9 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Address:
+def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> ActorAddress:
     """A journal on the store."""
-    return Address(
+    return ActorAddress(
         lambda: JournalActor(
             store=store, listener=heard, monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
         ),
@@ -55,7 +55,7 @@ def deposits(count: int, first: int = 1) -> list[Write]:
     return [Customer(f"c{number}").deposit(f"t-{number}") for number in range(first, first + count)]
 
 
-def tell(journal: Address, writer: Inbox, writes: Sequence[Write]) -> list[int]:
+def tell(journal: ActorAddress, writer: Inbox, writes: Sequence[Write]) -> list[int]:
     """Ask for the writes; gives their numbers."""
     appends = [Append(write, next(_serials), writer) for write in writes]
     for append in appends:
@@ -71,7 +71,7 @@ def answers(writer: Inbox) -> dict[int, AppendResult | Unanswered]:
 
 
 def test_writes_that_wait_share_a_commit(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
     """Many writers need few commits, none beyond BATCH_MAX writes, and each hears of its own write."""
     serials = tell(journal, writer, deposits(2 * BATCH_MAX + 10))
@@ -81,7 +81,7 @@ def test_writes_that_wait_share_a_commit(
 
 
 def test_a_single_write_does_not_wait_for_company(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
     """There is no artificial delay: virtual time stands still while a lone write is committed."""
     before = runtime.monotonic()
@@ -92,7 +92,7 @@ def test_a_single_write_does_not_wait_for_company(
 
 
 def test_each_is_answered_on_its_own(
-    journal: Address, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
     """A conflict and a stale token in a batch are answers to their writers alone; who listens hears of all of them."""
     known = Customer("known")
@@ -111,7 +111,7 @@ def test_each_is_answered_on_its_own(
 @pytest.mark.parametrize("defect", [UnstorableError("bad"), RuntimeError("a defect"), CorruptStoreError("odd")])
 def test_one_bad_write_fails_nobody_else(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
@@ -137,7 +137,7 @@ def test_one_bad_write_fails_nobody_else(
 
 
 def test_data_that_sqlite_refuses_fail_alone(
-    journal: Address, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
     """The same with the real store: text that is no text is its own writer's trouble, and surely not stored."""
     good, bad = deposits(2)
@@ -152,7 +152,7 @@ def test_data_that_sqlite_refuses_fail_alone(
 
 
 def test_a_store_that_is_away_stored_nothing(
-    journal: Address, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
     """All writers of the batch hear that nothing is stored; nobody tries again behind their backs."""
     store.befall("append", AWAY)
@@ -169,7 +169,7 @@ def test_a_store_that_is_away_stored_nothing(
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_uncertain_commit_is_settled_by_appending_again(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
@@ -187,7 +187,7 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
 
 @pytest.mark.parametrize("then", [AWAY, UNCERTAIN, RuntimeError("a defect")])
 def test_what_cannot_be_settled_is_said_to_be_uncertain(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
 ) -> None:
     """Whoever's write may be stored although nobody can tell hears exactly that; the others hear of their own."""
     store.befall("append", Trouble(UNCERTAIN, after=True), then, None)
@@ -202,7 +202,7 @@ def test_what_cannot_be_settled_is_said_to_be_uncertain(
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_killed_journals_successor_answers_everybody(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
@@ -220,7 +220,7 @@ def test_a_killed_journals_successor_answers_everybody(
 
 
 def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
     """What a dead journal may have stored is not called "not stored" because the store is away now."""
     store.befall("append", Trouble(SystemExit(), after=True), AWAY)
@@ -232,7 +232,7 @@ def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
 
 
 def test_a_write_that_kills_every_journal_is_answered(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
     """Deaths over the same writes come to an end with the answer that nobody can tell; later writes are stored."""
     store.befall("append", *[SystemExit() for _ in range(50)])

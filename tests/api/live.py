@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from domain.account import Status
 from domain.commands import Receive
@@ -23,12 +25,13 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import Heard, SmallGateway
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
 from tests.store.templates import new_sqlite
 
@@ -40,15 +43,11 @@ _HOUR_S: Final = 3600.0
 _WAIT_S: Final = 30.0
 
 
-class _System(PaymentSystem):
-    """The actors, with what the composition root adds for the API."""
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """See Payments."""
-        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+class _Facade(ServiceFacade):
+    """The command interface, under which no request waits for an event."""
 
     def is_stopping(self) -> bool:
-        """See Payments; it says so, that nobody waits for an event."""
+        """See Payments."""
         return True
 
 
@@ -58,21 +57,25 @@ class Live:
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
         self.queries = open_store(runtime)
-        self.payments = _System(
+        gateways, listener = _gateways(), Heard()
+        self.payments = _Facade(runtime, {name: gateway for name, (gateway, _) in gateways.items()}, listener)
+        self._system = PaymentSystem(
+            service=self.payments,
             runtime=runtime,
             store=self.queries,
-            gateways=_gateways(),
+            queue=LocalQueue(),
+            gateways=gateways,
             settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
-            listener=Heard(),
+            listener=listener,
             exclusive=True,
         )
-        self.payments.start()
+        self._system.start()
         completed, later, buried = (
             self._deposit(gateway, minor)
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
         )
         self._say("unreadable", b"?")  # a review
-        self._say("early", CALLER_A.body(SAID))  # of a transaction that nobody knows
+        self._say("early", SIGNER_A.body(MEMBERS))  # of a transaction that nobody knows
         until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
         until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
         self.ids = {
@@ -90,20 +93,20 @@ class Live:
 
     def close(self) -> None:
         """Stop the actors and close the store."""
-        self.payments.drain()
+        self._system.drain()
         self._runtime.stop(5.0)
         self.queries.close()
 
     def _deposit(self, gateway: str, minor: int) -> str:
         transaction_id = self.payments.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
-        reply = self.payments.receive(StreamKey(MERCHANT, CUSTOMER), command, Metadata("seed"))
+        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveOperation(command, Metadata("seed")))
         assert isinstance(reply, Accepted)
         return transaction_id
 
     def _say(self, event_id: str, body: bytes) -> None:
         """A genuine callback."""
-        headers = CALLER_A.headers(CALLER_A.secrets[0], event_id, str(int(time.time())), body)
+        headers = SIGNER_A.headers(SIGNER_A.secrets[0], event_id, str(int(time.time())), body)
         assert isinstance(self.payments.callback("gatewayA", headers, body, Metadata("seed")), Taken)
 
     def _stands(self, transaction_id: str) -> Status | None:
@@ -151,7 +154,7 @@ def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
         for name, adapter in (("gatewayA", "gateway_a"), ("gatewayB", "gateway_b"))
     }
     options = read_settings(tables)
-    real = build_gateways(options, {"gatewayA": CALLER_A.secrets, "gatewayB": CALLER_B.secrets})
+    real = build_gateways(options, {"gatewayA": SIGNER_A.secrets, "gatewayB": SIGNER_B.secrets})
     small = {name: SmallGateway(name) for name in options}
     for name, gateway in small.items():
         gateway.currencies, gateway.callbacks = real[name].currencies, real[name].callbacks

@@ -21,8 +21,8 @@ from api.keys import Presented, make_key, read_api_key
 from api.resources.events import Feed
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey, Scope
-from store.port import GATEWAYS, StreamKey
-from store.queries import DeadLetter, Queries
+from store.port import GATEWAYS, StreamKey, WorkItem
+from store.queries import Queries
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
@@ -253,7 +253,7 @@ def test_work_and_keys_of_orders_are_the_merchants(scenario: Scenario) -> None:
     """A resolution looks at the merchant's work; the same idempotency key is another one at another merchant."""
     scenario.ask(CASES["resolveTransaction"], scenario.keys["all"])
     ((_, _, work, _),) = scenario.world.orders
-    assert isinstance(work, DeadLetter)
+    assert isinstance(work, WorkItem)
     scenario.api.key = scenario.keys["globex"]
     scenario.api.deposit()
     scopes = []

@@ -46,7 +46,7 @@ def test_a_dead_letter_goes_with_it(api: Api, world: World) -> None:
     transaction_id = api.deposit().json["transaction_id"]
     world.bury(transaction_id)
     api.order(f"/v1/transactions/{transaction_id}/resolution", {"outcome": "failed", "version": 1, **WHY})
-    assert world.orders[0][2] == world.letters[0]
+    assert world.orders[0][2] == world.letters[0].item
 
 
 def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> None:
@@ -110,14 +110,14 @@ def test_a_correction_is_told_though_the_store_falls_silent(
 ) -> None:
     """Once it is durable nothing may say that it is not: the answer needs no further look at the store."""
     world.give("12345", 10_000)
-    adjust = world.adjust
+    execute = world.execute
 
     def then_down(*arguments: Any) -> Any:
-        reply = adjust(*arguments)
+        reply = execute(*arguments)
         world.down = True
         return reply
 
-    monkeypatch.setattr(world, "adjust", then_down)
+    monkeypatch.setattr(world, "execute", then_down)
     corrected = api.order(ADJUSTMENTS, {"amount": "-10", "currency": "USD", **WHY})
     assert (corrected.status_code, corrected.json["balances"][0]["available"]) == (201, "90.00")
 

@@ -6,10 +6,8 @@ import threading
 
 import pytest
 
-from actors.customer.idempotency import IdempotencyKey
+from actors.customer.command_operation import CommandOperation
 from actors.replies import NotStored, Reply
-from domain.commands import Receive
-from store.codec import Metadata
 from store.port import StreamKey
 from tests.api.support import BODY, Api
 from tests.api.world import World
@@ -120,15 +118,14 @@ def test_a_replay_that_cannot_be_read_is_not_called_unstored(
     adjusts = path.endswith("adjustments")
     order = {"amount": 1, "currency": "USD", "reason": "r", "evidence": "e"} if adjusts else BODY
     first = api.order(path, order, key="k-1")
-    operation = "adjust" if adjusts else "receive"
-    carry_out = getattr(world, operation)
+    execute = world.execute
 
-    def then_down(*arguments: object) -> Reply:
-        reply: Reply = carry_out(*arguments)
+    def then_down(stream: StreamKey, command: CommandOperation) -> Reply:
+        reply = execute(stream, command)
         world.down = True
         return reply
 
-    monkeypatch.setattr(world, operation, then_down)
+    monkeypatch.setattr(world, "execute", then_down)
     again = api.order(path, order, key="k-1")
     assert (again.status_code, again.json["type"]) == (504, "/problems/outcome-unknown")
     assert again.json.get("transaction_id") == first.json.get("transaction_id")
@@ -152,18 +149,18 @@ def test_a_repetition_that_cannot_wait_for_the_first_one(
     """While the first one with the key is under way, one that met its deadline is told 409 and when to come again."""
     inside, on = threading.Event(), threading.Event()
     first: list[int] = []
-    original = world.receive
+    original = world.execute
 
     def too_late(*_: object) -> Reply:
         return NotStored("The deadline passed.")
 
-    def slow(stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None) -> Reply:
-        monkeypatch.setattr(world, "receive", too_late)
+    def slow(stream: StreamKey, command: CommandOperation) -> Reply:
+        monkeypatch.setattr(world, "execute", too_late)
         inside.set()
         assert on.wait(30)
-        return original(stream, command, metadata, once)
+        return original(stream, command)
 
-    monkeypatch.setattr(world, "receive", slow)
+    monkeypatch.setattr(world, "execute", slow)
     thread = threading.Thread(target=lambda: first.append(api.command("/v1/deposit", key="k-1").status_code))
     thread.start()
     assert inside.wait(30)

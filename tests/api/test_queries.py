@@ -16,8 +16,8 @@ from marshmallow import ValidationError
 from api.fields import Timestamp
 from api.paging import CursorKind, Place, decode_cursor, encode_cursor
 from api.problems import ProblemError
-from api.query import read_query
 from api.requests import PageSchema, read_fields
+from api.screening.query import read_query
 from tests.api.support import Api
 from tests.api.world import World
 

@@ -14,9 +14,9 @@ from domain.said import BODY_MAX
 from store.verify import verify
 from tests.api.live import Live, living, until
 from tests.api.support import Api
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 
-CALLERS: Final = {"gatewayA": CALLER_A, "gatewayB": CALLER_B}
+CALLERS: Final = {"gatewayA": SIGNER_A, "gatewayB": SIGNER_B}
 CARD: Final = "4111111111111111"
 _numbers = count(1)
 
@@ -37,7 +37,7 @@ def api(live: Live) -> Api:
 def say(api: Api, body: bytes, *, gateway: str = "gatewayA", event_id: str | None = None) -> str:
     """Send a genuine callback; its event id."""
     event_id = event_id or f"evt-{next(_numbers)}"
-    caller: Caller = CALLERS[gateway]
+    caller: Signer = CALLERS[gateway]
     headers = caller.headers(caller.secrets[0], event_id, str(int(time.time())), body)
     assert api.request("POST", f"/v1/callbacks/{gateway}", body=body, headers=headers).status_code == 200
     return event_id
@@ -46,7 +46,7 @@ def say(api: Api, body: bytes, *, gateway: str = "gatewayA", event_id: str | Non
 def words(transaction_id: str, **members: object) -> dict[str, object]:
     """What a callback says of a transaction of 1.03 USD."""
     return {
-        **SAID,
+        **MEMBERS,
         "reference": transaction_id,
         "gateway_reference": f"A-{transaction_id}",
         "amount": "1.03",
@@ -91,7 +91,7 @@ def test_one_that_is_readable_in_part(api: Api, transaction_id: str, case: str) 
     """The review is the transaction's, shows what was said as it was said, and what is on record; no status follows."""
     members, problem = ODD[case]
     said = words(transaction_id, **members)
-    body = CALLER_A.body(said)
+    body = SIGNER_A.body(said)
     event_id = say(api, body)
     review = review_of(api, event_id)
     assert review["transaction_id"] == transaction_id
@@ -115,7 +115,7 @@ def test_one_that_is_readable_in_part(api: Api, transaction_id: str, case: str) 
 
 def test_another_amount(api: Api, transaction_id: str) -> None:
     """One that can be read and contradicts the record shows both amounts."""
-    review = review_of(api, say(api, CALLER_A.body(words(transaction_id, amount="7.50", currency="EUR"))))
+    review = review_of(api, say(api, SIGNER_A.body(words(transaction_id, amount="7.50", currency="EUR"))))
     assert (review["said"]["amount"], review["said"]["currency"]) == ("7.50", "EUR")
     assert (review["expected"]["amount"], review["expected"]["currency"]) == ("1.03", "USD")
     assert attention(api, transaction_id) == "review"
@@ -123,17 +123,17 @@ def test_another_amount(api: Api, transaction_id: str) -> None:
 
 def test_what_contradicts_a_final_status(api: Api, transaction_id: str) -> None:
     """The review of a completed transaction says what was claimed of it."""
-    say(api, CALLER_A.body(words(transaction_id)))
+    say(api, SIGNER_A.body(words(transaction_id)))
     assert attention(api, transaction_id) is None
-    review = review_of(api, say(api, CALLER_A.body(words(transaction_id, status="failed"))))
+    review = review_of(api, say(api, SIGNER_A.body(words(transaction_id, status="failed"))))
     assert (review["said"]["status"], review["expected"]["status"]) == ("failed", "completed")
     assert attention(api, transaction_id) == "review"
 
 
 def test_the_same_id_with_another_body(api: Api, transaction_id: str) -> None:
     """Once, with the body that came second; also when that one is readable in part only."""
-    event_id = say(api, CALLER_A.body(words(transaction_id)))
-    other = CALLER_A.body(words(transaction_id, status="settled"))
+    event_id = say(api, SIGNER_A.body(words(transaction_id)))
+    other = SIGNER_A.body(words(transaction_id, status="settled"))
     for _ in range(3):
         say(api, other, event_id=event_id)
     review = review_of(api, event_id)
@@ -145,7 +145,7 @@ def test_the_same_id_with_another_body(api: Api, transaction_id: str) -> None:
 @pytest.mark.parametrize("copies", [2, 4])
 def test_copies_are_one_review(api: Api, transaction_id: str, copies: int) -> None:
     """However often an unusable callback comes."""
-    body, event_id = CALLER_A.body(words(transaction_id, status="settled")), f"evt-{next(_numbers)}"
+    body, event_id = SIGNER_A.body(words(transaction_id, status="settled")), f"evt-{next(_numbers)}"
     for _ in range(copies):
         say(api, body, event_id=event_id)
     assert review_of(api, event_id)["transaction_id"] == transaction_id
@@ -153,7 +153,7 @@ def test_copies_are_one_review(api: Api, transaction_id: str, copies: int) -> No
 
 def test_a_transaction_of_another_gateway(api: Api, transaction_id: str) -> None:
     """What a gateway says in part of another gateway's transaction is the gateway's review, and marks nothing."""
-    body = CALLER_B.body(words(transaction_id, status="settled"))
+    body = SIGNER_B.body(words(transaction_id, status="settled"))
     review = review_of(api, say(api, body, gateway="gatewayB"))
     assert (review["transaction_id"], review["customer_id"], review["gateway"]) == (None, None, "gatewayB")
     assert review["said"]["reference"] == transaction_id
@@ -187,7 +187,7 @@ def test_card_numbers_are_masked(api: Api, transaction_id: str) -> None:
     """In each member and in the body, also in one that is cut in the middle of a number."""
     padding = "x" * (BODY_MAX - 60)
     for body in (
-        CALLER_A.body(words(transaction_id, status=CARD, amount=int(CARD), currency=f"card {CARD}")),
+        SIGNER_A.body(words(transaction_id, status=CARD, amount=int(CARD), currency=f"card {CARD}")),
         json.dumps({"pan": CARD}).encode(),
         f'{{"note": "{padding}", "pan": "{CARD}"}}'.encode(),
     ):
@@ -199,15 +199,15 @@ def test_card_numbers_are_masked(api: Api, transaction_id: str) -> None:
 def test_callbacks_that_wait(api: Api) -> None:
     """One that names no transaction of ours is listed until it is matched or under review, in pages, by gateway."""
     nobody = "01900000-0000-7000-8000-00000000000"
-    ids = [say(api, CALLER_A.body(words(f"{nobody}{number}"))) for number in range(2)]
-    ids.append(say(api, CALLER_B.body(words(f"{nobody}9")), gateway="gatewayB"))
+    ids = [say(api, SIGNER_A.body(words(f"{nobody}{number}"))) for number in range(2)]
+    ids.append(say(api, SIGNER_B.body(words(f"{nobody}9")), gateway="gatewayB"))
     ids.insert(0, "early")  # of the service's own beginning
     listed = api.get("/v1/waiting-callbacks").json["items"]
     assert [it["event_id"] for it in listed] == ids[::-1]
     newest = listed[1]
     assert newest["reference"] == f"{nobody}1"
     assert (newest["status"], newest["amount"], newest["currency"]) == ("completed", "1.03", "USD")
-    assert newest["body"] == CALLER_A.body(words(f"{nobody}1")).decode()
+    assert newest["body"] == SIGNER_A.body(words(f"{nobody}1")).decode()
     assert newest["received_at"] < newest["waits_until"]
     seen, cursor = [], None
     while True:

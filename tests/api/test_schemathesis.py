@@ -21,7 +21,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import CaseNode, RecordedScenario
 from schemathesis.engine.run import TESTING_PHASES, PhaseName
 
-from api.sensitive_data import HOLDS_CARD
+from api.screening.sensitive_data import HOLDS_CARD
 from tests.api.live import living
 from tests.api.support import Api
 

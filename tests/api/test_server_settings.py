@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from store import factory
+from store.backends import backend_of
 from store.errors import SchemaError
 from store.keys import NewKey, Scope
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate
-from store.postgresql.pinned import PINNED, SERVER_MIN, refuse_unsuitable
+from store.postgresql.session_settings import SERVER_MIN, SESSION_SETTINGS, refuse_unsuitable
 from store.postgresql.sessions import Session, connection_settings
 from store.rebuild import Tally, rebuild
 from store.verify import verify
@@ -99,11 +99,11 @@ def test_every_route_and_command_works_whatever_the_defaults(hostile_url: str) -
             assert result.status_code in ANSWERED, (str(route), result.text)
         assert api.get("/readyz").status_code == 200
         assert api.get("/v1/events?limit=200").json["items"] != []
-    with factory.open_audit(hostile_url, root=CHECKOUT) as audit:
+    with backend_of(hostile_url, root=CHECKOUT).audit() as audit:
         assert list(verify(audit)) == []
-    with factory.open_rebuild(hostile_url, root=CHECKOUT) as rebuilding:
+    with backend_of(hostile_url, root=CHECKOUT).rebuild() as rebuilding:
         assert [problem for problem in rebuild(rebuilding, Tally()) if problem is not None] == []
-    with factory.open_keyring(hostile_url, root=CHECKOUT, clock=_no_clock) as keyring:
+    with backend_of(hostile_url, root=CHECKOUT).keyring(clock=_no_clock) as keyring:
         keyring.add(NewKey("key-1", bytes(32), "main", frozenset({Scope.READ}), "täst", None))
         assert [key.label for key in keyring.list("main")] == ["täst"]
         assert keyring.revoke("key-1")
@@ -122,7 +122,7 @@ def test_what_is_pinned_is_what_sessions_have(hostile_url: str, monkeypatch: pyt
     url = f"{hostile_url}?client_encoding=LATIN1&options=-c%20bytea_output%3Descape%20-c%20statement_timeout%3D77"
     with Session.connect(**connection_settings(url), autocommit=True) as session:
         session.execute("DO $$ BEGIN END $$")  # PL/pgSQL is loaded, and its settings are real
-        for name, value in PINNED.items():
+        for name, value in SESSION_SETTINGS.items():
             assert _shown(session, name) in {value, None}, name
         chosen = {name: _shown(session, name) for name in ("client_encoding", "synchronous_commit", "search_path")}
         assert chosen == {"client_encoding": "UTF8", "synchronous_commit": "on", "search_path": '"$user", public'}
@@ -138,9 +138,9 @@ def _shown(session: Session, name: str) -> str | None:
 OPENINGS: dict[str, Callable[[str], object]] = {
     "migrate": migrate,
     "the service": PostgresqlStore,
-    "verify": lambda url: factory.open_audit(url, root=CHECKOUT).__enter__(),
-    "keys": lambda url: factory.open_keyring(url, root=CHECKOUT, clock=_no_clock).__enter__(),
-    "rebuild": lambda url: factory.open_rebuild(url, root=CHECKOUT).__enter__(),
+    "verify": lambda url: backend_of(url, root=CHECKOUT).audit().__enter__(),
+    "keys": lambda url: backend_of(url, root=CHECKOUT).keyring(clock=_no_clock).__enter__(),
+    "rebuild": lambda url: backend_of(url, root=CHECKOUT).rebuild().__enter__(),
 }
 
 

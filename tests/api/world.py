@@ -11,8 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
+from actors.customer.command_operation import CommandOperation
 from actors.customer.idempotency import IdempotencyKey, claim_of, replay
-from actors.operations.callback import EVENT_TYPE, queue_of, stream_of_gateway
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.discard import DiscardOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.resolve import ResolveOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import (
     Accepted,
     Adjusted,
@@ -117,10 +123,22 @@ class World:
         """Ids in ascending order."""
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
-    def receive(
-        self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None = None
-    ) -> Reply:
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
         """Carry the command out, unless ``reply`` says what to answer instead."""
+        match command:
+            case ReceiveOperation():
+                return self._receive(stream, command.command, command.metadata, command.idempotency_key)
+            case DiscardOperation():
+                return self._discard(command.command, command.item, command.metadata)
+            case ResolveOperation():
+                return self._resolve(stream, command.command, command.item, command.metadata)
+            case AdjustOperation():
+                return self._adjust(stream, command.command, command.metadata, command.idempotency_key)
+            case CloseReviewOperation():
+                return self._close_review(stream, command.command, command.review, command.metadata)
+        raise TypeError(type(command).__name__)
+
+    def _receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
         self.calls.append((stream, command, metadata))
         if isinstance(self.reply, Exception):
             raise self.reply
@@ -167,24 +185,19 @@ class World:
         self.letters = [it for it in self.letters if it not in fitting]
         return len(fitting)
 
-    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
-        """Carry the order out, unless ``reply`` says what to answer instead."""
+    def _discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         self.discards.append((command, item, metadata))
         if isinstance(self.reply, Exception):
             raise self.reply
         return self.reply or self._apply(item.stream, command, command.transaction_id, metadata)
 
-    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
-        """Settle it, unless ``reply`` says what to answer instead."""
+    def _resolve(self, stream: StreamKey, command: Resolve, work: WorkItem | None, metadata: Metadata) -> Reply:
         self.orders.append((stream, command, work, metadata))
         if self.reply is not None:
             return self._told()
         return self._apply(stream, command, command.transaction_id, metadata)
 
-    def adjust(
-        self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None = None
-    ) -> Reply:
-        """Correct it, unless ``reply`` says what to answer instead."""
+    def _adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
         self.orders.append((stream, command, once, metadata))
         if self.reply is not None:
             return self._told()
@@ -195,8 +208,7 @@ class World:
             self.claims[once.scope, once.key] = claim_of(once, command.adjustment_id)
         return reply if isinstance(reply, Refused) else Adjusted(command.adjustment_id, self._accounts[stream])
 
-    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """Close it, unless ``reply`` says what to answer instead."""
+    def _close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         self.orders.append((stream, command, review, metadata))
         if self.reply is not None:
             return self._told()

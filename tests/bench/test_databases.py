@@ -12,7 +12,7 @@ from bench import record
 from bench.databases import PostgresqlDatabase, new_database
 from bench.servers import CHECKOUT
 from bench.targets import SQLITE, Target
-from store.factory import migrate, open_store
+from store.backends import backend_of
 from tests.store.builders import START, Clock, Customer
 
 
@@ -25,8 +25,8 @@ def target(request: pytest.FixtureRequest) -> Target:
 def test_what_is_asked(target: Target, tmp_path: Path) -> None:
     """Of one pending and one completed deposit: what is left to do, every status, how long it took, what is wrong."""
     with new_database(target, tmp_path) as database:
-        migrate(database.url, root=CHECKOUT)
-        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+        backend_of(database.url, root=CHECKOUT).migrate()
+        store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())
         customer = Customer()
         writes = [customer.deposit("t-1"), customer.deposit("t-2")]
         customer.now = START + timedelta(seconds=1.5)
@@ -50,7 +50,7 @@ def test_what_a_server_is_asked(postgresql_url: str, tmp_path: Path) -> None:
     """Its tables with their rows, its processes on this machine, what it writes; and then the database is gone."""
     with new_database(Target(2, postgresql_url), tmp_path) as database:
         assert isinstance(database, PostgresqlDatabase)
-        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+        store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())
         before, customer = database.written(), Customer()
         for number in range(20):
             store.append([customer.deposit(f"t-{number}"), customer.complete(f"t-{number}")])

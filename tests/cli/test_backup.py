@@ -217,9 +217,7 @@ def test_verify_of_an_empty_database(tmp_path: Path) -> None:
     migrate(tmp_path / "payments.db")
     done = manage(tmp_path / "payments.db", "verify")
     assert done.returncode == 0
-    assert done.stderr == (
-        f"warning: there are no events in {tmp_path / 'payments.db'}: is it the database that was meant?\n"
-    )
+    assert done.stderr == (f"warning: there are no events in {tmp_path / 'payments.db'}: is it the right database?\n")
 
 
 def test_the_copy_is_checked_and_not_the_database(path: Path, tmp_path: Path) -> None:

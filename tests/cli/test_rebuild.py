@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from store.factory import migrate, open_audit, open_store
+from store.backends import backend_of
 from store.verify import verify
 from tests.postgresql.servers import new_database
 from tests.processes.installation import CHECKOUT
@@ -92,8 +92,8 @@ def test_a_cut_end(path: Path) -> None:
 def test_on_a_server(postgresql_url: str) -> None:
     """The same on PostgreSQL, and one line while a service lives there."""
     with new_database(postgresql_url) as url:
-        migrate(url, root=CHECKOUT)
-        store = open_store(url, root=CHECKOUT, clock=Clock())
+        backend_of(url, root=CHECKOUT).migrate()
+        store = backend_of(url, root=CHECKOUT).open(clock=Clock())
         try:
             append(store)
             with psycopg.connect(url, autocommit=True) as connection:
@@ -105,10 +105,10 @@ def test_on_a_server(postgresql_url: str) -> None:
             assert done.stdout.endswith("2 streams, 17 events, 2 streams rebuilt, 0 problems\n")
         finally:
             store.close()
-        with open_audit(url, root=CHECKOUT) as audit:
+        with backend_of(url, root=CHECKOUT).audit() as audit:
             assert list(verify(audit)) == []
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("manage.py rebuild: somebody works on the database: ")
+    assert refused.stderr.startswith("manage.py rebuild: a process works on the database: ")
 
 
 def test_no_database(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from store.factory import migrate, open_store
+from store.backends import backend_of
 from store.port import TOKENS_APART, Lease
 from store.sqlite.lock import StoreLock
 from tests.postgresql.servers import new_database
@@ -27,8 +27,8 @@ def restored(url: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 def fill(url: str) -> None:
     """Two open transactions at different gateways and a completed one."""
-    migrate(url, root=CHECKOUT)
-    store = open_store(url, root=CHECKOUT, clock=Clock())
+    backend_of(url, root=CHECKOUT).migrate()
+    store = backend_of(url, root=CHECKOUT).open(clock=Clock())
     store.register_owner(OWNER)
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", gateway="gatewayB")])
@@ -38,7 +38,7 @@ def fill(url: str) -> None:
 
 def leases(url: str) -> list[Lease | None]:
     """How the work of the three stands."""
-    store = open_store(url, root=CHECKOUT, clock=Clock())
+    store = backend_of(url, root=CHECKOUT).open(clock=Clock())
     try:
         return [store.lease(name) for name in ("t1", "t2", "t3")]
     finally:
@@ -102,7 +102,7 @@ def test_on_a_server(postgresql_url: str) -> None:
     """The same on PostgreSQL, and one line while a service lives there."""
     with new_database(postgresql_url) as url:
         fill(url)
-        store = open_store(url, root=CHECKOUT, clock=Clock())
+        store = backend_of(url, root=CHECKOUT).open(clock=Clock())
         try:
             refused = restored(url)
         finally:

@@ -7,7 +7,7 @@ import time
 
 from gateways.development import CALLBACK_SECRET
 from tests.cli.conftest import Shell
-from tests.gateways.callers import CALLER_B
+from tests.gateways.callback_signers import SIGNER_B
 from tests.processes.commands import send
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
@@ -115,7 +115,7 @@ def call_back(service: Installation, event_id: str, **members: object) -> bytes:
     """A genuine callback of gatewayB; its body."""
     metadata = {name: members.pop(name) for name in ("reference", "amount", "currency")}
     body = json.dumps({"transaction_id": "B-7", **members, "metadata": metadata}).encode()
-    headers = CALLER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
+    headers = SIGNER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
     del headers["host"], headers["content-type"]  # of the connection itself
     answer = send(service.port, "/v1/callbacks/gatewayB", body, headers)
     assert answer is not None

@@ -69,8 +69,8 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.adapter)
-def ground(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Fixture]:
-    """A ground of the contract suite for each subject."""
+def fixture(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Fixture]:
+    """A fixture of the contract suite for each subject."""
     subject: Subject = request.param
     gateway, hasty = subject.gateway(peer.url), subject.gateway(peer.url, timeout_s=HASTY_S)
     try:

@@ -33,5 +33,5 @@ class Fixture:
 
     def provider_says(self, status: str, code: str | None = None, reference: str = "X-1") -> None:
         """Let the provider answer properly."""
-        body = self.subject.said(status, code, reference)
+        body = self.subject.response_body(status, code, reference)
         self.peer.behave = answers(200, body, self.subject.media_type)

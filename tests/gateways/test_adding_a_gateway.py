@@ -20,10 +20,10 @@ import pytest
 import gateways
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, OutcomeUnknownError
-from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
 from gateways.registry import build_gateways, callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
-from tests.gateways.callers import applied
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Behave, Exchange, Peer, answers, closes
 
 CHECKOUT = Path(__file__).parents[2]
@@ -178,7 +178,7 @@ def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Or
     assert applied(gateway.callbacks, body) == WebhookPayload(
         asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True)
     )
-    with pytest.raises(UnverifiedError):
+    with pytest.raises(SignatureInvalidError):
         gateway.callbacks.verify(headers, body + b"&more=1", now)
 
 

@@ -12,10 +12,10 @@ from gateways import gateway_a
 from gateways.development import CALLBACK_SECRET
 from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
 from gateways.settings import GatewaySettings, GatewaySettingsError
-from tests.gateways.callers import CALLER_A, CALLER_B, Caller, shows
+from tests.gateways.callback_signers import SIGNER_A, SIGNER_B, Signer, shows
 
 URL = "http://127.0.0.1:9/"
-ADAPTERS: Mapping[str, Caller] = {"gateway_a": CALLER_A, "gateway_b": CALLER_B}
+ADAPTERS: Mapping[str, Signer] = {"gateway_a": SIGNER_A, "gateway_b": SIGNER_B}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def tables() -> Mapping[str, GatewaySettings]:
 
 
 @pytest.fixture(params=ADAPTERS)
-def caller(request: pytest.FixtureRequest) -> tuple[Caller, Callable[..., tuple[str, ...]]]:
+def signer(request: pytest.FixtureRequest) -> tuple[Signer, Callable[..., tuple[str, ...]]]:
     """A provider that makes callbacks, and what reads its secrets from a variable."""
     settings = read_settings({"one": {"adapter": request.param, "url": URL, "callback_secrets_env": "SECRETS"}})
 
@@ -46,8 +46,8 @@ def caller(request: pytest.FixtureRequest) -> tuple[Caller, Callable[..., tuple[
 
 def test_secrets_come_from_the_variables_that_the_tables_name(tables: Mapping[str, GatewaySettings]) -> None:
     """Separated by commas, newest first, blanks around them dropped; a table without a variable has none."""
-    newest_a, older_a, _ = CALLER_A.secrets
-    newest_b, older_b, with_blanks = CALLER_B.secrets
+    newest_a, older_a, _ = SIGNER_A.secrets
+    newest_b, older_b, with_blanks = SIGNER_B.secrets
     environ = {"A_SECRETS": f"{newest_a},{older_a}", "B_SECRETS": f" {newest_b} ,\t{with_blanks}, {older_b}\n"}
     for loopback in (False, True):
         secrets = callback_secrets(tables, environ, loopback=loopback)
@@ -59,9 +59,9 @@ def test_secrets_come_from_the_variables_that_the_tables_name(tables: Mapping[st
 def test_on_loopback_the_development_secret_stands_in(
     tables: Mapping[str, GatewaySettings], unset: Mapping[str, str]
 ) -> None:
-    """For each gateway whose variable is not set or empty, and the caller can tell for which."""
-    secrets = callback_secrets(tables, {**unset, "B_SECRETS": CALLER_B.secrets[0]}, loopback=True)
-    assert secrets == {"one": (CALLBACK_SECRET,), "two": (CALLER_B.secrets[0],)}
+    """For each gateway whose variable is not set or empty, and with_development_secret lists which."""
+    secrets = callback_secrets(tables, {**unset, "B_SECRETS": SIGNER_B.secrets[0]}, loopback=True)
+    assert secrets == {"one": (CALLBACK_SECRET,), "two": (SIGNER_B.secrets[0],)}
     assert with_development_secret(secrets) == ("one",)
     assert with_development_secret(callback_secrets(tables, {}, loopback=True)) == ("one", "two")
 
@@ -71,14 +71,14 @@ def test_elsewhere_nothing_stands_in(tables: Mapping[str, GatewaySettings], unse
     """One line names the gateway and the variable."""
     text = r"^gateway 'two', key 'callback_secrets_env': B_SECRETS is not set: [^\n]*$"
     with pytest.raises(GatewaySettingsError, match=text):
-        callback_secrets(tables, {**unset, "A_SECRETS": CALLER_A.secrets[0]}, loopback=False)
+        callback_secrets(tables, {**unset, "A_SECRETS": SIGNER_A.secrets[0]}, loopback=False)
 
 
 def test_elsewhere_the_development_secret_is_refused(
-    caller: tuple[Caller, Callable[..., tuple[str, ...]]],
+    signer: tuple[Signer, Callable[..., tuple[str, ...]]],
 ) -> None:
     """Set by hand, it is as well known as ever; on loopback it may be, and is told."""
-    says, read = caller
+    says, read = signer
     text = f"{says.secrets[0]},{CALLBACK_SECRET}"
     with pytest.raises(GatewaySettingsError, match=r": SECRETS, secret 2 is the development secret, "):
         read(text)
@@ -90,12 +90,12 @@ def test_elsewhere_the_development_secret_is_refused(
 
 @pytest.mark.parametrize("loopback", [False, True])
 def test_a_secret_that_is_none(
-    caller: tuple[Caller, Callable[..., tuple[str, ...]]],
+    signer: tuple[Signer, Callable[..., tuple[str, ...]]],
     *,
     loopback: bool,
 ) -> None:
     """The error tells variable and position, and neither it nor what stands behind it shows the secret."""
-    says, read = caller
+    says, read = signer
     good, other, _ = says.secrets
     for odd in (*says.odd, ""):
         for number, text in enumerate((f"{odd},{good}", f"{good},{odd}", f"{good}, {other} ,{odd}"), 1):
@@ -110,15 +110,15 @@ def test_a_gateway_is_not_built_with_a_secret_that_is_none(tables: Mapping[str, 
     with pytest.raises(
         GatewaySettingsError, match=r"^gateway 'two', key 'callback_secrets_env': secret 2 is no secret"
     ):
-        build_gateways(tables, {"two": (CALLER_B.secrets[0], "short")})
+        build_gateways(tables, {"two": (SIGNER_B.secrets[0], "short")})
 
 
 def test_only_gateways_with_secrets_take_callbacks(tables: Mapping[str, GatewaySettings]) -> None:
     """Without any the gateway works as ever, and knows no callbacks; with some it does not show them."""
-    built = build_gateways(tables, {"two": CALLER_B.secrets})
+    built = build_gateways(tables, {"two": SIGNER_B.secrets})
     assert [name for name, gateway in built.items() if gateway.callbacks is not None] == ["two"]
     assert [gateway.callbacks for gateway in build_gateways(tables).values()] == [None, None, None]
-    for secret in CALLER_B.secrets:
+    for secret in SIGNER_B.secrets:
         assert secret not in repr(vars(built["two"].callbacks))
 
 

@@ -13,49 +13,49 @@ import pytest
 from domain.money import Money
 from domain.outcomes import Approved, Declined
 from domain.said import TEXT_MAX, plain
-from gateways.port import Callbacks, Unusable, UnverifiedError, WebhookPayload
-from tests.gateways.callers import SAID, Caller, applied, notice_of, shows
+from gateways.port import Callbacks, SignatureInvalidError, UnusablePayload, WebhookPayload
+from tests.gateways.callback_signers import MEMBERS, Signer, applied, payload_of, shows
 from tests.gateways.subjects import SUBJECTS, Subject
 
 NOW_S = 1_700_000_000
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 EVENT_ID = "evt_1-a"
 
-CALLERS = [subject for subject in SUBJECTS if subject.caller is not None]
+CALLERS = [subject for subject in SUBJECTS if subject.signer is not None]
 
 
 @dataclass(frozen=True)
 class Case:
     """One subject that makes callbacks, and its callbacks with two live secrets: the newest and the one before."""
 
-    caller: Caller
+    signer: Signer
     callbacks: Callbacks
 
     @property
     def body(self) -> bytes:
         """A body that says something."""
-        return self.caller.body(SAID)
+        return self.signer.body(MEMBERS)
 
     def headers(self, body: bytes, event_id: str = EVENT_ID, timestamp: str = str(NOW_S)) -> dict[str, str]:
         """Headers signed with the newest secret."""
-        return self.caller.headers(self.caller.secrets[0], event_id, timestamp, body)
+        return self.signer.headers(self.signer.secrets[0], event_id, timestamp, body)
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str:
-        """The event id; raises UnverifiedError."""
+        """The event id; raises SignatureInvalidError."""
         return self.callbacks.verify(headers, body, NOW)
 
     def is_refused(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether it is not verified, by an error that tells nothing."""
         try:
             self.verify(headers, body)
-        except UnverifiedError as error:
+        except SignatureInvalidError as error:
             self.tells_nothing(error, [*headers.values(), body.decode("latin-1")])
             return True
         return False
 
     def tells_nothing(self, error: BaseException, received: list[str]) -> None:
         """Neither ``error`` nor what stands behind it shows a secret, or anything longer of what was received."""
-        for text in (*self.caller.secrets, *received):
+        for text in (*self.signer.secrets, *received):
             assert len(text) < 8 or not shows(error, text)
 
 
@@ -63,10 +63,10 @@ class Case:
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     """A case of the contract suite for each subject that makes callbacks."""
     subject: Subject = request.param
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets[:2])
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets[:2])
     assert gateway.callbacks is not None
-    yield Case(subject.caller, gateway.callbacks)
+    yield Case(subject.signer, gateway.callbacks)
     gateway.close()
 
 
@@ -88,8 +88,8 @@ def test_a_body_need_not_be_readable_to_be_verified(case: Case, body: bytes) -> 
 
 def test_all_live_secrets_count(case: Case) -> None:
     """While secrets are changed, the newest and the one before are both good; another one is not."""
-    newest, older, other = case.caller.secrets
-    headers = {each: case.caller.headers(each, EVENT_ID, str(NOW_S), case.body) for each in case.caller.secrets}
+    newest, older, other = case.signer.secrets
+    headers = {each: case.signer.headers(each, EVENT_ID, str(NOW_S), case.body) for each in case.signer.secrets}
     assert case.verify(headers[newest], case.body) == case.verify(headers[older], case.body) == EVENT_ID
     assert case.is_refused(headers[other], case.body)
 
@@ -104,9 +104,9 @@ def test_every_secret_is_compared_whichever_it_was(case: Case, monkeypatch: pyte
         return in_constant_time(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    for secret in case.caller.secrets:
+    for secret in case.signer.secrets:
         compared.append(0)
-        case.is_refused(case.caller.headers(secret, EVENT_ID, str(NOW_S), case.body), case.body)
+        case.is_refused(case.signer.headers(secret, EVENT_ID, str(NOW_S), case.body), case.body)
     assert compared == [2, 2, 2]
 
 
@@ -118,7 +118,7 @@ def test_the_timestamp_is_at_most_300_seconds_off(case: Case, *, sign: int, off_
     for fraction_s in (0.0, 0.999):
         now = NOW + timedelta(seconds=sign * off_s + fraction_s)
         if refused:
-            with pytest.raises(UnverifiedError):
+            with pytest.raises(SignatureInvalidError):
                 case.callbacks.verify(headers, case.body, now)
         else:
             assert case.callbacks.verify(headers, case.body, now) == EVENT_ID
@@ -137,7 +137,7 @@ def bits(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
 def test_no_bit_of_a_header_may_change(case: Case, part: str) -> None:
     """Not of the id, not of the timestamp, not of the signature, in all of its spellings."""
-    headers, name = case.headers(case.body), getattr(case.caller, part)
+    headers, name = case.headers(case.body), getattr(case.signer, part)
     believed = [text for text in bits(headers[name]) if not case.is_refused({**headers, name: text}, case.body)]
     assert believed == []
 
@@ -154,7 +154,7 @@ def test_no_bit_of_the_body_may_change(case: Case) -> None:
 @pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
 def test_a_header_is_missing_empty_or_there_twice(case: Case, part: str) -> None:
     """Servers join a header that comes twice by a comma: no such one is believed, whichever part would be."""
-    headers, name = case.headers(case.body), getattr(case.caller, part)
+    headers, name = case.headers(case.body), getattr(case.signer, part)
     value = headers[name]
     assert case.is_refused({other: each for other, each in headers.items() if other != name}, case.body)
     for text in ("", " ", value * 2, *(f"{value}{comma}{value}" for comma in (",", ", ", " ,", " , "))):
@@ -168,9 +168,9 @@ def test_no_headers_at_all(case: Case) -> None:
     """Nor those of others."""
     assert case.is_refused({}, case.body)
     for subject in CALLERS:
-        if subject.caller is not case.caller:
-            assert subject.caller is not None
-            assert case.is_refused(subject.caller.headers("whsec_AAAA", EVENT_ID, str(NOW_S), case.body), case.body)
+        if subject.signer is not case.signer:
+            assert subject.signer is not None
+            assert case.is_refused(subject.signer.headers("whsec_AAAA", EVENT_ID, str(NOW_S), case.body), case.body)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, 
     believed = []
     for first, second in combinations(dots, 2):
         taken = (pieces[:first].decode(), pieces[first + 1 : second].decode(), pieces[second + 1 :])
-        apart = {**headers, case.caller.id_header: taken[0], case.caller.timestamp_header: taken[1]}
+        apart = {**headers, case.signer.id_header: taken[0], case.signer.timestamp_header: taken[1]}
         if not case.is_refused(apart, taken[2]):
             believed.append(taken)
     if "." in event_id:
@@ -238,12 +238,12 @@ def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, 
 
 
 def test_completed_and_failed(case: Case) -> None:
-    """A notice says which order ended how, and about which money, in the gateway's words and not in the record's."""
-    expected = WebhookPayload(SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
+    """A payload says which order ended how, and about which money, in the gateway's words and not in the record's."""
+    expected = WebhookPayload(MEMBERS["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
     assert applied(case.callbacks, case.body) == expected
-    notice = notice_of(case.callbacks, case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
-    assert notice.outcome == Declined("declined", None, "The gateway reported that it failed.")
-    assert notice.gateway_reference == "X-2"
+    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "status": "failed", "gateway_reference": "X-2"}))
+    assert payload.outcome == Declined("declined", None, "The gateway reported that it failed.")
+    assert payload.gateway_reference == "X-2"
 
 
 @pytest.mark.parametrize(
@@ -261,15 +261,15 @@ def test_completed_and_failed(case: Case) -> None:
 )
 def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, minor: int) -> None:
     """In every currency that there is: whether it is the transaction's is for the record to say."""
-    notice = notice_of(case.callbacks, case.caller.body({**SAID, "amount": amount, "currency": currency}))
-    assert notice.money == Money(minor, currency)
-    assert (notice.verbatim.amount, notice.verbatim.currency) == (amount, currency)
+    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "amount": amount, "currency": currency}))
+    assert payload.money == Money(minor, currency)
+    assert (payload.raw.amount, payload.raw.currency) == (amount, currency)
 
 
 @pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "nobody's"])
 def test_a_reference_may_be_nobody_s(case: Case, reference: str) -> None:
     """Visible ASCII of at most 200 characters passes: it is matched with the record later."""
-    assert notice_of(case.callbacks, case.caller.body({**SAID, "reference": reference})).reference == reference
+    assert payload_of(case.callbacks, case.signer.body({**MEMBERS, "reference": reference})).reference == reference
 
 
 ODD_MEMBERS = (
@@ -289,26 +289,26 @@ ODD_MEMBERS = (
 @pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
 def test_a_member_that_cannot_be_understood(case: Case, member: str, value: str) -> None:
     """It makes the callback unusable, and the problem does not repeat it."""
-    is_unreadable(case, case.caller.body({**SAID, member: value}))
+    is_unreadable(case, case.signer.body({**MEMBERS, member: value}))
 
 
 def test_a_body_that_cannot_be_understood(case: Case) -> None:
     """Each of the provider's own examples is unreadable, and nothing worse."""
-    assert case.caller.unreadable
-    for body in case.caller.unreadable.values():
+    assert case.signer.unreadable
+    for body in case.signer.unreadable.values():
         is_unreadable(case, body)
 
 
 @pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
 def test_what_an_unusable_callback_says_all_the_same(case: Case, member: str, value: str) -> None:
     """People are shown each member as it is worded, bounded and storable; a readable reference tells whom it is for."""
-    unusable = case.callbacks.read(case.caller.body({**SAID, member: value}))
-    assert isinstance(unusable, Unusable)
-    assert unusable.reference == (None if member == "reference" else SAID["reference"])
-    shown = unusable.verbatim._asdict()
+    unusable = case.callbacks.read(case.signer.body({**MEMBERS, member: value}))
+    assert isinstance(unusable, UnusablePayload)
+    assert unusable.reference == (None if member == "reference" else MEMBERS["reference"])
+    shown = unusable.raw._asdict()
     assert shown.pop(member) in {plain(value), None if not value else plain(value)}
-    status = notice_of(case.callbacks, case.body).verbatim.status
-    expected = {**SAID, "status": status}
+    status = payload_of(case.callbacks, case.body).raw.status
+    expected = {**MEMBERS, "status": status}
     del expected[member]
     assert shown == expected
 
@@ -316,19 +316,19 @@ def test_what_an_unusable_callback_says_all_the_same(case: Case, member: str, va
 def test_what_is_shown_can_be_stored(case: Case) -> None:
     """Whatever a body holds: no U+0000, no half of a character, and no more than is kept of a member."""
     bodies = [
-        *case.caller.unreadable.values(),
-        *(case.caller.body({**SAID, member: value}) for member in SAID for value in ("a\0b", "x" * 9_000)),
+        *case.signer.unreadable.values(),
+        *(case.signer.body({**MEMBERS, member: value}) for member in MEMBERS for value in ("a\0b", "x" * 9_000)),
     ]
     for body in bodies:
         read = case.callbacks.read(body)
-        for text in (*read.verbatim, read.reference):
+        for text in (*read.raw, read.reference):
             assert text is None or ("\0" not in text and len(text.encode("utf-16-le")) <= 2 * TEXT_MAX)
 
 
 def is_unreadable(case: Case, body: bytes) -> None:
     """It cannot be applied, and the problem repeats nothing of the body."""
     unusable = case.callbacks.read(body)
-    assert isinstance(unusable, Unusable)
+    assert isinstance(unusable, UnusablePayload)
     assert unusable.problem.startswith("it")
     text = body.decode("latin-1")
     case.tells_nothing(ValueError(unusable.problem), [text, *(each for each in text.split('"') if each not in NAMES)])

@@ -11,8 +11,8 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived
 from gateways.gateway_a import GatewayACallbacks, callback_key
-from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
-from tests.gateways.callers import applied
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_A
 
@@ -29,8 +29,8 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
 def test_a_submission_word_for_word(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path, key and body are those of contract.md, section 4."""
-    peer.behave = answers(200, GATEWAY_A.said("success", None, "A-1"))
+    """Path, key and body have the provider's documented form."""
+    peer.behave = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
     asked = order(10_000, "USD", kind, order="7")
     gateway.submit(asked)
     request = peer.requests[0]
@@ -68,7 +68,7 @@ def test_amounts(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], *, minor: int, currency: str, text: str
 ) -> None:
     """Amounts are texts with all decimals of their currency."""
-    peer.behave = answers(200, GATEWAY_A.said("success", None, "A-1"))
+    peer.behave = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
     gateway.submit(order(minor, currency))
     assert json.loads(peer.requests[0].body)["amount"] == text
     assert currency in gateway.currencies
@@ -87,12 +87,12 @@ def test_amounts(
 )
 def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, category: Category | None) -> None:
     """The provider's codes are the normalised ones; one that is not in the table is kept, without a category."""
-    peer.behave = answers(200, GATEWAY_A.said("declined", code, "A-1"))
+    peer.behave = answers(200, GATEWAY_A.response_body("declined", code, "A-1"))
     assert gateway.submit(order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.", "A-1")
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4."""
+    """The gateway's facts: currencies, keys and their window, lookups."""
     assert gateway.currencies == {"USD", "EUR", "GBP", "JPY", "KWD"}
     assert gateway.honours_keys
     assert gateway.idempotency_window_s == 86_400
@@ -161,14 +161,14 @@ def test_the_example_of_the_specification(signature: str) -> None:
 )
 def test_what_is_no_signature_of_the_specification(signature: str) -> None:
     """Of another version, of something else, cut short, respelt or garbled."""
-    with pytest.raises(UnverifiedError, match=r"^the header webhook-signature holds no signature of it$"):
+    with pytest.raises(SignatureInvalidError, match=r"^the header webhook-signature holds no signature of it$"):
         verify(signature)
 
 
 def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
-    """A callback of contract.md, section 4, word for word; the body's event id need not match, nor be there."""
+    """A callback in the provider's documented form is read. The body's event id may differ or be absent."""
     asked = order()
-    said: dict[str, object] = {
+    members: dict[str, object] = {
         "event_id": "evt_1",
         "transaction_id": "A-1",
         "reference": asked.transaction_id,
@@ -179,9 +179,10 @@ def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
     }
     callbacks = GatewayACallbacks([callback_key(SECRET)])
     expected = WebhookPayload(asked.transaction_id, "A-1", asked.money, Approved("A-1", final=True))
-    assert applied(callbacks, json.dumps(said).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "event_id": 5, "extra_data": None, "more": {}}).encode()) == expected
-    del said["event_id"], said["extra_data"]
-    assert applied(callbacks, json.dumps(said).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "amount": 100}).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "amount": 100.0}).encode()) == expected
+    assert applied(callbacks, json.dumps(members).encode()) == expected
+    extended = {**members, "event_id": 5, "extra_data": None, "more": {}}
+    assert applied(callbacks, json.dumps(extended).encode()) == expected
+    del members["event_id"], members["extra_data"]
+    assert applied(callbacks, json.dumps(members).encode()) == expected
+    assert applied(callbacks, json.dumps({**members, "amount": 100}).encode()) == expected
+    assert applied(callbacks, json.dumps({**members, "amount": 100.0}).encode()) == expected

@@ -14,8 +14,8 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
 from gateways.gateway_b import GatewayBCallbacks, callback_key
-from gateways.port import Gateway, Order, UnverifiedError, WebhookPayload
-from tests.gateways.callers import applied
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_B
 
@@ -34,8 +34,8 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
 def test_a_submission_word_for_word(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path and body are those of contract.md, section 4; there is no key, and details stay here."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
+    """Path and body have the provider's documented form. No key and no details are sent."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), XML)
     asked = order(10_000, "USD", kind, order="7")
     gateway.submit(asked)
     request = peer.requests[0]
@@ -62,7 +62,7 @@ def test_a_lookup_word_for_word(gateway: Gateway, peer: Peer, order: Callable[..
 
 def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
     """Whatever stands in an order arrives as text, and stays within its element or its query field."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), XML)
     odd = Order("r&1", Kind.DEPOSIT, Money(1, "EUR"), "</customer><amount>9&ä]]>", {})
     gateway.submit(odd)
     gateway.lookup(odd)
@@ -87,7 +87,7 @@ def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
 )
 def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, outcome: Declined) -> None:
     """The provider's codes become the normalised ones; others decline, too, without a category."""
-    peer.behave = answers(200, GATEWAY_B.said("declined", code, "B-1"), XML)
+    peer.behave = answers(200, GATEWAY_B.response_body("declined", code, "B-1"), XML)
     assert gateway.submit(order()) == replace(outcome, reference="B-1")
 
 
@@ -117,7 +117,7 @@ def test_what_leaves_no_doubt_is_taken(
 )
 def test_content_types_of_xml(gateway: Gateway, peer: Peer, order: Callable[..., Order], media_type: str) -> None:
     """Both names of XML are taken, with UTF-8 named or not."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), media_type)
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), media_type)
     assert gateway.submit(order()) == Approved("B-1", final=True)
 
 
@@ -129,7 +129,7 @@ def test_odd_parameters_of_a_content_type(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], parameters: str
 ) -> None:
     """Parameters that cannot be read never become another error than "unknown"."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), f"{XML};{parameters}")
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), f"{XML};{parameters}")
     try:
         assert gateway.submit(order()) == Approved("B-1", final=True)
     except OutcomeUnknownError:
@@ -137,7 +137,7 @@ def test_odd_parameters_of_a_content_type(
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4: no keys, so nothing is remembered under one."""
+    """The gateway's facts: no idempotency keys, so no time for which they are remembered."""
     assert gateway.currencies == {"USD", "EUR"}
     assert not gateway.honours_keys
     assert gateway.idempotency_window_s == 0
@@ -166,7 +166,7 @@ def verify(signature: str) -> str:
 
 
 def test_a_callback_word_for_word() -> None:
-    """Headers and body are those of contract.md, section 4; other members do not matter."""
+    """Headers and body in the provider's documented form are read. Other members are ignored."""
     assert verify(f"sha256={SIGNATURE}") == "evt_1"
     failed = Declined("declined", None, "The gateway reported that it failed.")
     assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == WebhookPayload(
@@ -195,5 +195,5 @@ def test_a_callback_word_for_word() -> None:
 )
 def test_what_is_no_signature(signature: str) -> None:
     """In another spelling, cut short, of another function, or there twice."""
-    with pytest.raises(UnverifiedError, match=r"^the header x-gateway-signature holds no signature of it$"):
+    with pytest.raises(SignatureInvalidError, match=r"^the header x-gateway-signature holds no signature of it$"):
         verify(signature)

@@ -14,7 +14,7 @@ from tests.gateways.subjects import GATEWAY_A
 CHECKOUT = Path(__file__).parents[2]
 TLS = Path(__file__).parent / "tls"
 EACH = 75
-SUCCESS = answers(200, GATEWAY_A.said("success", None, "A-1"))
+SUCCESS = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
 DRIP = drips(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + b"x" * 600)
 
 

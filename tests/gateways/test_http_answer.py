@@ -6,11 +6,12 @@ from collections.abc import Callable
 from http.client import HTTPMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outcomes import OutcomeUnknownError
-from gateways.http import ANSWER_BYTES_MAX, Answer, HttpClient
+from gateways.http import RESPONSE_BYTES_MAX, HttpClient, Response
+from tests.effort import examples
 from tests.gateways.peer import Behave, Peer, answers, drips, sends, sends_and_closes
 from tests.gateways.transport import HASTY_S, Client
 
@@ -99,7 +100,7 @@ NOT_TRUSTED = {
     "a chunk that fills the memory": CHUNKED + b"7fffffffffffffff\r\nhi",
     "a chunk beyond any memory": CHUNKED + b"f" * 60_000 + b"\r\nhi",
     "chunks without end": CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 16,
-    "a header without end": OK + b"X: " + b"x" * ANSWER_BYTES_MAX,
+    "a header without end": OK + b"X: " + b"x" * RESPONSE_BYTES_MAX,
     "going on without end": b"HTTP/1.1 100 Go on\r\n\r\n" * 4000,
 }
 
@@ -142,14 +143,14 @@ def test_an_endless_drip_of_small_answers_ends(client: Client, peer: Peer) -> No
         client(peer.url, HASTY_S).request("GET", "/", {})
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from([b"", b"HTTP/1.1 ", OK, CHUNKED]), st.binary(max_size=120))
 def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
     """Whatever arrives after a proper beginning, no other error is ever raised."""
     peer = Peer(sends_and_closes(start + rest))
     transport = HttpClient("one", peer.url, timeout_s=5, max_concurrent=1)
     try:
-        assert isinstance(transport.request("GET", "/", {}), Answer)
+        assert isinstance(transport.request("GET", "/", {}), Response)
     except OutcomeUnknownError:
         pass
     finally:
@@ -171,4 +172,4 @@ def test_media_type(headers: list[str], media_type: str) -> None:
     message = HTTPMessage()
     for each in headers:
         message["content-type"] = each
-    assert Answer(200, message, b"").media_type == media_type
+    assert Response(200, message, b"").media_type == media_type

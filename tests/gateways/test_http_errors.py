@@ -59,7 +59,7 @@ def test_every_foreign_error_has_one_meaning(
     for where, name, meaning in [
         (transport_module, "connect", NotSentError),
         (Wire, "start", NotSentError),
-        (Wire, "send_off", OutcomeUnknownError),
+        (Wire, "flush_request", OutcomeUnknownError),
         (connection._Stream, "readinto", OutcomeUnknownError),
     ]:
         with monkeypatch.context() as patch:
@@ -78,7 +78,7 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(transport_module, "connect"), (Wire, "start"), (Wire, "send_off"), (connection._Stream, "readinto")],
+    [(transport_module, "connect"), (Wire, "start"), (Wire, "flush_request"), (connection._Stream, "readinto")],
 )
 def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
     client: Client, peer: Peer, where: object, name: str, monkeypatch: pytest.MonkeyPatch

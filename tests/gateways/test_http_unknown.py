@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from domain.outcomes import OutcomeUnknownError
-from gateways.http import ANSWER_BYTES_MAX, IDLE_S_MAX
+from gateways.http import IDLE_S_MAX, RESPONSE_BYTES_MAX
 from tests.gateways.peer import (
     Behave,
     Exchange,
@@ -38,9 +38,9 @@ UNANSWERED: dict[str, Behave] = {
     "silence in the middle": sends(ANSWER[:-1]),
     "headers a byte at a time": drips(ANSWER),
     "body a byte at a time": drips(ANSWER, at=ANSWER.index(b"\r\n\r\n") + 4),
-    "announced too large": sends(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (ANSWER_BYTES_MAX + 1)),
-    "too large without an announcement": sends_and_closes(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * ANSWER_BYTES_MAX),
-    "headers without end": sends_and_closes(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * ANSWER_BYTES_MAX),
+    "announced too large": sends(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (RESPONSE_BYTES_MAX + 1)),
+    "too large without an announcement": sends_and_closes(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * RESPONSE_BYTES_MAX),
+    "headers without end": sends_and_closes(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * RESPONSE_BYTES_MAX),
 }
 
 

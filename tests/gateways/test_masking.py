@@ -15,8 +15,8 @@ from domain.cards import holds_card, masked
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
 from domain.said import TEXT_MAX
 from gateways.masking import MaskedGateway, kept
-from gateways.port import Order, Unusable, WebhookPayload
-from tests.gateways.callers import SAID, Caller
+from gateways.port import Order, UnusablePayload, WebhookPayload
+from tests.gateways.callback_signers import MEMBERS, Signer
 from tests.gateways.contract import Ask, Fixture, Orders, ask_both_ways
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
 
@@ -56,10 +56,10 @@ class Careless:
 
 @ask_both_ways
 @pytest.mark.parametrize("status", ["success", "pending", "declined"])
-def test_a_reference_that_reads_as_a_card_number(ground: Fixture, order: Orders, ask: Ask, status: str) -> None:
+def test_a_reference_that_reads_as_a_card_number(fixture: Fixture, order: Orders, ask: Ask, status: str) -> None:
     """It is masked, and the answer counts as any other."""
-    ground.provider_says(status, reference=CARD)
-    outcome = ask(ground.gateway, order())
+    fixture.provider_says(status, reference=CARD)
+    outcome = ask(fixture.gateway, order())
     assert isinstance(outcome, Approved | Declined)
     assert outcome.reference is not None
     assert re.fullmatch(rf"{re.escape(MASKED)}(~[a-p]{{16}})?", outcome.reference)
@@ -100,7 +100,7 @@ def test_closing() -> None:
     assert careless.closed
 
 
-@pytest.fixture(params=[subject for subject in SUBJECTS if subject.caller], ids=lambda subject: subject.adapter)
+@pytest.fixture(params=[subject for subject in SUBJECTS if subject.signer], ids=lambda subject: subject.adapter)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Each that makes callbacks."""
     found: Subject = request.param
@@ -108,12 +108,12 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 def verified(subject: Subject, event_id: str, live: tuple[int, int], signed_by: int) -> str:
-    """The event id of a callback, where some of the caller's secrets are live."""
-    caller: Caller | None = subject.caller
-    assert caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=caller.secrets[live[0] : live[1]])
+    """The event id of a callback, where some of the signer's secrets are live."""
+    signer: Signer | None = subject.signer
+    assert signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=signer.secrets[live[0] : live[1]])
     assert gateway.callbacks is not None
-    headers = caller.headers(caller.secrets[signed_by], event_id, "1700000000", b"body")
+    headers = signer.headers(signer.secrets[signed_by], event_id, "1700000000", b"body")
     try:
         return gateway.callbacks.verify(headers, b"body", NOW)
     finally:
@@ -139,28 +139,28 @@ def test_a_repetition_is_told_while_a_secret_changes(subject: Subject) -> None:
 
 def test_what_a_callback_says(subject: Subject) -> None:
     """References are masked; what is compared with the record, and the outcome, comes through."""
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets)
     assert gateway.callbacks is not None
-    notice = gateway.callbacks.read(subject.caller.body({**SAID, "gateway_reference": CARD, "reference": OTHER}))
-    assert isinstance(notice, WebhookPayload)
-    assert notice.reference == OTHER_MASKED
-    assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", notice.gateway_reference)
-    assert notice.outcome == Approved(notice.gateway_reference, final=True)
-    assert notice.money.text == SAID["amount"]
-    assert notice.verbatim.reference == OTHER_MASKED
-    assert notice.verbatim.gateway_reference == notice.gateway_reference
+    payload = gateway.callbacks.read(subject.signer.body({**MEMBERS, "gateway_reference": CARD, "reference": OTHER}))
+    assert isinstance(payload, WebhookPayload)
+    assert payload.reference == OTHER_MASKED
+    assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", payload.gateway_reference)
+    assert payload.outcome == Approved(payload.gateway_reference, final=True)
+    assert payload.money.text == MEMBERS["amount"]
+    assert payload.raw.reference == OTHER_MASKED
+    assert payload.raw.gateway_reference == payload.gateway_reference
     unusable = gateway.callbacks.read(f'{{"card": {CARD}'.encode())
-    assert isinstance(unusable, Unusable)
+    assert isinstance(unusable, UnusablePayload)
     assert CARD not in unusable.problem
     gateway.close()
 
 
-@pytest.mark.parametrize("member", list(SAID))
+@pytest.mark.parametrize("member", list(MEMBERS))
 def test_what_an_unusable_callback_says(subject: Subject, member: str) -> None:
     """Each member is masked in what is shown of it, also where it is no text of its kind, or is cut to be stored."""
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets)
     assert gateway.callbacks is not None
     for value in (
         f"card {CARD}",
@@ -169,10 +169,10 @@ def test_what_an_unusable_callback_says(subject: Subject, member: str) -> None:
         f"{' ' * (TEXT_MAX - 16)}{CARD}1111",
         f"a \0{CARD}",
     ):
-        shown = gateway.callbacks.read(subject.caller.body({**SAID, "status": "odd", member: value}))
-        assert isinstance(shown, Unusable)
+        shown = gateway.callbacks.read(subject.signer.body({**MEMBERS, "status": "odd", member: value}))
+        assert isinstance(shown, UnusablePayload)
         assert CARD not in repr(shown)
-        for text in shown.verbatim:
+        for text in shown.raw:
             assert text is None or not holds_card(text)
     gateway.close()
 
@@ -239,7 +239,7 @@ def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
     [
         b"",
         b"\0\xff\xfe",
-        GATEWAY_A.said("success", None, "A-1"),
+        GATEWAY_A.response_body("success", None, "A-1"),
         b'{"id": 1764453088984581, "at": "2026-11-29T13:48:48Z", "amounts": [19.74, 4.01, 401.55, 1.95, 139.16]}',
         b'{"a": "\\u0034\\u00e9\\ud83d\\ude00\\ud800\\u0022\\n", "id": "4111111111111112"}',
         '{"name": "Jörg", "id": "01a20384-41d6-7fec-aa23-e22947e4a14e"}'.encode("utf-16"),

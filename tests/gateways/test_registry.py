@@ -34,7 +34,7 @@ def test_tables_become_gateways_of_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "adapter", ["gateway_zz", "port", "settings", "registry", "http", "strict_json", "simulator", "os", "__init__"]
+    "adapter", ["gateway_zz", "port", "settings", "registry", "http", "strict_xml", "simulator", "os", "__init__"]
 )
 def test_what_is_no_adapter_is_refused(adapter: str) -> None:
     """Neither a missing module nor one that is something else passes; the error names the ones there are."""

@@ -16,7 +16,7 @@ LEAST: dict[str, object] = {"adapter": "gateway_a", "url": "https://pay.example.
 
 
 def test_a_table_with_the_least_has_the_defaults_of_the_contract() -> None:
-    """Only adapter and url are required; all else has the value of contract.md, section 2."""
+    """Only adapter and url are required; every other key has its default."""
     settings = GatewaySettings.from_table("one", LEAST)
     assert settings == GatewaySettings(
         name="one",
@@ -34,7 +34,7 @@ def test_a_table_with_the_least_has_the_defaults_of_the_contract() -> None:
 
 
 def test_the_file_that_comes_with_the_service_says_what_the_contract_says() -> None:
-    """config/gateways.toml holds both gateways with the values of contract.md, section 2."""
+    """config/gateways.toml holds both gateways with their documented values."""
     tables = tomllib.loads((CHECKOUT / "config/gateways.toml").read_text("utf-8"))
     settings = GatewaySettings.from_table("gatewayA", tables["gatewayA"])
     assert settings == GatewaySettings(

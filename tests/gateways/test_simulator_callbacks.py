@@ -11,8 +11,8 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Declined
 from gateways.development import CALLBACK_SECRET
-from gateways.port import UnverifiedError, WebhookPayload
-from tests.gateways.callers import applied
+from gateways.port import SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.contract import Orders
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator, callbacks_of, wait_until
@@ -70,8 +70,8 @@ def test_callbacks_while_secrets_are_changed(  # noqa: PLR0917 (fixtures)
     subject: Subject,
 ) -> None:
     """A provider that still signs with the secret before is believed while that is live, and no longer."""
-    assert subject.caller is not None
-    newest, older, _ = subject.caller.secrets
+    assert subject.signer is not None
+    newest, older, _ = subject.signer.secrets
     service = peers(answers(200, b""))
     variable = f"SIMULATOR_GATEWAY_{path[-1]}_SECRET"
     started = start_simulator(tmp_path / "ledger.jsonl", service.url, **{variable: older})
@@ -86,5 +86,5 @@ def test_callbacks_while_secrets_are_changed(  # noqa: PLR0917 (fixtures)
     assert both.callbacks is not None
     assert both.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))
     assert only_newest.callbacks is not None
-    with pytest.raises(UnverifiedError):
+    with pytest.raises(SignatureInvalidError):
         only_newest.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))

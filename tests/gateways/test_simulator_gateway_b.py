@@ -1,4 +1,4 @@
-"""gatewayB against the real simulator process: each row of contract.md section 5, and what it is to have no keys."""
+"""gatewayB against the real simulator process: each row of the table of amounts, and sending twice without keys."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_03_04_12_13_are_pending_then_told(  # noqa: PLR0917 (fixtures)
 
 
 def is_signed(callback: Request, secret: str) -> bool:
-    """Whether the signature is that of contract.md, section 4: the key is the text of ``secret`` itself."""
+    """Whether the signature is the documented one: the key is the text of ``secret`` itself."""
     event_id, timestamp = callback.headers["x-gateway-event-id"], callback.headers["x-gateway-timestamp"]
     assert abs(int(timestamp) - time.time()) < 60
     signed = f"{event_id}.{timestamp}.".encode() + callback.body

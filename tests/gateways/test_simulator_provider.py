@@ -14,10 +14,10 @@ import pytest
 
 from domain.events import Kind
 from domain.money import Money
-from gateways.simulator.faults import FaultBook, Faults
-from gateways.simulator.journal import Journal
-from gateways.simulator.provider import Asked, Provider, Record
-from gateways.simulator.rows import Face, Truth
+from gateways.simulator.durable_lines import DurableLines
+from gateways.simulator.faults import FaultInjection, Faults
+from gateways.simulator.provider import PaymentRequest, Provider, Record
+from gateways.simulator.rows import Behaviour, TrueStatus
 
 
 class Held:
@@ -46,7 +46,7 @@ class Told:
     """Remembers callbacks and what is to be done later, which the test then does."""
 
     def __init__(self) -> None:
-        self.callbacks: list[tuple[str, Truth, int]] = []
+        self.callbacks: list[tuple[str, TrueStatus, int]] = []
         self.due: list[tuple[float, Callable[[], None]]] = []
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Told:
 
     def notify(self, record: Record, times: int, /, *, wait: bool) -> None:  # noqa: ARG002 (the port has it)
         """Write the callback down."""
-        self.callbacks.append((record.id, record.truth, times))
+        self.callbacks.append((record.id, record.status, times))
 
     def happen(self) -> None:
         """Do all that is due."""
@@ -69,16 +69,16 @@ def provider(folder: Path, told: Told, sync: Callable[[int], None] = os.fsync, n
     return Provider(
         name,
         name[-1],
-        ledger=Journal(folder / "ledger.jsonl", sync),
-        memory=Journal(folder / "memory.jsonl", sync),
+        ledger=DurableLines(folder / "ledger.jsonl", sync),
+        memory=DurableLines(folder / "memory.jsonl", sync),
         later=told.later,
         notify=told.notify,
     )
 
 
-def asked(minor: int = 10_000, reference: str = "r-1", key: str | None = "r-1") -> Asked:
+def asked(minor: int = 10_000, reference: str = "r-1", key: str | None = "r-1") -> PaymentRequest:
     """A deposit."""
-    return Asked(Kind.DEPOSIT, reference, Money(minor, "USD"), key)
+    return PaymentRequest(Kind.DEPOSIT, reference, Money(minor, "USD"), key)
 
 
 @pytest.mark.parametrize("minor", [10_000, 10_001, 10_003, 10_007])
@@ -102,7 +102,7 @@ def test_nothing_is_said_before_it_is_on_disk(tmp_path: Path, minor: int) -> Non
 def test_lines_share_syncs(tmp_path: Path) -> None:
     """What arrives while a sync runs goes to disk with the next one, all at once, in order."""
     held = Held()
-    journal = Journal(tmp_path / "a.jsonl", held)
+    journal = DurableLines(tmp_path / "a.jsonl", held)
     with ThreadPoolExecutor(20) as threads, held:
         appends = [threads.submit(journal.append, b"0")]
         assert held.entered.wait(5)
@@ -122,7 +122,7 @@ def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     for torn, kept in [(b'{"a": 1}\n{"b"', [b'{"a": 1}']), (b'{"a"', []), (b"", [])]:
         path.write_bytes(torn)
-        journal = Journal(path)
+        journal = DurableLines(path)
         assert journal.lines == kept
         journal.append(b"{}")
         assert path.read_bytes().splitlines() == [*kept, b"{}"]
@@ -134,9 +134,9 @@ def test_callback_rows_settle_once(tmp_path: Path) -> None:
     mind = provider(tmp_path, told)
     face, record = mind.submit(asked(10_003))
     assert record is not None
-    assert (face, record.truth, told.callbacks) == (Face.ANSWER, Truth.PENDING, [])
+    assert (face, record.status, told.callbacks) == (Behaviour.ANSWER, TrueStatus.PENDING, [])
     told.happen()
-    assert told.callbacks == [("A-1", Truth.SUCCESS, 1)]
+    assert told.callbacks == [("A-1", TrueStatus.SUCCESS, 1)]
     assert len((tmp_path / "ledger.jsonl").read_bytes().splitlines()) == 1
     told.happen()
     assert len(told.callbacks) == 1
@@ -144,7 +144,7 @@ def test_callback_rows_settle_once(tmp_path: Path) -> None:
 
 def test_two_gateways_share_the_files(tmp_path: Path) -> None:
     """Each provider remembers its own lines of the shared files, and counts its own ids."""
-    ledger, memory, told = Journal(tmp_path / "l"), Journal(tmp_path / "m"), Told()
+    ledger, memory, told = DurableLines(tmp_path / "l"), DurableLines(tmp_path / "m"), Told()
     for _ in range(2):
         for name in ("gatewayA", "gatewayB"):
             mind = Provider(name, name[-1], ledger=ledger, memory=memory, later=told.later, notify=told.notify)
@@ -158,33 +158,33 @@ def test_without_keys_each_request_is_an_effect(tmp_path: Path) -> None:
     """A provider that knows no keys moves the money twice for the same reference; a decline stays a decline."""
     mind = provider(tmp_path, Told(), name="gatewayB")
     first_time, second_time = (mind.submit(asked(10_005, key=None)) for _ in range(2))
-    assert first_time[0] is Face.ERROR
-    assert second_time[0] is Face.ANSWER
+    assert first_time[0] is Behaviour.ERROR
+    assert second_time[0] is Behaviour.ANSWER
     assert len((tmp_path / "ledger.jsonl").read_bytes().splitlines()) == 2
     newest = mind.lookup("r-1", Kind.DEPOSIT)
     assert newest is second_time[1]
     for _ in range(2):
         _, record = mind.submit(asked(10_001, "r-2", None))
         assert record is not None
-        assert (record.truth, record.code) == (Truth.DECLINED, "do_not_honor")
+        assert (record.status, record.code) == (TrueStatus.DECLINED, "do_not_honor")
 
 
 def test_faults_are_drawn_by_their_share() -> None:
     """A share of one hits always, of nothing never, of a third when the draw says so."""
     draws = iter([0.2, 0.4])
-    book = FaultBook(["gatewayA"], lambda: next(draws))
-    assert book.hits(0.0) is False
-    assert [book.hits(1 / 3), book.hits(1 / 3)] == [True, False]
-    assert FaultBook(["gatewayA"]).hits(1.0)
+    faults = FaultInjection(["gatewayA"], lambda: next(draws))
+    assert faults.hits(0.0) is False
+    assert [faults.hits(1 / 3), faults.hits(1 / 3)] == [True, False]
+    assert FaultInjection(["gatewayA"]).hits(1.0)
 
 
 def test_faults_of_one_gateway_leave_the_other_alone() -> None:
     """An order may name its gateway; an order without one is for all."""
-    book = FaultBook(["gatewayA", "gatewayB"])
-    book.order({"gateway": "gatewayA", "error": 0.5})
-    book.order({"latency_s": 1})
-    assert book.of("gatewayA") == Faults(error=0.5, latency_s=1.0)
-    assert book.of("gatewayB") == Faults(latency_s=1.0)
-    book.order({"gateway": "gatewayA"})
-    assert book.of("gatewayA") == Faults()
-    assert book.of("gatewayB") == Faults(latency_s=1.0)
+    faults = FaultInjection(["gatewayA", "gatewayB"])
+    faults.update({"gateway": "gatewayA", "error": 0.5})
+    faults.update({"latency_s": 1})
+    assert faults.of("gatewayA") == Faults(error=0.5, latency_s=1.0)
+    assert faults.of("gatewayB") == Faults(latency_s=1.0)
+    faults.update({"gateway": "gatewayA"})
+    assert faults.of("gatewayA") == Faults()
+    assert faults.of("gatewayB") == Faults(latency_s=1.0)

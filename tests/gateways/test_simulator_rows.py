@@ -1,4 +1,4 @@
-"""gatewayA against the real simulator process: each row of contract.md section 5, and its keys."""
+"""gatewayA against the real simulator process: each row of the table of amounts, and its keys."""
 
 from __future__ import annotations
 

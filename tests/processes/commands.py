@@ -14,8 +14,8 @@ from domain.events import Kind
 from domain.money import parse_amount
 from gateways.development import CALLBACK_SECRET
 from gateways.simulator import gateway_a, gateway_b
-from gateways.simulator.provider import Asked, Record
-from gateways.simulator.rows import Truth
+from gateways.simulator.provider import PaymentRequest, Record
+from gateways.simulator.rows import TrueStatus
 from tests.processes.installation import HOST, Answer, Installation
 from tests.processes.process import PATIENCE_S, wait_until
 
@@ -107,8 +107,8 @@ def callback(transaction: Mapping[str, Any], reference: str, *, completed: bool 
     """Headers and body of a callback about ``transaction`` as its provider signs it now; always the same event id."""
     dialect = _DIALECTS[transaction["gateway"]]
     money = parse_amount(transaction["amount"], transaction["currency"])
-    asked = Asked(Kind(transaction["type"]), transaction["transaction_id"], money, None)
-    record = Record(asked, reference, Truth.SUCCESS if completed else Truth.DECLINED)
+    asked = PaymentRequest(Kind(transaction["type"]), transaction["transaction_id"], money, None)
+    record = Record(asked, reference, TrueStatus.SUCCESS if completed else TrueStatus.DECLINED)
     headers, body = dialect.callback(record, dialect.key(CALLBACK_SECRET))
     return dict(headers), body
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.factory import migrate
+from store.backends import backend_of
 from tests.postgresql.servers import new_database
 from tests.processes.installation import CHECKOUT, Installation, installed
 from tests.processes.targets import SQLITE, Target
@@ -22,7 +22,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
         postgresql = None
         if target.postgresql:
             postgresql = stack.enter_context(new_database(request.getfixturevalue("postgresql_url")))
-            migrate(postgresql, root=CHECKOUT)
+            backend_of(postgresql, root=CHECKOUT).migrate()
         yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=target.workers))
 
 

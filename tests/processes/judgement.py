@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from store.factory import open_audit
+from store.backends import backend_of
 from store.port import StreamKey
 from store.queries import Audit
 from tests.processes.client import Log, Sent
@@ -42,7 +42,7 @@ class Witness:
 
     def look(self, when: str = "while it runs") -> None:
         """Write down all streams as they are now."""
-        with open_audit(self._url, root=CHECKOUT) as audit:
+        with backend_of(self._url, root=CHECKOUT).audit() as audit:
             for stream in audit.streams():
                 events = [
                     {"version": event.version, "body": event.body.decode(), "hash": event.hash.hex()}
@@ -68,7 +68,7 @@ class Witness:
 
     def unfinished(self) -> int:
         """How many transactions still have work."""
-        with open_audit(self._url, root=CHECKOUT) as audit:
+        with backend_of(self._url, root=CHECKOUT).audit() as audit:
             return sum(len(audit.unfinished(stream)) for stream in audit.streams())
 
     def wait_for_rest(self) -> None:

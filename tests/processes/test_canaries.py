@@ -23,9 +23,9 @@ import pytest
 from psycopg import sql
 
 from api.keys import read_api_key
-from store.factory import migrate, open_keyring
+from store.backends import backend_of
 from store.keys import NewKey, Scope
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 from tests.gateways.peer import Behave, Exchange, Peer, answers, sends_and_closes
 from tests.processes.canaries import (
     API_KEY,
@@ -48,9 +48,9 @@ from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
-GATEWAYS: Final[dict[str, tuple[str, Caller, str]]] = {
-    "gatewayA": ("gateway_a", CALLER_A, WEBHOOK_SECRET),
-    "gatewayB": ("gateway_b", CALLER_B, TEXT_SECRET),
+GATEWAYS: Final[dict[str, tuple[str, Signer, str]]] = {
+    "gatewayA": ("gateway_a", SIGNER_A, WEBHOOK_SECRET),
+    "gatewayB": ("gateway_b", SIGNER_B, TEXT_SECRET),
 }
 SETTINGS: Final = {
     "PAYMENTS_LOG_LEVEL": "DEBUG",
@@ -151,7 +151,7 @@ def careless(gateway: str) -> Iterator[Behave]:
 def callbacks(gateway: str, reference: str) -> Iterator[tuple[str, bytes]]:
     """Event ids and bodies with a card number in each of their places, and one that is fine but for its id."""
     caller = GATEWAYS[gateway][1]
-    fine = {**SAID, "reference": reference, "amount": "10.00"}
+    fine = {**MEMBERS, "reference": reference, "amount": "10.00"}
     numbers = (str(number) for number in range(1000))
     for name, spelling in product(fine, range(7)):
         yield f"evt-{next(numbers)}", caller.body({**fine, name: spellings(new_card())[spelling]})
@@ -210,10 +210,10 @@ def configure(installation: Installation, provider: str) -> None:
 def keep_key(installation: Installation) -> None:
     """Let the service know the canary of an API key, which is good for everything."""
     if installation.database_url.startswith("sqlite"):
-        migrate(installation.database_url, root=CHECKOUT)
+        backend_of(installation.database_url, root=CHECKOUT).migrate()
     presented = read_api_key(API_KEY)
     assert presented is not None
-    with open_keyring(installation.database_url, root=CHECKOUT, clock=lambda: datetime.now(UTC)) as keyring:
+    with backend_of(installation.database_url, root=CHECKOUT).keyring(clock=lambda: datetime.now(UTC)) as keyring:
         keyring.add(NewKey(*presented, "main", frozenset(Scope), "canary", None))
 
 

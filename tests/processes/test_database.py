@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from store.factory import migrate
+from store.backends import backend_of
 from tests.postgresql.embedded import EmbeddedServer, embedded_server
 from tests.postgresql.servers import new_database
 from tests.processes.client import Load, Log
@@ -44,7 +44,7 @@ def server() -> Iterator[EmbeddedServer]:
 def installation(server: EmbeddedServer, tmp_path: Path) -> Iterator[Installation]:
     """An installation on a database of that server."""
     with new_database(server.url()) as url:
-        migrate(url, root=CHECKOUT)
+        backend_of(url, root=CHECKOUT).migrate()
         with installed(tmp_path, postgresql=url, workers=WORKERS) as installation:
             installation.configure_gateways(a=GATEWAY, b=GATEWAY)
             yield installation

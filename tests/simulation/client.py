@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.messages import ReceiveRequest
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
 from actors.service import GRACE_S
 from domain.account import Refused
@@ -71,7 +71,7 @@ class Client:
         heard: Callable[[str, str, Money], None],
     ) -> None:
         self._chance, self._history, self._gateways, self._heard = chance, history, gateways, heard
-        self._outstanding: list[tuple[Process, ReceiveRequest]] = []
+        self._outstanding: list[tuple[Process, ReceiveOperation]] = []
         self._accepted: list[str] = []
         self._keyed: list[Wish] = []
 
@@ -105,7 +105,9 @@ class Client:
         self._heard(asked.gateway, command.transaction_id, money)
         with process.turn():
             metadata = Metadata(f"r-{runtime.random():.6f}")
-            sent = process.system.send(StreamKey("main", asked.customer), command, metadata, asked.once)
+            sent = process.facade.send(
+                StreamKey("main", asked.customer), ReceiveOperation(command, metadata, asked.once)
+            )
         if isinstance(sent, NotStored):
             self._answered(process, command.transaction_id, sent)
         else:
@@ -155,7 +157,7 @@ class Client:
                 self._answered(process, request.command.transaction_id, None)
         self._outstanding = [(at, request) for at, request in self._outstanding if at is not process]
 
-    def _reply(self, process: Process, request: ReceiveRequest) -> Reply | None:
+    def _reply(self, process: Process, request: ReceiveOperation) -> Reply | None:
         if request.reply.done:
             return request.reply.get(timeout=0)
         if process.runtime.monotonic() < request.deadline + GRACE_S:

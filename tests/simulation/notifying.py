@@ -106,7 +106,7 @@ class Notifier:
         }
         body = letter.body.decode("latin-1")
         self._history.add("callback", self._timeline.now, body=body, forged=letter.forged, **where)
-        system, runtime = process.system, process.runtime
+        facade, runtime = process.facade, process.runtime
         secret = "a guess" if letter.forged else secret_of(letter.gateway)
 
         def thread() -> None:
@@ -114,7 +114,7 @@ class Notifier:
             # A defect is told to the provider as a 503; a store that dies takes the process with it.
             with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 headers = {"id": letter.event_id, "secret": secret}
-                reply = system.callback(letter.gateway, headers, letter.body, Metadata(f"c-{runtime.random():.6f}"))
+                reply = facade.callback(letter.gateway, headers, letter.body, Metadata(f"c-{runtime.random():.6f}"))
             if reply is not None:
                 self._before_it_is_told(process)
                 self._history.add("told", runtime.monotonic(), answer=ANSWERS[type(reply)], **where)

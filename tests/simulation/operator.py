@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from actors.operations.discard import DiscardOperation
 from domain.commands import Discard
 from store.codec import Metadata
 from store.errors import StoreError
@@ -48,7 +49,7 @@ class Operator:
 
         def order() -> None:
             try:
-                process.system.set_breaker_mode(GatewayMode(gateway, mode, "simulated"))
+                process.facade.set_breaker_mode(GatewayMode(gateway, mode, "simulated"))
             finally:
                 if self._ordering.get(gateway) is runtime:
                     del self._ordering[gateway]
@@ -58,15 +59,16 @@ class Operator:
 
     def retry(self, process: Process, where: DeadLetterFilter) -> None:
         """Have dead letters done again."""
-        system = process.system
-        self._try(process.runtime, lambda: _ignore(system.retry_dead_letters("main", where)))
+        facade = process.facade
+        self._try(process.runtime, lambda: _ignore(facade.retry_dead_letters("main", where)))
 
     def _discard(self, process: Process, letter: DeadLetter) -> None:
         assert letter.transaction_id is not None
-        command, system, runtime = Discard(letter.transaction_id, "simulated"), process.system, process.runtime
+        command, facade, runtime = Discard(letter.transaction_id, "simulated"), process.facade, process.runtime
 
         def discard() -> None:
-            reply = system.discard(command, letter.item, Metadata("operator", who="operator"))
+            request = DiscardOperation(command, letter.item, Metadata("operator", who="operator"))
+            reply = facade.execute(letter.item.stream, request)
             self._history.add("discard", runtime.monotonic(), id=command.transaction_id, answer=ANSWERS[type(reply)])
 
         # Now, or after something else has happened to it.

@@ -13,6 +13,9 @@ from itertools import count
 from typing import Final
 
 from actors.customer.idempotency import IdempotencyKey
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.resolve import ResolveOperation
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Reply, Uncertain
 from domain.account import Refused, Status, Transaction
 from domain.commands import Adjust, CloseReview, Resolve
@@ -96,12 +99,12 @@ class Person:
         command = Resolve(key, said == "completed", transaction.version, "simulated")
         what = {"process": process.number, "who": who, "id": key}
         order = {"said": said, "version": transaction.version, "status": transaction.status.value, "right": right}
-        stream, system = StreamKey("main", transaction.customer_id), process.system
+        stream, facade = StreamKey("main", transaction.customer_id), process.facade
         self._order(
             process.runtime,
             "resolving",
             {**what, **order},
-            lambda: system.resolve(stream, command, work, Metadata(who, who=who)),
+            lambda: facade.execute(stream, ResolveOperation.on(work, command, Metadata(who, who=who))),
             delay_s=self._chance.choice(STAY_S),
         )
 
@@ -117,12 +120,12 @@ class Person:
         who, adjustment_id, money = self._new_name(), process.runtime.new_id(), wanted.money
         command = Adjust(adjustment_id, money, "simulated", "none")
         order = {"customer": wanted.customer, "amount": money.text, "currency": money.currency, "key": wanted.key}
-        stream, system = StreamKey("main", wanted.customer), process.system
+        stream, facade = StreamKey("main", wanted.customer), process.facade
         self._order(
             process.runtime,
             "adjusting",
             {"process": process.number, "who": who, "id": adjustment_id, **order},
-            lambda: system.adjust(stream, command, Metadata(who, who=who), wanted.once),
+            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.once)),
         )
 
     def _new_correction(self) -> _Correction:
@@ -143,13 +146,13 @@ class Person:
             self._say_closed(process, view)
 
     def _say_closed(self, process: Process, view: ReviewView) -> None:
-        who, system = self._new_name(), process.system
+        who, facade = self._new_name(), process.facade
         command = CloseReview(view.review.review_id, "simulated")
         self._order(
             process.runtime,
             "closing",
             {"process": process.number, "who": who, "id": view.review.review_id},
-            lambda: system.close_review(view.stream, command, view.review, Metadata(who, who=who)),
+            lambda: facade.execute(view.stream, CloseReviewOperation(command, view.review, Metadata(who, who=who))),
             delay_s=self._chance.choice(STAY_S),
         )
 

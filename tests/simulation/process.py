@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from actors.service import ServiceFacade
 from actors.system import PaymentSystem, SystemSettings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.errors import StoreError
 from tests.simulation.calling import CallingGateway
 from tests.simulation.databases import AnyStore, Database
@@ -31,9 +33,7 @@ FREEZING: Final = 0.008
 """Share of the writes to the store before or after which a process is frozen, at the usual rate of such trouble."""
 START_AGAIN_S: Final = 1.0
 LEASES_S: Final = (15.0, 15.0, 3.0)
-SETTINGS: Final = SystemSettings(
-    request_deadline_s=10.0, passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4
-)
+SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Process:
     """Number ``number`` of the processes; begun again after each end, unless it is gone for good."""
 
     runtime: ThreadedRuntime
+    facade: ServiceFacade
     system: PaymentSystem
     store: FaultyStore
     recording: RecordingStore
@@ -107,12 +108,18 @@ class Process:
             store.crashed = True
 
         gateways = [CallingGateway(provider, runtime, world.history, die) for provider in world.providers]
+        listener = SlowListener(world.history, runtime, world.chance, world.slow_rate)
+        self.facade = ServiceFacade(
+            runtime, {gateway.name: gateway for gateway in gateways}, listener, request_deadline_s=10.0
+        )
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
             settings=replace(SETTINGS, lease_s=world.lease_s),
-            listener=SlowListener(world.history, runtime, world.chance, world.slow_rate),
+            listener=listener,
             exclusive=world.exclusive,
         )
         self.up, self.stops_until, self.freezes_for_s = True, None, None

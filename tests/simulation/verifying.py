@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from gateways.port import Unusable, UnverifiedError, WebhookPayload
-from gateways.webhook_payload import Members, make_notice, read_notice
+from gateways.port import SignatureInvalidError, UnusablePayload, WebhookPayload
+from gateways.webhook_payload import Members, make_payload, read_payload
 
 
 class SharedSecret:
@@ -18,16 +18,16 @@ class SharedSecret:
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:  # noqa: ARG002  # the port's names
         """See Callbacks."""
         if headers["secret"] != self._secret:
-            raise UnverifiedError("another secret")
+            raise SignatureInvalidError("another secret")
         return headers["id"]
 
-    def read(self, body: bytes) -> WebhookPayload | Unusable:
+    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
         """See Callbacks."""
-        return read_notice(body, _notice)
+        return read_payload(body, _payload)
 
 
-def _notice(said: Members) -> WebhookPayload | Unusable:
-    return make_notice(
+def _payload(said: Members) -> WebhookPayload | UnusablePayload:
+    return make_payload(
         reference=said.get("reference"),
         gateway_reference=said.get("id"),
         status=said.get("status"),

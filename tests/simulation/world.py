@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from actors.operations.callback import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from tests.simulation.databases import Database, File
 from tests.simulation.faults import Deadly
 from tests.simulation.history import History

@@ -53,7 +53,7 @@ class Model:
     streams: dict[StreamKey, list[EncodedEvent]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     claims: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
-    doubts: dict[str, DeliveryCertainty] = field(default_factory=dict)
+    certainties: dict[str, DeliveryCertainty] = field(default_factory=dict)
 
     def head(self, stream: StreamKey, back: int = 0) -> Head:
         """The stream's head, or the head that it had ``back`` events ago."""
@@ -109,13 +109,13 @@ class Model:
             if change.work_id in self.tokens:
                 raise _Refused
             self.tokens[change.work_id] = 1
-            self.doubts[change.work_id] = DeliveryCertainty.NOT_SENT
+            self.certainties[change.work_id] = DeliveryCertainty.NOT_SENT
         elif change.work_id in self.tokens:
             if isinstance(change, CloseWork):
-                del self.tokens[change.work_id], self.doubts[change.work_id]
+                del self.tokens[change.work_id], self.certainties[change.work_id]
             else:
                 self.tokens[change.work_id] += 1
-                self.doubts[change.work_id] = change.certainty
+                self.certainties[change.work_id] = change.certainty
 
 
 def plain(answer: AppendResult) -> tuple[object, ...]:
@@ -203,7 +203,7 @@ class Appending(Protocol):
 
 
 WorkRows = dict[str, tuple[int, DeliveryCertainty]]
-"""Token and doubt of each piece of work."""
+"""Token and certainty of each piece of work."""
 
 
 class AppendMachine(RuleBasedStateMachine):
@@ -295,8 +295,10 @@ class AppendMachine(RuleBasedStateMachine):
 
     @invariant()
     def work_is_as_in_the_model(self) -> None:
-        """Exactly the work that is open is there, under its token and in the doubt that its last move said."""
-        assert self.work_rows() == {key: (token, self.model.doubts[key]) for key, token in self.model.tokens.items()}
+        """Exactly the work that is open is there, under its token and with the certainty of its last move."""
+        assert self.work_rows() == {
+            key: (token, self.model.certainties[key]) for key, token in self.model.tokens.items()
+        }
 
     def teardown(self) -> None:
         """Close the store."""

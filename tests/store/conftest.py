@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
-from store.sqlite.adapter import SqliteStore
-from store.sqlite.keys import open_keyring as open_sqlite_keyring
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.templates import new_sqlite
@@ -62,30 +62,51 @@ def own_schema(postgresql_url: str) -> Iterator[Schema]:
         yield schema
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
-    """One ground for each adapter."""
-    if request.param == "postgresql":
-        schema: Schema = request.getfixturevalue("schema")
-        keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
-        yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
-    else:
-        path = tmp_path / "payments.db"
-        new_sqlite(path)
-        clock = Clock()
-        sqlite = SqliteStore(path, clock=clock)
-        yield Fixture(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
-        sqlite.close()
+@contextmanager
+def embedded(url: str) -> Iterator[Fixture]:
+    """A store of its own at ``url``, which measures time by a clock of the test."""
+    backend, clock = backend_of(url, root=Path("/")), Clock()
+    backend.migrate()
+    with closing(backend.open(clock=clock)) as store:
+        yield Fixture(store, clock.advance, partial(backend.keyring, clock=clock))
+
+
+def sqlite(path: Path) -> AbstractContextManager[Fixture]:
+    """An embedded store on a copy of a migrated file, which takes less time than a migration."""
+    new_sqlite(path)
+    return embedded(f"sqlite:///{path}")
+
+
+@contextmanager
+def shared(request: pytest.FixtureRequest) -> Iterator[Fixture]:
+    """The store that all tests share, emptied."""
+    schema: Schema = request.getfixturevalue("schema")
+    keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
+    yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
+
+
+FIXTURES: Final[dict[str, Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Fixture]]]] = {
+    "sqlite": lambda _, folder: sqlite(folder / "payments.db"),
+    "postgresql": lambda request, _: shared(request),
+}
+"""One fixture per adapter; the contract suite runs against each."""
+
+
+@pytest.fixture(params=FIXTURES)
+def fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
+    """The adapter under test."""
+    with FIXTURES[request.param](request, tmp_path) as fixture:
+        yield fixture
 
 
 @pytest.fixture
-def store(ground: Fixture) -> PaymentStore:
+def store(fixture: Fixture) -> PaymentStore:
     """The store, with OWNER registered."""
-    ground.store.register_owner(OWNER)
-    return ground.store
+    fixture.store.register_owner(OWNER)
+    return fixture.store
 
 
 @pytest.fixture
-def pass_time(ground: Fixture) -> Callable[[float], None]:
-    """Lets seconds pass for the store."""
-    return ground.pass_time
+def pass_time(fixture: Fixture) -> Callable[[float], None]:
+    """Advances the store's clock by seconds."""
+    return fixture.pass_time

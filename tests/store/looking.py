@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import StreamKey
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from store import factory
-from store.factory import PaymentStore
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.port import StreamKey
 from store.postgresql.rebuild import open_rebuild as open_postgresql
-from store.rebuild import Rebuilding, Rows, Tally, rebuild
+from store.rebuild import ReadRows, Rebuilding, Tally, rebuild
 from store.verify import Problem, verify
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.processes import CHECKOUT
@@ -91,12 +91,12 @@ class Place:
 def opened(target: str) -> AbstractContextManager[Rebuilding]:
     """The store for a rebuild: a file's path, or what PostgreSQL is connected with."""
     if Path(target).exists():
-        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT)
+        return backend_of(f"sqlite:///{target}", root=CHECKOUT).rebuild()
     return open_postgresql(target)
 
 
-def _dying(replace: Callable[[StreamKey, Rows], None]) -> Callable[[StreamKey, Rows], None]:
-    def replace_and_die(stream: StreamKey, rows: Rows) -> None:
+def _dying(replace: Callable[[StreamKey, ReadRows], None]) -> Callable[[StreamKey, ReadRows], None]:
+    def replace_and_die(stream: StreamKey, rows: ReadRows) -> None:
         replace(stream, rows)
         if stream.id == "b":
             os.kill(os.getpid(), signal.SIGKILL)

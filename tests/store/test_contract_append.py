@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
+from store.backend import PaymentStore
 from store.codec import decode
-from store.factory import PaymentStore
 from store.port import (
     Claim,
     CloseWork,

@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import BreakerRecord
 from tests.store.breaker_model import SharedBreaker
 

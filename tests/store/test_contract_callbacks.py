@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     Claim,

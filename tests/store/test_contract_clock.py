@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Action, Committed, WorkState
 from store.sqlite.adapter import SqliteStore
 from tests.store.builders import OWNER, START, Customer, Step, move

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Committed, Conflict, Fence, Fenced, Head, Part, Write
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate

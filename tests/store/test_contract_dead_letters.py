@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import (
     Action,
     Committed,

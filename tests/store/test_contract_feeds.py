@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Committed, Review, StreamKey
 from store.queries import ReviewKey, ReviewView
 from store.verify import verify

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import TOKENS_APART, Action, Committed, DeliveryCertainty, Feed, Fence, Fenced, Lease, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.keys import ApiKey, Keyring, ListedKey, NewKey, Scope
 from tests.store.builders import START
 from tests.store.conftest import Fixture
@@ -20,9 +20,9 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 
 @pytest.fixture
-def keyring(ground: Fixture) -> Iterator[Keyring]:
+def keyring(fixture: Fixture) -> Iterator[Keyring]:
     """What an operator has beside the running store."""
-    with ground.open_keyring() as keyring:
+    with fixture.open_keyring() as keyring:
         yield keyring
 
 

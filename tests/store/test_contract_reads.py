@@ -12,7 +12,7 @@ from actors.runtime.runtime import uuid7
 from domain.account import Balance, Status
 from domain.events import Failed, Kind, OutcomeUnknown, ReviewClosed, ReviewOpened
 from domain.outcomes import Category
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import CloseWork, Committed, Head, StreamKey, WorkState
 from store.queries import CustomerView, StoreStats, TransactionFilter
 from tests.store.builders import OWNER, START, Customer, Step, complete, move, open_work, received

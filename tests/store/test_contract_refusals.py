@@ -8,8 +8,8 @@ import pytest
 
 from domain.account import Balance
 from domain.events import OutcomeUnknown
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import (
     Claim,
     Committed,

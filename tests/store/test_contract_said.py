@@ -10,7 +10,7 @@ import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
 from domain.said import BODY_MAX, TEXT_MAX, Expected, Said, Source
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     CloseWork,
@@ -59,7 +59,7 @@ def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, ex
         assert list(store.reviews("main", None, before=None, limit=10)) == [view]
         with store.audit() as audit:
             assert list(audit.reviews(customer.stream)) == [view.review]
-            assert [it.text for it in verify(audit) if "nobody works on it" not in it.text] == []
+            assert [it.text for it in verify(audit) if "has no work" not in it.text] == []
 
 
 def test_the_gateway_of_a_review(store: PaymentStore) -> None:

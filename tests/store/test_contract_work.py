@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     Claim,

@@ -23,7 +23,7 @@ from store.port import (
     StreamKey,
     Write,
 )
-from store.postgresql import writer
+from store.postgresql import retrying_writer
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
@@ -307,7 +307,7 @@ def test_a_batch_that_was_cut_the_last_time(
     stored: list[int],
 ) -> None:
     """When no attempt is left it is said what is known: that it may be stored, or that it never will be."""
-    monkeypatch.setattr(writer, "ATTEMPTS_MAX", 1)
+    monkeypatch.setattr(retrying_writer, "ATTEMPTS_MAX", 1)
     customer = Customer()
     proxy.cut(where)
     with pytest.raises(error):

@@ -10,8 +10,8 @@ import pytest
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.retrying_writer import ATTEMPTS_MAX
 from store.postgresql.sessions import Sessions, connection_settings
-from store.postgresql.writer import ATTEMPTS_MAX
 from tests.store.builders import OWNER, Customer
 from tests.store.looking import versions
 from tests.store.postgresql_server import Schema

@@ -212,8 +212,8 @@ WHOLE_TABLES = {
     "select_any_api_key": "once at a start, and the first live one ends it",
     "insert_api_key": "not the service's to run",
     "revoke_api_key": "not the service's to run",
-    "shut_out": "no query",
-    "select_entered": "locks are no table",
+    "take_exclusive_lock": "no query",
+    "select_service_lock_holders": "locks are no table",
     "insert_rebuild": "not the service's to run",
 }
 REBUILDS: dict[str, list[object]] = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from store.backends import backend_of
 from store.errors import StoreInUseError
-from store.factory import migrate, open_restoring
 from store.port import TOKENS_APART, DeliveryCertainty, Lease
 from store.postgresql import generations
 from store.postgresql.adapter import PostgresqlStore
@@ -118,7 +118,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
     """A standby that is promoted writes on another timeline, at once and not after its next checkpoint."""
-    migrate(server.url(), root=ROOT)
+    backend_of(server.url(), root=ROOT).migrate()
     store = PostgresqlStore(server.url(), writers=1, readers=1)
     store.append([Customer().deposit("t1")])
     store.close()
@@ -130,7 +130,7 @@ def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
     store = PostgresqlStore(server.url(), writers=1, readers=1)
     assert store.feed().generation == 1
     assert store.lease("t1") == Lease(1 + TOKENS_APART, None)
-    with pytest.raises(StoreInUseError), open_restoring(server.url(), root=ROOT, now=START):
+    with pytest.raises(StoreInUseError), backend_of(server.url(), root=ROOT).restore(now=START):
         pass
     store.close()
     server.stop()
@@ -142,8 +142,8 @@ def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
 
 def test_an_operator_marks_it(server: EmbeddedServer) -> None:
     """The next generation, or a higher one that he names; what has no end is told."""
-    migrate(server.url(), root=ROOT)
-    with open_restoring(server.url(), root=ROOT, now=START) as restoring:
+    backend_of(server.url(), root=ROOT).migrate()
+    with backend_of(server.url(), root=ROOT).restore(now=START) as restoring:
         first = restoring.mark(0)
         again = restoring.mark(first.generation + 5)
     assert again.generation == first.generation + 5

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from store.backends import backend_of
 from store.errors import SchemaError, StoreError, StoreUnavailableError
-from store.factory import lock_store, migrate, open_audit, open_store
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate as migrate_postgresql
@@ -123,16 +123,20 @@ def test_the_services_role_has_the_least_rights(schema: Schema, statement: str) 
 
 
 def test_by_url(empty: Schema, tmp_path: Path) -> None:
-    """The factory migrates, opens and audits what a postgresql:// URL names, and holds no lock on it."""
+    """The backend of a postgresql:// URL migrates, opens and audits it, and holds no lock on it."""
     url = f"{empty.url}{'&' if '?' in empty.url else '?'}options={quote(f'-csearch_path={empty.name}')}"
-    with lock_store(url, root=tmp_path, sleep=lambda _: None), lock_store(url, root=tmp_path, sleep=lambda _: None):
-        assert migrate(url, root=tmp_path) == ALL
-        store = open_store(url, root=tmp_path, clock=_no_clock)
+    backend = backend_of(url, root=tmp_path)
+    with (
+        backend.lock(sleep=lambda _: None),
+        backend_of(url, root=tmp_path).lock(sleep=lambda _: None),
+    ):
+        assert backend.migrate() == ALL
+        store = backend.open(clock=_no_clock)
         store.register_owner(OWNER)
         customer = Customer()
         assert store.append([customer.deposit("t1", owner=OWNER)]) == [COMMITTED]
         store.close()
-        with open_audit(url, root=tmp_path) as audit:
+        with backend.audit() as audit:
             assert audit.head(customer.stream) == customer.head
 
 
@@ -143,7 +147,8 @@ def _no_clock() -> datetime:
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://127.0.0.1:1"])
 def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
     """Without a server the store is not available; that is no fault of the schema."""
-    for attempt in (lambda: open_store(url, root=tmp_path, clock=Clock()), lambda: migrate(url, root=tmp_path)):
+    backend = backend_of(url, root=tmp_path)
+    for attempt in (lambda: backend.open(clock=Clock()), backend.migrate):
         with pytest.raises(StoreUnavailableError):
             attempt()
 
@@ -151,4 +156,4 @@ def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
 def test_a_url_that_cannot_be_read(tmp_path: Path) -> None:
     """A parameter that libpq does not know is told when the store is opened."""
     with pytest.raises(StoreError, match="cannot be read"):
-        open_store("postgresql://localhost/x?nonsense=1", root=tmp_path, clock=Clock())
+        backend_of("postgresql://localhost/x?nonsense=1", root=tmp_path).open(clock=Clock())

@@ -12,7 +12,7 @@ import pytest
 
 from store.port import Committed, Write
 from store.postgresql.adapter import PostgresqlStore
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.statements import SQL
 from tests.store.builders import Customer
 from tests.store.postgresql_server import Schema
@@ -37,7 +37,7 @@ def slow(schema: Schema) -> Iterator[psycopg.Connection[Any]]:
 
 def append(session: psycopg.Connection[Any], *writes: Write) -> None:
     """Append within the session's open transaction."""
-    assert session.execute(SQL["append_batch"], (Batch(writes).document,)).fetchall() == []
+    assert session.execute(SQL["append_batch"], (AppendDocument(writes).document,)).fetchall() == []
 
 
 def read(store: PostgresqlStore, after: int = 0) -> list[str]:

@@ -17,7 +17,7 @@ from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.generations import Follower
-from store.postgresql.service_lock import Entry
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
@@ -154,7 +154,7 @@ def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
     """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3", "DELETE FROM transactions")
     (found,) = postgresql.rebuild()
-    assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+    assert (found.stream, found.text) == (A, "the events end at version 3, but appends continue from version 5")
 
 
 CUTS = {
@@ -172,7 +172,7 @@ CUTS = {
     ),
     "all events and transactions": (
         ("DELETE FROM events WHERE stream_id = 'a'", "DELETE FROM transactions WHERE stream_id = 'a'"),
-        "there are no events, but rows that came of some",
+        "there are no events, but there are rows, which follow from events",
     ),
     "a review": (
         (
@@ -217,7 +217,7 @@ def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
     """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
     cut(place, what)
     assert place.rebuild(accept_cut=True) == []
-    rest = ("but nobody works on it", "which has no events")
+    rest = ("but has no work", "which has no events")
     assert [problem.text for problem in place.problems() if not problem.text.endswith(rest)] == []
     again = Tally()
     assert place.rebuild(again) == []
@@ -225,7 +225,7 @@ def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
 
 
 def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
-    """Where the store keeps heads, appends go on from the events that are left."""
+    """Where the store keeps heads, appends continue from the events that are left."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
     assert postgresql.rebuild(accept_cut=True) == []
     snapshot = postgresql.store.load(A)
@@ -293,7 +293,7 @@ def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
     )
     found = place.rebuild()
     assert {problem.stream for problem in found} == {A, B}
-    assert Problem(A, None, "a row of it lies in main/b, whose events cannot be followed") in found
+    assert Problem(A, None, "main/b, whose events cannot be folded, has a row of it") in found
 
 
 def test_killed_half_way(place: Place) -> None:
@@ -376,28 +376,28 @@ def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
     """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
     postgresql.close()
     with opened(postgresql.target):
-        assert entered(postgresql, Entry(Follower())) == "the read tables are being rebuilt"
+        assert refusal(postgresql, ServiceLock(Follower())) == "the read tables are being rebuilt"
         with pytest.raises(StoreInUseError), opened(postgresql.target):
             raise AssertionError("it must not begin")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
 def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
     """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
     postgresql.close()
-    before = Entry(Follower())
-    assert entered(postgresql, before) == ""
-    assert entered(postgresql, before) == ""
+    before = ServiceLock(Follower())
+    assert refusal(postgresql, before) == ""
+    assert refusal(postgresql, before) == ""
     assert postgresql.rebuild() == []
-    assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
-def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_connection_that_writes_takes_the_lock(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
     assert isinstance(postgresql.where, Schema)
     store = postgresql.store
-    assert postgresql.where.execute(END_ENTERED) == [(True,)]
+    assert postgresql.where.execute(END_LOCK_HOLDERS) == [(True,)]
     with opened(postgresql.target):
         pass
     with pytest.raises(CommitUncertainError):
@@ -406,18 +406,18 @@ def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.L
     assert "error connecting in 'writers': the read tables were rebuilt while this process was cut off" in caplog.text
 
 
-END_ENTERED = """
+END_LOCK_HOLDERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = 'rebuilds'::regclass::oid
 """
 
 
-def entered(place: Place, entry: Entry) -> str:
-    """What keeps a service's connection out, if anything does."""
+def refusal(place: Place, lock: ServiceLock) -> str:
+    """Why the service lock refuses a new connection; empty when it does not."""
     assert isinstance(place.where, Schema)
     with closing(Session.connect(place.where.conninfo(), autocommit=True)) as session:
         try:
-            entry(session)
+            lock(session)
         except psycopg.OperationalError as error:
             assert session.closed
             return str(error)

@@ -9,15 +9,16 @@ from pathlib import Path
 import apsw
 import pytest
 
+from store.backends import backend_of
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
-from store.factory import lock_store, migrate, open_audit, open_store, sqlite_path
 from store.named_queries import load_queries
 from store.port import Committed, DeadLetterFilter, Head, Snapshot, StreamKey
 from store.queries import TransactionFilter
 from store.sqlite import connection as connection_module
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.failures import translated
-from store.sqlite.schema import migrations
+from store.sqlite.rows import DIALECT
+from store.sqlite.schema_version import migrations
 from store.sqlite.statements import SQL
 from tests.store.builders import OWNER, Clock, Customer
 
@@ -27,8 +28,8 @@ URL = "sqlite:///var/payments.db"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A store opened by its URL, with one deposit in it."""
-    assert migrate(URL, root=tmp_path) == list(migrations())
-    store = open_store(URL, root=tmp_path, clock=Clock())
+    assert backend_of(URL, root=tmp_path).migrate() == list(migrations())
+    store = backend_of(URL, root=tmp_path).open(clock=Clock())
     assert isinstance(store, SqliteStore)
     store.register_owner(OWNER)
     assert store.append([Customer().deposit("t1", owner=OWNER)]) == [Committed()]
@@ -88,19 +89,20 @@ def bindings_of(name: str) -> tuple[None, ...]:
     return (None,) * max((number for number in range(1, 30) if f"?{number}" in SQL[name]), default=0)
 
 
-@pytest.mark.parametrize("name", ["select_dead_letters", "retry_dead"])
-def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str) -> None:
+@pytest.mark.parametrize(("name", "table"), [("select_dead_letters", "w"), ("retry_dead", "work")])
+def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str, table: str) -> None:
     """The list and the retry of dead letters go down an index that holds nothing else."""
     connection = store._writer._connection
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
     assert len(plan) == 1
-    assert plan[0].startswith("SEARCH work USING INDEX work_dead_letters (stream_name=?")
+    assert plan[0].startswith(f"SEARCH {table} USING INDEX work_dead_letters (stream_name=?")
 
 
 def test_every_statement_is_used() -> None:
-    """The file of queries holds none that the adapter does not know."""
+    """The adapter, or the code that it shares, uses every query of the file."""
     folder = Path(connection_module.__file__).parent
-    code = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    files = [*folder.glob("*.py"), *folder.parent.glob("*.py")]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
     assert [name for name in SQL if f'"{name}"' not in code] == []
 
 
@@ -237,7 +239,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 )
 def test_urls(url: str, path: str) -> None:
     """Three slashes name a file of the checkout, four an absolute one."""
-    assert sqlite_path(url, Path("/checkout")) == Path(path)
+    assert backend_of(url, root=Path("/checkout")).file == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -246,14 +248,14 @@ def test_urls(url: str, path: str) -> None:
 def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
     """Anything else is refused with words that show what to write."""
     with pytest.raises(StoreError, match="must look like sqlite:///"):
-        open_store(url, root=tmp_path, clock=Clock())
+        backend_of(url, root=tmp_path).open(clock=Clock())
 
 
 def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
     """The lock lies beside the database, and an audit opens beside the service that holds it."""
-    with lock_store(URL, root=tmp_path, sleep=lambda _: None):
+    with backend_of(URL, root=tmp_path).lock(sleep=lambda _: None):
         assert (tmp_path / "var" / "payments.db.lock").exists()
-        with open_audit(URL, root=tmp_path) as audit:
+        with backend_of(URL, root=tmp_path).audit() as audit:
             assert audit.head(StreamKey("main", "customer-1")) != Head()
 
 
@@ -271,4 +273,4 @@ def test_a_file_of_queries_that_is_not_one(tmp_path: Path, text: str) -> None:
     """A query without a sentence, with two statements or with the name of another is refused when it is read."""
     (tmp_path / "queries.sql").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"queries\.sql"):
-        load_queries(tmp_path / "queries.sql")
+        load_queries(tmp_path / "queries.sql", DIALECT)

@@ -11,7 +11,7 @@ import pytest
 
 from store.port import Claim, Fence, Head, Part, StreamKey, Write
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.batch import INSERT, Batch
+from store.sqlite.batch import INSERT, AppendValues
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, move, received
 
@@ -66,7 +66,7 @@ def test_only_writes_that_do_not_touch_are_stored_together(
     writes: Callable[[], Sequence[Write]], *, independent: bool
 ) -> None:
     """Writes are one statement only when it makes no difference which of them comes first."""
-    assert Batch(writes(), 0).independent == independent
+    assert AppendValues(writes(), 0).independent == independent
 
 
 def test_independent_writes_are_one_statement(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_batch_reads_no_whole_table(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     connection = store._writer._connection
     connection.config(apsw.SQLITE_DBCONFIG_TRIGGER_EQP, 1)
-    values = Batch([Customer().write(deposit("t1"), Step((received("t2"),)))], 0).values
+    values = AppendValues([Customer().write(deposit("t1"), Step((received("t2"),)))], 0).values
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {INSERT}", values).fetchall()]
     store.close()
     assert len([step for step in plan if "VIRTUAL TABLE" in step]) == 10, plan

@@ -12,7 +12,7 @@ import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Committed, Offload, StreamKey, run_directly
-from store.sqlite import writer as writer_module
+from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer, Step, received
@@ -209,7 +209,7 @@ def test_another_writer_that_does_not_end_makes_the_store_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the busy time the call fails with nothing stored, and the next one works when the other is gone."""
-    monkeypatch.setattr(writer_module, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(write_connection, "BUSY_TIMEOUT_MS", 1)
     migrate(tmp_path / "payments.db")
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     other = _held(tmp_path / "payments.db")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -14,9 +15,10 @@ import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import StreamKey
-from store.sqlite import writer as writer_module
+from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.connection import open_reader
+from store.sqlite.files import is_locked_elsewhere
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer
@@ -138,7 +140,7 @@ def test_a_reader_opened_later_reads_what_the_writer_writes(
             (tmp_path / f"away.db{suffix}").replace(service.file(suffix))
         return connection
 
-    monkeypatch.setattr(writer_module, "open_reader", open_at_the_wrong_moment)
+    monkeypatch.setattr(write_connection, "open_reader", open_at_the_wrong_moment)
     with pytest.raises(StoreUnavailableError, match=r"payments\.db was replaced while it was opened"):
         service.store.load(StreamKey("main", "first"))
     monkeypatch.undo()
@@ -151,10 +153,10 @@ def test_a_command_beside_a_service_without_its_log(service: Service, suffix: st
     """It would make a log of its own, and is refused; another process's lock shows that there is a service."""
     script = f"""
 from pathlib import Path
-from store.sqlite import beside
-beside._LOOKS = 1
+from store.sqlite import command_connections
+command_connections._LOOKS = 1
 try:
-    beside.check_beside(Path({str(service.path)!r}))
+    command_connections.check_service_files(Path({str(service.path)!r}))
 except Exception as error:
     print(error)
 """
@@ -177,3 +179,16 @@ def test_a_database_that_is_gone_is_not_begun_anew(tmp_path: Path, trace: str) -
     path.with_name(path.name + trace).unlink()
     with StoreLock.acquire(path, sleep=give_up):
         assert migrate(path)
+
+
+BEGIN = "import sys, apsw; apsw.Connection(sys.argv[1]).execute('BEGIN IMMEDIATE')"
+
+
+def test_a_check_of_the_lock_keeps_the_locks_of_connections(tmp_path: Path) -> None:
+    """The check leaves its descriptor open: closing it would drop SQLite's own locks, and admit a second writer."""
+    path = tmp_path / "restored.db"
+    with closing(apsw.Connection(str(path))) as connection:  # no log yet, so that the locks are on the file itself
+        connection.execute("BEGIN IMMEDIATE")
+        assert not is_locked_elsewhere(path)
+        second = subprocess.run([sys.executable, "-c", BEGIN, str(path)], capture_output=True, check=False, timeout=60)
+    assert b"BusyError" in second.stderr

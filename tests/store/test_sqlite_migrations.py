@@ -13,20 +13,22 @@ from store.errors import SchemaError
 from store.port import Committed, DeliveryCertainty, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from tests.store.builders import OWNER, Clock, Customer, Step, move
 from tests.store.looking import contents
 from tests.store.tampering import fill, problems
 
-FIRST = {1: migrations()[1]}
+KEPT = {"generations"}
+"""Tables that a migration fills itself."""
 
 
-def as_of_first(newer: Path, older: Path) -> None:
-    """Make ``older`` a database of the first version with all rows of ``newer`` that such a one can hold."""
-    migrate(older, FIRST)
+def as_of(newer: Path, older: Path, version: int = 1) -> None:
+    """Make ``older`` a database of this version with all rows of ``newer`` that such a one can hold."""
+    migrate(older, {number: script for number, script in migrations().items() if number <= version})
     connection = apsw.Connection(str(older))
     connection.execute("ATTACH ? AS newer", (str(newer),))
-    for (table,) in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+    tables = {str(row[0]) for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
+    for table in sorted(tables - KEPT):
         columns = ", ".join(str(row[1]) for row in connection.execute(f"PRAGMA main.table_info({table})"))
         connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
     connection.close()
@@ -41,14 +43,15 @@ def seen(path: Path) -> dict[str, object]:
         store.close()
 
 
-def test_a_database_of_the_first_version_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, len(migrations())))
+def test_a_database_of_any_version_goes_on(tmp_path: Path, version: int) -> None:
     """After the upgrade everything is there that was, nothing is found wrong, and it is as good as a new one."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
-    as_of_first(newer, older)
-    with pytest.raises(SchemaError, match="version 1, this service needs"):
+    as_of(newer, older, version)
+    with pytest.raises(SchemaError, match=f"version {version}, this service needs"):
         SqliteStore(older, clock=Clock())
-    assert migrate(older) == list(migrations())[1:]
+    assert migrate(older) == list(migrations())[version:]
     assert seen(older) == seen(newer)
     assert problems(older) == []
     schemas = []
@@ -63,8 +66,8 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path) -> None:
     store.close()
 
 
-def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
-    """Of earlier work only what nobody ever had after its opening is in none: it was kept of no attempt."""
+def test_work_of_an_earlier_version_may_have_been_sent(tmp_path: Path) -> None:
+    """Work of an earlier version is not sent only if it still has its first token: attempts were not recorded."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     migrate(newer)
     store = SqliteStore(newer, clock=Clock())
@@ -79,13 +82,13 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
     ]
     assert store.append([customer.write(*steps)]) == [Committed()]
     store.close()
-    as_of_first(newer, older)
+    as_of(newer, older)
     migrate(older)
     store = SqliteStore(older, clock=Clock())
-    doubts = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
+    found = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert {**doubts, "parked": parked.item.certainty} == {
+    assert {**found, "parked": parked.item.certainty} == {
         "fresh": DeliveryCertainty.NOT_SENT,
         "moved": DeliveryCertainty.LEASE_LOST,
         "parked": DeliveryCertainty.LEASE_LOST,
@@ -95,8 +98,8 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("doubt", [-1, 3])
-def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, certainty: int) -> None:
+@pytest.mark.parametrize("certainty", [-1, 3])
+def test_the_database_refuses_an_unknown_certainty(tmp_path: Path, certainty: int) -> None:
     """The column that was added is checked as if it had been there from the first."""
     fill(tmp_path / "payments.db")
     connection = apsw.Connection(str(tmp_path / "payments.db"))

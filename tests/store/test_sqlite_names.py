@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import StoreUnavailableError
-from store.sqlite import beside
+from store.sqlite import command_connections
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit
 from store.sqlite.keys import open_keyring
@@ -173,7 +173,7 @@ def test_looking_drops_no_lock_of_the_service(service: Service) -> None:
     service.lock.release()  # else its descriptor would stay open in any case
     for _ in range(2):
         StoreLock.acquire(service.path, sleep=give_up).release()
-        beside.check_beside(service.path)
+        command_connections.check_service_files(service.path)
         with service.store.audit() as audit:
             assert list(audit.streams())
     script = f"""

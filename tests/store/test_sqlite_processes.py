@@ -14,7 +14,7 @@ from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from store.verify import verify
 from tests.store.builders import Clock
 from tests.store.looking import versions

@@ -192,13 +192,13 @@ def test_what_changes_while_it_is_read(folder: Path) -> None:
     script = f"""
 from pathlib import Path
 import os
-from store.sqlite import beside
+from store.sqlite import command_connections
 from store.sqlite.audit import open_audit
 path = Path({str(path)!r})
-beside.open_reader = lambda path, how=None, vfs=None, real=beside.open_reader: (
-    real(path, how=how, vfs=vfs) if how else (_ for _ in ()).throw(beside.apsw.CantOpenError("no"))
+command_connections.open_reader = lambda path, how=None, vfs=None, real=command_connections.open_reader: (
+    real(path, how=how, vfs=vfs) if how else (_ for _ in ()).throw(command_connections.apsw.CantOpenError("no"))
 )
-beside.os.access = lambda *_, **__: False
+command_connections.os.access = lambda *_, **__: False
 try:
     with open_audit(path) as view:
         os.utime(path)

@@ -1,4 +1,4 @@
-"""``store.verify`` where the store keeps the heads that appends go on from apart from the events: on PostgreSQL."""
+"""``store.verify`` where the store keeps the heads that appends continue from apart from the events: on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def place(own_schema: Schema) -> Iterator[Place]:
 
 
 def test_a_tail_cut_with_its_rows_is_found(place: Place) -> None:
-    """What looks sound in itself ends before the head that appends go on from: only a backup has the rest."""
+    """What looks sound in itself ends before the head that appends continue from: only a backup has the rest."""
     assert place.problems() == []
     place.edit(*CUT)
-    text = "the events end at version 3, but appends go on from version 5: events are missing, which a backup may have"
+    cut = "the events end at version 3, but appends continue from version 5"
+    text = f"{cut}: events are missing, which a backup may have"
     assert place.problems() == [Problem(A, 5, text)]
 
 
@@ -48,4 +49,4 @@ def test_a_customer_erased_is_found(place: Place) -> None:
 def test_another_last_event_is_found(place: Place) -> None:
     """The next event is chained to the head that is kept: that must be the last one's."""
     place.edit("UPDATE heads SET hash = decode(repeat('ab', 32), 'hex') WHERE stream_id = 'a'")
-    assert place.problems() == [Problem(A, 5, "the last event is not the one that appends go on from")]
+    assert place.problems() == [Problem(A, 5, "the last event is not the one that appends continue from")]

@@ -110,13 +110,20 @@ def callback_secrets(settings, environ, *, loopback):
         raise GatewaySettingsError("no secrets")
     return {name: environ[variable].split(",") for name, variable in variables.items() if variable in environ}
 """
-_MIGRATE: Final = """
+_BACKENDS: Final = """
 from notes import note
 
 
-def migrate(url, *, root):
-    note("migrated")
-    return [1]
+class Backend:
+    has_roles = False
+
+    def migrate(self):
+        note("migrated")
+        return [1]
+
+
+def backend_of(url, *, root):
+    return Backend()
 """
 
 
@@ -148,7 +155,7 @@ class StubCheckout:
             "gateways/registry.py": _REGISTRY,
             "gateways/settings.py": "class GatewaySettingsError(ValueError): pass\n",
             "store/__init__.py": "",
-            "store/factory.py": _MIGRATE,
+            "store/backends.py": _BACKENDS,
             "store/errors.py": "class StoreError(Exception): pass\n",
         }
         for path, text in stubs.items():

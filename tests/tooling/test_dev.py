@@ -155,8 +155,6 @@ def test_a_port_that_is_taken(stub_checkout: StubCheckout, setting: str) -> None
 def test_wrong_settings(stub_checkout: StubCheckout, command: str) -> None:
     """Every command refuses a wrong setting with one line and exit status 2."""
     (stub_checkout.folder / "store/verify.py").write_text("Tally = export_heads = verify = None\n")
-    with (stub_checkout.folder / "store/factory.py").open("a") as factory:
-        factory.write("open_audit = None\n")
     assert stub_checkout.manage(command, PAYMENTS_ROLE="boss").wait(PATIENCE_S) == 2
     assert stub_checkout.read("stderr") == "PAYMENTS_ROLE must be one of all, api, processor, not 'boss'\n"
 
@@ -172,8 +170,8 @@ def test_a_wrong_gateways_file(stub_checkout: StubCheckout) -> None:
 
 def test_a_failing_migration_stops_the_start(stub_checkout: StubCheckout) -> None:
     """Without tables nothing is started."""
-    (stub_checkout.folder / "store/factory.py").write_text(
-        "from store.errors import StoreError\n\n\ndef migrate(url, *, root):\n    raise StoreError('newer tables')\n"
+    (stub_checkout.folder / "store/backends.py").write_text(
+        "from store.errors import StoreError\n\n\ndef backend_of(url, *, root):\n    raise StoreError('newer tables')\n"
     )
     assert stub_checkout.manage("dev").wait(PATIENCE_S) == 1
     assert stub_checkout.read("stderr").splitlines() == [

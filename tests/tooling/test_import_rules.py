@@ -15,7 +15,7 @@ from tests.tooling.checkout import CHECKOUT, PATIENCE_S
 
 ROOMS: Final = ("domain", "store", "gateways", "actors", "api", "config")
 
-# design.md, section 2.
+# Package → the packages that it may import. setup.cfg holds the same rules for import-linter.
 MAY_IMPORT: Final = {
     "domain": (),
     "store": ("domain",),

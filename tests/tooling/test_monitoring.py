@@ -18,7 +18,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from actors.system import OTHERS_MAX, SystemSettings
+from actors.service import COMMANDS_MAX, OTHERS_MAX
 from api.app import create_app
 from api.metrics.exposition import ProcessesCollector
 from api.metrics.meters import Meters
@@ -121,8 +121,8 @@ def test_every_alert_is_fired() -> None:
 
 def test_alerts_are_tried_within_the_bounds() -> None:
     """What the rules' tests say of two workers' places is what there are by default, and no more are ever taken."""
-    bounds = {"commands": 2 * SystemSettings().commands_max, "others": 2 * OTHERS_MAX}
-    assert Settings.from_environ({}).commands_max == SystemSettings().commands_max
+    bounds = {"commands": 2 * COMMANDS_MAX, "others": 2 * OTHERS_MAX}
+    assert Settings.from_environ({}).commands_max == COMMANDS_MAX
     seen: dict[str, list[int]] = {"inside": [], "max": []}
     for test in yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]:
         for series in test["input_series"]:

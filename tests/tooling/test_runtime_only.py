@@ -53,10 +53,13 @@ EXCEPTIONS: Final = {
     ("gateways/http.py", "threading.BoundedSemaphore"): "the bound on a provider's connections",
     ("gateways/http.py", "time.monotonic"): "the default of the argument from which a call's deadline is measured",
     ("store/postgresql/work.py", "datetime.datetime.now"): "when an unreadable row was parked, for people only",
-    ("store/postgresql/writer.py", "time.monotonic"): "how long a lost connection's end is waited for",
-    ("store/sqlite/beside.py", "time.sleep"): "in a command: a service that starts has not made its log yet",
+    ("store/postgresql/retrying_writer.py", "time.monotonic"): "how long a lost connection's end is waited for",
+    (
+        "store/sqlite/command_connections.py",
+        "time.sleep",
+    ): "in a command: a starting service has not made its log yet",
     ("store/sqlite/migrate.py", "time.sleep"): "before the service runs: another process migrates the same file",
-    ("store/sqlite/writer.py", "threading.Lock"): "turns on the one connection that writes",
+    ("store/sqlite/write_connection.py", "threading.Lock"): "turns on the one connection that writes",
 }
 """What is used outside the runtime nevertheless, by file, and why. None of it decides what becomes of a payment."""
 

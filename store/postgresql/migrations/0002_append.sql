@@ -1,4 +1,4 @@
--- Appending a batch of writes in one call, each answered on its own. Called by store/postgresql/append.py alone.
+-- Appending a batch of writes in one call, each answered on its own. Called by store/postgresql/batch.py alone.
 --
 -- Whatever two batches may fight for is locked first and in sorted order: streams, owners, work. READ COMMITTED gives
 -- each statement after that a snapshot of its own, which holds what the other batch has committed.

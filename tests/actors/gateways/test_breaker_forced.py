@@ -1,0 +1,132 @@
+"""The circuit breaker of one gateway in the hands of a person: forced open, forced closed, and left to itself again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from actors.runtime.simulated import EPOCH
+from tests.actors.gateways.breaker_fixtures import SLEEP_S, VOLUME, WINDOW_S, Scenario
+
+
+@pytest.fixture
+def scenario() -> Scenario:
+    """A breaker that has seen nothing yet."""
+    return Scenario()
+
+
+def bring(scenario: Scenario, state: str) -> None:
+    """Have the breaker in ``state`` by itself."""
+    if state == "open":
+        scenario.trip()
+    elif state == "half_open":
+        scenario.half_open()
+    elif state == "ramp":
+        scenario.recover()
+    scenario.told.clear()
+
+
+STATES = ["closed", "open", "half_open", "ramp"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_forced_open_lets_nothing_through(scenario: Scenario, state: str) -> None:
+    """Whatever it was before, nothing goes out, no time ends that, and what was admitted before must not go out."""
+    bring(scenario, state)
+    before = scenario.breaker.admit()
+    scenario.order("open")
+    assert before is None or not scenario.breaker.is_valid(before)
+    scenario.time += 100 * SLEEP_S
+    assert (scenario.breaker.admit(), scenario.breaker.wait_s()) == (None, None)
+    status = scenario.breaker.status()
+    assert (status.state, status.mode, status.reopens_at) == ("open", "open", None)
+    assert status.opened_at == EPOCH
+    assert scenario.told == ([] if state == "open" else ["open"])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_forced_closed_lets_everything_through(scenario: Scenario, state: str) -> None:
+    """Whatever it was before and whatever the calls come to, all go out; the figures tell how they go."""
+    bring(scenario, state)
+    scenario.order("closed")
+    assert scenario.told == (["closed"] if state in {"open", "half_open"} else [])
+    assert scenario.room() == 200
+    requests = scenario.stats()[0]
+    scenario.calls("-" * 100 * VOLUME)
+    assert scenario.room() == 200
+    assert scenario.breaker.wait_s() == 0.0
+    status = scenario.breaker.status()
+    assert (status.state, status.mode, status.opened_at) == ("closed", "closed", None)
+    assert (status.requests, status.error_percent) == (requests + 100 * VOLUME, 100)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_after_forced_open_a_probe_goes_first(scenario: Scenario, state: str) -> None:
+    """Left to itself again it does not trust the gateway: one probe, once it has slept, and a ramp after that."""
+    bring(scenario, state)
+    scenario.order("open")
+    scenario.time += SLEEP_S / 2
+    scenario.order("auto")
+    assert scenario.breaker.state == "open"
+    assert scenario.breaker.wait_s() == SLEEP_S / 2
+    scenario.time += SLEEP_S / 2
+    probe = scenario.admitted()
+    assert scenario.breaker.state == "half_open"
+    assert scenario.breaker.admit() is None
+    scenario.breaker.report(probe, healthy=True)
+    assert scenario.breaker.state == "closed"
+    assert scenario.room() == 2
+
+
+def test_after_forced_closed_it_judges_by_what_comes(scenario: Scenario) -> None:
+    """Failures of the time when it was forced do not trip it once it is left to itself, and new ones do."""
+    scenario.order("closed")
+    scenario.calls("-" * 100)
+    scenario.order("auto")
+    assert (scenario.breaker.mode, scenario.stats()) == ("auto", (0, 0))
+    scenario.calls("-" * (VOLUME - 1))
+    assert scenario.breaker.state == "closed"
+    scenario.calls("-")
+    assert scenario.told == ["open"]
+
+
+@pytest.mark.parametrize("first", ["auto", "open", "closed"])
+@pytest.mark.parametrize("then", ["auto", "open", "closed"])
+def test_each_change_of_mode_makes_older_permits_void(scenario: Scenario, first: str, then: str) -> None:
+    """What was admitted in one mode does not count in another; the same mode once more changes nothing."""
+    scenario.order("closed")
+    scenario.order(first)
+    permit = scenario.breaker.admit()
+    scenario.order(then)
+    if permit is not None:
+        assert scenario.breaker.is_valid(permit) == (first == then)
+        scenario.breaker.report(permit, healthy=False)
+        assert scenario.stats() == ((1, 100) if first == then else (0, 0))
+
+
+def test_forced_open_does_not_change_since_when_it_is_open(scenario: Scenario) -> None:
+    """It was open already: operators still see since when, and no longer until when."""
+    scenario.trip()
+    scenario.wall += timedelta(seconds=5)
+    scenario.order("open")
+    assert (scenario.breaker.status().opened_at, scenario.breaker.status().reopens_at) == (EPOCH, None)
+
+
+def test_from_forced_open_to_forced_closed_and_back(scenario: Scenario) -> None:
+    """A person may change their mind without leaving it to itself in between."""
+    scenario.order("open")
+    scenario.order("closed")
+    scenario.calls("-" * VOLUME)
+    scenario.order("open")
+    assert scenario.breaker.admit() is None
+    assert scenario.told == ["open", "closed", "open"]
+    scenario.time += WINDOW_S
+    assert scenario.stats() == (0, 0)
+
+
+def test_there_is_no_other_mode(scenario: Scenario) -> None:
+    """A mode that does not exist is refused and changes nothing."""
+    with pytest.raises(ValueError, match="half_open"):
+        scenario.breaker.force("half_open")
+    assert scenario.breaker.mode == "auto"

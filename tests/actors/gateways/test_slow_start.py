@@ -1,0 +1,78 @@
+"""The circuit breaker of one gateway after a recovery: calls grow in number, instead of coming all at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.gateways.slow_start import SLOW_START_FIRST, SLOW_START_MAX
+from tests.actors.gateways.breaker_fixtures import PERMIT_S, WINDOW_S, Scenario
+
+
+@pytest.fixture
+def scenario() -> Scenario:
+    """A breaker that has seen nothing yet."""
+    return Scenario()
+
+
+def test_after_a_recovery_calls_grow_in_number(scenario: Scenario) -> None:
+    """Calls double with each round trip, from two on, until nothing is held back any more."""
+    scenario.recover()
+    rounds: list[int] = []
+    while len(rounds) < 10:
+        permits = scenario.all_that_go()
+        rounds.append(len(permits))
+        for permit in permits:
+            scenario.breaker.report(permit, healthy=True)
+    assert rounds[:6] == [SLOW_START_FIRST, 4, 8, 16, 32, SLOW_START_MAX]
+    assert set(rounds[6:]) == {200}
+
+
+def test_a_failure_during_the_ramp_halves_it(scenario: Scenario) -> None:
+    """Fewer calls go out after a failure, never less than one, and the failure counts in the window besides."""
+    scenario.recover()
+    scenario.calls("+" * 10)
+    assert scenario.stats() == (10, 0)
+    for room in (6, 3, 1, 1):
+        scenario.calls("-")
+        assert scenario.room() == room
+    assert scenario.stats() == (14, 28)
+
+
+def test_the_ramp_ends_with_an_answer_after_a_quiet_window(scenario: Scenario) -> None:
+    """When none failed for a whole window, the next healthy answer lifts the limit; a failure starts the wait anew."""
+    scenario.recover()
+    scenario.time += WINDOW_S - 0.25
+    scenario.calls("-")
+    scenario.time += WINDOW_S - 0.25
+    scenario.calls("+")
+    assert scenario.room() == 2
+    scenario.time += 0.25
+    assert scenario.room() == 2
+    scenario.calls("+")
+    assert scenario.room() == 200
+
+
+def test_a_provider_that_says_nothing_gets_no_stampede(scenario: Scenario) -> None:
+    """Permits that expire make room for as many others, and never lift the limit however long that goes on."""
+    scenario.recover()
+    for _ in range(50):
+        assert len(scenario.all_that_go()) == SLOW_START_FIRST
+        assert scenario.breaker.wait_s() == PERMIT_S
+        scenario.time += PERMIT_S
+        assert scenario.breaker.wait_s() == 0.0
+    scenario.calls("+")
+    assert len(scenario.all_that_go()) == SLOW_START_FIRST + 1
+
+
+def test_how_long_to_wait_for_room_on_the_ramp(scenario: Scenario) -> None:
+    """When more are out than may be, those of them that must expire first are waited for."""
+    scenario.recover()
+    scenario.calls("+")
+    first = scenario.admitted()
+    for _ in range(SLOW_START_FIRST):
+        scenario.time += 1.0
+        scenario.admitted()
+    assert scenario.breaker.wait_s() == PERMIT_S - 2.0
+    scenario.breaker.report(first, healthy=False)
+    assert scenario.breaker.admit() is None  # one may be out, and two are
+    assert scenario.breaker.wait_s() == PERMIT_S

@@ -1,0 +1,332 @@
+"""Admission by the supervisor: bulkheads that hold, one call for each lease, and work that is never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from actors.gateways.bulkhead import Bulkhead
+from actors.gateways.supervisor import BACKPRESSURE_OFF_AT, BACKPRESSURE_ON_AT
+from actors.messages import CapacityFree, Drain, NotSent, Submit, Unhandled
+from actors.operations.outcome import OutcomeOperation
+from domain.outcomes import (
+    Approved,
+    NotReceived,
+    NotSentError,
+    Outcome,
+    OutcomeUnknownError,
+    Unknown,
+)
+from gateways.port import Order
+from store.port import Action, DeliveryCertainty, WorkItem
+from tests.actors.gateways.fixtures import FAILURES, Keyless, Supervised, order_mode, raising, trip, work
+from tests.actors.support import GATEWAY
+
+
+def test_a_call_is_made_and_its_outcome_goes_to_the_customer(supervised: Supervised) -> None:
+    """A piece of work is one call, and its outcome comes to its customer with the item that it belongs to."""
+    item = work()
+    supervised.submit(item)
+    supervised.end()
+    [report] = supervised.customer.of(OutcomeOperation)
+    assert report.item is item
+    assert report.result == Approved(f"A-{item.work_id}", final=True)
+    assert supervised.gateway.calls == [item.work_id]
+    assert supervised.heard.calls == [(item.work_id, report.result)]
+
+
+def test_the_bulkhead_holds(supervised: Supervised) -> None:
+    """Never more calls are out than the gateway has slots, and a slot that gets free is used at once."""
+    items = [work() for _ in range(10)]
+    supervised.submit(*items)
+    most = 0
+    while supervised.out:
+        most = max(most, len(supervised.out))
+        assert len(supervised.out) == min(3, 10 - len(supervised.results()))
+        supervised.end()
+    assert most == 3
+    assert supervised.gateway.calls == [item.work_id for item in items]
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+
+
+def test_one_gateways_slow_calls_delay_no_other() -> None:
+    """With every slot of one gateway taken for ever, another's work goes out as if nothing were."""
+    supervised = Supervised(names=("slow", "quick"))
+    supervised.submit(*[work("slow") for _ in range(100)])
+    items = [work("quick") for _ in range(20)]
+    supervised.submit(*items)
+    while supervised.slots["quick"].out:
+        supervised.slots["quick"].end()
+        supervised.run()
+    assert supervised.gateways["quick"].calls == [item.work_id for item in items]
+    assert supervised.gateways["slow"].calls == []
+
+
+@pytest.mark.parametrize("error", [NotSentError("refused"), OutcomeUnknownError("timeout"), ValueError(), SystemExit()])
+def test_a_failure_counts_frees_its_slot_and_is_told(supervised: Supervised, error: BaseException) -> None:
+    """Whatever an adapter raises, a kill included: the customer hears, the slot is free, and the breaker counts it."""
+    supervised.gateway.answer = raising(error)
+    for _ in range(FAILURES):
+        supervised.submit(work())
+        supervised.end()
+    assert [type(result) for result in supervised.results()] == [
+        NotSent if isinstance(error, NotSentError) else Unknown
+    ] * 3
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+    assert supervised.bulkheads[GATEWAY].breaker.state == "open"
+
+
+def test_a_listener_that_fails_loses_no_outcome(supervised: Supervised) -> None:
+    """The customer hears of the outcome, and the slot is free, though whoever listens in raises."""
+
+    def called(*_: object) -> None:
+        raise ValueError("a payload that cannot be read")
+
+    supervised.heard.called = called  # type: ignore[method-assign, assignment]
+    supervised.submit(work())
+    try:
+        supervised.end()
+    except ValueError:
+        supervised.run()
+    assert len(supervised.results()) == 1
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+
+
+def test_the_outcome_is_with_its_customer_before_the_slot_is_free(supervised: Supervised) -> None:
+    """No call out means that every outcome is told: a stopping process relies on it when it gives leases back."""
+    supervisor = supervised.address._router.start(None)
+    free_before: list[bool] = []
+
+    def tell(_: object) -> None:
+        free_before.append(not supervisor.actor_inbox.empty())
+
+    supervised.customer.tell = tell  # type: ignore[method-assign]
+    supervised.submit(work())
+    supervised.end()
+    assert free_before == [False]
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+
+
+def test_lookups_ask_and_never_send(supervised: Supervised) -> None:
+    """Work to resolve is a lookup."""
+    item = work(action=Action.RESOLVE)
+    supervised.submit(item)
+    supervised.end()
+    assert supervised.results() == [NotReceived()]
+    assert supervised.gateway.lookups == [item.work_id]
+    assert supervised.gateway.calls == []
+
+
+def test_work_that_nobody_can_do_is_told_without_a_call(supervised: Supervised) -> None:
+    """What names no transaction, or an event that nothing handles, goes back at once, and is no failure."""
+    supervised.submit(replace(work(), transaction=None), replace(work(), event_type="DepositEaten"))
+    assert [type(result) for result in supervised.results()] == [Unhandled] * 2
+    assert (supervised.out, supervised.gateway.calls, supervised.status()[0].breaker.requests) == ([], [], 0)
+
+
+def test_the_intake_closes_and_opens_with_what_waits(supervised: Supervised) -> None:
+    """New work is left in the store once much waits, and taken again when little does."""
+    supervised.submit(*[work() for _ in range(BACKPRESSURE_ON_AT + 2)])
+    assert supervised.backpressure.open[GATEWAY]
+    supervised.submit(work())
+    assert not supervised.backpressure.open[GATEWAY]
+    while supervised.status()[0].bulkhead.waiting > BACKPRESSURE_OFF_AT:
+        assert not supervised.backpressure.open[GATEWAY]
+        supervised.end()
+    assert supervised.backpressure.open[GATEWAY]
+
+
+def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(supervised: Supervised) -> None:
+    """The dead letters hear of room after each batch of theirs, and only when little waits."""
+    supervised.submit(*[work() for _ in range(BACKPRESSURE_OFF_AT + 10)])
+    assert supervised.scheduler.of(CapacityFree) == []
+    supervised.submit(work(), claimed=True)
+    assert supervised.scheduler.of(CapacityFree) == []
+    supervised.end_all()
+    assert supervised.scheduler.of(CapacityFree) == [CapacityFree(GATEWAY)]
+    supervised.submit(work(), claimed=True)
+    assert supervised.scheduler.of(CapacityFree) == [CapacityFree(GATEWAY)] * 2
+
+
+def test_a_drain_sends_nothing_more(supervised: Supervised) -> None:
+    """After the drain no call begins, the calls that are out end and are told, and new work stays queued."""
+    supervised.submit(*[work() for _ in range(10)])
+    supervised.address.tell(Drain())
+    supervised.run()
+    supervised.submit(work())
+    supervised.end_all()
+    supervised.run(60.0)
+    assert len(supervised.gateway.calls) == 3
+    assert len(supervised.results()) == 3
+    assert supervised.backpressure.open == {GATEWAY: False}
+    assert supervised.backpressure.draining
+
+
+def test_operators_see_slots_and_breaker() -> None:
+    """The status names every gateway, ascending, with what is out, what waits, and its breaker."""
+    supervised = Supervised(names=("b", "a"))
+    supervised.submit(*[work("b") for _ in range(5)])
+    a, b = supervised.status()
+    assert (a.name, b.name) == ("a", "b")
+    assert (b.bulkhead.in_flight, b.bulkhead.waiting, b.bulkhead.max_concurrent) == (3, 2, 3)
+    assert (a.bulkhead.in_flight, a.bulkhead.waiting, a.breaker.state) == (0, 0, "closed")
+
+
+def waiting(supervised: Supervised) -> list[tuple[str, int]]:
+    """What waits for a slot, in order."""
+    return [(item.work_id, item.token) for item in supervised.bulkheads[GATEWAY].waiting]
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("when", ["together", "waiting", "out", "done"])
+def test_the_same_work_is_called_for_once(supervised: Supervised, when: str, action: Action, *, claimed: bool) -> None:
+    """Whenever it comes again: with the first, while that waits, while it is out, or long after its answer."""
+    item = work(action=action)
+    if when == "waiting":
+        supervised.submit(*[work() for _ in range(3)])
+    supervised.submit(*[item] * (2 if when == "together" else 1))
+    if when == "done":
+        supervised.end_all()
+        supervised.run(60.0)
+    supervised.submit(item, claimed=claimed)
+    supervised.end_all()
+    asked = supervised.gateway.calls + supervised.gateway.lookups
+    assert asked.count(item.work_id) == 1
+    assert len(supervised.results()) == (4 if when == "waiting" else 1)
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+
+
+def test_without_keys_it_is_recorded_once() -> None:
+    """A second question for the same sending would take a slot for nothing."""
+    supervised = Keyless()
+    item = work()
+    supervised.submit(item)
+    supervised.submit(item)
+    [request] = supervised.asked
+    supervised.clear(request)
+    supervised.submit(item)
+    supervised.end_all()
+    supervised.submit(item)
+    assert len(supervised.asked) == 1
+    assert supervised.results() == [Approved(f"A-{item.work_id}", final=True)]
+    assert supervised.slots_taken == 0
+
+
+def test_work_that_was_claimed_anew_is_called_for(supervised: Supervised) -> None:
+    """Under a newer token it is to be done again, also while the one before is out; an older one is nobody's."""
+    item = work()
+    supervised.submit(item)
+    for token in (3, 2, 3, 5, 4, 1):
+        supervised.submit(replace(item, token=token))
+    assert waiting(supervised) == []
+    assert len(supervised.out) == 3
+    supervised.end_all()
+    assert supervised.gateway.calls == [item.work_id] * 3
+    assert supervised.bulkheads[GATEWAY].in_flight == 0
+
+
+def test_others_of_the_same_message_are_taken_on(supervised: Supervised) -> None:
+    """In their order, whatever is left out."""
+    items = [work() for _ in range(8)]
+    supervised.submit(items[0], items[4])
+    supervised.submit(*items, claimed=True)
+    supervised.end_all()
+    assert supervised.gateway.calls == [items[number].work_id for number in (0, 4, 1, 2, 3, 5, 6, 7)]
+
+
+def test_a_message_that_kills_is_taken_on_once(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The successor sees the whole of it again, and only what the dead one had not taken on waits then."""
+    items = [work() for _ in range(5)]
+    enqueue = Bulkhead.enqueue
+    met: list[Bulkhead] = []
+
+    def deadly(bulkhead: Bulkhead, those: Sequence[WorkItem]) -> None:
+        met.append(bulkhead)
+        enqueue(bulkhead, those[:3] if len(met) == 1 else those)
+        if len(met) == 1:
+            raise RuntimeError("amid a message")
+
+    monkeypatch.setattr(Bulkhead, "enqueue", deadly)
+    supervised.submit(*items)
+    supervised.run(2.0)
+    supervised.end_all()
+    assert (supervised.address.deaths, len(met)) == (1, 2)
+    assert supervised.gateway.calls == [item.work_id for item in items]
+
+
+def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of it; and what is forgotten, or was remembered already, is not lost."""
+    monkeypatch.setattr("actors.gateways.bulkhead.TOKENS_MAX", 10)
+    items = [work() for _ in range(200)]
+    supervised.address.tell(Submit(GATEWAY, tuple(items)))
+    supervised.run()
+    supervised.end_all()
+    for item in items[-5:]:
+        supervised.submit(replace(item, token=item.token + 1))
+    supervised.end_all()
+    assert len(supervised.bulkheads[GATEWAY].newest_tokens) == 10
+    assert supervised.gateway.calls == [item.work_id for item in [*items, *items[-5:]]]
+
+
+@pytest.mark.parametrize("breaker", ["closed", "open"])
+@pytest.mark.parametrize(
+    ("item", "result"),
+    [
+        (replace(work(), certainty=DeliveryCertainty.SENT), Unknown),
+        (replace(work(), event_type="DepositEaten"), Unhandled),
+        (replace(work(), transaction=None), Unhandled),
+        (replace(work(action=Action.RESOLVE), transaction=None), Unhandled),
+    ],
+)
+def test_what_is_not_to_be_called_takes_no_slot_and_no_permit(
+    keyless: Keyless, item: WorkItem, result: type, breaker: str
+) -> None:
+    """Work that cannot be called for is told at once, whatever the breaker says, and records no sending."""
+    if breaker == "open":
+        trip(keyless)
+        keyless.customer.messages.clear()
+    keyless.submit(item)
+    assert [type(told) for told in keyless.results()] == [result]
+    assert (keyless.asked, keyless.out, keyless.slots_taken) == ([], [], 0)
+    assert keyless.bulkheads[GATEWAY].breaker.state == breaker
+
+
+def test_a_gateway_that_cannot_be_asked_is_not_asked(keyless: Keyless) -> None:
+    """A lookup at such a gateway is an unknown outcome without a call, be the breaker open or not."""
+    keyless.gateway.looks_up = False
+    order_mode(keyless, "open")
+    keyless.submit(*[work(action=Action.RESOLVE) for _ in range(5)])
+    assert [type(told) for told in keyless.results()] == [Unknown] * 5
+    assert keyless.gateway.lookups == []
+
+
+def test_poison_holds_up_nobody(keyless: Keyless) -> None:
+    """Between good work, what nobody can do is put aside and all else goes its way."""
+    good = [work() for _ in range(9)]
+    poison = [replace(work(), event_type="x"), replace(work(), transaction=None), replace(work(), event_type="")]
+    keyless.submit(*[item for three in zip(good[::3], poison, good[1::3], good[2::3], strict=True) for item in three])
+    keyless.clear_all()
+    assert set(keyless.gateway.effects) == {item.work_id for item in good}
+    reported = {report.item.work_id: type(report.result) for report in keyless.customer.of(OutcomeOperation)}
+    assert {key for key, result in reported.items() if result is Unhandled} == {item.work_id for item in poison}
+    assert keyless.slots_taken == 0
+
+
+def test_a_report_is_as_old_as_its_question() -> None:
+    """Whatever time a call takes: what it says is of when it began, and that decides whether "never" counts."""
+    keyless = Supervised()
+    asked_at = keyless.runtime.monotonic()
+    answer = keyless.gateway.answer
+
+    def slowly(order: Order) -> Outcome:
+        keyless.runtime.advance(30.0)
+        return answer(order)
+
+    keyless.gateway.answer = slowly
+    keyless.submit(work())
+    keyless.end()
+    [report] = keyless.customer.of(OutcomeOperation)
+    assert report.asked_at == asked_at

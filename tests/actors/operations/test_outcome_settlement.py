@@ -1,0 +1,189 @@
+"""Without keys "never received" leads to another sending only when it was asked late enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from actors.customer.actor import RETRY_S
+from actors.operations.outcome import OutcomeOperation
+from domain.account import Status
+from domain.outcomes import Approved, NotReceived, Unknown
+from store.errors import StoreUnavailableError
+from store.port import Action, DeliveryCertainty, WorkItem
+from tests.actors.customer.fixtures import KEYLESS, Customers
+from tests.actors.support import OWNER, TroubledStore, stream
+
+AWAY = StoreUnavailableError("away")
+
+
+@pytest.fixture
+def sent(keyless: Customers) -> WorkItem:
+    """The lookup of a deposit that was just sent, with an unknown outcome."""
+    keyless.submit(keyless.deposited())
+    keyless.run()
+    [cleared] = keyless.cleared()
+    assert cleared.item is not None
+    keyless.report(cleared.item, Unknown("timeout"))
+    keyless.run(KEYLESS.lookup_after_s[0])
+    [item] = keyless.claim()
+    assert item.action is Action.RESOLVE
+    return item
+
+
+def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = None) -> WorkItem:
+    """The lookup says so, and that is recorded; the work as it is then."""
+    asked_at = keyless.runtime.monotonic() if asked_at is None else asked_at
+    keyless.router.tell(stream(), OutcomeOperation(item, NotReceived(), asked_at))
+    keyless.run(40.0)
+    [again] = keyless.claim()
+    return again
+
+
+def test_asked_early_it_is_asked_again(keyless: Customers, sent: WorkItem) -> None:
+    """Before the wait is over nothing is sent, and the schedule goes on."""
+    assert never_received(keyless, sent).action is Action.RESOLVE
+
+
+def test_asked_late_enough_it_is_sent_again(keyless: Customers, sent: WorkItem) -> None:
+    """With the next number, once it is its turn."""
+    keyless.run(KEYLESS.settle_s)
+    again = never_received(keyless, sent)
+    assert (again.action, again.attempts) == (Action.SUBMIT, 0)
+    assert again.transaction is not None
+    assert again.transaction.status is Status.UNKNOWN
+
+
+def test_an_early_answer_does_not_ripen_on_its_way(keyless: Customers, store: TroubledStore, sent: WorkItem) -> None:
+    """The store may be away until the wait is over: what was asked before says nothing of what arrived after."""
+    store.befall("append", *[AWAY] * round(3 * KEYLESS.settle_s / RETRY_S))
+    asked_at = keyless.runtime.monotonic()
+    keyless.router.tell(stream(), OutcomeOperation(sent, NotReceived(), asked_at))
+    keyless.run_until(lambda: store.troubles_left == 0)
+    assert keyless.runtime.monotonic() > asked_at + KEYLESS.settle_s
+    keyless.run(40.0)
+    [again] = keyless.claim()
+    assert again.action is Action.RESOLVE
+
+
+def test_an_early_answer_that_comes_late_does_not_count(keyless: Customers, sent: WorkItem) -> None:
+    """Whatever held it up between the provider and the customer."""
+    asked_at = keyless.runtime.monotonic()
+    keyless.run(2 * KEYLESS.settle_s)
+    assert never_received(keyless, sent, asked_at).action is Action.RESOLVE
+
+
+DAY_S = 86_400.0
+PERMIT_S = 25.0
+
+
+def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
+    """A deposit whose lease was lost while it was being sent: the work as its sender has it, and as it is claimed."""
+    keyless.submit(keyless.deposited())
+    keyless.run()
+    [out] = keyless.sendable()
+    keyless.real.retire_owner(OWNER, unsent=False)
+    keyless.real.register_owner(OWNER)
+    [again] = keyless.claim()
+    assert (again.action, again.certainty) == (Action.SUBMIT, DeliveryCertainty.SENT)
+    return out, again
+
+
+def not_sent_again(keyless: Customers, item: WorkItem) -> None:
+    """The supervisor sends nothing of which it is not known whether it was sent: it asks nobody, and says so."""
+    keyless.router.tell(stream(), OutcomeOperation(item, Unknown("it may be sent")))
+    keyless.run(KEYLESS.lookup_after_s[0])
+
+
+def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
+    """Its lease was lost, so that it is not recorded; but what was accepted is never sent again, "not found" or not."""
+    out, again = lost(keyless)
+    not_sent_again(keyless, again)
+    keyless.report(out, Approved("B-1", final=True))
+    keyless.run()
+    for _ in range(5):
+        [item] = keyless.claim()
+        assert item.action is Action.RESOLVE
+        keyless.report(item, NotReceived())
+        keyless.run(DAY_S)
+    assert keyless.submitted() == [(again.work_id, 1)]
+    assert keyless.types().count("ReviewOpened") == 1
+    [item] = keyless.claim()
+    keyless.report(item, Approved("B-1", final=True))
+    keyless.run()
+    assert keyless.transaction(item.work_id).status is Status.COMPLETED
+    assert keyless.real.work_counts() == {}
+
+
+@pytest.mark.parametrize("stale_first", [False, True])
+def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
+    """Before or after the work is known to be in doubt, and also when it does not say that the money has moved."""
+    out, again = lost(keyless)
+    if stale_first:
+        keyless.report(out, Approved("B-1", final=False))
+        keyless.run()
+    not_sent_again(keyless, again)
+    if not stale_first:
+        keyless.report(out, Approved("B-1", final=False))
+        keyless.run()
+    keyless.run(3 * KEYLESS.settle_s)
+    [item] = keyless.claim()
+    assert never_received(keyless, item).action is Action.RESOLVE
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "action"),
+    [
+        (KEYLESS.settle_s, Action.RESOLVE),
+        (KEYLESS.settle_s + 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S - 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
+    ],
+)
+def test_whoever_lost_a_lease_may_still_begin_to_send(keyless: Customers, waited_s: float, action: Action) -> None:
+    """The wait begins when its permit is over, not when others hear of the attempt."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    _, again = lost(patient)
+    not_sent_again(patient, again)
+    patient.run(waited_s - KEYLESS.lookup_after_s[0])
+    [item] = patient.claim()
+    assert never_received(patient, item).action is action
+
+
+def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
+    """After its own last word nothing is to be waited for but what the provider has in its queue."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    patient.submit(patient.deposited())
+    patient.run()
+    [out] = patient.sendable()
+    patient.report(out, Unknown("timeout"))
+    patient.run(KEYLESS.settle_s + 1.0)
+    [item] = patient.claim()
+    assert never_received(patient, item).action is Action.SUBMIT
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "action"),
+    [
+        (KEYLESS.settle_s, Action.RESOLVE),
+        (KEYLESS.settle_s + 1.0, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S, Action.RESOLVE),
+        (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
+    ],
+)
+def test_whoever_hears_of_it_by_a_lookup_waits_for_the_sender_too(
+    keyless: Customers, another_process: Callable[[], Customers], waited_s: float, action: Action
+) -> None:
+    """The process that took the work over may be gone as well: the permit may be as good as new for all it knows."""
+    patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
+    _, again = lost(patient)
+    not_sent_again(patient, again)
+    third = replace(another_process(), policy=patient.policy)
+    [item] = third.claim()
+    third.report(item, NotReceived())
+    third.run(waited_s)
+    [item] = third.claim()
+    assert never_received(third, item).action is action

@@ -1,0 +1,300 @@
+"""The address of an actor that is always there: it dies and lives again, soon, never in a loop, and loses nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.runtime.actor import ServiceActor
+from actors.runtime.mailbox import MailboxFullError
+from actors.runtime.router import RESTART_FIRST_S, RESTART_MAX_S, SAME_CAUSE_S, ActorAddress
+from actors.runtime.runtime import LiveRuntime
+from actors.runtime.simulated import SimulatedRuntime
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable
+
+CHECKOUT = Path(__file__).parents[3]
+WAIT_S = 60.0
+TELLERS, MESSAGES, WINDOW = 6, 1_500, 3
+
+
+@pytest.fixture
+def log() -> list[Any]:
+    """What the actors handled."""
+    return []
+
+
+def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any], capacity: int = 10) -> ActorAddress:
+    """As the service has them."""
+    return ActorAddress(
+        lambda: actor(log),
+        runtime.dispatcher("one", 1),
+        capacity=capacity,
+        monotonic=runtime.monotonic,
+        after=runtime.after,
+    )
+
+
+def alive(address: ActorAddress) -> bool:
+    """For asserting it one way and then the other."""
+    return address.alive
+
+
+def die_when_taken(actor: Recorder) -> None:
+    """A message that kills once: no successor gets it."""
+    actor.ack()
+    raise Die
+
+
+def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any]) -> None:
+    """An address is one actor that is always there, also without a timer."""
+    dispatcher = ByHand()
+    address = ActorAddress(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    address.start()
+    dispatcher.run()
+    assert log == ["start"]
+    for _ in range(3):
+        address.tell(Die())
+        address.tell("after")
+    dispatcher.run()
+    assert log.count("after") == 3
+    assert address.deaths > 0
+
+
+def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
+    runtime: SimulatedRuntime, log: list[Any]
+) -> None:
+    """Deaths one upon the other have growing waits between them, never a second; after some quiet all begins anew."""
+    starts: list[float] = []
+
+    class Timed(Recorder):
+        def on_start(self) -> None:
+            starts.append(runtime.monotonic())
+
+    address = address_of(runtime, Timed, log)
+    address.start()
+    runtime.run()
+    waits = []
+    for _ in range(8):
+        died_at = runtime.monotonic()
+        address.tell(die_when_taken)
+        runtime.run()
+        waits.append(round(starts[-1] - died_at, 6))
+    assert waits[:4] == [0.0, RESTART_FIRST_S, 2 * RESTART_FIRST_S, 4 * RESTART_FIRST_S]
+    assert waits == sorted(waits)
+    assert waits[-1] == RESTART_MAX_S < 1.0
+    runtime.advance(SAME_CAUSE_S)
+    died_at = runtime.monotonic()
+    address.tell(die_when_taken)
+    runtime.run()
+    assert starts[-1] == died_at
+    assert address.deaths == len(starts) - 1 == 9
+
+
+def test_who_cannot_begin_does_not_spin_and_keeps_what_waits(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """An actor whose start fails is tried a few times a second, told or not; once it succeeds all is done in order."""
+    tries: list[float] = []
+
+    class Hopeless(Recorder):
+        def on_start(self) -> None:
+            tries.append(runtime.monotonic())
+            if hopeless:
+                raise SystemExit
+
+    hopeless = True
+    address = address_of(runtime, Hopeless, log, capacity=3)
+    for number in range(3):
+        address.tell(f"before {number}")
+    began = runtime.monotonic()
+    for number in range(20):
+        runtime.run(until=began + 0.5 * (number + 1))
+        address.tell(f"during {number}")
+        assert not alive(address)
+    assert 20 <= len(tries) <= 30
+    hopeless = False
+    runtime.run(until=runtime.monotonic() + 1.0)
+    assert alive(address)
+    assert log == [f"before {number}" for number in range(3)] + [f"during {number}" for number in range(20)]
+
+
+def test_only_commands_are_refused_between_two_lives(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """While no actor lives a full address refuses what may be refused and holds the rest."""
+    address = address_of(runtime, Recorder, log, capacity=3)
+    for _ in range(2):
+        address.tell(die_when_taken)
+    runtime.run(until=runtime.monotonic())
+    assert not alive(address)
+    commands = [Refusable() for _ in range(3)]
+    for command in commands:
+        address.tell(command)
+    with pytest.raises(MailboxFullError):
+        address.tell(Refusable())
+    address.tell("an answer")
+    runtime.run()
+    assert [entry for entry in log if entry != "start"] == [*commands, "an answer"]
+
+
+def test_alive_is_who_has_begun_and_not_died(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """Not alive before its start, nor between the lives, nor when it stopped without a word; alive in between."""
+    address = address_of(runtime, Recorder, log)
+    seen = [address.alive]
+    address.start()
+    seen.append(address.alive)
+    runtime.run()
+    seen.append(address.alive)
+    for kill in (die_when_taken, die_when_taken, lambda actor: actor._stop()):
+        address.tell(kill)
+        runtime.step()
+        seen.append(address.alive)
+        runtime.run()
+        seen.append(address.alive)
+    assert seen == [False, False, True, False, True, False, True, False, True]
+
+
+def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """A maker that fails for a while delays the successor, and loses nothing of what is told meanwhile."""
+    makes: list[float] = []
+
+    def make() -> Recorder:
+        makes.append(runtime.monotonic())
+        if 2 <= len(makes) <= 12:
+            raise Die
+        return Recorder(log)
+
+    address = ActorAddress(
+        make, runtime.dispatcher("one", 1), capacity=10, monotonic=runtime.monotonic, after=runtime.after
+    )
+    address.tell(die_when_taken)
+    address.tell("waited")
+    runtime.run(until=runtime.monotonic() + 1.0)
+    assert not alive(address)
+    address.tell("told meanwhile")
+    runtime.run()
+    assert log == ["start", "start", "waited", "told meanwhile"]
+    assert len(makes) == 13
+
+
+class Tally:
+    """What the actors handled, in order for each teller."""
+
+    def __init__(self) -> None:
+        self.order: dict[int, list[int]] = {number: [] for number in range(TELLERS)}
+        self.windows = [threading.Semaphore(WINDOW) for _ in range(TELLERS)]
+        self.lives = 0
+        self.died_of: set[tuple[int, int]] = set()
+
+
+class Mortal(ServiceActor):
+    """Dies of every 20th message, the first time; each third one cannot even begin."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def on_start(self) -> None:
+        """Begin, or not."""
+        self._tally.lives += 1
+        if self._tally.lives % 3 == 0:
+            raise Die
+
+    def receive(self, message: tuple[int, int]) -> None:
+        """Note it."""
+        teller, number = message
+        if number % 20 == 0 and message not in self._tally.died_of:
+            self._tally.died_of.add(message)
+            raise SystemExit if number % 40 else Die
+        self._tally.order[teller].append(number)
+        self._tally.windows[teller].release()
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[LiveRuntime]:
+    """Real threads that change as often as they can, and short waits: thousands of deaths are to be seen."""
+    caplog.set_level("CRITICAL")
+    caplog.set_level("CRITICAL", logger="pykka")
+    monkeypatch.setattr("actors.runtime.router.RESTART_FIRST_S", 0.0001)
+    monkeypatch.setattr("actors.runtime.router.RESTART_MAX_S", 0.001)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    runtime = LiveRuntime()
+    yield runtime
+    sys.setswitchinterval(before)
+    assert runtime.stop(WAIT_S)
+
+
+def test_deaths_under_fire_lose_double_and_disorder_nothing(live: LiveRuntime) -> None:
+    """Told from many threads while it dies again and again, each message is handled once and in its teller's order."""
+    tally = Tally()
+    address = ActorAddress(
+        lambda: Mortal(tally),
+        live.dispatcher("one", 1),
+        capacity=TELLERS * MESSAGES,
+        monotonic=live.monotonic,
+        after=live.after,
+    )
+
+    def teller(number: int) -> None:
+        for message in range(MESSAGES):
+            if not tally.windows[number].acquire(timeout=WAIT_S):
+                return  # something was lost, and the order will tell
+            address.tell((number, message))
+        for _ in range(WINDOW):
+            tally.windows[number].acquire(timeout=WAIT_S)
+
+    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * WAIT_S)
+    assert all(order == [*range(MESSAGES)] for order in tally.order.values())
+    assert address.deaths >= TELLERS * MESSAGES // 20
+
+
+def test_alive_is_told_of_real_threads(live: LiveRuntime) -> None:
+    """Whoever asks from another thread hears that nobody lives until the successor's start is over."""
+    gate, began = threading.Event(), threading.Semaphore(0)
+
+    class Slow(Recorder):
+        def on_start(self) -> None:
+            began.release()
+            assert gate.wait(WAIT_S)
+
+    handled = threading.Semaphore(0)
+    address = ActorAddress(
+        lambda: Slow([]), live.dispatcher("one", 1), capacity=10, monotonic=live.monotonic, after=live.after
+    )
+    address.start()
+    for _ in range(5):
+        assert began.acquire(timeout=WAIT_S)
+        assert not alive(address)
+        address.tell(lambda _: handled.release())
+        gate.set()
+        assert handled.acquire(timeout=WAIT_S)
+        assert alive(address)
+        gate.clear()
+        address.tell(die_when_taken)
+    assert began.acquire(timeout=WAIT_S)
+    gate.set()
+
+
+def test_it_holds_on_greenlets_as_well() -> None:
+    """Production runs the actors on greenlets: what holds of real threads holds there."""
+    program = (
+        "from gevent import monkey; monkey.patch_all(); import sys, pytest; "
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'fire or threads', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, __file__],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout

@@ -1,0 +1,177 @@
+"""Addresses: whoever lives gets the message, the dead are replaced, the idle go, and nothing is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.runtime.router import Router
+from tests.actors.runtime.fixtures import ByHand, Recorder, stopping
+
+
+class Clock:
+    """A monotonic clock that goes on when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def log() -> list[Any]:
+    """What the actors handled."""
+    return []
+
+
+@pytest.fixture
+def dispatcher() -> ByHand:
+    """Nothing runs until the test says so."""
+    return ByHand()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def router(log: list[Any], dispatcher: ByHand, clock: Clock) -> Router[str]:
+    """A router of recorders."""
+    return Router(lambda key: Recorder(log, f" {key}"), dispatcher, capacity=10, monotonic=clock)
+
+
+def test_a_key_has_one_actor(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+    """An actor comes to life with the first message to its key and serves the later ones."""
+    for key in ("a", "b", "a"):
+        router.tell(key, f"to {key}")
+    dispatcher.run()
+    assert log == ["start a", "to a", "to a", "start b", "to b"]
+    assert len(router) == 2
+
+
+def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+    """A message to an actor that has stopped wakes a new one; nothing is lost and nobody is told of it."""
+    router.tell("a", stopping)
+    dispatcher.run()
+    assert len(router) == 0
+    router.tell("a", "again")
+    dispatcher.run()
+    assert log == ["start a", "start a", "again"]
+    assert router.deaths == 0
+
+
+def test_a_message_told_while_the_actor_stops_wakes_the_next_one(
+    router: Router[str], dispatcher: ByHand, log: list[Any]
+) -> None:
+    """Between the closing of the mailbox and the actor's end a teller is sent to a successor."""
+
+    def stops_and_is_told(actor: Recorder) -> None:
+        assert actor.actor_inbox.close_if_empty()
+        router.tell("a", "in between")
+        actor._stop()
+
+    router.tell("a", stops_and_is_told)
+    dispatcher.run()
+    assert log == ["start a", "start a", "in between"]
+    assert len(router) == 1
+
+
+def test_idle_actors_are_found_oldest_first(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
+    """A sweep names those that were told nothing for long enough, at most so many, and each once in that time."""
+    for second, key in enumerate("abcd"):
+        clock.now = float(second)
+        router.tell(key, "hello")
+    dispatcher.run()
+    clock.now = 12.0
+    assert router.idle(10.0, 2) == [router.start("a"), router.start("b")]
+    assert router.idle(10.0, 2) == [router.start("c")]
+    assert router.idle(10.0, 2) == []
+    clock.now = 22.0
+    assert len(router.idle(10.0, 10)) == 3 + 1
+
+
+def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
+    """A message starts an actor's idle time anew."""
+    router.tell("a", 1)
+    clock.now = 9.0
+    router.tell("a", 2)
+    clock.now = 15.0
+    assert router.idle(10.0, 10) == []
+
+
+def test_messages_close_together_are_noted_once(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """Within its granularity a router does not look at the clock for each message; idleness is told that coarsely."""
+    router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock, granularity_s=1.0)
+    router.tell("a", 1)
+    clock.now = 0.9
+    router.tell("a", 2)
+    clock.now = 10.0
+    assert len(router.idle(10.0, 10)) == 1
+    clock.now = 11.5
+    router.tell("a", 3)
+    clock.now = 20.9
+    assert router.idle(10.0, 10) == []
+
+
+def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
+    """A router with a message that waits anywhere is not at rest."""
+    rests = [router.at_rest]
+    router.tell("a", 1)
+    router.tell("b", 1)
+    rests.append(router.at_rest)
+    dispatcher.run_one()
+    rests.append(router.at_rest)
+    dispatcher.run()
+    rests.append(router.at_rest)
+    assert rests == [True, False, False, True]
+
+
+def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:
+    """When making the actor fails, the teller hears of it, and the next teller tries anew."""
+    makes = []
+
+    def make(key: str) -> Recorder:
+        makes.append(key)
+        if len(makes) == 1:
+            raise RuntimeError("not now")
+        return Recorder([])
+
+    router: Router[str] = Router(make, dispatcher, capacity=10, monotonic=lambda: 0.0)
+    with pytest.raises(RuntimeError, match="not now"):
+        router.tell("a", "lost")
+    router.tell("a", "heard")
+    assert len(router) == 1
+
+
+def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """The making of an actor is foreign code: it may even tell its own address, and there is one actor all the same."""
+
+    def make(key: str) -> Recorder:
+        if key == "a" and not len(addresses):
+            addresses.tell("b", "from a's making")
+            addresses.tell("a", "from its own making")
+        return Recorder(log, f" {key}")
+
+    addresses: Router[str] = Router(make, dispatcher, capacity=10, monotonic=clock)
+    addresses.tell("a", "hello")
+    dispatcher.run()
+    assert len(addresses) == 2
+    assert sorted(log) == ["from a's making", "from its own making", "hello", "start a", "start b"]
+
+
+def test_the_messages_that_wait_are_counted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
+    """Those of the actors that were told something last, as many as asked for, and those that a successor will get."""
+    router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock)
+    for key in "aab":
+        router.tell(key, 1)
+    assert [router.waiting(limit) for limit in (0, 1, 2, 9)] == [0, 1, 3, 3]
+    router._held["c"] = [1, 2, 3]
+    assert router.waiting(9) == 6
+    del router._held["c"]
+    dispatcher.run()
+    assert router.waiting(9) == 0

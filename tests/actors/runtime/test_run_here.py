@@ -1,0 +1,101 @@
+"""Hand-overs that are saved: an idle actor handles a message in its teller, and nobody can tell but by the clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.generations import Generations
+from actors.journal import JournalActor
+from actors.messages import Append, Recipient, Written
+from actors.runtime.actor import Reference
+from actors.runtime.router import ActorAddress
+from actors.runtime.simulated import SimulatedRuntime
+from store.port import Committed
+from tests.actors.runtime.fixtures import ByHand, Die, Recorder
+from tests.actors.support import Heard, Inbox, TroubledStore
+from tests.store.builders import Customer
+
+
+@pytest.fixture
+def log() -> list[Any]:
+    """What the actors handled."""
+    return []
+
+
+def address_of(actor: type[Recorder], log: list[Any], dispatcher: ByHand) -> ActorAddress:
+    """One whose actor handles in the caller what it is told, and has begun."""
+    address = ActorAddress(lambda: actor(log), dispatcher, capacity=10, monotonic=lambda: 0.0, run_here=True)
+    address.tell("first")
+    dispatcher.run()
+    return address
+
+
+def launched(actor: Recorder, dispatcher: ByHand) -> Reference:
+    """The reference of an actor that is idle."""
+    ref = actor.launch(dispatcher, 10)
+    dispatcher.run()
+    return ref
+
+
+def test_an_idle_actor_handles_in_the_caller_what_its_address_is_told(log: list[Any]) -> None:
+    """No dispatcher is needed once the actor has begun; while it runs, a message waits its turn."""
+    dispatcher = ByHand()
+    address = address_of(Recorder, log, dispatcher)
+
+    def tells_itself(_: Recorder) -> None:
+        address.tell("told amid a run")
+        log.append("the run goes on")
+
+    address.tell("told when idle")
+    address.tell(tells_itself)
+    assert log == ["start", "first", "told when idle", "the run goes on", "told amid a run"]
+    assert not dispatcher.scheduled
+
+
+def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> None:
+    """The teller sees nothing of the death, and what it tells next is handled by a successor."""
+    dispatcher = ByHand()
+    address = address_of(Recorder, log, dispatcher)
+    address.tell(Die())
+    address.tell("after")
+    dispatcher.run()
+    assert log[-1] == "after"
+    assert address.deaths > 0
+
+
+def test_a_writer_hears_of_its_write_without_a_hand_over(
+    runtime: SimulatedRuntime, store: TroubledStore, log: list[Any]
+) -> None:
+    """The journal runs a writer that is idle; one that dies of its answer leaves the others theirs."""
+
+    class Mortal(Recorder):
+        def receive(self, message: Any) -> Any:
+            if isinstance(message, Written):
+                raise Die
+            return super().receive(message)
+
+    writers, ours = ByHand(), ByHand()
+    refs = [launched(Recorder(log), writers), launched(Mortal([]), writers), launched(Recorder(log), writers)]
+    inbox = Inbox()
+    journal = JournalActor(
+        store=store, listener=Heard(), monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
+    ).launch(ours, 10)
+    recipients: list[Recipient] = [*refs, inbox]
+    for serial, writer in enumerate(recipients):
+        journal.tell(Append(Customer(f"c{serial}").deposit(f"t-{serial}"), serial, writer))
+    ours.run()
+    assert [message for message in log if message != "start"] == [Written(0, Committed()), Written(2, Committed())]
+    assert inbox.of(Written) == [Written(3, Committed())]
+    assert not writers.scheduled
+
+
+def test_the_deterministic_runtime_saves_no_hand_over(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """There a message waits for its turn by chance, told here or not: so every order that threads allow is tried."""
+    ref = Recorder(log).launch(runtime.dispatcher("one", 1), 10)
+    runtime.run()
+    ref.tell_here("told")
+    assert log == ["start"]
+    runtime.run()
+    assert log == ["start", "told"]

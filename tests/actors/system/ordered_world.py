@@ -1,0 +1,310 @@
+"""A world for one transaction to which things happen in the order that a test says, and in which processes die.
+
+Time is one for all processes; one that is frozen finds its call's answer when it is woken, as late as that is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from greenlet import greenlet
+from pykka import Timeout
+
+from actors.operations.receive import ReceiveOperation
+from actors.replies import Taken
+from actors.runtime.actor import Future
+from actors.runtime.dispatchers import Executor
+from actors.runtime.simulated import SimulatedRuntime
+from actors.service import ServiceFacade
+from actors.system import PaymentSystem, SystemSettings
+from domain.account import Balance
+from domain.commands import Receive
+from domain.events import BalanceAdjusted, Kind, Recorded
+from domain.money import Money
+from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
+from store.codec import Metadata, encode
+from store.errors import CommitUncertainError, StoreUnavailableError
+from store.port import AppendResult, Head, Part, StoredEvent, StreamKey, Write
+from store.queries import TransactionView
+from store.sqlite.adapter import SqliteStore
+from tests.actors.support import GATEWAY, Heard, TroubledStore, stream
+from tests.actors.system.ordered_provider import AMOUNT, Provider, Step
+from tests.store.templates import new_sqlite
+
+FUNDS: Final = 5_000
+"""What the customer has before anything happens, in minor units."""
+
+_SETTINGS: Final = SystemSettings(lease_s=3.0, load_threads=0)
+_OPTIONS: Final = GatewaySettings(
+    GATEWAY, "gateway_a", "http://127.0.0.1:1/a", timeout_s=5.0, lookup_after_s=(0.5, *[1.0] * 49), settle_s=1.0
+)
+_SLICE_S: Final = 0.25
+_STEPS_MAX: Final = 20_000
+_SILENCE_S: Final = 0.5
+"""Between the death of all processes and the next start."""
+
+
+class _Calls:
+    """A bulkhead whose calls may wait in the middle."""
+
+    def __init__(self, place: Executor) -> None:
+        self._place = place
+
+    def submit(self, function: Callable[[], None], /) -> None:
+        self._place.submit(lambda: greenlet(function).switch())
+
+
+class _Runtime(SimulatedRuntime):
+    def executor(self, name: str, threads: int) -> Executor:
+        place = super().executor(name, threads)
+        return _Calls(place) if name.startswith("gateway-") else place
+
+
+class _MortalStore(TroubledStore):
+    """A store over whose next commit its process may die."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store)
+        self.dies = ""
+        self.dead = False
+
+    def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """See Store."""
+        if self.dead or self.dies == "unstored":
+            self.dead = True
+            raise StoreUnavailableError("the process is dead")
+        results = super().append(writes)
+        if self.dies == "untold":
+            self.dead = True
+            raise CommitUncertainError("the process is dead")
+        return results
+
+
+class Fixture:
+    """A store in a file, on which one world after the other stands, each with a customer of its own; and the time."""
+
+    def __init__(self, path: Path) -> None:
+        new_sqlite(path)
+        self.chance = random.Random(1)
+        self.now = 100.0
+        self.clock = SimulatedRuntime(self.chance, started_at=self.now).now
+        """The wall clock of whoever uses the store just now."""
+        self.store = SqliteStore(path, clock=self._wall_clock, synchronous="OFF")
+        self._worlds = 0
+
+    def _wall_clock(self) -> datetime:
+        return self.clock()
+
+    def new_customer(self) -> StreamKey:
+        """One who has FUNDS."""
+        self._worlds += 1
+        customer = stream(f"c{self._worlds}")
+        event = BalanceAdjusted(f"a-{customer.id}", Money(FUNDS, "USD"), "to begin with", "none")
+        recorded = Recorded(1, self.clock(), event)
+        part = Part(events=(encode(customer, Head(), recorded, f"e-{customer.id}", Metadata("r")),))
+        self.store.append([Write(customer, Head(), (part,), (), (("USD", Balance(FUNDS)),))])
+        return customer
+
+
+class Process:
+    """A whole payment system on the ground's store, from its start to its death."""
+
+    def __init__(self, ground: Fixture, provider: Provider, *, exclusive: bool) -> None:
+        self.runtime = _Runtime(ground.chance, started_at=ground.now)
+        self._ground = ground
+        self.store = _MortalStore(ground.store)
+        self.frozen = False
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: provider}, Heard())
+        self.system = PaymentSystem(
+            service=self.facade,
+            runtime=self.runtime,
+            store=self.store,
+            queue=LocalQueue(),
+            gateways={GATEWAY: (provider, _OPTIONS)},
+            settings=_SETTINGS,
+            listener=Heard(),
+            exclusive=exclusive,
+        )
+        self.facade._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
+        ground.clock = self.runtime.now
+        self.system.start()
+
+    def wait(self, reply: Future[Any]) -> Any:
+        """Let things happen until there is an answer. Raises pykka.Timeout when the process dies before."""
+        self._ground.clock = self.runtime.now
+        until = self.runtime.monotonic() + 5.0
+        while not reply.done and not self.store.dead and self.runtime.step(until):
+            pass
+        if self.store.dead:
+            raise Timeout
+        return reply.get(timeout=0)
+
+    def run(self, until: float) -> None:
+        """Let everything happen that happens until then."""
+        self._ground.clock = self.runtime.now
+        for _ in range(_STEPS_MAX):
+            if self.store.dead:
+                return
+            if not self.runtime.step(until):
+                self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
+                return
+        raise RuntimeError("it goes on and on")
+
+
+@dataclass
+class World:
+    """A customer with money, one transaction, its provider, and the processes that live."""
+
+    ground: Fixture
+    provider: Provider
+    kind: Kind
+    processes: list[Process] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    """Event ids of the callbacks that were answered as taken."""
+    owed: set[str] = field(default_factory=set)
+    """Those that were sent, and not answered so: the provider will send them again."""
+    _lost: bool = False
+    """The process that made the call is dead."""
+
+    def __post_init__(self) -> None:
+        self.customer = self.ground.new_customer()
+        first = self._boot(exclusive=True)
+        self.transaction_id = first.runtime.new_id()
+        command = Receive(self.kind, self.transaction_id, GATEWAY, Money(AMOUNT, "USD"), {})
+        first.facade.execute(self.customer, ReceiveOperation(command, Metadata("r")))
+        self.run(0.0)
+        assert self.provider.out is not None, "the call is out"
+
+    def happen(self, step: Step) -> None:
+        """One step; the process that it happens to may die over it."""
+        for process in self.processes:
+            process.store.dies = step.dies
+        match step.what:
+            case "answer":
+                self._answer()
+            case "lookup":
+                self._lookup()
+            case "crash":
+                self._crash()
+            case name:
+                self.call_back(self.event_id(name))
+        if step.dies:
+            self._crash()
+
+    def event_id(self, name: str) -> str:
+        """Of the callback that an order calls so."""
+        return f"{name}-{self.customer.id}"
+
+    def call_back(self, event_id: str) -> None:
+        """The provider calls back; whether that is taken may stay unknown to it."""
+        self.provider.settle()
+        if event_id not in self.taken:
+            self.owed.add(event_id)
+        process = next(process for process in self.processes if not process.frozen)
+        reply = process.facade.callback(GATEWAY, {"id": event_id}, self.transaction_id.encode(), Metadata("c"))
+        if not process.store.dead and reply == Taken():
+            self.taken.add(event_id)
+            self.owed.discard(event_id)
+
+    def finish(self) -> None:
+        """The provider repeats what was not taken, and everything comes to its end."""
+        for _ in range(40):
+            for event_id in sorted(self.owed):
+                self.call_back(event_id)
+            if not self.work and not self.owed:
+                break
+            self.run(1.0)
+        self.run(0.5)
+
+    def run(self, seconds: float) -> None:
+        """Let everything happen that happens within ``seconds``, in all processes that are not frozen."""
+        end = self.ground.now + seconds
+        while True:
+            self.ground.now = min(self.ground.now + _SLICE_S, end)
+            for process in self.processes:
+                if not process.frozen:
+                    process.run(self.ground.now)
+            if self.ground.now >= end or any(process.store.dead for process in self.processes):
+                return
+
+    def events(self) -> Sequence[StoredEvent]:
+        """The customer's stream."""
+        return self.ground.store.stream_events(self.customer, after=0, limit=100)
+
+    @property
+    def transaction(self) -> TransactionView:
+        """As clients see it; LookupError without one."""
+        view = self.ground.store.transaction("main", self.transaction_id)
+        if view is None:
+            raise LookupError(self.transaction_id)
+        return view
+
+    @property
+    def reviews(self) -> int:
+        """How many of the customer's are open."""
+        views = self.ground.store.reviews("main", "open", before=None, limit=10_000)
+        return sum(view.customer_id == self.customer.id for view in views)
+
+    @property
+    def work(self) -> dict[tuple[str, str], int]:
+        """What is left to do."""
+        return self.ground.store.work_counts()
+
+    @property
+    def balance(self) -> Balance:
+        """The customer's."""
+        view = self.ground.store.customer(self.customer)
+        assert view is not None
+        return dict(view.balances)["USD"]
+
+    def close(self) -> None:
+        """End all processes: they are gone with all that they had in memory."""
+        while self.processes:
+            self.processes.pop().store.dead = True
+        self.ground.now += _SILENCE_S
+
+    def _boot(self, *, exclusive: bool) -> Process:
+        process = Process(self.ground, self.provider, exclusive=exclusive)
+        self.processes.append(process)
+        return process
+
+    def _answer(self) -> None:
+        """The call's answer comes to whoever waits for it: to nobody, when that process is dead."""
+        call, self.provider.out = self.provider.out, None
+        assert call is not None
+        if self._lost:
+            return
+        for process in self.processes:
+            if process.frozen:
+                process.frozen = False
+                process.runtime.advance(self.ground.now - process.runtime.monotonic())
+        call.switch()
+        self.run(0.1)
+
+    def _lookup(self) -> None:
+        """Time passes until the provider was asked once more, if there is anything to ask it for.
+
+        While the call is out, that takes another process, and one that froze over the call for longer than its lease.
+        """
+        if self.provider.out is not None and not self._lost:
+            for process in self.processes:
+                process.frozen = True
+            successor = self._boot(exclusive=False)
+            successor.store.dies = self.processes[0].store.dies
+        asked = self.provider.asked
+        for _ in range(20):
+            self.run(_SLICE_S)
+            if self.provider.asked > asked or any(process.store.dead for process in self.processes) or not self.work:
+                return
+
+    def _crash(self) -> None:
+        """All processes die; half a second later there is one again."""
+        self._lost = True
+        self.close()
+        self._boot(exclusive=True)

@@ -1,0 +1,130 @@
+"""An error in any actor at any message: it lives again within a second, the service says so, and nothing is lost.
+
+What is hit, and where, is not written down here but taken from a scene in which nothing goes wrong: an actor's new
+message joins by itself, and one that the scene does not show is a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from gevent import GreenletExit
+
+import actors.messages
+from actors.operations.discard import DiscardOperation
+from actors.operations.outcome import OutcomeOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.submission import SubmissionOperation
+from tests.actors.system.crash_scenario import Scenario
+from tests.actors.system.fault_injection import ON_START, SALVAGE, Killer, Point
+from tests.store.templates import new_sqlite
+
+NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Recipient"}
+"""Classes of actors/messages.py that no actor is told by themselves."""
+
+
+class Kill(BaseException):
+    """Nothing that code expects."""
+
+
+KILLS: tuple[type[BaseException], ...] = (Kill, SystemExit, GreenletExit)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Actors die here by the hundred; nobody reads their logs."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with nothing in it."""
+    path = tmp_path_factory.mktemp("empty") / "payments.db"
+    new_sqlite(path)
+    return path
+
+
+@pytest.fixture
+def play(empty: Path, tmp_path: Path) -> Callable[..., Killer]:
+    """Plays a scene with a killer among its actors, to its judgement."""
+
+    def play(killer: Killer, *, honours_keys: bool) -> Killer:
+        path = tmp_path / "payments.db"
+        for left in tmp_path.glob("payments.db*"):
+            left.unlink()
+        shutil.copy(empty, path)
+        scenario = Scenario(path, killer, honours_keys=honours_keys)
+        try:
+            with killer.installed():
+                scenario.play()
+                scenario.judge()
+        finally:
+            scenario.real.close()
+        return killer
+
+    return play
+
+
+def play_each(
+    play: Callable[..., Killer],
+    targets: Iterable[tuple[Point, ...]],
+    errors: Iterable[type[BaseException]],
+    *,
+    honours_keys: bool,
+) -> None:
+    """A scene for each of ``targets``; what went wrong is told of all of them."""
+    found = []
+    for points, error in zip(targets, cycle(errors), strict=False):
+        killer = Killer(*points, error=error)
+        try:
+            play(killer, honours_keys=honours_keys)
+        except AssertionError as failure:
+            found.append(f"{error.__name__} at {points}: {failure}")
+        if len(killer.thrown) != len(points):
+            found.append(f"{points} was not met")
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("honours_keys", [True, False], ids=["keys", "no keys"])
+@pytest.mark.parametrize("errors", [(RuntimeError,), KILLS], ids=["error", "kill"])
+@pytest.mark.parametrize("place", ["before", "after", "call"])
+def test_whatever_is_thrown_wherever_costs_nothing(
+    play: Callable[..., Killer], place: str, errors: tuple[type[BaseException], ...], *, honours_keys: bool
+) -> None:
+    """Thrown at any message of any actor, before or after its handler or at any call that it makes: all ends well."""
+    points = play(Killer(), honours_keys=honours_keys).passed
+    hit = [
+        point for point in sorted(points) if (point.place if point.place in {"before", "after"} else "call") == place
+    ]
+    assert len(hit) > 20, "hardly anything was hit: this has tested nothing"
+    play_each(play, [(point,) for point in hit], errors, honours_keys=honours_keys)
+
+
+@pytest.mark.parametrize("errors", [(RuntimeError,), KILLS], ids=["error", "kill"])
+def test_what_is_thrown_into_the_salvage_costs_nothing(
+    play: Callable[..., Killer], errors: tuple[type[BaseException], ...]
+) -> None:
+    """An actor that dies at any message, and again while it gives away what it had in work, has lost nothing of it."""
+    points = play(Killer(), honours_keys=False).passed
+    died = [point for point in sorted(points) if point.place == "before" and point.message not in {ON_START, SALVAGE}]
+    twice = [(point, Point(point.actor, SALVAGE, place)) for point in died for place in ("before", "after")]
+    play_each(play, twice, errors, honours_keys=False)
+
+
+def test_each_message_is_met(play: Callable[..., Killer]) -> None:
+    """The scenes show every message that there is between the actors: what is not seen here is hit nowhere."""
+    seen = {point.message for keys in (True, False) for point in play(Killer(), honours_keys=keys).passed}
+    there = {
+        name
+        for name, it in vars(actors.messages).items()
+        if getattr(it, "__module__", "") == "actors.messages" and not name.startswith("_")
+    }
+    operations = {it.__name__ for it in (ReceiveOperation, DiscardOperation, SubmissionOperation, OutcomeOperation)}
+    assert (there | operations) - NO_MESSAGES - seen == set()
