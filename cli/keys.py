@@ -57,9 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Create a key and show it once: only its digest is stored. A merchant may have any number of live"
         " keys, so a new one can be distributed before the old one is revoked.",
     )
-    create.add_argument(
-        "--merchant", required=True, type=_merchant, help="the merchant whose data it sees"
-    )
+    create.add_argument("--merchant", required=True, type=_merchant, help="the merchant whose data it sees")
     create.add_argument(
         "--scope",
         "--scopes",

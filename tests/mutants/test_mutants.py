@@ -22,12 +22,14 @@ from tests.mutants.mutating import (
 )
 
 LIMIT = """
+import time
+
 WAIT = False
 
 
 def fits(amount):
     while WAIT:
-        pass
+        time.sleep(0.01)
     return 0 < amount <= 10
 """
 GUARD = """
@@ -122,7 +124,7 @@ def test_only_tests_that_pass_can_catch(tree: Path, test: str) -> None:
         (replace(UPPER, old="<= 12"), "the old text occurs 0 times in limit.py"),
         (replace(UPPER, old="WAIT"), "the old text occurs 2 times in limit.py"),
         (replace(UPPER, new="<= 10"), "the new text is the old one"),
-        (replace(UPPER, new="<= )"), "the new text does not parse: unmatched ')' (limit.py, line 8)"),
+        (replace(UPPER, new="<= )"), "the new text does not parse: unmatched ')' (limit.py, line 10)"),
         (replace(UPPER, file="unlimited.py"), "No such file"),
         (replace(UPPER, tests=()), "tests, promises or breaks is empty"),
         (replace(UPPER, tests=("test_none.py",)), "test_none.py does not exist"),
