@@ -39,7 +39,7 @@ def test_what_the_service_says(log: Path) -> None:
     listener = LogListener()
     listener.appended([Unanswered(RuntimeError("earlier"), uncertain=False)], 1.0)
     earlier = log.stat().st_size
-    service_logger.info("appended, says somebody else")
+    service_logger.info("appended, by another logger")
     listener.appended([Committed(), Conflict(()), Conflict(())], 0.0123)
     assert batches_since(log, earlier) == [Batch(3, 1, 2, 12.3)]
     assert len(batches(log.read_bytes().splitlines())) == 2

@@ -1,4 +1,4 @@
-"""One whole measurement on each ground, a short one: real processes, a real store, and nothing left to complain of."""
+"""One short measurement on each target: real processes, a real store, and no problem reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: what was measured stands on it, ground by ground."""
+"""The report lists the measurements by target."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _on_postgresql(figure: str, rate: float) -> Measured:
 
 
 def test_a_ground() -> None:
-    """A ground has its conditions, and ratios with their spread; nothing of a server when it has none."""
+    """A target has its conditions and ratios with their spread, and server figures only with a server."""
     rounds = {
         EMPTY: [_measured(EMPTY, rate) for rate in (4000.0, 4000.0, 4000.0)],
         ACCEPT: [_measured(ACCEPT, 2000.0), _measured(ACCEPT, 2400.0)],
@@ -113,7 +113,7 @@ def test_one_number_of_connections() -> None:
 
 
 def test_problems() -> None:
-    """A problem is named with its ground, figure and round."""
+    """A problem is named with its target, figure and round."""
     outcomes = [
         Outcome(CONDITIONS, {EMPTY: [_measured(EMPTY, 1.0)], ACCEPT: [_measured(ACCEPT, 1.0, "3 are lost")]}),
         Outcome(

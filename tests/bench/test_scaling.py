@@ -45,7 +45,7 @@ def test_costs() -> None:
 
 
 def test_no_costs() -> None:
-    """Without storage, rounds or a server whose CPU was seen there is nothing to reckon with."""
+    """Without storage figures, rounds or the CPU time of the server there are no costs."""
     assert costs(_outcome(_measured(600.0))) is None
     assert costs(_outcome(storage=STORAGE)) is None
     assert costs(_outcome(_measured(600.0, 0.0), storage=STORAGE)) is None

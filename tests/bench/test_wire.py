@@ -57,7 +57,7 @@ def test_customers() -> None:
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Counters:
-    """Counters that nobody has written yet."""
+    """Counters that no process has written yet."""
     return Counters.create(tmp_path / "counters")
 
 

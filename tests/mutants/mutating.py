@@ -1,6 +1,6 @@
-"""One-line mutations of safety-critical lines, and whether the tests that guard each line catch it.
+"""One-line mutations of safety-critical lines, each judged by the tests that guard the line.
 
-It reads and checks the table (``table.toml``) and runs the tests in scratch copies: the checkout stays as it is.
+It reads and checks the table (``table.toml``) and runs the tests in scratch copies of the checkout.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The service as somebody would install it, in a folder of its own: database, ledger, gateways file, ports, logs.
+"""An installed service in a folder of its own: database, ledger, gateways file, ports, logs.
 
-It knows how everything is started, and ends whatever is left of it. It judges nothing.
+It starts the processes and ends those that are left. It judges nothing.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Installation:
         breaker: dict[str, Any] = self.get(f"/v1/gateways/{gateway}").body["breaker"]
         return breaker
 
-    def order_faults(self, **faults: object) -> None:
+    def inject_faults(self, **faults: object) -> None:
         """Make the provider misbehave; none: behave again."""
         assert call(self.simulator_port, "POST", "/faults", faults).status == 200
 

@@ -39,11 +39,11 @@ from tests.processes.canaries import (
     new_card,
     spellings,
 )
+from tests.processes.canary_requests import Asked, requests
 from tests.processes.commands import QUICK
-from tests.processes.exposing import Asked, requests
 from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
-from tests.processes.tables import everything
+from tests.processes.store_dump import everything
 from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow

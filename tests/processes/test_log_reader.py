@@ -30,7 +30,7 @@ class _Pipe:
         self._said = bytearray()
 
     def read(self) -> None:
-        """Read from now on, until all who write are gone."""
+        """Read from now on, until all writers have ended."""
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:

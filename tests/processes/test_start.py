@@ -41,7 +41,7 @@ def refusal(process: Process) -> str:
 
 @pytest.mark.parametrize(("settings", "named"), WRONG, ids=[named for _, named in WRONG])
 def test_a_wrong_setting(installation: Installation, settings: dict[str, str], named: str) -> None:
-    """Service and dev end with status 2 and one line that names the variable; nobody works on the database."""
+    """Service and dev end with status 2 and one line that names the variable; no process opens the database."""
     service, dev = installation.gunicorn(**settings), installation.manage("dev", **settings)
     assert named in refusal(service)
     assert named in refusal(dev)

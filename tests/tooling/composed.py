@@ -1,6 +1,6 @@
 """What docker-compose.yml describes, running: in the order of ``depends_on``, with a PostgreSQL made as its image does.
 
-How a service's command is started is somebody else's: as a process of this machine (here) or out of the image.
+Commands of services run as processes of this machine (here) or from the image (``tests.tooling.image``).
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def end(processes: Iterable[Process]) -> None:
 
 
 def make_database(server: EmbeddedServer) -> None:
-    """Do with a new server what the image of PostgreSQL does on an empty volume; nobody connects without a password."""
+    """Prepare a new server as the image of PostgreSQL does on an empty volume; every connection needs a password."""
     variables = environment(DATABASE)
     database = variables["POSTGRES_DB"]
     with psycopg.connect(server.url(), autocommit=True) as admin:

@@ -107,7 +107,7 @@ def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[
 
 
 def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: StubCheckout) -> None:
-    """Whoever starts both by hand says once where the service listens."""
+    """Started by hand, both take the address of the service from one setting."""
     process = stub_checkout.manage("simulator")
     try:
         wait_for(lambda: process.poll() is not None or bool(stub_checkout.notes), "it runs")

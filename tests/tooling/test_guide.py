@@ -132,7 +132,7 @@ def found_in(body: Any, name: str) -> Iterator[str]:
 
 
 class Reader:
-    """Somebody who follows the page in two terminals: one has the service, the other one a shell."""
+    """Follows the page in two terminals: one runs the service, the other one a shell."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -154,7 +154,7 @@ class Reader:
         while True:
             got = self._run(commands)
             wrong = [*self._wrong(step, got)]
-            # What becomes of a transaction takes its time: the reader asks again. He orders once.
+            # A transaction takes time to complete: reads are repeated, commands are sent once.
             if not wrong or "-X POST" in commands or time.monotonic() > deadline:
                 break
             time.sleep(0.05)

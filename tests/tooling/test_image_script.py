@@ -27,7 +27,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def with_docker(programs: Path, *, answers: bool) -> None:
-    """Put a Docker there, whose engine answers or does not."""
+    """Install a Docker program with an engine that answers or fails."""
     docker = programs / "docker"
     status = 0 if answers else 1
     docker.write_text(f'#!/usr/bin/env bash\n[ "$1" = info ] && exit {status}\nprintf "%s\\n" "$@"\n')

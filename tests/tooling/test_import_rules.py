@@ -1,4 +1,4 @@
-"""The rules of who may import whom: every forbidden import is caught, and every allowed one is let through."""
+"""The import rules: every forbidden import is reported, and every allowed one is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a store holds, table by table, for a test that asserts that nothing of it has changed."""
+"""The rows of all tables of a store, for tests that assert that nothing has changed."""
 
 from __future__ import annotations
 
