@@ -35,7 +35,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_what_the_service_says(log: Path) -> None:
-    """Each commit with its writes, conflicts and duration; only what was said since a place in the log."""
+    """Each commit with its writes, conflicts and duration, read from a position in the log."""
     listener = LogListener()
     listener.appended([Unanswered(RuntimeError("earlier"), uncertain=False)], 1.0)
     earlier = log.stat().st_size

@@ -56,7 +56,7 @@ def test_a_ground() -> None:
 
 
 def test_a_server() -> None:
-    """With a server its CPU counts in the ratio by CPU and stands in a column; how workers shared is said."""
+    """With a server its CPU time is in the ratio and in a column; the share of each worker is reported."""
     rounds = {
         EMPTY: [_measured(EMPTY, 4000.0)] * 2,
         ACCEPT: [_on_postgresql(ACCEPT, 2000.0)],
@@ -107,7 +107,7 @@ def test_disturbance() -> None:
 
 
 def test_one_number_of_connections() -> None:
-    """When all figures were loaded alike the page says so once."""
+    """When all figures had the same load the page states it once."""
     alike = replace(CONDITIONS, connections={EMPTY: 32, ACCEPT: 32})
     assert "- connections: 32\n" in report.render({}, [Outcome(alike)])
 

@@ -61,7 +61,7 @@ def test_needs() -> None:
 
 
 def test_tables() -> None:
-    """What one deposit takes, and what some rates come to; a busy machine is told."""
+    """The costs of one deposit and of some rates; a busy machine is reported."""
     text = render(COSTS, {"date": "today", "commit": "abc", "machine": "two cores"}, disturbed=False)
     assert "Measured today, commit abc; two cores.\n" in text
     assert "| stored in a day, GB | 173 | 1,728 | 17,280 |\n" in text

@@ -23,7 +23,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("ground", [SQLITE, Target(3, "postgresql://server/postgres")])
 def test_settings(target: Target, tmp_path: Path) -> None:
-    """The service is told its database and workers, and the empty resource as many workers."""
+    """The service gets its database and workers, and the empty resource the same number of workers."""
     url = target.new_database_url(tmp_path, "new")
     service, empty = Settings.from_environ(target.settings(url)), Settings.from_environ(target.settings())
     assert service.database_url == url
@@ -46,7 +46,7 @@ def test_which_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_server() -> None:
-    """That no server answers is said in one line."""
+    """One line reports that no server answers."""
     reason = refusal(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
     assert reason.startswith("no PostgreSQL server answers (")
     assert "\n" not in reason

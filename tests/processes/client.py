@@ -45,7 +45,7 @@ class Sent:
 
 
 class Read(NamedTuple):
-    """What ``reader`` was told of a transaction that it knew to be accepted."""
+    """The answer to ``reader`` about a transaction that was accepted before."""
 
     reader: int
     transaction_id: str
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class Log:
-    """What all clients sent and were told, in the order of each one's own time. Appending is safe from any thread."""
+    """Requests and answers of all clients, in the order of each client. Appending is safe from any thread."""
 
     sent: list[Sent] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)

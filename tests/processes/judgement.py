@@ -160,7 +160,7 @@ def _id_of(sent: Sent, recorded: Mapping[str, list[str]]) -> str:
 
 
 def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
-    """Promise 1 by request: none or one event each, and the id that the client was told."""
+    """Promise 1 by request: at most one event each, with the id of the answer."""
     for sent in log.sent:
         ids = recorded.get(str(sent.number), [])
         if len(ids) > 1:

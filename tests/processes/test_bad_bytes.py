@@ -182,7 +182,7 @@ def test_the_body_of_a_refused_request_is_no_request(port: int, kind: str, size:
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
 @pytest.mark.parametrize("size", [64 * KIB + 1, 300 * KIB, 3 * KIB * KIB])
 def test_a_giant_body(port: int, size: int, content_type: str) -> None:
-    """A body that is too large is refused, and its rest is not read as a request, whether it says its length or not."""
+    """A body that is too large is refused, with and without a length, and its rest is not read as a request."""
     body = SMUGGLED * (size // len(SMUGGLED) + 1)
     for data in (
         request("POST", "/v1/deposit", body),

@@ -1,4 +1,4 @@
-"""The database server dies under load and comes back: nothing false is said meanwhile, and nothing is lost."""
+"""The database server dies under load and returns: no answer is wrong meanwhile, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def installation(server: EmbeddedServer, tmp_path: Path) -> Iterator[Installatio
 
 @pytest.mark.slow
 def test_the_server_is_killed(installation: Installation, server: EmbeddedServer) -> None:
-    """503 or 504 and not ready meanwhile; ready within five seconds of the server; no promise broken, no request hangs."""
+    """503 or 504 and not ready meanwhile; ready within five seconds of the server; no promise broken, no hang."""
     installation.simulator()
     service = installation.service(**SETTINGS)
     log, witness = Log(), Witness(installation.database_url)

@@ -53,7 +53,7 @@ def accepted_by(paths: set[Path]) -> float:
 
 @on(on_postgresql(workers=2))
 def test_two_workers_tell_one_sum(installation: Installation) -> None:
-    """What clients sent is what every scrape says; a killed worker's counts stay, what it was in the middle of goes."""
+    """Every scrape agrees with the clients; counters of a killed worker stay, its gauges go."""
     installation.configure_gateways(a=SECRETS["gatewayA"] + GATEWAY_A)
     installation.simulator()
     service = installation.service()

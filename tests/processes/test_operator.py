@@ -21,7 +21,7 @@ IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume =
 """No retries but those of dead letters, and no breaker that would keep them back."""
 
 on_both = on(SQLITE, on_postgresql(workers=1))
-"""One worker: an answer says how things stand with the worker that gives it."""
+"""One worker: an answer describes the worker that gives it."""
 
 
 def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def nobody_can_write(installation: Installation) -> Iterator[None]:
 
 
 def deposit(installation: Installation, log: Log) -> Answer:
-    """Send a deposit that the log knows."""
+    """Send a deposit and log it."""
     sent = Sent(log.new_number(), f"c{log.new_number() % 20}", "10.00")
     log.sent.append(sent)
     details = {"request": str(sent.number)}

@@ -27,7 +27,7 @@ _WAITING = 20
 
 
 def _client(installation: Installation, log: Log, gateway: str, all_are_in: threading.Barrier) -> None:
-    """Posts deposits on one connection until the service wants it closed; no answer shows as no status."""
+    """Posts deposits on one connection until the service closes it; a lost answer has no status."""
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
         assert exchange(connection, "GET", "/healthz").status == 200  # let in by the service, not only by the kernel
         all_are_in.wait()
@@ -53,7 +53,7 @@ def _client(installation: Installation, log: Log, gateway: str, all_are_in: thre
     ids=str,
 )
 def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation, gateway: str) -> None:
-    """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
+    """Every deposit before and during the stop gets 202; unsent ones are sent after the next start."""
     two_at_once = "max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n"
     installation.configure_gateways(a=two_at_once, b=two_at_once)
     installation.simulator()

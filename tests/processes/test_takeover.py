@@ -20,7 +20,7 @@ UNFINISHED = 300
 
 
 def test_a_second_service_waits(installation: Installation) -> None:
-    """Beside another service it is alive, not ready and says why, stores nothing, and begins when the other ends."""
+    """Beside another service it is alive and not ready, with the reason; it starts when the other ends."""
     installation.simulator()
     first = installation.service()
     assert installation.deposit(customer_id="first").status == 202

@@ -119,7 +119,7 @@ class Composed(NamedTuple):
 
 
 def is_healthy(here: OnThisMachine, name: str) -> bool:
-    """Whether a service's health check says so, run here."""
+    """Whether the health check of a service passes, run on this machine."""
     kind, *command = SERVICES[name]["healthcheck"]["test"]
     assert kind == "CMD"
     check = local([here.text(name, word) for word in command])
@@ -127,7 +127,7 @@ def is_healthy(here: OnThisMachine, name: str) -> bool:
 
 
 def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> None:
-    """Wait for what a service depends on, as ``depends_on`` says."""
+    """Wait for the dependencies of a service, by ``depends_on``."""
     for other, how in SERVICES[name].get("depends_on", {}).items():
         process = processes.get(other)
         if how == {"condition": "service_completed_successfully"}:

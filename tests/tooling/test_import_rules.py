@@ -38,7 +38,7 @@ KNOWN_TO: Final = {
 
 
 def lint(folder: Path, imports: dict[str, tuple[str, ...]]) -> tuple[int, str]:
-    """Exit status and output of import-linter over rooms that import, each in a module per import, what is said."""
+    """Exit status and output of import-linter over packages with the given imports."""
     for room in ROOMS:
         (folder / room).mkdir()
         (folder / room / "__init__.py").touch()

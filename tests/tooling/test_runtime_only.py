@@ -181,7 +181,7 @@ def test_what_is_no_clock_is_let_through(source: str) -> None:
 
 
 def test_sql_has_neither_chance_nor_a_clock_of_its_own() -> None:
-    """SQLite is told the time. PostgreSQL's clock is the one that all processes share; chance has neither."""
+    """SQLite gets the time as an argument. All processes share PostgreSQL's clock. Neither store uses randomness."""
     chance = re.compile(r"\b(random|randomblob|gen_random_uuid|uuidv[47]|uuid_generate_v\w+)\s*\(", re.IGNORECASE)
     clock = re.compile(r"'now'|\b(current_timestamp|current_time|current_date|unixepoch)\b", re.IGNORECASE)
     texts = sources("*.sql")
