@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from actors.listeners import Listener
-from actors.operations.callback import gateway_of
+from actors.operations.waiting_callbacks import gateway_of
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
 from actors.stats import ProcessStats

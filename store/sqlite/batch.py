@@ -26,7 +26,8 @@ _EXPECTATIONS: Final = 2
 class AppendValues:
     """``writes`` as the values of INSERT. ``now_us`` is the time of all of them.
 
-    Raises UnstorableError when the versions of a write's events do not follow its head, and one of ``store.errors.UNSTORABLE``.
+    Raises UnstorableError when the versions of a write's events do not follow its head, and one of
+    ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:

@@ -55,7 +55,7 @@ class World:
 
     def request(self, path: str, **environ: object) -> Iterable[bytes]:
         """Serve one request."""
-        return self.application({"PATH_INFO": path, **environ}, lambda *_: lambda _: None)  # type: ignore[arg-type]
+        return self.application({"PATH_INFO": path, **environ}, lambda *_: lambda _: None)
 
 
 def test_a_request_waits_for_the_start() -> None:

@@ -63,18 +63,15 @@ def own_schema(postgresql_url: str) -> Iterator[Schema]:
 
 
 @contextmanager
-def embedded(url: str) -> Iterator[Fixture]:
-    """A store of its own at ``url``, which measures time by a clock of the test."""
+def embedded(url: str, *, template: bool = False) -> Iterator[Fixture]:
+    """A store of its own at ``url``, which measures time by a clock of the test. ``template``: copied, not migrated."""
     backend, clock = backend_of(url, root=Path("/")), Clock()
-    backend.migrate()
+    if template and backend.file is not None:
+        new_sqlite(backend.file)
+    else:
+        backend.migrate()
     with closing(backend.open(clock=clock)) as store:
         yield Fixture(store, clock.advance, partial(backend.keyring, clock=clock))
-
-
-def sqlite(path: Path) -> AbstractContextManager[Fixture]:
-    """An embedded store on a copy of a migrated file, which takes less time than a migration."""
-    new_sqlite(path)
-    return embedded(f"sqlite:///{path}")
 
 
 @contextmanager
@@ -86,7 +83,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Fixture]:
 
 
 FIXTURES: Final[dict[str, Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Fixture]]]] = {
-    "sqlite": lambda _, folder: sqlite(folder / "payments.db"),
+    "sqlite": lambda _, folder: embedded(f"sqlite:///{folder}/payments.db", template=True),
     "postgresql": lambda request, _: shared(request),
 }
 """One fixture per adapter; the contract suite runs against each."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from store.sqlite.schema import migrations as sqlite_migrations
 
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
@@ -19,6 +18,7 @@ from store.postgresql.migrate import migrate as migrate_postgresql
 from store.postgresql.migrate import migrations as postgresql_migrations
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate as migrate_sqlite
+from store.sqlite.schema_version import migrations as sqlite_migrations
 from tests.store.builders import Clock, Customer
 from tests.store.postgresql_server import Schema, new_schema
 

@@ -13,7 +13,7 @@ from actors.operations.waiting_callbacks import queue_of, stream_of_gateway
 from domain.commands import Adjust, CloseReview, RecordCallback, Resolve
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
-from gateways.port import Verbatim
+from gateways.port import RawMembers
 from store.codec import Metadata
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import WorkItem
@@ -114,7 +114,7 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
         Metadata("r-7"),
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
-        verbatim=Verbatim(transaction_id, "A-9", "completed", "100.0", "USD"),
+        verbatim=RawMembers(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
     request.deadline = customers.runtime.monotonic() + DEADLINE_S
     customers.router.tell(stream_of_gateway(GATEWAY), request)
