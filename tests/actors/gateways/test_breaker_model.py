@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.gateways.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
+from tests.effort import EFFORT
 from tests.store.breaker_model import SharedBreaker
 
 # All times are multiples of a quarter, which binary fractions express exactly.
@@ -262,4 +263,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 def test_the_breaker_equals_its_model() -> None:
     """In any order of steps, the breaker admits, counts and changes as the model does."""
-    run_state_machine_as_test(BreakerMachine, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(BreakerMachine, settings=settings(max_examples=40 * EFFORT, stateful_step_count=40))

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from actors.gateways.breaker import RESEND_S, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from store.port import BREAKER_REST_SLACK_S, BreakerRecord
+from tests.effort import EFFORT
 from tests.store.breaker_model import SharedBreaker
 
 STEP_S = 0.25
@@ -216,4 +217,4 @@ class SharedMachine(RuleBasedStateMachine):
 
 def test_processes_that_share_a_breaker_probe_one_at_a_time_and_agree_in_the_end() -> None:
     """With messages late, lost or repeated."""
-    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=80, stateful_step_count=60))
+    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=40 * EFFORT, stateful_step_count=60))
