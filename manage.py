@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Entry point of the operator's commands. Each command is a module of ``cli``.
+"""The operator's command line: each command is a module of ``cli``.
 
-A module is imported only when its command runs: ``simulator`` must be patched before other modules are imported.
+Only the module of the given command is imported: ``simulator`` must patch itself before other modules are loaded.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ COMMANDS: Final = {
     "migrate": "Create the database's tables, or bring them to this version.",
     "simulator": "Run the simulated payment providers.",
     "verify": (
-        "Check the stored events and the derived data; may run beside the service. Status 1: there are problems."
+        "Check the stored events and the read tables; may run beside the service. Exit status 1: a problem was found."
     ),
     "backup": "Copy the embedded store to one file and check the copy; may run beside the service.",
-    "keys": "Create, list and revoke API keys; may run beside the service.",
-    "rebuild": "Rebuild the read tables from the events, while no service runs. Status 1: a stream was left unchanged.",
+    "keys": "Create, list and revoke the API keys of clients; may run beside the service.",
+    "rebuild": (
+        "Rebuild the read tables from the events, while no service runs. Exit status 1: a stream was left unchanged."
+    ),
     "restored": (
         "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
         " compare with the providers."
     ),
-    "transactions": "Show transactions, and record how an unfinished one ended.",
-    "customers": "Show a customer, and correct a balance.",
-    "dead-letters": "Show, retry and discard work that failed too often.",
-    "reviews": "Show contradictions of the record with the gateway's reports, and close reviews.",
-    "callbacks": "Show callbacks that wait for their transaction.",
+    "transactions": "List transactions, and resolve one whose outcome the provider has confirmed.",
+    "customers": "Show a customer, and adjust a balance.",
+    "dead-letters": "List dead letters, retry or discard them.",
+    "reviews": "List contradictions between the record and the gateways, and close reviews.",
+    "callbacks": "List callbacks that wait for their transaction.",
     "breaker": "Show the gateways' circuit breakers, and force one open or closed.",
     "tail": "Follow all events.",
 }
@@ -57,8 +59,8 @@ def main(command_line: list[str]) -> int:
         if any(_is_not_text(argument) for argument in command_line):
             parsers[name].error("every argument must be UTF-8 text")
     arguments = parser.parse_args(command_line)
-    assert command is not None  # otherwise the line above exits
-    if sys.stdout is None:  # a file opened next would get its number and receive the output
+    assert command is not None  # else the line above has ended the program
+    if sys.stdout is None:  # the next file that is opened would take its descriptor, and get the output
         remark(f"manage.py {name}: standard output is closed; nothing was done")
         return Exit.FAILED
     try:

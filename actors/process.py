@@ -11,8 +11,9 @@ from actors.listeners import Listener
 from actors.operations.waiting_callbacks import gateway_of
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
+from actors.settings import SystemSettings
 from actors.stats import ProcessStats
-from actors.system import PaymentSystem, SystemSettings
+from actors.system import PaymentSystem
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from messaging.port import WorkQueue
@@ -109,7 +110,7 @@ class ActorProcess:
         for (gateway, state), count in sorted(self._store.work_counts().items()):
             if gateway_of(gateway) not in self._gateways:
                 logger.error(
-                    "unfinished work of a gateway that is not configured: nobody does it",
+                    "unfinished work of a gateway that is not configured: it stays unfinished",
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
                 )
 

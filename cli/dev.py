@@ -1,4 +1,4 @@
-"""``manage.py dev``: run everything on this machine, with commands to try."""
+"""``manage.py dev``: the service with simulated providers on this machine, and first steps for a new user."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from server.processes import ChildError, Children, StopAskedError
 
 _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 5.0
-# After the longest request: gunicorn's graceful_timeout (gunicorn.conf.py), which kills its workers, and a margin.
+# Beyond the longest request: more than the graceful_timeout of gunicorn.conf.py, after which it kills its workers.
 _SERVICE_STOPS_WITHIN_S: Final = 40.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: the command has no arguments."""
+    """Add nothing: the command has no arguments."""
     del parser
 
 
@@ -38,7 +38,7 @@ def run(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_environ(environ)
     provider = parse_address("SIMULATOR_BIND", environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
     try:
-        # The service would report the same errors among the lines of three processes.
+        # The service would report the same, between the lines of three processes.
         exponent_of(settings.default_currency)
         gateways = read_settings(gateways_file.read(settings.gateways_file))
         secrets = callback_secrets(gateways, environ, loopback=settings.bind.is_loopback)
@@ -53,7 +53,7 @@ def run(_arguments: argparse.Namespace) -> int:
     _require_free(provider, "SIMULATOR_BIND")
     service_stops_within_s = settings.request_deadline_s + _SERVICE_STOPS_WITHIN_S
     manage = [sys.executable, str(CHECKOUT / "manage.py")]
-    # A browser's idle connection would delay Ctrl-C until its keep-alive ends.
+    # An idle connection of a browser delays Ctrl-C for as long as it is kept.
     gunicorn = [sys.executable, "-m", "gunicorn", "--keep-alive", "2", "wsgi:app"]
     children = Children(CHECKOUT, environ, say)
     try:
@@ -118,7 +118,7 @@ def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str
 """
     if key:
         text += """
-  An API key is required here. Create one, with the same settings as this command:
+  Clients need an API key here; with the same settings as this command:
               KEY=$(.venv/bin/python manage.py keys create --merchant main \\
                 --scope payments:write,payments:read,operations)
 """
@@ -126,7 +126,7 @@ def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str
     if not any(f"//{provider}/" in url for url in urls):
         at = f"http://{provider}"
         text += f"""
-  Note: no gateway of {settings.gateways_file} has a URL of the simulator ({at}), so no transaction
-  completes here. Change the URLs in a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+  Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so no
+  transaction completes here. Set the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
 """
     return text

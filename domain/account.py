@@ -353,12 +353,12 @@ def _received(account: Account, event: Received, recorded: Recorded) -> Account:
         created_at=recorded.occurred_at,
         updated_at=recorded.occurred_at,
     )
-    return _with_transaction(account, transaction, event, recorded)
-
-
-def _advanced(account: Account, event: _Advance, recorded: Recorded) -> Account:
-    transaction = _advance(_transaction(account, event.transaction_id), event, recorded)
-    return _with_transaction(account, transaction, event, recorded)
+    return Account(
+        account.customer_id,
+        recorded.version,
+        _rebalance(account.balances, transaction, event),
+        {**account.transactions, transaction.transaction_id: transaction},
+    )
 
 
 def _adjusted(account: Account, event: BalanceAdjusted, recorded: Recorded) -> Account:
@@ -371,30 +371,8 @@ def unchanged(account: Account, event: Event, recorded: Recorded) -> Account:  #
     return replace(account, version=recorded.version)
 
 
-def _with_transaction(account: Account, transaction: Transaction, event: Event, recorded: Recorded) -> Account:
-    return Account(
-        account.customer_id,
-        recorded.version,
-        _rebalance(account.balances, transaction, event),
-        {**account.transactions, transaction.transaction_id: transaction},
-    )
-
-
-EVOLUTIONS: Final[dict[type, Callable[[Account, Any, Recorded], Account]]] = {
-    Received: _received,
-    Submitted: _advanced,
-    OutcomeUnknown: _advanced,
-    Processed: _advanced,
-    Completed: _advanced,
-    Failed: _advanced,
-    BalanceAdjusted: _adjusted,
-    ReviewOpened: unchanged,
-    ReviewClosed: unchanged,
-}
-"""The account after each event, which is known to be its next."""
-
-
-def _advance(transaction: Transaction, event: _Advance, recorded: Recorded) -> Transaction:
+def _advanced(account: Account, event: _Advance, recorded: Recorded) -> Account:
+    transaction = _transaction(account, event.transaction_id)
     status, submissions = transaction.status, transaction.submissions
     reference, failure = transaction.gateway_reference, transaction.failure
     match event:
@@ -414,7 +392,7 @@ def _advance(transaction: Transaction, event: _Advance, recorded: Recorded) -> T
             reference = event.gateway_reference or reference
         case _:
             assert_never(event)
-    return Transaction(  # not dataclasses.replace, which costs as much as the rest of a decision
+    transaction = Transaction(  # not dataclasses.replace, which costs as much as the rest of a decision
         transaction.transaction_id,
         transaction.kind,
         transaction.customer_id,
@@ -429,6 +407,12 @@ def _advance(transaction: Transaction, event: _Advance, recorded: Recorded) -> T
         recorded.version,
         transaction.created_at,
         recorded.occurred_at,
+    )
+    return Account(
+        account.customer_id,
+        recorded.version,
+        _rebalance(account.balances, transaction, event),
+        {**account.transactions, transaction.transaction_id: transaction},
     )
 
 
@@ -464,3 +448,17 @@ def _moved(balances: Mapping[str, Balance], currency: str, available: int, reser
     if after.available < 0 or after.reserved < 0:
         raise IllegalTransitionError(f"the balance in {currency} would fall below zero")
     return {**balances, currency: after}
+
+
+EVOLUTIONS: Final[dict[type, Callable[[Account, Any, Recorded], Account]]] = {
+    Received: _received,
+    Submitted: _advanced,
+    OutcomeUnknown: _advanced,
+    Processed: _advanced,
+    Completed: _advanced,
+    Failed: _advanced,
+    BalanceAdjusted: _adjusted,
+    ReviewOpened: unchanged,
+    ReviewClosed: unchanged,
+}
+"""The account after each event, which is known to be its next."""

@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: exit statuses, what it says, and how far it is, on a terminal and elsewhere."""
+"""``manage.py rebuild``: exit statuses, output, and progress on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_cut_end(path: Path) -> None:
 
 
 def test_on_a_server(postgresql_url: str) -> None:
-    """The same on PostgreSQL, and one line while a service lives there."""
+    """The same on PostgreSQL, and one line while a service runs there."""
     with new_database(postgresql_url) as url:
         backend_of(url, root=CHECKOUT).migrate()
         store = backend_of(url, root=CHECKOUT).open(clock=Clock())
