@@ -78,7 +78,7 @@ def main(command_line: list[str]) -> int:
 
 
 def _is_not_text(argument: str) -> bool:
-    """Whether it holds bytes that are not UTF-8, which Python keeps as lone surrogates."""
+    """Whether it holds bytes that are not UTF-8; Python represents them as lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in argument)
 
 

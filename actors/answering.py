@@ -1,4 +1,4 @@
-"""Answers to whoever waits outside the actors, when there is none but an error."""
+"""Error replies to callers outside the actors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from store.errors import CommitUncertainError
 
 
 def fail(reply: Future[Any], error: Exception) -> None:
-    """Answer with ``error``; one after which nobody knows what was stored is no answer in time."""
+    """Reply with ``error``. An uncertain commit becomes a TimeoutError."""
     if isinstance(error, CommitUncertainError):
         error = TimeoutError(str(error))
     if not reply.done:

@@ -24,29 +24,29 @@ from store.port import (
 
 
 class Recipient(Protocol):
-    """Anybody who can be told something: an address, or a Pykka reference."""
+    """A receiver of messages: an address, or a Pykka reference."""
 
     def tell(self, message: object, /) -> None:
-        """Send it."""
+        """Send ``message``."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The call surely never reached the provider; ``reason`` is for people."""
+    """The call certainly never reached the provider; ``reason`` is for operators."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotTried:
-    """The work had its turn, and then no call was made after all: that is no attempt."""
+    """The work was admitted, but no call was made. This does not count as an attempt."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unhandled:
-    """Nobody here knows how to do this work: it is left to a person."""
+    """No handler fits this work: it is left to an operator."""
 
     reason: str
 
@@ -81,7 +81,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The store could not say. ``uncertain``: the write may be stored all the same."""
+    """The store gave no result. ``uncertain``: the write may be stored all the same."""
 
     error: BaseException
     uncertain: bool
@@ -97,7 +97,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Time to try again what the store could not do."""
+    """The pause after a failure of the store is over."""
 
 
 @dataclass(frozen=True, slots=True)

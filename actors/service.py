@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Final, TypeVar
 
 from pykka import Timeout
@@ -14,8 +12,7 @@ from actors.admission import Admission
 from actors.customer.command_operation import CommandOperation
 from actors.listeners import Listener
 from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import Callback, CallbackOperation
-from actors.operations.waiting_callbacks import stream_of_gateway
+from actors.operations.callback import read_callback
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
@@ -23,11 +20,9 @@ from actors.runtime.router import Router
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
-from domain.commands import RecordCallback
-from gateways.masking import kept
-from gateways.port import Callbacks, Gateway, SignatureInvalidError, UnusablePayload
+from gateways.port import Gateway
 from store.codec import Metadata
-from store.errors import StoreError, StoreUnavailableError
+from store.errors import StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
@@ -166,54 +161,10 @@ class ServiceFacade:
         """See Payments."""
         if self._customers is None:
             return NotStored(self._problem)
-        reply = self._receive_callback(gateway, headers, body, metadata)
+        read = read_callback(self._gateways[gateway], headers, body, metadata, store=self._store, runtime=self._runtime)
+        reply = self.execute(*read) if isinstance(read, tuple) else read
         self._listener.called_back(gateway, reply)
         return reply
-
-    def _receive_callback(
-        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
-    ) -> Reply | SignatureInvalid:
-        callbacks = self._gateways[gateway].callbacks
-        if callbacks is None:
-            return SignatureInvalid()
-        try:
-            callback = Callback(gateway, callbacks.verify(headers, body, self._runtime.now()), kept(body))
-        except SignatureInvalidError as error:
-            logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway}})
-            return SignatureInvalid()
-        try:
-            stream, request = self._read(callbacks, callback, body, metadata)
-        except StoreError as error:
-            logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
-            return NotStored("The store is not available.")
-        return self.execute(stream, request)
-
-    def _read(
-        self, callbacks: Callbacks, callback: Callback, body: bytes, metadata: Metadata
-    ) -> tuple[StreamKey, CallbackOperation]:
-        """The stream that the callback belongs to, and the request for it. Raises StoreError."""
-        gateway = callback.gateway
-        metadata = replace(metadata, causation_id=f"{gateway}:{callback.event_id}")
-        unmatched = stream_of_gateway(gateway)
-        said = callbacks.read(body)
-        request = partial(CallbackOperation, callback, metadata, verbatim=said.raw)
-        if isinstance(said, UnusablePayload):
-            owner = None if said.reference is None else self._owner_at(gateway, said.reference)
-            about = None if owner is None else said.reference
-            return owner or unmatched, request(problem=f"A callback cannot be read: {said.problem}", about=about)
-        command = RecordCallback(said.reference, gateway, said.gateway_reference, said.money, said.outcome)
-        stream = self._store.stream_of(said.reference)
-        if stream is not None:
-            return stream, request(command=command)
-        return unmatched, request(unmatched=command, work_key=f"callback:{self._runtime.new_id()}")
-
-    def _owner_at(self, gateway: str, reference: str) -> StreamKey | None:
-        """The stream of the transaction if that is at this gateway, else None. Raises StoreError."""
-        stream = self._store.stream_of(reference)
-        if stream is None:
-            return None
-        known = self._store.load(stream, (reference,)).account.transactions.get(reference)
-        return None if known is None or known.gateway != gateway else stream
 
     # gateways and dead letters
 

@@ -48,7 +48,7 @@ def run(_arguments: argparse.Namespace) -> int:
         raise SettingsError(f"PAYMENTS_GATEWAYS_FILE {settings.gateways_file}: {error}") from error
     for name, variable in SIMULATOR_SECRETS.items():
         if name in secrets and not environ.get(variable):
-            environ[variable] = secrets[name][0]  # the newest, as a provider signs after a change of secrets
+            environ[variable] = secrets[name][0]  # the newest, like a provider after a change of secrets
     _require_free(settings.bind, "PAYMENTS_BIND")
     _require_free(provider, "SIMULATOR_BIND")
     service_stops_within_s = settings.request_deadline_s + _SERVICE_STOPS_WITHIN_S
@@ -81,7 +81,7 @@ def _require_free(address: BindAddress, setting: str) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror}; end what does, or set {setting} to another address"
+        message = f"cannot listen on {address}: {error.strerror}; stop what does, or change {setting}"
         raise CommandError(message) from error
 
 
@@ -105,7 +105,7 @@ def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str
     text = f"""
   service     {service}
   its API     {service}/swagger/index.html
-  simulator   http://{provider.callable_here}/ledger (what the providers did)
+  simulator   http://{provider.callable_here}/ledger (effects at the providers)
   data        {settings.sqlite_path or without_password(settings.database_url)}
               {ledger}
 

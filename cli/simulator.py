@@ -1,4 +1,4 @@
-"""``manage.py simulator``: the simulated payment providers."""
+"""``manage.py simulator``: run the simulated payment providers."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ It keeps one write in flight. Operations that arrive meanwhile wait and are deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, assert_never
 
@@ -29,7 +29,6 @@ from store.port import (
     Head,
     Lease,
     Snapshot,
-    StoredEvent,
     StreamKey,
 )
 
@@ -112,8 +111,10 @@ class CustomerStreamActor(ServiceActor):
         full = len(self._waiting) >= WAITING_MAX
         if full and operation.turn_away("Too many commands wait for this customer."):
             return
-        if operation.arrived_twice(chain(self._deciding, self._waiting), self._context):
-            return
+        if self._deciding or self._waiting:
+            in_hand = chain(self._deciding, self._waiting)
+            if operation.arrived_twice(in_hand, self._context):
+                return
         self._waiting.append(operation)
 
     # deciding
@@ -127,7 +128,8 @@ class CustomerStreamActor(ServiceActor):
             self._load()
             return
         take_up(self._waiting, self._deciding)
-        batch = self._new_batch(self._account)
+        runtime = context.runtime
+        batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id, asked=self._asked)
         try:
             for operation in self._deciding:
                 if operation.ready(batch, context):
@@ -139,16 +141,13 @@ class CustomerStreamActor(ServiceActor):
             batch.record_refusals()
         if self._append(batch):
             return
-        self._after_commit(batch)
+        for operation in batch.operations:
+            operation.after_commit(batch, context)
         if batch.refusals:
             self._confirm(batch.refusals)
         else:
             self._deciding = []
             self._advance()
-
-    def _new_batch(self, account: Account) -> Batch:
-        runtime = self._context.runtime
-        return Batch(self._stream, account, self._head, runtime.now(), runtime.new_id, asked=self._asked)
 
     def _transaction_missing(self, transaction_id: str) -> None:
         """Load again, with ``transaction_id``. If that was done already, the transaction is not on record."""
@@ -179,10 +178,6 @@ class CustomerStreamActor(ServiceActor):
         self._context.journal.tell(Append(write, self._awaited, self.actor_ref, generation=self._generation))
         return True
 
-    def _after_commit(self, batch: Batch) -> None:
-        for operation in batch.operations:
-            operation.after_commit(batch, self._context)
-
     # the store's answers
 
     def _written(self, result: AppendResult | Unanswered) -> None:
@@ -191,7 +186,9 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(result, Committed):
             self._committed(batch)
         elif isinstance(result, Conflict):
-            self._catch_up(result.missed)
+            # Another process went on with the stream: nothing of the batch is stored, and it is decided anew.
+            assert self._account is not None
+            self._account, self._head = rebase(self._account, result.missed) or (None, self._head)
             self._put_back()
         else:
             self._account = None  # load again: the record differs from what this actor holds
@@ -201,25 +198,18 @@ class CustomerStreamActor(ServiceActor):
     def _committed(self, batch: Batch) -> None:
         self._account, self._head, self._asked = trimmed(batch.account), batch.head, _NOTHING
         self._context.listener.recorded(self._stream, batch.recorded, batch.account.transactions)
-        self._after_commit(batch)
-        if batch.refusals and not (batch.recorded or batch.confirmed):
-            self._confirm(batch.refusals)  # a write without events looks at no head and proves none
-            return
-        self._refuse(batch.refusals)  # the stream ended where they saw it end: the commit proves it
+        for operation in batch.operations:
+            operation.after_commit(batch, self._context)
+        if batch.refusals:
+            if not (batch.recorded or batch.confirmed):
+                self._confirm(batch.refusals)  # a write without events looks at no head and proves none
+                return
+            self._refuse(batch.refusals)  # the stream ended where they saw it end: the commit proves it
         self._deciding = []
 
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
         for command, refused in refusals:
             command.refused(refused, self._head.version)
-
-    def _catch_up(self, missed: Sequence[StoredEvent]) -> None:
-        """Rebase on the events of another process. Nothing of the batch is stored, and it is decided anew."""
-        assert self._account is not None
-        rebased = rebase(self._account, missed)
-        if rebased is None:
-            self._account = None
-        else:
-            self._account, self._head = rebased
 
     def _not_committed(self, batch: Batch, result: Duplicate | Fenced | Unanswered) -> None:
         match result:
@@ -285,7 +275,8 @@ class CustomerStreamActor(ServiceActor):
     def _confirmed(self, refusals: list[Refusal]) -> None:
         """Answer the refusals, which hold. Those under an idempotency key are answered once they are on record."""
         assert self._account is not None
-        batch = self._new_batch(self._account)
+        runtime = self._context.runtime
+        batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
         batch.confirmed = True
         version = self._head.version
         batch.refusals = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,7 +30,7 @@ def take_up(waiting: list[Operation], taken: list[Operation]) -> None:
     compares its token as it was before the batch. So is an idempotency key: a repetition is answered with what became
     of the first command, once that is stored.
     """
-    met = {thing for operation in taken if (thing := operation.unique) is not None}
+    met = {thing for operation in taken if (thing := operation.unique) is not None} if taken else set[Hashable]()
     while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].alone or taken[0].alone)):
         thing = waiting[0].unique
         if thing is not None:
@@ -160,10 +160,10 @@ class Batch:
         Results of an earlier write were only read: a commit must confirm them before they are answered.
         """
         stored = set(map(id, self._sources))
-        confirm = self.confirms or any(id(operation) not in stored for operation in self.operations)
+        confirm = self.confirms or not stored.issuperset(map(id, self.operations))
         if not (self._parts or confirm):
             return None
-        transactions = tuple(self.account.transactions[transaction_id] for transaction_id in self._transactions)
+        transactions = tuple(map(self.account.transactions.__getitem__, self._transactions))
         currencies = {transaction.money.currency: None for transaction in transactions} | self._currencies
         balances = self.account.balances
         return Write(

@@ -51,7 +51,7 @@ class WorkOperation(Operation):
         self.fenced = False
         standing = standing_of(self.item, self.transaction_id, lease, account)
         if standing.store_is_earlier:
-            logger.error("the store is earlier than what this process knows", extra={"fields": self.fields})
+            logger.error("the store is earlier than this process's state", extra={"fields": self.fields})
             context.generations.suspect()
         return self.with_standing(standing, lease, context)
 

@@ -6,16 +6,18 @@ that cannot be applied is reviewed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import logging
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
-from actors.customer.work_operation import WorkOperation, logger
+from actors.customer.work_operation import WorkOperation
 from actors.operations.leases import release
 from actors.operations.reviews import REVIEW_SCOPE, with_said, without_reviews
 from actors.operations.waiting_callbacks import (
@@ -24,17 +26,23 @@ from actors.operations.waiting_callbacks import (
     payload_of,
     queue_of,
     read_payload,
+    stream_of_gateway,
     wait_longer,
 )
-from actors.replies import Taken
+from actors.replies import NotStored, SignatureInvalid, Taken
+from actors.runtime.runtime import Runtime
 from domain.account import review_of
 from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
 from domain.references import are_same_bodies
 from domain.said import Said, Source, plain_body
-from gateways.port import RawMembers
+from gateways.masking import kept
+from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
-from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, StreamKey, WorkChange, WorkItem
+from store.errors import StoreError
+from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, Store, StreamKey, WorkChange, WorkItem
+
+logger: Final = logging.getLogger(__name__)
 
 _REVIEW_AGAIN: Final = "review-again"
 _REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
@@ -59,9 +67,9 @@ class Callback(NamedTuple):
         """The claim that makes it happen once."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
-    def said(self, verbatim: RawMembers, at: datetime) -> Said:
-        """The callback's content for operators. ``verbatim`` has no card numbers."""
-        reference, gateway_reference, status, amount, currency = verbatim
+    def said(self, raw: RawMembers, at: datetime) -> Said:
+        """The callback's content for operators. ``raw`` has no card numbers."""
+        reference, gateway_reference, status, amount, currency = raw
         return Said(
             source=Source.CALLBACK,
             gateway=self.gateway,
@@ -77,12 +85,53 @@ class Callback(NamedTuple):
         )
 
 
+def read_callback(
+    gateway: Gateway, headers: Mapping[str, str], body: bytes, metadata: Metadata, *, store: Store, runtime: Runtime
+) -> tuple[StreamKey, CallbackOperation] | NotStored | SignatureInvalid:
+    """Verify a callback, and find the stream that it belongs to; ``headers`` by names in lower case."""
+    callbacks = gateway.callbacks
+    if callbacks is None:
+        return SignatureInvalid()
+    fields = {"fields": {"gateway": gateway.name}}
+    try:
+        callback = Callback(gateway.name, callbacks.verify(headers, body, runtime.now()), kept(body))
+    except SignatureInvalidError as error:
+        logger.warning("a callback is not verified: %s", error, extra=fields)
+        return SignatureInvalid()
+    metadata = replace(metadata, causation_id=f"{gateway.name}:{callback.event_id}")
+    said = callbacks.read(body)
+    operation = partial(CallbackOperation, callback, metadata, raw=said.raw)
+    unmatched = stream_of_gateway(gateway.name)
+    try:
+        if isinstance(said, UnusablePayload):
+            owner = None if said.reference is None else _owner_at(gateway.name, said.reference, store)
+            about = None if owner is None else said.reference
+            return owner or unmatched, operation(problem=f"A callback cannot be read: {said.problem}", about=about)
+        command = RecordCallback(said.reference, gateway.name, said.gateway_reference, said.money, said.outcome)
+        stream = store.stream_of(said.reference)
+    except StoreError as error:
+        logger.warning("a callback was not stored: %s", error, extra=fields)
+        return NotStored("The store is not available.")
+    if stream is not None:
+        return stream, operation(command=command)
+    return unmatched, operation(unmatched=command, work_key=f"callback:{runtime.new_id()}")
+
+
+def _owner_at(gateway: str, reference: str, store: Store) -> StreamKey | None:
+    """The stream of the transaction if that is at this gateway, else None. Raises StoreError."""
+    stream = store.stream_of(reference)
+    if stream is None:
+        return None
+    known = store.load(stream, (reference,)).account.transactions.get(reference)
+    return None if known is None or known.gateway != gateway else stream
+
+
 class CallbackOperation(CommandOperation):
     """A new callback, to be stored and applied.
 
     ``command``: its meaning for a transaction of this stream. Without one, ``problem`` is the reason why it cannot be
     applied, or ``unmatched`` is its meaning for an unknown transaction. ``about``: the transaction of this stream that
-    a callback with a ``problem`` names. ``verbatim``: its members, for operators.
+    a callback with a ``problem`` names. ``raw``: its members as received, for operators.
     """
 
     __slots__ = (
@@ -91,9 +140,9 @@ class CallbackOperation(CommandOperation):
         "command",
         "held_body",
         "problem",
+        "raw",
         "reviewed",
         "unmatched",
-        "verbatim",
         "work_key",
     )
 
@@ -107,13 +156,13 @@ class CallbackOperation(CommandOperation):
         about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
-        verbatim: RawMembers = _NOTHING_SAID,
+        raw: RawMembers = _NOTHING_SAID,
     ) -> None:
         super().__init__(metadata)
         self.callback = callback
         self.command: RecordCallback | None = command
         self.problem, self.unmatched, self.work_key = problem, unmatched, work_key
-        self.about, self.verbatim = about, verbatim
+        self.about, self.raw = about, raw
         self.held_body: bytes | None = None  # the body under which its event id is on record
         self.reviewed = False  # a review of it was opened before
 
@@ -146,7 +195,7 @@ class CallbackOperation(CommandOperation):
             events = [] if self.reviewed else [_review(batch, self.about, self.problem)]
         else:
             work = (self._waiting_work(batch.now),)
-        events = with_said(events, lambda: callback.said(self.verbatim, batch.now))
+        events = with_said(events, lambda: callback.said(self.raw, batch.now))
         recorded = batch.record(events, self.metadata, self.event_ids)
         claims += _review_claims(callback.gateway, callback.event_id, events, again=held_body is not None)
         batch.add_part(Part(events=recorded, claims=claims, work=work), self)
@@ -154,7 +203,7 @@ class CallbackOperation(CommandOperation):
     def _waiting_work(self, now: datetime) -> OpenWork:
         assert self.unmatched is not None
         queue = queue_of(self.callback.gateway)
-        payload = payload_of(self.unmatched, self.callback.said(self.verbatim, now), self.metadata)
+        payload = payload_of(self.unmatched, self.callback.said(self.raw, now), self.metadata)
         return OpenWork(self.work_key, None, queue, Action.APPLY, EVENT_TYPE, None, payload)
 
     def replayed(self, held: Claim) -> bool:

@@ -11,8 +11,8 @@ from domain.commands import Discard
 from store.codec import Metadata
 from store.port import CloseWork, Fence, Part, WorkItem
 
-_MAY_HAVE_ARRIVED = "An attempt may have reached the gateway: only a person who has asked there can settle it."
-_NO_GATEWAY = "Its gateway is not configured: nobody here can tell whether an attempt has reached it."
+_MAY_HAVE_ARRIVED = "An attempt may have reached the gateway. Confirm the outcome with the provider, then resolve it."
+_NO_GATEWAY = "Its gateway is not configured, so it is not known whether an attempt reached it."
 
 
 class DiscardOperation(CommandOperation):

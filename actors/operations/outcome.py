@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Final
 from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
-from actors.customer.work_operation import WorkOperation, logger
+from actors.customer.work_operation import WorkOperation
 from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import CallResult
 from actors.operations.leases import announce_move, give_back, metadata_of
@@ -20,6 +21,8 @@ from domain.events import Event, ReviewOpened
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
 from domain.said import Said, Source, plain
 from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, WorkItem
+
+logger: Final = logging.getLogger(__name__)
 
 _EVIDENCE: Final = (Approved, Declined, Unknown)
 """Results that say something of the transaction."""

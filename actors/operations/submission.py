@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
 from actors.customer.operation import Operation
 from actors.customer.restored import Standing
-from actors.customer.work_operation import WorkOperation, logger
+from actors.customer.work_operation import WorkOperation
 from actors.gateways.breaker import Permit
 from actors.messages import NotSent, SubmissionRecorded
 from actors.operations.leases import announce_move, give_back, metadata_of
@@ -27,6 +29,8 @@ from store.port import (
     WorkItem,
     WorkState,
 )
+
+logger: Final = logging.getLogger(__name__)
 
 
 class SubmissionOperation(WorkOperation):

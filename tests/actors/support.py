@@ -1,4 +1,4 @@
-"""What the actors' tests stand on: small real parts that do what a test says. No mocks, and nothing asserts here."""
+"""Shared parts of the actors' tests: small real parts that follow a test's script. No mocks, and no assertions."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def stream(customer: str = "c1") -> StreamKey:
 
 
 class Inbox:
-    """A recipient that keeps what it is told."""
+    """A recipient that keeps its messages."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
     def tell(self, message: object, /) -> None:
-        """Keep it."""
+        """Keep ``message``."""
         self.messages.append(message)
 
     def of(self, kind: type[T]) -> list[T]:
@@ -65,7 +65,7 @@ class Announced(WorkQueue):
         self.hints: list[WorkHint] = []
 
     def announce(self, hint: WorkHint, /) -> None:
-        """Keep it."""
+        """Keep ``message``."""
         self.hints.append(hint)
 
     def subscribe(self, gateways: Collection[str], handler: HintHandler, /) -> None:
@@ -76,7 +76,7 @@ class Announced(WorkQueue):
 
 
 class Heard(Listener):
-    """A listener that keeps what it hears."""
+    """A listener that keeps what is reported."""
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
@@ -200,7 +200,7 @@ class TroubledStore(Store):
 
     @property
     def troubles_left(self) -> int:
-        """How much of what was laid out has met nobody yet."""
+        """The number of troubles that have not occurred yet."""
         return sum(len(laid) for laid in self._trouble.values())
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:

@@ -53,7 +53,7 @@ class _Facade(ServiceFacade):
 
 
 class Live:
-    """The service, started, with one of everything: ``ids`` are what stands for the names in the routes' paths."""
+    """A started service with one resource of each kind; ``ids`` are the values for the names in the routes' paths."""
 
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()

@@ -1,4 +1,4 @@
-"""API keys: every operation against every kind of key, and another merchant's things are as good as none."""
+"""API keys: every operation against every kind of key; resources of other merchants return 404."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRITE, READ, OPERATIONS = Scope
 
 
 class Case(NamedTuple):
-    """An operation as its rightful caller asks for it, and how it is answered then."""
+    """An operation as its authorized caller uses it, with the expected answer."""
 
     method: str
     path: str
@@ -81,7 +81,7 @@ CASES: Final = {
     "discardDeadLetter": Case("POST", "/v1/dead-letters/{open}/discard", WHY, 200, OPERATIONS),
 }
 OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "getSwaggerPage"}
-"""What anybody may ask; a callback shows its gateway's signature."""
+"""The operations without keys; a callback is signed by its gateway."""
 
 
 class Scenario:
@@ -148,7 +148,7 @@ def unchanged(scenario: Scenario) -> Iterator[None]:
 
 
 def test_no_operation_is_forgotten(scenario: Scenario) -> None:
-    """Every operation of the document is in the matrix, or is open, and the document says which need a key."""
+    """Every operation of the document is in the matrix or is open, and the document states which ones need a key."""
     document = scenario.api.document
     operations = {it["operationId"]: it for item in document["paths"].values() for it in item.values() if "tags" in it}
     assert set(operations) == set(CASES) | OPEN
@@ -159,7 +159,7 @@ def test_no_operation_is_forgotten(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_with_the_scope_and_only_with_it(scenario: Scenario, name: str) -> None:
-    """A key with a scope of the operation is let through, one with all others is not, and neither is anybody else."""
+    """A key with a scope of the operation is accepted. A key with all other scopes is refused."""
     case = CASES[name]
     others = scenario.make("acme", set(Scope) - {case.scope})
     only = {scope: scenario.make("acme", {scope}) for scope in Scope}
@@ -174,7 +174,7 @@ def test_with_the_scope_and_only_with_it(scenario: Scenario, name: str) -> None:
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", CASES)
 def test_without_a_live_key(scenario: Scenario, name: str) -> None:
-    """Without a key, or with one that is none, unknown, of another secret, expired or revoked: 401, whatever it is."""
+    """No key, or a malformed, unknown, forged, expired or revoked key: 401 for every operation."""
     case = CASES[name]
     good = scenario.keys["all"]
     _, key_id, _ = good.split("_", 2)
@@ -207,7 +207,7 @@ def test_another_merchants_is_as_good_as_none(scenario: Scenario, name: str, unc
 
 
 def test_lists_hold_only_ones_own(scenario: Scenario) -> None:
-    """Another merchant's lists are empty, its feed too, and its bulk order moves nothing."""
+    """Lists and feed of another merchant are empty, and a bulk command changes nothing."""
     globex = scenario.keys["globex"]
     for name in ("listTransactions", "listEvents", "listReviews", "listDeadLetters"):
         assert scenario.ask(CASES[name], globex).json["items"] == []
@@ -304,7 +304,7 @@ class Late:
     "name", [name for name, case in CASES.items() if case.method == "POST" and case.body is not NOTHING]
 )
 def test_a_body_that_comes_after_its_key_was_revoked(scenario: Scenario, name: str) -> None:
-    """Whoever has sent the headers while his key was live cannot send the order when it is not any more."""
+    """A command whose key is revoked between headers and body is refused."""
     case = CASES[name]
     key = scenario.make("acme", set(Scope))
     body = json.dumps(case.body).encode()
@@ -348,7 +348,7 @@ def test_head_does_not_wait(scenario: Scenario, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_who_waits_for_events_needs_his_key_to_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is revoked while its request waits is told no event any more."""
+    """A key that is revoked while its request waits receives no event."""
     key = scenario.make("globex", {READ})
 
     def revoke(_seconds: float) -> None:
@@ -365,7 +365,7 @@ def test_who_waits_for_events_needs_his_key_to_the_end(scenario: Scenario, monke
 def test_who_ordered_what_leaves_no_event_is_logged(
     scenario: Scenario, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An order that changes no customer's stream is in the log, with the key that gave it."""
+    """A command without events is logged with the id of its key."""
     with caplog.at_level("INFO", "api.tracing"):
         scenario.ask(CASES[name], scenario.keys["operations"])
     (line,) = [record for record in caplog.records if record.name == "api.tracing"]
@@ -374,7 +374,7 @@ def test_who_ordered_what_leaves_no_event_is_logged(
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
 def test_the_scheme_is_read_as_it_is_written(scenario: Scenario, scheme: str) -> None:
-    """Schemes know no case (RFC 9110), and blanks around the key are no part of it."""
+    """The scheme is case-insensitive (RFC 9110), and blanks around the key are ignored."""
     given = scheme.format(scenario.keys["all"]) if "{}" in scheme else scheme + scenario.keys["all"]
     scenario.api.key = None
     assert scenario.api.get("/v1/transactions", headers={"Authorization": given}).status_code == 200
@@ -384,7 +384,7 @@ def test_the_scheme_is_read_as_it_is_written(scenario: Scenario, scheme: str) ->
     "given", ["", " ", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} {}", "Bearer\t{}", "Token {}"]
 )
 def test_another_scheme_is_no_key(scenario: Scenario, given: str) -> None:
-    """A key anywhere but behind Bearer is none."""
+    """A key is accepted only after Bearer."""
     scenario.api.key = None
     text = given.format(*[scenario.keys["all"]] * 2)
     assert scenario.api.get("/v1/transactions", headers={"Authorization": text}).status_code == 401
@@ -392,7 +392,7 @@ def test_another_scheme_is_no_key(scenario: Scenario, given: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_key_comes_before_the_body(scenario: Scenario) -> None:
-    """Whoever has no key learns nothing of what is wrong with his request."""
+    """A request without a key does not learn what else is wrong."""
     scenario.api.key = None
     for body, content_type in (("{", "application/json"), ("x", "text/plain"), ("", "application/json")):
         assert scenario.api.post(body, content_type).status_code == 401
@@ -401,7 +401,7 @@ def test_a_key_comes_before_the_body(scenario: Scenario) -> None:
 
 
 def test_what_needs_no_key(scenario: Scenario) -> None:
-    """Health, documentation and what there is not are for everybody; a gateway shows its signature."""
+    """Health, documentation and unknown paths need no key. A callback needs its signature."""
     scenario.api.key = None
     for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
         assert scenario.api.get(path).status_code == 200
@@ -411,7 +411,7 @@ def test_what_needs_no_key(scenario: Scenario) -> None:
 
 
 def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scenario: Scenario) -> None:
-    """When keys cannot be looked up the answer is 503, and a key that was seen just now still works."""
+    """When keys cannot be looked up the answer is 503. A recently used key still works."""
     assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
     scenario.world.down = True
     assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
@@ -421,7 +421,7 @@ def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scenario: Scenario
 
 
 def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
-    """On loopback everybody is the house's merchant, whatever stands in the header, and sees all events."""
+    """On loopback every request belongs to the default merchant, whatever its header, and sees all events."""
     assert api.get("/v1/gateways", headers={"Authorization": "Bearer x"}).status_code == 200
     assert "securitySchemes" not in api.document["components"]
     api.deposit()
@@ -432,7 +432,7 @@ def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
 
 
 class Shelf:
-    """The store's keys, which counts how often it is asked, and answers as late as the test says."""
+    """The store's keys with a count of lookups and an adjustable delay."""
 
     def __init__(self) -> None:
         self.now, self.asked, self.takes_s, self.down = 100.0, 0, 0.0, False
@@ -440,7 +440,7 @@ class Shelf:
         self._held: tuple[Event, Event] | None = None
 
     def hold(self) -> tuple[Event, Event]:
-        """Keep the next lookup: one event says that it has begun, and the other lets it go on."""
+        """Block the next lookup: one event signals its beginning, the other releases it."""
         self._held = (Event(), Event())
         return self._held
 
@@ -495,7 +495,7 @@ def test_a_key_is_looked_up_seldom(shelf: Shelf, known: KnownKeys) -> None:
 
 
 def test_within_a_second() -> None:
-    """What is relied on is younger than a second, with time to spare for the lookup of whoever asks last."""
+    """A used lookup is younger than a second, also for the last request that waits for it."""
     assert 2 * REFRESH_S < KEPT_S < 1
 
 
@@ -533,7 +533,7 @@ def test_one_looks_again_for_all(shelf: Shelf, known: KnownKeys) -> None:
 
 
 def test_those_who_come_together_look_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A hundred requests with a key that nobody has used for a while cost one lookup."""
+    """A hundred concurrent requests with a key that is not cached cost one lookup."""
     presented = put(shelf)
     with ThreadPoolExecutor(100) as threads:
         looking, go_on = shelf.hold()
@@ -556,7 +556,7 @@ def test_a_store_that_is_too_slow_lets_nobody_in(shelf: Shelf, known: KnownKeys)
 
 
 def test_a_store_that_fails_keeps_nobody_out_at_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A key that was seen just now is good while the store does not answer, and no longer than at other times."""
+    """A recently used key works while the store does not answer, but not longer than usual."""
     presented = put(shelf)
     assert known.check(presented)
     shelf.down = True
@@ -593,7 +593,7 @@ def test_a_wrong_secret_is_no_way_in(shelf: Shelf, known: KnownKeys) -> None:
 
 
 def test_what_is_remembered_has_a_bound(shelf: Shelf, known: KnownKeys) -> None:
-    """Whoever tries keys at random does not fill the memory."""
+    """Random keys do not fill the memory."""
     good = put(shelf)
     for number in range(KNOWN_MAX + 5):
         known.check(Presented(f"{number:016x}", bytes(32)))
@@ -602,7 +602,7 @@ def test_what_is_remembered_has_a_bound(shelf: Shelf, known: KnownKeys) -> None:
 
 
 def test_keys_are_random_and_read_strictly() -> None:
-    """A key is 256 bits behind a public id of 64; anything else of nearly its form is none."""
+    """A key has a public id of 64 bits and a secret of 256. Similar texts are not keys."""
     made = {make_key(os.urandom)[0] for _ in range(50)}
     assert len(made) == 50
     for text in made:

@@ -1,4 +1,4 @@
-"""The rules of who may import whom: every forbidden import is caught, and every allowed one is let through."""
+"""The import rules: every forbidden import is reported, and every allowed one is accepted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def named_modules() -> set[str]:
 
 
 def lint(folder: Path, imports: dict[str, tuple[str, ...]]) -> tuple[int, str]:
-    """Exit status and output of import-linter over rooms that import, each in a module per import, what is said."""
+    """Exit status and output of import-linter over packages with the given imports."""
     for room in ROOMS:
         (folder / room).mkdir()
         (folder / room / "__init__.py").touch()

@@ -9,9 +9,9 @@ from tests.actors.customer.fixtures import Customers
 
 
 class Fatal:
-    """Makes customers' actors die at the next messages of a kind, before or after they have handled them.
+    """Kills customers' actors at the next messages of a kind, before or after they handle them.
 
-    It holds for actors that are made from now on; ``left`` says how many deaths are still to come.
+    Applies to actors made from now on. ``left``: the number of deaths still to come.
     """
 
     def __init__(self, customers: Customers, kind: type, *, after: bool, times: int = 1) -> None:

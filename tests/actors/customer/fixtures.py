@@ -53,13 +53,13 @@ C = TypeVar("C", bound=CommandOperation)
 
 
 class _Forward:
-    """Whoever is a customer's actor when it is told something."""
+    """The address of a customer's actor, whichever lives when a message arrives."""
 
     def __init__(self, router: Router[StreamKey], key: StreamKey) -> None:
         self._router, self._key = router, key
 
     def tell(self, message: object, /) -> None:
-        """Send it there."""
+        """Send ``message`` to that actor."""
         self._router.tell(self._key, message)
 
 
@@ -123,7 +123,7 @@ class Customers:
         return CustomerStreamActor(stream=key, context=self.context)
 
     def address(self, key: StreamKey) -> Recipient:
-        """Whoever is this customer's actor when it is told something."""
+        """The address of this customer's actor."""
         return _Forward(self.router, key)
 
     def send_command(self, key: StreamKey, command: C, deadline_s: float = DEADLINE_S) -> C:
@@ -142,7 +142,7 @@ class Customers:
         details: dict[str, str] | None = None,
         key: str | None = None,
     ) -> ReceiveOperation:
-        """Tell a customer's actor of a new command, under an idempotency key if one is given."""
+        """Send a new deposit or withdrawal to a customer's actor, under an idempotency key if one is given."""
         runtime = self.runtime
         command = Receive(kind, runtime.new_id(), GATEWAY, Money(minor, "USD"), details or {})
         once = None if key is None else IdempotencyKey(f"idempotency:{kind}:main", key, f"{customer} {minor}")
@@ -154,7 +154,7 @@ class Customers:
         return self.send(customer, minor, kind=Kind.WITHDRAWAL, key=key)
 
     def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeOperation:
-        """Tell the customer's actor what a call came to."""
+        """Report the result of a call to the customer's actor."""
         report = OutcomeOperation(item, result, self.runtime.monotonic())
         self.router.tell(stream(customer), report)
         return report
@@ -169,7 +169,7 @@ class Customers:
         customer: str = "c1",
         minor: int = 10_000,
     ) -> CallbackOperation:
-        """Tell the customer's actor what the gateway says of the item's transaction, by its own account."""
+        """Send a callback of the gateway about the item's transaction to the customer's actor."""
         reference = outcome.reference if isinstance(outcome, Approved) else f"A-{item.work_id}"
         command = RecordCallback(item.work_id, GATEWAY, reference, Money(minor, "USD"), outcome)
         callback = Callback(GATEWAY, event_id, body)
@@ -177,13 +177,13 @@ class Customers:
         return self.send_command(stream(customer), request)
 
     def submit(self, item: WorkItem, number: int = 1, customer: str = "c1") -> SubmissionOperation:
-        """Tell the customer's actor that ``item`` is about to be sent, under a permit of that number."""
+        """Report to the customer's actor that ``item`` is about to be sent, under a permit of that number."""
         request = SubmissionOperation(item, Permit(0, number))
         self.router.tell(stream(customer), request)
         return request
 
     def discard(self, item: WorkItem, *, deadline_s: float = DEADLINE_S, reason: str = "no more") -> DiscardOperation:
-        """Tell the customer's actor that a person gives ``item`` up."""
+        """Discard the dead letter ``item``, as an operator."""
         request = DiscardOperation(Discard(item.work_id, reason), item, Metadata("r-9", who="ann"))
         return self.send_command(item.stream, request, deadline_s)
 
@@ -221,7 +221,7 @@ class Customers:
         return item
 
     def dead_letter(self, customer: str = "c1", minor: int = 10_000, *, kind: Kind = Kind.DEPOSIT) -> WorkItem:
-        """A transaction of which every attempt was refused, as people see its work now."""
+        """A transaction of which every attempt was refused, with its work as an operator sees it."""
         request = self.send(customer, minor, kind=kind)
         self.run()
         assert isinstance(answer(request), Accepted)
@@ -231,14 +231,14 @@ class Customers:
         return self.letter(item)
 
     def letter(self, item: WorkItem) -> WorkItem:
-        """A dead letter's work as people see it; LookupError when it is none."""
+        """A dead letter's work as an operator sees it. Raises LookupError when it is none."""
         letter = self.real.dead_letter("main", item.work_id)
         if letter is None:
             raise LookupError(item.work_id)
         return letter.item
 
     def on_record(self, item: WorkItem, *events: Event) -> None:
-        """Put ``events`` of the item's transaction on record behind everybody's back; its work stays as it is."""
+        """Store ``events`` of the item's transaction directly, past all actors; its work stays as it is."""
         snapshot = self.real.load(item.stream, [item.work_id])
         account, head, encoded = snapshot.account, snapshot.head, []
         for event in events:
@@ -257,7 +257,7 @@ class Customers:
         return [item for submit in self.supervisor.of(Submit) for item in submit.items]
 
     def cleared(self) -> list[SubmissionRecorded]:
-        """What the supervisor was told of submissions, in order."""
+        """The SubmissionRecorded messages to the supervisor, in order."""
         return self.supervisor.of(SubmissionRecorded)
 
     def sendable(self) -> list[WorkItem]:
@@ -265,7 +265,7 @@ class Customers:
         return [cleared.item for cleared in self.cleared() if cleared.item is not None]
 
     def submitted(self) -> list[tuple[str, int]]:
-        """What the record of c1 says of sendings, in order."""
+        """The recorded submissions of c1, in order."""
         events = [recorded.event for recorded in self.events()]
         return [(event.transaction_id, event.attempt) for event in events if isinstance(event, Submitted)]
 

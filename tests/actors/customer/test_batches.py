@@ -1,4 +1,4 @@
-"""What is decided together in one write: nothing hides anything else, and nothing goes out that the same write ends."""
+"""Operations decided in one write: none hides another, and nothing goes out that the same write ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNCERTAIN = CommitUncertainError("cut")
 
 
 def test_a_repeated_callback_hides_no_other_report(customers: Customers) -> None:
-    """The store knows the repetition by its claim; the other part of the same write is stored all the same."""
+    """The store recognises the repetition by its claim and stores the other part of the same write."""
     first, other = customers.deposited(), customers.deposited()
     yes = Approved(f"A-{first.work_id}", final=True)
     customers.callback(first, yes)
@@ -38,7 +38,7 @@ def test_a_repeated_callback_hides_no_other_report(customers: Customers) -> None
     assert customers.real.work_counts() == {(GATEWAY, "queued"): 1}
 
 
-def test_a_repeated_callback_of_nobody_hides_no_look_at_another(customers: Customers) -> None:
+def test_a_repeated_unmatched_callback_hides_no_other_stored_callback(customers: Customers) -> None:
     """The same in a gateway's own stream."""
     nobody = stream_of_gateway(GATEWAY)
 
@@ -98,7 +98,7 @@ def test_what_a_callback_ends_is_not_sent(keyless: Customers, *, callback_first:
 def test_a_correction_in_doubt_is_not_refused_for_what_it_did_itself(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """The balance may be short because it is stored: whoever asks hears that nobody knows, or that it is done."""
+    """The balance may be short because the correction is stored: the reply is uncertain, or that it is done."""
     customers.completed(minor=1_000)
     store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = adjust(customers, -1_000)
@@ -120,7 +120,7 @@ def test_a_withdrawal_that_may_still_land_is_not_refused(customers: Customers, s
 
 
 def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Customers, store: TroubledStore) -> None:
-    """Its write may be stored together with the deposit that covered it, although neither is on record now."""
+    """Its write may land together with the deposit that covered it, although neither is on record now."""
     customers.completed(minor=1_000)
     cover = customers.deposited(minor=500)
     store.befall("append", None, UNCERTAIN, UNCERTAIN)
@@ -138,7 +138,7 @@ def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Custome
     ("in_doubt", "doubtful_at", "version", "may_be"),
     [
         (False, None, 3, False),
-        (True, None, 3, True),  # nobody knows where that write would go on
+        (True, None, 3, True),  # it is not known where that write would go on
         (True, 3, 3, True),  # the stream still ends there
         (True, 3, 2, True),  # the load is older than the doubt
         (True, 3, 4, False),  # the stream went on with something else

@@ -18,8 +18,8 @@ from tests.actors.customer.fixtures import Customers, actor_of, answer
 from tests.actors.support import OWNER, TroubledStore
 
 
-def test_a_deposit_is_stored_answered_and_handed_over_once(customers: Customers) -> None:
-    """A command ends as one event, one answer that tells it, and one piece of work leased to this process."""
+def test_a_deposit_is_stored_answered_and_dispatched_once(customers: Customers) -> None:
+    """A command ends as one event, one answer, and one piece of work leased to this process."""
     request = customers.send()
     customers.run()
     reply = answer(request)
@@ -32,7 +32,7 @@ def test_a_deposit_is_stored_answered_and_handed_over_once(customers: Customers)
 
 
 def test_the_answer_waits_for_the_commit(customers: Customers, store: TroubledStore) -> None:
-    """Nobody is answered, and nothing handed over, before the commit that holds the event."""
+    """No answer and no work goes out before the commit that holds the event."""
     request = customers.send()
     customers.run_until(lambda: bool(store.batches) or request.reply.done)
     assert store.batches
@@ -80,8 +80,8 @@ def test_a_command_whose_deadline_passed_is_dropped_unwritten(customers: Custome
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 60.0])
-def test_what_the_waiting_thread_gave_up_first_is_never_written(customers: Customers, waited_s: float) -> None:
-    """Once the waiting thread has taken its request, "not stored" is true for ever, whatever the clock says."""
+def test_a_command_that_its_caller_gave_up_is_never_written(customers: Customers, waited_s: float) -> None:
+    """Once the waiting thread has taken its request, "not stored" stays true, whatever the clock shows."""
     request = customers.send()
     assert request.take()
     customers.runtime.advance(waited_s)
@@ -141,7 +141,7 @@ def test_a_withdrawal_reserves_and_is_refused_beyond_the_balance(customers: Cust
     assert [(balance.available, balance.reserved) for _, balance in view.balances] == [(3_000, 7_000)]
 
 
-def test_a_stale_memory_refuses_nobody(customers: Customers, another_process: Callable[[], Customers]) -> None:
+def test_a_stale_memory_refuses_no_command(customers: Customers, another_process: Callable[[], Customers]) -> None:
     """A deposit that another process completed meanwhile counts: a refusal is confirmed at the stream's head."""
     customers.deposited(minor=1)  # in memory now, with nothing available
     another_process().completed(minor=10_000)
@@ -174,7 +174,7 @@ def test_a_true_refusal_is_given_after_one_look_at_the_store(customers: Customer
 
 
 def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, store: TroubledStore) -> None:
-    """When the store does not answer, the client hears "not stored" and never a refusal from memory."""
+    """When the store does not answer, the reply is "not stored" and never a refusal from memory."""
     customers.deposited(minor=1)
     store.befall("load", StoreUnavailableError("away"))
     withdrawal = customers.withdraw(minor=10_000)
@@ -183,8 +183,8 @@ def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, s
     assert customers.router.at_rest
 
 
-def test_new_work_stays_queued_while_the_intake_is_closed(customers: Customers) -> None:
-    """With the intake closed work is left in the store, and announced to whichever process claims it."""
+def test_new_work_stays_queued_under_backpressure(customers: Customers) -> None:
+    """Under backpressure work is left in the store, and announced to whichever process claims it."""
     customers.backpressure.open["gatewayA"] = False
     request = customers.send()
     customers.run()

@@ -1,4 +1,4 @@
-"""A customer's actor dies at any call that it makes of anybody, at each once: nothing is lost and nothing doubled."""
+"""A customer's actor dies once at each call that it makes: nothing is lost and nothing doubled."""
 
 from __future__ import annotations
 

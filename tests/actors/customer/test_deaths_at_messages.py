@@ -30,7 +30,7 @@ AWAY = StoreUnavailableError("away")
 def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     customers: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:
-    """Whichever message the actor dies of, each command ends as one event, one Accepted and one hand-over."""
+    """Whichever message the actor dies of, each command ends as one event, one Accepted and one dispatch."""
     item = customers.deposited()
     customers.router.start(stream())
     fatal = Fatal(customers, kind, after=after, times=times)
@@ -53,8 +53,8 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_hand_over_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
-    """When handing over the nth piece of work of a write kills the actor, each is handed over once all the same."""
+def test_a_death_amid_the_dispatch_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
+    """When dispatching the nth piece of work of a write kills the actor, each is dispatched once."""
     customers.deposited()
     first = customers.send()
     customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
@@ -89,8 +89,8 @@ class _Deadly(Future[Reply]):
         super().set(value)
 
 
-def test_a_death_between_the_hand_over_and_the_answer_doubles_nothing(customers: Customers) -> None:
-    """The work is with the supervisor by then: the successor owes the answer and nothing else."""
+def test_a_death_between_the_dispatch_and_the_answer_doubles_nothing(customers: Customers) -> None:
+    """The supervisor has the work by then: the successor sends the answer and nothing else."""
     before = customers.deposited()
     request = customers.send()
     request.reply = _Deadly()
@@ -156,8 +156,8 @@ def test_a_journal_that_dies_is_not_waited_for_in_vain(customers: Customers, sto
     assert customers.journal.deaths == 1
 
 
-def test_answers_to_an_actor_that_is_gone_disturb_nobody(customers: Customers) -> None:
-    """A late answer to a load or an append of a predecessor is none of the successor's business."""
+def test_answers_to_a_dead_actor_are_ignored(customers: Customers) -> None:
+    """The successor ignores a late answer to a load or an append of its predecessor."""
     customers.router.tell(stream(), Written(998, Unanswered(UnstorableError("no"), uncertain=False)))
     customers.router.tell(stream(), Loaded(999, AWAY))
     customers.run()

@@ -25,7 +25,7 @@ def received(customers: Customers, *names: str) -> int:
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_key_is_one_transaction(customers: Customers, *, at_once: bool) -> None:
-    """Together or one after the other: the first is accepted, all others are told what it became."""
+    """Together or one after the other: the first is accepted, and all others are replayed its transaction."""
     requests = [customers.send(key="k") for _ in range(4 if at_once else 1)]
     customers.run()
     while len(requests) < 4:
@@ -52,7 +52,7 @@ def test_a_key_is_one_transaction_over_all_processes(
 
 
 def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
-    """That one of a batch came again touches no other of it."""
+    """A repetition in a batch affects no other operation of it."""
     customers.send(key="k")
     customers.run()
     requests = [customers.send(), customers.send(key="k"), customers.send(key="other"), customers.send()]
@@ -63,7 +63,7 @@ def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
 
 
 def test_another_command_under_the_key_is_refused(customers: Customers) -> None:
-    """Another amount, and another customer whose stream is another one: the key is the same all the same."""
+    """The key is refused for another amount, and for another customer with another stream."""
     customers.send(key="k")
     customers.run()
     for other in (customers.send(minor=1, key="k"), customers.send("c2", key="k")):
@@ -75,10 +75,10 @@ def test_another_command_under_the_key_is_refused(customers: Customers) -> None:
 
 
 @pytest.mark.parametrize("goes_well", [0, 1, 2])
-def test_nobody_is_told_of_a_first_one_that_is_not_stored(
+def test_a_repetition_waits_for_the_result_of_the_first(
     customers: Customers, store: TroubledStore, goes_well: int
 ) -> None:
-    """Of two that come together the second waits for what becomes of the first, whichever write fails."""
+    """Of two that come together the second waits for the result of the first, whichever write fails."""
     customers.deposited()
     store.befall("append", *[None] * goes_well, AWAY)
     requests = [customers.send(), customers.send(key="k"), customers.send(key="k")]
@@ -97,7 +97,7 @@ def test_nobody_is_told_of_a_first_one_that_is_not_stored(
 def test_a_commit_in_doubt_is_not_taken_for_a_repetition(
     customers: Customers, store: TroubledStore, *, stored: bool, then: Exception
 ) -> None:
-    """Whether or not the first write was stored, its own request is accepted, and its work handed over, once."""
+    """Whether or not the first write was stored, its own request is accepted, and its work dispatched, once."""
     customers.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=stored), then)
     request = customers.send(key="k")
@@ -122,7 +122,7 @@ def test_an_actor_that_dies_with_a_keyed_command_in_hand(customers: Customers, s
 
 
 def test_what_was_not_stored_holds_no_key(customers: Customers, store: TroubledStore) -> None:
-    """After "not stored" the same key is free for whoever comes next."""
+    """After "not stored" the same key is free for the next command."""
     customers.deposited()
     store.befall("append", AWAY)
     first = customers.send(key="k")
@@ -137,7 +137,7 @@ def test_what_was_not_stored_holds_no_key(customers: Customers, store: TroubledS
 
 
 def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
-    """What was refused is refused again with the same words, though there is money by then."""
+    """A refused command is refused again with the same text, although there is money by then."""
     customers.completed(minor=100)
     first = customers.withdraw(minor=500, key="k")
     customers.run()
@@ -177,7 +177,7 @@ def test_a_withdrawal_that_was_taken_on_is_repeated_though_nothing_is_left(custo
 
 
 def test_a_refusal_is_answered_once_it_is_on_record(customers: Customers, store: TroubledStore) -> None:
-    """A refusal that could not be recorded is none yet: nobody is told of it, and the command may still be taken on."""
+    """A refusal that could not be recorded is not sent, and the command may still be accepted."""
     customers.completed(minor=100)
     store.befall("append", AWAY)
     first = customers.withdraw(minor=500, key="k")
@@ -193,7 +193,7 @@ def test_a_refusal_is_answered_once_it_is_on_record(customers: Customers, store:
 def test_a_refusal_whose_record_is_in_doubt_ends_with_one_answer(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """Whatever became of the first write, what is told is what a repetition is told."""
+    """Whatever became of the first write, its reply is the same as that of a repetition."""
     customers.completed(minor=100)
     store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     first = customers.withdraw(minor=500, key="k")
@@ -207,10 +207,10 @@ def test_a_refusal_whose_record_is_in_doubt_ends_with_one_answer(
 
 
 @pytest.mark.parametrize("then", ["load", "append"])
-def test_what_may_be_refused_on_record_is_not_said_to_be_nowhere(
+def test_a_refusal_that_may_be_on_record_is_not_answered_not_stored(
     customers: Customers, store: TroubledStore, then: str
 ) -> None:
-    """After a record whose answer was lost, "not stored" would be untrue: a repetition hears the refusal for ever."""
+    """After a record whose answer was lost, "not stored" would be untrue: every repetition gets the refusal."""
     customers.completed(minor=100)
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     store.befall(then, *[None] * (then == "load"), AWAY, AWAY)
@@ -225,8 +225,8 @@ def test_what_may_be_refused_on_record_is_not_said_to_be_nowhere(
     assert (said.code, said.detail) == (repeated.code, repeated.detail)
 
 
-def test_a_death_over_a_refusal_on_record_is_not_said_to_be_nothing(customers: Customers, store: TroubledStore) -> None:
-    """The successor does not know what was stored: when the store falls silent then, "not stored" would be a guess."""
+def test_a_death_over_a_recorded_refusal_is_not_answered_not_stored(customers: Customers, store: TroubledStore) -> None:
+    """The successor has no result of the write. When the store stops answering, "not stored" would be a guess."""
     customers.completed(minor=100)
     before = len(store.batches)
     request = customers.withdraw(minor=500, key="k")
@@ -267,8 +267,8 @@ def test_no_work_is_kept_for_a_repetition(customers: Customers) -> None:
 # the claim itself
 
 
-def test_claims_tell_what_became_of_a_command() -> None:
-    """What is stored with a key says all that a repetition is told."""
+def test_claims_hold_the_result_of_a_command() -> None:
+    """The claim stored with a key holds all that the reply to a repetition needs."""
     once = IdempotencyKey("idempotency:deposit:main", "k", "f")
     refused = Refused("insufficient-funds", "Too little.", {"available": "1.00"})
     assert replay(once, claim_of(once, "t-1")) == Replayed("t-1")
@@ -281,6 +281,6 @@ def test_claims_tell_what_became_of_a_command() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"null", b'{"fingerprint": "f"}', b"\xff"])
 def test_an_unreadable_claim_is_a_defect_of_the_store(value: bytes) -> None:
-    """It must not pass for a free key, nor for another command's."""
+    """It passes neither for a free key nor for another command's."""
     with pytest.raises(CorruptStoreError):
         replay(IdempotencyKey("s", "k", "f"), Claim("s", "k", value))

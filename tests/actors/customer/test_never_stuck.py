@@ -27,7 +27,7 @@ from tests.actors.support import GATEWAY, OWNER
 def test_a_report_that_cannot_be_recorded_gives_its_work_back(
     runtime: SimulatedRuntime, customers: Customers, real_store: SqliteStore
 ) -> None:
-    """When every try to record an outcome meets a defect, the work goes on as work that anybody may claim."""
+    """When every attempt to record an outcome meets a defect, the work is queued again for any process."""
     item = customers.deposited()
     with patch.object(OutcomeOperation, "decide", side_effect=RuntimeError("a defect")):
         customers.report(item, Approved("A-1", final=True))
@@ -41,7 +41,7 @@ def test_a_report_that_cannot_be_recorded_gives_its_work_back(
     assert customers.transaction(item.work_id).status is Status.COMPLETED
 
 
-def test_a_row_that_cannot_be_read_holds_up_nobody(
+def test_a_row_that_cannot_be_read_blocks_no_other(
     runtime: SimulatedRuntime, customers: Customers, real_store: SqliteStore
 ) -> None:
     """A piece of work that is damaged is parked with the reason; its neighbours are claimed all the same."""
@@ -65,8 +65,8 @@ def _damaged(work_id: str) -> Callable[[Row], WorkItem]:
     return read
 
 
-def test_a_payload_that_cannot_be_read_keeps_nothing_from_being_recorded() -> None:
-    """The context of work is for people; without it the events carry another correlation id, and that is all."""
+def test_a_payload_that_cannot_be_read_blocks_no_record() -> None:
+    """Without a readable context the events carry another correlation id, and nothing else changes."""
     for payload in (b"", b"{", b"[]", b'{"a": 1}', b"5"):
         assert isinstance(read_context(payload), Metadata)
 
@@ -90,7 +90,7 @@ def test_a_contradiction_does_not_close_the_work_of_what_has_no_end(
 def test_doubt_is_looked_up_and_never_parked(
     runtime: SimulatedRuntime, customers: Customers, real_store: SqliteStore, status: Status
 ) -> None:
-    """After the last dead letter only what surely was not sent waits for a person."""
+    """After the last dead letter only work that certainly was not sent waits for an operator."""
     item = replace(customers.deposited(), attempts=POLICY.max_retries + POLICY.dead_letter_attempts)
     doubtful = next_step(item, Unknown("?"), POLICY, now=runtime.now(), chance=0.5, status=Status.UNKNOWN)
     assert isinstance(doubtful, MoveWork)

@@ -1,4 +1,4 @@
-"""What kills one actor after the other before any of them takes it is dropped in the end; whoever waits is answered."""
+"""A message that kills one actor after the other before any takes it is dropped; its caller is answered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kill_each(monkeypatch: pytest.MonkeyPatch, actor: type[ServiceActor], kind: 
 
 
 def free(customers: Customers, item: WorkItem) -> WorkItem:
-    """The work, which nobody may hold any more."""
+    """The work, whose lease is given up."""
     customers.runtime.advance(MINUTE_S)
     [again] = customers.claim()
     assert again.work_id == item.work_id
@@ -51,7 +51,7 @@ def test_a_customer_gets_its_answer_from_the_journal(customers: Customers, monke
 
 
 def test_a_client_gets_an_answer(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That nobody can tell is the truth: the command never came to be decided on."""
+    """The reply is uncertain: the command was never decided."""
     kill_each(monkeypatch, CustomerStreamActor, ReceiveOperation, 3)
     request = customers.send()
     customers.run(MINUTE_S)
@@ -60,7 +60,7 @@ def test_a_client_gets_an_answer(customers: Customers, monkeypatch: pytest.Monke
 
 
 def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not on record, so it must not go out; the work is as good as before."""
+    """It is not on record, so it must not go out; the work is unchanged."""
     kill_each(monkeypatch, CustomerStreamActor, SubmissionOperation, 3)
     item = keyless.deposited()
     keyless.submit(item)
@@ -71,7 +71,7 @@ def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: 
 
 
 def test_a_report_gives_its_work_back(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it said is lost, and the work is not: whoever comes next finds out."""
+    """Its result is lost, but the work is not: the next owner finds out."""
     kill_each(monkeypatch, CustomerStreamActor, OutcomeOperation, 3)
     item = customers.deposited()
     customers.report(item, NotSent("refused"))

@@ -1,4 +1,4 @@
-"""Two processes on one stream: the loser of a conflict catches up, and asks the store again only if it must."""
+"""Two processes on one stream: the loser of a conflict rebases, and loads again only if it must."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def other(another_process: Callable[[], Customers]) -> Customers:
 
 
 def missed(customers: Customers, after: int) -> list[StoredEvent]:
-    """The customer's events above a version, as the store tells the loser of a conflict."""
+    """The customer's events above a version, as the store returns them to the loser of a conflict."""
     return [*customers.real.stream_events(stream("c1"), after=after, limit=100)]
 
 
-def test_what_another_process_received_is_caught_up_with_without_a_load(
+def test_events_of_another_process_are_rebased_without_a_load(
     customers: Customers, other: Customers, store: TroubledStore
 ) -> None:
-    """The conflict itself tells what was missed: commands of both end stored, and nobody loads a second time."""
+    """The conflict returns the missed events: commands of both are stored without a second load."""
     customers.deposited()
     for _ in range(3):
         other.deposited()
@@ -41,8 +41,8 @@ def test_what_another_process_received_is_caught_up_with_without_a_load(
     assert [recorded.version for recorded in customers.events()] == [1, 2, 3, 4, 5]
 
 
-def test_what_is_not_remembered_here_is_loaded(customers: Customers, other: Customers, store: TroubledStore) -> None:
-    """An event of a transaction that this process does not hold cannot be folded: one load tells all."""
+def test_a_transaction_that_is_not_held_is_loaded(customers: Customers, other: Customers, store: TroubledStore) -> None:
+    """An event of a transaction that this process does not hold cannot be folded: one load follows."""
     item = other.deposited()
     customers.send()
     customers.run()  # in memory now, but for the other's transaction
@@ -100,7 +100,7 @@ def test_catching_up_is_the_fold_of_the_events(customers: Customers) -> None:
     assert whole[0].balances == customers.real.load(stream("c1")).account.balances
 
 
-def test_only_a_load_tells_what_cannot_be_folded(customers: Customers) -> None:
+def test_what_cannot_be_folded_needs_a_load(customers: Customers) -> None:
     """No events (the head was never in the stream), a transaction that is not held, and one of a newer version."""
     customers.completed()
     events = missed(customers, 0)

@@ -1,7 +1,7 @@
-"""What was in doubt and is found on record is confirmed by a commit before anybody is answered or anything is sent.
+"""What was in doubt and is found on record is confirmed by a commit before any answer or sending.
 
-A store whose synchronous replica is away stores what it is given, and says of every commit that it is uncertain: what
-is on record then may be gone after a failover.
+A store whose synchronous replica is away stores every write, but reports its commit as uncertain: the record may be
+gone after a failover.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _replica_comes(store: TroubledStore) -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_nobody_is_answered_before_the_replica_confirms(customers: Customers, store: TroubledStore, name: str) -> None:
+def test_no_answer_goes_out_before_the_replica_confirms(customers: Customers, store: TroubledStore, name: str) -> None:
     """However often it is found on record meanwhile; then there is one answer, and it was carried out once."""
     begin, kind = REQUESTS[name]
     start = begin(customers)
@@ -143,7 +143,7 @@ def test_a_submission_is_not_sent_before_the_replica_confirms(keyless: Customers
 
 
 def test_an_outcome_is_kept_until_the_replica_confirms(customers: Customers, store: TroubledStore) -> None:
-    """The process that knows what the gateway said does not forget it before."""
+    """The process that has the gateway's answer does not drop it before."""
     item = customers.deposited()
     _replica_goes(store)
     customers.report(item, Approved("A-1", final=True))
@@ -160,7 +160,7 @@ def test_an_outcome_is_kept_until_the_replica_confirms(customers: Customers, sto
 
 
 def test_a_stored_callback_is_kept_until_the_replica_confirms(customers: Customers, store: TroubledStore) -> None:
-    """The same for what a gateway said of its own accord before its transaction was known."""
+    """The same for a callback that arrived before its transaction."""
     item = customers.deposited()
     unmatched(customers, item.work_id)
     (claimed,) = claim(customers)

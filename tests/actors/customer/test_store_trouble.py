@@ -36,10 +36,10 @@ def test_a_store_that_is_away_refuses_at_once_and_serves_again(customers: Custom
 
 
 @pytest.mark.parametrize("error", [KeyError("a defect"), MemoryError(), SystemExit(), GeneratorExit()])
-def test_a_load_that_fails_unexpectedly_wedges_nobody(
+def test_a_load_that_fails_unexpectedly_blocks_no_command(
     customers: Customers, store: TroubledStore, error: BaseException
 ) -> None:
-    """Whatever a load raises, the actor gets an answer and goes on with the next command."""
+    """Whatever a load raises, the actor receives it as an answer and goes on with the next command."""
     store.befall("load", error)
     request = customers.send()
     customers.run(1.0)
@@ -50,10 +50,10 @@ def test_a_load_that_fails_unexpectedly_wedges_nobody(
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("again", [UNCERTAIN, AWAY])
-def test_an_uncertain_commit_is_settled_before_anybody_is_answered(
+def test_an_uncertain_commit_is_settled_before_any_answer(
     customers: Customers, store: TroubledStore, *, stored: bool, again: Exception
 ) -> None:
-    """After a commit that nobody knows the end of, the record decides: one event, one answer, one hand-over."""
+    """After an uncertain commit the record decides: one event, one answer, one dispatch of the work."""
     customers.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=stored), again)
     request = customers.send()
@@ -64,7 +64,7 @@ def test_an_uncertain_commit_is_settled_before_anybody_is_answered(
 
 
 class _Slow(TroubledStore):
-    """A store whose connection was cut while it committed: the commit is under way still, and lands when told to."""
+    """A store whose connection was cut while it committed: the commit is still under way, and lands on demand."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -89,7 +89,7 @@ class _Slow(TroubledStore):
 
 
 def test_no_answer_is_a_guess_while_a_commit_may_still_land(customers: Customers) -> None:
-    """That a read does not see it proves nothing: "not stored" must not be said of a commit that may land later."""
+    """A read that does not see it proves nothing: a commit that may land later is never answered "not stored"."""
     slow = _Slow(customers.real)
     process = Customers(customers.runtime, slow, customers.real, owner="owner-3")
     process.deposited()
@@ -104,10 +104,10 @@ def test_no_answer_is_a_guess_while_a_commit_may_still_land(customers: Customers
     assert request.command.transaction_id in [item.work_id for item in process.handed_over()]
 
 
-def test_work_that_an_uncertain_commit_leased_is_handed_over_although_the_intake_closed(
+def test_leased_work_of_an_uncertain_commit_is_dispatched_despite_backpressure(
     customers: Customers, store: TroubledStore
 ) -> None:
-    """What the store leased to this process is handed over here, whatever the intake says by the time it is known."""
+    """Work that the store leased to this process is dispatched here, whatever the backpressure is by then."""
     customers.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     request = customers.send()
@@ -119,10 +119,8 @@ def test_work_that_an_uncertain_commit_leased_is_handed_over_although_the_intake
     assert request.command.transaction_id in [item.work_id for item in customers.handed_over()]
 
 
-def test_work_that_an_uncertain_commit_queued_is_not_handed_over_although_the_intake_opened(
-    customers: Customers, store: TroubledStore
-) -> None:
-    """What the store keeps queued for anybody is not sent from here as well."""
+def test_queued_work_of_an_uncertain_commit_is_not_dispatched_here(customers: Customers, store: TroubledStore) -> None:
+    """Work that the store keeps queued for any process is not dispatched here as well."""
     customers.deposited()
     customers.backpressure.open[GATEWAY] = False
     store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
@@ -148,10 +146,10 @@ def test_a_write_that_the_database_refuses_fails_alone(customers: Customers, sto
     assert customers.router.at_rest
 
 
-def test_a_report_whose_write_always_breaks_the_store_bricks_no_customer(
+def test_a_report_whose_write_always_breaks_the_store_blocks_no_customer(
     customers: Customers, store: TroubledStore
 ) -> None:
-    """One outcome that meets a defect of the store at every attempt must not keep the customer's others from it."""
+    """One outcome that meets a defect of the store at every attempt must not block the customer's others."""
     poisoned = customers.deposited()
 
     real_append = store.append

@@ -32,7 +32,7 @@ WHO = Metadata("r-8", who="ann", reason="asked", evidence="ticket 7")
 def resolve(
     customers: Customers, item: WorkItem, *, completed: bool = True, version: int | None = None
 ) -> ResolveOperation:
-    """A person settles the item's transaction as he sees it now, with its work."""
+    """Resolve the item's transaction, as an operator who sees its present state and work."""
     version = customers.transaction(item.work_id).version if version is None else version
     request = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
     customers.router.tell(item.stream, request)
@@ -40,7 +40,7 @@ def resolve(
 
 
 def resolution(customers: Customers, item: WorkItem, command: Resolve) -> ResolveOperation:
-    """What the API makes of it."""
+    """The operation that the API sends."""
     work = customers.real.work("main", item.work_id)
     request = ResolveOperation.on(work, command, WHO)
     request.deadline = customers.runtime.monotonic() + DEADLINE_S
@@ -48,7 +48,7 @@ def resolution(customers: Customers, item: WorkItem, command: Resolve) -> Resolv
 
 
 def adjust(customers: Customers, minor: int, *, key: str | None = None, customer: str = "c1") -> AdjustOperation:
-    """A person corrects a balance."""
+    """Adjust a balance, as an operator."""
     command = Adjust(customers.runtime.new_id(), Money(minor, "USD"), "asked", "ticket 7")
     once = None if key is None else IdempotencyKey("idempotency:adjustment:main", key, str(minor))
     request = AdjustOperation(command, WHO, once)
@@ -64,7 +64,7 @@ def available(customers: Customers, customer: str = "c1") -> int:
 
 
 def unknown(customers: Customers) -> WorkItem:
-    """A deposit of which nobody knows what became, and that is not sent again by itself."""
+    """A deposit with an unknown outcome, which is not sent again by itself."""
     item = replace(customers.deposited(), attempts=customers.policy.max_retries)
     customers.report(item, Unknown("timeout"))
     customers.run()
@@ -114,7 +114,7 @@ def unmatched(customers: Customers, transaction_id: str, event_id: str = "evt-1"
         Metadata("r-7"),
         unmatched=said,
         work_key=f"callback:{customers.runtime.new_id()}",
-        verbatim=RawMembers(transaction_id, "A-9", "completed", "100.0", "USD"),
+        raw=RawMembers(transaction_id, "A-9", "completed", "100.0", "USD"),
     )
     request.deadline = customers.runtime.monotonic() + DEADLINE_S
     customers.router.tell(stream_of_gateway(GATEWAY), request)

@@ -35,7 +35,7 @@ def test_an_adjustment_in_doubt_happens_once(
 
 
 def test_an_adjustment_under_a_key_is_one(customers: Customers, another_process: Callable[[], Customers]) -> None:
-    """Here and elsewhere, now and later."""
+    """In this process and in others, now and later."""
     customers.completed(minor=1_000)
     requests = [adjust(customers, 5, key="k"), adjust(another_process(), 5, key="k"), adjust(customers, 5, key="k")]
     customers.run(1.0)
@@ -50,8 +50,10 @@ def test_an_adjustment_under_a_key_is_one(customers: Customers, another_process:
     assert said.code == "idempotency-key-reused"
 
 
-def test_two_that_are_covered_once(customers: Customers, another_process: Callable[[], Customers]) -> None:
-    """No balance below zero, whoever decides."""
+def test_of_two_adjustments_covered_once_one_is_refused(
+    customers: Customers, another_process: Callable[[], Customers]
+) -> None:
+    """No balance falls below zero, whichever process decides."""
     customers.completed(minor=1_000)
     another = another_process()
     another.deposited(minor=1)
@@ -62,8 +64,8 @@ def test_two_that_are_covered_once(customers: Customers, another_process: Callab
     assert available(customers) == 300
 
 
-def test_nobodys_balance(customers: Customers) -> None:
-    """A customer of whom nothing is on record: refused, and nothing is on record afterwards."""
+def test_a_customer_without_a_record_is_refused(customers: Customers) -> None:
+    """A customer without a record: refused, and nothing is recorded."""
     refused = adjust(customers, 5, customer="nobody")
     customers.run()
     said = answer(refused)

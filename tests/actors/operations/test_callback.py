@@ -58,8 +58,8 @@ def test_copies_are_one_over_all_processes(customers: Customers, another_process
     assert customers.types() == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
 
 
-def test_the_event_says_where_it_comes_from(customers: Customers) -> None:
-    """Each event that a callback led to names the callback."""
+def test_the_event_names_its_callback(customers: Customers) -> None:
+    """Each event that a callback leads to names the callback."""
     item = customers.deposited()
     customers.callback(item, yes(item), event_id="evt-9")
     customers.run()
@@ -117,8 +117,8 @@ def test_one_event_id_with_two_bodies(customers: Customers) -> None:
         (b'{"at":"1764406789054321"}', b'{"at":"176440******4321"}'),
     ],
 )
-def test_one_that_another_version_kept_otherwise(customers: Customers, before: bytes, now: bytes) -> None:
-    """What reads as a card number may change with the version: a repetition is told as one all the same."""
+def test_one_that_another_version_masked_differently(customers: Customers, before: bytes, now: bytes) -> None:
+    """The masking of card numbers may change with the version: a repetition is still recognised."""
     item = customers.deposited()
     customers.callback(item, yes(item), body=before)
     customers.run()
@@ -146,8 +146,8 @@ def test_a_commit_in_doubt_applies_it_once(
     assert reviews(customers) == 0
 
 
-def test_what_is_not_stored_is_sent_again(customers: Customers, store: TroubledStore) -> None:
-    """What is said not to be stored is not, and its repetition is applied."""
+def test_a_callback_that_is_not_stored_is_applied_when_repeated(customers: Customers, store: TroubledStore) -> None:
+    """A callback that is answered "not stored" is not stored, and its repetition is applied."""
     item = customers.deposited()
     store.befall("append", AWAY)
     first = customers.callback(item, yes(item))
@@ -160,7 +160,7 @@ def test_what_is_not_stored_is_sent_again(customers: Customers, store: TroubledS
 
 
 def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
-    """That one of a batch came again touches no other of it."""
+    """A repetition in a batch affects no other operation of it."""
     items = [customers.deposited() for _ in range(3)]
     customers.callback(items[0], yes(items[0]), event_id="evt-0")
     customers.run()
@@ -173,7 +173,7 @@ def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: int) -> None:
-    """It is kept as it came, and a person is asked."""
+    """It is kept as received, and a review is opened."""
     for _ in range(copies):
         callback = Callback(GATEWAY, "evt-1", b"\xff")
         request = CallbackOperation(callback, Metadata("r-7"), problem="A callback cannot be read: not JSON")

@@ -20,7 +20,7 @@ from tests.actors.support import Trouble, TroubledStore, stream
 def test_a_review_is_closed_once(
     customers: Customers, store: TroubledStore, trouble: Trouble | Exception | None
 ) -> None:
-    """By whoever is first, whatever becomes of the write; everybody hears that it is closed."""
+    """Both callers get the same reply, and one event is stored, whatever becomes of the write."""
     request = open_review(customers)
     again = CloseReviewOperation(request.command, request.review, WHO)
     again.deadline = request.deadline

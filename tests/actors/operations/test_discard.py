@@ -1,4 +1,4 @@
-"""Dead letters that a person gives up: only what surely never was sent, once, and never while anybody works on it."""
+"""Discards of dead letters: only what certainly was never sent, once, and never while a process works on it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refusal(request: DiscardOperation) -> str:
 
 
 def test_a_discard_fails_the_transaction_and_ends_its_work(customers: Customers) -> None:
-    """One event, with who and why; the work is gone, and so is the dead letter."""
+    """One event, with the operator and the reason; the work and the dead letter are gone."""
     letter = customers.dead_letter()
     request = customers.discard(letter, reason="the customer has paid cash")
     customers.run()
@@ -82,7 +82,7 @@ STATUSES: dict[Status, Callable[[str], list[Event]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A dead letter as people may see it, and how its transaction stands."""
+    """A dead letter as an operator may see it, and the status of its transaction."""
 
     keys: bool
     certainty: DeliveryCertainty
@@ -128,7 +128,7 @@ def test_what_may_be_discarded(
 
 
 def test_a_second_discard_is_refused(customers: Customers) -> None:
-    """What is discarded is failed, and what is failed is not discarded: one event, whatever is asked after that."""
+    """A discarded transaction is failed, and a failed one is not discarded again: one event."""
     letter = customers.dead_letter()
     requests = [customers.discard(letter) for _ in range(3)]
     customers.run()
@@ -139,8 +139,8 @@ def test_a_second_discard_is_refused(customers: Customers) -> None:
     assert failures(customers) == ["discarded"]
 
 
-def test_where_nobody_can_tell_nothing_is_discarded(customers: Customers) -> None:
-    """Of a gateway that is not configured any more nobody here knows whether it honours keys; people are told so."""
+def test_without_a_configured_gateway_nothing_is_discarded(customers: Customers) -> None:
+    """Whether a gateway that is no longer configured honours keys is not known; the refusal states that."""
     letter = customers.dead_letter()
     request = customers.discard(replace(letter, gateway="gatewayGone"))
     customers.run()
@@ -150,8 +150,8 @@ def test_where_nobody_can_tell_nothing_is_discarded(customers: Customers) -> Non
     assert customers.letter(letter).token == letter.token
 
 
-def test_a_discard_of_what_somebody_works_on_is_refused(customers: Customers) -> None:
-    """Once it is leased, queued again or moved, what people saw is out of date: busy, and nothing of it is stored."""
+def test_a_discard_of_leased_work_is_refused(customers: Customers) -> None:
+    """Once it is leased, queued again or moved, the operator's view is out of date: busy, and nothing is stored."""
     letter = customers.dead_letter()
     customers.runtime.advance(3600.0)
     [item] = customers.claim()
@@ -163,8 +163,8 @@ def test_a_discard_of_what_somebody_works_on_is_refused(customers: Customers) ->
     assert customers.transaction(letter.work_id).status is Status.COMPLETED
 
 
-def test_a_discard_of_what_was_ordered_to_be_retried_is_refused(customers: Customers) -> None:
-    """The one order or the other, never both."""
+def test_a_discard_of_what_is_being_retried_is_refused(customers: Customers) -> None:
+    """Either the retry or the discard is carried out, never both."""
     letter = customers.dead_letter()
     assert customers.real.retry_dead("main", DeadLetterFilter(work_id=letter.work_id)) == 1
     request = customers.discard(letter)
@@ -173,7 +173,7 @@ def test_a_discard_of_what_was_ordered_to_be_retried_is_refused(customers: Custo
     assert failures(customers) == []
 
 
-def test_a_busy_discard_holds_up_no_neighbour(customers: Customers) -> None:
+def test_a_busy_discard_blocks_no_neighbour(customers: Customers) -> None:
     """In one write with a discard that comes too late the others are stored and answered all the same."""
     busy, fine = customers.dead_letter(), customers.dead_letter()
     customers.real.retry_dead("main", DeadLetterFilter(work_id=busy.work_id))
@@ -186,8 +186,8 @@ def test_a_busy_discard_holds_up_no_neighbour(customers: Customers) -> None:
     assert customers.types().count("DepositReceived") == 4
 
 
-def test_a_discard_at_a_gateway_that_is_configured_no_more_is_refused(customers: Customers) -> None:
-    """Whether it honours keys nobody knows then, and so not what a lost lease means."""
+def test_a_discard_at_an_unconfigured_gateway_is_refused(customers: Customers) -> None:
+    """Whether it honours keys is not known then, and so the meaning of a lost lease is not known either."""
     letter = customers.dead_letter()
     request = customers.discard(replace(letter, gateway="gone"))
     customers.run()
@@ -208,8 +208,8 @@ def test_without_keys_a_submission_that_was_refused_may_be_discarded(keyless: Cu
     assert failures(keyless) == ["discarded"]
 
 
-def test_with_keys_what_was_ever_unknown_may_not(customers: Customers) -> None:
-    """That the newest attempts were refused says nothing of the first one."""
+def test_with_keys_what_was_ever_unknown_may_not_be_discarded(customers: Customers) -> None:
+    """Refusals of the newest attempts prove nothing about the first one."""
     item = customers.deposited()
     customers.report(item, Unknown("timeout"))
     customers.run()

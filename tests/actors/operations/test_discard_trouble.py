@@ -33,7 +33,7 @@ def failures(customers: Customers, customer: str = "c1") -> list[str]:
 def test_an_uncertain_commit_discards_once(
     customers: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
 ) -> None:
-    """Whenever it was stored: one event, and the person is told that it is done."""
+    """Whenever it was stored: one event, and the reply is that it is done."""
     letter = customers.dead_letter()
     store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
     request = customers.discard(letter)
@@ -47,7 +47,7 @@ def test_an_uncertain_commit_discards_once(
 def test_an_uncertain_discard_does_not_take_anothers_end_for_its_own(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """When it was not stored and the work went its way meanwhile, that is what the person is told."""
+    """When it was not stored and the work went on meanwhile, the reply reports that."""
     letter = customers.dead_letter()
     store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = customers.discard(letter)
@@ -62,7 +62,7 @@ def test_an_uncertain_discard_does_not_take_anothers_end_for_its_own(
 
 
 def test_a_store_that_is_away_discards_nothing(customers: Customers, store: TroubledStore) -> None:
-    """Then the person is told at once that nothing is stored, and nothing ever is."""
+    """The reply comes at once: nothing is stored, and nothing ever is."""
     letter = customers.dead_letter()
     store.befall("append", AWAY)
     request = customers.discard(letter)
@@ -84,7 +84,7 @@ def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: typ
     request = customers.discard(letter)
     customers.run(5.0)
     assert fatal.left <= max(times - 1, 0)
-    if not request.reply.done:  # given up with its message: whoever waits for it says so when he takes it back
+    if not request.reply.done:  # given up with its message: the waiting thread takes it back at its deadline
         assert request.take()
         assert failures(customers) == []
     elif isinstance(answer(request), Accepted):
@@ -95,7 +95,7 @@ def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: typ
 
 
 def test_what_is_on_record_is_never_called_not_stored(customers: Customers, store: TroubledStore) -> None:
-    """A death after the commit, and a store away until the deadline is over: it is discarded, and nobody denies it."""
+    """A death after the commit, and a store away until the deadline: it is discarded, and no reply denies it."""
     letter = customers.dead_letter()
     customers.send()  # in flight first, so that the next two share a write
     neighbour, request = customers.send(), customers.discard(letter)
@@ -116,7 +116,7 @@ def test_what_is_on_record_is_never_called_not_stored(customers: Customers, stor
 
 
 def test_a_discard_that_comes_too_late_is_not_carried_out(customers: Customers) -> None:
-    """After its deadline nobody waits for it any more: nothing is stored."""
+    """After its deadline no caller waits for it: nothing is stored."""
     letter = customers.dead_letter()
     request = customers.discard(letter, deadline_s=0.0)
     customers.run()
@@ -125,7 +125,7 @@ def test_a_discard_that_comes_too_late_is_not_carried_out(customers: Customers) 
 
 
 def test_a_discard_that_its_caller_gave_up_is_not_carried_out(customers: Customers) -> None:
-    """Whoever takes it first decides its fate."""
+    """The first to take it decides its fate."""
     letter = customers.dead_letter()
     request = customers.discard(letter)
     assert request.take()
@@ -135,7 +135,7 @@ def test_a_discard_that_its_caller_gave_up_is_not_carried_out(customers: Custome
 
 
 def test_a_discard_of_what_is_not_on_record_is_answered(customers: Customers) -> None:
-    """An order for a transaction that the customer does not have is answered, and disturbs nobody."""
+    """A command for a transaction that the customer does not have is answered, and blocks no other."""
     letter = customers.dead_letter()
     request = customers.discard(replace(letter, work_id="nobody"))
     neighbour = customers.send()

@@ -32,7 +32,7 @@ from tests.actors.support import Trouble, TroubledStore, stream
 WHO = Metadata("r-1", who="ann")
 
 
-# domain/commands.py, domain/events.py, domain/account.py
+# the lines in the domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def add_note(account: Account, command: AddNote) -> Any:
     return (NoteAdded(command.transaction_id, command.note_id, command.text),)
 
 
-# actors/operations/add_note.py
+# the module of the operation
 
 
 class AddNoteOperation(CommandOperation):

@@ -91,7 +91,7 @@ def test_a_stale_owners_report_appends_nothing(customers: Customers) -> None:
 
 
 def test_a_stale_report_that_contradicts_the_record_is_reviewed_once(customers: Customers) -> None:
-    """A late answer that says the opposite of what is recorded opens one review and changes no status."""
+    """A late answer that contradicts the record opens one review and changes no status."""
     item = customers.deposited()
     theirs = claimed_elsewhere(customers)
     customers.report(theirs, approved(theirs))
@@ -143,7 +143,7 @@ def test_a_report_outlives_an_outage_of_the_store(customers: Customers, store: T
 
 
 def test_a_load_is_bounded_however_much_waits(customers: Customers, store: TroubledStore) -> None:
-    """A load asks for what the next write needs and what is remembered, not for all that waits."""
+    """A load asks for what the next write needs and what is held, not for all that waits."""
     items = [customers.deposited() for _ in range(4 * BATCH_MAX)]
     store.loads.clear()
     for item in items:
@@ -176,7 +176,7 @@ def test_an_outcome_that_cannot_be_encoded_ends_as_unknown(customers: Customers)
 
 
 def test_a_poisonous_outcome_harms_no_neighbour(customers: Customers) -> None:
-    """What comes together with an outcome that cannot be encoded is stored, answered and handed over once."""
+    """What comes together with an outcome that cannot be encoded is stored, answered and dispatched once."""
     poisoned, healthy = customers.deposited(), customers.deposited()
     first = customers.send()
     customers.report(poisoned, Approved(SURROGATE, final=True))
@@ -193,7 +193,7 @@ def test_a_poisonous_outcome_harms_no_neighbour(customers: Customers) -> None:
 
 
 def test_a_report_of_a_transaction_that_is_not_on_record_is_given_up(customers: Customers) -> None:
-    """An outcome of a transaction that the stream does not hold cannot be recorded: it ends, and harms nobody."""
+    """An outcome of a transaction that the stream does not hold cannot be recorded: it ends, and blocks no other."""
     item = customers.deposited()
     assert item.transaction is not None
     unknown = replace(item, work_id="w", transaction=replace(item.transaction, transaction_id="nobody"))
@@ -206,7 +206,7 @@ def test_a_report_of_a_transaction_that_is_not_on_record_is_given_up(customers: 
 
 
 def test_work_without_a_transaction_goes_on(customers: Customers) -> None:
-    """A piece of work that names no transaction is moved like any other: it ends with a person, not in a loop."""
+    """Work without a transaction is moved like any other: it is parked for an operator, and does not loop."""
     item = customers.deposited()
     customers.report(replace(item, transaction=None), NotSent("the work names no transaction"))
     customers.run()

@@ -1,4 +1,4 @@
-"""When a person is asked about a transaction: once for each thing, and never for what settles itself."""
+"""When a review of a transaction is opened: once for each finding, and never for what settles itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SILENCE: list[CallResult] = [Unknown("timeout"), NotSent("refused")]
 
 
 def reviews(customers: Customers) -> list[Review]:
-    """What people are asked to look at."""
+    """The reviews that were opened."""
     with customers.real.audit() as audit:
         return list(audit.reviews(stream()))
 
@@ -40,8 +40,8 @@ def lookup(customers: Customers, result: CallResult, after_s: float) -> WorkItem
 
 @pytest.mark.parametrize("result", SILENCE)
 @pytest.mark.parametrize("first", [Unknown("timeout"), ACCEPTED])
-def test_a_day_without_an_answer_is_told_once(keyless: Customers, first: CallResult, result: CallResult) -> None:
-    """Before a day nobody is asked; then one person is, and the status stays what it was."""
+def test_a_day_without_an_answer_is_reviewed_once(keyless: Customers, first: CallResult, result: CallResult) -> None:
+    """No review opens before a day; then one does, and the status stays."""
     item = keyless.deposited()
     keyless.report(item, first)
     keyless.run()
@@ -59,10 +59,8 @@ def test_a_day_without_an_answer_is_told_once(keyless: Customers, first: CallRes
 
 
 @pytest.mark.parametrize("result", SILENCE)
-def test_what_is_looked_up_while_it_is_pending_comes_to_a_person_as_well(
-    customers: Customers, result: CallResult
-) -> None:
-    """Also when the same lookup makes its outcome unknown: with keys a lost lease may lead there."""
+def test_what_is_looked_up_while_pending_is_reviewed_as_well(customers: Customers, result: CallResult) -> None:
+    """A review opens also when the same lookup makes the outcome unknown: with keys a lost lease may lead there."""
     item = customers.deposited()
     customers.report(replace(item, action=Action.RESOLVE), NotSent("refused"))
     customers.run()
@@ -83,8 +81,8 @@ def test_what_is_looked_up_while_it_is_pending_comes_to_a_person_as_well(
         (NotReceived(), Status.UNKNOWN),
     ],
 )
-def test_an_answer_after_days_needs_nobody(customers: Customers, result: CallResult, status: Status) -> None:
-    """However late it comes, also when it is that the money must be sent again."""
+def test_an_answer_after_days_needs_no_review(customers: Customers, result: CallResult, status: Status) -> None:
+    """No review opens, however late the answer comes, also when the money must be sent again."""
     item = customers.deposited()
     customers.report(replace(item, attempts=POLICY.max_retries + POLICY.dead_letter_attempts), Unknown("timeout"))
     customers.run()
@@ -93,12 +91,12 @@ def test_an_answer_after_days_needs_nobody(customers: Customers, result: CallRes
     assert customers.transaction(item.work_id).status is status
 
 
-def test_never_received_counts_at_last_and_needs_nobody(keyless: Customers) -> None:
-    """Without keys a first lookup after days only begins the wait."""
+def test_never_received_counts_and_needs_no_review(keyless: Customers) -> None:
+    """Without keys a first lookup after days begins the wait, and opens no review."""
     item = keyless.deposited()
     keyless.report(item, Unknown("timeout"))
     keyless.run()
-    keyless.router.tell(stream(), Written(0, None))  # type: ignore[arg-type]  # of nobody's business
+    keyless.router.tell(stream(), Written(0, None))  # type: ignore[arg-type]  # an answer to no request
     lookup(keyless, NotReceived(), 3 * DAY_S)
     keyless.run(KEYLESS.settle_s)
     assert reviews(keyless) == []
@@ -107,7 +105,7 @@ def test_never_received_counts_at_last_and_needs_nobody(keyless: Customers) -> N
 
 
 def test_a_day_of_lookups_shows_what_the_last_one_came_to(keyless: Customers) -> None:
-    """With what is on record, so that a person can go to the provider with it."""
+    """The review has what is on record, for the operator to send to the provider."""
     item = keyless.deposited()
     keyless.report(item, Unknown("timeout"))
     keyless.run()
@@ -135,7 +133,7 @@ def test_a_day_of_lookups_shows_what_the_last_one_came_to(keyless: Customers) ->
     ],
 )
 def test_an_answer_that_contradicts_shows_both(customers: Customers, result: CallResult, said: dict[str, str]) -> None:
-    """What the lookup said, and what an answer before had said."""
+    """The review has the lookup's result and the earlier answer."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run()
@@ -146,7 +144,7 @@ def test_an_answer_that_contradicts_shows_both(customers: Customers, result: Cal
 
 
 def test_a_late_answer_that_contradicts_shows_both(customers: Customers) -> None:
-    """What a process said that does not have the work any more is evidence, and is shown."""
+    """A report of a process that no longer has the work is evidence, and is in the review."""
     item = customers.completed()
     customers.report(item, Declined("do_not_honor", Category.HARD, "no", "A-9"))
     customers.run()
@@ -158,8 +156,8 @@ def test_a_late_answer_that_contradicts_shows_both(customers: Customers) -> None
 
 
 @pytest.mark.parametrize("times", [2, 5])
-def test_a_gateway_that_contradicts_itself_at_every_lookup_is_told_once(customers: Customers, times: int) -> None:
-    """The same contradiction again is no news."""
+def test_a_gateway_that_contradicts_itself_at_every_lookup_is_reviewed_once(customers: Customers, times: int) -> None:
+    """The same contradiction again opens no further review."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run()
@@ -170,7 +168,7 @@ def test_a_gateway_that_contradicts_itself_at_every_lookup_is_told_once(customer
 
 
 def test_two_contradictions_are_two_reviews(customers: Customers) -> None:
-    """A person is asked about each thing that cannot be right."""
+    """Each contradiction opens a review of its own."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run()
@@ -211,7 +209,7 @@ def test_a_death_opens_one_review(customers: Customers, *, kind: type, after: bo
 
 
 def test_many_contradictions_in_one_write_are_one_review_each(customers: Customers) -> None:
-    """What comes together about several transactions is told of each, once."""
+    """Contradictions of several transactions in one write open one review each."""
     items = [customers.deposited() for _ in range(3)]
     for item in items:
         customers.report(item, ACCEPTED)

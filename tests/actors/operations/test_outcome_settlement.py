@@ -1,4 +1,4 @@
-"""Without keys "never received" leads to another sending only when it was asked late enough."""
+"""Without keys "never received" leads to another sending only if the lookup was late enough."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sent(keyless: Customers) -> WorkItem:
 
 
 def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = None) -> WorkItem:
-    """The lookup says so, and that is recorded; the work as it is then."""
+    """Record a lookup that reports "never received", and return the work after that."""
     asked_at = keyless.runtime.monotonic() if asked_at is None else asked_at
     keyless.router.tell(stream(), OutcomeOperation(item, NotReceived(), asked_at))
     keyless.run(40.0)
@@ -43,12 +43,12 @@ def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = 
 
 
 def test_asked_early_it_is_asked_again(keyless: Customers, sent: WorkItem) -> None:
-    """Before the wait is over nothing is sent, and the schedule goes on."""
+    """Before the settlement delay ends nothing is sent, and the schedule goes on."""
     assert never_received(keyless, sent).action is Action.RESOLVE
 
 
 def test_asked_late_enough_it_is_sent_again(keyless: Customers, sent: WorkItem) -> None:
-    """With the next number, once it is its turn."""
+    """The next attempt has the next number, and goes out in its turn."""
     keyless.run(KEYLESS.settle_s)
     again = never_received(keyless, sent)
     assert (again.action, again.attempts) == (Action.SUBMIT, 0)
@@ -57,7 +57,7 @@ def test_asked_late_enough_it_is_sent_again(keyless: Customers, sent: WorkItem) 
 
 
 def test_an_early_answer_does_not_ripen_on_its_way(keyless: Customers, store: TroubledStore, sent: WorkItem) -> None:
-    """The store may be away until the wait is over: what was asked before says nothing of what arrived after."""
+    """The store may be away until the delay ends: an earlier lookup proves nothing about later arrivals."""
     store.befall("append", *[AWAY] * round(3 * KEYLESS.settle_s / RETRY_S))
     asked_at = keyless.runtime.monotonic()
     keyless.router.tell(stream(), OutcomeOperation(sent, NotReceived(), asked_at))
@@ -80,7 +80,7 @@ PERMIT_S = 25.0
 
 
 def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
-    """A deposit whose lease was lost while it was being sent: the work as its sender has it, and as it is claimed."""
+    """A deposit whose lease was lost during the sending: the work as its sender has it, and as claimed."""
     keyless.submit(keyless.deposited())
     keyless.run()
     [out] = keyless.sendable()
@@ -92,7 +92,7 @@ def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
 
 
 def not_sent_again(keyless: Customers, item: WorkItem) -> None:
-    """The supervisor sends nothing of which it is not known whether it was sent: it asks nobody, and says so."""
+    """The supervisor does not send work that may be sent already: it reports an unknown outcome without a call."""
     keyless.router.tell(stream(), OutcomeOperation(item, Unknown("it may be sent")))
     keyless.run(KEYLESS.lookup_after_s[0])
 
@@ -119,7 +119,7 @@ def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
 
 @pytest.mark.parametrize("stale_first", [False, True])
 def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
-    """Before or after the work is known to be in doubt, and also when it does not say that the money has moved."""
+    """It counts before and after the work is in doubt, and also when the answer is not final."""
     out, again = lost(keyless)
     if stale_first:
         keyless.report(out, Approved("B-1", final=False))
@@ -143,8 +143,8 @@ def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first:
         (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
     ],
 )
-def test_whoever_lost_a_lease_may_still_begin_to_send(keyless: Customers, waited_s: float, action: Action) -> None:
-    """The wait begins when its permit is over, not when others hear of the attempt."""
+def test_a_sender_that_lost_its_lease_may_still_begin(keyless: Customers, waited_s: float, action: Action) -> None:
+    """The delay begins when the permit expires, not when another process learns of the attempt."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)
@@ -174,10 +174,10 @@ def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
         (KEYLESS.settle_s + PERMIT_S + 1.0, Action.SUBMIT),
     ],
 )
-def test_whoever_hears_of_it_by_a_lookup_waits_for_the_sender_too(
+def test_a_lookup_waits_for_the_sender_too(
     keyless: Customers, another_process: Callable[[], Customers], waited_s: float, action: Action
 ) -> None:
-    """The process that took the work over may be gone as well: the permit may be as good as new for all it knows."""
+    """The process that took the work over may be gone as well, so the permit may have just begun."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)

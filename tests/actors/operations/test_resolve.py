@@ -22,7 +22,7 @@ from tests.actors.support import Trouble, TroubledStore
 
 @pytest.mark.parametrize("completed", [True, False])
 def test_a_resolution_ends_the_transaction_and_its_work(customers: Customers, *, completed: bool) -> None:
-    """With who, why and on what in its events; a late answer changes nothing."""
+    """Its events have the operator, reason and evidence; a late answer changes nothing."""
     item = unknown(customers)
     request = resolve(customers, item, completed=completed)
     customers.run()
@@ -34,7 +34,7 @@ def test_a_resolution_ends_the_transaction_and_its_work(customers: Customers, *,
     assert all(b'"evidence":"ticket 7"' in event.body and b'"who":"ann"' in event.body for event in last)
 
 
-def test_on_its_way_it_cannot_be_settled(customers: Customers) -> None:
+def test_on_its_way_it_cannot_be_resolved(customers: Customers) -> None:
     """A pending transaction that is no dead letter: a call may be out just now."""
     item = customers.deposited()
     refused = resolve(customers, item)
@@ -45,7 +45,7 @@ def test_on_its_way_it_cannot_be_settled(customers: Customers) -> None:
     assert customers.transaction(item.work_id).status is Status.PENDING
 
 
-def test_a_dead_letter_can_be_settled_while_nobody_takes_it_up(customers: Customers) -> None:
+def test_a_dead_letter_can_be_resolved_while_no_process_takes_it_up(customers: Customers) -> None:
     """Its token fences the resolution."""
     item = customers.dead_letter()
     done = resolve(customers, item)
@@ -90,8 +90,10 @@ def test_what_another_process_did_meanwhile_makes_it_stale(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_resolution_in_doubt_is_told_as_it_is(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """One end, and the answer that it is so."""
+def test_a_resolution_in_doubt_gets_the_recorded_answer(
+    customers: Customers, store: TroubledStore, *, stored: bool
+) -> None:
+    """One end, and the reply that reports it."""
     item = unknown(customers)
     store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = resolve(customers, item)
@@ -101,8 +103,8 @@ def test_a_resolution_in_doubt_is_told_as_it_is(customers: Customers, store: Tro
     assert customers.types().count("DepositCompleted") == 1
 
 
-def test_what_is_just_sent_again_cannot_be_settled(customers: Customers) -> None:
-    """Unknown at a gateway with keys, and in hand to be asked again under the same key: the money may move yet."""
+def test_what_is_being_sent_again_cannot_be_resolved(customers: Customers) -> None:
+    """Unknown at a gateway with keys, and about to be sent again under the same key: the money may still move."""
     item = customers.deposited()
     customers.report(item, Unknown("timeout"))
     customers.run(10.0)
@@ -118,7 +120,7 @@ def test_what_is_just_sent_again_cannot_be_settled(customers: Customers) -> None
 def test_a_resolution_that_lost_to_the_provider_is_stale(
     customers: Customers, another_process: Callable[[], Customers]
 ) -> None:
-    """The same end, told by the provider at the same time: his word is on no record, and he hears so."""
+    """The provider reported the same end at the same time: the resolution is stale and not recorded."""
     item = unknown(customers)
     other = another_process()
     other.callback(item, Approved(f"A-{item.work_id}", final=True))

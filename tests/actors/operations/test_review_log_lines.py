@@ -1,4 +1,4 @@
-"""What the log says when a review is opened: enough to go to the provider's support with, and no body."""
+"""The log line of an opened review: enough for the provider's support, and no body."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def logged(caplog: pytest.LogCaptureFixture, event: ReviewOpened) -> dict[str, o
 
 
 def test_what_was_said_and_expected_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Ids, status and amount of both; the body, which may hold personal data, is not."""
+    """Ids, status and amount of both are logged. The body, which may hold personal data, is not."""
     expected = Expected("gatewayA", "processed", "1.00", "USD", "A-1")
     fields = logged(caplog, ReviewOpened("t-1.3", "t-1", "odd", SAID, expected))
     assert fields == {
@@ -67,7 +67,7 @@ def test_what_was_said_and_expected_is_logged(caplog: pytest.LogCaptureFixture) 
 
 
 def test_one_without_either_is_logged_as_before(caplog: pytest.LogCaptureFixture) -> None:
-    """What is not known is left out."""
+    """Absent members are left out."""
     assert logged(caplog, ReviewOpened("gatewayA.3", None, "odd")).keys() == {
         *("transaction_id", "correlation_id", "stream_name", "stream_id", "version", "reason", "review_id"),
     }

@@ -22,7 +22,7 @@ from tests.actors.operations.fixtures import claim, reviews, unmatched, work
 from tests.actors.support import GATEWAY
 
 
-def test_one_that_nobody_knows_is_kept(customers: Customers) -> None:
+def test_an_unmatched_callback_is_kept(customers: Customers) -> None:
     """It is work, once for its event id, and no review yet."""
     assert answer(unmatched(customers, "nobody")) == Taken()
     assert answer(unmatched(customers, "nobody")) == Taken()
@@ -31,7 +31,7 @@ def test_one_that_nobody_knows_is_kept(customers: Customers) -> None:
 
 
 def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> None:
-    """Whoever claims it applies it in the customer's stream; its work and the transaction's are over."""
+    """The process that claims it applies it in the customer's stream; both pieces of work are closed."""
     item = customers.deposited()
     unmatched(customers, item.work_id)
     (claimed,) = claim(customers)
@@ -46,8 +46,8 @@ def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> No
     assert work(customers) == {}
 
 
-def test_it_is_tried_again_and_after_an_hour_a_person_is_asked(customers: Customers) -> None:
-    """At growing intervals; then one review that belongs to the gateway, and no work any more."""
+def test_it_is_matched_again_and_reviewed_after_an_hour(customers: Customers) -> None:
+    """It is matched at growing intervals; then one review in the gateway's stream, and no work."""
     unmatched(customers, "nobody")
     looks = 0
     for _ in range(10_000):
@@ -71,7 +71,7 @@ def test_it_is_tried_again_and_after_an_hour_a_person_is_asked(customers: Custom
 
 
 def test_one_that_is_matched_late_and_contradicts(customers: Customers) -> None:
-    """Its review is the transaction's, and shows what was said when it came."""
+    """Its review belongs to the transaction, and has the callback's content."""
     item = customers.deposited()
     unmatched(customers, item.work_id)
     (claimed,) = claim(customers)
@@ -87,7 +87,7 @@ def test_one_that_is_matched_late_and_contradicts(customers: Customers) -> None:
 
 
 def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
-    """Of its words nothing was kept: what it said is told from what was."""
+    """Its verbatim members were not kept: the review is made from the ones that were."""
     before = {
         "event_id": "evt-1",
         "reference": "nobody",
@@ -113,7 +113,7 @@ def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
 
 
 def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
-    """Whatever is wrong with what was said is the same error as for the rest."""
+    """Any defect of the payload raises the same error."""
     unmatched(customers, "nobody")
     (item,) = claim(customers)
     payload = orjson.loads(item.payload or b"")
@@ -124,7 +124,7 @@ def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
 
 
 def test_a_stale_look_moves_nothing(customers: Customers) -> None:
-    """Whoever lost the lease of a stored callback changes nothing about it any more."""
+    """A process that lost the lease of a stored callback changes nothing."""
     unmatched(customers, "nobody")
     (stale,) = claim(customers)
     customers.real.retire_owner(customers.owner, unsent=True)

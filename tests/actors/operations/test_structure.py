@@ -69,7 +69,7 @@ def test_the_customers_actor_names_no_operation(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CUSTOMER, ids=lambda path: path.stem)
 def test_the_customers_actor_tests_for_no_kind_of_operation(path: Path) -> None:
-    """Not even commands are told from reports: only whether a message is an operation at all."""
+    """Only whether a message is an operation at all, and not whether it is a command or a report."""
     assert not {"CommandOperation", "WorkOperation"} & set(kinds_tested(tree_of(path)))
 
 

@@ -24,15 +24,15 @@ AWAY = StoreUnavailableError("away")
 
 
 def row(customers: Customers, owner: str = "looker") -> WorkItem:
-    """The only piece of work as whoever claims it now would get it; nobody else has it after that."""
+    """Claim the only piece of work, as another owner."""
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.real.register_owner(owner)
     [item] = customers.claim(owner)
     return item
 
 
-def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
-    """By the time that the supervisor hears, the attempt is on record and the work is in doubt, still leased."""
+def test_the_record_comes_before_the_permission(keyless: Customers) -> None:
+    """Before the supervisor is notified, the attempt is on record, and the work counts as sent and stays leased."""
     item = keyless.deposited()
     seen: list[tuple[list[str], dict[tuple[str, str], int]]] = []
     tell = keyless.supervisor.tell
@@ -60,8 +60,8 @@ def test_the_record_comes_before_the_clearance(keyless: Customers) -> None:
 
 
 @pytest.mark.parametrize("result", [Approved("B-1", final=True), NotSent("refused"), NotTried("no"), Unknown("?")])
-def test_the_outcome_is_told_under_the_token_of_the_clearance(keyless: Customers, result: Any) -> None:
-    """What the sending comes to is recorded for the work as the clearance left it."""
+def test_the_outcome_is_recorded_under_the_token_of_the_submission(keyless: Customers, result: Any) -> None:
+    """The outcome is recorded under the token that the submission left."""
     keyless.submit(keyless.deposited())
     keyless.run()
     [item] = keyless.sendable()
@@ -96,8 +96,8 @@ def test_each_attempt_has_a_number_of_its_own(keyless: Customers, times: int) ->
     assert keyless.submitted() == [(item.work_id, number + 1) for number in range(times)]
 
 
-def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
-    """When somebody else has the work by now nothing is written and nothing goes out, and its slot is free."""
+def test_a_stale_owner_sends_nothing(keyless: Customers) -> None:
+    """When another process has the work, nothing is written, nothing goes out, and the slot is free."""
     item = keyless.deposited()
     theirs = row(keyless)
     request = keyless.submit(item)
@@ -110,7 +110,7 @@ def test_a_stale_owner_clears_nothing(keyless: Customers) -> None:
 
 
 def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -> None:
-    """Passivation at any moment loses no submission, and an actor that has to load first clears as well."""
+    """Passivation at any moment loses no submission, also when the actor has to load first."""
     item = keyless.deposited()
     keyless.router.tell(stream(), Passivate())
     keyless.run()
@@ -172,8 +172,8 @@ def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store
     assert keyless.transaction(out.work_id).status is Status.COMPLETED
 
 
-def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
-    """In one write with a stale submission the others are cleared all the same, and none twice."""
+def test_one_stale_submission_blocks_no_neighbour(keyless: Customers) -> None:
+    """In one write with a stale submission the others may go out, and none twice."""
     stale = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     keyless.real.register_owner(OWNER)
@@ -188,7 +188,7 @@ def test_one_stale_submission_holds_up_no_neighbour(keyless: Customers) -> None:
 
 
 def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
-    """However many wait, each is cleared once."""
+    """However many wait, each may go out once."""
     items = [keyless.deposited() for _ in range(2 * BATCH_MAX + 3)]
     for number, item in enumerate(items):
         keyless.submit(item, number)
@@ -197,7 +197,7 @@ def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
 
 
 def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
-    """Another process took the work, submitted it, lost it, was told that it never arrived, and died."""
+    """Another process takes the work, submits it, records that it never arrived, and dies."""
     [item] = other.claim()
     other.submit(item)
     other.run()
@@ -218,7 +218,7 @@ def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
 
 
 def test_a_cache_that_is_behind_strands_no_work(keyless: Customers, another_process: Callable[[], Customers]) -> None:
-    """That somebody else made an attempt since this process last looked is no reason to drop work leased to it now."""
+    """An attempt of another process since the last load is no reason to drop work leased to this one."""
     first = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     other = another_process()

@@ -24,10 +24,10 @@ AWAY = StoreUnavailableError("away")
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("again", [[], [UNCERTAIN], [AWAY], [UNCERTAIN, UNCERTAIN, AWAY]])
-def test_an_uncertain_commit_clears_once(
+def test_an_uncertain_commit_lets_one_submission_out(
     keyless: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
 ) -> None:
-    """Whether the write was stored the first time or the last, there is one attempt on record and one clearance."""
+    """Whether the write was stored the first time or the last, one attempt is on record and may go out once."""
     item = keyless.deposited()
     store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
     keyless.submit(item)
@@ -42,8 +42,8 @@ def test_an_uncertain_commit_clears_once(
     assert keyless.real.work_counts() == {}
 
 
-def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: TroubledStore) -> None:
-    """It may take as long as it takes: before the record there is no clearance, and with it there is one."""
+def test_while_the_store_is_away_nothing_goes_out(keyless: Customers, store: TroubledStore) -> None:
+    """However long it takes: before the record nothing may go out, and with it one attempt may."""
     item = keyless.deposited()
     store.befall("append", *[AWAY] * 30)
     store.befall("load", *[AWAY] * 30)
@@ -58,10 +58,10 @@ def test_while_the_store_is_away_nothing_is_cleared(keyless: Customers, store: T
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", [SubmissionOperation, Loaded, Written, Retry])
-def test_a_death_at_any_message_clears_once(
+def test_a_death_at_any_message_lets_one_submission_out(
     keyless: Customers, store: TroubledStore, *, kind: type, after: bool, times: int
 ) -> None:
-    """Whichever message the actor dies of: one attempt on record for each submission, and one clearance."""
+    """Whichever message the actor dies of: each submission has one attempt on record, and may go out once."""
     items = [keyless.deposited() for _ in range(3)]
     fatal = Fatal(keyless, kind, after=after, times=times)
     keyless.router.tell(stream(), Passivate())
@@ -79,8 +79,8 @@ def test_a_death_at_any_message_clears_once(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
-    """When clearing the nth submission of a write kills the actor, each is cleared once: twice were two payments."""
+def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
+    """When the nth SubmissionRecorded of a write kills the actor, each is sent once: twice could be two payments."""
     items = [keyless.deposited() for _ in range(4)]
     keyless.send()  # in flight first, so that the submissions share a write
     for number, item in enumerate(items):
@@ -102,8 +102,8 @@ def test_a_death_amid_the_clearances_neither_loses_nor_doubles_one(keyless: Cust
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_journal_that_dies_clears_once(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """A journal killed before or after its commit changes nothing of that."""
+def test_a_journal_that_dies_lets_one_submission_out(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
+    """The same when the journal is killed before or after its commit."""
     item = keyless.deposited()
     store.befall("append", Trouble(SystemExit(), after=stored))
     keyless.submit(item)
@@ -125,10 +125,10 @@ def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Custome
     assert keyless.real.work_counts() == {}
 
 
-def test_somebody_elses_attempt_is_not_taken_for_its_own(
+def test_another_process_attempt_is_not_taken_for_its_own(
     keyless: Customers, store: TroubledStore, another_process: Callable[[], Customers]
 ) -> None:
-    """A write that was not stored is not known again by an attempt that another process made after taking the work."""
+    """A write that was not stored is not recognised by an attempt that another process made."""
     item = keyless.deposited()
     store.befall("append", UNCERTAIN, UNCERTAIN)
     keyless.submit(item)
@@ -150,10 +150,10 @@ def test_somebody_elses_attempt_is_not_taken_for_its_own(
 @pytest.mark.parametrize(
     "trouble", [[], [UNCERTAIN], [Trouble(UNCERTAIN, after=True), UNCERTAIN], [RuntimeError("no")] * 2]
 )
-def test_work_that_is_handed_over_twice_is_cleared_once(
+def test_work_that_is_delivered_twice_may_go_out_once(
     keyless: Customers, store: TroubledStore, trouble: list[Any], *, later: bool
 ) -> None:
-    """Under one token there is one sending, however often the supervisor asks, and each question frees its slot."""
+    """Under one token there is one sending, however often it is delivered, and each delivery frees its slot."""
     item = keyless.deposited()
     store.befall("append", *trouble)
     keyless.submit(item, 1)
@@ -166,8 +166,8 @@ def test_work_that_is_handed_over_twice_is_cleared_once(
     assert sorted(cleared.permit.number for cleared in keyless.cleared()) == [1, 2]
 
 
-def test_a_submission_that_nobody_can_record_is_given_up(keyless: Customers) -> None:
-    """One that always meets a defect frees its slot in the end, and its work goes on as work that was not sent."""
+def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) -> None:
+    """A submission that always meets a defect frees its slot, and its work goes on as not sent."""
     item = keyless.deposited()
     assert item.transaction is not None
     neighbour = keyless.deposited()
@@ -209,7 +209,7 @@ def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
 def test_a_token_that_two_processes_hold_sends_once(
     keyless: Customers, another_process: Callable[[], Customers], steps: int, trouble: list[Any]
 ) -> None:
-    """Work that was handed over to two: however far the one is when the other records the attempt, one may send it."""
+    """Two processes have the work: however far one is when the other records the attempt, one may send it."""
     item = keyless.deposited()
     troubled = TroubledStore(keyless.real)
     troubled.befall("append", *trouble)
@@ -230,7 +230,7 @@ def test_a_token_that_two_processes_hold_sends_once(
 def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
     keyless: Customers, another_process: Callable[[], Customers], trouble: list[Any], kind: type
 ) -> None:
-    """Whoever finds the attempt on record, and wrote nothing of it, sends nothing, whatever becomes of its writes."""
+    """A submission that finds the attempt on record, and wrote nothing itself, sends nothing."""
     item = keyless.deposited()
     keyless.submit(item, 1)
     keyless.run()
@@ -247,8 +247,8 @@ def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit()])
-def test_a_death_over_a_clearance_that_is_refused_loses_no_slot(keyless: Customers, error: BaseException) -> None:
-    """That nothing may go out is said once more by the successor: else its slot would never come free."""
+def test_a_death_over_a_refused_submission_loses_no_slot(keyless: Customers, error: BaseException) -> None:
+    """The successor repeats that nothing may go out: otherwise the slot would never come free."""
     item = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     tell = keyless.supervisor.tell

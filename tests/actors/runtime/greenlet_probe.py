@@ -1,4 +1,4 @@
-"""The actors as they run under gunicorn's gevent worker, patched before anything else; prints what it saw as JSON."""
+"""Runs the actors as under gunicorn's gevent worker, patched first; prints measurements as JSON."""
 
 # ruff: noqa: E402 - gevent patches before anything else is imported
 from __future__ import annotations

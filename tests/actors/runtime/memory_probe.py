@@ -45,7 +45,7 @@ IDLE_S = 120.0
 
 
 class Runtime(LiveRuntime):
-    """A live runtime whose clock can be put forward."""
+    """A live runtime whose clock can be advanced."""
 
     ahead_s = 0.0
 
@@ -55,7 +55,7 @@ class Runtime(LiveRuntime):
 
 
 class Deaf(Heard):
-    """A listener that keeps nothing."""
+    """A listener without effects."""
 
     def recorded(self, *_: object) -> None:
         """Ignore."""
@@ -65,7 +65,7 @@ class Deaf(Heard):
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """The resident memory of this process in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096

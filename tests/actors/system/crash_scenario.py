@@ -14,6 +14,7 @@ from actors.heartbeat import BEAT_MAX_S
 from actors.messages import RetryDead, SetBreakerMode, StatusRequest
 from actors.operations.discard import DiscardOperation
 from actors.operations.receive import ReceiveOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import Accepted, NotStored
 from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
@@ -31,7 +32,7 @@ from gateways.settings import BreakerSettings, GatewaySettings
 from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.errors import CommitUncertainError
-from store.port import DeadLetterFilter, GatewayMode
+from store.port import Action, DeadLetterFilter, GatewayMode, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore, stream
 from tests.actors.system.fault_injection import Killer
@@ -40,6 +41,8 @@ ALIVE_WITHIN_S: Final = 1.0
 END_S: Final = 400.0
 """Virtual time in which all must come to its end, lookups and the settling of a provider without keys included."""
 SETTINGS: Final = SystemSettings(passivate_after_s=3.0)
+PARKED: Final = {(queue_of(GATEWAY), WorkState.PARKED): 1}
+"""The work that is left at the end: a stored callback that no process can read."""
 
 
 class Provider(SmallGateway):
@@ -111,6 +114,7 @@ class Scenario:
         """From the start to the drain."""
         self.system.start()
         self.run(0.5)
+        self.store_unreadable_callback()
         for customer in ("c1", "c1", "c1", "c2", "refused", "unanswered", "never"):
             self.deposit(customer)
         self.run(2.0)
@@ -132,14 +136,14 @@ class Scenario:
             self.run(2.0)
             if self.discard():
                 break
-        else:  # it may not be discarded: with a lease that was lost nobody knows whether it was sent
+        else:  # it may not be discarded: after a lost lease it may have been sent
             self.provider.hopeless = False
             self.retry_dead()
         self.run_until_done()
         self.run(2 * SETTINGS.lease_s / 3)  # two beats: what the first of them missed the second has noticed
 
     def run(self, seconds: float) -> None:
-        """Let virtual ``seconds`` pass; whenever an actor is dead, the service must say so."""
+        """Let virtual ``seconds`` pass. Whenever an actor is dead, the service must report a problem."""
         until = self.runtime.monotonic() + seconds
         while self.runtime.step(until):
             dead = [name for name, address in self.system.actors.single.items() if not _lives(address)]
@@ -152,9 +156,9 @@ class Scenario:
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def run_until_done(self) -> None:
-        """Until no work is left, or for long enough."""
+        """Until only the unreadable callback is left, or for long enough."""
         for _ in range(int(END_S / 5)):
-            if not self.real.work_counts():
+            if self.real.work_counts() == PARKED:
                 return
             self.run(5.0)
 
@@ -174,19 +178,24 @@ class Scenario:
         """A client sends a withdrawal that is not covered."""
         self.refused.append(self._send(Kind.WITHDRAWAL, customer, 10**9))
 
+    def store_unreadable_callback(self) -> None:
+        """Another version of the service stored a callback that this one cannot read."""
+        work = OpenWork("callback:1", None, queue_of(GATEWAY), Action.APPLY, EVENT_TYPE, None, b"{")
+        self.real.append([Write(stream_of_gateway(GATEWAY), Head(), (Part(work=(work,)),))])
+
     def begin_generation(self) -> None:
         """Another process finds that the store was put back; with work that waits here, and a breaker that is open."""
         self.real.begin_generation(self.real.feed().generation)
         self.run(2 * BEAT_MAX_S)
 
     def ask(self) -> None:
-        """A person asks for the state of the gateways."""
+        """Request the state of the gateways, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
         self.system.actors.supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
-        """A person orders a breaker's mode, and orders it again when told that it could not be stored."""
+        """Set a breaker's mode, as an operator, and repeat that when it could not be stored."""
         while True:
             reply: Future[object] = Future()
             self.asked.append(reply)
@@ -196,24 +205,26 @@ class Scenario:
                 reply.get(timeout=0)
             except RuntimeError:
                 continue
-            except Timeout:  # the judgement tells
+            except Timeout:  # the judgement decides
                 pass
             return
 
     def retry_dead(self) -> None:
-        """A person has all dead letters sent again."""
+        """Retry all dead letters, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
         self.system.actors.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
     def discard(self) -> bool:
-        """A person gives up the dead letter, if it is one now; whether that came through."""
+        """Discard the dead letter, as an operator, if it is one now; whether it is discarded."""
         if self.discards and self.discards[-1].reply.done:
             if isinstance(self.discards[-1].reply.get(timeout=0), Accepted):
                 return True
         elif self.discards:
             return False
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
+            if letter.item.action is Action.APPLY:
+                continue
             command = Discard(letter.item.work_id, "nobody wants it")
             request = DiscardOperation(command, letter.item, Metadata("p"))
             request.deadline = self.runtime.monotonic() + 10.0
@@ -225,11 +236,11 @@ class Scenario:
     # what must have come of it
 
     def judge(self) -> None:
-        """Everybody answered, everything ended, each deposit with one effect, and all at rest."""
+        """Every caller is answered, each deposit ended with one effect, and all is at rest."""
         assert self.dead_for_s < ALIVE_WITHIN_S, "an actor was dead for too long"
         assert not self.facade.problems(), self.facade.problems()
         self._judge_answers()
-        assert not self.real.work_counts(), f"work is left: {self.real.work_counts()}"
+        assert self.real.work_counts() == PARKED, f"work is left: {self.real.work_counts()}"
         stored = {it.command.transaction_id for it in self.requests if isinstance(it.reply.get(timeout=0), Accepted)}
         with self.real.audit() as audit:
             rows = [row for key in audit.streams() for row in audit.transactions(key)]
@@ -242,7 +253,7 @@ class Scenario:
             assert self.provider.moved[row.transaction_id] == (ends is Status.COMPLETED), (
                 f"effects of {row.customer_id}"
             )
-        assert len(self.system.actors.customers) == 0, "somebody idle is not stopped"
+        assert len(self.system.actors.customers) == 0, "an idle actor is not stopped"
         assert all(
             bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system.actors.bulkheads.values()
         ), "a slot is lost"
@@ -253,7 +264,7 @@ class Scenario:
     def _judge_answers(self) -> None:
         everybody = (*self.requests, *self.refused, *self.discards)
         assert all(it.reply.done for it in everybody), "a client was not answered"
-        assert all(reply.done for reply in self.asked), "a person was not answered"
+        assert all(reply.done for reply in self.asked), "an operator was not answered"
         refusals = [it for it in self.requests if not isinstance(it.reply.get(timeout=0), Accepted)]
         refusals += [it for it in self.refused if not isinstance(it.reply.get(timeout=0), Refused)]
         # Only when a customer cannot be read a command may be answered with "not stored".
@@ -264,6 +275,6 @@ class Scenario:
 
 
 def _lives(address: ActorAddress) -> bool:
-    """What ``alive`` should say, from another side."""
+    """The expected value of ``alive``, read from the router."""
     ref = address._router.living(None)
     return ref is not None and ref.is_alive()

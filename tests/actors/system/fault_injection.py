@@ -138,7 +138,7 @@ class Killer:
 
 
 class _Watched:
-    """Stands for ``target``: what is called of it is told to the killer first."""
+    """Stands for ``target`` and reports each call of it to the killer first."""
 
     def __init__(self, target: Any, killer: Killer) -> None:
         self._target, self._killer = target, killer
@@ -148,7 +148,7 @@ class _Watched:
         return self._told(f"{type(self._target).__name__}.{name}", found) if callable(found) else found
 
     def __call__(self, *arguments: Any) -> Any:
-        """The target is a function itself; whom it returns is watched as well."""
+        """The target is a function itself. A recipient that it returns is watched as well."""
         found = self._told(getattr(self._target, "__name__", "call"), self._target)(*arguments)
         return self._killer.watched(found) if hasattr(found, "tell") else found
 

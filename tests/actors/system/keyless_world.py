@@ -39,7 +39,7 @@ FATES: Final = ("answered", "answered", "silent", "lost", "queued", "refused", "
 class KeylessProvider:
     """Implements gateways.port.Gateway: each sending that arrives is an effect of its own, sooner or later.
 
-    ``fate`` decides what becomes of a sending. ``watch`` is told of each before anything happens.
+    ``fate`` decides what becomes of a sending. ``watch`` is called for each before anything happens.
     """
 
     def __init__(self, runtime: SimulatedRuntime, chance: random.Random, fates: tuple[str, ...] = FATES) -> None:
@@ -179,7 +179,7 @@ class World:
             return [decode(event.body) for key in audit.streams() for event in audit.events(key)]
 
     def reviews(self) -> list[ReviewOpened]:
-        """What people were asked to look at."""
+        """The reviews that were opened."""
         return [recorded.event for recorded in self.events() if isinstance(recorded.event, ReviewOpened)]
 
     def statuses(self) -> dict[str, Status]:
@@ -193,7 +193,7 @@ class World:
         return sum(isinstance(event, Submitted) and event.transaction_id == key for event in events)
 
     def judge(self) -> None:
-        """At rest: one effect at most, statuses that say so, and nothing left over."""
+        """At rest: at most one effect, statuses that match, and no work left."""
         effects, statuses = self.provider.effects(), self.statuses()
         assert {key: count for key, count in effects.items() if count > 1} == {}
         ended = {key: status for key, status in statuses.items() if status is Status.COMPLETED}
@@ -202,10 +202,10 @@ class World:
         assert self.real.work_counts() == {}
         answered = [it for it in self.sent if it.reply.done and isinstance(it.reply.get(timeout=0), Accepted)]
         assert {it.command.transaction_id for it in answered} <= set(statuses)
-        if self.runtime.monotonic() < DAY_S:  # later a person may well have been asked
+        if self.runtime.monotonic() < DAY_S:  # later a review may be open
             assert self.reviews() == []
 
     def _watch(self, order: Order) -> None:
-        """A sending begins: the record must know of it by now."""
+        """A sending begins: it must be on record by now."""
         on_record = self.submitted(order.transaction_id)
         assert on_record > self.provider.sendings[order.transaction_id], "sent without a record of it"

@@ -26,7 +26,7 @@ DECLINED: Final = Declined("do_not_honor", Category.HARD, "no", REFERENCE)
 
 
 class Step(NamedTuple):
-    """One thing that happens. ``dies``: the process dies over it, once it is stored and before anybody is told.
+    """One thing that happens. ``dies``: the process dies over it, once it is stored and before any answer.
 
     ``unstored``: it dies just before that.
     """
@@ -43,7 +43,7 @@ DEATHS: Final[tuple[Literal["unstored", "untold"], ...]] = ("unstored", "untold"
 
 
 def heard(order: Sequence[Step]) -> tuple[Step, ...]:
-    """The same without an answer that comes when whoever waited for it is dead: to leave it out is the same."""
+    """The same without an answer that comes after the process that waited for it died; leaving it out is equal."""
     crash = next((place for place, step in enumerate(order) if step == CRASH or step.dies), len(order))
     return tuple(step for place, step in enumerate(order) if step.what != "answer" or place <= crash)
 
@@ -51,7 +51,7 @@ def heard(order: Sequence[Step]) -> tuple[Step, ...]:
 def orders(things: Sequence[str]) -> Iterator[tuple[Step, ...]]:
     """Every order of ``things``, equal ones being equal: without a crash, and with one at every place.
 
-    That is between any two, before the first and after the last, and in each before "stored", and before "told".
+    That is between any two, before the first, after the last, and within each before it is stored or answered.
     """
     for order in sorted({*permutations(things)}):
         steps = tuple(Step(what) for what in order)
@@ -65,10 +65,10 @@ def orders(things: Sequence[str]) -> Iterator[tuple[Step, ...]]:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the provider does with the one thing that it is asked for, and what it says of it.
+    """What the provider does with its one request, and what it reports.
 
-    ``answer``: success, pending, declined or lost. ``completes``: whether the money moves. ``says``: what its callbacks
-    say, which is the truth unless they contradict it.
+    ``answer``: success, pending, declined or lost. ``completes``: whether the money moves. ``says``: the content of its
+    callbacks, which is the truth unless they contradict it.
     """
 
     answer: str
@@ -81,7 +81,7 @@ class Scenario:
 
 
 def truthful(answer: str, *, completes: bool) -> Scenario:
-    """One whose callbacks say what happened."""
+    """A scenario whose callbacks report what happened."""
     return Scenario(answer, completes, completes)
 
 

@@ -1,6 +1,6 @@
-"""A world for one transaction to which things happen in the order that a test says, and in which processes die.
+"""A world for one transaction in which things happen in a given order and processes die.
 
-Time is one for all processes; one that is frozen finds its call's answer when it is woken, as late as that is.
+All processes share one time. A frozen process finds its call's answer when it is woken, however late.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Fixture:
         return self.clock()
 
     def new_customer(self) -> StreamKey:
-        """One who has FUNDS."""
+        """A customer with FUNDS."""
         self._worlds += 1
         customer = stream(f"c{self._worlds}")
         event = BalanceAdjusted(f"a-{customer.id}", Money(FUNDS, "USD"), "to begin with", "none")
@@ -132,7 +132,7 @@ class Process:
             listener=Heard(),
             exclusive=exclusive,
         )
-        self.facade._waiting = self  # type: ignore[assignment]  # whoever waits lets everything else go on
+        self.facade._waiting = self  # type: ignore[assignment]  # a waiting thread lets everything else go on
         ground.clock = self.runtime.now
         self.system.start()
 
@@ -276,7 +276,7 @@ class World:
         return process
 
     def _answer(self) -> None:
-        """The call's answer comes to whoever waits for it: to nobody, when that process is dead."""
+        """The call's answer reaches the process that waits for it, unless that died."""
         call, self.provider.out = self.provider.out, None
         assert call is not None
         if self._lost:
@@ -289,9 +289,9 @@ class World:
         self.run(0.1)
 
     def _lookup(self) -> None:
-        """Time passes until the provider was asked once more, if there is anything to ask it for.
+        """Let time pass until the provider gets one more lookup, if there is anything to look up.
 
-        While the call is out, that takes another process, and one that froze over the call for longer than its lease.
+        While the call is out, that needs a second process, and a first one frozen for longer than its lease.
         """
         if self.provider.out is not None and not self._lost:
             for process in self.processes:

@@ -1,7 +1,7 @@
-"""An error in any actor at any message: it lives again within a second, the service says so, and nothing is lost.
+"""An error in any actor at any message: the actor is restarted within a second, and nothing is lost.
 
-What is hit, and where, is not written down here but taken from a scene in which nothing goes wrong: an actor's new
-message joins by itself, and one that the scene does not show is a failure.
+The points to hit are taken from a scenario in which nothing goes wrong. A new message joins by itself; one that the
+scenario does not show is a failure.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KILLS: tuple[type[BaseException], ...] = (Kill, SystemExit, GreenletExit)
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Actors die here by the hundred; nobody reads their logs."""
+    """Actors die here by the hundred: disable their logs."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -79,7 +79,7 @@ def play_each(
     *,
     honours_keys: bool,
 ) -> None:
-    """A scene for each of ``targets``; what went wrong is told of all of them."""
+    """Play a scenario for each of ``targets``, and report all failures together."""
     found = []
     for points, error in zip(targets, cycle(errors), strict=False):
         killer = Killer(*points, error=error)
@@ -95,7 +95,7 @@ def play_each(
 @pytest.mark.parametrize("honours_keys", [True, False], ids=["keys", "no keys"])
 @pytest.mark.parametrize("errors", [(RuntimeError,), KILLS], ids=["error", "kill"])
 @pytest.mark.parametrize("place", ["before", "after", "call"])
-def test_whatever_is_thrown_wherever_costs_nothing(
+def test_an_error_at_any_point_loses_nothing(
     play: Callable[..., Killer], place: str, errors: tuple[type[BaseException], ...], *, honours_keys: bool
 ) -> None:
     """Thrown at any message of any actor, before or after its handler or at any call that it makes: all ends well."""
@@ -108,7 +108,7 @@ def test_whatever_is_thrown_wherever_costs_nothing(
 
 
 @pytest.mark.parametrize("errors", [(RuntimeError,), KILLS], ids=["error", "kill"])
-def test_what_is_thrown_into_the_salvage_costs_nothing(
+def test_an_error_during_recovery_loses_nothing(
     play: Callable[..., Killer], errors: tuple[type[BaseException], ...]
 ) -> None:
     """An actor that dies at any message, and again while it gives away what it had in work, has lost nothing of it."""

@@ -94,7 +94,7 @@ def test_every_order_ends_as_the_provider_has_it(
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("scenario", CONTRADICTING, ids=str)
 def test_every_contradiction_is_one_review(ground: Fixture, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
-    """The first word stands; every event id that says otherwise is one review, and the call's own answer is one."""
+    """The first report stands; every event id that contradicts it is one review, and so is the call's own answer."""
     for order in different_orders("answer", "callback", "callback", "another"):
         world = played(ground, scenario, kind, order, keys=keys)
         told = " ".join(map(str, order))
@@ -108,7 +108,7 @@ def test_every_contradiction_is_one_review(ground: Fixture, scenario: Scenario, 
         assert world.reviews == reviews.total(), told
         of_callbacks = {name: reviews.pop(name) for name in causes if name in reviews}
         assert of_callbacks == ({} if by_callback else dict.fromkeys(causes, 1)), told
-        # Where the process died, nobody may have heard what the call had to say.
+        # Where the process died, the call's answer may be lost.
         assert by_callback * answered(order) <= reviews.total() <= by_callback, told
         assert world.provider.moved == scenario.completes, told
         assert world.work == {}, told

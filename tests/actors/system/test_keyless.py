@@ -41,7 +41,7 @@ def test_many_deaths_make_no_second_effect(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [*range(20), 1360])
 def test_a_store_that_fails_makes_no_second_effect(tmp_path: Path, seed: int) -> None:
-    """Commits that fail, or of which nobody knows the end, before and after they are stored."""
+    """Commits that fail or are uncertain, before and after they are stored."""
     world = World(tmp_path, seed)
     troubles = [
         None,
@@ -128,8 +128,8 @@ def test_a_sending_that_was_refused_is_tried_again_without_a_lookup(tmp_path: Pa
     world.judge()
 
 
-def test_a_gateway_that_cannot_be_asked_comes_to_a_person_and_is_never_sent_again(tmp_path: Path) -> None:
-    """Neither lookup nor key: the status stays unknown for ever, one review is open, and nothing is sent again."""
+def test_a_gateway_without_lookups_is_reviewed_and_never_sent_again(tmp_path: Path) -> None:
+    """Neither lookup nor key: the status stays unknown, one review is open, and nothing is sent again."""
     world = World(tmp_path, 1, fates=("silent",))
     world.provider.looks_up = False
     [key] = world.send()
@@ -141,12 +141,12 @@ def test_a_gateway_that_cannot_be_asked_comes_to_a_person_and_is_never_sent_agai
     assert [review.transaction_id for review in world.reviews()] == [key]
     assert world.statuses() == {key: Status.UNKNOWN}
     assert world.provider.sendings[key] == 1
-    assert world.real.work_counts() == {(GATEWAY, WorkState.DEAD): 1}, "people see that it is stuck"
+    assert world.real.work_counts() == {(GATEWAY, WorkState.DEAD): 1}, "operators see that it is stuck"
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 6))
-def test_a_gateway_that_cannot_be_asked_is_sent_once_wherever_it_dies(tmp_path: Path, steps: int) -> None:
-    """A process that died about to send leaves an unknown outcome: with nobody to ask it is not sent a second time."""
+def test_a_gateway_without_lookups_is_sent_once_wherever_the_process_dies(tmp_path: Path, steps: int) -> None:
+    """A process that died about to send leaves an unknown outcome. Without lookups it is not sent a second time."""
     world = World(tmp_path, steps, fates=("answered",))
     world.provider.looks_up = False
     ids = world.send(3)

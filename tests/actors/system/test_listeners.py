@@ -1,4 +1,4 @@
-"""What the actors tell the outside, and that each of several listeners hears it."""
+"""The reports of actors to listeners, and that each of several listeners gets them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METHODS = [name for name, _ in inspect.getmembers(Listener, inspect.isfunction) 
 
 
 class Ear:
-    """Keeps under its name what it is told, whatever it is."""
+    """Keeps each report under its name."""
 
     def __init__(self, name: str, heard: list[tuple[str, str, tuple[object, ...]]]) -> None:
         self._name, self._heard = name, heard
@@ -31,8 +31,8 @@ class Ear:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_of_several_listeners_hears_everything(method: str) -> None:
-    """Whatever there is to be told is told to each, as it is, in their order."""
+def test_each_of_several_listeners_gets_every_report(method: str) -> None:
+    """Each report goes to each listener, unchanged, in their order."""
     heard: list[tuple[str, str, tuple[object, ...]]] = []
     ears: list[Any] = [Ear("first", heard), Ear("second", heard)]
     parameters = inspect.signature(getattr(Listener, method)).parameters
@@ -75,7 +75,7 @@ def test_no_lease_is_lost_at_the_end(scenario: Scenario) -> None:
 
 
 def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> None:
-    """Each is told with what is answered to it; here a gateway that sends none."""
+    """Each callback is reported with its reply; here a gateway that sends none."""
     service = Service(runtime, store, real_store)
     service.system.start()
     assert service.facade.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()
@@ -85,7 +85,7 @@ def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: 
 def test_recorded_events_come_with_their_transactions(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
 ) -> None:
-    """Whoever hears of an event of a transaction hears where that goes, as the event has left it."""
+    """An event of a transaction is reported with the transaction as the event left it."""
     service = Service(runtime, store, real_store)
     service.system.start()
     service.send()

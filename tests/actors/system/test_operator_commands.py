@@ -1,4 +1,4 @@
-"""Orders of people and poison in a whole system: they hold over restarts, and nobody else is held up."""
+"""Operator commands and poison messages in a whole system: they hold over restarts and block nothing else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
 
 
 def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> None:
-    """A person may know better than the figures."""
+    """The operator may know better than the statistics."""
     world = World(tmp_path, 1, fates=("refused",))
     order(world, "closed")
     world.run(1.0)
@@ -67,8 +67,8 @@ def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> N
     world.judge()
 
 
-def test_a_process_does_not_start_without_its_orders(tmp_path: Path) -> None:
-    """Not to know what a person ordered would be to send what is held back."""
+def test_a_process_does_not_start_without_the_breaker_modes(tmp_path: Path) -> None:
+    """Without the operator's modes the process would send what is held back."""
     world = World(tmp_path, 1)
     world.send(1)
     world.run(1.0)
@@ -78,7 +78,7 @@ def test_a_process_does_not_start_without_its_orders(tmp_path: Path) -> None:
 
 
 def test_an_outage_that_ends_is_followed_by_lookups_at_once(tmp_path: Path) -> None:
-    """What became unknown while the gateway broke down is asked when it is back, and not hours later."""
+    """What became unknown during the outage is looked up when the gateway is back, and not hours later."""
     world = World(tmp_path, 3, fates=("silent",))
     world.run(1.0)
     world.provider.deaf = 1.0
@@ -95,8 +95,8 @@ def test_an_outage_that_ends_is_followed_by_lookups_at_once(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["event type", "transaction", "row"])
-def test_poison_is_parked_with_its_error_and_holds_up_nobody(tmp_path: Path, kind: str) -> None:
-    """Of three kinds; retried it is parked again, and the deposits around it are done as if it were not there."""
+def test_poison_is_parked_with_its_error_and_blocks_nothing(tmp_path: Path, kind: str) -> None:
+    """Three kinds of poison: retried, each is parked again, and the deposits around it are done."""
     world = World(tmp_path, 1, fates=("answered",))
     order(world, "open")
     world.run(1.0)

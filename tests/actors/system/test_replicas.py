@@ -50,7 +50,7 @@ def replicated() -> Iterator[Replicated]:
 
 
 def deposit(service: Service) -> Reply:
-    """Ask for the deposit, under its key: a new command each time, as a client's repetition is."""
+    """Send the deposit under its key: a new command each time, as a client's repetition is."""
     return service.facade.execute(stream(), ReceiveOperation(service.command(), Metadata("r-1"), ONCE))
 
 
@@ -58,7 +58,7 @@ def deposit(service: Service) -> Reply:
 def test_a_deposit_is_neither_acknowledged_nor_sent_before_the_replica_has_it(
     replicated: Replicated, how: str | None
 ) -> None:
-    """Whoever ends the wait. Once the replica is back the key stands for one transaction, which is charged once."""
+    """Whichever side ends the wait. Once the replica is back the key has one transaction, which is charged once."""
     url = replicated.new_database()
     with serving(url) as service:
         replicated.go_away()

@@ -24,7 +24,7 @@ from tests.store.builders import Customer
 
 
 class Changing(World):
-    """A world whose file may be kept and put back."""
+    """A world whose file can be copied and restored."""
 
     honours_keys = False
 
@@ -92,7 +92,7 @@ def silent(_order: Order) -> str:
 
 
 def answered(_order: Order) -> str:
-    """An effect, and an answer that says so."""
+    """Have an effect, and answer with success."""
     return "answered"
 
 
@@ -126,8 +126,8 @@ def test_an_answer_finds_the_store_before_the_sending(world: Changing) -> None:
     assert world.provider.effects() == {key: 1}
 
 
-def test_what_nobody_works_on_is_looked_up(world: Changing) -> None:
-    """A lease of this process that came back with the earlier state is given back as sent: soon, and not for ever."""
+def test_work_without_a_worker_is_looked_up(world: Changing) -> None:
+    """A lease of this process that came back with the earlier state is soon given back as sent."""
     (key,) = world.send(customers=1)
     world.until(world.is_leased)
     copy = world.keep()
@@ -162,7 +162,7 @@ def test_what_is_queued_in_the_earlier_state_was_sent_since(world: Changing) -> 
 
 
 def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None:
-    """It is reviewed, once, with all that the provider said; and nothing is left that goes on dying of it."""
+    """It is reviewed once, with all that the provider reported, and no work is left."""
     copy = world.keep()
 
     def cut(_order: Order) -> str:
@@ -199,7 +199,7 @@ def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) ->
     world.put_back(copy)
     world.run(2 * BEAT_MAX_S)
     world.system.actors.bulkheads["gatewayA"].breaker.force("auto")
-    (key,) = world.send(customers=1)  # whoever takes that on looks at all that waits
+    (key,) = world.send(customers=1)  # the load for it covers all that waits
     world.run(20.0)
     assert set(world.provider.sendings) == {key}
     assert world.real.work_counts() == {}
@@ -221,10 +221,10 @@ def test_a_client_finds_the_earlier_state(world: Changing) -> None:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("kind", [Changing, Keyed])
 def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
-    """Put back at any moment, under a running process or before the next one: no transaction on record pays twice.
+    """Restored at any moment, under a running process or before the next one: no transaction on record pays twice.
 
-    Sendings that came after the state that was kept are known to the provider alone. Nothing stays open for ever, and
-    what is on record ends as the provider has it.
+    Only the provider has a record of later sendings. Nothing stays open for ever, and what is on record ends as the
+    provider has it.
     """
     world = kind(tmp_path, seed)
     chance = world.chance
@@ -273,7 +273,7 @@ def test_a_breaker_that_is_not_on_record_any_more(world: Changing) -> None:
 
 
 def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
-    """A new generation lets no call out to a gateway that rests: the record says so still, and so does the process."""
+    """A new generation lets no call out to a gateway with an open breaker, on record and in the process."""
     world.provider.fate = lambda _order: "refused"
     world.send(8)
     world.until(lambda: "gatewayA" in world.real.breakers())

@@ -43,7 +43,7 @@ def simulated(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlit
 def test_a_service_that_has_not_started_stores_nothing(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
 ) -> None:
-    """Before start a command is answered NotStored, and the service says that it is not ready."""
+    """Before the start a command is answered NotStored, and the service reports that it is not ready."""
     service = Service(runtime, store, real_store)
     assert service.facade.problems()
     reply = service.receive()
@@ -57,10 +57,10 @@ def test_a_service_that_has_not_started_stores_nothing(
 
 
 @pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "breakers", "register_owner"])
-def test_before_the_start_no_order_wakes_anybody(
+def test_before_the_start_no_operator_command_starts_an_actor(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, befallen: str
 ) -> None:
-    """Work that is due would be sent before it is known what people hold back; so nobody takes their orders either."""
+    """Due work would be sent before the operator's modes are read, so no operator command is accepted either."""
     # Nobody steps the runtime while this thread waits.
     service = Service(runtime, store, real_store, request_deadline_s=0.01)
     real_store.set_gateway_mode(GatewayMode(GATEWAY, "open", "maintenance"))
@@ -94,7 +94,7 @@ def test_a_successor_finishes_what_a_killed_process_left(
     next_store = SqliteStore(path, clock=next_runtime.now, synchronous="OFF")
     second = Service(next_runtime, next_store, next_store, first.gateway)
     second.system.start()
-    run(second, 10.0)  # before anybody's lease is over: all that was leased is known to be nobody's
+    run(second, 10.0)  # before any lease is over: with exclusive access all old leases are void
     with next_store.audit() as audit:
         rows = [row for key in audit.streams() for row in audit.transactions(key)]
     assert {row.status for row in rows} <= {Status.COMPLETED}
@@ -142,7 +142,7 @@ def test_no_outcome_is_on_its_way_when_a_drained_service_is_at_rest(simulated: S
 
 
 def test_idle_customers_are_stopped_and_come_back(simulated: Service) -> None:
-    """Memory is bounded by who was active lately: actors go when nothing was told them for a while, and come again."""
+    """Memory is bounded by recent activity: idle actors are stopped, and come back on demand."""
     for number in range(20):
         simulated.send(f"c{number}")
     run(simulated, 2.0)
@@ -184,21 +184,21 @@ def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Serv
     assert simulated.real.work_counts() == {}
 
 
-def test_currencies_and_gateways_are_told(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The door tells what it can be asked for."""
+def test_currencies_and_gateways_are_listed(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The facade lists the gateways and their currencies."""
     monkeypatch.setattr("actors.service.STATUS_TIMEOUT_S", 0.01)
     assert simulated.facade.gateway_currencies() == {GATEWAY: frozenset({"USD", "JPY"})}
     with pytest.raises(TimeoutError):
-        simulated.facade.gateways()  # nobody steps the runtime while this thread waits
+        simulated.facade.gateways()  # no step happens while this thread waits
 
 
 def test_a_beat_that_is_overdue_makes_the_service_unready(simulated: Service) -> None:
-    """A store that keeps its caller waiting says nothing: that is told as well, until a beat has come through."""
+    """A store that does not answer is reported as a problem, until a beat succeeds."""
     run(simulated, 1.0)
     assert simulated.facade.problems() == []
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
-    runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nobody does anything meanwhile
+    runtime.advance(max(SETTINGS.lease_s, 10.0) + 1.0)  # nothing runs meanwhile
     assert any("heartbeat" in problem for problem in simulated.facade.problems())
     run(simulated, 1.0)
     assert simulated.facade.problems() == []

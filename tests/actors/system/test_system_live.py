@@ -76,8 +76,8 @@ def test_deposits_from_many_threads_are_completed_once_each(live: Service) -> No
     assert live.gateway.at_once_max <= live.max_concurrent
 
 
-def test_an_acceptance_is_durable_when_it_is_told(live: Service) -> None:
-    """Whoever was told "accepted" finds the deposit in the store at that moment."""
+def test_an_acceptance_is_durable_when_it_is_sent(live: Service) -> None:
+    """When the reply is "accepted", the deposit is in the store at that moment."""
     for _ in range(20):
         reply = live.receive()
         assert isinstance(reply, Accepted)
@@ -133,8 +133,8 @@ def test_a_drained_service_leaves_nothing_half_done(live: Service, path: Path) -
     assert sorted([*live.gateway.calls, *successor.gateway.calls]) == sorted(keys)
 
 
-def test_what_is_being_sent_is_settled_by_nobody(live: Service) -> None:
-    """While a call is out its answer counts, and what a person heard before says nothing of it."""
+def test_what_is_being_sent_cannot_be_resolved(live: Service) -> None:
+    """While a call is out its answer counts, so a resolution is refused."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -191,7 +191,7 @@ class _Callbacks:
 
 
 def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
-    """Its body is stored before anybody has read it: what reads as a card number is masked first."""
+    """Its body is stored unread: what looks like a card number is masked first."""
     live.gateway.callbacks = _Callbacks()
     body = b'{"paid_with": "4111 1111 1111 1111"}'
     assert live.facade.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
@@ -205,7 +205,7 @@ def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
 def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that waited its deadline out hears what is true: never written, or nobody can tell yet."""
+    """A client that waited until its deadline gets the truth: never written, or uncertain."""
     monkeypatch.setattr("actors.service.GRACE_S", 0.1)
     runtime = LiveRuntime()
     real = SqliteStore(path, clock=runtime.now)

@@ -1,4 +1,4 @@
-"""Providers' callbacks: what became of an order, and now and then something that cannot be, or is not theirs at all."""
+"""Callbacks of providers: outcomes of orders, and sometimes impossible or forged ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 
 from domain.money import Money
 from gateways.port import Order
-from tests.simulation.notifying import Letter, Notifier
+from tests.simulation.callback_delivery import Delivery, Notifier
 
 LATE_S: Final = (0.0, 0.0, 0.01, 1.0, 30.0, 400.0, 8_000.0)
 ODD_S: Final = (0.0, 1.0, 60.0, 900.0)
@@ -36,7 +36,7 @@ class Callbacks:
             self._notifier.after(self._chance.choice(ODD_S), lambda: self._notifier.send(odd))
 
     def hear_of(self, gateway: str, transaction_id: str, money: Money) -> None:
-        """A client has just asked for it: now and then somebody knows how it ended before it was begun."""
+        """A client has just requested it: sometimes a callback arrives before the call."""
         if self.calm or self._chance.random() >= 0.02 * self._rate:
             return
         status = self._chance.choice(["completed", "failed"])
@@ -47,7 +47,7 @@ class Callbacks:
         """How long after its end a provider tells of an order."""
         return 0.0 if self.calm else self._chance.choice(LATE_S)
 
-    def _odd(self, gateway: str, letter: Letter, said: dict[str, Any]) -> Letter | None:
+    def _odd(self, gateway: str, letter: Delivery, said: dict[str, Any]) -> Delivery | None:
         """Something like ``letter``, which said ``said``."""
         other = {"completed": "failed", "failed": "completed"}[said["status"]]
         more = {**said, "amount": f"1{said['amount']}"}
@@ -57,21 +57,21 @@ class Callbacks:
             case 1:
                 return self._letter(gateway, more)
             case 2:
-                return Letter(gateway, self._event_id(), self._chance.choice(UNREADABLE))
+                return Delivery(gateway, self._event_id(), self._chance.choice(UNREADABLE))
             case 3:
                 return self._letter(gateway, {**said, "reference": f"nobody-{next(self._numbers)}"})
             case 4:
                 another = self._chance.choice([each for each in self._gateways if each != gateway])
                 return self._letter(another, said)
             case 5:
-                return Letter(gateway, letter.event_id, self._chance.choice([_body(more), b"{}"]))
+                return Delivery(gateway, letter.event_id, self._chance.choice([_body(more), b"{}"]))
             case 6:
-                return Letter(gateway, self._event_id(), _body({**said, "status": other}), forged=True)
+                return Delivery(gateway, self._event_id(), _body({**said, "status": other}), forged=True)
             case _:
-                return Letter(gateway, letter.event_id, _body({**said, "status": other}), forged=True)
+                return Delivery(gateway, letter.event_id, _body({**said, "status": other}), forged=True)
 
-    def _letter(self, gateway: str, said: dict[str, Any]) -> Letter:
-        return Letter(gateway, self._event_id(), _body(said))
+    def _letter(self, gateway: str, said: dict[str, Any]) -> Delivery:
+        return Delivery(gateway, self._event_id(), _body(said))
 
     def _event_id(self) -> str:
         return f"e-{next(self._numbers)}"

@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document, each with a canary in one place, so that no new field is forgotten."""
+"""Requests generated from the OpenAPI document, each with a canary in one field, so that new fields are covered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a store holds, table by table, for a test that asserts that nothing of it has changed."""
+"""The rows of all tables of a store, for tests that assert that nothing has changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PULSE: Final = frozenset({"owners"})
 
 
 def everything(database_url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of every table that says anything about payments, in an order that the rows give."""
+    """The rows of every table with payment data, in a stable order."""
     rows = _of_postgresql(database_url) if database_url.startswith("postgresql") else _of_sqlite(database_url)
     return {table: sorted(of_table, key=repr) for table, of_table in rows.items() if table not in _PULSE}
 

@@ -1,4 +1,4 @@
-"""How transactions of both kinds ended, held against the provider's books. It knows neither clients nor processes."""
+"""Compares the final statuses of deposits and withdrawals with the provider's ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process's way to a provider: calls take time, and whatever may go wrong there and back does.
+"""Calls from one process to a provider: they take time, and any fault may occur on the way.
 
 A process that is frozen in the middle of a call finds its answer when it is woken, as old as that is, or gives it up.
 """
@@ -13,8 +13,8 @@ from domain.outcomes import NotReceived, NotSentError, Outcome, OutcomeUnknownEr
 from gateways.port import Order
 from tests.simulation.history import History
 from tests.simulation.provider import TIMEOUT_S, SimulatedProvider
+from tests.simulation.signatures import SharedSecret
 from tests.simulation.threads import ThreadedRuntime
-from tests.simulation.verifying import SharedSecret
 
 
 class CallingGateway:

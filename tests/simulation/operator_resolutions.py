@@ -1,4 +1,4 @@
-"""People who settle what the machine must not: they resolve transactions, correct balances, and close reviews.
+"""Operators that resolve transactions, adjust balances, and close reviews.
 
 Each acts in a virtual thread of some process and waits for the answer there. ``who`` names the order on record.
 """
@@ -61,8 +61,8 @@ class _Correction:
         return IdempotencyKey("idempotency:adjustment:main", self.key, fingerprint)
 
 
-class Person:
-    """Asks a provider before he says what became of a transaction; mostly."""
+class ResolvingOperator:
+    """Resolves transactions, mostly after asking the provider."""
 
     def __init__(self, chance: random.Random, history: History, providers: Mapping[str, SimulatedProvider]) -> None:
         self._chance, self._history, self._providers = chance, history, providers
@@ -116,7 +116,7 @@ class Person:
         else:
             wanted = self._new_correction()
         if process.real.customer(StreamKey("main", wanted.customer)) is None:
-            return  # the API knows of nobody to correct
+            return  # the API has no customer to correct
         who, adjustment_id, money = self._new_name(), process.runtime.new_id(), wanted.money
         command = Adjust(adjustment_id, money, "simulated", "none")
         order = {"customer": wanted.customer, "amount": money.text, "currency": money.currency, "key": wanted.key}

@@ -1,4 +1,4 @@
-"""A person's orders to a gateway's circuit breaker."""
+"""The operator command that sets a circuit breaker's mode."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WRONG: dict[str, list[object]] = {
     ],
     **{name: ["x"] for name in ("Mode", "gateway", "name", "", "__proto__")},
 }
-"""Values that each are wrong on their own; an ellipsis stands for leaving the field out."""
+"""Values that are each wrong on their own; an ellipsis means that the field is missing."""
 
 
 @pytest.mark.parametrize("mode", ["open", "closed", "auto"])
 def test_an_order_reaches_the_actors(api: Api, world: World, mode: str) -> None:
-    """The order goes to the breaker with its reason, and the answer is the gateway as it is after that."""
+    """The mode reaches the breaker with its reason, and the answer is the gateway with the new mode."""
     result = api.order(PATH, {"mode": mode, "reason": "maintenance"})
     assert result.status_code == 200
     assert world.modes == [GatewayMode("gatewayA", mode, "maintenance")]
@@ -46,7 +46,7 @@ def test_a_reason_is_any_line_of_text(api: Api, world: World, reason: str) -> No
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_field_of_an_order_is_named(api: Api, world: World, name: str, value: object) -> None:
-    """A wrong, missing or unknown field is a 400 that names it, and the breaker hears nothing."""
+    """A wrong, missing or unknown field is a 400 that names it, and the breaker is not changed."""
     order = {field: given for field, given in {**ORDER, name: value}.items() if given is not ...}
     result = api.order(PATH, order)
     assert (result.status_code, result.json["type"]) == (400, "/problems/invalid-request")
@@ -72,13 +72,13 @@ def test_all_that_is_wrong_is_named_at_once(api: Api) -> None:
     ],
 )
 def test_a_body_that_is_no_order(api: Api, world: World, body: str, content_type: str, status: int) -> None:
-    """What cannot be read as an order is refused as such."""
+    """An unreadable body is refused."""
     assert api.request("POST", PATH, body=body, headers={"Content-Type": content_type}).status_code == status
     assert world.modes == []
 
 
 def test_an_order_takes_no_query(api: Api, world: World) -> None:
-    """A field in the query is none of the order's."""
+    """A field in the query is refused."""
     result = api.request("POST", PATH, json=ORDER, query_string="mode=open")
     assert list(result.json["errors"]) == ["mode"]
     assert world.modes == []
@@ -87,14 +87,14 @@ def test_an_order_takes_no_query(api: Api, world: World) -> None:
 @pytest.mark.parametrize("name", ["gatewayC", "gatewaya", "%00", "a%20b", "x" * 500])
 @pytest.mark.parametrize("order", [ORDER, {}])
 def test_no_order_to_a_gateway_that_is_none(api: Api, world: World, name: str, order: object) -> None:
-    """A gateway that is not configured is a 404, whatever the order."""
+    """A gateway that is not configured gets 404, also with a wrong body."""
     assert api.order(f"/v1/gateways/{name}/breaker", order).status_code == 404
     assert world.modes == []
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("the disk"), CorruptStoreError("the row")])
 def test_an_order_that_changed_nothing_is_a_503(api: Api, world: World, error: Exception) -> None:
-    """When the store surely kept nothing, the answer says so and when to come back."""
+    """When the store certainly kept nothing, the answer is 503 with Retry-After."""
     world.trouble = error
     result = api.order(PATH, ORDER)
     assert (result.status_code, result.json["type"]) == (503, "/problems/unavailable")
@@ -104,7 +104,7 @@ def test_an_order_that_changed_nothing_is_a_503(api: Api, world: World, error: E
 
 @pytest.mark.parametrize("error", [TimeoutError(), CommitUncertainError("cut")])
 def test_an_order_of_which_nothing_is_known_is_a_504(api: Api, world: World, error: Exception) -> None:
-    """When it is not known whether the order holds, the answer says so and where to look."""
+    """When the result is not known, the answer is 504 and names the path to check."""
     world.trouble = error
     result = api.order(PATH, ORDER)
     assert (result.status_code, result.json["type"]) == (504, "/problems/outcome-unknown")

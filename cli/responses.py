@@ -1,7 +1,7 @@
-"""Interpretation of answers: whether the service itself gave one, and whether an order was carried out.
+"""Interpretation of responses: whether the service itself sent one, and whether a command was carried out.
 
 Proxies between a command and the service may refuse requests with the same statuses. Only a problem document of the
-service proves that an order was not carried out.
+service proves that a command was not carried out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cli.command import Exit
 _TYPES: Final = "/problems/"
 _LATER: Final = frozenset({408, 429, 503})
 _DOUBT: Final = frozenset({INTERNAL_ERROR.name, OUTCOME_UNKNOWN.name, IDEMPOTENCY_KEY_IN_FLIGHT.name})
-"""Problems of the service after which an order may have been, or may still be, carried out."""
+"""Problems of the service after which a command may have been, or may still be, carried out."""
 
 
 def is_success(status: int, answer: object, members: Sequence[str]) -> bool:
@@ -31,7 +31,7 @@ def is_success(status: int, answer: object, members: Sequence[str]) -> bool:
 
 
 def meaning_of_failure(status: int, media_type: str, answer: object) -> Exit:
-    """The exit status of an order for any answer but success."""
+    """The exit status of a command for any answer but success."""
     name = _own_problem(status, media_type, answer)
     if name is None or name in _DOUBT:
         return Exit.UNKNOWN

@@ -1,6 +1,6 @@
-"""Messages that come twice or late, as a hand-over that happens at least once may bring them; waiting that is virtual.
+"""Messages that arrive twice or late, as at-least-once delivery allows, and virtual waiting.
 
-Only what the design must survive comes twice: work (its token says that somebody had it), reports (fenced by the
+Only what the design must survive comes twice: work (its token shows that it was claimed before), reports (fenced by the
 same token), answers to loads and appends (told by their number), what is said of shared breakers (by its epoch), and
 mere hints. What two actors of one process tell each other in person, such as
 SubmissionRecorded and CallFinished, comes once, but its sender may be slow.
@@ -58,8 +58,8 @@ WAIT_S: Final = 0.05
 """How often a virtual thread looks whether its answer is there."""
 
 
-class Mischief:
-    """It happens in the process whose turn it is on the time line; outside of all nothing does."""
+class MessageFaults:
+    """It applies to the process that runs on the time line; outside of all processes nothing happens."""
 
     def __init__(self, chance: random.Random, timeline: Timeline, rate: float) -> None:
         self._chance, self._timeline, self._rate = chance, timeline, rate

@@ -16,14 +16,14 @@ from tests.processes.process import free_port
 
 
 def test_names() -> None:
-    """A ground is named by its store and its workers."""
+    """A target is named by its store and its workers."""
     targets = [SQLITE, Target(1, "postgresql://server/postgres"), Target(3, "postgresql://server/postgres")]
     assert [target.name for target in targets] == ["SQLite, 1 worker", "PostgreSQL, 1 worker", "PostgreSQL, 3 workers"]
 
 
 @pytest.mark.parametrize("ground", [SQLITE, Target(3, "postgresql://server/postgres")])
 def test_settings(target: Target, tmp_path: Path) -> None:
-    """The service is told its database and workers, and the empty resource as many workers."""
+    """The service gets its database and workers, and the empty resource the same number of workers."""
     url = target.new_database_url(tmp_path, "new")
     service, empty = Settings.from_environ(target.settings(url)), Settings.from_environ(target.settings())
     assert service.database_url == url
@@ -46,7 +46,7 @@ def test_which_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_server() -> None:
-    """That no server answers is said in one line."""
+    """One line reports that no server answers."""
     reason = refusal(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
     assert reason.startswith("no PostgreSQL server answers (")
     assert "\n" not in reason
@@ -67,7 +67,7 @@ def test_a_server(postgresql_url: str) -> None:
 
 
 def test_without_a_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then SQLite is measured alone, and one line says why; who asks for PostgreSQL alone gets nothing."""
+    """Then SQLite alone is measured, and one line says why; a run for PostgreSQL alone measures nothing."""
     monkeypatch.setenv(VARIABLE, f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
     assert choose_targets("both", 2) == [SQLITE]
     line = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""How simulated providers sign: with a secret in a header. How signatures are checked is not what is simulated."""
+"""Signatures of simulated providers: a secret in a header. Real signature schemes are not simulated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateways.webhook_payload import Members, make_payload, read_payload
 
 
 class SharedSecret:
-    """Implements gateways.port.Callbacks: whoever knows the secret may say what he wants."""
+    """Implements gateways.port.Callbacks: a callback with the secret is genuine."""
 
     def __init__(self, gateway: str) -> None:
         self._secret = secret_of(gateway)

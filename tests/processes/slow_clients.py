@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose: raw connections that send a byte now and then, or nothing, and see how it ends."""
+"""Slow clients: raw connections that send a byte at intervals, or nothing, and report how they end."""
 
 from __future__ import annotations
 

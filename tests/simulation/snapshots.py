@@ -1,4 +1,4 @@
-"""What the store holds at some moment, as entries of the history."""
+"""The content of the store at one moment, as entries of the history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dump(store: Auditable, history: History, at: float, when: str) -> None:
 
 
 def tables(store: Auditable, history: History, at: float, when: str) -> None:
-    """Every read table, and whose business is what."""
+    """Every read table, and the owner of each piece of work."""
     with store.audit() as audit:
         for stream in audit.streams():
             history.add(

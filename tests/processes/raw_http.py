@@ -1,6 +1,6 @@
-"""A client that sends whatever bytes it is told over one connection, and reads answers as HTTP has them.
+"""A client that sends given bytes over one connection and reads HTTP answers.
 
-It believes nothing: what comes after an answer must be the next answer, or the end.
+After an answer only the next answer or the end of the connection is valid.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def request(method: str, path: str, body: bytes = b"", *headers: str, version: s
 
 
 def chunked(method: str, path: str, body: bytes, *headers: str) -> bytes:
-    """A request whose ``body`` is in chunks already."""
+    """A request with a ``body`` in chunks."""
     lines = [f"{method} {path} HTTP/1.1", "Host: service", "Content-Type: application/json"]
     return "\r\n".join([*lines, "Transfer-Encoding: chunked", *headers]).encode("latin-1") + b"\r\n\r\n" + body
 

@@ -1,4 +1,4 @@
-"""Everybody outside the service: clients, providers and what these tell of their own accord, and people at the door."""
+"""Everything outside the service: clients, providers with their callbacks, and operators."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from typing import Final
 
 from store.port import DeadLetterFilter
+from tests.simulation.callback_delivery import Notifier
 from tests.simulation.client import Client
 from tests.simulation.history import History
-from tests.simulation.notifying import Notifier
 from tests.simulation.operator import Operator
-from tests.simulation.person import Person
+from tests.simulation.operator_resolutions import ResolvingOperator
 from tests.simulation.process import Process
 from tests.simulation.provider import SimulatedProvider
-from tests.simulation.telling import Callbacks
+from tests.simulation.provider_callbacks import Callbacks
 from tests.simulation.timeline import Timeline
 
 GATEWAYS: Final = [("gatewayA", True, True), ("gatewayB", False, True), ("gatewayC", False, False)]
 """Names, and whether they honour keys and can be asked. The last is a bore: what it leaves open and never tells
-nobody but a person can settle."""
+only an operator can resolve."""
 
 
-class Outside:
-    """Who outlives every process. ``rate`` gives a rate of trouble; ``find`` says whom a provider reaches."""
+class Environment:
+    """What outlives every process. ``rate`` gives a rate of faults; ``find`` the process that a provider reaches."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Outside:
         ]
         self.client = Client(chance, history, [*names[:2] * 4, names[2]], self._callbacks.hear_of)
         self._operator = Operator(chance, history, names)
-        self._person = Person(chance, history, {provider.name: provider for provider in self.providers})
+        self._person = ResolvingOperator(chance, history, {provider.name: provider for provider in self.providers})
 
     def meddle(self, find: Callable[[], Process]) -> None:
         """People give orders, or do not."""

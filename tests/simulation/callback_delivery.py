@@ -1,4 +1,4 @@
-"""What providers say of their own accord: each letter goes to some process, again and again until one is told 200.
+"""Delivery of callbacks: each goes to some process, again and again until the answer is 200.
 
 Letters are lost on their way, come twice, and their answers get lost; processes die and freeze over them. What stands
 in a letter ``telling`` decides.
@@ -18,8 +18,8 @@ from store.codec import Metadata
 from store.errors import StoreError
 from tests.simulation.faults import Crashed
 from tests.simulation.history import History
+from tests.simulation.signatures import secret_of
 from tests.simulation.timeline import Timeline
-from tests.simulation.verifying import secret_of
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -32,8 +32,8 @@ ANSWERS: Final = {Taken: "taken", SignatureInvalid: "unverified", NotStored: "no
 
 
 @dataclass(eq=False)
-class Letter:
-    """One callback as it is sent, unchanged, until somebody takes it. A ``forged`` one is not the provider's."""
+class Delivery:
+    """One callback, sent unchanged until a process accepts it. A ``forged`` one is not from the provider."""
 
     gateway: str
     event_id: str
@@ -79,7 +79,7 @@ class Notifier:
         """The same ``delay_s`` seconds from now."""
         self.at(self._timeline.now + delay_s, function)
 
-    def send(self, letter: Letter) -> None:
+    def send(self, letter: Delivery) -> None:
         """One try at ``letter``; more follow until it is taken."""
         self._bring(letter)
         if self._happens(0.05):
@@ -88,16 +88,16 @@ class Notifier:
             letter.tries += 1
             self.after(ANSWER_WITHIN_S, lambda: self._look_after(letter))
 
-    def _look_after(self, letter: Letter) -> None:
+    def _look_after(self, letter: Delivery) -> None:
         if not letter.taken:
             self.after(AGAIN_S[min(letter.tries, len(AGAIN_S)) - 1], lambda: self.send(letter))
 
-    def _bring(self, letter: Letter) -> None:
+    def _bring(self, letter: Delivery) -> None:
         process = self._find()
         if process is not None and not self._happens(0.1):
             self._deliver(letter, process)
 
-    def _deliver(self, letter: Letter, process: Process) -> None:
+    def _deliver(self, letter: Delivery, process: Process) -> None:
         where = {
             "process": process.number,
             "gateway": letter.gateway,

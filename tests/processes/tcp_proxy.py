@@ -1,4 +1,4 @@
-"""A line between a service and its database that a test can cut and mend; it understands nothing that passes."""
+"""A TCP proxy between a service and its database that a test can interrupt and restore."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _CHUNK: Final = 65_536
 
 
 class Line:
-    """Listens on a port of its own and passes everything on to the server of ``url``, unless it is cut."""
+    """Listens on its own port and forwards all bytes to the server of ``url``, unless it is cut."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._server = (parts.hostname or _HOST, parts.port or 5432)
         self._port = free_port()
         self.url = urlunsplit(parts._replace(netloc=f"{parts.username}@{_HOST}:{self._port}"))
-        """What to connect with to go through this line."""
+        """The URL of the database through this proxy."""
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.mend()
 
     def cut(self) -> None:
-        """Refuse whoever connects from now on, and break off all connections."""
+        """Refuse new connections and break all open ones."""
         with self._lock:
             listener, self._listener = self._listener, None
         if listener is not None:
@@ -38,14 +38,14 @@ class Line:
         self.break_off()
 
     def mend(self) -> None:
-        """Let connections through again."""
+        """Accept connections again."""
         listener = socket.create_server((_HOST, self._port))
         with self._lock:
             self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def break_off(self) -> None:
-        """Break off all connections in the midst of whatever passes; new ones go through, unless the line is cut."""
+        """Break all open connections at once; new ones are accepted unless the proxy is cut."""
         with self._lock:
             broken, self._open = self._open, set()
         for one in broken:
@@ -95,7 +95,7 @@ def line_to(url: str) -> Iterator[Line]:
 
 
 def _close(one: socket.socket) -> None:
-    """Close it, and have whoever waits for it in another thread notice."""
+    """Close it, and wake threads that wait for it."""
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()

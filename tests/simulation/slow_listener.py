@@ -1,4 +1,4 @@
-"""What the process of a simulation tells the outside as it happens, and a thread that is slow to go on after it."""
+"""A listener that records events of a simulated process in the history, and delays the thread that calls it."""
 
 from __future__ import annotations
 

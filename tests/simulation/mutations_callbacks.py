@@ -1,4 +1,4 @@
-"""Ways to falsify what providers said, and which keys are held: see doctoring."""
+"""Mutations of callbacks and of held idempotency keys: see ``mutations``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entry = dict[str, Any]
 Falsify = Callable[[History], None]
 
 
-def said_much(history: History) -> bool:
+def has_callbacks(history: History) -> bool:
     """Whether callbacks were applied, reviewed and forged, and keys were held by both a command and a refusal."""
     caused = {body["type"] for _, body in bodies(history) if is_callback(_cause(body))}
     forged = any(entry["forged"] for entry in history.of("callback"))
@@ -213,7 +213,7 @@ CALLBACKS: Final[list[tuple[Falsify, str]]] = [
     (_refused_and_then_not, "2: .* was refused, and then became"),
     (_let_go, "2: .* is not held"),
     (_held_for_another, "2: .* is held by another"),
-    (_held_for_nobody, "14: .* nobody ever came"),
+    (_held_for_nobody, "14: .* no client ever sent"),
     (_applied_twice, "8: .* 2 times"),
     (_reviewed_twice, "8: .* under 2 reviews"),
     (_forged_and_taken, "9: .* forged: True, was answered taken"),
@@ -228,4 +228,4 @@ CALLBACKS: Final[list[tuple[Falsify, str]]] = [
     (_never_matched, "10: .* neither applied nor reviewed"),
     (_unfenced, "12: .* without a token"),
 ]
-"""For histories of which ``said_much`` holds."""
+"""For histories of which ``has_callbacks`` holds."""

@@ -1,4 +1,4 @@
-"""A store that writes into the history what was committed through it, and who has which work under which token."""
+"""A store that records its commits in the history, and the owner and token of each piece of work."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class RecordingStore:
         self._real, self._eyes, self._history, self._timeline = store, eyes, history, timeline
         self._process, self._servers_clock = process, servers_clock
         self.owner: str | None = None
-        """Who was registered last."""
+        """The owner that was registered last."""
         self._eyes.look()
 
     @property
@@ -230,7 +230,7 @@ def _data(body: bytes) -> Any:
 
 
 def _cause(body: bytes) -> list[str | None]:
-    """What led to an event, and who."""
+    """The cause of an event, and its operator."""
     metadata = orjson.loads(body)["metadata"]
     return [metadata.get("causation_id"), metadata.get("who")]
 

@@ -1,11 +1,11 @@
-"""What people ordered against the record: who did what, once, on what he had seen, and nobody without an order."""
+"""Operator commands against the record: each is applied once, to the reviewed version, and none is invented."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.simulation.folding import Fold, is_person
+from tests.simulation.folding import Fold, is_operator
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -28,11 +28,11 @@ def _resolutions(history: History, fold: Fold, answers: Mapping[str, str]) -> It
         if answer in {"refused", "not-stored"} and seen.who == who:
             yield f"14: {who} was answered {answer}, and settled {order['id']}"
     for key, seen in fold.transactions.items():
-        if not is_person(seen.who):
+        if not is_operator(seen.who):
             continue
         order_of = orders.get(seen.who or "")
         if order_of is None or order_of["id"] != key or order_of["said"] != seen.status:
-            yield f"4: {key} was settled as {seen.status} by {seen.who}, who ordered {order_of}"
+            yield f"4: {key} was settled as {seen.status} by {seen.who}, whose command was {order_of}"
         elif order_of["version"] != seen.settled_at:
             yield f"4: {key} was settled in version {seen.settled_at}; {seen.who} had seen {order_of['version']}"
 
@@ -57,10 +57,10 @@ def _closings(history: History, fold: Fold, answers: Mapping[str, str]) -> Itera
     for who, order in orders.items():
         review, answer = fold.reviews.get(order["id"]), answers.get(who)
         if answer == "closed" and (review is None or not review.closed_by):
-            yield f"10: {who} was told that the review {order['id']} is closed, and it is not"
+            yield f"10: {who} got the answer that the review {order['id']} is closed, and it is open"
         if answer == "not-stored" and review is not None and who in review.closed_by:
             yield f"14: {who} was answered {answer}, and closed the review {order['id']}"
     for key, review in fold.reviews.items():
         for by in review.closed_by:
             if by not in orders or orders[by]["id"] != key:
-                yield f"10: the review {key} was closed by {by}, who never ordered it"
+                yield f"10: the review {key} was closed by {by} without a command"

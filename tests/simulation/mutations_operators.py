@@ -1,21 +1,21 @@
-"""Ways to falsify what people ordered: see doctoring."""
+"""Mutations of operator commands: see ``mutations``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.simulation.doctoring_callbacks import append, bodies, first, replace
-from tests.simulation.folding import is_person
+from tests.simulation.folding import is_operator
 from tests.simulation.history import History
+from tests.simulation.mutations_callbacks import append, bodies, first, replace
 
 Entry = dict[str, Any]
 Falsify = Callable[[History], None]
 
 
-def ordered_much(history: History) -> bool:
+def has_operator_commands(history: History) -> bool:
     """Whether people resolved, adjusted and closed."""
-    done = {body["type"] for _, body in bodies(history) if is_person(body["metadata"].get("who"))}
+    done = {body["type"] for _, body in bodies(history) if is_operator(body["metadata"].get("who"))}
     answers = {(entry["order"], entry["answer"]) for entry in history.of("ordered")}
     wanted = {("resolving", "accepted"), ("adjusting", "adjusted"), ("adjusting", "refused"), ("closing", "closed")}
     return "ReviewClosed" in done and "BalanceAdjusted" in done and wanted <= answers
@@ -99,9 +99,9 @@ def _told_to_be_closed(history: History) -> None:
     _order(history, "closing", "closed")["id"] = "another"
 
 
-PEOPLE: Final[list[tuple[Falsify, str]]] = [
+OPERATORS: Final[list[tuple[Falsify, str]]] = [
     (_looked_at_another_version, "4: .* was settled in version"),
-    (_ordered_otherwise, "4: .* who ordered"),
+    (_ordered_otherwise, "4: .* whose command was"),
     (_settled_against_the_truth, "4: .* had found out"),
     (_settled_all_the_same, "14: .* was answered refused, and settled"),
     (_other_correction, "7: the adjustment .* and ordered as"),
@@ -113,4 +113,4 @@ PEOPLE: Final[list[tuple[Falsify, str]]] = [
     (_closed_by_nobody, "10: .* never ordered it"),
     (_told_to_be_closed, "10: .* is closed, and it is not"),
 ]
-"""For histories of which ``ordered_much`` holds."""
+"""For histories of which ``has_operator_commands`` holds."""
