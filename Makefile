@@ -8,7 +8,9 @@ SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
 # Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 2
+PARALLEL ?= -n 3
+# Multiplies the random examples and the sizes of the tests.
+EFFORT ?= 1
 LOCK_FLAGS ?=
 ONLY ?=
 JOBS ?= 2
@@ -20,6 +22,7 @@ COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start hundreds of processes. Without compiled files each of them compiles the service anew.
 unexport PYTHONDONTWRITEBYTECODE
+export TESTS_EFFORT := $(EFFORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -64,7 +67,7 @@ $(VENV)/installed: requirements-dev.txt
 run: setup ## service, simulated providers and what to try; Ctrl-C ends all of it
 	@exec $(PYTHON) manage.py dev
 
-test: setup ## the whole test suite; TESTS=path for a part of it
+test: setup ## the whole test suite; TESTS=path for a part of it, EFFORT=4 for more random examples
 ifeq ($(strip $(TESTS)),)
 	@$(PYTHON) -m tests.tooling.suite --parallel "$(PARALLEL)"
 else

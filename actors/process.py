@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -11,8 +10,9 @@ from actors.listeners import Listener
 from actors.operations.waiting_callbacks import gateway_of
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
+from actors.settings import SystemSettings
 from actors.stats import ProcessStats
-from actors.system import PaymentSystem, SystemSettings
+from actors.system import PaymentSystem
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from messaging.port import WorkQueue
@@ -23,7 +23,6 @@ logger: Final = logging.getLogger(__name__)
 
 DRAIN_S: Final = 8.0
 """How long a stopping process waits for its calls; the outcomes of others are looked up by the next process."""
-_POLL_S: Final = 0.02
 
 
 class OperatorSettings(Protocol):
@@ -109,7 +108,7 @@ class ActorProcess:
         for (gateway, state), count in sorted(self._store.work_counts().items()):
             if gateway_of(gateway) not in self._gateways:
                 logger.error(
-                    "unfinished work of a gateway that is not configured: nobody does it",
+                    "unfinished work of a gateway that is not configured: it stays unfinished",
                     extra={"fields": {"gateway": gateway, "state": state, "count": count}},
                 )
 
@@ -123,9 +122,8 @@ class ActorProcess:
 
     def stop(self) -> None:
         """Wait for calls in flight up to DRAIN_S, then give the rest of the work back."""
-        system, deadline = self._built, time.monotonic() + DRAIN_S
-        while not system.at_rest and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        system = self._built
+        self._runtime.wait_until(lambda: system.at_rest, DRAIN_S)
         try:
             system.retire()
         except StoreError as error:

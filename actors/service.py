@@ -53,7 +53,7 @@ class ServiceFacade:
     """None until the facade is open. The four after it are set together with it."""
     _supervisor: Recipient
     _dead_letters: Recipient
-    _shared_breakers: Recipient
+    _breaker_sync: Recipient
     _store: Store
     _actor_problems: Callable[[], Sequence[str]]
 
@@ -87,12 +87,12 @@ class ServiceFacade:
         customers: Router[StreamKey],
         supervisor: Recipient,
         dead_letters: Recipient,
-        shared_breakers: Recipient,
+        breaker_sync: Recipient,
         store: Store,
         problems: Callable[[], Sequence[str]],
     ) -> None:
         """Pass commands on to these actors from now on. ``problems``: why they are not ready."""
-        self._supervisor, self._dead_letters, self._shared_breakers = supervisor, dead_letters, shared_breakers
+        self._supervisor, self._dead_letters, self._breaker_sync = supervisor, dead_letters, breaker_sync
         self._store, self._actor_problems = store, problems
         self._customers = customers  # last: other threads read it first
 
@@ -172,7 +172,7 @@ class ServiceFacade:
         """See Payments."""
         self._require_open()
         command = SetBreakerMode(mode, Future())
-        self._shared_breakers.tell(command)
+        self._breaker_sync.tell(command)
         return self._wait(command.reply)
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:

@@ -1,4 +1,4 @@
-"""Answers to what arrives on a connection and never becomes an HTTP request."""
+"""Answers to bytes on a connection that are not an HTTP request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.tracing import random_request_id
 
 
 class UnreadableRequests:
-    """Answers with a problem document, and counts."""
+    """Makes the problem documents for unreadable requests, and counts them."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters

@@ -1,4 +1,4 @@
-"""Values of the domain and the store as the API's JSON objects. This module is independent of HTTP."""
+"""Values of the domain and the store as JSON objects, in the shapes of ``api.schemas``. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from store.port import StoredEvent, WorkState
 from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
 
 LETTER_STATES: Final[Mapping[WorkState, str]] = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
-"""The states of work that make it a dead letter, in the API's words."""
+"""The states of work that make it a dead letter, with their names in the API."""
 
 
 def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]:
-    """A transaction; ``attention`` as the store's queries tell it."""
+    """A transaction; ``attention`` comes from the store's queries."""
     failure = it.failure
     created_at = timestamp(it.created_at)
     return {
@@ -50,7 +50,7 @@ def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]
 
 
 def transaction_view(view: TransactionView) -> dict[str, Any]:
-    """A transaction with what people should know of it."""
+    """A transaction with its ``attention``."""
     return transaction(view.transaction, view.attention)
 
 
@@ -71,7 +71,7 @@ def customer(customer_id: str, view: CustomerView) -> dict[str, Any]:
 
 
 def event(stored: StoredEvent, generation: int, *, sees_all: bool) -> dict[str, Any]:
-    """An event as it is stored, whether or not this version of the service knows its type.
+    """An event as it is stored, also of a type that this version of the service does not know.
 
     ``sees_all``: show the position among all events, which reveals the volume of all merchants; else a cursor.
     """
@@ -156,11 +156,11 @@ def waiting_callback(it: DeadLetter) -> dict[str, Any]:
 
 
 _CALLBACK: Final = ["event_id", "reference", "gateway_reference", "status", "amount", "currency", "body", "body_bytes"]
-"""The members of a waiting callback that are shown."""
+"""The members of the gateway's report that a waiting callback shows."""
 
 
 def review(it: ReviewView) -> dict[str, Any]:
-    """A review with its subject, what the gateway said, and what was on record."""
+    """A review with its subject, what the gateway reported, and what was on record."""
     row = it.review
     return {
         "id": row.review_id,

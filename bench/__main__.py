@@ -1,4 +1,4 @@
-"""``python -m bench``: what it takes from the command line, the order of the measurements, and what it says of them.
+"""``python -m bench``: command line, order of the measurements, and their report.
 
 Exit status 1: a request failed, an accepted deposit was not completed, or ``verify`` found something. How fast it
 was decides nothing.
@@ -32,7 +32,7 @@ _CONFLICTS: Final = "conflicts"
 
 
 def main() -> int:
-    """Measure, or profile, as the command line says."""
+    """Measure or profile, according to the command line."""
     options = _options()
     # So that every process, folder and database is cleaned up when this one is ended.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(143))
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def choose_targets(store: str, workers: int) -> list[Target]:
-    """Those that can be measured on; says which one cannot."""
+    """The usable targets; prints which one is not."""
     targets = [] if store == "postgresql" else [SQLITE]
     if store != "sqlite":
         url = server_url()

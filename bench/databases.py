@@ -55,7 +55,7 @@ class Database(Protocol):
 
     @property
     def url(self) -> str:
-        """As the service is told it."""
+        """The URL for the service."""
 
     def unfinished(self) -> int:
         """Pieces of work that are left; finished work has no row."""
@@ -91,7 +91,7 @@ class SqliteDatabase:
         return ((transaction_id, took_us / 1_000_000) for transaction_id, took_us in rows)
 
     def close(self) -> None:
-        """Let go of the file, if it was read."""
+        """Close the file."""
         if "_reader" in self.__dict__:
             self._reader.close()
 
@@ -166,7 +166,7 @@ class PostgresqlDatabase:
         return {name: str(self._rows(f"SHOW {name}")[0][0]) for name in _SERVER_SETTINGS}
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 

@@ -1,4 +1,4 @@
-"""The measure: what a Falcon resource costs that reads a JSON body and answers with a small one, and does no more.
+"""The reference: the cost of a Falcon resource that only reads a JSON body and answers with a small one.
 
 Run as ``gunicorn --config bench/empty_gunicorn.py``.
 """

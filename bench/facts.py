@@ -1,4 +1,4 @@
-"""Where and with what is measured, for the top of the page."""
+"""Facts about machine and versions, for the top of the page."""
 
 from __future__ import annotations
 

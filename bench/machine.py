@@ -1,4 +1,4 @@
-"""What the kernel tells of processes and of the machine (Linux's /proc). Reads, and starts nothing."""
+"""The kernel's data about processes and the machine (Linux's /proc). Read-only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def file_system(folder: Path) -> str:
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """The name of the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())

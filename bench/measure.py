@@ -1,4 +1,4 @@
-"""One measurement of one figure: start what it needs, warm it up, load it, watch it, and check what it left behind."""
+"""One measurement of one figure: start its processes, warm up, load, observe, and check the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTHING: Final = Written(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What so many deposits took of a PostgreSQL database."""
+    """Size of a PostgreSQL database after a number of deposits."""
 
     deposits: int
     tables: list[Table]

@@ -25,7 +25,7 @@ _STARTS_WITHIN_S: Final = 0.5
 
 
 class ProfileError(Exception):
-    """There is no profile; the text says why."""
+    """No profile was made; the text has the reason."""
 
 
 def profile(figure: str, conditions: Conditions) -> str:

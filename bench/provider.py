@@ -49,7 +49,7 @@ class Counters:
 
 
 class Provider:
-    """What the provider knows."""
+    """The provider's state."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -75,7 +75,7 @@ def _success(reference: bytes) -> bytes:
 
 
 def serve(listener: socket.socket, provider: Provider) -> None:
-    """Answer for ever."""
+    """Serve until killed."""
     listener.settimeout(0)
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)

@@ -1,4 +1,4 @@
-"""What the service's database says once the load is over: that every acknowledged deposit is there, and finished."""
+"""Checks of the database after the load: every acknowledged deposit is stored and finished."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.servers import CHECKOUT, clean_environ
 
 _POLL_S: Final = 0.01
 _STALLED_S: Final = 20.0
-"""Work that does not get less for so long is given up."""
+"""Wait at most this long without progress."""
 
 
 def wait_until_finished(database: Database) -> int:
-    """Wait until nothing is left to do; how much is, when it does not get less any more."""
+    """Wait until no work is left; returns the rest when there is no more progress."""
     least, since = sys.maxsize, time.monotonic()
     while True:
         # Finished work has no row, so this gets cheaper towards the end, when it matters.
@@ -50,7 +50,7 @@ def check_deposits(database: Database, accepted: list[str], status: str) -> list
 
 
 def verify(database: Database) -> list[str]:
-    """What ``manage.py verify`` finds wrong."""
+    """Problems that ``manage.py verify`` finds."""
     done = subprocess.run(
         [sys.executable, "manage.py", "verify"],
         cwd=CHECKOUT,

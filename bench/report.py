@@ -1,4 +1,4 @@
-"""The page: conditions, the tables of each ground, and how to read them. Pure; what it is told it writes down."""
+"""The results page: conditions, the tables of each target, and how to read them. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DISTURBED_CORES: Final = 0.1
 
 @dataclass(slots=True)
 class Outcome:
-    """What was measured on one ground."""
+    """The measurements on one target."""
 
     conditions: Conditions
     rounds: Rounds = field(default_factory=dict)
     contention: Sequence[Contention] = ()
 
     def measurements(self) -> Iterator[tuple[str, Measured]]:
-        """Every one, with what it was of."""
+        """Every measurement with its figure."""
         for figure, measurements in self.rounds.items():
             for number, measured in enumerate(measurements, 1):
                 yield f"{figure}, round {number}", measured
@@ -40,13 +40,13 @@ def render(facts: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
     """The page; ``facts`` are the names and values that say where and with what was measured."""
     parts = ["# Results", _list(facts)]
     for outcome in outcomes:
-        parts += _ground(outcome)
+        parts += _target(outcome)
     parts += [_disturbance(outcomes), HOW_TO_READ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
-    """Everything that went wrong, with the ground, the figure and the round where it did."""
+    """All problems, with their target, figure and round."""
     return [
         f"{outcome.conditions.target.name}: {where}: {problem}"
         for outcome in outcomes
@@ -55,7 +55,7 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def _ground(outcome: Outcome) -> list[str]:
+def _target(outcome: Outcome) -> list[str]:
     parts = [f"## {outcome.conditions.target.name}", _conditions(outcome)]
     if outcome.rounds:
         parts += ["### Figures", report_figures.figures(outcome.rounds)]
@@ -95,7 +95,7 @@ def _connections(connections: Mapping[str, int]) -> str:
 
 
 def disturbed(outcomes: Sequence[Outcome]) -> bool:
-    """Whether other processes were at work meanwhile."""
+    """Whether other processes used the cores meanwhile."""
     return max(_others(outcomes), default=0.0) > _DISTURBED_CORES
 
 

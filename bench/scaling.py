@@ -1,6 +1,6 @@
-"""The arithmetic of docs/scaling.md: what the measured costs of a deposit come to at other rates. Pure.
+"""The calculation of docs/scaling.md: the measured costs of a deposit at other rates. Pure.
 
-It stands between two marks in that page, and is written anew with every whole run, so that nobody copies figures.
+It stands between two marks in that page, and every complete run rewrites it, so that no figures are copied by hand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one completed deposit takes."""
+    """The cost of one completed deposit."""
 
     rate: float
     """How many a second were completed where that was measured."""
@@ -57,7 +57,7 @@ class Costs:
 
 
 def costs(outcome: Outcome) -> Costs | None:
-    """From a ground's measurements with many customers; None where storage or the server's CPU was not measured."""
+    """From a target's measurements with many customers; None where storage or the server's CPU was not measured."""
     runs = outcome.rounds.get(COMPLETE, ())
     storage = next((run.storage for row in outcome.contention for run in row.runs if run.storage is not None), None)
     if not runs or storage is None or not all(run.database_us for run in runs):

@@ -26,9 +26,9 @@ _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 40.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _READY: Final = b'"message":"ready"'
-"""What each worker logs once it can answer."""
+"""Log message of a ready worker."""
 _GIVEN_UP: Final = b'"message":"the service could not start"'
-"""What one logs that never will."""
+"""Log message of a worker that failed to start."""
 _URL: Final = re.compile(r'^(url *= *)"[^"]*"', re.MULTILINE)
 
 

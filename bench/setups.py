@@ -1,4 +1,4 @@
-"""What a figure is measured on, started for it: the server, and for the service a database and a provider, too.
+"""Starts what a figure needs: the server, and for the service a database and a provider.
 
 It also draws the requests that go with it. Measuring, the search for connections and the profiler all begin here.
 """
@@ -32,12 +32,12 @@ _CALLBACK_SECRETS: Final = {
     "PAYMENTS_GATEWAY_A_SECRETS": f"whsec_{b64encode(b'a secret of the bench').decode()}",
     "PAYMENTS_GATEWAY_B_SECRETS": "another secret of the bench",
 }
-"""Nobody calls back; without any the service warns of it."""
+"""No callbacks are sent; without secrets the service would warn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What is the same in all measurements of a run."""
+    """The conditions common to all measurements of a run."""
 
     target: Target
     seconds: float
@@ -88,13 +88,13 @@ class ServiceSetup:
         self._processes = processes
 
     def stop(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._processes.close()
 
 
 @contextmanager
 def empty_resource(conditions: Conditions) -> Iterator[servers.Server]:
-    """The empty resource with as many workers as the service has on this ground."""
+    """The empty resource with as many workers as the service has on this target."""
     with (
         tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
         servers.empty_resource(Path(name), conditions.target.settings()) as server,

@@ -1,4 +1,4 @@
-"""On what is measured: which store, how many workers, and which settings say so to a service."""
+"""Targets of a measurement: the store, the number of workers, and the settings for a service."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As a heading of the page."""
+        """The heading on the page."""
         return (
             f"{'PostgreSQL' if self.server_url else 'SQLite'}, {self.workers} worker{'' if self.workers == 1 else 's'}"
         )
 
     def settings(self, database_url: str = "") -> dict[str, str]:
-        """What tells a service, or the empty resource, which database it has, and how many workers."""
+        """Settings of a service, or of the empty resource: its database and number of workers."""
         # The empty resource opens no database, but is read the same settings, which permit SQLite no second worker.
         url = database_url or self.server_url
         named = {"PAYMENTS_DATABASE_URL": url} if url else {}
         return {**named, "PAYMENTS_WORKERS": str(self.workers)}
 
     def new_database_url(self, folder: Path, name: str) -> str:
-        """The URL of a database of this ground that is not there yet: a file in ``folder``, or one of the server's."""
+        """The URL of a new database of this target: a file in ``folder``, or one of the server's."""
         if not self.server_url:
             return f"sqlite:///{folder / name}.db"
         server, _, parameters = self.server_url.partition("?")

@@ -1,4 +1,4 @@
-"""What processes use of the cores while something is measured: those that stay, and those that come and go."""
+"""CPU use of processes during a measurement: permanent and short-lived ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Watch:
         self.used_s = {name: used_s - self._before[name] for name, used_s in self._used().items()}
         """Seconds of CPU time of each group."""
         if self._last:
-            # Who was not there at the beginning has used all that it has used since then.
+            # A process that started later used all of its time since the beginning.
             self.used_s[DATABASE] = sum(used_s - self._first.get(pid, 0.0) for pid, used_s in self._last.items())
         self.others_s = max(0.0, busy_s - sum(self.used_s.values()))
 

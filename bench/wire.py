@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the bench speaks it: prebuilt requests, and just enough reading to see where a message ends.
+"""Minimal HTTP/1.1 for the bench: prebuilt requests, and just enough parsing to find the end of a message.
 
 Both peers are known programs on loopback, so nothing here is strict, and nothing is read that is not needed.
 """

@@ -1,4 +1,4 @@
-"""``manage.py callbacks``: callbacks that wait for their transaction."""
+"""``manage.py callbacks``: show callbacks that wait for their transaction."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _COLUMNS: Final[Columns] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show."""
+    """Declare list, show."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Callbacks that wait for their transaction, newest first.")
+    listing = actions.add("list", _list, "List callbacks that wait for their transaction, newest first.")
     listing.add_argument("--gateway", metavar="NAME")
     add_listing(listing)
-    show = actions.add("show", _show, "One waiting callback with its body.")
+    show = actions.add("show", _show, "Show one waiting callback with its body.")
     show.add_argument("id", metavar="ID")
 
 

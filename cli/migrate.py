@@ -24,7 +24,7 @@ def run(_arguments: argparse.Namespace) -> int:
         applied = backend.migrate()
     except StoreError as error:
         raise CommandError(str(error)) from error
-    say(f"migrations applied: {', '.join(map(str, applied)) or 'none, all were there'}")
+    say(f"migrations applied: {', '.join(map(str, applied)) or 'none, all are present'}")
     if backend.has_roles and settings.migration_database_url == settings.database_url:
         say(
             "warning: the service's role owns the tables, and so may change and delete events; a role with the least"

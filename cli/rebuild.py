@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if problem is not None:
                     problems += 1
                     stream = "/".join(problem.stream) if problem.stream else "-"
-                    say(printable(f"left as it is: {stream} version {problem.version or '-'}: {problem.text}"))
+                    say(printable(f"left unchanged: {stream} version {problem.version or '-'}: {problem.text}"))
     except StoreError as error:
         raise CommandError(f"{error} ({_said(tally)})" if tally.streams else str(error)) from error
     say(f"{_said(tally)}, {problems} problems")

@@ -1,4 +1,4 @@
-"""``manage.py reviews``: contradictions of the record, and the order to close a review."""
+"""``manage.py reviews``: show contradictions of the record, and close reviews."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _COLUMNS: Final[Columns] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show, close."""
+    """Declare list, show, close."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Reviews, newest first.")
+    listing = actions.add("list", _list, "List reviews, newest first.")
     listing.add_argument("--state", metavar="STATE", help="open or closed")
     add_listing(listing)
-    show = actions.add("show", _show, "One review: what the gateway said, and what was on record then.")
+    show = actions.add("show", _show, "Show one review: the gateway's report, and the record at that time.")
     show.add_argument("id", metavar="ID")
-    close = actions.add("close", _close, "Say that you looked; what is closed stays as it is.")
+    close = actions.add("close", _close, "Close a review. A closed review does not change.")
     close.add_argument("id", metavar="ID")
     add_reason(close)
 
@@ -50,7 +50,7 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _close(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order(
+    it = tools.client.send(
         *("reviews", arguments.id, "close"),
         body={"reason": arguments.reason},
         members=("id", "state"),

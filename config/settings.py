@@ -201,9 +201,9 @@ def _refuse_contradictions(settings: Settings) -> None:
 def _refuse_unsupported(settings: Settings) -> None:
     """Refuse documented values that this version does not support yet."""
     if settings.broker_url is not None:
-        message = "PAYMENTS_BROKER_URL: RabbitMQ is not built yet, leave it empty for the local queue"
+        message = "PAYMENTS_BROKER_URL: RabbitMQ is not supported yet, leave it empty for the local queue"
     elif settings.role is Role.PROCESSOR:
-        message = "PAYMENTS_ROLE: processor is not built yet, use all (or api, which accepts and does not process)"
+        message = "PAYMENTS_ROLE: processor is not supported yet, use all (or api, which accepts and does not process)"
     else:
         return
     raise SettingsError(message)

@@ -53,7 +53,7 @@ from domain.said import Expected
 
 
 class Status(StrEnum):
-    """Where a transaction stands, as clients see it."""
+    """The state of a transaction, as clients see it."""
 
     PENDING = "pending"
     UNKNOWN = "unknown"
@@ -63,16 +63,16 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing may change it any more."""
+        """Whether the status is final."""
         return self in TERMINAL
 
 
 RESOLVED: Final = "resolved"
-"""The code of a failure that a person found out about elsewhere."""
+"""The code of a failure that an operator recorded."""
 INSUFFICIENT_FUNDS: Final = "insufficient-funds"
-"""The code of the refusal of a withdrawal that the balance does not cover."""
+"""The code of the refusal of a withdrawal above the available balance."""
 DISCARDED: Final = "discarded"
-"""The code of a failure that a person ordered."""
+"""The code of a failure by an operator's discard."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
 
 _Advance = Submitted | OutcomeUnknown | Processed | Completed | Failed
@@ -91,7 +91,7 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
 
 
 class IllegalTransitionError(Exception):
-    """An event does not follow from the state before it: the record or the code is broken."""
+    """An event does not follow from the state before it: the record or the code is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a customer has in one currency, in minor units; neither part is ever negative."""
+    """A customer's balance in one currency, in minor units; neither part is ever negative."""
 
     available: int = 0
     reserved: int = 0
@@ -133,7 +133,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a decision needs of a customer: the version, the balances, and those transactions that are looked at."""
+    """The state that a decision needs: version, balances, and the transactions concerned."""
 
     customer_id: str
     version: int = 0
@@ -143,10 +143,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The command is not carried out and no event is recorded; ``code`` names the problem, ``detail`` is for people.
+    """The command is refused and no event is recorded. ``code`` names the problem, ``detail`` explains it to people.
 
-    ``facts`` are what programs may want to know, such as the amount that is available. ``replayed``: the same command
-    was refused before under the same idempotency key, and this is what it was told.
+    ``facts`` are values for programs, such as the available amount. ``replayed``: the same command was refused before
+    under the same idempotency key, and this is the recorded refusal.
     """
 
     code: str
@@ -160,7 +160,7 @@ class UnknownTransactionError(LookupError):
 
 
 def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
-    """The events that ``command`` leads to, possibly none, or why it is refused.
+    """Decide ``command``: the resulting events, possibly none, or the refusal.
 
     Raises UnknownTransactionError when the command names a transaction that ``account`` does not hold.
     """
@@ -176,7 +176,7 @@ def _transaction(account: Account, transaction_id: str) -> Transaction:
 
 def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
     if command.transaction_id in account.transactions:
-        return ()  # the same command again: its event is on record
+        return ()  # a repeated command: its event is on record
     reserve = command.kind is Kind.WITHDRAWAL and command.checked
     if reserve and (refused := _short(account, command.money)) is not None:
         return refused
@@ -184,13 +184,13 @@ def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
 
 
 def _short(account: Account, money: Money) -> Refused | None:
-    """The refusal of a command that takes ``money``, when less is available."""
+    """The refusal of a command that takes ``money``; None when it is available."""
     currency = money.currency
     available = account.balances.get(currency, Balance()).available
     if available >= money.minor:
         return None
     text = minor_to_text(available, currency)
-    detail = f"{text} {currency} available, {money.text} asked for."
+    detail = f"{text} {currency} available, {money.text} requested."
     return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
 
 
@@ -214,7 +214,7 @@ def _record_callback(account: Account, command: RecordCallback) -> Sequence[Even
     if isinstance(outcome, Approved):
         return _outcome(account, transaction, replace(outcome, reference=command.reference))
     if transaction.submissions > 1 and known is None and not transaction.status.terminal:
-        # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
+        # Without keys each send is another payment: the failure of one proves nothing about the others.
         return (review_of(account, transaction, "A callback reports as failed what was sent more than once."),)
     return _outcome(account, transaction, replace(outcome, reference=command.reference))
 
@@ -232,7 +232,7 @@ def _outcome(account: Account, transaction: Transaction, outcome: Approved | Dec
             known = transaction.gateway_reference
             if status is Status.FAILED and (final or _contradicts(known, reference)):
                 return (review_of(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
-            if status is Status.FAILED:  # the first answer, "accepted", late: a failure may well follow on that
+            if status is Status.FAILED:  # a late first answer, "accepted", which a failure may follow
                 return ()
             if _contradicts(known, reference):
                 return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
@@ -266,7 +266,7 @@ def _discard(account: Account, command: Discard) -> Sequence[Event] | Refused:
     transaction = _transaction(account, command.transaction_id)
     if transaction.status is Status.PENDING and not transaction.gateway_reference:
         return (Failed(transaction.kind, transaction.transaction_id, DISCARDED, None, command.reason),)
-    detail = f"The transaction is {transaction.status}: only what surely never was sent may be."
+    detail = f"The transaction is {transaction.status}: only one that was surely never sent can be discarded."
     return Refused("not-discardable", detail)
 
 
@@ -274,10 +274,10 @@ def _resolve(account: Account, command: Resolve) -> Sequence[Event] | Refused:
     transaction = _transaction(account, command.transaction_id)
     kind, transaction_id = transaction.kind, transaction.transaction_id
     if command.version != transaction.version:
-        detail = f"It was changed since: its version is {transaction.version}, and {command.version} was looked at."
+        detail = f"The transaction has changed: its version is {transaction.version}, not {command.version}."
         return Refused("stale-version", detail)
     if transaction.status.terminal:
-        return Refused("already-final", f"It is {transaction.status}, which never changes.")
+        return Refused("already-final", f"The transaction is {transaction.status}, which is final.")
     if not command.completed:
         return (Failed(kind, transaction_id, RESOLVED, None, command.reason),)
     processed = () if transaction.status is Status.PROCESSED else (Processed(kind, transaction_id, None),)
@@ -315,11 +315,11 @@ DECISIONS: Final[dict[type, Callable[[Account, Any], Sequence[Event] | Refused]]
 
 
 def review_of(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
-    """The next event of ``account``: a review of ``transaction``, with what is on record of it."""
+    """The next event of ``account``: a review of ``transaction``, with its present record."""
     transaction_id, money = transaction.transaction_id, transaction.money
     status, reference = transaction.status.value, transaction.gateway_reference
     expected = Expected(transaction.gateway, status, money.text, money.currency, reference)
-    # The version is taken once in a stream, and so is an id that is made of it.
+    # A version is unique in a stream, so an id made of it is unique too.
     return ReviewOpened(f"{transaction_id}.{account.version + 1}", transaction_id, reason, expected=expected)
 
 
@@ -392,7 +392,7 @@ def _advanced(account: Account, event: _Advance, recorded: Recorded) -> Account:
             reference = event.gateway_reference or reference
         case _:
             assert_never(event)
-    transaction = Transaction(  # not dataclasses.replace: it costs as much as all the rest of a decision
+    transaction = Transaction(  # not dataclasses.replace, which costs as much as the rest of a decision
         transaction.transaction_id,
         transaction.kind,
         transaction.customer_id,
@@ -423,7 +423,7 @@ def _step(transaction: Transaction, to: Status) -> Status:
 
 
 def _rebalance(balances: Mapping[str, Balance], transaction: Transaction, event: Event) -> Mapping[str, Balance]:
-    """The balances after ``event``: what is reserved leaves it once, and only a completed deposit adds."""
+    """The balances after ``event``: a reserve is released once, and only a completed deposit adds."""
     minor = transaction.money.minor
     available = reserved = 0
     if transaction.kind is Kind.DEPOSIT:

@@ -29,7 +29,7 @@ EXPONENTS: Final[dict[str, int]] = {
     **dict.fromkeys(_NO_DECIMALS.split(), 0),
     **dict.fromkeys(_THREE_DECIMALS.split(), 3),
 }
-"""Decimals of each currency that the service knows."""
+"""Number of decimals of each supported currency."""
 
 _TEXT_OF_DIGITS: Final = b"0123456789".ljust(256)
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
@@ -37,7 +37,7 @@ _STORED: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
 class MoneyError(ValueError):
-    """An amount or a currency is not acceptable; the text says why, in words for the client."""
+    """An invalid amount or currency; the text explains it to the client."""
 
 
 class _NotPositiveError(MoneyError):

@@ -1,6 +1,6 @@
-"""What a gateway said and what was on record then, stored with a review for operators.
+"""A gateway's report and the record at that time, stored with a review for operators.
 
-Everything here is text for people. No decision depends on it.
+All of it is text for operators. No decision depends on it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final
 from domain.cards import masked
 
 TEXT_MAX: Final = 255
-"""The most characters of a member that are stored."""
+"""Maximum number of stored characters of a member."""
 BODY_MAX: Final = 4096
-"""The most characters of a body that are stored."""
+"""Maximum number of stored characters of a body."""
 
 # U+0000, which PostgreSQL cannot store, and lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class Source(StrEnum):
-    """The channel of what a gateway said."""
+    """The channel of a gateway's report."""
 
     CALLBACK = "callback"
     ANSWER = "answer"
@@ -32,9 +32,9 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What ``gateway`` said at ``at``; None for members that are absent or not text.
+    """The report of ``gateway`` at ``at``; None for members that are absent or not text.
 
-    ``event_id`` is the callback's, ``reference`` our own in it, ``gateway_reference`` the gateway's.
+    ``event_id`` is the callback's, ``reference`` our reference in it, ``gateway_reference`` the gateway's.
     ``body`` is the beginning of the callback's body, ``body_bytes`` the length of all of it.
     """
 
@@ -55,7 +55,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was on record of the transaction when the review was opened."""
+    """The record of the transaction when the review was opened."""
 
     gateway: str
     status: str
@@ -65,7 +65,7 @@ class Expected:
 
 
 def plain(text: str, length_max: int = TEXT_MAX) -> str:
-    """``text`` as it may be stored: card numbers masked, unstorable characters escaped, cut to ``length_max``."""
+    """``text`` in its stored form: card numbers masked, unstorable characters escaped, cut to ``length_max``."""
     shown = _UNSTORABLE.sub(_escape, masked(text))
     # The escaped or cut text may contain a card number.
     return masked(masked(shown)[:length_max])

@@ -60,12 +60,12 @@ class Gateways:
             settings = self.settings[name]
             if not gateway.honours_keys and settings.settle_s < settings.timeout_s:
                 logger.warning(
-                    "settle_s is short: what this gateway takes in later than that is paid twice",
+                    "settle_s is short: a payment that this gateway executes later is paid twice",
                     extra={"fields": {"gateway": name, "settle_s": settings.settle_s, "timeout_s": settings.timeout_s}},
                 )
         for name in with_development_secret(self.secrets):
             logger.warning(
-                "callbacks are signed with the development secret, which everybody knows",
+                "callbacks are signed with the development secret, which is public",
                 extra={"fields": {"gateway": name}},
             )
 
@@ -158,7 +158,7 @@ def _secrets(gateway: GatewaySettings, environ: Mapping[str, str], *, loopback: 
         where = f"{variable}, secret {position}"
         _key(gateway, secret, where)
         if secret == CALLBACK_SECRET and not loopback:
-            problem = f"{where} is the development secret, which everybody knows"
+            problem = f"{where} is the development secret, which is public"
             raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
     return secrets
 

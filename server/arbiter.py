@@ -1,7 +1,4 @@
-"""The gunicorn master of this service. On an embedded store no signal starts a second worker or ends the only one.
-
-It knows signals and processes, and nothing of what the workers serve.
-"""
+"""The gunicorn master of this service. On an embedded store no signal starts a second worker or ends the only one."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from gunicorn.arbiter import Arbiter as GunicornArbiter
 logger: Final = logging.getLogger("gunicorn.error")
 
 WRONG_SETTING: Final = 2
-"""The exit status for a wrong setting. gunicorn ends when a worker has it, since the next worker would have it too."""
+"""The exit status for a wrong setting. gunicorn ends when a worker has it, because the next one would have it too."""
 MASTERS_SIGNALS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 """Signals for the master. Workers ignore them, because a signal to a whole process group would end a worker."""
 _CHECK_WITHIN_S: Final = 30.0

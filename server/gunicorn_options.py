@@ -1,7 +1,7 @@
 """The gunicorn options that an operator may set, and the errors for the others.
 
-The service depends on the rest: on its worker class, on loading the application after the fork, on one process for an
-embedded database, on its log. What gunicorn.conf.py sets is handed in; this module knows no other setting.
+The service depends on the others: the worker class, loading the application after the fork, one process for an
+embedded database, the log. The values of gunicorn.conf.py are arguments here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _FILES: Final = frozenset({"ca_certs", "certfile", "keyfile"})
 
 _LOG: Final = "the log goes to standard output, as PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT say"
 _PARSER: Final = "other rules would accept requests that this service refuses"
-_RELOAD: Final = "an immediate reload loses calls that are out"
+_RELOAD: Final = "an immediate reload loses calls in flight"
 _REASONS: Final[Mapping[str, str]] = {
     "preload_app": "actors and connections do not survive a fork",
     "worker_class": "only the service's own worker class starts and stops it",
@@ -116,16 +116,16 @@ def refuse_command_line(ours: Mapping[str, object]) -> None:
 
     ``ours``: what gunicorn.conf.py sets. gunicorn itself would fail only after it acted on some options.
     """
-    told = _with(ours)
+    given = _with(ours)
     if "gunicorn.app.wsgiapp" not in sys.modules:  # the command line is not gunicorn's
         return
-    parser = told.parser()
-    for arguments in (told.get_cmd_args_from_env(), sys.argv[1:]):
+    parser = given.parser()
+    for arguments in (given.get_cmd_args_from_env(), sys.argv[1:]):
         for name, value in vars(parser.parse_args(arguments)).items():
             if value is not None and name != "args":
-                _set(told, name.lower(), value)
-    refuse(told, ours)
-    if told.check_config or told.print_config:  # they load the application in this very process
+                _set(given, name.lower(), value)
+    refuse(given, ours)
+    if given.check_config or given.print_config:  # they load the application in this very process
         globals()["in_force"] = True
 
 
@@ -154,7 +154,7 @@ def refuse(config: Config, ours: Mapping[str, object]) -> None:
 def _set(config: Config, name: str, value: object) -> None:
     try:
         config.set(name, value)
-    except Exception as error:  # each option has a check of its own, which raises what it likes
+    except Exception as error:  # the check of an option may raise any error
         raise SettingsError(f"gunicorn's option {name} cannot be {value!r}: {error}") from error
 
 
@@ -170,9 +170,9 @@ def _refusal(name: str, value: object, expected: object) -> str:
     if name == "bind":
         bound = ", ".join(map(str, value)) if isinstance(value, list) else value
         own = ", ".join(map(str, expected)) if isinstance(expected, list) else expected
-        return f"PAYMENTS_BIND is {own}, and gunicorn was told {bound}: use the variable"
+        return f"PAYMENTS_BIND is {own}, and gunicorn was given {bound}: use the variable"
     if name == "workers":
-        return f"PAYMENTS_WORKERS is {expected}, and gunicorn was told {value}: use the variable"
+        return f"PAYMENTS_WORKERS is {expected}, and gunicorn was given {value}: use the variable"
     reason = _REASONS.get(name, "the service depends on it")
     return f"gunicorn's option {name} cannot be changed: {reason}"
 

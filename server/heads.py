@@ -16,7 +16,7 @@ _Address: TypeAlias = str | int | tuple[str, int]
 
 NONE: Final[frozenset[str]] = frozenset()
 _SERVED_ONCE: Final = "CONTENT-TYPE"
-"""gunicorn would refuse repetitions and close the connection, even for a signed callback, which needs none of them."""
+"""gunicorn would refuse a repeated header and close the connection, even for a signed callback, which needs none."""
 
 
 class Head(Request):

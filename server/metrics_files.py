@@ -1,7 +1,7 @@
-"""Room for the files in which a worker keeps its metrics, taken before it starts to use them.
+"""Space for the metrics files of a worker, allocated before it uses them.
 
-prometheus_client maps sparse files into memory. Where the file system is full, the first touch of a page of such a
-file is a SIGBUS, which no program survives; that there is no room for a whole one is an OSError instead.
+prometheus_client maps sparse files into memory. On a full file system the first write to a page of such a file is a
+SIGBUS, which ends the process. Writing the whole file first raises OSError instead.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _SIZES: Final = {
     "gauge_livesum": (32 * _KIB, 4 * _KIB),
     "gauge_livemax": (16 * _KIB, _KIB),
 }
-"""By the names that prometheus_client gives them: bytes, and more for each gateway. It is more than all series take
-that there can be (a test counts them): a file that grew would be sparse again."""
+"""Bytes by prometheus_client's names of the files, and additional bytes for each gateway. A test shows that all
+possible series fit, because a file that grew would be sparse again."""
 
 
 def reserve(folder: Path, pid: int, gateways: int) -> None:
-    """Make the files of process ``pid`` in ``folder``, with room for the series of so many gateways.
+    """Create the files of process ``pid`` in ``folder``, with space for the series of that many gateways.
 
-    Raises OSError when there is no room for all of them; then there is none of them.
+    Raises OSError when there is no space for all of them; then none of them exists.
     """
     files = {folder / f"{name}_{pid}.db": some + each * gateways for name, (some, each) in _SIZES.items()}
     try:
         for file, size in files.items():
-            if file.exists():  # of an earlier process with this id: what it has counted goes on
+            if file.exists():  # of an earlier process with this id: its counts continue
                 continue
-            draft = file.with_suffix(".draft")  # nobody who is scraped may meet half of a file
+            draft = file.with_suffix(".draft")  # a scrape must not read half of a file
             draft.write_bytes(bytes(size))
             draft.replace(file)
     except OSError:

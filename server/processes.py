@@ -1,7 +1,6 @@
-"""The child processes of a command: started in order, stopped in the reverse order, none left behind.
+"""The child processes of a command: started in order, stopped in reverse order, none left behind.
 
-It knows how to start, watch and end processes, and nothing of what they are. Each is a process group of its own, so
-that Ctrl-C reaches only the parent, which then ends them one after the other.
+Each is a process group of its own, so that Ctrl-C reaches only the parent, which then ends them one after the other.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ class ChildError(Exception):
 
 
 class StopAskedError(Exception):
-    """The operator asked for the end: Ctrl-C, SIGTERM, or the terminal was closed."""
+    """The operator requested the end: Ctrl-C, SIGTERM, or a closed terminal."""
 
 
 class Children:
-    """The children of this process, which must be single-threaded and make only one of these.
+    """The children of this process, which must be single-threaded and have only one such object.
 
-    From its making on, signals no longer end this process: they raise StopAskedError out of the waiting methods.
-    Children also end when this process is killed, where the kernel offers that (Linux).
+    From then on signals do not end this process: the waiting methods raise StopAskedError. On Linux children also end
+    when this process is killed.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -47,16 +46,16 @@ class Children:
         self._wake, wake = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(wake, False)
-        # Signals that arrive between a look and the next wait are not missed: each leaves a byte in the pipe.
+        # No signal between a check and the next wait is missed: each leaves a byte in the pipe.
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup is obeyed. An ignored SIGINT is only what a shell without job control gives to "make run &".
+            # nohup is respected. An ignored SIGINT only comes from a shell without job control ("make run &").
             if signum is not signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
                 signal.signal(signum, self._ask_stop)
 
     def run(self, name: str, command: Sequence[str], stops_within_s: float) -> None:
-        """Run a command to its end. Raises ChildError when it fails, StopAskedError when it shall be ended."""
+        """Run a command to its end. Raises ChildError when it fails, StopAskedError at a request to stop."""
         self.start(name, command, stops_within_s)
         process = self._running[-1][1]
         while process.poll() is None:
@@ -67,7 +66,7 @@ class Children:
             raise ChildError(f"{name} ended {_how(process.returncode)}")
 
     def start(self, name: str, command: Sequence[str], stops_within_s: float) -> None:
-        """Start a command that runs until ``stop``, which gives it so many seconds before it kills."""
+        """Start a command that runs until ``stop``, which kills it after ``stops_within_s`` seconds."""
         parent = os.getpid()
         process = subprocess.Popen(
             command,
@@ -80,7 +79,7 @@ class Children:
         self._running.append((name, process, stops_within_s))
 
     def wait_until(self, name: str, ready: Callable[[], bool], within_s: float) -> None:
-        """Wait until ``ready``. Raises ChildError when that takes longer or a child ends, StopAskedError."""
+        """Wait until ``ready``. Raises ChildError after ``within_s`` seconds or when a child ends; StopAskedError."""
         deadline = time.monotonic() + within_s
         while not ready():
             if time.monotonic() > deadline:
@@ -89,13 +88,13 @@ class Children:
             self._raise_if_over()
 
     def wait_for_end(self) -> None:
-        """Wait until a child ends (raises ChildError) or the operator asks for the end (raises StopAskedError)."""
+        """Wait until a child ends (raises ChildError) or the operator requests the end (raises StopAskedError)."""
         while True:
             self._wait(_WATCH_S)
             self._raise_if_over()
 
     def stop(self) -> None:
-        """End all children, the last first, each with all of its own; a second Ctrl-C kills instead of waiting."""
+        """End all children in reverse order, each with its own children. A second Ctrl-C kills instead of waiting."""
         kill_above = max(self._stops_asked, 1)
         while self._running:
             name, process, within_s = self._running.pop()
@@ -130,7 +129,7 @@ class Children:
 
 
 def _end_with(parent: int) -> None:
-    # In the child, before exec: SIGTERM to it when its parent dies, however that happens.
+    # In the child, before exec: the kernel sends it SIGTERM when its parent dies.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
@@ -138,7 +137,7 @@ def _end_with(parent: int) -> None:
 
 
 def _group_is_alive(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a dead child that nobody waited for would still count
+    process.poll()  # an unreaped child would still count
     return _signal_group(process, 0)
 
 

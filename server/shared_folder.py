@@ -1,7 +1,7 @@
-"""A folder in memory for the files that the processes of one start share. It knows nothing of what they are.
+"""A folder in memory for files that the processes of one start share.
 
-Whoever starts next removes what was left behind by processes that were all killed: each of them holds a lock, which it
-inherits by its fork and loses only by its end.
+Each process holds a lock on it, which it inherits by its fork and loses only by its end. The next start removes
+folders without a lock, whose processes were all killed.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from pathlib import Path
 
 
 def new_folder(prefix: str, parent: Path) -> Path:
-    """A new, empty and private folder in ``parent``, which exists at least as long as this process and its children."""
+    """Create an empty private folder in ``parent``, which exists at least as long as this process and its children."""
     for left in parent.glob(f"{prefix}*"):
         _remove_if_left(left)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         # Not closed, nor inherited by a program that is executed.
         fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)
-        if folder.is_dir():  # and somebody else who starts at this moment has not held it for left behind
+        if folder.is_dir():  # another start may have removed it before it was locked
             return folder
 
 
 def hold(folder: Path) -> None:
-    """Have ``folder`` exist at least as long as this process, too: anew, when somebody has tidied it away.
+    """Keep ``folder`` at least as long as this process, and create it again when it was removed.
 
-    Raises OSError: it cannot be made, or is somebody else's.
+    Raises OSError: it cannot be created, or belongs to another user.
     """
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "it is somebody else's", str(folder))
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails when it is just being removed as left behind
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails while another start removes it
     except OSError:
         os.close(descriptor)
         raise
@@ -47,7 +47,7 @@ def hold(folder: Path) -> None:
 def _remove_if_left(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # somebody else's, or gone by now
+    except OSError:  # of another user, or gone by now
         return
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():

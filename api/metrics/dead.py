@@ -1,7 +1,7 @@
-"""What processes have counted that are gone, added up in one file of counters and one of histograms.
+"""The counts of ended processes, added up in one file of counters and one of histograms.
 
-Else each would leave two files for as long as the service runs. Who adds up and who is scraped keep out of each
-other's way by a lock; neither can be made to wait for long by another that is frozen.
+Otherwise each process would leave two files for as long as the service runs. A lock separates adding up from scrapes.
+A frozen process cannot block either of them for long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import mark_process_dead
 logger: Final = logging.getLogger(__name__)
 
 WAIT_S: Final = 1.0
-"""How long a scrape waits for its turn; adding up takes some milliseconds."""
+"""The longest wait of a scrape for the lock. Adding up takes some milliseconds."""
 _TURN_S: Final = 0.005
 _KINDS: Final = ("counter", "histogram")
 _ENTRY_MAX: Final = 4 + 8 + 16
@@ -31,9 +31,9 @@ _ENTRY_MAX: Final = 4 + 8 + 16
 
 
 def add_up(folder: Path, dead: set[int]) -> None:
-    """Add what the ``dead`` have counted to that of earlier ones; what they were in the middle of goes.
+    """Add the counts of the ``dead`` processes to those of earlier ones, and delete their gauges.
 
-    Takes out of ``dead`` who is done: nobody, when somebody is scraped at this moment. Never blocks. Raises OSError.
+    Removes the finished ones from ``dead``: none while a scrape holds the lock. Never blocks. Raises OSError.
     """
     for pid in dead:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ def add_up(folder: Path, dead: set[int]) -> None:
 
 @contextmanager
 def as_it_is(folder: Path) -> Iterator[None]:
-    """Nobody adds up within. Raises OSError: there is no such folder, or it was not to be had in time."""
+    """Hold the lock of ``folder`` against adding up. Raises OSError: no such folder, or no lock in time."""
     descriptor = _open_lock(folder)
     try:
         deadline = time.monotonic() + WAIT_S
@@ -80,7 +80,7 @@ def _add_up(whole: Path, left: list[Path]) -> None:
         for key, value in _read(file).items():
             sums[key] += value
     draft = whole.with_suffix(".draft")
-    # Of its full size, and not sparse: see server.metrics_files.
+    # In its full size, and not sparse: see server.metrics_files.
     draft.write_bytes(bytes(8 + sum(len(key.encode()) + _ENTRY_MAX for key in sums)))
     values = MmapedDict(str(draft))  # type: ignore[no-untyped-call]
     for key, value in sums.items():
@@ -92,12 +92,12 @@ def _add_up(whole: Path, left: list[Path]) -> None:
 
 
 def _read(file: Path) -> dict[str, float]:
-    """The values of ``file`` by their keys; none of one that cannot be read, which would spoil every scrape."""
+    """The values of ``file`` by key; none from an unreadable file, which would fail every scrape."""
     try:
         read = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
         return {key: value for key, value, *_ in read}
     except FileNotFoundError:
         return {}
     except (ValueError, RuntimeError, struct.error):
-        logger.exception("metrics of a process that is gone cannot be read, and are left out")
+        logger.exception("the metrics of an ended process cannot be read and are ignored")
         return {}

@@ -1,4 +1,4 @@
-"""Moves the meters as the actors tell what happens: cheaply, as it stands in the way of every deposit; never raises."""
+"""Update the meters from the actors' notifications: cheap, because every deposit passes here, and without errors."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ _ENTERS: Final[Mapping[type[Event], Status]] = {
     Completed: Status.COMPLETED,
     Failed: Status.FAILED,
 }
-"""The status that a transaction comes to by an event."""
+"""The status that a transaction enters by an event."""
+_LABELS: Final[Mapping[type, str]] = {SignatureInvalid: "unverified"}
+"""Labels of results that are not named as their classes."""
 _REVIEWS: Final[Mapping[type[Event], str]] = {ReviewOpened: "opened", ReviewClosed: "closed"}
 
 
 class MetricsListener:
-    """A ``actors.listeners.Listener``. Series are looked up by their labels once and kept, as they are few."""
+    """An ``actors.listeners.Listener``. Series are few, so each is looked up once by its labels and kept."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
@@ -85,7 +87,7 @@ class MetricsListener:
     def _ended(self, recorded: Recorded, known: Transaction, status: Status) -> None:
         try:
             made_at = made_at_s(known.transaction_id)
-        except ValueError:  # no id of ours, and so no time
+        except ValueError:  # not an id of this service, so it has no time
             return
         self._final(known.kind, known.gateway, status)(max(recorded.occurred_at.timestamp() - made_at, 0.0))
 
@@ -119,7 +121,8 @@ class MetricsListener:
 
     def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
-        self._meters.callbacks.labels(gateway, _snake(type(answer).__name__)).inc()
+        result = _LABELS.get(type(answer)) or _snake(type(answer).__name__)
+        self._meters.callbacks.labels(gateway, result).inc()
 
 
 @cache

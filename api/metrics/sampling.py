@@ -1,4 +1,4 @@
-"""Looks at what a process is in the middle of, once a second: what waits or is out cannot be counted as it passes."""
+"""Sample the current state of a process once a second: waiting work and calls in progress are no counters."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Sampler:
         self._meters, self._figures, self._connections, self._after = meters, stats, connections, after
         self._lost_lines, self._lost = lost_lines, 0
         self._refused: dict[str, int] = defaultdict(int)
-        """Of each kind, those that are counted."""
+        """The number already counted, by kind."""
 
     def sample(self) -> None:
-        """Look now, and again in a second."""
+        """Sample now, and again in a second."""
         self._after(EVERY_S, self.sample)
         meters, stats = self._meters, self._figures()
         meters.tallies.flush()

@@ -1,4 +1,4 @@
-"""What is derived from the store: read by the worker that is scraped, so that no sum over workers doubles it."""
+"""Figures of the store. Only the scraped worker reads them, so that no sum over workers doubles them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from store.queries import Queries, StoreStats
 log = logging.getLogger(__name__)
 
 FRESH_S: Final = 5.0
-"""For so long the answer of a read is told again."""
+"""The time for which the result of a read is reused."""
 COST_SHARE: Final = 0.02
-"""At most this share of the time is spent on reading: with 100,000 pieces of unfinished work a read takes 50 ms."""
+"""The largest share of the time for reading. With 100,000 pieces of unfinished work a read takes 50 ms."""
 WAIT_S: Final = 2.0
-"""How long a scrape waits for the store: the other metrics must reach whoever scrapes within its timeout."""
+"""The longest wait for the store, so that the other metrics arrive within the timeout of the scrape."""
 DEAD: Final = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
-"""The states of dead letters, as the API calls them."""
+"""The states of dead letters with their names in the API."""
 
 
 class StoreCollector(Collector):
-    """The figures of the store, or that it does not answer. Those of ``gateways`` are told when they are 0 as well.
+    """The figures of the store, and whether it answers. Series of ``gateways`` exist also with the value 0.
 
     ``clock`` is monotonic, in seconds.
     """
@@ -54,7 +54,7 @@ class StoreCollector(Collector):
             yield from _families(stats, self._gateways())
 
     def _read(self) -> StoreStats | None:
-        """What the store says, or said a moment ago; None when it does not answer within WAIT_S."""
+        """The current or a recent result; None when the store does not answer within WAIT_S."""
         with self._lock:
             if self._clock() < self._fresh_until:
                 return self._figures
@@ -88,13 +88,17 @@ def _families(stats: StoreStats, gateways: Collection[str]) -> Iterable[Metric]:
         labels=["gateway", "state"],
     )
     oldest = GaugeMetricFamily(
-        "payments_oldest_unfinished_seconds", "Age of the oldest of these.", labels=["gateway", "state"]
+        "payments_oldest_unfinished_seconds", "Age of the oldest unfinished piece of work.", labels=["gateway", "state"]
     )
     letters = GaugeMetricFamily(
-        "payments_dead_letters", "Dead letters that wait for their timer, or for a person.", labels=["gateway", "state"]
+        "payments_dead_letters",
+        "Dead letters that wait for their timer or for an operator.",
+        labels=["gateway", "state"],
     )
-    unknown = GaugeMetricFamily("payments_unknown_transactions", "Transactions nobody knows of.", labels=["gateway"])
-    reviews = GaugeMetricFamily("payments_open_reviews", "Reviews that wait for a person.", stats.open_reviews)
+    unknown = GaugeMetricFamily(
+        "payments_unknown_transactions", "Transactions with an unknown outcome.", labels=["gateway"]
+    )
+    reviews = GaugeMetricFamily("payments_open_reviews", "Reviews that wait for an operator.", stats.open_reviews)
     pieces: dict[tuple[str, str], int] = defaultdict(int)
     ages: dict[tuple[str, str], float] = defaultdict(float)
     for (queue, state), work in stats.unfinished.items():

@@ -1,4 +1,4 @@
-"""JSON bodies: card numbers, secrets and card verification data are refused wherever they stand.
+"""JSON bodies: card numbers, secrets and card verification data are refused in every field.
 
 The answer names the top-level field and never repeats the value. A verification code cannot be recognised by its value,
 so its usual names are refused whatever they hold.
@@ -41,7 +41,7 @@ _SEPARATORS: Final = re.compile(r"[\W_]+")
 def screen_body(members: Mapping[str, Any], data: bytes) -> None:
     """Refuse sensitive data in ``members``, the JSON object in ``data``. Raises ProblemError that names each field."""
     wrong: dict[str, list[str]] = {}
-    # An escape may hide digits and letters. Without escapes, they stand in the bytes as they are.
+    # An escape may hide digits and letters. Without escapes, they are in the bytes unchanged.
     suspicious = b"\\" in data or may_hold_any(data)
     left = TEXTS_LENGTH_MAX
     for name, value in members.items():

@@ -6,44 +6,33 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
-from store.keys import ApiKey
 from store.port import (
     AppendResult,
     BreakerRecord,
     DeadLetterFilter,
     DeliveryCertainty,
-    Feed,
     GatewayMode,
     Lease,
     Snapshot,
-    StoredEvent,
     StreamKey,
     WorkItem,
     Write,
 )
-from store.postgresql import breakers, generations, keys, reads, work
+from store.postgresql import breakers, generations, reads, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
+from store.postgresql.queries import PostgresqlQueries
 from store.postgresql.retrying_writer import RetryingWriter
 from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
-from store.queries import (
-    Audit,
-    CustomerView,
-    DeadLetter,
-    ReviewKey,
-    ReviewView,
-    StoreStats,
-    TransactionFilter,
-    TransactionView,
-)
+from store.queries import Audit
 
 WRITERS: Final = 4
 READERS: Final = 8
 
 
-class PostgresqlStore:
-    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+class PostgresqlStore(PostgresqlQueries):
+    """Implements ``store.port.Store`` and ``store.queries.Auditable`` in addition to the queries.
 
     The database must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it does not answer or is
     being rebuilt. Any number of processes may use one database; they share its clock. It opens at most ``writers`` and
@@ -57,11 +46,9 @@ class PostgresqlStore:
         follow = generations.Follower()
         self._writing = Sessions(settings, name="writers", size=writers, on_connect=ServiceLock(follow))
         self._writing.wait()  # before the first read, so that a later rebuild is detected
-        self._reading = Sessions(settings, name="readers", size=readers, on_connect=follow)
+        super().__init__(Sessions(settings, name="readers", size=readers, on_connect=follow))
         self._writing.same_server = (self._reading,)
         self._writer = RetryingWriter(self._writing)
-
-    # Store
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``; one round trip and one COMMIT for all."""
@@ -82,10 +69,6 @@ class PostgresqlStore:
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.holds(session, stream, version, event_id))
-
-    def feed(self) -> Feed:
-        """See ``store.port.Store``."""
-        return self._reading.read(reads.feed)
 
     def begin_generation(self, seen: int) -> int:
         """See ``store.port.Store``."""
@@ -162,90 +145,6 @@ class PostgresqlStore:
         """Close all connections; closing twice does no harm."""
         self._reading.close()
         self._writing.close()
-
-    # Queries
-
-    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.transaction(session, merchant, transaction_id))
-
-    def transactions(
-        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
-    ) -> Sequence[TransactionView]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.transactions(session, merchant, where, before, limit))
-
-    def customer(self, stream: StreamKey) -> CustomerView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.customer(session, stream))
-
-    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.stream_events(session, stream, after, limit))
-
-    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.all_events(session, merchant, after, limit))
-
-    def last_position(self) -> int:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.last_position)
-
-    def newest_event(self, merchant: str) -> StoredEvent | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.newest_event(session, merchant))
-
-    def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.review(session, merchant, review_id))
-
-    def reviews(
-        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
-    ) -> Sequence[ReviewView]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.reviews(session, merchant, state, before, limit))
-
-    def work_counts(self) -> dict[tuple[str, str], int]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.work_counts)
-
-    def stats(self) -> StoreStats:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.stats)
-
-    def dead_letters(
-        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.dead_letters(session, merchant, where, before, limit))
-
-    def waiting_callbacks(
-        self, merchant: str, queue: str | None, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.waiting_callbacks(session, merchant, queue, before, limit))
-
-    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.work(session, merchant, work_id))
-
-    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.dead_letter(session, merchant, work_id))
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: keys.find(session, key_id))
-
-    def has_api_keys(self) -> bool:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(keys.any_live)
-
-    def ping(self) -> None:
-        """See ``store.queries.Queries``."""
-        self._reading.read(reads.ping)
-
-    # Auditable
 
     def audit(self) -> AbstractContextManager[Audit]:
         """See ``store.queries.Auditable``."""

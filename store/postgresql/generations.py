@@ -27,7 +27,7 @@ class Follower:
         """The newest generation that this process has seen, and on which server and timeline it began."""
 
     def __call__(self, session: Session) -> None:
-        """Begin the next generation if the newest one began elsewhere, or is older than the one this process knows."""
+        """Begin the next generation if the newest began elsewhere, or is older than one that this process has seen."""
         known = self._known  # before the look: another connection that is opened meanwhile may learn of a later one
         ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
         number = found[0]

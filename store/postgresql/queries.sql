@@ -116,7 +116,7 @@ CROSS JOIN LATERAL (
 ORDER BY r.opened_at DESC, r.review_id DESC
 LIMIT %(at_most)s;
 
--- name: select_last_event
+-- name: select_head
 -- The end of a stream by its events.
 SELECT version, hash
 FROM events

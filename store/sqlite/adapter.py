@@ -10,46 +10,34 @@ from pathlib import Path
 import apsw
 
 from store.errors import StoreError, UnstorableError, storable
-from store.keys import ApiKey
 from store.port import (
     AppendResult,
     BreakerRecord,
     Committed,
     DeadLetterFilter,
     DeliveryCertainty,
-    Feed,
     GatewayMode,
     Lease,
     Offload,
     Snapshot,
-    StoredEvent,
     StreamKey,
     WorkItem,
     Write,
     run_directly,
 )
-from store.queries import (
-    Audit,
-    CustomerView,
-    DeadLetter,
-    ReviewKey,
-    ReviewView,
-    StoreStats,
-    TransactionFilter,
-    TransactionView,
-)
-from store.sqlite import breakers, keys, reads, work
+from store.queries import Audit
+from store.sqlite import breakers, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.connection import Readers
 from store.sqlite.lock import StoreLock
-from store.sqlite.rows import to_us
+from store.sqlite.queries import SqliteQueries
 from store.sqlite.write_connection import WriteConnection
 
 
-class SqliteStore:
-    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+class SqliteStore(SqliteQueries):
+    """Implements ``store.port.Store`` and ``store.queries.Auditable`` in addition to the queries.
 
     The file must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it cannot be opened. SQLite
     has no clock that processes share, so ``clock`` measures leases. ``lock`` makes this process the service, of which
@@ -69,7 +57,6 @@ class SqliteStore:
         lock: StoreLock | None = None,
     ) -> None:
         self._path = path
-        self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
         self._writer = WriteConnection(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
@@ -80,9 +67,7 @@ class SqliteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._readers = Readers(self._writer.open_reader, readers, self._writer.guard.check_database)
-
-    # Store
+        super().__init__(Readers(self._writer.open_reader, readers, self._writer.guard.check_database), clock)
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``; one COMMIT for all."""
@@ -123,11 +108,6 @@ class SqliteStore:
         """See ``store.port.Store``."""
         with self._readers.cursor() as cursor:
             return reads.holds(cursor, stream, version, event_id)
-
-    def feed(self) -> Feed:
-        """See ``store.port.Store``."""
-        with self._readers.cursor() as cursor:
-            return reads.feed(cursor)
 
     def begin_generation(self, seen: int) -> int:
         """See ``store.port.Store``."""
@@ -224,111 +204,6 @@ class SqliteStore:
                 self._writer.give_out_of_use()
         self._writer.close()
 
-    # Queries
-
-    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.transaction(cursor, merchant, transaction_id)
-
-    def transactions(
-        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
-    ) -> Sequence[TransactionView]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.transactions(cursor, merchant, where, before, limit)
-
-    def customer(self, stream: StreamKey) -> CustomerView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.customer(cursor, stream)
-
-    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.stream_events(cursor, stream, after, limit)
-
-    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.all_events(cursor, merchant, after, limit)
-
-    def last_position(self) -> int:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.last_position(cursor)
-
-    def newest_event(self, merchant: str) -> StoredEvent | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.newest_event(cursor, merchant)
-
-    def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.review(cursor, merchant, review_id)
-
-    def reviews(
-        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
-    ) -> Sequence[ReviewView]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.reviews(cursor, merchant, state, before, limit)
-
-    def work_counts(self) -> dict[tuple[str, str], int]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.work_counts(cursor)
-
-    def stats(self) -> StoreStats:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.stats(cursor, self._now_us())
-
-    def dead_letters(
-        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.dead_letters(cursor, merchant, where, before, limit)
-
-    def waiting_callbacks(
-        self, merchant: str, queue: str | None, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.waiting_callbacks(cursor, merchant, queue, before, limit)
-
-    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.work(cursor, merchant, work_id)
-
-    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.dead_letter(cursor, merchant, work_id)
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return keys.find(cursor, key_id, self._now_us())
-
-    def has_api_keys(self) -> bool:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return keys.any_live(cursor, self._now_us())
-
-    def ping(self) -> None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            reads.ping(cursor)
-
-    # Auditable
-
     def audit(self) -> AbstractContextManager[Audit]:
         """See ``store.queries.Auditable``."""
         return open_audit(self._path)
-
-    def _now_us(self) -> int:
-        return to_us(self._clock())

@@ -1,4 +1,4 @@
-"""The journal: many writers, few commits, an answer of its own for each."""
+"""The journal: many writers, few commits, one answer for each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _serials = itertools.count(1)
 
 @pytest.fixture
 def heard() -> Heard:
-    """Who listens to the journal."""
+    """A listener."""
     return Heard()
 
 
@@ -46,17 +46,17 @@ def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Ac
 
 @pytest.fixture
 def writer() -> Inbox:
-    """Whoever wants to know what became of the writes."""
+    """The recipient of the answers."""
     return Inbox()
 
 
 def deposits(count: int, first: int = 1) -> list[Write]:
-    """A first deposit of each of so many customers."""
+    """The first deposits of ``count`` customers."""
     return [Customer(f"c{number}").deposit(f"t-{number}") for number in range(first, first + count)]
 
 
 def tell(journal: ActorAddress, writer: Inbox, writes: Sequence[Write]) -> list[int]:
-    """Ask for the writes; gives their numbers."""
+    """Append the writes; returns their numbers."""
     appends = [Append(write, next(_serials), writer) for write in writes]
     for append in appends:
         journal.tell(append)
@@ -64,7 +64,7 @@ def tell(journal: ActorAddress, writer: Inbox, writes: Sequence[Write]) -> list[
 
 
 def answers(writer: Inbox) -> dict[int, AppendResult | Unanswered]:
-    """What became of each number; each must have been answered once."""
+    """The result by number; each must have been answered once."""
     written = writer.of(Written)
     assert len({answer.serial for answer in written}) == len(written)
     return {answer.serial: answer.result for answer in written}
@@ -73,7 +73,7 @@ def answers(writer: Inbox) -> dict[int, AppendResult | Unanswered]:
 def test_writes_that_wait_share_a_commit(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """Many writers need few commits, none beyond BATCH_MAX writes, and each hears of its own write."""
+    """Many writers need few commits, none above BATCH_MAX writes, and each gets its own result."""
     serials = tell(journal, writer, deposits(2 * BATCH_MAX + 10))
     runtime.run()
     assert answers(writer) == dict.fromkeys(serials, Committed())
@@ -83,7 +83,7 @@ def test_writes_that_wait_share_a_commit(
 def test_a_single_write_does_not_wait_for_company(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """There is no artificial delay: virtual time stands still while a lone write is committed."""
+    """There is no artificial delay: virtual time does not pass while a single write is committed."""
     before = runtime.monotonic()
     tell(journal, writer, deposits(1))
     runtime.run()
@@ -94,7 +94,7 @@ def test_a_single_write_does_not_wait_for_company(
 def test_each_is_answered_on_its_own(
     journal: ActorAddress, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """A conflict and a stale token in a batch are answers to their writers alone; who listens hears of all of them."""
+    """A conflict and a stale token in a batch go to their writers only; the listener gets all results."""
     known = Customer("known")
     real_store.append([known.deposit("t-known")])
     conflicting, stale = Customer("known").deposit("t-2"), known.twin().complete("t-known", fence=Fence("t-known", 9))
@@ -118,7 +118,7 @@ def test_one_bad_write_fails_nobody_else(
     runtime: SimulatedRuntime,
     defect: Exception,
 ) -> None:
-    """When a batch fails for what one write holds, the others are stored, and only the bad one's writer hears of it."""
+    """When a batch fails because of one write, the others are stored, and only its writer gets the error."""
     writes = deposits(5)
     original = store.append
 
@@ -139,7 +139,7 @@ def test_one_bad_write_fails_nobody_else(
 def test_data_that_sqlite_refuses_fail_alone(
     journal: ActorAddress, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """The same with the real store: text that is no text is its own writer's trouble, and surely not stored."""
+    """The same with the real store: invalid text fails its own writer, and is certainly not stored."""
     good, bad = deposits(2)
     bad = bad.__class__(stream("\ud800"), bad.head, bad.parts, bad.transactions)
     serials = tell(journal, writer, [bad, good])
@@ -154,7 +154,7 @@ def test_data_that_sqlite_refuses_fail_alone(
 def test_a_store_that_is_away_stored_nothing(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """All writers of the batch hear that nothing is stored; nobody tries again behind their backs."""
+    """All writers of the batch learn that nothing is stored; the journal does not try again."""
     store.befall("append", AWAY)
     writes = deposits(3)
     tell(journal, writer, writes)
@@ -176,7 +176,7 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
     runtime: SimulatedRuntime,
     stored: bool,
 ) -> None:
-    """Stored or not: appending the same events again tells, and in the end each is there once."""
+    """Stored or not: appending the same events again shows it, and each is stored once."""
     store.befall("append", Trouble(UNCERTAIN, after=stored))
     writes = deposits(3)
     tell(journal, writer, writes)
@@ -189,7 +189,7 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
 def test_what_cannot_be_settled_is_said_to_be_uncertain(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
 ) -> None:
-    """Whoever's write may be stored although nobody can tell hears exactly that; the others hear of their own."""
+    """A writer whose write may be stored learns exactly that; the others get their results."""
     store.befall("append", Trouble(UNCERTAIN, after=True), then, None)
     serials = tell(journal, writer, deposits(2))
     runtime.run()
@@ -209,7 +209,7 @@ def test_a_killed_journals_successor_answers_everybody(
     runtime: SimulatedRuntime,
     stored: bool,
 ) -> None:
-    """A kill before or after the commit: the successor appends again, everybody is answered, nothing is there twice."""
+    """A kill before or after the commit: the successor appends again, every write is answered and stored once."""
     store.befall("append", Trouble(SystemExit(), after=stored))
     writes = deposits(5)
     tell(journal, writer, writes)
@@ -222,7 +222,7 @@ def test_a_killed_journals_successor_answers_everybody(
 def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """What a dead journal may have stored is not called "not stored" because the store is away now."""
+    """A write that a dead journal may have stored is not "not stored" because the store is unavailable now."""
     store.befall("append", Trouble(SystemExit(), after=True), AWAY)
     tell(journal, writer, deposits(1))
     runtime.run()
@@ -234,7 +234,7 @@ def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
 def test_a_write_that_kills_every_journal_is_answered(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """Deaths over the same writes come to an end with the answer that nobody can tell; later writes are stored."""
+    """Deaths over the same writes end with the answer "uncertain"; later writes are stored."""
     store.befall("append", *[SystemExit() for _ in range(50)])
     tell(journal, writer, deposits(3))
     runtime.run()

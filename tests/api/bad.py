@@ -1,4 +1,4 @@
-"""What is wrong with any request, whatever its route: bodies, values, content types, queries, ids. Knows no route."""
+"""Invalid parts of requests for any route: bodies, values, content types, queries, ids."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "offset=1": "offset",
     f"{'n' * 5000}=1": "n" * 64 + "...",
 }
-"""Queries that no route knows, and the name that the answer gives to their field."""
+"""Unknown query fields, and the names that the answer gives to them."""
 
 QUERY_VALUES: Final = ("", "%00", "%FF", "%D9%A3", "%20", "a%0Ab", DIGITS, "%ED%A0%80", "+1", "1+", "1%2C2", "(null)")
 """Values that no parameter takes."""
@@ -111,10 +111,10 @@ IDS: Final[Mapping[str, str]] = {
     "5,000 digits": DIGITS,
     "a tenth of a mebibyte": "x" * 100_000,
 }
-"""Ids, as they stand in a path, of nothing that there is."""
+"""Ids in a path that do not exist."""
 
 KEYS: Final = ("", " ", '"', '""', '"a', "a b", "a\tb", "\u00e9", "x" * 256, f'"{"x" * 256}"', '"a"b"\x7f', "a\x00b")
-"""Idempotency keys that are none."""
+"""Invalid idempotency keys."""
 
 
 def as_json(members: Mapping[str, Any], **raw: str) -> str:

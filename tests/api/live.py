@@ -16,7 +16,8 @@ from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Status
 from domain.commands import Receive
 from domain.events import Kind
@@ -52,7 +53,7 @@ class _Facade(ServiceFacade):
 
 
 class Live:
-    """The service, started, with one of everything: ``ids`` are what stands for the names in the routes' paths."""
+    """A started service with one resource of each kind; ``ids`` are the values for the names in the routes' paths."""
 
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()

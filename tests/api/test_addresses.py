@@ -1,4 +1,4 @@
-"""Addresses and methods that are none: 404 and 405 as problem documents, for every route of the document."""
+"""Unknown paths and methods: 404 and 405 as problem documents, for every route of the document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.api.routes import DOCUMENT, ROUTES, Route
 from tests.api.support import Api
 
 METHODS = (*(it for it in COMBINED_METHODS if it != "WEBSOCKET"), "BREW", "GET.", "X" * 5000, "G\u00c9T")
-"""All that some standard knows and that the framework does not keep for itself, and some that none does."""
+"""Standard methods that the framework does not reserve, and unknown ones."""
 ALLOWED = {
     path: {method.upper() for method in item if method != "parameters"} | ({"HEAD"} if "get" in item else set())
     for path, item in DOCUMENT["paths"].items()
@@ -56,7 +56,7 @@ def refused(result: falcon.testing.Result, status: int, problem: str) -> None:
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize("path", ALLOWED)
 def test_a_method_that_is_not_allowed(live: Live, live_api: Api, path: str) -> None:
-    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too. HEAD goes with GET."""
+    """A method that a route does not support gets 405 with the supported ones, as does OPTIONS. HEAD goes with GET."""
     for method in METHODS:
         if method not in ALLOWED[path]:
             _not_allowed(live, live_api, path, method)
@@ -77,7 +77,7 @@ def _not_allowed(live: Live, live_api: Api, path: str, method: str) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> None:
-    """An address that nearly is a route is none; where it is one with an id, the method is wrong or the id is."""
+    """A path that is nearly a route gets 404; where it matches a route with an id, the method or the id is wrong."""
     before = live.contents()
     for kind, around in AROUND.items():
         path = around.format(route.path(live.ids))
@@ -107,7 +107,7 @@ def test_head_answers_as_get_does(live: Live, live_api: Api, path: str) -> None:
 
 
 def test_a_slash_behind_an_address_is_named(live: Live, live_api: Api) -> None:
-    """Only callbacks take one; elsewhere the refusal says what is wrong with the address."""
+    """Only callbacks accept a trailing slash. Elsewhere the refusal names it."""
     for path in ("/v1/deposit/", "/healthz/", f"/v1/customers/{live.ids['customer_id']}/"):
         assert "slash" in live_api.request("GET", path).json["detail"]
     assert "slash" not in live_api.request("GET", "/nowhere").json["detail"]

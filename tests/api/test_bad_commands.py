@@ -33,12 +33,12 @@ WRONG: dict[str, list[object]] = {
     ],
     **{name: ["x"] for name in ("Amount", "transaction_id", "status", "", " amount", "__proto__")},
 }
-"""Values that each are wrong on their own; an ellipsis stands for leaving the field out."""
+"""Values that are each wrong on their own; an ellipsis means that the field is missing."""
 
 
 @pytest.fixture(autouse=True)
 def nothing_gets_through(world: World) -> object:
-    """Whatever a test here sends, the actors must not hear of it."""
+    """No request of these tests reaches the actors."""
     yield
     assert world.calls == []
 
@@ -222,7 +222,7 @@ def test_another_content_type_is_415(api: Api, content_type: str | None) -> None
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "x"])
 def test_an_encoded_body_is_415(api: Api, encoding: str) -> None:
-    """A compressed body is refused before it is looked at."""
+    """A compressed body is refused unread."""
     result = api.post(json.dumps(BODY), headers={"Content-Encoding": encoding})
     assert result.status_code == 415
 

@@ -31,7 +31,7 @@ def is_right(name: str, kind: str) -> bool:
 
 @pytest.fixture
 def service(live: Live, live_api: Api) -> Iterator[Api]:
-    """The API of a real service, in whose store nothing may change."""
+    """The API of a real service whose store must not change."""
     before = live.contents()
     yield live_api
     assert live.contents() == before, "something was stored"
@@ -132,7 +132,7 @@ def test_what_is_of_another_type(service: Api, live: Live, route: Route) -> None
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
 def test_what_is_encoded(service: Api, live: Live, route: Route) -> None:
-    """A compressed body is refused before it is looked at."""
+    """A compressed body is refused unread."""
     for encoding in bad.ENCODINGS:
         result = send(service, live, route, headers={"Content-Encoding": encoding})
         refused(result, 415, "unsupported-media-type")
@@ -162,7 +162,7 @@ def test_a_header_that_is_given_twice(service: Api, live: Live, route: Route) ->
 
 @pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
 def test_what_no_route_asks_for(service: Api, live: Live, route: Route) -> None:
-    """A query field that a route does not know is a misunderstanding, and is named."""
+    """A query field that a route does not have is refused by name."""
     for query, name in bad.QUERIES.items():
         result = send(service, live, route, query_string=query)
         refused(result, 400, "invalid-request", name)
@@ -193,7 +193,7 @@ def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
     ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in ROUTES for name in route.names]
 )
 def test_what_is_nobodys_id(service: Api, live: Live, route: Route, name: str) -> None:
-    """Whatever there is not is a 404, well-formed or not, and whatever else is right."""
+    """An id that does not exist gets 404, well-formed or not, also when the rest of the request is valid."""
     body = None if route.body is None else bad.as_json(route.body)
     for given in bad.IDS.values():
         path = route.path({**live.ids, name: given})

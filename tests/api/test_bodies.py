@@ -58,7 +58,7 @@ def test_a_body_that_ends_early_is_refused(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("error", [OSError("reset"), ValueError("bad chunk"), RuntimeError("server's own")])
 def test_a_connection_that_breaks_is_no_500(api: Api, world: World, error: Exception) -> None:
-    """Whatever a server raises about a client's bytes is the client's fault."""
+    """Every error of the server about a client's bytes is a client error."""
     assert call(api, Wire(GOOD[:20], error=error), CONTENT_LENGTH=str(len(GOOD))) == 400
     assert call(api, Wire(GOOD[:20], error=error), HTTP_TRANSFER_ENCODING="chunked") == 400
     assert call(api, Wire(b"", error=error), path="/nowhere", CONTENT_LENGTH="20") == 404

@@ -27,7 +27,7 @@ def test_the_bytes_are_passed_on_as_they_came(api: Api, world: World) -> None:
 
 
 def test_an_unverified_one_is_a_401(api: Api, world: World) -> None:
-    """It does not tell what was wrong with it."""
+    """The answer does not state the reason."""
     world.callback_reply = SignatureInvalid()
     refused = api.request("POST", PATH, body=RAW)
     assert (refused.status_code, refused.json["type"]) == (401, "/problems/callback-unverified")
@@ -36,14 +36,14 @@ def test_an_unverified_one_is_a_401(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("name", ["gatewayC", "gateway%41", "x" * 100, "%00", "gatewayA%2F"])
 def test_of_no_gateway_there_are_none(api: Api, world: World, name: str) -> None:
-    """404, and nobody is asked."""
+    """404, without a call to the actors."""
     expected = 200 if name in {"gateway%41", "gatewayA%2F"} else 404
     assert api.request("POST", f"/v1/callbacks/{name}", body=RAW).status_code == expected
     assert len(world.callbacks) == (expected == 200)
 
 
 def test_what_is_not_stored_is_to_be_sent_again(api: Api, world: World) -> None:
-    """503 with Retry-After, for what surely is not."""
+    """503 with Retry-After for what is certainly not stored."""
     world.callback_reply = NotStored("away")
     later = api.request("POST", PATH, body=RAW)
     assert (later.status_code, later.json["type"]) == (503, "/problems/unavailable")
@@ -52,7 +52,7 @@ def test_what_is_not_stored_is_to_be_sent_again(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("reply", [Uncertain(None), Uncertain("t"), RuntimeError("secret")])
 def test_what_nobody_knows_is_no_promise(api: Api, world: World, reply: object) -> None:
-    """504: a repetition is told by its event id."""
+    """504: the event id identifies a repetition."""
     world.callback_reply = reply  # type: ignore[assignment]
     later = api.request("POST", PATH, body=RAW)
     assert (later.status_code, later.json["type"]) == (504, "/problems/outcome-unknown")

@@ -1,4 +1,4 @@
-"""What people settle: how a transaction ended, and what a customer has."""
+"""Corrections by operators: the final status of a transaction, and the balance of a customer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHY = {"reason": "Seen on the statement.", "evidence": "line 7"}
 
 @pytest.fixture
 def path(api: Api, world: World) -> str:
-    """The resolution of a deposit whose outcome nobody knows, at version 2."""
+    """The resolution of a deposit with an unknown outcome, at version 2."""
     transaction_id = api.deposit().json["transaction_id"]
     world.settle("12345", transaction_id, Unknown("timeout"))
     return f"/v1/transactions/{transaction_id}/resolution"
@@ -42,7 +42,7 @@ def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, a
 
 
 def test_a_dead_letter_goes_with_it(api: Api, world: World) -> None:
-    """So that nobody takes it up meanwhile."""
+    """The work is passed on, so that no other process takes it meanwhile."""
     transaction_id = api.deposit().json["transaction_id"]
     world.bury(transaction_id)
     api.order(f"/v1/transactions/{transaction_id}/resolution", {"outcome": "failed", "version": 1, **WHY})
@@ -60,7 +60,7 @@ def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> N
 
 @pytest.mark.parametrize("code", ["still-under-way", "dead-letter-busy"])
 def test_other_conflicts(api: Api, world: World, path: str, code: str) -> None:
-    """What the actors refuse is told under its code."""
+    """A refusal of the actors has its own code."""
     world.reply = Refused(code, "No.")
     refused = api.order(path, {"outcome": "failed", "version": 2, **WHY})
     assert (refused.status_code, refused.json["type"]) == (409, f"/problems/{code}")
@@ -97,7 +97,7 @@ def test_nobodys_transaction(api: Api, transaction_id: str) -> None:
 
 
 def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
-    """503 for what is not stored, 504 with the id for what nobody knows."""
+    """503 for what is not stored, 504 with the id when that is not known."""
     world.reply = NotStored("away")
     assert api.order(path, {"outcome": "failed", "version": 2, **WHY}).status_code == 503
     world.reply = RuntimeError("secret")
@@ -108,7 +108,7 @@ def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
 def test_a_correction_is_told_though_the_store_falls_silent(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once it is durable nothing may say that it is not: the answer needs no further look at the store."""
+    """After the commit the answer needs no further read of the store."""
     world.give("12345", 10_000)
     execute = world.execute
 

@@ -48,7 +48,7 @@ def test_a_dead_letter(api: Api, world: World) -> None:
 
 
 def test_a_parked_dead_letter(api: Api, world: World) -> None:
-    """A parked one is never tried again by itself; one without a transaction says so."""
+    """A parked dead letter has no next attempt. One without a transaction shows null."""
     letter_id = buried(api, world, WorkState.PARKED)
     world.letters[0] = world.letters[0]._replace(transaction_id=None)
     letter = api.get(f"/v1/dead-letters/{letter_id}").json
@@ -71,7 +71,7 @@ def test_pages_of_dead_letters(api: Api, world: World, limit: str) -> None:
 
 
 def test_each_filter_of_dead_letters_filters(api: Api, world: World) -> None:
-    """Gateway and state select what they say, alone and together."""
+    """The filters for gateway and state work alone and together."""
     first = buried(api, world)
     second = buried(api, world, WorkState.PARKED)
     third = buried(api, world, gateway="gatewayB")
@@ -110,7 +110,7 @@ def test_a_wrong_filter_of_dead_letters_is_named(api: Api, query: str, name: str
 
 @pytest.mark.parametrize("letter_id", [*ODD, ABSENT])
 def test_no_such_dead_letter(api: Api, world: World, letter_id: str) -> None:
-    """An id that no dead letter has is a 404 for every route and whatever is sent with it."""
+    """An unknown id gets 404 on every route, also with a wrong body."""
     buried(api, world)
     path = f"/v1/dead-letters/{letter_id}"
     results = [api.get(path), api.order(f"{path}/retry", ...), api.order(f"{path}/discard", {"reason": "x"})]
@@ -127,7 +127,7 @@ def test_ids_that_cannot_be_never_reach_the_store(api: Api, world: World) -> Non
 
 
 def test_another_merchants_dead_letters_do_not_exist(api: Api, world: World) -> None:
-    """Nothing tells that another merchant's dead letter is there."""
+    """A dead letter of another merchant is indistinguishable from an unknown one."""
     world.bury(ABSENT, merchant="other")
     path = f"/v1/dead-letters/{ABSENT}"
     assert api.get("/v1/dead-letters").json["items"] == []
@@ -137,7 +137,7 @@ def test_another_merchants_dead_letters_do_not_exist(api: Api, world: World) -> 
 
 @pytest.mark.parametrize("body", [..., {}])
 def test_trying_one_again(api: Api, world: World, body: object) -> None:
-    """The order reaches the actors, with or without an empty body, and the answer is what there was before."""
+    """The command reaches the actors, with or without an empty body, and the answer shows the state before."""
     letter_id = buried(api, world, WorkState.PARKED)
     before = api.get(f"/v1/dead-letters/{letter_id}").json
     result = api.order(f"/v1/dead-letters/{letter_id}/retry", body)
@@ -147,7 +147,7 @@ def test_trying_one_again(api: Api, world: World, body: object) -> None:
 
 
 def test_one_that_is_taken_up_at_that_moment(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ceases to be a dead letter between the look and the order is a 404, not a promise."""
+    """A dead letter that is gone before the command gets 404, not 202."""
     letter_id = buried(api, world)
     monkeypatch.setattr(world, "retry_dead_letters", lambda *_: 0)
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", ...).status_code == 404
@@ -173,7 +173,7 @@ def test_trying_one_again_takes_no_fields(api: Api, world: World) -> None:
     ],
 )
 def test_trying_many_again(api: Api, world: World, order: dict[str, str], where: DeadLetterFilter, count: int) -> None:
-    """What fits is tried again, and the answer says how many that are."""
+    """The matching dead letters are retried, and the answer is their number."""
     buried(api, world)
     buried(api, world, WorkState.PARKED)
     buried(api, world, gateway="gatewayB")
@@ -203,7 +203,7 @@ def test_a_wrong_field_never_means_all(api: Api, world: World, order: object, na
 
 
 def test_no_body_never_means_all(api: Api, world: World) -> None:
-    """Whoever wants all to be tried again must say so, if only by an empty object."""
+    """A retry of all needs an explicit empty object."""
     assert (
         api.request("POST", "/v1/dead-letters/retry", headers={"Content-Type": "application/json"}).status_code == 400
     )
@@ -216,7 +216,7 @@ def test_no_body_never_means_all(api: Api, world: World) -> None:
     [(StoreUnavailableError("gone"), 503), (TimeoutError(), 504), (CommitUncertainError("cut"), 504)],
 )
 def test_a_retry_in_trouble(api: Api, world: World, error: Exception, status: int) -> None:
-    """503 when surely nothing has changed, 504 when that is not known; the dead letters stay where they are."""
+    """503 when certainly nothing was changed, 504 when that is not known; the dead letters stay unchanged."""
     letter_id = buried(api, world)
     world.trouble = error
     for path, order in ((f"/v1/dead-letters/{letter_id}/retry", ...), ("/v1/dead-letters/retry", {})):
@@ -224,7 +224,7 @@ def test_a_retry_in_trouble(api: Api, world: World, error: Exception, status: in
 
 
 def test_giving_one_up(api: Api, world: World) -> None:
-    """The transaction fails for good, with the person's reason; the order carries the request's id and the item."""
+    """The transaction fails with the operator's reason; the command has the request's id and the work item."""
     letter_id = buried(api, world)
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "paid in cash"})
     assert result.status_code == 200
@@ -237,7 +237,7 @@ def test_giving_one_up(api: Api, world: World) -> None:
 
 
 def test_giving_up_what_may_have_been_sent(api: Api, world: World) -> None:
-    """Where it could falsify the record it is a 409 that says where to settle the transaction instead."""
+    """Where discarding could falsify the record the answer is 409 with the path of the resolution."""
     letter_id = buried(api, world)
     world.settle("12345", letter_id, Unknown("timeout"))
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "x"})
@@ -270,7 +270,7 @@ def test_giving_up_what_belongs_to_no_transaction(api: Api, world: World) -> Non
 def test_every_other_answer_to_giving_up(
     api: Api, world: World, reply: Reply | Exception, status: int, name: str
 ) -> None:
-    """A refusal, surely nothing, and nothing known are told apart; an exception is the last of these."""
+    """Refused, not stored and not known are separate answers; an exception means not known."""
     letter_id = buried(api, world)
     world.reply = reply
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "x"})
@@ -293,7 +293,7 @@ def test_every_other_answer_to_giving_up(
     ],
 )
 def test_giving_up_needs_a_reason(api: Api, world: World, order: object, name: str) -> None:
-    """Without a fit reason nothing is given up, and the answer names the field."""
+    """Without a valid reason nothing is discarded, and the answer names the field."""
     letter_id = buried(api, world)
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", order)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
@@ -301,7 +301,7 @@ def test_giving_up_needs_a_reason(api: Api, world: World, order: object, name: s
 
 
 def test_a_stored_callback_is_its_gateways(api: Api, world: World) -> None:
-    """Whatever its work goes by in the store, people see the gateway, and may have it tried again."""
+    """The answer shows the gateway, whatever the name of its queue in the store, and a retry is possible."""
     world.bury("callback-1")
     (letter,) = world.letters
     world.letters = [letter._replace(item=replace(letter.item, gateway="callbacks:gatewayA"))]

@@ -24,7 +24,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_the_body_of_the_readme(api: Api, world: World) -> None:
-    """The deposit that every newcomer sends is accepted, as the contract's transaction, and says where it is."""
+    """The deposit of the README is accepted; the answer is a transaction with its location."""
     result = api.post('{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}')
 
     transaction_id = "019ab000-0000-7000-8000-000000000001"
@@ -140,7 +140,7 @@ def test_a_chunked_body(api: Api) -> None:
 
 
 def test_the_request_id_is_the_correlation_id(api: Api, world: World) -> None:
-    """A caller's request id goes into the metadata and back to the caller; a well-formed trace goes with it."""
+    """A client's request id is stored in the metadata and repeated in the answer; a valid trace is stored as well."""
     result = api.post(json.dumps(BODY), headers={"X-Request-ID": "my-id!", "traceparent": TRACE})
 
     assert result.headers["X-Request-ID"] == "my-id!"
@@ -179,17 +179,17 @@ def test_only_a_wellformed_traceparent_is_kept(api: Api, world: World, given: st
 
 
 def test_a_refusal_is_a_422_with_its_code(api: Api, world: World) -> None:
-    """What the domain refuses is told under the domain's code."""
-    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 asked for.")
+    """A refusal of the domain has the domain's code."""
+    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 requested.")
     result = api.deposit()
 
     assert result.status_code == 422
     assert result.json["type"] == "/problems/insufficient-funds"
-    assert result.json["detail"] == "10.00 USD available, 100.00 asked for."
+    assert result.json["detail"] == "10.00 USD available, 100.00 requested."
 
 
 def test_a_refusal_under_a_new_code_needs_no_change_here(api: Api, world: World) -> None:
-    """A code that the table does not know is still told."""
+    """A code without an entry in the table is still returned."""
     world.reply = Refused("customer-closed", "Closed.")
     result = api.deposit()
 
@@ -197,7 +197,7 @@ def test_a_refusal_under_a_new_code_needs_no_change_here(api: Api, world: World)
 
 
 def test_not_stored_is_a_503_that_says_when_to_come_back(api: Api, world: World) -> None:
-    """503 is told only of what is surely not stored, with Retry-After."""
+    """503 with Retry-After means certainly not stored."""
     world.reply = NotStored("The mailbox is full.", retry_after_s=7)
     result = api.deposit()
 
@@ -207,7 +207,7 @@ def test_not_stored_is_a_503_that_says_when_to_come_back(api: Api, world: World)
 
 
 def test_uncertain_is_a_504_with_the_id_to_ask_for(api: Api, world: World) -> None:
-    """When it cannot be known, the client is told so and given the id."""
+    """When it is not known whether the command is stored, the answer is 504 with the id."""
     world.reply = Uncertain("019ab000-0000-7000-8000-000000000001")
     result = api.deposit()
 
@@ -219,7 +219,7 @@ def test_uncertain_is_a_504_with_the_id_to_ask_for(api: Api, world: World) -> No
 def test_no_reply_at_all_is_not_a_promise(
     api: Api, world: World, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once the command is on its way, an exception says nothing about it: 504, never "not stored"."""
+    """After the command was sent to the actors, an exception means 504, never "not stored"."""
     world.reply = error
     with caplog.at_level(logging.ERROR):
         result = api.deposit()
@@ -238,7 +238,7 @@ def test_times_are_rfc_3339_in_utc(api: Api) -> None:
 
 
 def test_amounts_leave_as_text(api: Api) -> None:
-    """An amount goes out as a string with all of its currency's decimals, exactly."""
+    """An amount in an answer is an exact string with all decimals of its currency."""
     amounts = [
         api.deposit(amount="9999999999.99").json["amount"],
         api.deposit(amount="5", currency="JPY").json["amount"],

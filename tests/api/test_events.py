@@ -1,4 +1,4 @@
-"""GET /v1/events: everything in global order, and waiting for what comes next."""
+"""GET /v1/events: all events in global order, and waiting for the next ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.api.world import World
 
 
 def test_all_events_in_order(api: Api, world: World) -> None:
-    """Of all customers, by position; whoever goes on from the last position gets each once."""
+    """Events of all customers by position; a client that continues from the last position gets each event once."""
     for number in range(5):
         world.give(f"c{number}", 100)
     seen, after = [], 0
@@ -64,7 +64,7 @@ def test_the_ends_of_what_can_be_asked(api: Api) -> None:
 
 
 def test_where_it_ends_now(api: Api, world: World) -> None:
-    """Who begins with the latest is told its position, at once, and then gets what comes after, and nothing before."""
+    """``latest`` returns its position at once; a client that continues there gets all later events only."""
     assert api.get("/v1/events?after=latest").json == {"items": [], "next_cursor": "0"}
     world.give("c1", 100)
     for query in ("after=latest", "after=latest&wait=30&limit=1"):
@@ -75,7 +75,7 @@ def test_where_it_ends_now(api: Api, world: World) -> None:
 
 
 class Clock:
-    """Time that passes when somebody sleeps; one of ``meanwhile`` happens at the end of each sleep."""
+    """A clock that advances by sleeping; one step of ``meanwhile`` runs at the end of each sleep."""
 
     def __init__(self, world: World) -> None:
         self.now, self.world, self.slept = 0.0, world, 0
@@ -99,13 +99,13 @@ class Clock:
 
 @pytest.fixture
 def clock(world: World) -> Clock:
-    """A clock that nobody waits for."""
+    """A simulated clock."""
     return Clock(world)
 
 
 @pytest.fixture
 def feed(world: World, clock: Clock) -> Feed:
-    """A feed that goes by it."""
+    """A feed with the simulated clock."""
     return Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
 
 
@@ -121,14 +121,14 @@ def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
 
 
 def test_a_service_that_stops_keeps_nobody_waiting(world: World, clock: Clock) -> None:
-    """Who waits is answered at the next look, so that the stop does not have to cut him off."""
+    """A waiting request is answered at the next check, so that the stop does not cut it off."""
     feed = Feed(world, lambda: clock.now >= 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
     assert feed.read(None, 0, 10, 30.0) == []
     assert 3.0 <= clock.now <= 3.0 + LOOK_EVERY_S
 
 
 def test_positions_of_nothing_are_looked_at_once(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that was given out and never committed does not make everybody who waits look again and again."""
+    """An assigned position that was never committed does not cause repeated reads by all waiting requests."""
     looks = 0
     all_events = world.all_events
 
@@ -187,7 +187,7 @@ def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
 
 
 def test_who_waits_gets_his_own_merchants_events(world: World, clock: Clock) -> None:
-    """An event of another merchant ends nobody's wait; one of his own does, also after others have looked in vain."""
+    """An event of another merchant ends no wait. An own event does, also after fruitless checks by others."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     clock.meanwhile = [lambda: world.give("1", 100, merchant="globex")]
     assert feed.read("acme", 0, 10, 1.0) == []
@@ -205,7 +205,7 @@ def test_who_waits_gets_his_own_merchants_events(world: World, clock: Clock) -> 
 
 
 def test_who_may_not_look_any_more_gets_nothing(world: World, clock: Clock) -> None:
-    """Before each look it is asked whether he still may."""
+    """The access is confirmed before each check."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     clock.meanwhile = [lambda: world.give("1", 100)]
 

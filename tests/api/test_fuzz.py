@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer that the document announces, never a 500, and nothing refused reaches the actors."""
+"""Any input gets an answer that the document announces, never 500. Nothing refused reaches the actors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.account import Refused
@@ -14,6 +14,7 @@ from store.port import StreamKey
 from tests.api.routes import ROUTES, Route
 from tests.api.support import BODY, Api
 from tests.api.world import CURRENCIES, World
+from tests.effort import examples
 
 WORLD = World()
 API = Api(WORLD)
@@ -45,7 +46,7 @@ def _calls_match(status: int, before: int) -> None:
 
 
 @given(VALUES | NEARLY)
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_json(value: object) -> None:
     """Any JSON value, near misses of a command above all, is a 202 or a 400."""
     before = len(WORLD.calls)
@@ -55,7 +56,7 @@ def test_any_json(value: object) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_any_bytes(body: bytes) -> None:
     """Bytes that are no JSON are a 400."""
     before = len(WORLD.calls)
@@ -63,7 +64,7 @@ def test_any_bytes(body: bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_damaged_commands(data: st.DataObject) -> None:
     """A good body with bytes changed, cut or doubled is judged, not stumbled over."""
     body = bytearray(json.dumps({**BODY, "currency": "USD", "details": {"a": "b"}}).encode())
@@ -80,7 +81,7 @@ def test_damaged_commands(data: st.DataObject) -> None:
         HEADER,
     )
 )
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_any_headers(headers: dict[str, str]) -> None:
     """No header can make the service stumble."""
     before = len(WORLD.calls)
@@ -104,7 +105,7 @@ def test_any_headers(headers: dict[str, str]) -> None:
         max_size=4,
     ),
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
     """Any query is answered or refused with a name."""
     query = "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs)
@@ -123,7 +124,7 @@ def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
     ),
     st.binary(max_size=40),
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_id(template: str, name: bytes) -> None:
     """Any bytes in place of an id are found or not found."""
     result = API.get(template.format(quote(name, safe="")))
@@ -152,9 +153,9 @@ ORDER = st.fixed_dictionaries(
     ),
     VALUES | ORDER,
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_order(path: str, order: object) -> None:
-    """Any JSON value as an order is carried out, refused with a name or finds nothing."""
+    """Any JSON value as a command is executed, refused with a field name, or finds no resource."""
     WORLD.letters.clear()
     WORLD.bury("buried")
     WORLD.reply = Refused("not-discardable", "No.")
@@ -206,7 +207,7 @@ def bodies(draw: st.DrawFn, route: Route) -> bytes:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_any_request(route: Route, data: st.DataObject) -> None:
     """Any body, query, headers and ids on any route: an answer that the document announces, and never a 5xx.
 

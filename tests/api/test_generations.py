@@ -1,4 +1,4 @@
-"""Positions and cursors carry the generation: whoever goes on from before a restore is told so, and misses nothing."""
+"""Positions and cursors carry the generation: a client that continues from before a restore gets 410."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPAN = 2**40
 
 
 def is_unknown(answer: object, generation: int) -> bool:
-    """Whether it is the problem that says so."""
+    """Whether it is the problem ``position-unknown``."""
     body = answer.json  # type: ignore[attr-defined]
     return (answer.status_code, body.get("type"), body.get("generation")) == (  # type: ignore[attr-defined]
         410,

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the table of the contract as callers see it."""
+"""Idempotency-Key: every case of its rules, as clients see it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_same_command_again_is_the_first_one_once_more(api: Api, world: Worl
     ],
 )
 def test_a_command_is_the_same_by_value(api: Api, again: dict[str, object]) -> None:
-    """Other spellings of the amount, defaults written out and another order of the details are the same command."""
+    """Other spellings of the amount, explicit defaults and another order of the details are the same command."""
     details = {"b": "2", "a": "1"} if again.get("details") else {}
     first = api.command("/v1/deposit", key="k-1", details=details)
     repeated = api.command("/v1/deposit", key="k-1", **{"details": details, **again})
@@ -98,7 +98,7 @@ def test_a_key_that_cannot_be_is_named(api: Api, world: World, key: str) -> None
 
 
 def test_a_refusal_is_repeated_though_it_would_be_taken_now(api: Api, world: World) -> None:
-    """A recorded 422 is replayed, with what it said then, even when there is money by now."""
+    """A recorded 422 is replayed unchanged, also when the balance is sufficient by now."""
     short = api.withdraw(key="k-1", amount="900.00")
     world.give("12345", 1_000_000)
     again = api.withdraw(key="k-1", amount="900.00")
@@ -114,7 +114,7 @@ def test_a_refusal_is_repeated_though_it_would_be_taken_now(api: Api, world: Wor
 def test_a_replay_that_cannot_be_read_is_not_called_unstored(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """What the key stands for was carried out, so 503, which says that it never will be, would be untrue: 504."""
+    """The first command was executed, so 503 ("never stored") would be wrong: 504."""
     adjusts = path.endswith("adjustments")
     order = {"amount": 1, "currency": "USD", "reason": "r", "evidence": "e"} if adjusts else BODY
     first = api.order(path, order, key="k-1")
@@ -146,7 +146,7 @@ def test_what_is_not_stored_is_not_held_by_its_key(api: Api, world: World) -> No
 def test_a_repetition_that_cannot_wait_for_the_first_one(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the first one with the key is under way, one that met its deadline is told 409 and when to come again."""
+    """While the first request with the key is in progress, another gets 409 with Retry-After at its deadline."""
     inside, on = threading.Event(), threading.Event()
     first: list[int] = []
     original = world.execute

@@ -27,14 +27,14 @@ KIB = 1024
 
 @pytest.fixture
 def api(world: World) -> Api:
-    """An API that pays out whatever it is told, to a customer who is there."""
+    """An API without balance checks, with an existing customer."""
     api = Api(world, checked_withdrawals=False)
     world.give("12345", 1)
     return api
 
 
 def wrong(api: Api, path: str, members: Mapping[str, Any], **raw: str) -> list[str]:
-    """The fields that are named as wrong in an order of ``members``, some of them given as JSON; none: it is taken."""
+    """The wrong fields of a command with ``members``, some of them as JSON; none: it is accepted."""
     result = api.post(as_json(members, **raw), path=path)
     if result.status_code in (200, 201, 202):
         return []
@@ -44,7 +44,7 @@ def wrong(api: Api, path: str, members: Mapping[str, Any], **raw: str) -> list[s
 
 @pytest.mark.parametrize("currency", sorted(CURRENCIES["gatewayA"]))
 def test_amounts(api: Api, currency: str) -> None:
-    """10^12 minor units and not one more, and no part of a unit, in either spelling; negative by people alone."""
+    """10^12 minor units and not more, no fraction of a unit, in both spellings; negative for adjustments only."""
     unit = Decimal(1).scaleb(-EXPONENTS[currency])
     within = (10**12 * unit, unit, 11 * unit)
     beyond = (10**12 * unit + unit, unit / 10, 11 * unit + unit / 10)
@@ -69,7 +69,7 @@ def test_amounts(api: Api, currency: str) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_customer_ids(api: Api, path: str) -> None:
-    """1 to 128 of some characters and of no other, wherever they stand; but not "." and "..", which URLs lose."""
+    """1 to 128 permitted characters in any place; but not "." and "..", which clients remove from URLs."""
     for good in ("x", "x" * 128, "...", *(set(ALLOWED) - {"."}), *(f"a{one}b" for one in ALLOWED)):
         assert wrong(api, path, {**BODY, "customer_id": good}) == []
         assert api.get(f"/v1/customers/{good}").status_code == 200
@@ -96,7 +96,7 @@ def test_details(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["reason", "evidence"])
 def test_reasons(api: Api, name: str) -> None:
-    """What a person says has 1 to 500 characters, of which one is seen and none is a control character."""
+    """A reason has 1 to 500 characters, one of them visible and none a control character."""
     for good in ("x", "x" * 500, " x", "\U0001f4a9" * 500, *(f"a{one}b" for one in LETTERS)):
         assert wrong(api, ADJUSTMENTS, {**ADJUSTMENT, name: good}) == []
     for bad in ("", " ", "\u00a0\u2028", "x" * 501, *CONTROLS, *(f"a{one}b" for one in CONTROLS)):

@@ -1,4 +1,4 @@
-"""Where API keys are needed: a merchant sees no position, which would tell how much others do, but its own cursors."""
+"""With API keys: a merchant sees cursors instead of positions, which would reveal the volume of others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_no_position_in_any_answer(scenario: Scenario) -> None:
 
 
 def test_what_others_do_changes_nothing(scenario: Scenario) -> None:
-    """Cursors are the same, byte for byte, whatever other merchants do before, between and after."""
+    """Cursors are equal byte for byte, whatever other merchants do before, between and after."""
     scenario.world.give("other", 100, merchant="globex")
     before = scenario.api.get("/v1/events").json
     latest = scenario.api.get("/v1/events?after=latest").json
@@ -98,7 +98,7 @@ def test_only_its_own_cursors(scenario: Scenario) -> None:
 
 
 def test_the_same_version_of_another_history(scenario: Scenario) -> None:
-    """An event that came in place of another is told apart by its hash, also when the generation is the same."""
+    """An event that replaced another has a different hash, also when the generation is the same."""
     event = scenario.api.get("/v1/events").json["items"][-1]
     forged = Place(f"{event['version']}.{'0' * 16}.{event['stream_id']}")
     cursor = encode_cursor(CursorKind.EVENTS, *forged)

@@ -1,4 +1,4 @@
-"""/metrics: requests by route, what the actors tell, what the store says, and a store that says nothing."""
+"""/metrics: requests by route, notifications of the actors, figures of the store, and a store without an answer."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Served:
 
 @pytest.fixture
 def served() -> Served:
-    """An application that nobody has asked anything."""
+    """An application without any requests so far."""
     return Served()
 
 
 def test_the_format(api: Api) -> None:
-    """It is Prometheus's text format 0.0.4, as its Content-Type says, and what the document announces."""
+    """The answer is in Prometheus's text format 0.0.4, with its Content-Type and as the document announces."""
     result = api.get("/metrics")
     assert result.status_code == 200
     assert result.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -106,7 +106,7 @@ def test_what_is_no_request_is_there_before_the_first(served: Served) -> None:
 
 
 def recorded(listener: Listener, *events: Event, transaction_id: str) -> None:
-    """Tell ``listener`` of these events of one customer, each in a batch of its own, a second apart."""
+    """Notify ``listener`` of events of one customer, each in its own batch, a second apart."""
     account, known = Account("c1"), dict[str, Transaction]()
     for version, event in enumerate(events, 1):
         one = Recorded(version, START + timedelta(seconds=version), event)
@@ -204,7 +204,7 @@ def test_what_else_the_actors_tell(served: Served) -> None:
 
 
 def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
-    """A sample is taken at once and again each second; what has gone down goes down in the gauges."""
+    """A sample is taken at once and then each second; gauges also decrease."""
     later: list[tuple[float, object]] = []
     crowd = {"commands": AdmissionStats(128, 30, 5, 128), "others": AdmissionStats(4, 0, 0, 64)}
     gateways = (GatewayStats("gatewayA", "half_open", 2, 7, 20),)
@@ -245,7 +245,7 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
 
 
 def test_what_the_store_says(served: Served) -> None:
-    """Work of matched and unmatched callbacks is told together; a configured gateway's figures are there at 0, too."""
+    """Work of matched and unmatched callbacks is counted together. Series of configured gateways exist at 0."""
     served.world.waiting = StoreStats(
         {
             ("gatewayA", "dead"): Unfinished(2, 50.0),
@@ -266,7 +266,7 @@ def test_what_the_store_says(served: Served) -> None:
 
 
 def test_a_store_that_is_away(served: Served) -> None:
-    """Without the store all else is served, its own figures are left out, and a gauge says so."""
+    """Without the store all other metrics are served, and a gauge shows that the store does not answer."""
     served.world.down = True
     samples = served.scrape()
     assert of(samples, "payments_store_up") == 0
@@ -275,7 +275,7 @@ def test_a_store_that_is_away(served: Served) -> None:
 
 
 class Slow(World):
-    """A store that answers when it is told to, and counts how often it is asked."""
+    """A store that answers on demand and counts the reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -298,7 +298,7 @@ def collected(collector: StoreCollector) -> Samples:
 
 
 def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scrape waits for the store no longer than it may, and no second read is begun while the first one waits."""
+    """A scrape waits a bounded time for the store, and there is one read at a time."""
     monkeypatch.setattr(store_figures, "WAIT_S", 0.01)
     world = Slow()
     collector = StoreCollector(world, world.gateway_currencies)
@@ -314,7 +314,7 @@ def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_store_is_not_asked_for_each_scrape() -> None:
-    """What it said is told again for some seconds; for longer when the answer was dear."""
+    """A result is reused for some seconds, and for longer after a slow read."""
     world, now = Slow(), [100.0]
     collector = StoreCollector(world, world.gateway_currencies, lambda: now[0])
     collected(collector)
@@ -339,7 +339,7 @@ def test_the_store_is_not_asked_for_each_scrape() -> None:
 
 
 def test_what_is_counted_meanwhile_is_in_the_next_scrape() -> None:
-    """Tallies are handed on once: neither lost between two scrapes nor told twice."""
+    """Tallies are added once: neither lost nor doubled between two scrapes."""
     world, meters = World(), Meters()
     store = StoreCollector(world, world.gateway_currencies)
     listener = MetricsListener(meters)

@@ -1,4 +1,4 @@
-"""Files of metrics: as many as processes live and two for all who are gone, whole, and big enough from the start."""
+"""Files of metrics: one set per live process and two for all ended ones, complete and never sparse."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_dead_are_added_up_in_two_files(tmp_path: Path) -> None:
 
 
 def test_nobody_adds_up_while_somebody_is_scraped(tmp_path: Path) -> None:
-    """He would meet a count twice or not at all. It is done with the next death."""
+    """A scrape would see a count twice or not at all. Adding up is done at the next death."""
     count(tmp_path, 1, 1)
     count(tmp_path, 2, 2)
     gone = {1}
@@ -123,7 +123,7 @@ def test_nobody_adds_up_while_somebody_is_scraped(tmp_path: Path) -> None:
 
 
 def test_a_scrape_waits_for_its_turn_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever adds up may be frozen in the middle of it."""
+    """The process that adds up may be frozen meanwhile."""
     monkeypatch.setattr(dead, "WAIT_S", 0.0)
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -134,7 +134,7 @@ def test_a_scrape_waits_for_its_turn_and_not_for_ever(tmp_path: Path, monkeypatc
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With a line that says so: it would spoil every scrape."""
+    """An unreadable file is logged and ignored: it would fail every scrape."""
     for pid, content in ((1, b""), (2, struct.pack("iii", 100, 0, 5000))):
         (tmp_path / f"counter_{pid}.db").write_bytes(content)
     count(tmp_path, 3, 3)
@@ -154,7 +154,7 @@ def small_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files")
 def test_without_room_for_all_files_there_is_none(tmp_path: Path) -> None:
-    """And no half one: nobody who is scraped may meet it."""
+    """No scrape sees a partial file."""
     with pytest.raises(OSError, match="File too large"):
         reserve(tmp_path, 1, 1)
     assert [*tmp_path.iterdir()] == []

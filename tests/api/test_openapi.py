@@ -26,7 +26,7 @@ def test_the_document_is_valid(api: Api) -> None:
 
 
 def test_every_route_is_in_the_document_and_the_reverse(api: Api) -> None:
-    """Nothing is served that is not described, and nothing described that is not served; HEAD goes with GET."""
+    """Every served route is described and every described route is served; HEAD goes with GET."""
     served = {
         (route.path, method.method.lower())
         for route in falcon.inspect.inspect_routes(api.app)
@@ -57,7 +57,7 @@ def test_operations_can_be_told_apart(api: Api) -> None:
 
 
 def test_every_operation_is_described(api: Api) -> None:
-    """Operations, parameters and responses carry words for people."""
+    """Operations, parameters and responses have descriptions."""
     for path, item in api.document["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
@@ -90,7 +90,7 @@ def test_the_examples_are_accepted(api: Api, world: World) -> None:
     ],
 )
 def test_the_examples_of_orders_are_accepted(api: Api, world: World, path: str, status: int) -> None:
-    """The examples of a person's orders can be sent as they are."""
+    """The examples of operator commands are accepted unchanged."""
     letter_id = api.deposit().json["transaction_id"]
     world.bury(letter_id)
     body = api.document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
@@ -115,7 +115,7 @@ def test_the_problems_are_the_ones_of_the_table(api: Api) -> None:
 
 
 def test_the_command_is_closed(api: Api) -> None:
-    """The document says of a command what the schema enforces: required, unknown refused, limits."""
+    """The document states for a command what the schema enforces: required and unknown fields, limits."""
     command = api.document["components"]["schemas"]["Command"]
     assert command["additionalProperties"] is False
     assert sorted(command["required"]) == ["amount", "customer_id", "gateway"]
@@ -192,7 +192,7 @@ def test_the_page_shows_this_document(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/swagger", "/swagger/"])
 def test_ways_to_the_page(api: Api, path: str) -> None:
-    """The addresses that people type lead to the page."""
+    """Short paths redirect to the page."""
     result = api.get(path)
     assert (result.status_code, result.headers["Location"]) == (302, "/swagger/index.html")
 

@@ -49,7 +49,7 @@ def test_an_unknown_route(api: Api, path: str, method: str) -> None:
     ],
 )
 def test_a_method_that_is_not_allowed(api: Api, path: str, allowed: set[str]) -> None:
-    """A wrong method is a 405 that says which are right."""
+    """A wrong method gets 405 with the allowed ones."""
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
         result = api.request(method, path)
         assert (result.status_code, result.json["type"]) == (405, "/problems/method-not-allowed")
@@ -103,14 +103,14 @@ def test_request_ids_differ() -> None:
 
 
 def test_health_asks_nobody(api: Api, world: World) -> None:
-    """Alive is alive, whatever store, actors and gateways do."""
+    """Liveness does not depend on store, actors and gateways."""
     world.down, world.deaf, world.not_ready = True, True, ["The journal is being restarted."]
     result = api.get("/healthz")
     assert (result.status_code, result.json) == (200, {"status": "ok"})
 
 
 def test_readiness(api: Api, world: World) -> None:
-    """Ready says so; not ready is a 503 that lists what is missing."""
+    """Ready gets 200; not ready gets 503 with the missing parts."""
     result = api.get("/readyz")
     assert (result.status_code, result.json) == (200, {"status": "ready"})
 
@@ -129,6 +129,6 @@ def test_the_table_of_problems() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 405, 406, 413, 414, 415, 431, 451, 500, 501, 503, 511])
 def test_every_status_of_the_framework_has_a_problem(status: int) -> None:
-    """Whatever Falcon may answer has a type of the same status."""
+    """Every status of Falcon has a type with the same status."""
     assert by_status(status).status == status
     assert falcon.code_to_http_status(status)

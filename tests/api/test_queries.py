@@ -16,7 +16,7 @@ from marshmallow import ValidationError
 from api.fields import Timestamp
 from api.paging import CursorKind, Place, decode_cursor, encode_cursor
 from api.problems import ProblemError
-from api.requests import PageSchema, read_fields
+from api.schemas.common import PageSchema, read_fields
 from api.screening.query import read_query
 from tests.api.support import Api
 from tests.api.world import World
@@ -74,7 +74,7 @@ def encoded(text: str) -> str:
     ],
 )
 def test_a_wrong_field_of_a_list_is_named(api: Api, path: str, query: str, name: str) -> None:
-    """Whatever is wrong with a page's fields is a 400 that names the field."""
+    """A wrong field of a page gets 400 with its name."""
     api.deposit()
     result = api.get(path, query_string=query)
 
@@ -120,7 +120,7 @@ def test_a_wrong_filter_is_named(api: Api, query: str, name: str) -> None:
 
 
 def test_a_plus_that_became_a_space_is_explained(api: Api) -> None:
-    """The hint on "+" is for queries, and comes only where a space stands; other readers of times do not give it."""
+    """The hint on "+" appears in queries only, and only for a value with a space."""
     for query, has_hint in {
         "created_from=2026-11-22T12:00:00+01:00": True,
         "created_from=yesterday": False,
@@ -219,7 +219,7 @@ def test_the_corners_of_rfc_3339() -> None:
 
 
 def test_a_broken_store_is_a_503(api: Api, world: World) -> None:
-    """When the store does not answer, reads say so and when to come back."""
+    """When the store does not answer, reads get 503 with Retry-After."""
     world.down = True
     lists = ("/v1/transactions", "/v1/dead-letters", "/v1/customers/12345/events")
     for path in (*lists, "/v1/customers/12345", SINGLES[0], "/v1/dead-letters/x"):

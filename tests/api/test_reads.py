@@ -69,7 +69,7 @@ def test_a_transaction_is_what_the_deposit_answered(api: Api) -> None:
 
 
 def test_a_completed_transaction(api: Api, world: World) -> None:
-    """What the gateway said shows: reference, status, the newest version and its time."""
+    """A transaction shows the gateway's answer: reference, status, the newest version and its time."""
     (transaction_id,) = deposits(api, 1)
     world.settle("12345", transaction_id, Approved("A-1", final=True))
     transaction = api.get(f"/v1/transactions/{transaction_id}").json
@@ -81,7 +81,7 @@ def test_a_completed_transaction(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("category", [*Category, None])
 def test_a_failed_transaction(api: Api, world: World, category: Category | None) -> None:
-    """A failure tells code, category and message."""
+    """A failure shows code, category and message."""
     (transaction_id,) = deposits(api, 1)
     world.settle("12345", transaction_id, Declined("do_not_honor", category, "No."))
 
@@ -91,7 +91,7 @@ def test_a_failed_transaction(api: Api, world: World, category: Category | None)
 
 @pytest.mark.parametrize("attention", ["dead_letter", "parked", "review"])
 def test_attention(api: Api, world: World, attention: str) -> None:
-    """What people should know of a transaction shows."""
+    """A transaction shows its ``attention``."""
     (transaction_id,) = deposits(api, 1)
     world.attention[transaction_id] = attention
     assert api.get(f"/v1/transactions/{transaction_id}").json["attention"] == attention
@@ -99,7 +99,7 @@ def test_attention(api: Api, world: World, attention: str) -> None:
 
 @pytest.mark.parametrize("name", [*NOT_IDS, ABSENT])
 def test_no_such_transaction(api: Api, name: str) -> None:
-    """An id that nobody has is a 404, well-formed or not, and the store is asked only for well-formed ones."""
+    """An unknown id gets 404, well-formed or not. Only well-formed ones are looked up in the store."""
     result = api.get(f"/v1/transactions/{name}")
     assert (result.status_code, result.json["type"]) == (404, "/problems/not-found")
 
@@ -115,13 +115,13 @@ def test_malformed_ids_never_reach_the_store(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
 def test_pages_of_transactions(api: Api, limit: int) -> None:
-    """Page by page every transaction comes once, newest first, whatever the pages' size."""
+    """Each transaction is on one page, newest first, for every page size."""
     ids = deposits(api, 7)
     assert [it["transaction_id"] for it in walk(api, "/v1/transactions", limit)] == ids[::-1]
 
 
 def test_what_arrives_meanwhile_moves_no_page(api: Api) -> None:
-    """A cursor stands at an item, not at an offset: new transactions neither repeat nor hide old ones."""
+    """A cursor names an item, not an offset: new transactions neither repeat nor hide old ones."""
     ids = deposits(api, 4)
     first = api.get("/v1/transactions", params={"limit": "2"}).json
     deposits(api, 3)
@@ -145,7 +145,7 @@ def test_an_empty_list_is_no_error(api: Api) -> None:
 
 
 def test_each_filter_filters(api: Api, world: World) -> None:
-    """Every filter of the contract selects what it says, alone and together with others."""
+    """Every filter works alone and together with others."""
     first, second, third = (
         *deposits(api, 1, customer_id="a"),
         *deposits(api, 1, customer_id="b", gateway="gatewayB"),
@@ -215,7 +215,7 @@ def test_a_customer_id_with_every_kind_of_character(api: Api) -> None:
 @pytest.mark.parametrize("path", ["/v1/customers/{}", "/v1/customers/{}/events"])
 @pytest.mark.parametrize("name", ["nobody", "%00", "a%20b", "%C3%A9", "x" * 129, "a%2Fb"])
 def test_no_such_customer(api: Api, path: str, name: str) -> None:
-    """A customer without events does not exist, whatever its id looks like."""
+    """A customer without events does not exist, for every form of id."""
     deposits(api, 1)
     assert api.get(path.format(name)).status_code == 404
 
@@ -238,7 +238,7 @@ def test_the_events_of_a_customer(api: Api, world: World, limit: int) -> None:
 
 
 def test_a_cursor_at_the_end_of_a_stream(api: Api) -> None:
-    """A cursor behind the last event is an empty page for a customer, and 404 for nobody."""
+    """A cursor after the last event gets an empty page for a customer, and 404 for an unknown one."""
     deposits(api, 2)
     cursor = api.get("/v1/customers/12345/events", params={"limit": "1"}).json["next_cursor"]
     deposits(api, 1, customer_id="short")
@@ -286,7 +286,7 @@ def test_a_supervisor_that_does_not_answer(api: Api, world: World, path: str) ->
 
 
 def test_every_status_and_failure_has_its_shape(api: Api, world: World) -> None:
-    """Whatever state a transaction is in, the answer is as the document says."""
+    """In every state of a transaction the answer conforms to the document."""
     (transaction_id,) = deposits(api, 1)
     for status in Status:
         failure = Failure("late", None, "m") if status is Status.FAILED else None

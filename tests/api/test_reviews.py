@@ -1,4 +1,4 @@
-"""/v1/reviews: what people must look at, page by page, and their word that they did."""
+"""/v1/reviews: lists, single reviews, and closing them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_reason_is_needed(api: Api, world: World, body: object) -> None:
 
 
 def test_what_the_actors_say(api: Api, world: World) -> None:
-    """503 for what is not stored, 504 for what nobody knows."""
+    """503 for what is not stored, 504 when that is not known."""
     world.reply = NotStored("away")
     assert api.order("/v1/reviews/r-1/close", {"reason": "Looked."}).status_code == 503
     world.reply = Uncertain(None)

@@ -1,4 +1,4 @@
-"""What people see of callbacks that cannot be applied: a real service, from the signed request to the review."""
+"""Callbacks that cannot be applied, as operators see them: a real service, from the signed request to the review."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def say(api: Api, body: bytes, *, gateway: str = "gatewayA", event_id: str | Non
 
 
 def words(transaction_id: str, **members: object) -> dict[str, object]:
-    """What a callback says of a transaction of 1.03 USD."""
+    """The body of a callback about a transaction of 1.03 USD."""
     return {
         **MEMBERS,
         "reference": transaction_id,
@@ -71,7 +71,7 @@ def attention(api: Api, transaction_id: str) -> str | None:
 
 @pytest.fixture
 def transaction_id(api: Api) -> str:
-    """A deposit of 1.03 USD that gatewayA has taken, and whose end is still to come; nobody has looked at it."""
+    """A deposit of 1.03 USD that gatewayA has accepted, and whose final result is still to come."""
     created = api.deposit(amount="1.03").json["transaction_id"]
     until(lambda: api.get(f"/v1/transactions/{created}").json["status"] == "processed")
     return str(created)
@@ -88,7 +88,7 @@ ODD: Final[dict[str, tuple[dict[str, object], str]]] = {
 
 @pytest.mark.parametrize("case", ODD)
 def test_one_that_is_readable_in_part(api: Api, transaction_id: str, case: str) -> None:
-    """The review is the transaction's, shows what was said as it was said, and what is on record; no status follows."""
+    """The review belongs to the transaction and shows the report and the record; the status does not change."""
     members, problem = ODD[case]
     said = words(transaction_id, **members)
     body = SIGNER_A.body(said)
@@ -122,7 +122,7 @@ def test_another_amount(api: Api, transaction_id: str) -> None:
 
 
 def test_what_contradicts_a_final_status(api: Api, transaction_id: str) -> None:
-    """The review of a completed transaction says what was claimed of it."""
+    """The review of a completed transaction shows the contradicting report."""
     say(api, SIGNER_A.body(words(transaction_id)))
     assert attention(api, transaction_id) is None
     review = review_of(api, say(api, SIGNER_A.body(words(transaction_id, status="failed"))))
@@ -152,7 +152,7 @@ def test_copies_are_one_review(api: Api, transaction_id: str, copies: int) -> No
 
 
 def test_a_transaction_of_another_gateway(api: Api, transaction_id: str) -> None:
-    """What a gateway says in part of another gateway's transaction is the gateway's review, and marks nothing."""
+    """A report about a transaction of another gateway opens a review of the reporting gateway only."""
     body = SIGNER_B.body(words(transaction_id, status="settled"))
     review = review_of(api, say(api, body, gateway="gatewayB"))
     assert (review["transaction_id"], review["customer_id"], review["gateway"]) == (None, None, "gatewayB")

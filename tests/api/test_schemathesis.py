@@ -50,14 +50,14 @@ HARD_TO_GUESS: Final = {
     "retryDeadLetter",
     "resolveTransaction",
 }
-"""Operations that may never succeed here: they need a signature, a version, or a letter that nobody has taken up."""
+"""Operations that cannot succeed here: they need a signature, a version, or an untouched dead letter."""
 
 
 @schemathesis.check
 def valid_data_is_refused_for_rules_beyond_the_document(
     _ctx: CheckContext, response: Response, case: schemathesis.Case[Any]
 ) -> None:
-    """What the document allows is refused only for what it cannot say, and then by name."""
+    """Valid data are refused only for rules that the document cannot express, and then by field name."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 410, 422):
         return
     problem = response.json()
@@ -88,7 +88,7 @@ class Run:
     """Links from ``Location`` that were followed, by their operations, and came to something."""
 
     def take(self, happened: Iterable[events.EngineEvent]) -> None:
-        """Remember what a whole run says."""
+        """Collect the results of a whole run."""
         for event in happened:
             if isinstance(event, events.PhaseFinished):
                 self.phases.add(event.phase.name)
@@ -146,13 +146,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_no_check_fails(run: Run) -> None:
-    """The service does what its document says, whatever it is sent."""
+    """The service conforms to its document for any input."""
     assert not run.troubles, "\n".join(run.troubles)
     assert not run.failures, "\n\n".join(run.failures[:10])
 
 
 def test_every_phase_ran_on_every_operation(run: Run) -> None:
-    """Nothing of the document was left out, and valid data came to a success wherever a guess can."""
+    """Every operation was tested, and valid data succeeded wherever generated values can."""
     assert run.phases.issuperset(TESTING_PHASES)
     operations = {operation_id for operation_id, _, _ in run.statuses}
     succeeded = {operation_id for operation_id, mode, status in run.statuses if mode == "positive" and status < 300}

@@ -1,4 +1,4 @@
-"""Card data and secrets in requests: refused wherever they stand, their field named, nothing repeated or stored."""
+"""Card data and secrets in requests: refused in every field, with the field's name; nothing is repeated or stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMELESS = "(a name that contains a card number)"
 
 
 def digits(text: str) -> str:
-    """All digits of ``text``, of whatever script, as ASCII ones."""
+    """All digits of ``text``, of any script, as ASCII digits."""
     return re.sub(r"\d", lambda match: str(int(match[0])), re.sub(r"\D", "", text))
 
 
@@ -97,7 +97,7 @@ def test_escapes_and_exponents_hide_none(api: Api, body: str) -> None:
     [f'{{"{CARD}": 1}}', f'{{"{CARD}": 1, "{CARD}": 2}}', f'{{"details": {{"{SPACED}": "1", "{SPACED}": "2"}}}}'],
 )
 def test_names_are_not_repeated(api: Api, body: str) -> None:
-    """An unknown field, or one given twice, whose very name is a card number, is told without it."""
+    """A field whose name is a card number is reported without the name."""
     answer = api.post(body)
     assert answer.status_code == 400
     assert set(answer.json["errors"]) <= {NAMELESS, "details"}
@@ -119,7 +119,7 @@ def test_names_are_not_repeated(api: Api, body: str) -> None:
     ],
 )
 def test_verification_data(api: Api, key: str) -> None:
-    """It is refused by its name, whatever its value."""
+    """Verification data are refused by name, with any value."""
     answer = api.deposit(details={key: "any", "order": "7"})
     assert answer.status_code == 400
     assert list(answer.json["errors"]) == ["details"]
@@ -128,7 +128,7 @@ def test_verification_data(api: Api, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["order", "cid", "pin", "code", "verification_code", "card_last4", "discovery", "cv"])
 def test_other_names(api: Api, key: str) -> None:
-    """Names that may stand for something else are taken."""
+    """Names with other common meanings are accepted."""
     assert api.deposit(details={key: "7391"}).status_code == 202
 
 
@@ -143,7 +143,7 @@ def test_other_names(api: Api, key: str) -> None:
     ],
 )
 def test_other_routes(api: Api, path: str) -> None:
-    """Reasons, evidence and whatever else people write: the same rule."""
+    """The same rule holds for reasons, evidence and all other texts of operators."""
     transaction = api.deposit().json["transaction_id"]
     answer = api.order(path.format(id=transaction), {**REASONS, "reason": f"card {SPACED}"})
     assert answer.json["errors"] == {"reason": [HOLDS_CARD]}
@@ -219,7 +219,7 @@ def test_what_is_only_kept_is_replaced(api: Api, world: World) -> None:
     ],
 )
 def test_other_numbers_are_taken(api: Api, number: str) -> None:
-    """What is no card number is nobody's business."""
+    """Other numbers are accepted."""
     assert api.deposit(customer_id=number, details={number: number}).status_code == 202
 
 
@@ -242,14 +242,14 @@ def test_secrets_in_any_field(api: Api, world: World, field: str, spelling: str)
 
 
 def test_escapes_hide_no_secret(api: Api) -> None:
-    """What counts is what the text means; with a card number beside it both are told."""
+    """The decoded text counts; a card number beside it is reported as well."""
     escaped = API_KEY.replace("pgw", "\\u0070gw")
     assert api.post(f'{{"amount": "{escaped}"}}').json["errors"] == {"amount": [HOLDS_SECRET]}
     assert api.post(f'{{"amount": "{escaped} {CARD}"}}').json["errors"] == {"amount": [HOLDS_CARD, HOLDS_SECRET]}
 
 
 def test_secrets_in_reasons_and_evidence(api: Api) -> None:
-    """What people write goes into events for good."""
+    """Texts of operators are stored in events permanently."""
     path = f"/v1/transactions/{api.deposit().json['transaction_id']}/resolution"
     for field in ("reason", "evidence"):
         answer = api.order(path, {**REASONS, field: f"I used {API_KEY}."})
@@ -269,11 +269,13 @@ def test_secrets_in_headers(api: Api, world: World) -> None:
 
 
 def test_secrets_in_queries_and_addresses(api: Api, world: World) -> None:
-    """Nor are they searched for, nor kept as somebody's id."""
+    """A secret in a query or path is refused: it is neither looked up nor stored."""
     for query, name in ((f"customer_id={API_KEY}", "customer_id"), (f"{API_KEY}=1", "(a name that contains a secret)")):
         answer = api.get("/v1/transactions", query_string=query)
         assert answer.json["errors"] == {name: [HOLDS_SECRET]}
         assert API_KEY not in answer.text
+    escaped = API_KEY.replace("_", "%5F")
+    assert api.get("/v1/transactions", query_string=f"cursor={escaped}").json["errors"] == {"cursor": [HOLDS_SECRET]}
     world.down = True
     assert api.get(f"/v1/customers/{API_KEY}").status_code == 404
 
@@ -297,7 +299,7 @@ def test_what_is_no_secret_is_taken(api: Api, text: str) -> None:
     ],
 )
 def test_what_is_too_long_is_not_searched(api: Api, members: dict[str, object]) -> None:
-    """No field takes it, and so a card number in it is nobody's business; the worker has others to serve."""
+    """No field accepts such a length, so it is not searched: the worker has other requests to serve."""
     answer = api.deposit(**members)
     assert answer.status_code == 400
     assert list(answer.json["errors"].values()) == [[TOO_LONG]]
@@ -312,7 +314,7 @@ def test_the_largest_details_are_searched(api: Api) -> None:
 
 
 def test_long_addresses_and_keys_are_not_searched(api: Api) -> None:
-    """They are nobody's, whatever they hold."""
+    """Too long paths and keys are refused without a search."""
     assert api.get("/1112" * 800).status_code == 404
     errors = api.command("/v1/deposit", key=f"{CARD}{'1112.' * 60}").json["errors"]
     assert list(errors) == ["Idempotency-Key"]
@@ -320,7 +322,7 @@ def test_long_addresses_and_keys_are_not_searched(api: Api) -> None:
 
 
 def test_cut_names_show_no_part_of_what_is_behind(api: Api) -> None:
-    """Of a long name the beginning is repeated, and so is looked at together with what it was cut off from."""
+    """The repeated part of a long name is searched together with what follows it."""
     for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that contains a secret)")):
         answer = api.deposit(**{f"{'x' * 50}-{held}-{'y' * 100}": "1"})
         assert list(answer.json["errors"]) == [nameless]
@@ -339,7 +341,7 @@ def test_zeros_behind_an_amount_are_no_digits(api: Api, world: World, written: s
     "written", [f"{CARD}.000", "411111.1111111111", "4111111111111111000.00", "4.1111111111111110e15"]
 )
 def test_an_amount_that_reads_as_a_card_number(api: Api, written: str) -> None:
-    """Whatever zeros are behind it."""
+    """Trailing zeros do not matter."""
     for body in (f'"{written}"', written):
         answer = api.post(json.dumps(BODY).replace("100.0", body))
         assert "amount" in answer.json["errors"]

@@ -1,4 +1,4 @@
-"""Dead letters of a gateway that is not configured any more: shown as ever, and left as they are by every order."""
+"""Dead letters of a gateway that is not configured any more: they are shown, and no command changes them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_it_is_shown(api: Api, letter_id: str) -> None:
 
 @pytest.mark.parametrize("body", [..., {}])
 def test_it_is_not_tried_again(api: Api, world: World, letter_id: str, body: object) -> None:
-    """A 409 that names the gateway: nobody would do it, and it would be on no list any more."""
+    """409 with the gateway's name: the work could not be done, and the dead letter would disappear from all lists."""
     result = api.order(f"/v1/dead-letters/{letter_id}/retry", body)
     assert (result.status_code, result.json["type"]) == (409, "/problems/gateway-not-configured")
     assert GONE in result.json["detail"]
@@ -43,19 +43,19 @@ def test_it_is_not_tried_again(api: Api, world: World, letter_id: str, body: obj
 
 
 def test_a_mistaken_order_is_told_so_first(api: Api, letter_id: str) -> None:
-    """Fields that the order does not take are a 400 whatever the gateway."""
+    """Unknown fields get 400 for every gateway."""
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", {"reason": "x"}).status_code == 400
 
 
 def test_many_of_it_cannot_be_ordered(api: Api, world: World, letter_id: str) -> None:
-    """A gateway that is not configured is a mistake in the order."""
+    """A filter by a gateway that is not configured gets 400."""
     result = api.order("/v1/dead-letters/retry", {"gateway": GONE})
     assert (result.status_code, list(result.json["errors"])) == (400, ["gateway"])
     assert [letter.item.work_id for letter in world.letters] == [letter_id]
 
 
 def test_a_discard_is_the_actors_business(api: Api, world: World, letter_id: str) -> None:
-    """Whether it may be given up is theirs to say, with their reason."""
+    """The actors decide whether it may be discarded."""
     world.reply = Refused("not-discardable", "Its gateway is not configured.")
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "gone"})
     assert (result.status_code, result.json["type"]) == (409, "/problems/not-discardable")
@@ -63,7 +63,7 @@ def test_a_discard_is_the_actors_business(api: Api, world: World, letter_id: str
 
 
 def test_a_store_that_is_away_comes_first(api: Api, world: World, letter_id: str) -> None:
-    """What cannot be read is not said to be unconfigured; and a known gateway's order meets its own troubles."""
+    """An unreadable dead letter is not called unconfigured; errors of known gateways keep their own answers."""
     world.down = True
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", ...).status_code == 503
     world.down, world.trouble = False, StoreUnavailableError("away")

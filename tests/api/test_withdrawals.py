@@ -8,7 +8,7 @@ from tests.api.world import World
 
 
 def test_a_withdrawal_reserves(api: Api, world: World) -> None:
-    """What is taken on is no longer available, and not gone yet."""
+    """The amount is no longer available, and still reserved."""
     world.give("12345", 15_000)
     taken = api.withdraw()
     assert taken.status_code == 202
@@ -20,7 +20,7 @@ def test_a_withdrawal_reserves(api: Api, world: World) -> None:
 
 
 def test_what_is_short_is_refused_with_what_there_is(api: Api, world: World) -> None:
-    """422, for people and for programs, in the currency that was asked for; no trace is left."""
+    """422 with the available amount, for people and programs, in the requested currency; nothing is stored."""
     world.give("12345", 9_999)
     short = api.withdraw()
     assert (short.status_code, short.json["type"]) == (422, "/problems/insufficient-funds")
@@ -42,7 +42,7 @@ def test_bad_commands_are_named_as_for_deposits(api: Api, world: World) -> None:
 
 
 def test_unchecked_withdrawals_ask_for_no_balance(world: World) -> None:
-    """The command says so, and the actors refuse nothing for want of money."""
+    """The command states that no balance is checked, and the actors do not refuse it for a low balance."""
     api = Api(world, checked_withdrawals=False)
     assert api.withdraw().status_code == 202
     (_, command, _) = world.calls[-1]

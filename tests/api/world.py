@@ -1,4 +1,4 @@
-"""A payment system in memory behind the API's two doors.
+"""A payment system in memory behind the API's two interfaces.
 
 The rules are the real ones (``domain``, ``store.codec``); only durability and gateways are left out.
 """
@@ -109,12 +109,12 @@ class World:
 
     @property
     def payments(self) -> Self:
-        """It is its own door to the actors."""
+        """It is its own interface to the actors."""
         return self
 
     @property
     def queries(self) -> Self:
-        """It is its own door to the store."""
+        """It is its own interface to the store."""
         return self
 
     # The door to the actors.
@@ -124,7 +124,7 @@ class World:
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
     def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
-        """Carry the command out, unless ``reply`` says what to answer instead."""
+        """Execute the command, unless ``reply`` sets another answer."""
         match command:
             case ReceiveOperation():
                 return self._receive(stream, command.command, command.metadata, command.idempotency_key)
@@ -168,7 +168,7 @@ class World:
         return CURRENCIES
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
-        """Carry the order out, unless ``trouble`` says what happens instead."""
+        """Execute the command, unless ``trouble`` sets an error."""
         self.modes.append(mode)
         if self.trouble is not None:
             raise self.trouble
@@ -177,7 +177,7 @@ class World:
         return replace(before, breaker=BreakerStatus(state, mode.mode, 0, 0, None, None))
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Take up what fits, unless ``trouble`` says what happens instead."""
+        """Retry what matches, unless ``trouble`` sets an error."""
         self.retried.append((merchant, where))
         if self.trouble is not None:
             raise self.trouble
@@ -220,7 +220,7 @@ class World:
     def callback(
         self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
     ) -> Reply | SignatureInvalid:
-        """Take it, unless ``callback_reply`` says what to answer instead."""
+        """Accept it, unless ``callback_reply`` sets another answer."""
         self.callbacks.append((gateway, dict(headers), body, metadata))
         if isinstance(self.callback_reply, Exception):
             raise self.callback_reply
@@ -237,7 +237,7 @@ class World:
         return False
 
     def problems(self) -> Sequence[str]:
-        """What the test says."""
+        """The value that the test sets."""
         return self.not_ready
 
     def settle(
@@ -329,7 +329,7 @@ class World:
         return events[-1] if events else None
 
     def feed(self) -> Feed:
-        """Of the generation that a test says."""
+        """The generation that the test sets."""
         return Feed(self.generation, self.last_position())
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
@@ -449,16 +449,16 @@ class World:
         ]
 
     def stats(self) -> StoreStats:
-        """What the test says waits."""
+        """The callbacks that the test sets."""
         self._reach()
         return self.waiting
 
     def work_counts(self) -> dict[tuple[str, str], int]:
-        """Nobody asks here."""
+        """Not called here."""
         return {}
 
     def ping(self) -> None:
-        """Nobody asks here."""
+        """Not called here."""
 
     def _all(self, merchant: str) -> list[TransactionView]:
         self._reach()

@@ -35,11 +35,11 @@ def log(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_what_the_service_says(log: Path) -> None:
-    """Each commit with its writes, conflicts and duration; only what was said since a place in the log."""
+    """Each commit with its writes, conflicts and duration, read from a position in the log."""
     listener = LogListener()
     listener.appended([Unanswered(RuntimeError("earlier"), uncertain=False)], 1.0)
     earlier = log.stat().st_size
-    service_logger.info("appended, says somebody else")
+    service_logger.info("appended, by another logger")
     listener.appended([Committed(), Conflict(()), Conflict(())], 0.0123)
     assert batches_since(log, earlier) == [Batch(3, 1, 2, 12.3)]
     assert len(batches(log.read_bytes().splitlines())) == 2

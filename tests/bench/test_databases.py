@@ -18,7 +18,7 @@ from tests.store.builders import START, Clock, Customer
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def target(request: pytest.FixtureRequest) -> Target:
-    """Each ground."""
+    """Each target."""
     return SQLITE if request.param == "sqlite" else Target(2, request.getfixturevalue("postgresql_url"))
 
 

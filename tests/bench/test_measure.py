@@ -1,4 +1,4 @@
-"""One whole measurement on each ground, a short one: real processes, a real store, and nothing left to complain of."""
+"""One short measurement on each target: real processes, a real store, and no problem reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _conditions(target: Target) -> Conditions:
 
 
 def test_sqlite() -> None:
-    """On SQLite the worker does all the work; without DEBUG the journal says nothing of its commits."""
+    """On SQLite the worker uses all the CPU time; without DEBUG the journal logs no commits."""
     measured = measure(ACCEPT, _conditions(SQLITE))
     assert measured.problems == []
     assert measured.rate > 0
@@ -31,7 +31,7 @@ def test_sqlite() -> None:
 
 
 def test_postgresql(postgresql_url: str) -> None:
-    """On PostgreSQL the server's share, its log, its tables and the journal's commits are seen, too."""
+    """On PostgreSQL the CPU time, log and tables of the server and the commits of the journal are measured, too."""
     conditions = _conditions(Target(2, postgresql_url))
     conditions = replace(conditions, log_level="DEBUG")
     measured = measure(COMPLETE, conditions, storage=True)

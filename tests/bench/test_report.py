@@ -1,4 +1,4 @@
-"""The page: what was measured stands on it, ground by ground."""
+"""The report lists the measurements by target."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _on_postgresql(figure: str, rate: float) -> Measured:
 
 
 def test_a_ground() -> None:
-    """A ground has its conditions, and ratios with their spread; nothing of a server when it has none."""
+    """A target has its conditions and ratios with their spread, and server figures only with a server."""
     rounds = {
         EMPTY: [_measured(EMPTY, rate) for rate in (4000.0, 4000.0, 4000.0)],
         ACCEPT: [_measured(ACCEPT, 2000.0), _measured(ACCEPT, 2400.0)],
@@ -56,7 +56,7 @@ def test_a_ground() -> None:
 
 
 def test_a_server() -> None:
-    """With a server its CPU counts in the ratio by CPU and stands in a column; how workers shared is said."""
+    """With a server its CPU time is in the ratio and in a column; the share of each worker is reported."""
     rounds = {
         EMPTY: [_measured(EMPTY, 4000.0)] * 2,
         ACCEPT: [_on_postgresql(ACCEPT, 2000.0)],
@@ -107,13 +107,13 @@ def test_disturbance() -> None:
 
 
 def test_one_number_of_connections() -> None:
-    """When all figures were loaded alike the page says so once."""
+    """When all figures had the same load the page states it once."""
     alike = replace(CONDITIONS, connections={EMPTY: 32, ACCEPT: 32})
     assert "- connections: 32\n" in report.render({}, [Outcome(alike)])
 
 
 def test_problems() -> None:
-    """A problem is named with its ground, figure and round."""
+    """A problem is named with its target, figure and round."""
     outcomes = [
         Outcome(CONDITIONS, {EMPTY: [_measured(EMPTY, 1.0)], ACCEPT: [_measured(ACCEPT, 1.0, "3 are lost")]}),
         Outcome(

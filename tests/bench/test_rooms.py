@@ -49,7 +49,7 @@ def test_functions() -> None:
 
 
 def test_frame() -> None:
-    """A frame's file is told from its root on; one that cannot be read is in no room."""
+    """A frame is assigned by the path from its root; an unreadable one is in no package."""
     assert frame_of("load (/srv/payments/store/sqlite/reads.py:18)", "/srv/payments") == Frame(
         "load", "store/sqlite/reads.py", 18, rooms.STORE, ours=True
     )

@@ -45,7 +45,7 @@ def test_costs() -> None:
 
 
 def test_no_costs() -> None:
-    """Without storage, rounds or a server whose CPU was seen there is nothing to reckon with."""
+    """Without storage figures, rounds or the CPU time of the server there are no costs."""
     assert costs(_outcome(_measured(600.0))) is None
     assert costs(_outcome(storage=STORAGE)) is None
     assert costs(_outcome(_measured(600.0, 0.0), storage=STORAGE)) is None
@@ -61,7 +61,7 @@ def test_needs() -> None:
 
 
 def test_tables() -> None:
-    """What one deposit takes, and what some rates come to; a busy machine is told."""
+    """The costs of one deposit and of some rates; a busy machine is reported."""
     text = render(COSTS, {"date": "today", "commit": "abc", "machine": "two cores"}, disturbed=False)
     assert "Measured today, commit abc; two cores.\n" in text
     assert "| stored in a day, GB | 173 | 1,728 | 17,280 |\n" in text

@@ -57,7 +57,7 @@ def test_those_that_stay() -> None:
 
 
 def test_those_that_come_and_go() -> None:
-    """Who was there before counts from the block's beginning; who comes within it counts whole; who goes is kept."""
+    """Earlier processes count from the start of the block, new ones in full, ended ones stay counted."""
     present: list[int] = []
     with _worker() as old:
         old.work(0.5)
@@ -68,5 +68,5 @@ def test_those_that_come_and_go() -> None:
                 passing.work(0.8)
                 present.remove(passing.pid)
             old.work(0.1)
-    # Of the last quarter of a second of whoever goes nothing is known.
+    # The last quarter of a second of an ended process is unknown.
     assert 0.4 <= watch.used_s[DATABASE] <= 1.1

@@ -35,7 +35,7 @@ def test_no_customer_reads_as_a_card_number() -> None:
 
 
 def test_end_of_message() -> None:
-    """A message ends where its length says and is not whole one byte before; what follows is not counted."""
+    """A message ends at its length and is incomplete one byte before; later bytes are not counted."""
     assert [wire.end_of_message(ANSWER[:size]) for size in range(len(ANSWER))] == [0] * len(ANSWER)
     assert wire.end_of_message(ANSWER) == wire.end_of_message(ANSWER + b"HTTP/1.1 2") == len(ANSWER)
     assert wire.end_of_message(ANSWER.replace(b"Content-Length", b"content-length")) == len(ANSWER)
@@ -57,12 +57,12 @@ def test_customers() -> None:
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Counters:
-    """Counters that nobody has written yet."""
+    """Counters that no process has written yet."""
     return Counters.create(tmp_path / "counters")
 
 
 def test_provider(counters: Counters) -> None:
-    """The provider says success, counts what it is sent, notices a repetition, and tells lookups the truth."""
+    """The provider answers success, counts requests, detects repetitions, and answers lookups correctly."""
     provider = Provider(counters)
     first = provider.reply(SUBMISSION % b"0192-a")
     assert first == wire.answer(b"200 OK", b'{"transaction_id": "A-0192-a", "status": "success"}')

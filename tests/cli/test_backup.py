@@ -1,4 +1,4 @@
-"""``manage.py backup``: whole beside a service, checked before it has its name, and nothing else is ever there."""
+"""``manage.py backup``: complete while a service runs, checked before it gets its name, and without other files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def service(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that nobody has open."""
+    """A database that no process has open."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
@@ -73,7 +73,7 @@ def test_beside_a_service(service: SqliteStore, tmp_path: Path) -> None:
 
 
 def test_a_backup_is_begun_with(service: SqliteStore, tmp_path: Path) -> None:
-    """Put at the database's place it is a database like any other, and in nobody's use."""
+    """At the database's place it is a usual database, and not marked as in use."""
     assert manage(tmp_path / "payments.db", "backup", str(tmp_path / "b.db")).returncode == 0
     done = manage(tmp_path / "b.db", "verify")
     assert (done.returncode, done.stderr) == (0, "")
@@ -87,7 +87,7 @@ def test_a_backup_is_begun_with(service: SqliteStore, tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(path: Path, tmp_path: Path) -> None:
-    """A file that is there stays, unless the operator says otherwise; then it is the old one until it is the new."""
+    """An existing file stays, unless the operator permits it; then it is the old one until it is the new one."""
     target = tmp_path / "b.db"
     target.write_text("yesterday")
     done = manage(path, "backup", str(target))
@@ -100,7 +100,7 @@ def test_nothing_is_overwritten(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
 def test_the_database_is_not_its_own_backup(service: SqliteStore, tmp_path: Path, suffix: str) -> None:
-    """Its own files are refused by every name, whatever is permitted."""
+    """The database's own files are refused by every name, whatever is permitted."""
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / f"payments.db{suffix}")
     for name in (f"payments.db{suffix}", "link.db"):
@@ -111,7 +111,7 @@ def test_the_database_is_not_its_own_backup(service: SqliteStore, tmp_path: Path
 
 
 def test_a_database_with_problems(path: Path, tmp_path: Path) -> None:
-    """What verify would find in the copy is told, and there is no copy."""
+    """Problems of verify in the copy are printed, and no copy remains."""
     tamper(path, "UPDATE balances SET available_minor = 7 WHERE stream_id = 'a'")
     done = manage(path, "backup", str(tmp_path / "b.db"))
     assert done.returncode == 1
@@ -140,7 +140,7 @@ def test_a_copy_that_is_not_whole_is_not_copied(service: SqliteStore, tmp_path: 
     ],
 )
 def test_targets_that_cannot_be_written(path: Path, tmp_path: Path, target: str, said: str) -> None:
-    """One line says why, and nothing is left."""
+    """One line has the reason, and no file remains."""
     before = sorted(tmp_path.iterdir())
     done = manage(path, "backup", str(tmp_path / target))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

@@ -52,7 +52,7 @@ GONE = "http://127.0.0.1:9"  # discard: nobody listens there
         (LIST, (200, {"ok": True}), 1, "does not answer as the payment service: status 200, application/json"),
         (LIST, (200, []), 1, "does not answer as the payment service: status 200, application/json"),
         (SHOW, (200, {"ok": True}), 1, "does not answer as the payment service: status 200, application/json"),
-        (CLOSE, None, 3, "the order may have been carried out"),
+        (CLOSE, None, 3, "the command may have been carried out"),
         (LIST, None, 4, "cannot be reached"),
         (LIST, problem(400, "a\x1b[31m\nb\u202e"), 1, "400 a\\x1b[31m\\nb\\u202e"),
     ],
@@ -199,7 +199,7 @@ def test_only_the_service_itself_can_say_that_an_order_was_not_carried_out(
     assert out == ""
     assert err.count("\n") == 1
     assert ORDERS[order] in err
-    assert "the order may have been carried out" in err
+    assert "the command may have been carried out" in err
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: " ".join(order[:2]))
@@ -226,7 +226,7 @@ def test_an_order_that_is_interrupted(capsys: pytest.CaptureFixture[str], monkey
     with peer((200, REVIEW)) as service:
         assert manage.main([*CLOSE, "--url", service.url]) == 130
     err = capsys.readouterr().err
-    assert "the order may have been carried out" in err
+    assert "the command may have been carried out" in err
     assert "manage.py reviews list" in err
 
 

@@ -68,7 +68,7 @@ def test_over_a_kill_of_the_service(installation: Installation) -> None:
     assert shown == [event for event in stored(installation, begin - 1) if event["position"] <= end]
     first, second = tail.err.splitlines()
     assert first.endswith("; trying again")
-    assert second.startswith("there again; going on after position ")
+    assert second.startswith("connected again; continuing after position ")
 
 
 def test_a_pipe_that_closes(installation: Installation) -> None:

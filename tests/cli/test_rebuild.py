@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: exit statuses, what it says, and how far it is, on a terminal and elsewhere."""
+"""``manage.py rebuild``: exit statuses, output, and progress on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_broken_stream(path: Path) -> None:
     done = rebuild(path)
     assert (done.returncode, done.stderr) == (1, "")
     said = done.stdout.splitlines()
-    assert "left as it is: main/a version 4: version 3 is missing" in said
+    assert "left unchanged: main/a version 4: version 3 is missing" in said
     assert said[-1] == "2 streams, 16 events, 1 streams rebuilt, 3 problems"
 
 
@@ -83,14 +83,14 @@ def test_a_cut_end(path: Path) -> None:
     done = rebuild(path)
     assert (done.returncode, done.stderr) == (1, "")
     text = "the events end at version 4, but the row of a transaction is of version 5"
-    assert f"left as it is: main/a version -: {text}" in done.stdout.splitlines()
+    assert f"left unchanged: main/a version -: {text}" in done.stdout.splitlines()
     given_up = rebuild(path, "--accept-cut")
     assert (given_up.returncode, given_up.stderr) == (0, "")
     assert given_up.stdout.endswith("2 streams, 16 events, 1 streams rebuilt, 0 problems\n")
 
 
 def test_on_a_server(postgresql_url: str) -> None:
-    """The same on PostgreSQL, and one line while a service lives there."""
+    """The same on PostgreSQL, and one line while a service runs there."""
     with new_database(postgresql_url) as url:
         backend_of(url, root=CHECKOUT).migrate()
         store = backend_of(url, root=CHECKOUT).open(clock=Clock())

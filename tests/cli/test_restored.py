@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a database that was put back, and says what to compare with the providers."""
+"""``manage.py restored``: marks a database that was put back, and lists what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_asked_for(url: str) -> None:
 
 
 def test_on_a_server(postgresql_url: str) -> None:
-    """The same on PostgreSQL, and one line while a service lives there."""
+    """The same on PostgreSQL, and one line while a service runs there."""
     with new_database(postgresql_url) as url:
         fill(url)
         store = backend_of(url, root=CHECKOUT).open(clock=Clock())

@@ -61,7 +61,7 @@ def test_each_once_over_every_trouble(capsys: pytest.CaptureFixture[str], pauses
     assert asked == ["/v1/events?after=3", *["/v1/events?after=7"] * 7, "/v1/events?after=9"]
     assert pauses.seconds == [0.25, 0.5, 1.0, 2.0, 0.25]
     lines = err.splitlines()
-    assert [line.rpartition("; ")[2] for line in lines[:-1]] == ["trying again", "going on after position 7"] * 2
+    assert [line.rpartition("; ")[2] for line in lines[:-1]] == ["trying again", "continuing after position 7"] * 2
     assert lines[-1] == "manage.py tail: 401 enough"
 
 
@@ -151,5 +151,5 @@ def test_a_service_that_was_put_back(capsys: pytest.CaptureFixture[str]) -> None
     with peer(listing(event(3)), (410, unknown)) as service:
         assert manage.main(["tail", "--after", "2", "--url", service.url]) == 1
     err = capsys.readouterr().err
-    assert "does not know position 3" in err
+    assert "position 3 is unknown" in err
     assert "--from-start" in err

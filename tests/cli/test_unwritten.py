@@ -82,7 +82,7 @@ def test_an_order_whose_answer_cannot_be_written_is_told_as_carried_out(run: Run
     """Status 3, as of every order that must not be repeated blindly, and a line that says that it was carried out."""
     with peer((201, CUSTOMER)) as service:
         ended = run(*ADJUST, PAYMENTS_URL=service.url)
-    assert ended == (3, f"manage.py customers: the order was carried out, but {reason}")
+    assert ended == (3, f"manage.py customers: the command was carried out, but {reason}")
 
 
 def test_a_read_whose_answer_cannot_be_written_fails() -> None:

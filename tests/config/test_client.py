@@ -1,4 +1,4 @@
-"""The settings of who asks a service: where it is, and the key, which no error shows."""
+"""The settings of a client: the address of the service, and the key, which no error shows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = "pk_live_hidden"
     ],
 )
 def test_where_it_is(environ: dict[str, str], url: str | None, shown: str) -> None:
-    """What is given goes before PAYMENTS_URL, and that before PAYMENTS_BIND."""
+    """``--url`` overrides PAYMENTS_URL, which overrides PAYMENTS_BIND."""
     assert str(ClientSettings.from_environ(environ, url=url)) == shown
 
 

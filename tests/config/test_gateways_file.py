@@ -1,4 +1,4 @@
-"""The gateways file: tables as they stand, or one line that says what is wrong with the file."""
+"""The gateways file: its tables unchanged, or one line that states what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from config.settings import CHECKOUT, SettingsError
 
 
 def test_tables_in_order(tmp_path: Path) -> None:
-    """Every gateway's table is read as it stands, in the file's order."""
+    """Every gateway's table is returned unchanged, in the file's order."""
     path = tmp_path / "gateways.toml"
     path.write_text('[zebra]\nadapter = "z"\n[zebra.breaker]\nwindow_s = 10\n[ant]\n', "utf-8")
     tables = gateways_file.read(path)
@@ -27,7 +27,7 @@ def test_tables_in_order(tmp_path: Path) -> None:
         (b"[a]\nurl = \n", "is not TOML: Invalid value (at line 2"),
         (b"[a]\n[a]\n", "is not TOML: Cannot declare"),
         (b"[a]\nx = '\xff'\n", "is not UTF-8 text (byte 9)"),
-        (b"timeout_s = 5\n[a]\n", "holds 'timeout_s' outside of a gateway's table"),
+        (b"timeout_s = 5\n[a]\n", "has 'timeout_s' outside of a gateway's table"),
         (b"# nothing\n", "names no gateway"),
         (b"[a]\nx = '\0'\n", "is not TOML: Found invalid character"),
         (b"x = " + b"[" * 5_000, "is not TOML: nested too deeply"),

@@ -1,4 +1,4 @@
-"""The buffer between a process and its log: bounded, in order, whole lines, and never waiting."""
+"""The buffer between a process and its log: bounded, in order, with whole lines, and without waiting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pipe:
         self.read_end, self.write_end = os.pipe()
 
     def fill(self) -> int:
-        """Fill it up, and say with how many bytes."""
+        """Fill the buffer, and return the number of bytes."""
         os.set_blocking(self.write_end, False)
         filled = 0
         with suppress(BlockingIOError):
@@ -66,7 +66,7 @@ def numbered(number: int) -> bytes:
 
 
 def test_lines_keep_their_order(pipe: Pipe) -> None:
-    """What one thread writes is read in its order; nothing is lost while there is room."""
+    """The lines of one thread are read in order; nothing is lost while there is space."""
     writer = BufferedWriter(pipe.write_end)
     for number in range(500):
         writer.write(numbered(number))
@@ -77,7 +77,7 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
 
 
 def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
-    """Beyond its bytes the buffer takes nothing. How many lines are missing is told at the place where they are."""
+    """A full buffer accepts nothing. The number of missing lines is reported at their place."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
     for number in range(30):
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
 
 
 def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
-    """A line that finds room between two that do not stands between what is told of them."""
+    """A line that fits between two that do not is written between their reports."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
     writer.write(numbered(1) * 9)
@@ -115,7 +115,7 @@ def test_one_line_longer_than_the_buffer(pipe: Pipe) -> None:
 
 
 def test_the_end_waits_a_bounded_time(pipe: Pipe) -> None:
-    """A flush says whether all is written, and does not wait for a reader that stands still."""
+    """A flush returns whether everything is written, and does not wait for a blocked reader."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end)
     assert writer.flush(0.0), "nothing to write"
@@ -137,7 +137,7 @@ def test_a_reader_that_has_gone(pipe: Pipe) -> None:
 
 
 def test_a_full_disk_breaks_no_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once there is room again the loss is told; a line that broke off is not continued by the next one."""
+    """The loss is reported when there is space again; the next line does not continue a cut one."""
     write, room = os.write, [4]
 
     def full(descriptor: int, data: bytes) -> int:
@@ -270,7 +270,7 @@ raise ValueError("4111111111111111")
 
 
 def test_standard_error() -> None:
-    """What goes to standard error, tracebacks included, is redacted and written whole at the end of the process."""
+    """Output to standard error, tracebacks included, is redacted and written completely at the end of the process."""
     done = subprocess.run(
         [sys.executable, "-c", STDERR], cwd=CHECKOUT, capture_output=True, check=False, timeout=60, text=True
     )

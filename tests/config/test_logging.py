@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, whatever is logged; for people, nothing that a terminal would obey."""
+"""Log lines: one JSON object each for any record; on a console, control characters are escaped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REDACTION = Redaction(cards)
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[BufferedReader, int]]:
-    """The two ends of a pipe that stands for standard output."""
+    """The two ends of a pipe in place of standard output."""
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as reader:
         yield reader, write_end
@@ -100,7 +100,7 @@ def test_times(created: float, text: str) -> None:
 def test_awkward_fields(
     logger: logging.Logger, pipe: tuple[BufferedReader, int], fields: dict[object, object], found: dict[str, object]
 ) -> None:
-    """Whatever a field holds, the record is one line of valid JSON that hides none of the record's own keys."""
+    """Any record is one line of valid JSON, and no field hides one of its own keys."""
     lines = log_json(logger, pipe)
     logger.warning("x", extra={"fields": fields})
     line = json.loads(lines.readline())
@@ -141,7 +141,7 @@ AWKWARD: list[tuple[str, dict[str, object]]] = [
 def test_many_lines_at_once_are_the_lines_of_the_logger(
     pipe: tuple[BufferedReader, int], payments: logging.Logger
 ) -> None:
-    """Lines without records are, but for the time, byte for byte those that records make, in their order."""
+    """Lines without records equal lines from records byte for byte, except for the time, in the same order."""
     with nothing_but_json(pipe) as written:
         InfoLines("payments").write(AWKWARD)
         for message, fields in AWKWARD:
@@ -192,7 +192,7 @@ def test_lines_that_nobody_wants_are_not_made(pipe: tuple[BufferedReader, int], 
 
 @pytest.mark.usefixtures("payments")
 def test_a_line_that_cannot_be_made(pipe: tuple[BufferedReader, int], capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be written is told on standard error; its neighbours are logged and nothing is raised."""
+    """A record that cannot be written is reported on standard error; the others are logged and nothing is raised."""
 
     class Broken:
         def __str__(self) -> str:
@@ -230,7 +230,7 @@ def test_tracebacks(logger: logging.Logger, pipe: tuple[BufferedReader, int]) ->
 
 
 def test_a_reader_that_went_away(logger: logging.Logger) -> None:
-    """When nobody reads the log any more the program goes on."""
+    """The program continues when the reader of the log is gone."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     handler = LineHandler(write_end)
@@ -240,7 +240,7 @@ def test_a_reader_that_went_away(logger: logging.Logger) -> None:
 
 
 def test_console() -> None:
-    """People see level, logger, message and fields; control characters are shown and not obeyed."""
+    """The console shows level, logger, message and fields; control characters are escaped."""
     record = logging.makeLogRecord(
         {
             "name": "api",

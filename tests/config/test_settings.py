@@ -25,7 +25,7 @@ def refusal_of(**environ: str) -> str:
 
 
 def test_defaults() -> None:
-    """With an empty environment everything has the default that the contract gives."""
+    """In an empty environment every setting has its documented default."""
     assert read() == Settings(
         bind=BindAddress("127.0.0.1", 8080),
         workers=1,
@@ -84,7 +84,7 @@ def test_empty_variables_count_as_not_set() -> None:
     ],
 )
 def test_good_values(name: str, text: str, attribute: str, value: object) -> None:
-    """Every variable takes what the contract says, and arrives as a typed value."""
+    """Every variable accepts its documented values and becomes a typed value."""
     assert getattr(read(**{name: text}), attribute) == value
 
 
@@ -141,7 +141,7 @@ def test_bad_values(name: str, text: str, accepted: str) -> None:
     ],
 )
 def test_bad_urls(name: str, url: str) -> None:
-    """A URL that cannot be used is refused by its scheme alone: a password may stand anywhere in it."""
+    """A wrong URL is refused with its scheme only: it may contain a password anywhere."""
     message = refusal_of(**{name: url})
     assert message.startswith(f"{name} must be ")
     assert "hunter2" not in message
@@ -184,7 +184,7 @@ def test_a_dead_letters_longest_wait_is_not_below_its_first() -> None:
     ],
 )
 def test_unknown_variables(name: str, hint: str) -> None:
-    """A mistyped name is refused with the one that was meant, and its value, maybe a secret, is not shown."""
+    """A mistyped name is refused with the closest known name; its value, maybe a secret, is not shown."""
     message = refusal_of(**{name: "hunter2"})
     assert message.startswith(f"{name} is not a setting: ")
     assert message.endswith(hint)
@@ -216,7 +216,7 @@ def test_variables_of_others(name: str, value: str) -> None:
     ],
 )
 def test_what_is_not_built_is_refused(environ: dict[str, str], start: str) -> None:
-    """What the contract promises and this version cannot do stops the start, instead of being ignored."""
+    """Documented values that this version does not support stop the start instead of being ignored."""
     message = refusal_of(**environ)
     assert message.startswith(start)
     assert "hunter2" not in message
@@ -237,12 +237,12 @@ def test_what_is_not_built_is_refused(environ: dict[str, str], start: str) -> No
     ],
 )
 def test_keys_are_needed_off_loopback(bind: str, auth: str, required: bool) -> None:  # noqa: FBT001  # a table
-    """By itself the service needs API keys wherever others than this machine can reach it."""
+    """By default the service needs API keys when other machines can reach it."""
     assert read(PAYMENTS_BIND=bind, PAYMENTS_AUTH=auth).auth_required is required
 
 
 def test_without_keys_off_loopback_by_decision_only() -> None:
-    """PAYMENTS_AUTH=off serves wherever it is bound: the operator says that the network is private."""
+    """PAYMENTS_AUTH=off serves on any address: the operator states that the network is private."""
     settings = read(PAYMENTS_BIND="0.0.0.0:8080", PAYMENTS_AUTH="off")
     assert not settings.auth_required
     assert settings.bind.callable_here == BindAddress("127.0.0.1", 8080)

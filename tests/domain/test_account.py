@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.account import (
@@ -35,6 +35,7 @@ from domain.events import (
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
 from tests.domain.ledger import START, Ledger
+from tests.effort import examples
 
 IDS = ["t1", "t2", "t3", "t4", "t5"]
 
@@ -105,7 +106,7 @@ STORIES = {
 """Every life that a transaction may have had so far: no other order, and nothing after a terminal event."""
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_only_legal_lives(history: list[Command]) -> None:
     """Whatever comes in whatever order, each transaction's events tell one of the legal stories at every moment."""
@@ -117,7 +118,7 @@ def test_only_legal_lives(history: list[Command]) -> None:
                 assert STORIES[tuple(ledger.story(transaction.transaction_id))] is transaction.status
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
     """At every version no balance is below zero, and balances are completed deposits and reserves, nothing else."""
@@ -132,7 +133,7 @@ def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
                 assert balance.reserved >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: list[Command]) -> None:
     """No other withdrawal than a checked one above what is available is refused; a refusal records nothing."""
@@ -156,7 +157,7 @@ def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: l
             assert ledger.account == before
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
     """A command decided on again at once leads to nothing, unless it asked for a review (and asks again)."""
@@ -178,7 +179,7 @@ def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
                 assert again == ()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories, st.data())
 def test_a_decided_outcome_stays_decided(history: list[Command], data: st.DataObject) -> None:
     """Once terminal, no command changes a transaction: what agrees is ignored, what contradicts opens one review."""
@@ -202,7 +203,7 @@ def test_a_decided_outcome_stays_decided(history: list[Command], data: st.DataOb
     assert [type(event) for event in events] == ([ReviewOpened] if contradicts else [])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
 def test_reviews_have_ids_of_their_own(history: list[Command]) -> None:
     """Every review of an account has an id that no other has, and changes nothing but the version."""
@@ -217,7 +218,7 @@ def test_reviews_have_ids_of_their_own(history: list[Command]) -> None:
     assert len(ids) == len(set(ids))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
     """Evolving over the recorded events again gives the same account, and versions have no gaps."""
@@ -232,7 +233,7 @@ def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
     assert account.version == len(ledger.events)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_discard_fails_what_waits_and_nothing_else(history: list[Command]) -> None:
     """It is carried out for what is pending, whatever came before, and refused for all else; it never repeats."""
@@ -257,7 +258,7 @@ def test_a_discard_fails_what_waits_and_nothing_else(history: list[Command]) -> 
     assert len(discarded) == len(set(discarded))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_review_is_opened_for_what_has_no_end(history: list[Command]) -> None:
     """Asked for, it changes nothing but the version, and what has its end needs none."""

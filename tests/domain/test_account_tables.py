@@ -250,7 +250,7 @@ def test_a_withdrawal_of_what_is_there(asked: int, currency: str, *, refused: bo
     if refused:
         assert isinstance(answer, Refused)
         available = "0.05" if currency == "USD" else "0.00"
-        assert answer.detail == f"{available} {currency} available, {Money(asked, currency).text} asked for."
+        assert answer.detail == f"{available} {currency} available, {Money(asked, currency).text} requested."
     else:
         assert ledger.account.balances["USD"] == Balance(5 - asked, asked)
     unchecked = decide(ledger.account, Receive(Kind.WITHDRAWAL, "t2", "gatewayA", Money(9, "USD"), {}, checked=False))

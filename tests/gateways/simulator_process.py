@@ -52,7 +52,7 @@ class Simulator:
         assert isinstance(ledger, list)
         return [line for line in ledger if line["reference"] == reference]
 
-    def order_faults(self, **faults: object) -> None:
+    def inject_faults(self, **faults: object) -> None:
         """Post ``faults``."""
         assert self.call("POST", "/faults", json.dumps(faults).encode())[0] == 200
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from http.client import HTTPMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outcomes import OutcomeUnknownError
 from gateways.http import RESPONSE_BYTES_MAX, HttpClient, Response
+from tests.effort import examples
 from tests.gateways.peer import Behave, Peer, answers, drips, sends, sends_and_closes
 from tests.gateways.transport import HASTY_S, Client
 
@@ -142,7 +143,7 @@ def test_an_endless_drip_of_small_answers_ends(client: Client, peer: Peer) -> No
         client(peer.url, HASTY_S).request("GET", "/", {})
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from([b"", b"HTTP/1.1 ", OK, CHUNKED]), st.binary(max_size=120))
 def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
     """Whatever arrives after a proper beginning, no other error is ever raised."""

@@ -245,7 +245,7 @@ def test_faults_and_counts_are_each_gateways_own(
     """Faults of gatewayB meet its submissions and lookups, leave gatewayA alone, and each one's calls are counted."""
     healthy = GATEWAY_A.gateway(f"{simulator.url}/gatewayA")
     before = counts(simulator)
-    simulator.order_faults(gateway="gatewayB", **faults)
+    simulator.inject_faults(gateway="gatewayB", **faults)
     try:
         asked = order()
         for ask in (gateway.submit, gateway.lookup):
@@ -253,7 +253,7 @@ def test_faults_and_counts_are_each_gateways_own(
                 ask(asked)
         assert isinstance(healthy.submit(order()), Approved)
     finally:
-        simulator.order_faults()
+        simulator.inject_faults()
         healthy.close()
     after = counts(simulator)
     assert {name: after[name] - before[name] for name in after} == {"gatewayA": 1, "gatewayB": 2}

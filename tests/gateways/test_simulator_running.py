@@ -46,7 +46,7 @@ def is_found(gateway: Gateway, order: Order, outcome: Outcome) -> bool:
 def no_faults_afterwards(simulator: Simulator) -> Iterator[None]:
     """The next test meets no faults."""
     yield
-    simulator.order_faults()
+    simulator.inject_faults()
 
 
 def calls(simulator: Simulator) -> int:
@@ -76,13 +76,13 @@ def test_ordered_faults(
     """Each fault leaves the outcome unknown; only ``unknown`` comes after the effect. An empty order ends them."""
     asked = order()
     before = calls(simulator)
-    simulator.order_faults(gateway="gatewayA", **faults)
+    simulator.inject_faults(gateway="gatewayA", **faults)
     for ask in (gateway.submit, gateway.lookup):
         with pytest.raises(OutcomeUnknownError):
             ask(asked)
     assert calls(simulator) == before + 2
     assert len(simulator.effects(asked.transaction_id)) == effects
-    simulator.order_faults()
+    simulator.inject_faults()
     assert isinstance(gateway.submit(asked), Approved)
     assert len(simulator.effects(asked.transaction_id)) == 1
 
@@ -90,8 +90,8 @@ def test_ordered_faults(
 @pytest.mark.usefixtures("no_faults_afterwards")
 def test_latency(hasty: Gateway, gateway: Gateway, simulator: Simulator, order: Orders) -> None:
     """Latency passes before the effect, and one fault is set without ending another."""
-    simulator.order_faults(latency_s=0.6)
-    simulator.order_faults(error=0)
+    simulator.inject_faults(latency_s=0.6)
+    simulator.inject_faults(error=0)
     asked = order()
     with pytest.raises(OutcomeUnknownError):
         hasty.submit(asked)

@@ -1,4 +1,4 @@
-"""``python -m tests.mutants``: run every mutant and say which survive; ``--check`` only compares table and checkout."""
+"""``python -m tests.mutants``: run every mutant; ``--check`` only compares table and checkout."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One-line mutations of safety-critical lines, and whether the tests that guard each line catch it.
+"""One-line mutations of safety-critical lines, each judged by the tests that guard the line.
 
-It reads and checks the table (``table.toml``) and runs the tests in scratch copies: the checkout stays as it is.
+It reads and checks the table (``table.toml``) and runs the tests in scratch copies of the checkout.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _mtimes: Final = count(int(time.time()))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """``new`` in place of ``old``, which breaks ``promises`` as ``breaks`` says; one of ``tests`` must fail.
+    """Replaces ``old`` by ``new``, which breaks ``promises`` as described in ``breaks``; one of ``tests`` must fail.
 
     ``hangs``: the tests may also show it by not ending in time.
     """
@@ -78,7 +78,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a mutant: ``by`` names the test that failed, or says what went wrong."""
+    """The verdict on a mutant: ``by`` names the test that failed, or the problem."""
 
     mutant: Mutant
     verdict: str
@@ -179,7 +179,7 @@ def judge(mutant: Mutant, root: Path, timeout_s: float = TIMEOUT_S) -> Result:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    at = next(_mtimes)  # compiled files are told by whole seconds and sizes: two mutations must never look alike
+    at = next(_mtimes)  # compiled files are matched by whole seconds and sizes: two mutations must differ
     os.utime(path, (at, at))
 
 

@@ -1,4 +1,4 @@
-"""Values that must come out nowhere, and how to find one again whatever it was wrapped in.
+"""Secret values that must not appear in any output, and the search for them in any encoding.
 
 A new kind of secret is one more entry of ``SECRETS``.
 """

@@ -1,6 +1,6 @@
-"""Clients that post deposits from several threads, whatever happens to the service, and log what they were told.
+"""Clients that post deposits from several threads and log the answers, whatever happens to the service.
 
-They know HTTP and nothing else: whether an answer was right is judged from the log.
+They judge nothing: the judgement reads the log.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Sent:
 
 
 class Read(NamedTuple):
-    """What ``reader`` was told of a transaction that it knew to be accepted."""
+    """The answer to ``reader`` about a transaction that was accepted before."""
 
     reader: int
     transaction_id: str
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class Log:
-    """What all clients sent and were told, in the order of each one's own time. Appending is safe from any thread."""
+    """Requests and answers of all clients, in the order of each client. Appending is safe from any thread."""
 
     sent: list[Sent] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
@@ -90,7 +90,7 @@ def any_gateway() -> str:
 class Load:
     """``deposits`` deposits from ``threads`` clients; as a block, which ends when the last one is answered or lost.
 
-    A client that is told 503 sends another deposit instead; one that finds nobody listening tries again, at another
+    A client that gets 503 sends another deposit; one that cannot connect tries again, at another
     of the ``ports`` when there are several. Over these it spreads its deposits, most of them on a kept connection.
     """
 
@@ -216,7 +216,7 @@ class _Client:
         self._connection.close()
 
     def _connect(self) -> None:
-        """Be connected; who is refused has sent nothing, and tries again."""
+        """Connect; a refused connection has sent nothing and is tried again."""
         deadline = time.monotonic() + PATIENCE_S
         while self._connection.sock is None and time.monotonic() < deadline:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Commands with headers of their own, from one client or many, and what a callback looks like on the wire."""
+"""Commands with given headers, from one client or many, and callbacks as bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def send(
 ) -> Answer | None:
     """POST ``body``, bytes as they are, to a port or on an open connection; None when no answer came.
 
-    Who finds nobody at the port has sent nothing, and tries again.
+    A refused connection has sent nothing and is tried again.
     """
     if isinstance(where, int):
         with closing(_connected(where)) as connection:
@@ -60,7 +60,7 @@ def _connected(port: int) -> http.client.HTTPConnection:
         try:
             connection.connect()
         except (ConnectionRefusedError, ConnectionResetError):  # reset: the port was closed during the handshake
-            assert time.monotonic() < deadline, "nobody listens"
+            assert time.monotonic() < deadline, "no process listens"
             time.sleep(_AFTER_REFUSAL_S)
         else:
             return connection

@@ -1,4 +1,4 @@
-"""An installation for each test, ended whatever happens, and its logs in the report of a test that fails."""
+"""An installation for each test, ended in any case, with its logs in the report of a failed test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes.targets import SQLITE, Target
 
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    """An installation in which nothing runs yet; on SQLite unless the test is marked for another ground."""
+    """An installation in which nothing runs yet; on SQLite unless the test names another target."""
     target: Target = getattr(request, "param", SQLITE)
     with ExitStack() as stack:
         postgresql = None
@@ -28,9 +28,9 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the processes said when a test has failed."""
+    """Add the output of the processes to the report of a failed test."""
     report = yield
     installation = item.funcargs.get("installation")
     if report.failed and isinstance(installation, Installation):
-        report.sections.append(("what the processes said", installation.logs))
+        report.sections.append(("output of the processes", installation.logs))
     return report

@@ -1,6 +1,6 @@
-"""The service as somebody would install it, in a folder of its own: database, ledger, gateways file, ports, logs.
+"""An installed service in a folder of its own: database, ledger, gateways file, ports, logs.
 
-It knows how everything is started, and ends whatever is left of it. It judges nothing.
+It starts the processes and ends those that are left. It judges nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ timeout_s = 5.0
 lookup_after_s = [0.5, 1, 2, 4, 8]
 breaker = { sleep_s = 0.5 }
 """
-"""How the gateway with keys is set up unless a test says otherwise: sooner back than in production."""
+"""The default settings of the gateway with keys: it recovers sooner than in production."""
 GATEWAY_B: Final = f"""
 timeout_s = 2.0
 settle_s = 1
 lookup_after_s = {[0.3, 0.5, *[1] * 30]}
 breaker = {{ sleep_s = 0.5 }}
 """
-"""The same for the one without keys, which must be asked what became of whatever got no answer."""
+"""The same for the gateway without keys: a call without an answer needs a lookup."""
 
 _MARK: Final = "INSTALLATION_FOLDER"
 _LEDGER: Final = "ledger.jsonl"
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
 
 
 class Books(NamedTuple):
-    """What the provider has on disk: each movement of money, and each request that it took and that moved none yet."""
+    """The provider's files: each movement of money, and each accepted request without one."""
 
     effects: list[dict[str, Any]]
     taken: list[dict[str, Any]]
@@ -148,7 +148,7 @@ class Installation:
 
     @staticmethod
     def wait_for_workers(process: Process, ready: int) -> None:
-        """Wait until so many workers have said that they are ready, since the process was started."""
+        """Wait until ``ready`` workers have logged that they are ready, since the start of the process."""
         wait_until(lambda: process.said("ready") >= ready, f"{ready} workers of {process.name} are ready")
 
     def wait_for_answer(self, process: Process, port: int, path: str) -> None:
@@ -203,7 +203,7 @@ class Installation:
         breaker: dict[str, Any] = self.get(f"/v1/gateways/{gateway}").body["breaker"]
         return breaker
 
-    def order_faults(self, **faults: object) -> None:
+    def inject_faults(self, **faults: object) -> None:
         """Make the provider misbehave; none: behave again."""
         assert call(self.simulator_port, "POST", "/faults", faults).status == 200
 
@@ -224,7 +224,7 @@ class Installation:
 
     @property
     def logs(self) -> str:
-        """What all of them said, the last lines of each."""
+        """The last lines of the output of all processes."""
         return "\n".join(filter(None, (process.logs for process in self._processes)))
 
 

@@ -114,7 +114,7 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
 
 
 def _add_provider(history: History, books: Books) -> None:
-    """Its books as the checker reads them. They name no customer: whose the transaction is, the record says."""
+    """The provider's books as the checker reads them. The events name the customer of each transaction."""
     for name in ("gatewayA", "gatewayB"):
         history.add("gateway", 0.0, name=name, keys=name == _HONOURS_KEYS, looks_up=True)
     customers = {data["transaction_id"]: customer for kind, customer, data in _events(history) if kind == _RECEIVED}
@@ -160,7 +160,7 @@ def _id_of(sent: Sent, recorded: Mapping[str, list[str]]) -> str:
 
 
 def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
-    """Promise 1 by request: none or one event each, and the id that the client was told."""
+    """Promise 1 by request: at most one event each, with the id of the answer."""
     for sent in log.sent:
         ids = recorded.get(str(sent.number), [])
         if len(ids) > 1:
@@ -199,7 +199,7 @@ def _asked_without_key(books: Books) -> Counter[str]:
 
 
 def _readers(log: Log, history: History) -> Iterator[str]:
-    """Promises 5 and 11: who reads meanwhile finds everything that was accepted, and never less than before."""
+    """Promises 5 and 11: concurrent reads return every accepted transaction, and never an older state."""
     for read in log.reads:
         if read.answered == 404:
             yield f"11: {read.transaction_id} was accepted and then not found"
@@ -230,4 +230,4 @@ def _plain(history: History) -> Iterator[str]:
     for table in history.of("tables"):
         for key, (status, _) in table["transactions"].items():
             if status == "failed":
-                yield f"4: {key} failed, and nobody had a reason to decline it"
+                yield f"4: {key} failed, and the provider had no reason to decline it"

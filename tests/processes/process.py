@@ -1,4 +1,4 @@
-"""One process of a test: a group of its own, its output in files, waiting with a deadline. Knows no command."""
+"""One process of a test: its own group, its output in files, and waiting with a deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE_S: Final = 60.0
-"""How long anything may take that is done within a moment; only what is broken reaches it."""
+"""How long a step may take; only a broken process reaches this limit."""
 
 _POLL_S: Final = 0.03
 # Runs the rest of its command line as a process that is killed when this one ends, however that happens (Linux). Not
@@ -28,10 +28,10 @@ _SHOWN_CHARACTERS: Final = 6_000
 
 
 class Process:
-    """A command that runs; what it says is in ``<name>.out`` and ``<name>.err`` of ``folder``.
+    """A running command; its output is in ``<name>.out`` and ``<name>.err`` of ``folder``.
 
-    With ``output``, a descriptor, all that it says goes there.
-    Its first word is the path of a program. Make it in the main thread: with the thread that made it, it would end.
+    With ``output``, a descriptor, its output goes there.
+    The first word of ``command`` is a path. Create it in the main thread: it ends with the thread that created it.
     """
 
     def __init__(
@@ -61,31 +61,31 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its id, which is its group's, too."""
+        """Its id, which is also the id of its group."""
         return self._popen.pid
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended; its children may live on."""
+        """Whether it has ended; its children may still run."""
         return self._popen.poll() is not None
 
     @property
     def out(self) -> str:
-        """What it has said."""
+        """Its standard output so far."""
         return self._out.read_text(errors="replace")
 
     @property
     def err(self) -> str:
-        """What it has complained of."""
+        """Its standard error so far."""
         return self._err.read_text(errors="replace")
 
     def said(self, message: str) -> int:
-        """How often it, or a child of it, has logged this message (in the service's JSON lines)."""
+        """The number of JSON log lines with this message, from it and its children."""
         return self.out.count(f'"message":"{message}"')
 
     @property
     def logs(self) -> str:
-        """The end of both, for whoever wonders why a test failed."""
+        """The last lines of both, for the report of a failed test."""
         said = {"out": self.out[-_SHOWN_CHARACTERS:], "err": self.err[-_SHOWN_CHARACTERS:]}
         return "\n".join(f"--- {self.name}.{kind}\n{text}" for kind, text in said.items() if text)
 
@@ -98,7 +98,7 @@ class Process:
         self._popen.send_signal(signum)
 
     def send_to_group(self, signum: signal.Signals) -> None:
-        """Send a signal to all of its group, as a terminal does; to nobody when all of it is gone."""
+        """Send a signal to its process group, as a terminal does; do nothing when the group has ended."""
         with suppress(ProcessLookupError, PermissionError):  # macOS forbids it once only the dead are left
             os.killpg(self.pid, signum)
 
@@ -113,11 +113,11 @@ class Process:
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Ids of living processes that were started with ``variable=value`` in their environment (Linux; else none)."""
+    """Ids of the processes with ``variable=value`` in their environment (Linux; else none)."""
     wanted = f"{variable}={value}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile, or somebody else's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
     return found
@@ -132,10 +132,10 @@ def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = PA
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now.
+    """A free port of the loopback interface.
 
-    It lies below those that the kernel gives to outgoing connections: a client that calls again and again while the
-    service is down could get the very port that it calls, be connected to itself, and keep the service from it.
+    It is below the ephemeral ports. A client that retries while the service is down could otherwise get the very port
+    that it calls, connect to itself, and block the port for the service.
     """
     while True:
         port = random.randrange(10_000, 32_000)

@@ -1,4 +1,4 @@
-"""On what an installation stands: which store, and how many worker processes a service of it has."""
+"""The target of an installation: its store and the number of worker processes of a service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 class Target(NamedTuple):
-    """SQLite with the one process that it permits, or a PostgreSQL database with any number."""
+    """SQLite with one process, or a PostgreSQL database with any number of processes."""
 
     postgresql: bool
     workers: int
@@ -21,10 +21,10 @@ SQLITE: Final = Target(postgresql=False, workers=1)
 
 
 def on_postgresql(workers: int) -> Target:
-    """PostgreSQL, and services of so many ``workers``."""
+    """PostgreSQL, and services with ``workers`` worker processes."""
     return Target(postgresql=True, workers=workers)
 
 
 def on(*targets: Target) -> pytest.MarkDecorator:
-    """Run a test that asks for ``installation`` on each of these."""
+    """Run a test that uses ``installation`` on each target."""
     return pytest.mark.parametrize("installation", targets, indirect=True, ids=str)

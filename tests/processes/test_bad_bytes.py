@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.installation import Installation, installed
 from tests.processes.process import Process
-from tests.processes.raw import Told, Wire, chunked, chunks, request, wire
+from tests.processes.raw_http import Told, Wire, chunked, chunks, request, wire
 
 KIB = 1024
 NUMBERS = count(1)
@@ -121,7 +121,7 @@ UNREADABLE = {
     "a chunk with an unfit extension": (chunked("POST", "/v1/deposit", b"2;\x00\r\n{}\r\n0\r\n\r\n") + SMUGGLED, 400),
     "chunks ended by line feeds": (chunked("POST", "/v1/deposit", b"2\n{}\n0\n\n\r\n") + SMUGGLED, 400),
 }
-"""What is no HTTP, or not surely one request, and its status. The connection is closed: nobody knows what follows."""
+"""Bytes that are not surely one HTTP request, and the status. The connection is closed: what follows is unknown."""
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
@@ -182,7 +182,7 @@ def test_the_body_of_a_refused_request_is_no_request(port: int, kind: str, size:
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
 @pytest.mark.parametrize("size", [64 * KIB + 1, 300 * KIB, 3 * KIB * KIB])
 def test_a_giant_body(port: int, size: int, content_type: str) -> None:
-    """A body that is too large is refused, and its rest is not read as a request, whether it says its length or not."""
+    """A body that is too large is refused, with and without a length, and its rest is not read as a request."""
     body = SMUGGLED * (size // len(SMUGGLED) + 1)
     for data in (
         request("POST", "/v1/deposit", body),
@@ -195,7 +195,7 @@ def test_a_giant_body(port: int, size: int, content_type: str) -> None:
 
 
 def test_a_body_that_is_only_announced(port: int) -> None:
-    """Who announces a giant body is refused before any of it comes."""
+    """A request that announces a giant body is refused before the body arrives."""
     for length in (2 * KIB * KIB, 10**12, 10**17):
         with wire(port) as connection:
             connection.send(

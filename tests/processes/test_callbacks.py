@@ -28,10 +28,10 @@ from tests.processes.commands import (
     transactions,
     wait_for_ends,
 )
-from tests.processes.ends import wrong_ends
 from tests.processes.installation import HOST, Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import wait_until
-from tests.processes.tables import everything
+from tests.processes.store_dump import everything
 from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow

@@ -38,7 +38,7 @@ def test_keys_come_and_go_beside_the_service(installation: Installation) -> None
     installation.simulator()
     service = installation.service(**REQUIRED)
     assert ask(installation, "/v1/deposit", None, DEPOSIT).status == 401
-    assert "no live API key" in service.out, "whoever starts it without a key is told how to make one"
+    assert "no live API key" in service.out, "the log states how to create a key"
 
     old_id, old = make_key(installation, "acme")
     accepted = ask(installation, "/v1/deposit", old, DEPOSIT)

@@ -39,11 +39,11 @@ from tests.processes.canaries import (
     new_card,
     spellings,
 )
+from tests.processes.canary_requests import Asked, requests
 from tests.processes.commands import QUICK
-from tests.processes.exposing import Asked, requests
 from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
-from tests.processes.tables import everything
+from tests.processes.store_dump import everything
 from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ class Client:
 
 
 class Provider:
-    """Both providers on one port: says what is left to say, then nothing but success."""
+    """Both providers on one port: the prepared answers first, then success."""
 
     def __init__(self) -> None:
         self.left: dict[str, deque[Behave]] = {gateway: deque() for gateway in GATEWAYS}
@@ -248,7 +248,7 @@ def expose_providers(installation: Installation, client: Client, provider: Provi
 
 
 def pending(installation: Installation) -> list[Any]:
-    """Transactions of which the provider has said nothing yet."""
+    """Transactions without an outcome from the provider."""
     items: list[Any] = installation.get("/v1/transactions?status=pending&customer_id=c1").body["items"]
     return items
 

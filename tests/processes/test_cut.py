@@ -11,9 +11,9 @@ import pytest
 from tests.processes.client import Load, Log
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
-from tests.processes.line import line_to
 from tests.processes.process import free_port, wait_until
 from tests.processes.targets import on, on_postgresql
+from tests.processes.tcp_proxy import line_to
 
 SETTINGS: Final = {
     "PAYMENTS_LEASE_S": "1",
@@ -32,7 +32,7 @@ def test_one_service_is_cut_off(installation: Installation) -> None:
     """Cut off for longer than its lease: 503 or 504 and red meanwhile, others do its work, and it is back by itself."""
     installation.configure_gateways(a=GATEWAY, b=GATEWAY)
     installation.simulator()
-    installation.order_faults(latency_s=0.1)
+    installation.inject_faults(latency_s=0.1)
     port, log = free_port(), Log()
     alone = Log(new_number=log.new_number, new_reader=log.new_reader)
     with line_to(installation.database_url) as line:
@@ -46,7 +46,9 @@ def test_one_service_is_cut_off(installation: Installation) -> None:
             wait_until(lambda: installation.get("/readyz").status == 503, "the one that is cut off says so")
             assert installation.get("/readyz", port).status == 200
             with Load(alone, installation.port, deposits=4, threads=4) as stubborn:
-                wait_until(lambda: len(alone.with_status(503)) >= 4, "who comes to it is told that nothing is stored")
+                wait_until(
+                    lambda: len(alone.with_status(503)) >= 4, "its clients get the answer that nothing is stored"
+                )
                 line.mend()
                 stubborn.wait_for(4)
         installation.wait_for_answer(cut_off, installation.port, "/readyz")

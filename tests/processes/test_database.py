@@ -1,4 +1,4 @@
-"""The database server dies under load and comes back: nothing false is said meanwhile, and nothing is lost."""
+"""The database server dies under load and returns: no answer is wrong meanwhile, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GATEWAY: Final = f"timeout_s = 1\nsettle_s = 0.5\nlookup_after_s = {[0.3, 0.5, *
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """A server that nobody else uses."""
+    """A server for these tests alone."""
     with embedded_server(durable=True) as server:
         yield server
 
@@ -54,7 +54,7 @@ def installation(server: EmbeddedServer, tmp_path: Path) -> Iterator[Installatio
 
 @pytest.mark.slow
 def test_the_server_is_killed(installation: Installation, server: EmbeddedServer) -> None:
-    """503 or 504 and not ready meanwhile; back within five seconds of the server; no promise broken, nobody hangs."""
+    """503 or 504 and not ready meanwhile; ready within five seconds of the server; no promise broken, no hang."""
     installation.simulator()
     service = installation.service(**SETTINGS)
     log, witness = Log(), Witness(installation.database_url)
@@ -63,7 +63,7 @@ def test_the_server_is_killed(installation: Installation, server: EmbeddedServer
         server.kill()
         away = time.monotonic()
         wait_until(lambda: installation.get("/readyz").status == 503, "the service says that it is not ready")
-        assert installation.get("/healthz").status == 200, "restarting it would help nobody"
+        assert installation.get("/healthz").status == 200, "a restart would not help"
         assert installation.get("/v1/customers/c1").status == 503
         time.sleep(max(0.0, away + AWAY_S - time.monotonic()))
         server.start()

@@ -17,7 +17,7 @@ from tests.processes.process import Process, wait_until
 
 
 def started(installation: Installation) -> Process:
-    """Dev, once it has said what to try."""
+    """A running dev that has printed what to try."""
     dev = installation.manage("dev")
 
     def says_what_to_try() -> bool:

@@ -22,7 +22,7 @@ ACCEPTED = 202
 
 
 class Answered(NamedTuple):
-    """What a client was told; ``begun_after`` is whether the harm had been done before it asked."""
+    """The answer to a client; ``begun_after``: the request was sent after the damage."""
 
     status: int | None
     transaction_id: str | None
@@ -85,7 +85,7 @@ def replace(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", [remove, move, replace])
 def test_the_file_goes_under_load(installation: Installation, harm: Callable[[Path], None]) -> None:
-    """From then on nothing is accepted, the service is not ready and says why; what was accepted is in the file."""
+    """From then on nothing is accepted and the service is not ready, with the reason; earlier commands are stored."""
     path = installation.folder / "payments.db"
     assert installation.manage("migrate").wait() == 0
     shutil.copy(path, installation.folder / "earlier.db")

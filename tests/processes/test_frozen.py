@@ -46,14 +46,14 @@ def test_a_frozen_service_is_fenced(installation: Installation) -> None:
     installation.configure_gateways(a=_GATEWAY, b=_GATEWAY)
     installation.simulator()
     frozen = installation.service(**SETTINGS)
-    installation.order_faults(latency_s=2)
+    installation.inject_faults(latency_s=2)
     for gateway in GATEWAYS:
         for number in range(DEPOSITS):
             assert installation.deposit(gateway=gateway, customer_id=f"{gateway}-{number}").status == 202
     for gateway in GATEWAYS:
         wait_until(lambda gateway=gateway: installation.calls(gateway) == AT_ONCE, "calls are out")  # type: ignore[misc]
     freeze(frozen)
-    installation.order_faults()
+    installation.inject_faults()
     other_port = free_port()
     other = installation.service(other_port, **SETTINGS)
     wait_until(lambda: all_completed(installation, other_port), "the other service has done all of it")

@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from tests.processes.commands import GATEWAYS, QUICK, all_at_once, fund, send, transactions, wait_for_ends
-from tests.processes.ends import wrong_ends
 from tests.processes.installation import Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import Process, free_port, wait_until
 from tests.processes.targets import SQLITE, on, on_postgresql
 
@@ -59,7 +59,7 @@ def _workers(service: Process) -> list[int]:
 
 
 def assert_one(answers: list[Answer | None], key: str) -> str:
-    """Of all clients with ``key``, whoever was accepted was told the same transaction, once as the first at most."""
+    """All accepted clients with ``key`` got the same transaction; at most one of them was the first."""
     statuses = Counter(None if answer is None else answer.status for answer in answers)
     assert set(statuses) <= KNOWN, (key, statuses)
     accepted = [answer for answer in answers if answer is not None and answer.status == 202]

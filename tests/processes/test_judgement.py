@@ -177,7 +177,7 @@ def _refused(it: Evidence) -> None:
     ],
 )
 def test_falsified_evidence_is_found_out(good: Evidence, falsify: Callable[[Evidence], None], promise: str) -> None:
-    """Each promise has at least one way to be broken that is told under that promise's number."""
+    """Each promise has at least one mutation that is reported under its number."""
     evidence = good.copied()
     falsify(evidence)
     assert any(found.startswith(promise) for found in evidence.verdict), evidence.verdict

@@ -34,9 +34,9 @@ class Victim:
         self._service = installation.service(**SETTINGS)
 
     def _lossy_provider(self) -> Process:
-        """One that takes a while, so that calls are out when somebody dies, and leaves some of them without an end."""
+        """A slow provider, so that calls are in flight at a kill; it leaves some of them without an outcome."""
         provider = self._installation.simulator()
-        self._installation.order_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
+        self._installation.inject_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
         return provider
 
     def kill_everything(self) -> None:

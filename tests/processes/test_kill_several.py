@@ -18,7 +18,7 @@ from tests.processes.targets import on, on_postgresql
 pytestmark = pytest.mark.slow
 
 SETTINGS: Final = {
-    # So short that whoever dies loses its work to the others while they are under load.
+    # So short that a dead process loses its leases to the others while they are under load.
     "PAYMENTS_LEASE_S": "1",
     "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.5",
@@ -79,7 +79,7 @@ class Victims:
         self._provider = self._lossy_provider()
 
     def kill_everything(self) -> None:
-        """Nobody is left."""
+        """No process is left."""
         for service in self._services.values():
             service.end()
         self.kill_provider()
@@ -90,9 +90,9 @@ class Victims:
         return random.choice([*self._services.items()])
 
     def _lossy_provider(self) -> Process:
-        """One that takes a while, so that calls are out when somebody dies, and leaves some of them without an end."""
+        """A slow provider, so that calls are in flight at a kill; it leaves some of them without an outcome."""
         provider = self._installation.simulator()
-        self._installation.order_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
+        self._installation.inject_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
         return provider
 
 
@@ -119,7 +119,7 @@ def assert_nothing_is_lost(installation: Installation, services: int) -> None:
             kill()
             witness.look()
     installation.verify()
-    installation.order_faults()
+    installation.inject_faults()
     witness.wait_for_rest()
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
     assert len(log.with_status(202)) > 500

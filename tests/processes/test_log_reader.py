@@ -23,14 +23,14 @@ _LOST = "payments_log_lines_lost_total"
 
 
 class _Pipe:
-    """What a service says into; nothing reads it until ``read``."""
+    """The pipe of a service's log; nothing reads it until ``read``."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         self._said = bytearray()
 
     def read(self) -> None:
-        """Read from now on, until all who write are gone."""
+        """Read from now on, until all writers have ended."""
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -77,7 +77,7 @@ def _wait_until_lost_lines_are_counted(installation: Installation) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_reader_that_stands_still(installation: Installation, pipe: _Pipe, log_format: str) -> None:
-    """Deposits and probes are answered as always. What was lost is counted, and told where it is missing."""
+    """Deposits and probes get answers. Lost lines are counted, and the log reports the gap."""
     service = _start(installation, pipe.write_end, PAYMENTS_LOG_FORMAT=log_format)
     pipe.close_write_end()
     _deposit(installation, _DEPOSITS)
@@ -98,7 +98,7 @@ def test_a_reader_that_stands_still(installation: Installation, pipe: _Pipe, log
 
 
 def test_the_end_does_not_wait_for_the_reader(installation: Installation, pipe: _Pipe) -> None:
-    """SIGTERM ends the service in order, though nothing reads what it says."""
+    """SIGTERM ends the service in order when nothing reads its log."""
     service = _start(installation, pipe.write_end, PAYMENTS_LOG_LEVEL="DEBUG")
     _deposit(installation, 300)
     service.send(signal.SIGTERM)

@@ -44,7 +44,7 @@ def files(service: Process) -> dict[int, set[Path]]:
 
 
 def accepted_by(paths: set[Path]) -> float:
-    """How many deposits the worker has accepted whose files these are."""
+    """The number of deposits that the worker with these files has accepted."""
     (path,) = (path for path in paths if path.name.startswith("counter_"))
     read = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
     values: list[float] = [value for key, value, *_ in read if "payments_accepted_total" in key]
@@ -53,7 +53,7 @@ def accepted_by(paths: set[Path]) -> float:
 
 @on(on_postgresql(workers=2))
 def test_two_workers_tell_one_sum(installation: Installation) -> None:
-    """What clients sent is what every scrape says; a killed worker's counts stay, what it was in the middle of goes."""
+    """Every scrape agrees with the clients; counters of a killed worker stay, its gauges go."""
     installation.configure_gateways(a=SECRETS["gatewayA"] + GATEWAY_A)
     installation.simulator()
     service = installation.service()
@@ -120,7 +120,7 @@ def replace_worker(installation: Installation, service: Process) -> None:
 
 
 def shared(installation: Installation) -> float | None:
-    """Whether whoever answers has added up all workers; requests are counted, whoever it is."""
+    """Whether the answering worker has added up all workers."""
     assert installation.get("/healthz").status == 200
     samples = installation.scrape()
     assert total(samples, "payments_http_requests_total") > 0
@@ -129,7 +129,7 @@ def shared(installation: Installation) -> float | None:
 
 @on(SQLITE)
 def test_connections_and_what_is_no_request(installation: Installation) -> None:
-    """Whoever sends no HTTP is counted by the status that he gets, and every open connection is."""
+    """A client that does not send HTTP is counted by its status, and every open connection is counted."""
     installation.service()
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection((HOST, installation.port))) for _ in range(3)]
@@ -149,7 +149,7 @@ def test_metrics_cannot_end_the_service(installation: Installation) -> None:
     assert shared(installation) == 0, "it tells its own"
     replace_worker(installation, service)
     assert shared(installation) == 1, "the folder is there again"
-    assert "cannot" not in service.out, "nobody complains"
+    assert "cannot" not in service.out, "no error is logged"
     # So little may a file of theirs hold, as if nothing more were free.
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (128 * 1024, resource.RLIM_INFINITY))
     replace_worker(installation, service)

@@ -15,7 +15,7 @@ import pytest
 from tests.processes.commands import GATEWAYS, SECRETS, callback
 from tests.processes.installation import Installation, installed
 from tests.processes.process import wait_until
-from tests.processes.raw import Told, chunked, chunks, request, wire
+from tests.processes.raw_http import Told, chunked, chunks, request, wire
 
 NUMBERS = count(1)
 CHANGES_NOTHING = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/swagger/index.html", "/swagger/index.css")

@@ -21,7 +21,7 @@ IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume =
 """No retries but those of dead letters, and no breaker that would keep them back."""
 
 on_both = on(SQLITE, on_postgresql(workers=1))
-"""One worker: an answer says how things stand with the worker that gives it."""
+"""One worker: an answer describes the worker that gives it."""
 
 
 def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
     installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
     installation.simulator()
     installation.service(**SOON | ENDLESSLY)
-    installation.order_faults(gateway="gatewayA", error=1)
+    installation.inject_faults(gateway="gatewayA", error=1)
     order(installation, "gatewayA", "closed")
     path = accepted(installation, "gatewayA")
     wait_until(lambda: installation.calls("gatewayA") >= 6, "it is called in spite of its failures")
@@ -92,7 +92,7 @@ def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
     order(installation, "gatewayA", "auto")
     wait_until(lambda: bool(installation.breaker("gatewayA")["state"] == "open"), "it opens by itself")
 
-    installation.order_faults()
+    installation.inject_faults()
     order(installation, "gatewayA", "closed")
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
@@ -108,7 +108,7 @@ def dead_letters(installation: Installation, query: str = "") -> list[dict[str, 
 def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> None:
     """They are listed with every error; done again, one or all, they complete, and one that is discarded has failed."""
     installation.configure_gateways(a=IMPATIENT, b=IMPATIENT)
-    installation.service(**SOON)  # and nobody listens where the provider should be
+    installation.service(**SOON)  # no provider listens
     paths = [accepted(installation, gateway) for gateway in ("gatewayA", "gatewayB", "gatewayA", "gatewayB")]
     wait_until(lambda: len(dead_letters(installation, "?state=parked")) == len(paths), "all are parked")
     for letter in dead_letters(installation):
@@ -158,19 +158,19 @@ def test_what_was_sent_without_an_answer_is_not_discarded(installation: Installa
     """With a key it stays a dead letter of unknown outcome: 409, until the provider answers, and then it completes."""
     installation.configure_gateways(a=IMPATIENT)
     installation.simulator()
-    installation.order_faults(gateway="gatewayA", unknown=1)
+    installation.inject_faults(gateway="gatewayA", unknown=1)
     installation.service(**SOON | ENDLESSLY)
     path = accepted(installation, "gatewayA")
     wait_for_refusal(installation)
     assert installation.get(path).body["status"] == "unknown"
-    installation.order_faults()
+    installation.inject_faults()
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
 
 
 @on_both
 def test_what_a_killed_process_may_have_sent_is_not_discarded(installation: Installation) -> None:
-    """Nobody knows what it did with the work that it had: 409, although every attempt since has reached nobody."""
+    """The outcome of earlier attempts is unknown: 409, although no later attempt reached the provider."""
     installation.configure_gateways(a=IMPATIENT)
     service = installation.service(**SOON | ENDLESSLY)
     order(installation, "gatewayA", "open")

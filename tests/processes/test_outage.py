@@ -77,7 +77,7 @@ def test_one_provider_is_gone_under_load(installation: Installation, gone: str, 
     installation.simulator()
     installation.service(**SETTINGS)
     log, witness = Log(), Witness(installation.database_url)
-    installation.order_faults(gateway=gone, outage=1)
+    installation.inject_faults(gateway=gone, outage=1)
     with Load(log, installation.port, deposits=DEPOSITS) as load:
         wait_until(lambda: is_open(installation, gone), "the breaker is open")
         assert_probes_only(installation, gone)
@@ -88,7 +88,7 @@ def test_one_provider_is_gone_under_load(installation: Installation, gone: str, 
     assert installation.breaker(there)["state"] == "closed"
     assert installation.get("/readyz").status == 200
 
-    installation.order_faults()
+    installation.inject_faults()
     witness.wait_for_rest()
     assert installation.breaker(gone)["state"] == "closed"
     assert len(log.with_status(202)) == len(log.sent) == DEPOSITS
@@ -126,16 +126,16 @@ def test_nobody_listens_at_the_provider(installation: Installation) -> None:
 
 
 def test_a_quiet_outage_ends_as_soon_as_a_loud_one(installation: Installation) -> None:
-    """Nothing new comes that would wake anybody: the provider is probed all the same, and what waited completes."""
+    """Without new commands the provider is still probed, and the waiting transactions complete."""
     # A probe's permit holds for longer than the test waits for anything.
     installation.configure_gateways(a=f"timeout_s = 60\nbreaker = {{ request_volume = 1, sleep_s = {SLEEP_S} }}\n")
     installation.simulator()
     installation.service(PAYMENTS_LEASE_S="3600")
-    installation.order_faults(outage=1)
+    installation.inject_faults(outage=1)
     for number in range(3):
         assert installation.deposit(customer_id=f"c{number}").status == 202
     wait_until(lambda: is_open(installation, "gatewayA"), "the breaker is open")
     assert_probes_only(installation, "gatewayA")
-    installation.order_faults()
+    installation.inject_faults()
     wait_until(lambda: statuses(installation, "gatewayA") == {"completed": 3}, "all are completed")
     assert len(installation.books().effects) == 3

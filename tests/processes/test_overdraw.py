@@ -1,4 +1,4 @@
-"""Many withdrawals from one customer at several services at once: nobody ever has less than nothing."""
+"""Many withdrawals from one customer at several services at once: no balance falls below zero."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.processes.commands import (
     transactions,
     wait_for_ends,
 )
-from tests.processes.ends import wrong_ends
 from tests.processes.installation import Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import free_port
 from tests.processes.targets import on, on_postgresql
 
@@ -59,7 +59,7 @@ def test_nobody_has_less_than_nothing(installation: Installation) -> None:
     for port in ports:
         installation.service(port)
     fund(installation, "c1", "10.00")
-    installation.order_faults(latency_s=0.2)
+    installation.inject_faults(latency_s=0.2)
     places = cycle((port, gateway) for gateway in GATEWAYS for port in ports)
     withdrawals = [
         partial(order, installation, "withdrawal", port, amount=amount, gateway=gateway)
@@ -73,7 +73,7 @@ def test_nobody_has_less_than_nothing(installation: Installation) -> None:
     answers = all_at_once(withdrawals[::2] + withdrawals[1::2], THREADS)
     savers.join()
     wait_for_ends(installation, ["c1"])
-    # Whatever is left now can be taken, and not more: each service knows it, whoever took the rest.
+    # Exactly what is left can be withdrawn, at each service, whichever service paid out the rest.
     answers += all_at_once(withdrawals, THREADS)
     wait_for_ends(installation, ["c1"])
 

@@ -1,4 +1,4 @@
-"""More commands than the service can take on: others' answers keep coming, and whoever is refused is stored nowhere."""
+"""More commands than the service can process: other requests get answers, and refused commands are not stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.processes.commands import SECRETS, callback, send
 from tests.processes.installation import GATEWAY_A, HOST, Answer, Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import PATIENCE_S, wait_until
-from tests.processes.slow import descriptors, permit_many_descriptors
+from tests.processes.slow_clients import descriptors, permit_many_descriptors
 
 INSIDE: Final = 8
 COMMANDS: Final = 60
@@ -33,7 +33,7 @@ GROWTH_KIB_MAX: Final = 8 * 1024
 
 @contextmanager
 def nobody_can_write(installation: Installation) -> Iterator[None]:
-    """Somebody else writes to the database all the while, so that no commit gets through."""
+    """Another process writes to the database all the time, so that no commit succeeds."""
     with closing(sqlite3.connect(installation.folder / "payments.db", isolation_level=None)) as shell:
         shell.execute("BEGIN IMMEDIATE")
         yield
@@ -41,7 +41,7 @@ def nobody_can_write(installation: Installation) -> Iterator[None]:
 
 
 def deposit(installation: Installation, log: Log) -> Answer:
-    """Send a deposit that the log knows."""
+    """Send a deposit and log it."""
     sent = Sent(log.new_number(), f"c{log.new_number() % 20}", "10.00")
     log.sent.append(sent)
     details = {"request": str(sent.number)}
@@ -63,7 +63,7 @@ def test_who_is_too_many_is_refused_and_stored_nowhere(installation: Installatio
     headers, body = callback(read, read["gateway_reference"])
     with ThreadPoolExecutor(COMMANDS + 1) as clients, nobody_can_write(installation):
         commands = [clients.submit(deposit, installation, log) for _ in range(COMMANDS)]
-        wait_until(lambda: len(log.with_status(503)) >= COMMANDS - INSIDE, "those who are too many are refused")
+        wait_until(lambda: len(log.with_status(503)) >= COMMANDS - INSIDE, "excess commands are refused")
         called_back = clients.submit(send, installation.port, "/v1/callbacks/gatewayA", body, headers)
         assert installation.get(path).status == 200
         assert installation.get("/healthz").status == 200

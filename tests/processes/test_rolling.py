@@ -1,4 +1,4 @@
-"""A rolling restart under load: two services on two ports, replaced one after the other, and nobody notices."""
+"""A rolling restart under load: two services on two ports are replaced one after the other without an error."""
 
 from __future__ import annotations
 

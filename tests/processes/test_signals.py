@@ -80,7 +80,7 @@ def test_signals_that_change_nothing(installation: Installation) -> None:
 
 @on(SQLITE, on_postgresql(workers=2))
 def test_sighup_reads_the_gateways_file_again(installation: Installation) -> None:
-    """New workers serve what the file says now. Requests meanwhile wait; none is refused."""
+    """New workers use the new file. Requests meanwhile wait; none is refused."""
     service = installation.service()
     before = service.children()
     with (installation.folder / "gateways.toml").open("a") as file:
@@ -124,7 +124,7 @@ def test_workers_of_a_sighup_end_as_others(installation: Installation) -> None:
 )
 @on(SQLITE, on_postgresql(workers=2))
 def test_sighup_with_a_file_that_is_wrong(installation: Installation, content: str | None) -> None:
-    """It is told in a line, whatever of it is wrong, and the service goes on with what it knows."""
+    """One line reports the error, and the service continues with its old gateways."""
     service = installation.service()
     before = service.children()
     path = Path(installation.folder / "gateways.toml")

@@ -1,4 +1,4 @@
-"""Clients that are slow, idle, greedy or many: they end by deadlines, and hold up nobody else meanwhile."""
+"""Slow, idle, greedy and many clients: deadlines end their connections, and other clients are not delayed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.installation import HOST, Installation, installed
 from tests.processes.process import PATIENCE_S, Process, wait_until
-from tests.processes.slow import connect, descriptors, permit_many_descriptors, step, trickle_until_ended
+from tests.processes.slow_clients import connect, descriptors, permit_many_descriptors, step, trickle_until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's descriptors")
 
@@ -84,7 +84,7 @@ def test_slow_and_idle_clients_hold_up_nobody(started: tuple[Installation, Proce
 
 
 def test_more_idle_clients_than_a_worker_has_room_for(started: tuple[Installation, Process]) -> None:
-    """Who comes after 1,100 silent clients is served before these are over: the oldest of them make room."""
+    """A client that connects after 1,100 silent ones is served: the oldest idle connections are evicted."""
     installation, _ = started
     with ExitStack() as stack:
         idle = connect(stack, installation.port, 1100)
@@ -93,7 +93,7 @@ def test_more_idle_clients_than_a_worker_has_room_for(started: tuple[Installatio
         step(idle)
         ended = [client.ended for client in idle]
     assert all(ended[:100])
-    assert not all(ended[300:900]), "and no more of them than came too many: nobody had to wait until all were over"
+    assert not all(ended[300:900]), "no more than the excess connections are evicted"
 
 
 def test_a_client_that_is_never_done_leaves_others_their_turn(started: tuple[Installation, Process]) -> None:

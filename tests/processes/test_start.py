@@ -1,4 +1,4 @@
-"""What stops the start: a wrong setting is one clear line, whichever way the service is started."""
+"""What stops the start: a wrong setting is one clear line, however the service is started."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refusal(process: Process) -> str:
 
 @pytest.mark.parametrize(("settings", "named"), WRONG, ids=[named for _, named in WRONG])
 def test_a_wrong_setting(installation: Installation, settings: dict[str, str], named: str) -> None:
-    """Service and dev end with status 2 and one line that names the variable; nobody works on the database."""
+    """Service and dev end with status 2 and one line that names the variable; no process opens the database."""
     service, dev = installation.gunicorn(**settings), installation.manage("dev", **settings)
     assert named in refusal(service)
     assert named in refusal(dev)
@@ -51,7 +51,7 @@ def test_a_wrong_setting(installation: Installation, settings: dict[str, str], n
 
 
 def test_a_wrong_gateways_table(installation: Installation) -> None:
-    """What is wrong in the gateways file is told with the gateway and the key."""
+    """An error in the gateways file is reported with the gateway and the key."""
     installation.configure_gateways(a="timeout_s = 0\n")
     for process in (installation.gunicorn(), installation.manage("dev")):
         line = refusal(process)
@@ -117,7 +117,7 @@ def test_options_that_are_free(installation: Installation) -> None:
 
 
 def test_tls_is_free(installation: Installation) -> None:
-    """The service speaks TLS itself when gunicorn is given a certificate, and shares its port when it is told to."""
+    """The service serves TLS with gunicorn's certificate options, and shares its port with ``--reuse-port``."""
     files = (f"--certfile={TLS / 'certificate.pem'}", f"--keyfile={TLS / 'key.pem'}", "--reuse-port")
     service = installation.start("service", "-m", "gunicorn", *files, "wsgi:app")
     context = ssl.create_default_context(cafile=str(TLS / "certificate.pem"))
@@ -220,7 +220,7 @@ def test_another_address_on_the_command_line(installation: Installation, argumen
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "dev"])
 def test_a_database_that_cannot_be_made(installation: Installation, command: str) -> None:
-    """A database below something that is no folder is told in words, without a traceback, and nothing is left."""
+    """A database path below a file is one error line without a traceback, and no process is left."""
     (installation.folder / "file").touch()
     process = installation.manage(
         command, PAYMENTS_DATABASE_URL=f"sqlite:///{installation.folder / 'file/payments.db'}"
@@ -232,7 +232,7 @@ def test_a_database_that_cannot_be_made(installation: Installation, command: str
 
 
 def test_a_port_that_is_taken(installation: Installation) -> None:
-    """The service says that its port is taken, and ends; it does not serve elsewhere, and there is no traceback."""
+    """The service reports that its port is in use and ends, without a traceback."""
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         service = installation.gunicorn(PAYMENTS_BIND=f"{HOST}:{port}")

@@ -1,4 +1,4 @@
-"""SIGTERM under light load: whoever was let in gets an answer, and what was not sent yet waits for the next start."""
+"""SIGTERM under light load: accepted requests get answers, and unsent work waits for the next start."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WAITING = 20
 
 
 def _client(installation: Installation, log: Log, gateway: str, all_are_in: threading.Barrier) -> None:
-    """Posts deposits on one connection until the service wants it closed; no answer shows as no status."""
+    """Posts deposits on one connection until the service closes it; a lost answer has no status."""
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
         assert exchange(connection, "GET", "/healthz").status == 200  # let in by the service, not only by the kernel
         all_are_in.wait()
@@ -53,11 +53,11 @@ def _client(installation: Installation, log: Log, gateway: str, all_are_in: thre
     ids=str,
 )
 def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation, gateway: str) -> None:
-    """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
+    """Every deposit before and during the stop gets 202; unsent ones are sent after the next start."""
     two_at_once = "max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n"
     installation.configure_gateways(a=two_at_once, b=two_at_once)
     installation.simulator()
-    installation.order_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
+    installation.inject_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
     service, log, witness = installation.service(), Log(), Witness(installation.database_url)
     all_are_in = threading.Barrier(_CLIENTS, timeout=PATIENCE_S)
     clients = [
@@ -76,7 +76,7 @@ def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installat
     told = installation.calls(gateway)
     assert told < len(log.sent), "there is work that was not sent"
 
-    installation.order_faults()
+    installation.inject_faults()
     installation.service()
     witness.wait_for_rest()
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
@@ -112,7 +112,7 @@ def test_a_call_that_outlasts_the_stop_is_asked_about(installation: Installation
 
 
 def test_a_stopping_service_says_so(installation: Installation) -> None:
-    """Who is connected when SIGTERM comes is told that the service is not ready any more, and why."""
+    """A client connected at SIGTERM gets the answer that the service is not ready, with the reason."""
     installation.simulator()
     service = installation.service()
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
@@ -170,7 +170,7 @@ def test_unsent_work_is_given_back_at_once(installation: Installation) -> None:
     stopped = installation.service(PAYMENTS_LEASE_S="3600")
     port = free_port()
     installation.service(port, PAYMENTS_LEASE_S="3600")
-    installation.order_faults(latency_s=2)
+    installation.inject_faults(latency_s=2)
     paths = []
     for gateway in ("gatewayA", "gatewayB"):
         for number in range(_WAITING):
@@ -178,7 +178,7 @@ def test_unsent_work_is_given_back_at_once(installation: Installation) -> None:
             assert answer.status == 202
             paths.append(answer.headers["Location"])
     assert sum(map(installation.calls, ("gatewayA", "gatewayB"))) < len(paths), "there is work that was not sent"
-    installation.order_faults()
+    installation.inject_faults()
     stopped.send(signal.SIGTERM)
     assert stopped.wait() == 0
     wait_until(

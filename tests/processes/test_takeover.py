@@ -20,7 +20,7 @@ UNFINISHED = 300
 
 
 def test_a_second_service_waits(installation: Installation) -> None:
-    """Beside another service it is alive, not ready and says why, stores nothing, and begins when the other ends."""
+    """Beside another service it is alive and not ready, with the reason; it starts when the other ends."""
     installation.simulator()
     first = installation.service()
     assert installation.deposit(customer_id="first").status == 202
@@ -49,11 +49,11 @@ def test_a_second_service_waits(installation: Installation) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
 def test_an_orphan_lets_go_of_the_port(installation: Installation) -> None:
-    """A worker whose master was killed waits for its calls, however long; the next service has the port meanwhile."""
+    """A worker waits for its calls after its master is killed; the next service gets the port meanwhile."""
     installation.simulator()
     installation.configure_gateways(a="timeout_s = 60\n")
     first = installation.service()
-    installation.order_faults(latency_s=60)
+    installation.inject_faults(latency_s=60)
     assert installation.deposit().status == 202
     wait_until(lambda: installation.calls("gatewayA") == 1, "the call is out")
     (orphan,) = first.children()
@@ -62,7 +62,7 @@ def test_an_orphan_lets_go_of_the_port(installation: Installation) -> None:
     second = installation.gunicorn()
 
     def waits_for_the_database() -> bool:
-        with suppress(OSError, http.client.HTTPException):  # whoever had the port is going
+        with suppress(OSError, http.client.HTTPException):  # the process that had the port is ending
             return "Another process" in str(installation.get("/readyz").body)
         return False
 
@@ -117,7 +117,7 @@ def test_work_in_hand_of_a_killed_service(installation: Installation) -> None:
     gateway = f"max_concurrent = 2\ntimeout_s = 0.5\nsettle_s = 0.5\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\n"
     installation.configure_gateways(a=gateway, b=gateway)
     installation.simulator()
-    installation.order_faults(latency_s=0.4)
+    installation.inject_faults(latency_s=0.4)
     port = free_port()
     killed = installation.service(PAYMENTS_LEASE_S="1")
     other = installation.service(port, PAYMENTS_LEASE_S="1")

@@ -1,4 +1,4 @@
-"""Judges a history by the promises of the service. It reads the history only, and shares no rule with the code.
+"""Judges a history by the promises of the service. It reads only the history and shares no rule with the code.
 
 The numbers are those of the promises in docs/architecture.md. This file holds the clients' commands against the
 record, and the record against its own tables; the files beside it the rest.
@@ -13,7 +13,7 @@ from tests.simulation.checker_breakers import breaker_violations
 from tests.simulation.checker_callbacks import callback_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
-from tests.simulation.checker_people import people_violations
+from tests.simulation.checker_operators import people_violations
 from tests.simulation.checker_reading import reading_violations
 from tests.simulation.checker_refusals import refusal_violations
 from tests.simulation.checker_work import token_violations, waiting_violations

@@ -32,7 +32,7 @@ class _Order:
     """The process that took the order."""
     since: float = 0.0
     in_doubt: set[int] = field(default_factory=set)
-    """Processes with an order of which nobody knows when it will be carried out, or whether."""
+    """Processes with an operator command that may still be carried out at any time, or never."""
 
 
 @dataclass

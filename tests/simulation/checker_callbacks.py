@@ -1,4 +1,4 @@
-"""Promises 8 and 9, and 10's needless reviews: what providers said of their own accord, and what became of it."""
+"""Promises 8 and 9, and needless reviews (10): callbacks of providers, and their effects."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _answers(history: History) -> Iterator[str]:
 
 
 def _causes(history: History, fold: Fold) -> Iterator[str]:
-    """Every event that a callback caused says what that had said, once; and nobody says it before the provider."""
+    """Every event caused by a callback records its content, once, and never before the provider sent it."""
     sent: dict[str, list[str]] = defaultdict(list)
     events: set[str] = set()
     happened: Counter[tuple[str, str]] = Counter()
@@ -112,7 +112,7 @@ def _claims(history: History, letters: _Letters) -> Iterator[str]:
 
 
 def _judged(cause: str, letters: _Letters, reviews: list[Asked], fold: Fold) -> Iterator[str]:
-    """At rest what got a 200 is applied or under review, and nobody is asked about what is as it was said."""
+    """At rest a callback answered 200 is applied or under review; one that agrees with the record opens no review."""
     bodies, held = letters.bodies[cause], letters.held.get(cause)
     applied = [_is_applied(cause, body, fold) for body in bodies]
     if held is not None and letters.taken.get(cause):
@@ -144,7 +144,7 @@ def _fits(cause: str, said: Mapping[str, str], seen: Seen) -> bool:
 
 
 def _read(body: str) -> Mapping[str, str] | None:
-    """What the provider said; None for what nobody can read."""
+    """The content of the callback; None when it is unreadable."""
     try:
         said = json.loads(body)
     except ValueError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.folding import Fold, Seen, is_callback, is_person
+from tests.simulation.folding import Fold, Seen, is_callback, is_operator
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -34,16 +34,16 @@ def effect_violations(history: History, fold: Fold) -> Iterator[str]:
     for key, seen in fold.transactions.items():
         if is_callback(seen.cause):
             continue  # it ended as its provider said of its own accord, be that true: see checker_callbacks
-        if is_person(seen.who):
+        if is_operator(seen.who):
             yield from _settled_truly(key, seen, effects.get(key, []), orders[seen.who or ""])
         else:
             yield from _ended_truly(key, seen, effects.get(key, []), truth.get(key, []))
 
 
 def _settled_truly(key: str, seen: Seen, effects: list[Entry], order: Entry) -> Iterator[str]:
-    """What a person says who did not ask is his own affair."""
+    """An operator who did not ask the provider may resolve it in either way."""
     if order["right"] and (seen.status == "completed") != bool(effects):
-        yield f"4: {key} is {seen.status} as {order['who']} had found out, and had {len(effects)} effects"
+        yield f"4: {key} is {seen.status} as {order['who']} resolved it, and had {len(effects)} effects"
 
 
 def _ended_truly(key: str, seen: Seen, effects: list[Entry], fates: list[list[Any]]) -> Iterator[str]:

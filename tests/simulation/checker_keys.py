@@ -17,7 +17,7 @@ WANTED: Final = ("kind", "gateway", "customer", "amount", "currency")
 
 
 def key_violations(history: History, fold: Fold) -> Iterator[str]:
-    """One command for a key, or one refusal; everybody is told of that one, and only who wanted the same."""
+    """One command or one refusal for a key; equal requests get its answer, and different ones get a conflict."""
     sent: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
     for entry in [*history.of("sent"), *history.of("adjusting")]:
         if entry.get("key") is not None:
@@ -36,7 +36,7 @@ def key_violations(history: History, fold: Fold) -> Iterator[str]:
         told = [answers.get(each, {}) for each in requests]
         yield from _claimed(key, claims.pop((kind, key), None), known, told)
     for _, key in sorted(claims):
-        yield f"14: {key} is held, and nobody ever came with it"
+        yield f"14: {key} is held, and no client ever sent it"
 
 
 def _claims(history: History) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -63,7 +63,7 @@ def _claimed(key: str, claim: Entry | None, known: list[str], told: list[Entry])
     if "refused" in claim and known:
         yield f"2: {key} is held by a refusal, and {known} is on record"
     if told and all(answer.get("answer") == "not-stored" for answer in told):
-        yield f"14: {key} is held, and everybody was told that nothing was stored"
+        yield f"14: {key} is held, and every client got the answer that nothing was stored"
 
 
 def _answered(
@@ -78,7 +78,7 @@ def _answered(
     if code.endswith(" again") and known:
         yield f"2: {request['id']} under {key} was told of a refusal, and {known} is on record"
     if code == REUSED and all(_wanted(other) == _wanted(request) for other in requests.values()):
-        yield f"2: {request['id']} was told that {key} was used for something else, which nobody wanted"
+        yield f"2: {request['id']} got the answer that {key} was used for another request, which no client sent"
 
 
 def _wanted(request: Entry) -> tuple[Any, ...]:

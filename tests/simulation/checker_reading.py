@@ -33,7 +33,7 @@ class _Clients:
         self._held: dict[str, set[tuple[int, str]]] = defaultdict(set)
         """Each version and status that a transaction had so far."""
         self._seen: dict[str, int] = {}
-        """The newest version that anybody saw of a transaction which is surely there."""
+        """The newest version seen of a transaction that surely exists."""
 
     def written(self, write: Entry) -> None:
         version = write["after"]

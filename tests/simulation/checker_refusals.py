@@ -1,4 +1,4 @@
-"""Promise 7's other side: nobody is refused from memory, when there was enough all the time that he waited."""
+"""The other side of promise 7: no withdrawal is refused when the balance sufficed all the time that it waited."""
 
 from __future__ import annotations
 

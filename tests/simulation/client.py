@@ -1,4 +1,4 @@
-"""Clients from outside: they send deposits and withdrawals to whichever process is there, and read at any other."""
+"""Clients: they send deposits and withdrawals to one process and read at any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database of a world, as its processes and whoever looks on have it: a SQLite file, or a PostgreSQL schema."""
+"""The database of a world for its processes and its observers: a SQLite file, or a PostgreSQL schema."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ AnyStore = SqliteStore | PostgresqlStore
 
 
 class Database(Protocol):
-    """One for each world; everything happens in one thread, so that nobody ever waits for a lock."""
+    """One for each world; everything runs in one thread, so that nothing ever waits for a lock."""
 
     is_server: bool
-    """Whether it has a clock and connections of its own, and may always have several processes."""
+    """Whether it has its own clock and connections, and allows several processes."""
 
     def open(self, clock: Callable[[], datetime]) -> AnyStore:
-        """A store of its own for a process; ``clock`` measures where there is no server to do so."""
+        """A new store for a process; ``clock`` gives the time where no server does."""
 
     def tell_time(self, now: datetime) -> None:
-        """What the server's clock shows from now on."""
+        """Set the server's clock."""
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        """What somebody sees who looks on; ``?`` stands for a value."""
+        """The rows that an observer reads; ``?`` stands for a value."""
 
     def close(self) -> None:
-        """Close what looks on."""
+        """Close the observer's connection."""
 
 
 class File:

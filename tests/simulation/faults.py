@@ -1,4 +1,4 @@
-"""What breaks inside: a store that fails by chance around a real one, actors that die, and the process that does."""
+"""Internal faults: a store that fails at random around a real one, actors that die, and processes that die."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from store.port import (
     WorkItem,
     Write,
 )
-from tests.simulation.recording import RecordingStore
+from tests.simulation.recording_store import RecordingStore
 from tests.simulation.threads import ThreadedRuntime
 
 T = TypeVar("T")
 
 
 class Crashed(BaseException):
-    """The process dies here. Whoever steps the runtime must look at ``FaultyStore.crashed`` and stop."""
+    """The process dies here. The caller that steps the runtime must check ``FaultyStore.crashed`` and stop."""
 
 
 class Deadly:
-    """Makes actors die: an error at any message, before its handler, when it tells somebody something, or after it.
+    """Makes actors die: an error at any message, before its handler, when it sends a message, or after it.
 
     ``hindered`` is called with each death.
     """
@@ -294,7 +294,7 @@ class FaultyStore:
         """In a thread of its own a caller waits for the store, and others go on, unless the process is frozen there."""
         runtime = self._runtime
         if runtime.dead:
-            raise GreenletExit  # whose process is gone asks no store
+            raise GreenletExit  # a thread of a dead process uses no store
         if runtime.job is None or self.calm:
             return
         if self._chance.random() < 0.05 * self._slow:

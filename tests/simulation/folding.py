@@ -1,4 +1,4 @@
-"""The events of a history, folded by the checker's own hand: what became of each transaction and balance."""
+"""The events of a history, folded independently of the code: the state of each transaction and balance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Seen:
     who: str | None = None
     """and who."""
     settled_at: int = 0
-    """The version that a person settled, who did."""
+    """The version that an operator resolved."""
 
     @property
     def minor(self) -> int:
@@ -66,7 +66,7 @@ class Adjusted:
 
 @dataclass
 class Asked:
-    """A review: what it is about, what led to it, and who closed it."""
+    """A review: its subject, its cause, and the operators that closed it."""
 
     transaction: str | None
     reason: str
@@ -100,8 +100,8 @@ def is_callback(cause: str | None) -> bool:
     return cause is not None and cause.startswith("gateway") and ":" in cause
 
 
-def is_person(who: str | None) -> bool:
-    """Whether somebody settled it who asked elsewhere."""
+def is_operator(who: str | None) -> bool:
+    """Whether an operator resolved it."""
     return who is not None and who.startswith("person-")
 
 

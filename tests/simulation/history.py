@@ -1,4 +1,4 @@
-"""The record of one run: what the client, the provider and the store saw. The checker reads this and nothing else."""
+"""The record of one run: what client, provider and store observed. The checker reads only this."""
 
 from __future__ import annotations
 

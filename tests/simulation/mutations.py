@@ -1,4 +1,4 @@
-"""Ways to falsify a good history, each with the promise that it breaks: what the checker's own tests are made of."""
+"""Mutations of a good history, each with the promise that it breaks; they test the checker."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.simulation.checker_keys import SHORT
-from tests.simulation.folding import Fold, fold_streams, is_callback, is_person
+from tests.simulation.folding import Fold, fold_streams, is_callback, is_operator
 from tests.simulation.history import History
 
 Entry = dict[str, Any]
 
 
 def suits(history: History) -> bool:
-    """Whether everything happened in ``history`` that the falsifications need."""
+    """Whether everything happened in ``history`` that the mutations need."""
     happened = {
         (entry["what"], entry.get("state") or entry.get("code") or entry.get("answer") or entry.get("gateway"))
         for entry in history.entries
@@ -63,10 +63,10 @@ def _last_dump(history: History) -> Entry:
 
 
 def _drop_first(what: str) -> Callable[[History], None]:
-    def falsify(history: History) -> None:
+    def mutate(history: History) -> None:
         history.entries.remove(_first(history, what))
 
-    return falsify
+    return mutate
 
 
 def _answered_effect(history: History) -> Entry:
@@ -75,7 +75,7 @@ def _answered_effect(history: History) -> Entry:
     assert [*fold_streams(history, fold)] == []
     for effect in _all(history, "effect"):
         seen = fold.transactions[effect["key"]]
-        if seen.status == "completed" and not is_callback(seen.cause) and not is_person(seen.who):
+        if seen.status == "completed" and not is_callback(seen.cause) and not is_operator(seen.who):
             return effect
     raise AssertionError("no call has completed a transaction")
 
@@ -154,12 +154,12 @@ def _changed_body(history: History) -> None:
 
 
 def _replace_type(old: str, new: str) -> Callable[[History], None]:
-    def falsify(history: History) -> None:
+    def mutate(history: History) -> None:
         for entry in _all(history, "dump"):
             for event in entry["events"]:
                 event["body"] = event["body"].replace(f'"type":"{old}"', f'"type":"{new}"')
 
-    return falsify
+    return mutate
 
 
 def _submitted_as_second(history: History) -> None:
@@ -314,7 +314,7 @@ LATE_S: Final = 2.1
 
 
 def _unordered_record(history: History, state: str) -> Entry:
-    """The first record of that state of a breaker of which nobody has ordered anything yet."""
+    """The first record of that state of a breaker without an earlier operator command."""
     ordered: set[str] = set()
     for entry in history.entries:
         if entry["what"] == "mode":
@@ -374,7 +374,7 @@ def _reported(history: History) -> Entry:
     """Part of a write by which a call's outcome was recorded."""
     parts = (part for _, part in _parts(history, kind_of_event="Completed") if part["fence"])
     return next(
-        part for part in parts if not any(is_callback(cause) or is_person(who) for cause, who in part["causes"])
+        part for part in parts if not any(is_callback(cause) or is_operator(who) for cause, who in part["causes"])
     )
 
 
@@ -413,7 +413,7 @@ def _needless_review(history: History) -> None:
     history.entries.append({**_write(event), "at": sent["at"]})
 
 
-FALSIFICATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
+MUTATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
     (_lost, "1: "),
     (_other_amount, "1: "),
     (_drop_first("answer"), "1: "),

@@ -1,4 +1,4 @@
-"""An operator: a person at the door of some process; each order runs in a virtual thread and waits for its answer."""
+"""An operator at some process; each command runs in a virtual thread and waits for its answer."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Operator:
 
     def _try(self, runtime: ThreadedRuntime, order: Callable[[], None], *, delay_s: float = 0.0) -> None:
         def thread() -> None:
-            # A store that fails is told to the operator, who gives up; one that dies takes the process with it.
+            # The operator gets the error of a failing store and gives up; a store that dies ends the process.
             with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 order()
 

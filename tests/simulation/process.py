@@ -1,4 +1,4 @@
-"""One process of the service: how it begins, how it is held up or cut off, and the ways in which it ends."""
+"""One process of the service: how it starts, freezes, loses its connections, and ends."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.errors import StoreError
-from tests.simulation.calling import CallingGateway
 from tests.simulation.databases import AnyStore, Database
 from tests.simulation.faults import Crashed, FaultyStore
 from tests.simulation.history import History
-from tests.simulation.listening import SlowListener
 from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
-from tests.simulation.recording import Eyes, RecordingStore
+from tests.simulation.provider_calls import CallingGateway
+from tests.simulation.recording_store import Eyes, RecordingStore
+from tests.simulation.slow_listener import SlowListener
 from tests.simulation.threads import ThreadedRuntime
 from tests.simulation.timeline import Timeline
 
@@ -136,7 +137,7 @@ class Process:
         except (StoreError, RuntimeError):
             runtime.after(START_AGAIN_S, self._start)
         except Crashed:
-            pass  # whoever looks at the store sees it
+            pass  # readers of the store see it
 
     def be_calm(self, *, calm: bool) -> None:
         """Whether nothing goes wrong in it any more."""
@@ -189,7 +190,7 @@ class Process:
             self._note("healed")
 
     def jump_the_clock(self) -> None:
-        """Somebody sets its wall clock."""
+        """Its wall clock is set."""
         chance, most = self._world.chance, self._wall_off_max_s
         self.wall_offset_s += chance.choice([-1800.0, -100.0, -5.0, 5.0, 100.0, 1800.0])
         self.wall_offset_s = min(max(self.wall_offset_s, -most), most)
@@ -203,7 +204,7 @@ class Process:
         return 4_500.0 if self._world.exclusive else 4_000.0
 
     def _land_late(self, write: Callable[[], object]) -> None:
-        """What is on its way to the database arrives there, whatever has become of who sent it."""
+        """Statements in flight reach the database, even when their sender has died."""
 
         def land() -> None:
             try:
@@ -237,7 +238,7 @@ class Process:
             pass
 
     def end(self) -> None:
-        """Everything in memory is gone; the database and the world outside go on."""
+        """All memory is lost; the database and the environment go on."""
         self._note("end")
         self.up, self.stops_until = False, None
         self._world.timeline.runtimes.remove(self.runtime)

@@ -1,4 +1,4 @@
-"""Simulated providers as they are at their own place; what they did is in the history, and survives every crash.
+"""Simulated providers; what they did is in the history and survives every crash.
 
 What was sent arrives whatever becomes of its sender, and a provider without keys may queue it.
 """
@@ -14,9 +14,9 @@ from typing import Final
 
 from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome
 from gateways.port import Order
+from tests.simulation.callback_delivery import Notifier
 from tests.simulation.history import History
-from tests.simulation.notifying import Notifier
-from tests.simulation.telling import Callbacks
+from tests.simulation.provider_callbacks import Callbacks
 from tests.simulation.timeline import Timeline
 
 TIMEOUT_S: Final = 5.0
@@ -100,7 +100,7 @@ class SimulatedProvider:
             self._history.add("truth", now, gateway=self.name, key=key, fates=said)
 
     def settled(self, key: str) -> str | None:
-        """What it says to somebody who calls: how the order ended, None when it has not, or never came."""
+        """Its answer to a lookup: the outcome of the order; None when it is open or was never received."""
         self._catch_up()
         now = self._timeline.now
         fates = [fate for fate in self._fates.get(key, ()) if fate.visible <= now]
@@ -112,7 +112,7 @@ class SimulatedProvider:
         """Whether something does that goes wrong in such a share of cases, at the usual rate of faults."""
         return not self.calm and self.chance.random() < share * self.rate
 
-    # for those who call it
+    # for lookups
 
     @property
     def reachable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Virtual threads: whatever may block runs in one, may wait there in virtual time, and may die there."""
+"""Virtual threads: blocking code runs in one, waits there in virtual time, and may die there."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ThreadedRuntime(SimulatedRuntime):
         return None if self.frozen or not self._timers else self._timers[0][0]
 
     def ring(self) -> None:
-        """Let the timers go off whose time has come."""
+        """Fire the timers that are due."""
         if (at := self.next_at) is not None and at <= self._monotonic:
             self._fire(self._monotonic)
 
@@ -93,7 +93,7 @@ class ThreadedRuntime(SimulatedRuntime):
 
     @property
     def job(self) -> int | None:
-        """The number of the job that the running thread does; None outside of all threads."""
+        """The number of the job of the running thread; None outside of all threads."""
         return self._threads.get(getcurrent())
 
     def begin(self, function: Callable[[], None], *, delay_s: float = 0.0) -> int:

@@ -1,4 +1,4 @@
-"""The one virtual time line of a world: its clock, what is due on it, and which process has its turn right now."""
+"""The virtual time line of a world: its clock, its due steps, and the process that runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLIP_S: Final = 0.1
 
 
 class Timeline:
-    """Seconds since the world began, for everybody: processes, providers and the database's server.
+    """Seconds since the world began, for processes, providers and the database server.
 
     One step is one thing that one process does; the dice say which. A process that is frozen has no turn, and its
     timers go off late.
@@ -35,7 +35,7 @@ class Timeline:
         self.runtimes: list[ThreadedRuntime] = []
         """Those of the processes that live."""
         self.current: ThreadedRuntime | None = None
-        """Whose turn it is."""
+        """The process that runs."""
 
     def clock(self) -> datetime:
         """What a clock shows that is never off: the database's."""

@@ -1,4 +1,4 @@
-"""One run under one seed: clients send commands while things break, then calm comes and everything must end."""
+"""One run under one seed: clients send commands while faults occur; then faults stop and everything must end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final
 
 from actors.operations.waiting_callbacks import queue_of
 from tests.simulation.databases import Database, File
+from tests.simulation.environment import Environment
 from tests.simulation.faults import Deadly
 from tests.simulation.history import History
-from tests.simulation.looking import dump, tables
-from tests.simulation.mischief import Mischief
-from tests.simulation.outside import Outside
+from tests.simulation.message_faults import MessageFaults
 from tests.simulation.process import DRAIN_S, HELD_UP_S, LEASES_S, Process, Surroundings
-from tests.simulation.recording import Eyes
+from tests.simulation.recording_store import Eyes
+from tests.simulation.snapshots import dump, tables
 from tests.simulation.timeline import Timeline
 
 CALM_S: Final = 40 * 86_400.0
@@ -33,7 +33,7 @@ READ: Final = (0, 1, 3)
 
 
 class World:
-    """The parts that outlive a crash: the file, the providers, the people outside, the history and the dice.
+    """The parts that outlive a crash: the file, the environment, the history and the random numbers.
 
     One process has the store to itself. Several share it, and one time line; their wall clocks differ, and dues and
     leases are measured by the store's.
@@ -48,9 +48,9 @@ class World:
         # Each seed has its own mixture of faults: with everything broken at once, some faults would hide others.
         store_rate, self._crash_rate, slow_rate, self._held_up_rate = (self._some_rate() for _ in range(4))
         self.deadly = Deadly(self.chance, self._some_rate() * 0.005, self._hindered)
-        self.mischief = Mischief(self.chance, self.timeline, self._some_rate())
+        self.message_faults = MessageFaults(self.chance, self.timeline, self._some_rate())
         self._processes: list[Process] = []
-        self._outside = Outside(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
+        self._outside = Environment(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
         self._eyes = Eyes(database, self.history, self.timeline)
         self._looking = database.open(self.timeline.clock)
         around = Surroundings(
@@ -143,7 +143,7 @@ class World:
             process.cut_off(for_s)
 
     def _come_to_rest(self, commands: int) -> None:
-        self._calm = self.deadly.calm = self.mischief.calm = True
+        self._calm = self.deadly.calm = self.message_faults.calm = True
         self._outside.be_calm()
         for process in self._processes:
             process.be_calm(calm=True)
@@ -182,7 +182,7 @@ class World:
         self.timeline.after(seconds, lambda: self._boot(process))
 
     def _crash(self, process: Process) -> None:
-        """Everything in memory is gone; the file and the world outside go on, but for what went down with it."""
+        """All memory is lost; the file and the environment go on."""
         self.history.add("crash", self.timeline.now, process=process.number)
         if not self._calm and self.chance.random() < 0.3:
             self._outside.cut_off_a_provider()
@@ -197,7 +197,7 @@ class World:
             self._boot_in(process, self.chance.choice(for_s))
 
     def _hindered(self) -> None:
-        """In the process whose turn it is."""
+        """In the process that runs."""
         if self.timeline.current is not None:
             self._processes[self.timeline.current.process].hindered()
 
@@ -245,7 +245,7 @@ class World:
         )
 
     def _skip_what_is_dull(self) -> None:
-        """Nothing to do for long: let the time pass at once. Nobody misses a heartbeat over it."""
+        """Nothing is due for long: advance the time at once. No process misses a heartbeat."""
         names = [provider.name for provider in self._outside.providers]
         due = [self._outside.notifier.next_s, *(self._due_s(name) for name in [*names, *map(queue_of, names)])]
         wait_s = min((each for each in due if each is not None), default=0.0)
@@ -277,7 +277,7 @@ def simulate(
         world = World(seed, database or File(folder), processes)
         with ExitStack() as stack:
             stack.enter_context(world.deadly.installed())
-            stack.enter_context(world.mischief.installed())
+            stack.enter_context(world.message_faults.installed())
             return world.run(commands)
     finally:
         logging.disable(logging.NOTSET)

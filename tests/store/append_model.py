@@ -42,7 +42,7 @@ KEYS = ["k1", "k2", "k3"]
 WORK = ["w1", "w2", "w3"]
 
 
-class _Refused(Exception):  # noqa: N818 - not an error of the program: the model's way to say "unstorable"
+class _Refused(Exception):  # noqa: N818 - not an error of the program: the model's answer "unstorable"
     pass
 
 

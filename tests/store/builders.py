@@ -1,4 +1,4 @@
-"""Builds writes for the store's tests the way a customer's actor does: from what it believes of the stream."""
+"""Builds writes for the store's tests as a customer's actor does: from its own state of the stream."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ids = itertools.count(1)
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until the test advances it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -73,7 +73,7 @@ class Customer:
         self.now = START
 
     def twin(self) -> Customer:
-        """A second writer who believes the same as this one."""
+        """A second writer with the same assumptions."""
         return copy.deepcopy(self)
 
     def write(self, *steps: Step) -> Write:

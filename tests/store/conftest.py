@@ -1,4 +1,4 @@
-"""The adapters that the contract suite runs against, each behind the same fixture."""
+"""The adapters that the contract suite runs against; one fixture per adapter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fixture:
     store: PaymentStore
     pass_time: Callable[[float], None]
     open_keyring: Callable[[], AbstractContextManager[Keyring]]
-    """API keys as an operator has them, beside the store."""
+    """API keys as the operator has them while the store is open."""
 
 
 @pytest.fixture(scope="session")

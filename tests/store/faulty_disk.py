@@ -1,4 +1,4 @@
-"""A virtual file system for SQLite whose disk fails when told to, and that knows what a power cut would leave."""
+"""A virtual file system for SQLite whose disk fails on request, and that computes what a power cut would leave."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 def main(service: str, owner: str) -> None:
-    """A write that waits for a lock holds up nobody: neither other writes nor reads, nor who has the lock."""
+    """A write that waits for a lock delays no other write or read, nor the holder of the lock."""
     store = PostgresqlStore(service, writers=2)
     store.register_owner(OWNER)
     customer = Customer()

@@ -1,4 +1,4 @@
-"""A schema of the tests' own on a PostgreSQL server, cleared between them, and a clock that is told to go on."""
+"""A schema of the tests on a PostgreSQL server, emptied between them, with a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Schema:
 
     def conninfo(self, *, owner: bool = False, options: str = NOT_DURABLE, **more: str | int) -> str:
         """What a store connects with: as the service's role, or as the owner of the tables."""
-        who: dict[str, str] = {} if owner or not self.role else {"user": self.role, "password": self.role}
-        return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **who, **more)
+        login: dict[str, str] = {} if owner or not self.role else {"user": self.role, "password": self.role}
+        return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **login, **more)
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """Run a statement as the owner; its rows."""

@@ -1,4 +1,4 @@
-"""A proxy between a store and its PostgreSQL server that knows where messages end, counts them, and cuts the line."""
+"""A proxy between a store and its PostgreSQL server that splits and counts messages, and cuts the connection."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Proxy:
         self.only = b""
         """What must be in the messages of a statement, or in its values, for it to be cut."""
         self.flows = threading.Event()
-        """While it is not set the server's answers are held back, and nobody is told that anything is wrong."""
+        """While it is not set, the server's answers are held back without any error."""
         self.flows.set()
         self.on_cut: Callable[[], None] = lambda: None
         """Called just before the line is cut."""

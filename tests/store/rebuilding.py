@@ -61,7 +61,7 @@ class Place:
         return isinstance(self.where, Schema)
 
     def edit(self, *statements: str) -> None:
-        """Change rows behind the service's back, events too."""
+        """Change rows without the service, events included."""
         if isinstance(self.where, Path):
             tamper(self.where, *statements)
             return

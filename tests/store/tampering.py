@@ -1,4 +1,4 @@
-"""A small sound database, and the hands that change it behind the service's back."""
+"""A small sound database, and changes to it that bypass the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ A, B = StreamKey("main", "a"), StreamKey("main", "b")
 
 
 def fill(path: Path) -> None:
-    """Make a database with two customers who have something of everything."""
+    """Make a database with two customers that have rows of every kind."""
     new_sqlite(path)
     store = SqliteStore(path, clock=Clock())
     append(store)
@@ -25,7 +25,7 @@ def fill(path: Path) -> None:
 
 
 def append(store: Store) -> None:
-    """Give a store these two customers; nobody works on it afterwards."""
+    """Store these two customers. No owner has work afterwards."""
     store.register_owner(OWNER)
     a, b = Customer("a"), Customer("b")
     writes = [
@@ -65,7 +65,7 @@ def heads_of(path: Path) -> list[str]:
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change rows as somebody with a shell on the file would: without triggers and checks."""
+    """Change rows as a shell on the file could: without triggers and checks."""
     connection = apsw.Connection(str(path))
     connection.pragma("ignore_check_constraints", 1)
     kept = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()

@@ -42,7 +42,7 @@ def block(place: str) -> str:
 
 @pytest.fixture(autouse=True)
 def scratch(monkeypatch: pytest.MonkeyPatch) -> type[Backend]:
-    """The backend of the page, registered as the page says."""
+    """The backend of the page, registered as it describes."""
     module = types.ModuleType("store.scratch.backend")
     exec(compile(block("`store/scratch/backend.py`:"), "docs/adding-a-store.md", "exec"), vars(module))  # noqa: S102
     backend: type[Backend] = module.ScratchBackend

@@ -12,6 +12,7 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from store.port import DeliveryCertainty
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
+from tests.effort import EFFORT
 from tests.store.append_model import AppendMachine, WorkRows
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema
@@ -94,7 +95,7 @@ def template(tmp_path: Path) -> Path:
 def test_append_on_sqlite_answers_as_its_model(template: Path) -> None:
     """Whatever is appended in whatever order, the answers and the contents are those of the model."""
     SqliteMachine.template = template
-    _run(SqliteMachine, max_examples=60, steps=25)
+    _run(SqliteMachine, max_examples=40, steps=25)
 
 
 def test_append_on_postgresql_answers_as_its_model(schema: Schema) -> None:
@@ -107,7 +108,7 @@ def _run(machine: type[AppendMachine], *, max_examples: int, steps: int) -> None
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=max_examples,
+            max_examples=max_examples * EFFORT,
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),

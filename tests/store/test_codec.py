@@ -175,7 +175,7 @@ def test_the_stored_form_stays(event: Event, text: str) -> None:
 
 
 def test_every_type_has_its_stored_form() -> None:
-    """The table above knows every class of event."""
+    """The table above has every class of event."""
     assert {type(event) for event, _ in GOLDEN} == {cls for cls, _ in EVENT_TYPES.values()}
 
 
@@ -230,7 +230,7 @@ def test_bytes_that_are_no_event_are_told(body: bytes) -> None:
     ],
 )
 def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None:
-    """It is told as any other event that is none."""
+    """It is reported like any other unreadable event."""
     body = orjson.loads(
         encode(STREAM, Head(), Recorded(1, AT, ReviewOpened("r", None, "odd")), "e", Metadata("c")).body
     )
@@ -239,7 +239,7 @@ def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None
 
 
 def test_what_a_later_version_says_is_passed_over() -> None:
-    """A member of what was said that this version does not know keeps nobody from reading the event."""
+    """An event can be read when it holds a member that this version does not have."""
     event = ReviewOpened("r", None, "odd", SAID_ALL)
     body = orjson.loads(encode(STREAM, Head(), Recorded(1, AT, event), "e", Metadata("c")).body)
     body["data"]["said"]["mood"] = "cheerful"

@@ -67,7 +67,7 @@ def test_each_writer_of_a_batch_is_answered_on_its_own(store: PaymentStore) -> N
     )
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED]
-    assert [versions(store, who.stream) for who in (good, stale, late, twice)] == [[1, 2], [1], [1], []]
+    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [[1, 2], [1], [1], []]
     assert store.transaction("main", "t4") is None
     assert store.transaction("main", "t5") is None
 
@@ -86,7 +86,7 @@ def test_the_loser_of_a_conflict_learns_what_it_missed(store: PaymentStore) -> N
 
 
 def test_a_writer_far_behind_catches_up_in_steps(store: PaymentStore) -> None:
-    """However far behind a writer is, one conflict tells at most a few hundred events and the next goes on there."""
+    """A conflict returns at most a few hundred missed events, and the next conflict continues after them."""
     winner, loser = Customer(), Customer()
     store.append([winner.deposit(f"t{n}") for n in range(700)])
     head, seen = Head(), []
@@ -105,7 +105,7 @@ def _renumbered(customer: Customer, head: Head) -> tuple[EncodedEvent, ...]:
 
 
 def test_rivals_in_one_batch(store: PaymentStore) -> None:
-    """Of two writers who believe in the same head, the first of the batch wins and the second conflicts with it."""
+    """With two writes on the same head, the first of the batch wins and the second conflicts with it."""
     first, second = Customer(), Customer()
     won, lost = store.append([first.deposit("t1"), second.deposit("t2")])
     assert won == COMMITTED
@@ -145,7 +145,7 @@ def test_a_head_that_never_was(store: PaymentStore, what: str) -> None:
 
 
 def test_a_past_that_is_not_ours_is_a_conflict_without_events(store: PaymentStore) -> None:
-    """A writer behind the stream, with a hash that was never in it, is not told events that do not follow its own."""
+    """A writer whose hash was never in the stream does not get events that do not follow its head."""
     customer = Customer()
     store.append([customer.deposit("t1"), customer.deposit("t2")])
     stranger = Customer()
@@ -189,7 +189,7 @@ def test_a_longer_write_with_a_stored_beginning_is_a_conflict(store: PaymentStor
 
 
 def test_a_long_repetition_is_recognised(store: PaymentStore) -> None:
-    """A write of more events than a conflict tells at once is known again, too."""
+    """A repeated write with more events than a conflict returns is recognised as well."""
     customer = Customer()
     write = customer.write(*(deposit(f"t{n}") for n in range(400)))
     assert store.append([write, write]) == [COMMITTED, COMMITTED]
@@ -197,7 +197,7 @@ def test_a_long_repetition_is_recognised(store: PaymentStore) -> None:
 
 
 def test_a_write_without_events_does_not_look_at_the_head(store: PaymentStore) -> None:
-    """Claims and work can be written by one who does not know the stream's end."""
+    """Claims and work can be written without the head of the stream."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     write = Write(customer.stream, Head(), (Part((), (Claim("key", "1", b"x"),), Fence("t1", 1), (move("t1"),)),))

@@ -1,4 +1,4 @@
-"""Contract of the shared circuit breakers: who names the epoch first changes it, and one process has the probe."""
+"""Contract of the shared circuit breakers: the first change of an epoch wins, and one process has the probe."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_change_is_the_next_epoch(store: PaymentStore, pass_time: PassTime)
 
 @pytest.mark.parametrize("epoch", [0, 1, 3, 99])
 def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_time: PassTime, epoch: int) -> None:
-    """He is told how it stands instead, be his epoch older or one that has never been."""
+    """A change of an older or unknown epoch is refused, and the present record is returned."""
     store.turn_breaker(GATEWAY, 0, "open")
     store.turn_breaker(GATEWAY, 1, "closed")
     pass_time(SLEEP_S)
@@ -60,7 +60,7 @@ def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_t
 
 
 def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
-    """Whoever does not know whether it was made may make it again."""
+    """A caller that does not know the result may repeat the change."""
     assert store.turn_breaker(GATEWAY, 0, "open") == store.turn_breaker(GATEWAY, 0, "open")
     assert store.turn_breaker(GATEWAY, 1, "closed") == store.turn_breaker(GATEWAY, 1, "closed")
     assert store.breakers()[GATEWAY].epoch == 2
@@ -69,7 +69,7 @@ def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("state", ["half_open", "ajar", ""])
 def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch: int) -> None:
-    """Half-open it is for one prober only, who takes the probe; a refusal changes nothing."""
+    """A breaker is half-open for one prober only, which takes the probe; a refusal changes nothing."""
     if epoch:
         store.turn_breaker(GATEWAY, 0, "open")
     before = store.breakers()
@@ -79,7 +79,7 @@ def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch:
 
 
 def test_the_probe_is_had_after_the_sleep(store: PaymentStore, pass_time: PassTime) -> None:
-    """Not before, and by one: the other reads who has it, and for how long."""
+    """The probe is granted after the sleep, and to one process: others read its owner and its expiry."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S - 0.5)
     assert take(store, 1) == BreakerRecord(GATEWAY, 1, "open", SLEEP_S - 0.5)
@@ -108,7 +108,7 @@ def test_the_probe_decides(store: PaymentStore, pass_time: PassTime, state: str)
 
 
 def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: PassTime) -> None:
-    """A whole sleep after its permit has expired another may try; what the first one says then comes too late."""
+    """One sleep after the permit expired, another process may probe; a late result of the first changes nothing."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S)
     take(store, 1, "frozen")
@@ -125,7 +125,7 @@ def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: Pa
 def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
     store: PaymentStore, pass_time: PassTime, back_s: float, *, probing: bool
 ) -> None:
-    """It looks as if it had changed just now; whoever asks again and again may probe a sleep later at the most."""
+    """The change looks as if it were now; repeated requests get the probe at most one sleep later."""
     epoch = store.turn_breaker(GATEWAY, 0, "open").epoch
     if probing:
         pass_time(SLEEP_S)
@@ -140,7 +140,7 @@ def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
 
 
 def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
-    """And all the others are told what he made of it; so it goes for the first change as for any later one."""
+    """All other processes receive the winner's record, for the first change as for any later one."""
     count = 8
     for epoch in range(4):
         start = Barrier(count)
@@ -156,7 +156,7 @@ def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
 
 
 def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pass_time: PassTime) -> None:
-    """The others read his name."""
+    """Other processes read the owner of the probe."""
     count, epoch = 8, store.turn_breaker(GATEWAY, 0, "open").epoch
     for _ in range(4):
         pass_time(SLEEP_S + PERMIT_S)
@@ -175,7 +175,7 @@ def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pas
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_does_as_its_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
-    """Whatever is asked in whatever order, the store answers as a few lines of Python do."""
+    """For any calls in any order the store answers as a small model in Python."""
     chance, model = random.Random(seed), SharedBreaker(GATEWAY)
     for _ in range(150):
         epoch = max(model.epoch - chance.choice([0, 0, 0, 1]), 0)

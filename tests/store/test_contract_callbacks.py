@@ -37,7 +37,7 @@ def stored(claim: Claim = CALLBACK, work_id: str = "apply-7") -> Write:
 
 
 def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A callback that nobody can match yet is work with its bytes, tried again later, and closed when it is matched."""
+    """A callback without a transaction is work with its bytes, is tried again later, and closed when it is matched."""
     assert store.append([stored()]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     assert (item.action, item.payload, item.transaction, item.stream) == (Action.APPLY, BODY, None, GATEWAY)
@@ -54,14 +54,14 @@ def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[fl
 
 
 def test_a_repeated_callback_is_told_by_its_claim(store: PaymentStore) -> None:
-    """The very same callback is stored already; under its id with other bytes the claim says what came first."""
+    """An identical callback is stored already; under its id with other bytes the claim returns the first one."""
     other = stored(Claim(*CALLBACK[:2], b"other"), "apply-8")
     assert store.append([stored(), stored(), other]) == [COMMITTED, COMMITTED, Duplicate(0, CALLBACK)]
     assert store.work_counts() == {("gatewayA", "queued"): 1}
 
 
 def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) -> None:
-    """Work that applies a callback waits for a person like any other, in the house's list alone."""
+    """Work that applies a callback waits for an operator like other work, in the list of the default merchant alone."""
     store.append([stored()])
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     parked = move("apply-7", action=Action.APPLY, state=WorkState.PARKED)
@@ -91,7 +91,7 @@ def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) ->
 
 @pytest.mark.parametrize("transaction_id", ["none", "", "\x00", "\ud800", "t1\x00"])
 def test_no_transaction_has_this_id(store: PaymentStore, transaction_id: str) -> None:
-    """An id that is nobody's, or can be nobody's, has no stream."""
+    """An id of no transaction, or that cannot be an id, has no stream."""
     store.append([Customer().deposit("t1")])
     assert store.stream_of(transaction_id) is None
 

@@ -57,7 +57,7 @@ def test_what_is_to_be_due_stays_as_far_away(store: PaymentStore, pass_time: Cal
 
 
 def test_nothing_else_of_it_changes(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Nobody loses work by it: tokens, attempts and states stay; a parked letter has no time before nor after."""
+    """Tokens, attempts and states stay, so no owner loses work. A parked dead letter never has a due time."""
     customer = Customer()
     lay(store, customer, "dead", state=WorkState.DEAD, delay_s=600, attempts=5)
     lay(store, customer, "parked", state=WorkState.PARKED, attempts=9)
@@ -90,7 +90,7 @@ def test_what_is_further_away_than_anything_can_be_is_limited(
         pass_time(seconds)
         items = store.claim_work(OWNER, "gatewayA", 10)
         found.append(" ".join(sorted(item.work_id for item in items)))
-        assert {item.token for item in items} <= {3}, "nobody has lost it"
+        assert {item.token for item in items} <= {3}, "its owner keeps it"
     assert found == ["", "a soon", "", "b then c queued d lookup e dead" if by_host else "b then"]
     assert store.dead_letter("main", "f parked") is not None
 

@@ -49,7 +49,7 @@ def test_its_parts_are_stored_or_refused_as_ever(store: PaymentStore, token: int
 
 
 def test_events_are_stored_at_the_head_alone(store: PaymentStore) -> None:
-    """With events it is a write like any other: a head that is past is a conflict that tells what was missed."""
+    """With events it is a usual write: an old head is a conflict that returns the missed events."""
     customer = Customer()
     store.append([customer.deposit("t1")])
     rival = customer.twin()

@@ -1,4 +1,4 @@
-"""Contract of what people order: dead letters listed and tried again, lookups hastened, breakers' modes."""
+"""Contract of operator commands: list and retry dead letters, hasten lookups, set the modes of breakers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ERRORS = (WorkError(START + timedelta(microseconds=1), "connect timeout"), WorkE
 
 
 def fill(store: PaymentStore) -> Customer:
-    """Dead d0 to d3 and parked p0 to p3, odd ones on gatewayB, in doubt; one each of other work; another merchant's."""
+    """Dead d0 to d3 and parked p0 to p3, odd ones on gatewayB and sent; one each of other work; another merchant's."""
     customer, stranger = Customer(), Customer("customer-1", "other")
     store.append([customer.deposit("leased", owner=OWNER), customer.deposit("queued"), stranger.deposit("d9")])
     moves = []
@@ -92,11 +92,11 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
 
 
 def test_a_dead_letter_without_a_transaction(store: PaymentStore) -> None:
-    """A stored callback that nobody can apply is listed with its bytes."""
+    """A stored callback that cannot be applied is listed with its bytes."""
     work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, b"\xff raw")
-    store.append([Write(StreamKey("main", "nobody-yet"), Head(), (Part((), (), None, (work,)),))])
+    store.append([Write(StreamKey("main", "no-match-yet"), Head(), (Part((), (), None, (work,)),))])
     parked = move("callback-1", state=WorkState.PARKED, action=Action.RESOLVE)
-    store.append([Write(StreamKey("main", "nobody-yet"), Head(), (Part((), (), None, (parked,)),))])
+    store.append([Write(StreamKey("main", "no-match-yet"), Head(), (Part((), (), None, (parked,)),))])
     letter = store.dead_letter("main", "callback-1")
     assert letter is not None
     assert (letter.transaction_id, letter.item.transaction, letter.item.payload) == (None, None, b"\xff raw")
@@ -160,7 +160,7 @@ def test_dead_letters_tried_again(
 
 
 def test_another_try_keeps_the_history(store: PaymentStore) -> None:
-    """Attempts, errors and doubt stay; the token is new, so that whoever looked at it before has lost it."""
+    """Attempts, errors and certainty stay; the token is new, so that a fence with the old one fails."""
     customer = fill(store)
     for key in ("d0", "p0"):
         before = store.dead_letter("main", key)

@@ -44,7 +44,7 @@ def listed(store: PaymentStore, state: str | None = None, before: ReviewKey | No
 
 @pytest.mark.parametrize(("state", "expected"), [(None, "wyxz"), ("open", "wyz"), ("closed", "x")])
 def test_reviews_newest_first(store: PaymentStore, state: str | None, expected: str) -> None:
-    """The merchant's and the gateways', newest first whatever their ids; at one instant by id; in pages of any size."""
+    """The reviews of the merchant and the gateways, newest first; at one instant by id; in pages of any size."""
     fill(store)
     assert listed(store, state) == expected
     for limit in (1, 2, 3):

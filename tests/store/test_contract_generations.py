@@ -1,4 +1,4 @@
-"""Contract of generations: a store that was put back to an earlier state says so, and its unfinished work was sent."""
+"""Contract of generations: a store that was put back to an earlier state shows it; unfinished work counts as sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_new_store_is_of_the_first_generation(store: PaymentStore) -> None:
 
 
 def test_the_next_generation_begins_once(store: PaymentStore) -> None:
-    """Whoever saw the same generation as another begins no further one, and is told the newest."""
+    """A second process that has seen the same generation begins no other one, and receives the newest."""
     assert store.begin_generation(0) == 1
     assert [store.begin_generation(0) for _ in range(3)] == [1, 1, 1]
     assert store.feed().generation == 1
@@ -50,7 +50,7 @@ def test_all_unfinished_work_may_have_been_sent(store: PaymentStore, pass_time: 
     moves = [move("later", delay_s=60.0), move("parked", state=WorkState.PARKED)]
     assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
     store.begin_generation(0)
-    assert store.claim_work(OWNER, "gatewayA", 10) == []  # nobody is registered any more
+    assert store.claim_work(OWNER, "gatewayA", 10) == []  # no owner is registered any more
     assert not store.heartbeat(OWNER)
     store.register_owner(OWNER)
     items = store.claim_work(OWNER, "gatewayA", 10)
@@ -102,7 +102,7 @@ def test_whether_an_event_is_on_record(store: PaymentStore) -> None:
 
 @pytest.mark.parametrize("merchant", ["main", "shop"])
 def test_where_a_merchants_events_end(store: PaymentStore, merchant: str) -> None:
-    """At its own newest event, whatever others do after that."""
+    """The feed ends at its newest event, independent of later events of others."""
     assert store.newest_event(merchant) is None
     mine, others = Customer(merchant=merchant), Customer(merchant="others")
     store.append([others.deposit("o1")])

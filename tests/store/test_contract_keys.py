@@ -1,4 +1,4 @@
-"""API keys in every adapter: what is kept, when a key is live, and who may write one."""
+"""API keys in every adapter: what is stored, when a key is live, and which role may write it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 @pytest.fixture
 def keyring(fixture: Fixture) -> Iterator[Keyring]:
-    """What an operator has beside the running store."""
+    """The operator's access to the keys while the store is open."""
     with fixture.open_keyring() as keyring:
         yield keyring
 
@@ -102,7 +102,7 @@ def test_what_is_no_key_is_not_kept(keyring: Keyring, wrong: NewKey) -> None:
 
 
 def test_the_service_can_make_no_key(schema: Schema) -> None:
-    """Whoever gets hold of the service's login on a server can neither make, change nor delete a key."""
+    """The service's login on a server can neither create, change nor delete a key."""
     if not schema.role:
         pytest.skip("the server's user may not make roles")
     with psycopg.connect(schema.conninfo(), autocommit=True) as session:

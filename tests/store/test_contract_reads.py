@@ -108,7 +108,7 @@ def test_a_customers_view(store: PaymentStore) -> None:
 
 
 def test_a_merchant_sees_its_own(store: PaymentStore) -> None:
-    """Another merchant's transaction is as good as none, in the single answer and in the list."""
+    """Another merchant's transaction is absent, in the single answer and in the list."""
     store.append([Customer("c", "main").deposit("t1"), Customer("c", "other").deposit("t2")])
     assert store.transaction("other", "t1") is None
     assert store.transaction("main", "none") is None
@@ -136,7 +136,7 @@ _PARKED = Step(work=(move("t1", state=WorkState.PARKED),))
     ],
 )
 def test_attention(store: PaymentStore, steps: Steps, attention: str | None) -> None:
-    """A transaction shows what waits for somebody: an open review before parked work before a dead letter."""
+    """A transaction shows what needs attention: an open review before parked work before a dead letter."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OWNER)])
     if steps:
@@ -292,7 +292,7 @@ def test_a_living_store_answers(store: PaymentStore) -> None:
 
 
 def test_an_audit_sees_one_instant(store: PaymentStore) -> None:
-    """What is committed after an audit has begun is not in it; streams are told in order, with all their rows."""
+    """Commits after the begin of an audit are not in it; streams come in order, with all their rows."""
     b, a = Customer("b"), Customer("a")
     store.append([b.deposit("t1"), a.deposit("t2"), a.complete("t2"), a.deposit("t3")])
     with store.audit() as audit:

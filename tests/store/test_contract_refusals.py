@@ -31,7 +31,7 @@ COMMITTED = Committed()
 
 
 def test_a_claim_is_taken_once(store: PaymentStore) -> None:
-    """A claim that is held refuses the write, and the answer says which part claimed what is held by which value."""
+    """A held claim refuses the write, and the answer has the number of the part and the held value."""
     customer = Customer()
     store.append([customer.deposit("t1", claims=[Claim("key", "1", b"first")])])
     before = contents(store)
@@ -45,7 +45,7 @@ def test_a_claim_is_taken_once(store: PaymentStore) -> None:
 
 
 def test_events_under_a_claim_held_by_the_same_value(store: PaymentStore) -> None:
-    """New events are never taken for stored ones because their claim is held, whatever its value says."""
+    """A held claim never makes new events count as stored, whatever its value."""
     customer = Customer()
     claim = Claim("key", "1", b"the same")
     store.append([customer.deposit("t1", claims=[claim])])
@@ -83,7 +83,7 @@ def test_a_stale_token_stores_nothing(store: PaymentStore, fence: Fence) -> None
 
 
 def test_the_fenced_part_is_named(store: PaymentStore) -> None:
-    """One stale part refuses the whole write and is told by its number."""
+    """One stale part refuses the whole write, and its number is returned."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OWNER)])
     before = contents(store)
@@ -101,7 +101,7 @@ def test_fences_are_checked_before_anything_moves(store: PaymentStore) -> None:
 
 
 def test_what_is_told_when_several_things_are_wrong(store: PaymentStore) -> None:
-    """A conflict is told before duplicates and stale tokens; of these the first part's, its claim before its fence."""
+    """A conflict comes before duplicates and stale tokens; of these the first part's, its claim before its fence."""
     customer = Customer()
     stale = customer.twin()
     store.append([customer.deposit("t1", owner=OWNER, claims=[Claim("key", "1", b"t1")])])
@@ -193,7 +193,7 @@ def test_what_cannot_be_stored_is_an_error_and_stores_nothing(
 
 
 def test_unknown_outcome_keeps_its_work_under_a_new_token(store: PaymentStore) -> None:
-    """An append that advances a transaction renews its work's token: the answer of who had it before is fenced."""
+    """An append that advances a transaction renews its work's token: an answer under the old token is fenced."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     late = customer.twin()

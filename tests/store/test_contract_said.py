@@ -41,7 +41,7 @@ EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
         (SAID, None),
         (replace(SAID, body="\U0001f4b6\\u0000\"'\n\x7f" * (BODY_MAX // 8), status="\u00e9" * TEXT_MAX), EXPECTED),
     ],
-    ids=["nothing", "a callback", "a lookup", "of nobody", "odd characters"],
+    ids=["nothing", "a callback", "a lookup", "without a transaction", "odd characters"],
 )
 def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, expected: Expected | None) -> None:
     """As its event has it, in the list, alone, to an audit, and when it is closed."""
@@ -63,7 +63,7 @@ def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, ex
 
 
 def test_the_gateway_of_a_review(store: PaymentStore) -> None:
-    """What was said tells it, else what is on record, else the gateway's stream; an old one of a customer has none."""
+    """It comes from the statement, else from the record, else from the stream; an old review of a customer has none."""
     customer, gateway = Customer("c"), Customer("gatewayB", "gateways")
     reviews = (
         ReviewOpened("r1", None, "odd", replace(SAID, gateway="gatewayX"), EXPECTED),

@@ -1,4 +1,4 @@
-"""Contract of work: who has it, when it is due, and that whoever lost it can append nothing under its old token."""
+"""Contract of work: its owner, its due time, and that a lost lease can append nothing under its old token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def change(store: PaymentStore, customer: Customer, *steps: Step) -> object:
 
 
 def test_leased_work_is_its_owners(store: PaymentStore) -> None:
-    """Work that was opened for an owner is claimed by nobody and due for nobody."""
+    """Work that was opened for an owner cannot be claimed and is not due for others."""
     store.append([Customer().deposit("t1", owner=OWNER)])
     assert claimed(store) == []
     assert store.next_due_s("gatewayA") is None
@@ -81,7 +81,7 @@ def test_work_without_a_transaction(store: PaymentStore) -> None:
     """A stored callback is work with a payload and no transaction; its bytes come back as they were."""
     payload = bytes(range(256))
     work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, payload)
-    stream = StreamKey("main", "nobody-yet")
+    stream = StreamKey("main", "no-match-yet")
     claim = Claim("callback", "1", b"hash")
     assert store.append([Write(stream, Head(), (Part((), (claim,), None, (work,)),))]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 1)
@@ -144,7 +144,7 @@ def test_parked_work_waits_for_a_person(store: PaymentStore, pass_time: Callable
 
 
 def test_moved_work_can_stay_leased(store: PaymentStore) -> None:
-    """An owner keeps its lease through a move to leased, under a new token; what nobody holds is queued instead."""
+    """An owner keeps its lease through a move to leased, under a new token; work without an owner is queued instead."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2")])
     leased = WorkState.LEASED
@@ -177,9 +177,9 @@ def test_an_owner_nobody_knows_gets_nothing(store: PaymentStore) -> None:
 
 
 def test_the_work_of_the_silent_is_queued(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """An owner without a heartbeat for the lease's time loses all its work and is told so; others keep theirs.
+    """An owner without a heartbeat for the lease's time loses all its work, and its next heartbeat is False.
 
-    It can append nothing under its tokens even before anybody else has claimed the work.
+    It can append nothing under its tokens even before another owner claims the work. Other owners keep theirs.
     """
     store.register_owner(OTHER)
     silent, alive = Customer("silent"), Customer("alive")
@@ -200,7 +200,7 @@ def test_the_work_of_the_silent_is_queued(store: PaymentStore, pass_time: Callab
 
 
 def test_a_clock_set_back_does_not_keep_the_dead_alive(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """An owner whose heartbeat lies further ahead than the lease is as dead as one that far behind."""
+    """An owner whose heartbeat is further ahead than the lease is dead, as with one that far in the past."""
     store.append([Customer().deposit("t1", owner=OWNER)])
     pass_time(-10)
     assert store.release_dead(15) == 0

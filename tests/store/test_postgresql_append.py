@@ -69,7 +69,7 @@ def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert len(missed) == 1
     assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED, COMMITTED]
-    assert [versions(store, who.stream) for who in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
+    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
     store.close()
 
 
@@ -127,7 +127,7 @@ def test_a_large_batch_is_stored_in_order(store: PostgresqlStore) -> None:
 
 
 def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Schema) -> None:
-    """A damaged piece of work waits for a person and holds up nobody; damage to its transaction does so, too."""
+    """Damaged work waits for an operator and delays no other work; so does work of a damaged transaction."""
     customer = Customer()
     store.append([customer.deposit(f"t{number}") for number in range(3)])
     schema.execute("UPDATE work SET errors = '[7]' WHERE work_id = 't0'")

@@ -1,4 +1,4 @@
-"""Lost connections: what became of a call is found out before anything is said, and never guessed."""
+"""Lost connections: the outcome of a call is determined before the answer, and never guessed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def proxy(schema: Schema) -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
-    """A store behind the proxy, with OWNER registered and its connections made."""
+    """A store behind the proxy, with OWNER registered and open connections."""
     store = PostgresqlStore(through(proxy, schema), writers=2, readers=2)
     store.register_owner(OWNER)
     store.ping()
@@ -87,7 +87,7 @@ def test_a_batch_cut_again_and_again(store: PostgresqlStore, proxy: Proxy) -> No
 
 
 def test_the_process_that_was_cut_off_is_ended(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """It could commit later, after an answer that says something else: so it is ended before anything is said."""
+    """The cut call could commit after the answer, so its process is ended before the answer."""
     customer = Customer()
     store.append([customer.deposit("t1")])
     waiting: list[int] = []
@@ -116,7 +116,7 @@ def _waiting(schema: Schema) -> list[int]:
 
 
 def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """When the line stays dead nobody knows: that is said, and appending again later tells."""
+    """While the server is unreachable the outcome is unknown: that is reported, and a later append resolves it."""
     customer = Customer()
     write = customer.deposit("t1")
     proxy.on_cut = proxy.close
@@ -132,7 +132,7 @@ def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, sch
 
 
 def test_a_server_that_comes_back(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """While it is away readers and writers are told so; afterwards the same store goes on."""
+    """While the server is away reads and writes report it; afterwards the same store continues."""
     customer = Customer()
     proxy.close()
     for attempt in (store.ping, lambda: store.heartbeat(OWNER)):
@@ -152,7 +152,7 @@ def _work_alone(customer: Customer) -> Write:
 def test_work_alone_that_was_surely_not_stored_is_stored_now(
     store: PostgresqlStore, proxy: Proxy, schema: Schema, where: Cut
 ) -> None:
-    """A write without events and claims is not known again, but a token that has not moved tells as much."""
+    """A write without events and claims is not recognised, but an unchanged token shows that it was not stored."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -177,7 +177,7 @@ def test_work_alone_that_was_surely_not_stored_is_stored_now(
 
 
 def test_work_alone_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """A token that has moved may have been moved by anybody: then nobody knows, and it is not moved again."""
+    """Any process may have changed the token: then the outcome is unknown, and the work is not moved again."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     proxy.cut(Cut.BEFORE_ANSWER)
@@ -187,7 +187,7 @@ def test_work_alone_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, pr
 
 
 def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Schema) -> None:
-    """A server that was restarted between two calls costs nobody an error, neither readers nor writers."""
+    """A restart of the server between two calls causes no error, for reads and for writes."""
     customer = Customer()
     for number in range(3):
         assert store.append([customer.deposit(f"t{number}")]) == [COMMITTED]
@@ -223,7 +223,7 @@ def test_what_may_be_done_twice_is_done_again(store: PostgresqlStore, proxy: Pro
 
 @pytest.mark.parametrize("where", Cut)
 def test_a_breaker_whose_change_is_cut_changes_once(store: PostgresqlStore, proxy: Proxy, where: Cut) -> None:
-    """The epoch that it names tells it apart from a second one, so that it is simply made again."""
+    """The named epoch distinguishes the change from a second one, so that the call is repeated."""
     proxy.cut(where)
     assert store.turn_breaker("gatewayA", 0, "open") == BreakerRecord("gatewayA", 1, "open")
     proxy.cut(where)
@@ -233,7 +233,7 @@ def test_a_breaker_whose_change_is_cut_changes_once(store: PostgresqlStore, prox
 
 
 def test_a_claim_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy) -> None:
-    """What it leased is known to nobody: whoever asked must be told, not given other work."""
+    """Its leases reached no process: the caller receives an error instead of other work."""
     store.append([Customer().deposit("t1")])
     proxy.cut(Cut.BEFORE_ANSWER)
     with pytest.raises(CommitUncertainError):
@@ -270,7 +270,7 @@ def _running(holder: psycopg.Connection[tuple[object, ...]], statement: bytes) -
 def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
     impatient: PostgresqlStore, proxy: Proxy, schema: Schema
 ) -> None:
-    """The first call may have stored it, whatever the server says of the second: here it has."""
+    """The first call may have stored it, independent of the second call's error: here it has."""
     customer = Customer()
     impatient.append([customer.deposit("t1")])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -306,7 +306,7 @@ def test_a_batch_that_was_cut_the_last_time(
     error: type[Exception],
     stored: list[int],
 ) -> None:
-    """When no attempt is left it is said what is known: that it may be stored, or that it never will be."""
+    """After the last attempt the error states what is certain: that it may be stored, or that it never will be."""
     monkeypatch.setattr(retrying_writer, "ATTEMPTS_MAX", 1)
     customer = Customer()
     proxy.cut(where)

@@ -1,4 +1,4 @@
-"""What a session keeps, and what is said of a commit that the store could not settle: never "not stored"."""
+"""The settings of sessions, and the error of a commit that the store could not settle: never "not stored"."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_commit_waits_for_the_disk(postgresql_url: str) -> None:
 def test_a_batch_that_is_cut_every_time(
     store: PostgresqlStore, proxy: Proxy, where: Cut, error: type[Exception], stored: list[int]
 ) -> None:
-    """After the last attempt "not stored" is said of what surely is not, and of nothing else."""
+    """After the last attempt "not stored" is reported only for a write that is certainly not stored."""
     customer = Customer()
     proxy.only = b'"waves"'  # a batch's document
     proxy.cut(*[where] * ATTEMPTS_MAX)
@@ -61,7 +61,7 @@ def test_a_batch_that_is_cut_every_time(
 
 
 def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """The cut attempt may be stored although the one after it surely is not: nobody knows, and both are told so."""
+    """The cut attempt may be stored although the next one is certainly not: both writers receive "uncertain"."""
     customer = Customer()
     write = customer.deposit("t1")
     with psycopg.connect(schema.conninfo(owner=True)) as holder:

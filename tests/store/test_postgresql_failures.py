@@ -1,4 +1,4 @@
-"""Every error that psycopg knows becomes one of the store's, and the right one."""
+"""Every error of psycopg becomes the right error of the store."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_class_of_errors(code: str) -> None:
 
 @pytest.mark.parametrize("error", ONE_BY_ONE)
 def test_an_error(error: type[psycopg.Error]) -> None:
-    """Those that are told apart one by one, and those without an SQLSTATE."""
+    """Errors that need a rule of their own, and those without an SQLSTATE."""
     store_error = translated(error("some\ntext"))
     assert type(store_error) is ONE_BY_ONE[error]
     assert "some\ntext" in str(store_error)
@@ -116,7 +116,7 @@ def test_a_server_that_only_reads(schema: Schema) -> None:
 
 
 def test_tables_that_are_gone(schema: Schema) -> None:
-    """Somebody who renames a table under a running service breaks the schema, and is told so."""
+    """A table that is renamed under a running service breaks the schema, and the error states it."""
     store = PostgresqlStore(schema.conninfo())
     schema.execute("ALTER TABLE balances RENAME TO elsewhere")
     try:
@@ -153,7 +153,7 @@ EDITS = {
 
 @pytest.mark.parametrize("what", EDITS)
 def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlStore, what: str) -> None:
-    """A sound database has no problems; whatever its administrator changes behind the service's back is found."""
+    """A sound database has no problems; every change that the service did not make is found."""
     customer = Customer()
     shared_store.append([customer.deposit("t1"), customer.complete("t1"), Customer("b").deposit("t2")])
     with shared_store.audit() as audit:
@@ -167,7 +167,7 @@ def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlS
 
 
 def test_an_error_quotes_no_row(schema: Schema, shared_store: PostgresqlStore) -> None:
-    """What the server says of a refused row, the row itself included, must not get into logs."""
+    """The server's text about a refused row, with the row itself, must not reach logs."""
     assert schema.execute("SELECT 1 FROM events") == []
     write = Customer().deposit("t1")
     write = Write(write.stream, write.head, write.parts, write.transactions, (("USD", Balance(-123_456, 0)),))
@@ -200,7 +200,7 @@ def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_stor
 
 WHOLE_TABLES = {
     "count_work": "counts for the metrics read all unfinished work",
-    "select_figures": "the metrics count all unfinished work",
+    "select_stats": "the metrics count all unfinished work",
     "select_open_transactions": "of a restored database; reads all unfinished work",
     "create_unfinished": "an audit reads everything",
     "select_streams": "an audit reads everything",

@@ -176,7 +176,7 @@ def test_functions_are_applied_once(empty: Schema) -> None:
 
 
 def test_a_change_is_applied(empty: Schema, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service of a new revision refuses the old functions until somebody migrates, and is content afterwards."""
+    """A service of a new revision refuses the old functions until they are migrated."""
     url = empty.conninfo(owner=True)
     migrate(url)
     change(folder)
@@ -190,7 +190,7 @@ def test_a_change_is_applied(empty: Schema, folder: Path, monkeypatch: pytest.Mo
 
 
 def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder: Path) -> None:
-    """A list of columns can change without its files: the digest tells, and the record keeps one row."""
+    """A list of columns can change without the files. The digest shows it, and the record keeps one row."""
     url = empty.conninfo(owner=True)
     migrate(url)
     change(folder)  # the same to a database as a longer list
@@ -203,7 +203,7 @@ def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder
 
 
 def test_newer_functions_are_left_alone(empty: Schema, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service of an older version neither replaces nor calls what a newer one has defined."""
+    """A service of an older version neither replaces nor calls the functions of a newer one."""
     url = empty.conninfo(owner=True)
     with monkeypatch.context() as newer:
         change(folder)

@@ -90,7 +90,7 @@ def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
 
 @pytest.mark.parametrize("unknown", ["to the process", "to the database"])
 def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema, unknown: str) -> None:
-    """Then the timeline alone tells, and a system id that is known to others is no change."""
+    """Then only the timeline shows it; a system id that others know is no change."""
     own_schema.clear()
     ((definition,),) = own_schema.execute("SELECT pg_get_functiondef('server_identity'::regproc)")
     denied = definition.replace("has_function_privilege('pg_control_system()', 'EXECUTE')", "false")
@@ -141,7 +141,7 @@ def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
 
 
 def test_an_operator_marks_it(server: EmbeddedServer) -> None:
-    """The next generation, or a higher one that he names; what has no end is told."""
+    """The command begins the next generation, or a higher one that it names, and lists unfinished transactions."""
     backend_of(server.url(), root=ROOT).migrate()
     with backend_of(server.url(), root=ROOT).restore(now=START) as restoring:
         first = restoring.mark(0)
@@ -153,7 +153,7 @@ def test_an_operator_marks_it(server: EmbeddedServer) -> None:
 
 
 def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -> None:
-    """The next one is above all that the process has given out, though the database knows nothing of those."""
+    """The next generation is above all that the process has used, even if the database has none of these."""
     own_schema.clear()
     store = opened(own_schema)
     try:

@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL, from many processes at once; what the service's role may do, and what nobody may."""
+"""Migrations on PostgreSQL, from many processes at once; the rights of the service's role and of the owner."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tables(schema: Schema) -> set[str]:
 
 
 def test_ten_that_migrate_at_once(empty: Schema) -> None:
-    """One of them does it, the others wait and find it done; nobody meets an error."""
+    """One of them migrates, the others wait and find nothing to do. None meets an error."""
     with ThreadPoolExecutor(10) as threads:
         applied = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
     assert sorted(applied) == [[]] * 9 + [ALL]
@@ -76,7 +76,7 @@ def test_newer_tables_are_left_alone(schema: Schema) -> None:
 
 
 def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
-    """Whoever forgot to migrate is told so."""
+    """The error asks for the migration."""
     with pytest.raises(SchemaError, match="migrate"):
         PostgresqlStore(empty.conninfo(owner=True))
 
@@ -154,6 +154,6 @@ def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
 
 
 def test_a_url_that_cannot_be_read(tmp_path: Path) -> None:
-    """A parameter that libpq does not know is told when the store is opened."""
+    """A parameter that libpq does not have is reported when the store is opened."""
     with pytest.raises(StoreError, match="cannot be read"):
         backend_of("postgresql://localhost/x?nonsense=1", root=tmp_path).open(clock=Clock())

@@ -64,9 +64,9 @@ def test_a_late_commit_is_not_skipped(store: PostgresqlStore, schema: Schema) ->
 
 
 def test_a_lower_transaction_id_may_have_the_higher_position(store: PostgresqlStore, schema: Schema) -> None:
-    """Who began first and appends last must not carry the reader past who began later and still has to commit.
+    """A transaction that began first and appends last must not move the reader past a later one that commits last.
 
-    A reader that looked at transaction ids alone would show the first one's event and skip the other's for ever.
+    A reader by transaction ids would return the event of the first and never that of the second.
     """
     with slow(schema) as older, slow(schema) as younger:
         older.execute("SELECT pg_current_xact_id()")

@@ -62,7 +62,7 @@ def deadlocks(schema: Schema) -> int:
 
 
 def rebase(customer: Customer, conflict: Conflict) -> None:
-    """Let the customer's writer believe what it was told."""
+    """Let the customer's writer assume that its write is stored."""
     end = conflict.missed[-1]
     customer.head = Head(end.version, end.hash)
     customer.account = type(customer.account)(customer.stream.id, end.version)
@@ -145,7 +145,7 @@ def _fenced(item: WorkItem, token: int, change: WorkChange) -> Write:
 
 
 def test_one_claim_at_the_same_instant(schema: Schema) -> None:
-    """Of many processes that take one claim at once, one gets it and every other one is told by whom it is held."""
+    """When many processes take one claim at once, one gets it and all others receive the holder's value."""
     count = 6
     start = threading.Barrier(count)
 
@@ -170,7 +170,7 @@ def test_one_claim_at_the_same_instant(schema: Schema) -> None:
 
 
 def test_work_opened_for_an_owner_that_dies_meanwhile_is_queued(schema: Schema) -> None:
-    """An append and the declaration that its owner is dead cannot miss each other: nobody's lease is left behind."""
+    """An append and the removal of its owner cannot miss each other: no lease of a removed owner remains."""
     with stores(schema, 2) as (dying, living), ThreadPoolExecutor(1) as threads:
         for turn in range(30):
             dying.register_owner(OWNER)
@@ -196,7 +196,7 @@ def test_work_opened_for_an_owner_that_is_being_declared_dead_is_queued(schema: 
 
 
 def test_an_owner_that_is_being_declared_dead_gets_nothing(schema: Schema) -> None:
-    """A claim waits for the declaration: it would else lease work to one whose heartbeat nobody misses any more."""
+    """A claim waits for the removal of its owner: otherwise it would lease work that no missing heartbeat releases."""
     with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
         store.register_owner(OWNER)
         store.append([Customer().deposit("t1")])
@@ -216,7 +216,7 @@ def _waits(schema: Schema) -> bool:
 
 
 def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
-    """Who was held for dead and comes back appends nothing under its old tokens, whoever has the work by now."""
+    """A removed owner that comes back appends nothing under its old tokens, whichever process has the work."""
     with stores(schema, 2) as (dead, living):
         dead.register_owner(OWNER)
         living.register_owner(OTHER)
@@ -236,7 +236,7 @@ def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
 
 
 def test_the_clock_is_the_databases(postgresql_url: str, schema: Schema) -> None:
-    """Without the tests' clock, due times and heartbeats follow the server's, whatever this machine's says."""
+    """Without the tests' clock, due times and heartbeats follow the server's clock, not this machine's."""
     ((source,),) = schema.execute("SELECT pg_get_functiondef('store_now'::regproc)")
     schema.execute(
         "CREATE OR REPLACE FUNCTION store_now() RETURNS timestamptz LANGUAGE sql STABLE AS"
@@ -268,7 +268,7 @@ def test_what_is_being_claimed_is_passed_by(schema: Schema) -> None:
 
 @pytest.mark.parametrize("table", ["heads", "owners", "work"])
 def test_a_lock_that_never_comes_free_is_waited_for_no_longer_than_said(schema: Schema, table: str) -> None:
-    """Somebody's forgotten transaction makes the store unavailable for that write, which is then surely not stored."""
+    """An abandoned transaction makes the store unavailable for that write, which is then certainly not stored."""
     store = PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c lock_timeout=50ms"))
     store.register_owner(OWNER)
     customer = Customer()

@@ -102,7 +102,7 @@ CALLS: dict[str, Callable[[PostgresqlStore], object]] = {
 def test_a_server_that_turns_read_only_loses_its_sessions(
     store: PostgresqlStore, server: EmbeddedServer, call: str
 ) -> None:
-    """Readers too: what they are told may be old, and no refusal may rest on it. The server says so unasked."""
+    """Readers as well: their data may be old, and no refusal may rest on them. The server reports it by itself."""
     server.set("default_transaction_read_only", "on")
     try:
         until(lambda: _fails(store, call), SERVES_AGAIN_S)
@@ -122,7 +122,7 @@ def _fails(store: PostgresqlStore, call: str) -> bool:
 
 
 def test_a_write_that_is_refused_has_all_idle_sessions_looked_at(store: PostgresqlStore) -> None:
-    """SQLSTATE 25006 says of the server that it has stopped writing: readers that cannot write are replaced, too."""
+    """SQLSTATE 25006 shows that the server has stopped writing: readers that cannot write are replaced as well."""
     reader = store._reading.pool._pool[0]
     reader.pgconn.exec_(b"SET default_transaction_read_only = on")  # past whatever looks at answers
 

@@ -98,7 +98,7 @@ def test_nothing_more_is_stored_while_one_commit_waits(store: PostgresqlStore, r
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 def test_a_wait_that_is_ended_is_no_success(store: PostgresqlStore, replicated: Replicated, how: str) -> None:
-    """An administrator who ends the wait makes the commit visible; it is still not replicated, and that is said."""
+    """An administrator who ends the wait makes the commit visible; it is not replicated, and the error states it."""
     customer = Customer()
     write = customer.deposit("t1")
     replicated.go_away()
@@ -143,7 +143,7 @@ def _fill(store: PostgresqlStore) -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_no_change_succeeds_by_a_wait_that_is_ended(store: PostgresqlStore, replicated: Replicated, name: str) -> None:
-    """Whatever the store changes waits for the replica, and a wait that somebody ends is no success."""
+    """Every change of the store waits for the replica, and an ended wait is no success."""
     _fill(store)
     replicated.go_away()
     answer = started(lambda: CHANGES[name](store))
@@ -153,7 +153,7 @@ def test_no_change_succeeds_by_a_wait_that_is_ended(store: PostgresqlStore, repl
 
 
 def test_nor_does_a_new_api_key(replicated: Replicated, url: str) -> None:
-    """What an operator does beside the service is as durable."""
+    """Changes by operator commands are as durable."""
     replicated.go_away()
     with open_keyring(url) as keyring:
         key = NewKey("key-1", bytes(32), "main", frozenset({Scope.READ}), "test", None)
@@ -194,7 +194,7 @@ ANSWERS: dict[str, Callable[[Customer, Write], tuple[Write, object]]] = {
 def test_no_answer_rests_on_what_is_not_replicated(
     store: PostgresqlStore, replicated: Replicated, url: str, name: str
 ) -> None:
-    """What is found in the store was perhaps committed by somebody whose wait was ended: the answer waits itself."""
+    """Data found in the store may be from a commit whose wait was ended: the answer waits for the replica itself."""
     customer = Customer()
     first = customer.deposit("t1", claims=[Claim("key", "1", b"t1")])
     store.append([first, _claims(customer)])
@@ -222,7 +222,7 @@ def test_what_is_done_again_after_a_cut_is_confirmed(store: PostgresqlStore, rep
 def test_a_default_of_the_server_takes_no_durability_away(
     replicated: Replicated, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``synchronous_commit`` and what warnings are told are the service's own: every commit waits, and says so."""
+    """``synchronous_commit`` and the level of warnings are pinned: every commit waits, and reports when it did not."""
     monkeypatch.setattr(sessions, "ANSWER_WITHIN_S", 1.0)
     with psycopg.connect(url, autocommit=True) as admin:
         name = admin.info.dbname

@@ -1,4 +1,4 @@
-"""A server that accepts what it is sent and never answers: nobody waits for it for ever."""
+"""A server that accepts requests and never answers: every call ends in time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[PostgresqlStore], object]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_comes_to_an_end(store: PostgresqlStore, proxy: Proxy, call: str) -> None:
-    """With an error that says no more than is known; the store serves again once the server answers."""
+    """The error states what is certain; the store serves again once the server answers."""
     proxy.flows.clear()
     with pytest.raises(StoreError) as raised:
         CALLS[call](store)
@@ -60,7 +60,7 @@ def test_every_call_comes_to_an_end(store: PostgresqlStore, proxy: Proxy, call: 
 
 
 def test_what_silence_hid_is_found_out(store: PostgresqlStore, proxy: Proxy) -> None:
-    """A batch whose answer did not come is told as it is when it is appended again."""
+    """A batch without an answer is answered when it is appended again."""
     write = Customer("c").deposit("t1")
     proxy.flows.clear()
     with pytest.raises(StoreError):

@@ -97,7 +97,7 @@ def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
 @pytest.mark.parametrize("column", ["said", "expected"])
 @pytest.mark.parametrize("value", ["NULL", "'{'", "'[]'", '\'{"source": "lookup"}\''])
 def test_what_a_review_shows_comes_back(place: Place, column: str, value: str) -> None:
-    """It follows from the event, whatever has become of the row."""
+    """It follows from the event, independent of the row."""
     said = Said(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
     expected = Expected("gatewayA", "pending", "1.00", "USD")
     customer = Customer("c")
@@ -123,7 +123,7 @@ def test_rows_that_cannot_be_read(sqlite: Place, what: str) -> None:
 
 
 def test_a_sound_store_is_left_alone(place: Place) -> None:
-    """Nothing is written where nothing is wrong, and the tally says how much was looked at."""
+    """Nothing is written where nothing differs, and the tally counts what was read."""
     tally = Tally()
     assert place.rebuild(tally) == []
     assert (tally.streams, tally.events, tally.rebuilt) == (2, 5 + 12, 0)
@@ -198,7 +198,7 @@ HEADS_FOLLOW = (
 
 
 def cut(place: Place, what: str) -> None:
-    """Take out the last events of one stream, behind the service's back."""
+    """Remove the last events of one stream, without the service."""
     statements, _ = CUTS[what]
     place.edit(*statements, *(HEADS_FOLLOW if place.kept_heads else ()))
 
@@ -214,7 +214,7 @@ def test_rows_that_know_more_than_the_events(place: Place, what: str) -> None:
 
 @pytest.mark.parametrize("what", CUTS)
 def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
-    """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
+    """Then the rows become the fold of the remaining events, and only missing work remains a problem."""
     cut(place, what)
     assert place.rebuild(accept_cut=True) == []
     rest = ("but has no work", "which has no events")
@@ -286,7 +286,7 @@ def test_an_id_in_the_events_of_two_streams(place: Place, what: str, customer: s
 
 
 def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
-    """Nobody knows whether it belongs there: both streams are left as they are."""
+    """It is unknown whether the row belongs there: both streams stay as they are."""
     place.edit(
         "UPDATE transactions SET stream_id = 'b' WHERE transaction_id = 'a1'",
         "UPDATE events SET body = hash WHERE stream_id = 'b' AND version = 1",
@@ -373,7 +373,7 @@ def test_a_service_that_was_killed(postgresql: Place) -> None:
 
 
 def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
-    """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
+    """A service gets no connection to write on until the end of the rebuild, and no other rebuild begins."""
     postgresql.close()
     with opened(postgresql.target):
         assert refusal(postgresql, ServiceLock(Follower())) == "the read tables are being rebuilt"
@@ -383,7 +383,7 @@ def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
 
 
 def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
-    """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
+    """It writes nothing more, because it may have read wrong rows. A restarted service writes."""
     postgresql.close()
     before = ServiceLock(Follower())
     assert refusal(postgresql, before) == ""
@@ -394,7 +394,7 @@ def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
 
 
 def test_every_connection_that_writes_takes_the_lock(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
+    """A service whose connections were all cut during a rebuild gets no new one to write on, and logs why."""
     assert isinstance(postgresql.where, Schema)
     store = postgresql.store
     assert postgresql.where.execute(END_LOCK_HOLDERS) == [(True,)]

@@ -51,7 +51,7 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
 
 WHOLE_TABLES = {
     "count_work": "counted once at a start",
-    "select_figures": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
+    "select_stats": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "limit_dues": "once at a start, and then all work that is to be due is looked at",
     "set_dues_back": "a clock is set back rarely, and then all that is to be due goes with it",
@@ -61,7 +61,7 @@ WHOLE_TABLES = {
     "select_breakers": "breakers are as many as gateways",
     "ping": "one row",
     "select_holders": "for a rebuild: few ids are looked for, by their keys",
-    "select_api_keys": "keys are as many as callers, and people list them",
+    "select_api_keys": "there are as many keys as callers, and operators list them",
     "void_leases": "a database is restored rarely, and then all unfinished work is touched",
     "raise_epochs": "the same, of breakers, which are as many as gateways",
     "select_open_transactions": "the same: all that is unfinished is listed",
@@ -107,7 +107,7 @@ def test_every_statement_is_used() -> None:
 
 
 def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> None:
-    """After reads of every kind the log can be emptied: a snapshot left open would let it grow for ever."""
+    """After reads of every kind the log can be emptied: an open snapshot would let it grow without limit."""
     key = StreamKey("main", "customer-1")
     reads: list[Callable[[], object]] = [
         lambda: store.load(key, ["t1"]),
@@ -142,7 +142,7 @@ def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
 
 
 def test_a_statement_is_planned_once(store: SqliteStore) -> None:
-    """Other values are no reason to parse and plan a statement anew: that takes longer than most reads."""
+    """Other values of parameters do not parse and plan a statement again, which takes longer than most reads."""
     store.load(StreamKey("main", "customer-0"))
     planned: list[int] = []
 
@@ -162,7 +162,7 @@ def test_a_statement_is_planned_once(store: SqliteStore) -> None:
 
 
 def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When all reading connections are in use a reader waits, and is told "unavailable" if none gets free."""
+    """When all reading connections are in use a reader waits, and gets "unavailable" if none becomes free."""
     monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
     readers = store._readers
     with readers.cursor(), readers.cursor(), readers.cursor():
@@ -172,13 +172,13 @@ def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 
 
 def test_readers_cannot_write(store: SqliteStore) -> None:
-    """A reading connection refuses to change anything, whatever statement it is given."""
+    """A reading connection refuses every statement that changes something."""
     with pytest.raises(StoreUnavailableError), store._readers.cursor() as cursor:
         cursor.execute(SQL["upsert_owner"], ("x", 1))
 
 
 def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
-    """After close, which may come twice and while others still read, every call says so."""
+    """After close, which may be repeated and may overlap reads, every call reports it."""
     with store._readers.cursor() as cursor:
         store.close()
         assert cursor.execute(SQL["ping"]).fetchall()
@@ -214,7 +214,7 @@ KINDS: dict[type[StoreError], set[str]] = {
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
 def test_every_error_of_the_driver_is_translated(name: str) -> None:
-    """Each error that apsw knows becomes one of the store's; what is not about the data may be tried again."""
+    """Each error of apsw becomes one of the store's; errors that do not concern data may be tried again."""
     kind = getattr(apsw, name)
     expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
     error = translated(kind("text"))
@@ -223,7 +223,7 @@ def test_every_error_of_the_driver_is_translated(name: str) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """A file of something else is told as corrupt, and left as it is."""
+    """A file of another format is reported as corrupt, and is not changed."""
     (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
     with pytest.raises(CorruptStoreError):
         SqliteStore(tmp_path / "payments.db", clock=Clock())
@@ -252,7 +252,7 @@ def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
 
 
 def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
-    """The lock lies beside the database, and an audit opens beside the service that holds it."""
+    """The lock file is in the folder of the database, and an audit opens while a service holds the lock."""
     with backend_of(URL, root=tmp_path).lock(sleep=lambda _: None):
         assert (tmp_path / "var" / "payments.db.lock").exists()
         with backend_of(URL, root=tmp_path).audit() as audit:

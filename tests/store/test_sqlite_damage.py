@@ -1,4 +1,4 @@
-"""Work whose rows are damaged: it waits for a person, is listed for that person, and holds up nobody."""
+"""Work with damaged rows: it waits for an operator, is listed, and delays no other work."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[SqliteStore]:
 
 
 def letters(store: SqliteStore) -> dict[str, DeadLetter]:
-    """All dead letters, each told alone as in the list."""
+    """All dead letters, each read alone as in the list."""
     listed = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
     for letter in listed:
         assert store.dead_letter("main", letter.item.work_id) == letter
@@ -81,7 +81,7 @@ def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
     assert item.errors == (() if "SET errors" in edit else (ERROR,))
     assert item.transaction == (None if "UPDATE transactions" in edit else before.transaction)
     assert item.certainty is (DeliveryCertainty.SENT if "doubt" in edit else DeliveryCertainty.NOT_SENT), (
-        "what is not known may have been sent"
+        "an unknown certainty counts as sent"
     )
     assert found["t2"].transaction_id == "t2"
     assert found["t2"].next_attempt_at == sound["t2"].next_attempt_at
@@ -89,7 +89,7 @@ def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
 
 @pytest.mark.parametrize("column", ["next_attempt_at", "created_at"])
 def test_a_time_beyond_all_calendars(path: Path, column: str) -> None:
-    """A dead letter whose times cannot be told is listed without them."""
+    """A dead letter with unreadable times is listed without them."""
     tamper(path, f"UPDATE work SET {column} = 1 << 62 WHERE work_id = 't2'")
     with opened(path) as store:
         letter = letters(store)["t2"]
@@ -99,7 +99,7 @@ def test_a_time_beyond_all_calendars(path: Path, column: str) -> None:
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_damaged_work_is_parked_when_it_is_claimed(path: Path, edit: str) -> None:
-    """Its neighbours are claimed; it is left to a person with the reason after the errors that can be read."""
+    """Its neighbours are claimed. It is parked for an operator, with the reason after the errors that can be read."""
     tamper(path, edit)
     with opened(path) as store:
         assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)] == ["t1", "t3"]
@@ -113,7 +113,7 @@ def test_damaged_work_is_parked_when_it_is_claimed(path: Path, edit: str) -> Non
 
 
 def test_damaged_work_is_tried_again_when_it_is_mended(path: Path) -> None:
-    """Parked work whose row was mended goes on where it was once a person orders it."""
+    """Parked work whose row was mended continues after an operator retries it."""
     tamper(path, "UPDATE transactions SET status = 'odd' WHERE transaction_id = 't2'")
     with opened(path) as store:
         store.claim_work(OWNER, "gatewayA", 10)

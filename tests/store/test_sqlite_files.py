@@ -1,4 +1,4 @@
-"""The database's files removed, moved and replaced: nothing is said to be stored then."""
+"""The database's files removed, moved and replaced: then nothing is reported as stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def test_nothing_is_stored_in_files_that_are_not_in_their_places(
     service: Service, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None], suffix: str
 ) -> None:
-    """Every write is refused as not stored, with the file and what to do; the log says it once."""
+    """Every write is refused as not stored, with the file and the remedy; the log has it once."""
     harm(service.file(suffix))
     with caplog.at_level(logging.CRITICAL):
         for attempt in (
@@ -84,7 +84,7 @@ def test_a_commit_during_which_a_file_goes_is_uncertain(service: Service, suffix
 
 
 def test_a_file_that_came_back_is_not_trusted(service: Service) -> None:
-    """Others may have had it meanwhile: only a restart reads it anew. Then all that was acknowledged is there."""
+    """Other processes may have used the file: only a restart reads it again, and finds all that was acknowledged."""
     service.path.rename(service.file(".away"))
     with pytest.raises(StoreUnavailableError):
         service.store.heartbeat(OWNER)
@@ -167,7 +167,7 @@ except Exception as error:
 
 @pytest.mark.parametrize("trace", [".lock", "-wal"])
 def test_a_database_that_is_gone_is_not_begun_anew(tmp_path: Path, trace: str) -> None:
-    """After a restart without the file nothing is accepted into an empty one, until an operator wants that."""
+    """After a restart without the file nothing is accepted into an empty one until the operator removes the traces."""
     path = tmp_path / "payments.db"
     fill(path)
     path.unlink()

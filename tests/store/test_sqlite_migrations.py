@@ -1,4 +1,4 @@
-"""Migrations of a database that is in use: what an earlier version of the service stored goes on."""
+"""Migrations of a database in use keep all that an earlier version of the service stored."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def seen(path: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("version", range(1, len(migrations())))
 def test_a_database_of_any_version_goes_on(tmp_path: Path, version: int) -> None:
-    """After the upgrade everything is there that was, nothing is found wrong, and it is as good as a new one."""
+    """After the upgrade it has all that was stored and the tables of a new one, verifies, and is usable."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
     as_of(newer, older, version)

@@ -42,7 +42,7 @@ OPENINGS: dict[str, Callable[[Path], AbstractContextManager[object]]] = {
 
 @pytest.mark.parametrize("name", OPENINGS)
 def test_a_file_of_two_names_is_refused(tmp_path: Path, name: str) -> None:
-    """By each of the names, with one line, whatever wants to open it: each name would have a log of its own."""
+    """Each opening refuses both names with one line, because each name would have a log of its own."""
     path = tmp_path / "payments.db"
     fill(path)
     (tmp_path / "other.db").hardlink_to(path)
@@ -73,7 +73,7 @@ def test_a_name_made_later_admits_no_second_service(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [remove, replace])
 def test_a_lock_file_that_is_gone_admits_no_second_service(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    """The lock is on the database itself, too. A command beside the service asks for a restart."""
+    """The lock is also on the database itself. A command beside the service requests a restart."""
     path = tmp_path / "payments.db"
     fill(path)
     with child("lock", path) as first:
@@ -148,7 +148,7 @@ lock.StoreLock.acquire(path, sleep=give_up)
 
 
 def test_a_bind_mount_of_the_folder(service: Service, tmp_path: Path) -> None:
-    """There the log is the same, so that commands work beside the service, and a second service waits."""
+    """There the log is the same: commands work while the service runs, and a second service waits."""
     (tmp_path / "mounted").mkdir()
     script = f"""
 from pathlib import Path

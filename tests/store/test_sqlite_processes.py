@@ -1,4 +1,4 @@
-"""More than one process on one file: the lock, and what a killed process leaves behind."""
+"""Several processes on one file: the lock, and the traces of a killed process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _give_up(_seconds: float) -> None:
 
 
 def test_a_second_process_waits_until_the_first_is_dead(tmp_path: Path) -> None:
-    """The lock is held by one process; another waits, says so once, and gets it when the first is killed."""
+    """One process holds the lock; another waits, reports it once, and gets it when the first is killed."""
     path = tmp_path / "var" / "payments.db"
     said: list[str] = []
     slept: list[float] = []
@@ -82,7 +82,7 @@ def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_other_trouble_keeps_away_can_be_tried_again(tmp_path: Path) -> None:
-    """Whatever the system says of the lock file reaches the start as a store that is not available now."""
+    """Every error of the system about the lock file becomes a store that is not available now."""
     with (
         patch("store.sqlite.lock._try_lock", side_effect=OSError(37, "No locks available")),
         pytest.raises(StoreUnavailableError, match="No locks available"),
@@ -91,7 +91,7 @@ def test_a_lock_that_other_trouble_keeps_away_can_be_tried_again(tmp_path: Path)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
-    """A folder that cannot be written is told as an error of the store."""
+    """A folder that cannot be written is reported as an error of the store."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailableError):
         StoreLock.acquire(tmp_path / "file" / "payments.db", sleep=_give_up)
@@ -164,7 +164,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
-    """A service older than the tables neither migrates nor opens them, and says which versions meet."""
+    """A service older than the tables neither migrates nor opens them, and reports both versions."""
     path = tmp_path / "payments.db"
     migrate(path)
     ours = len(migrations())
@@ -175,7 +175,7 @@ def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_older_database_is_not_opened(tmp_path: Path) -> None:
-    """Tables that are missing are told before anything is written."""
+    """Missing tables are reported before anything is written."""
     path = tmp_path / "payments.db"
     with pytest.raises(StoreUnavailableError, match=r"payments\.db"):
         SqliteStore(path, clock=Clock())

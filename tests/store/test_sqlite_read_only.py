@@ -1,4 +1,4 @@
-"""Databases that can only be read: on a read-only mount, in a folder of another user. And what a failure says."""
+"""Databases that can only be read: on a read-only mount, in a folder of another user; and the texts of failures."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ STATES = [clean, with_log, with_index, in_one_file]
 
 
 def run(path: Path, *what: str, user: int = 0, read_only: bool = False) -> str:
-    """What a command says on the database, as the user of that number, on a read-only mount if asked."""
+    """The output of a command on the database, as the user of that number, on a read-only mount if requested."""
     command = [sys.executable, "-c", SCRIPT, str(path), str(user), *what]
     if read_only:
         if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
@@ -143,7 +143,7 @@ def test_a_read_only_mount(folder: Path, state: Callable[[Path], Path]) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 @pytest.mark.parametrize("state", STATES)
 def test_a_folder_that_another_user_may_only_read(folder: Path, state: Callable[[Path], Path]) -> None:
-    """The same for a user who may write neither the files nor beside them."""
+    """The same for a user without write permission on the files and their folder."""
     path = state(folder)
     assert run(path, "audit", user=NOBODY) == WHOLE
 
@@ -158,7 +158,7 @@ def test_other_commands_that_only_read(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["revoke", "migrate", "rebuild"])
 def test_what_must_write_names_the_file_and_the_reason(folder: Path, what: str) -> None:
-    """A command that cannot do without writing says which file it cannot write, and why."""
+    """A command that must write reports which file it cannot write, and why."""
     path = clean(folder)
     said = run(path, what, read_only=True)
     assert said.startswith("StoreUnavailableError: ")
@@ -187,7 +187,7 @@ def test_a_log_that_may_not_be_read(folder: Path) -> None:
 
 
 def test_what_changes_while_it_is_read(folder: Path) -> None:
-    """A file that SQLite was told is not written, and that is written all the same, gives no verdict."""
+    """A file that was opened as immutable, and was changed all the same, gives no result."""
     path = clean(folder)
     script = f"""
 from pathlib import Path

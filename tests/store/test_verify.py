@@ -1,4 +1,4 @@
-"""``store.verify`` over events: a sound store has no problems, and whatever is changed in the past is found."""
+"""``store.verify`` over events: a sound store has no problems, and every change of the past is found."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.store.tampering import A, B, fill, heads_of, problems, tamper
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers who have something of everything."""
+    """A database with two customers that have rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
 
 def test_a_sound_store_has_no_problems(path: Path) -> None:
-    """Nothing is found where nothing was changed, and the tally says how much was looked at."""
+    """Nothing is found where nothing was changed, and the tally counts what was read."""
     tally = Tally()
     assert problems(path, heads_of(path), tally) == []
     assert (tally.streams, tally.events, tally.heads) == (2, 5 + 12, 2)
@@ -64,7 +64,7 @@ def test_an_edited_event_is_found(path: Path, column: str) -> None:
 
 
 def test_every_column_of_an_event_has_its_edit(path: Path) -> None:
-    """The table above knows all columns, so that a new one is not forgotten."""
+    """The table above has all columns, so that a new one is not forgotten."""
     connection = apsw.Connection(str(path))
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     connection.close()
@@ -72,7 +72,7 @@ def test_every_column_of_an_event_has_its_edit(path: Path) -> None:
 
 
 def test_the_last_event_edited_with_its_hash_is_found_by_its_rows(path: Path) -> None:
-    """Who forges the newest event and its hash as well still has the read rows against him, and exported heads."""
+    """A forged newest event with a matching hash still contradicts the read rows and exported heads."""
     heads = heads_of(path)
     connection = apsw.Connection(str(path))
     query = "SELECT body, hash FROM events WHERE stream_id = 'a' ORDER BY version DESC LIMIT 2"
@@ -147,7 +147,7 @@ def test_a_past_rewritten_is_found_by_exported_heads(path: Path) -> None:
 
 
 def test_a_line_that_is_no_head_is_a_problem(path: Path) -> None:
-    """A damaged file of heads is told of, not passed over; empty lines are nothing."""
+    """A damaged file of heads is reported; empty lines are ignored."""
     lines = [
         "",
         "\n",

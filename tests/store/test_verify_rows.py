@@ -15,7 +15,7 @@ from tests.store.tampering import B, fill, problems, tamper
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers who have something of everything."""
+    """A database with two customers and rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 

@@ -1,4 +1,4 @@
-"""A checkout whose rooms are stubs: what starts, drains and stops can be watched without the service itself.
+"""A checkout with stub modules: tests observe start, drain and stop without the service itself.
 
 It owns the stubs and the patience of tests that start processes; it knows manage.py and gunicorn.conf.py, which it
 copies as they are.

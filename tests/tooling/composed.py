@@ -1,6 +1,6 @@
 """What docker-compose.yml describes, running: in the order of ``depends_on``, with a PostgreSQL made as its image does.
 
-How a service's command is started is somebody else's: as a process of this machine (here) or out of the image.
+Commands of services run as processes of this machine (here) or from the image (``tests.tooling.image``).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Composed(NamedTuple):
 
 
 def is_healthy(here: OnThisMachine, name: str) -> bool:
-    """Whether a service's health check says so, run here."""
+    """Whether the health check of a service passes, run on this machine."""
     kind, *command = SERVICES[name]["healthcheck"]["test"]
     assert kind == "CMD"
     check = local([here.text(name, word) for word in command])
@@ -127,7 +127,7 @@ def is_healthy(here: OnThisMachine, name: str) -> bool:
 
 
 def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> None:
-    """Wait for what a service depends on, as ``depends_on`` says."""
+    """Wait for the dependencies of a service, by ``depends_on``."""
     for other, how in SERVICES[name].get("depends_on", {}).items():
         process = processes.get(other)
         if how == {"condition": "service_completed_successfully"}:
@@ -182,7 +182,7 @@ def end(processes: Iterable[Process]) -> None:
 
 
 def make_database(server: EmbeddedServer) -> None:
-    """Do with a new server what the image of PostgreSQL does on an empty volume; nobody connects without a password."""
+    """Prepare a new server as the image of PostgreSQL does on an empty volume; every connection needs a password."""
     variables = environment(DATABASE)
     database = variables["POSTGRES_DB"]
     with psycopg.connect(server.url(), autocommit=True) as admin:

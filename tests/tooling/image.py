@@ -36,7 +36,7 @@ def from_the_image(here: OnThisMachine, name: str) -> Process:
     flags = [f"--env={variable}={value}" for variable, value in here.environment(name).items()]
     for mount in mounts(name):
         folder = here.volume(mount)
-        folder.chmod(0o777)  # an engine gives a new volume to whoever owns what it covers
+        folder.chmod(0o777)  # an engine gives a new volume to the owner of the folder that it covers
         flags.append(f"--volume={folder}:{mount.target}")
     flags += [f"--volume={here.file(name, path)}:{WORKDIR}/{path}:ro" for path in gateways_file(name).values()]
     flags.append(f"--user={SERVICES[name]['user']}")

@@ -1,4 +1,4 @@
-"""Whether the locked requirements are the ones that setup.cfg asks for; needs no network.
+"""Checks the lock files against setup.cfg, without network.
 
 It owns the line in each lock file that says which lists it was made from, and never chooses a version itself.
 ``python -m tests.tooling.lockfile stamp`` writes that line after pip-compile, ``… check`` verifies everything.

@@ -30,6 +30,7 @@ EXAMPLES: Final = frozenset(
         "gateways/simulator/gateway_c.py",
         "migrations/NNNN_title.sql",  # the form of their names
         "store/scratch/backend.py",  # docs/adding-a-store.md makes it
+        "actors/operations/add_note.py",  # tests/actors/operations/test_new_operation.py runs it
         "page.md",  # an argument of a command
     }
 )

@@ -49,7 +49,7 @@ def test_the_embedded_store() -> None:
 
 
 def test_each_password_stands_once() -> None:
-    """A demonstration's password stands in one place, where it says what it is; those of the roles differ."""
+    """Each password of the demonstration stands in one place, marked as such; those of the roles differ."""
     text = (CHECKOUT / "docker-compose.yml").read_text()
     secrets = {value for key, value in COMPOSE.items() if key.endswith(("-password", "-secret"))}
     assert len(secrets) == 5
@@ -66,7 +66,7 @@ def test_each_password_stands_once() -> None:
 
 
 def test_who_knows_which_password() -> None:
-    """The service knows neither the owner's password nor the administrator's, and the simulator none."""
+    """The service has neither the owner's password nor the administrator's, and the simulator has none."""
     passwords = {name: {value for value in environment(name).values() if value.endswith(ROLES)} for name in SERVICES}
     assert {name: {value.rpartition("-")[2] for value in values} for name, values in passwords.items()} == {
         "database": {"administrator", "owner", "service"},
@@ -138,7 +138,7 @@ def quoted(word: str) -> str:
 
 @pytest.mark.parametrize(("name", "bind"), [("service", "PAYMENTS_BIND"), ("simulator", "SIMULATOR_BIND")])
 def test_health_checks(name: str, bind: str) -> None:
-    """Each health check is Python, which the image has, and asks the port that its container listens on."""
+    """Each health check is Python, which the image has, and calls the port of its container."""
     kind, program, option, code = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
     assert f"http://127.0.0.1:{environment(name)[bind].rpartition(':')[2]}/" in code

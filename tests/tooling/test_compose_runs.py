@@ -21,7 +21,7 @@ CURL = re.findall(r"^curl .*$", README, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """Everything, up; afterwards each must end by itself when it is told to."""
+    """All services, started; each must end after SIGTERM."""
     if shutil.which("curl") is None:
         pytest.skip("needs curl, as the README does")
     with composed(tmp_path_factory.mktemp("compose"), as_process) as running:
@@ -45,7 +45,7 @@ def test_the_api_is_documented(up: Composed) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children are counted as Linux tells them")
 def test_two_processes_serve(up: Composed) -> None:
-    """The service has as many workers as the file says."""
+    """The service has the number of workers in the file."""
     assert len(up.processes["service"].children()) == int(environment("service")["PAYMENTS_WORKERS"]) == 2
 
 

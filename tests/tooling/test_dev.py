@@ -17,7 +17,7 @@ from tests.tooling.checkout import CHECKOUT, PATIENCE_S, StubCheckout, end, is_f
 
 @pytest.fixture
 def dev(stub_checkout: StubCheckout) -> Iterator[subprocess.Popen[bytes]]:
-    """A running ``manage.py dev`` that has said what to try."""
+    """A running ``manage.py dev`` that has printed what to try."""
     process = stub_checkout.manage("dev")
     try:
         wait_for(
@@ -107,7 +107,7 @@ def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[
 
 
 def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: StubCheckout) -> None:
-    """Whoever starts both by hand says once where the service listens."""
+    """Started by hand, both take the address of the service from one setting."""
     process = stub_checkout.manage("simulator")
     try:
         wait_for(lambda: process.poll() is not None or bool(stub_checkout.notes), "it runs")
@@ -117,7 +117,7 @@ def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: Stub
 
 
 def test_a_child_that_dies_ends_the_others(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
-    """When the simulator is gone, dev says so, stops the service and ends with exit status 1."""
+    """When the simulator ends, dev reports it, stops the service and ends with exit status 1."""
     children = Path(f"/proc/{dev.pid}/task/{dev.pid}/children")
     if not children.exists():
         pytest.skip("needs a /proc that tells a process's children")
@@ -145,8 +145,7 @@ def test_a_port_that_is_taken(stub_checkout: StubCheckout, setting: str) -> None
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert stub_checkout.manage("dev", **{setting: address}).wait(PATIENCE_S) == 1
     assert stub_checkout.read("stderr") == (
-        f"manage.py dev: cannot listen on {address}: Address already in use;"
-        f" end what does, or set {setting} to another address\n"
+        f"manage.py dev: cannot listen on {address}: Address already in use; stop what does, or change {setting}\n"
     )
     assert stub_checkout.notes == []
 

@@ -1,4 +1,4 @@
-"""docs/guide.md, followed to the letter: its commands are run by a shell, and the answers are those that it shows."""
+"""docs/guide.md: a shell runs its commands, and the answers are those on the page."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def expected(step: Step) -> Answer | None:
 
 
 def differences(shown: Any, said: Any, where: str = "body") -> Iterator[str]:
-    """Where what was said is not what is shown."""
+    """The places where an answer differs from the page."""
     if isinstance(shown, dict) and isinstance(said, dict):
         if ASIDE not in shown and said.keys() - shown.keys():
             yield f"{where}: {sorted(said.keys() - shown.keys())} not shown"
@@ -132,7 +132,7 @@ def found_in(body: Any, name: str) -> Iterator[str]:
 
 
 class Reader:
-    """Somebody who follows the page in two terminals: one has the service, the other one a shell."""
+    """Follows the page in two terminals: one runs the service, the other one a shell."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -144,7 +144,7 @@ class Reader:
         self._last = Answer(0, {}, None)
 
     def follow(self, step: Step) -> None:
-        """Do what the page says, and look whether it is as it says."""
+        """Run a step of the page and compare the answer."""
         start = START.fullmatch(step.commands)
         if start is not None:
             self._start(dict(word.split("=", 1) for word in start[1].split()))
@@ -154,7 +154,7 @@ class Reader:
         while True:
             got = self._run(commands)
             wrong = [*self._wrong(step, got)]
-            # What becomes of a transaction takes its time: the reader asks again. He orders once.
+            # A transaction takes time to complete: reads are repeated, commands are sent once.
             if not wrong or "-X POST" in commands or time.monotonic() > deadline:
                 break
             time.sleep(0.05)

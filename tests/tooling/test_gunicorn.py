@@ -36,7 +36,7 @@ def test_a_request_is_finished_between_drain_and_stop(stub_checkout: StubCheckou
 
 
 def test_the_service_stops_when_its_master_was_killed(stub_checkout: StubCheckout) -> None:
-    """A worker whose master is killed does not live on: it stops the service and ends by itself."""
+    """A worker stops the service and ends when its master is killed."""
     gunicorn = stub_checkout.gunicorn()
     try:
         wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
@@ -100,4 +100,4 @@ def test_each_start_has_a_new_folder_for_metrics_and_leaves_none(
             end(gunicorn)
     assert len({*folders, inherited}) == 3
     assert not any(folder.exists() for folder in folders)
-    assert inherited.is_dir(), "it is somebody else's"
+    assert inherited.is_dir(), "another process owns it"

@@ -1,4 +1,4 @@
-"""deploy/image.sh with a Docker that writes down what it is told; that the image works is for ``make image-test``."""
+"""deploy/image.sh with a Docker program that records its arguments; ``make image-test`` tests the image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def with_docker(programs: Path, *, answers: bool) -> None:
-    """Put a Docker there, whose engine answers or does not."""
+    """Install a Docker program with an engine that answers or fails."""
     docker = programs / "docker"
     status = 0 if answers else 1
     docker.write_text(f'#!/usr/bin/env bash\n[ "$1" = info ] && exit {status}\nprintf "%s\\n" "$@"\n')
@@ -66,7 +66,7 @@ def test_a_container_gets_what_it_is_to_have(programs: Path) -> None:
 
 @pytest.mark.parametrize("docker", [True, False])
 def test_what_is_missing_is_said(programs: Path, *, docker: bool) -> None:
-    """With neither an engine nor buildah one line says so and what to do, and nothing is begun or installed."""
+    """Without an engine and buildah one line states it with the remedy, and nothing is installed."""
     if docker:
         with_docker(programs, answers=False)
     done = run(programs, "build")
@@ -78,7 +78,7 @@ def test_what_is_missing_is_said(programs: Path, *, docker: bool) -> None:
 
 
 def test_help(programs: Path) -> None:
-    """Without a command the script says which there are."""
+    """Without a command the script lists its commands."""
     done = run(programs)
     assert done.returncode == 2
     assert all(f"deploy/image.sh {command}" in done.stderr for command in ("tools", "reason", "build", "run"))

@@ -1,4 +1,4 @@
-"""Metrics, alerts, dashboard and docs/monitoring.md speak of the same things; each alert says what to do, and fires."""
+"""Metrics, alerts, dashboard and docs/monitoring.md agree; each alert has instructions, and fires."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Clock, ids, chance and threads come from the runtime alone: a simulation under a seed stands and falls with it.
+"""Clock, ids, randomness and threads come from the runtime alone: the simulation depends on it.
 
-The code is read, not run: every name is followed to what it was imported from.
+The code is parsed, not run: every name is resolved to its import.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def test_nothing_but_the_runtime_and_what_is_listed() -> None:
     found = {(path, use) for path, text in sources("*.py").items() for use in uses(text)}
     outside = {(path, use) for path, use in found if not path.startswith(RUNTIME)}
     assert outside - EXCEPTIONS.keys() == set(), "ask the runtime for it, or say in the list why not"
-    assert EXCEPTIONS.keys() - outside == set(), "nobody needs this exception any more"
+    assert EXCEPTIONS.keys() - outside == set(), "this exception is not used any more"
 
 
 def test_the_runtime_is_where_it_all_is() -> None:
@@ -181,7 +181,7 @@ def test_what_is_no_clock_is_let_through(source: str) -> None:
 
 
 def test_sql_has_neither_chance_nor_a_clock_of_its_own() -> None:
-    """SQLite is told the time. PostgreSQL's clock is the one that all processes share; chance has neither."""
+    """SQLite gets the time as an argument. All processes share PostgreSQL's clock. Neither store uses randomness."""
     chance = re.compile(r"\b(random|randomblob|gen_random_uuid|uuidv[47]|uuid_generate_v\w+)\s*\(", re.IGNORECASE)
     clock = re.compile(r"'now'|\b(current_timestamp|current_time|current_date|unixepoch)\b", re.IGNORECASE)
     texts = sources("*.sql")

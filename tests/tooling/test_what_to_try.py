@@ -1,4 +1,4 @@
-"""What ``manage.py dev`` tells of a PostgreSQL database: which one it is, and never the password."""
+"""The output of ``manage.py dev`` about a PostgreSQL database: its name, never its password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.tooling.checkout import StubCheckout, end, wait_for
 
 
 def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
-    """The line of the data names the database, and no line says the password."""
+    """The data line names the database, and no line contains the password."""
     process = stub_checkout.manage("dev", PAYMENTS_DATABASE_URL="postgresql://payments:hidden@db:5432/payments")
     try:
         wait_for(

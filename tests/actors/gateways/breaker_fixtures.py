@@ -26,7 +26,7 @@ ME = "me"
 
 
 class Scenario:
-    """A breaker, its clocks, the states that it told of, and the record that it shares with other processes.
+    """A breaker, its clocks, its reported states, and the record that it shares with other processes.
 
     ``sharing``: whether the store answers.
     """
@@ -50,21 +50,21 @@ class Scenario:
         )
 
     def share(self) -> None:
-        """What the breaker wants to tell and to ask is told and asked, and it hears what the record is then."""
+        """Record the breaker's pending transition, and follow the record."""
         self.record.time = self.time
         turn = self.breaker.pending_transition()
         if turn is not None and self.sharing:
             self.breaker.follow(self.record.turn(*turn), self.time)
 
     def ask(self) -> None:
-        """Ask for the probe, if the breaker wants to."""
+        """Request the probe if the breaker is due for one."""
         self.share()
         epoch = self.breaker.probe_wanted()
         if epoch is not None and self.sharing:
             self.breaker.follow(self.record.take(epoch, ME, sleep_s=SLEEP_S, permit_s=PERMIT_S), self.time)
 
     def order(self, mode: str) -> None:
-        """A person's order, as the store keeps it."""
+        """Set an operator's mode, with its record."""
         self.record.time = self.time
         if mode not in {"auto", self.record.state}:
             self.record.turn(self.record.epoch, mode)
@@ -72,7 +72,7 @@ class Scenario:
         self.breaker.force(mode)
 
     def others(self, *, closed: bool | None = None, prober: str = "you") -> None:
-        """Another process turns the record: open or ``closed``, or it takes the probe (None)."""
+        """Another process changes the record to open or ``closed``, or takes the probe (None)."""
         self.record.time = self.time
         if closed is None:
             self.record.take(self.record.epoch, prober, sleep_s=SLEEP_S, permit_s=PERMIT_S)
@@ -81,45 +81,45 @@ class Scenario:
         self.breaker.follow(self.record.record(), self.time)
 
     def admitted(self) -> Permit:
-        """A permit that there must be, if need be for the probe."""
+        """A permit, which must be granted, possibly for the probe."""
         self.ask()
         permit = self.breaker.admit()
         assert permit is not None
         return permit
 
     def calls(self, results: str) -> None:
-        """One call after the other, each let through: ``+`` is a healthy one, ``-`` a failure."""
+        """Make calls one by one: ``+`` is healthy, ``-`` fails."""
         for result in results:
             self.breaker.report(self.admitted(), healthy=result == "+")
             self.share()
 
     def all_that_go(self, at_most: int = 200) -> list[Permit]:
-        """Permits until none is to be had."""
+        """Permits until none is granted."""
         permits: list[Permit] = []
         while len(permits) < at_most and (permit := self.breaker.admit()) is not None:
             permits.append(permit)
         return permits
 
     def room(self) -> int:
-        """How many calls would go out now; none does."""
+        """How many calls would be admitted now; none is made."""
         permits = self.all_that_go()
         for permit in permits:
             self.breaker.withdraw(permit)
         return len(permits)
 
     def trip(self) -> None:
-        """As many failures as it takes."""
+        """Trip the breaker by failures."""
         self.calls("-" * VOLUME)
         assert self.breaker.state == "open"
 
     def half_open(self) -> Permit:
-        """The one probe after a trip."""
+        """Trip the breaker; returns the probe after its sleep."""
         self.trip()
         self.time += SLEEP_S
         return self.admitted()
 
     def recover(self) -> None:
-        """Closed again after a trip: the ramp begins."""
+        """Close the breaker after a trip: slow start begins."""
         self.breaker.report(self.half_open(), healthy=True)
         self.share()
 
@@ -134,7 +134,7 @@ TIMES = ProbeTimes(10.0, 5.0)
 
 @dataclass
 class BreakerSync:
-    """The actor, which has begun."""
+    """The breaker-sync actor, started; the test plays the supervisor."""
 
     runtime: SimulatedRuntime
     store: TroubledStore
@@ -160,18 +160,18 @@ class BreakerSync:
         self.run(0.0)
 
     def run(self, seconds: float) -> None:
-        """Let everything happen that happens within ``seconds``, and let these pass."""
+        """Run everything that happens within ``seconds``, and let them pass."""
         until = self.runtime.monotonic() + seconds
         self.runtime.run(until)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def tell(self, message: object) -> None:
-        """The supervisor tells it something, and that is handled."""
+        """Send a message of the supervisor."""
         self.address.tell(message)
         self.run(0.0)
 
     def order(self, mode: str, gateway: str = GATEWAY) -> Future[GatewayStatus]:
-        """Order a breaker's mode, and let that be handled."""
+        """Set an operator's mode."""
         reply: Future[GatewayStatus] = Future()
         self.tell(SetBreakerMode(GatewayMode(gateway, mode, "maintenance"), reply))
         return reply

@@ -45,7 +45,7 @@ _numbers = count(1)
 
 
 def work(gateway: str = GATEWAY, action: Action = Action.SUBMIT) -> WorkItem:
-    """A piece of work that nobody has seen before."""
+    """A new piece of work."""
     key = f"t-{next(_numbers)}"
     transaction = Transaction(
         transaction_id=key,
@@ -67,7 +67,7 @@ def work(gateway: str = GATEWAY, action: Action = Action.SUBMIT) -> WorkItem:
 
 
 class Slots:
-    """An executor whose calls begin at once and end when the test says so."""
+    """An executor whose calls begin at once and end when the test ends them."""
 
     def __init__(self) -> None:
         self.out: list[Callable[[], None]] = []
@@ -77,12 +77,12 @@ class Slots:
         self.out.append(function)
 
     def end(self, number: int = 0) -> None:
-        """End one of the calls that are out."""
+        """End one of the running calls."""
         self.out.pop(number)()
 
 
 class SharedBreakers:
-    """Plays the actor that shares the breakers, and the store behind it, which nobody else uses.
+    """Plays the breaker-sync actor and the store behind it.
 
     ``away``: nothing is stored and nothing is answered.
     """
@@ -94,7 +94,7 @@ class SharedBreakers:
         self.records = {name: SharedBreaker(name) for name in it.names}
 
     def tell(self, message: object, /) -> None:
-        """Do as the supervisor wants, and tell what the record is then."""
+        """Change the record as requested, and send it back."""
         assert isinstance(message, BreakerTransition | ProbeWanted)
         self.told.append(message)
         if self.away:
@@ -107,22 +107,22 @@ class SharedBreakers:
         self.look(message.gateway)
 
     def now(self, gateway: str = GATEWAY) -> SharedBreaker:
-        """A gateway's record, with the time that it is."""
+        """A gateway's record, at the present time."""
         record = self.records[gateway]
         record.time = self._it.runtime.monotonic()
         return record
 
     def look(self, gateway: str = GATEWAY) -> None:
-        """Tell the supervisor how the record is."""
+        """Send the record to the supervisor."""
         self._it.address.tell(self.read(gateway))
 
     def read(self, gateway: str = GATEWAY) -> BreakerRecordRead:
-        """How the record is."""
+        """The record as it is read."""
         record = self.now(gateway)
         return BreakerRecordRead(record.record(), record.time)
 
     def order(self, mode: str, gateway: str = GATEWAY) -> None:
-        """A person's order comes through."""
+        """Apply an operator's mode."""
         record = self.now(gateway)
         if mode not in {"auto", record.state}:
             record.turn(record.epoch, mode)
@@ -131,7 +131,7 @@ class SharedBreakers:
 
 @dataclass
 class Supervised:
-    """The supervisor and all that is around it."""
+    """The supervisor and its surroundings."""
 
     names: Sequence[str] = (GATEWAY,)
     max_concurrent: int = 3
@@ -187,36 +187,36 @@ class Supervised:
 
     @property
     def out(self) -> list[Callable[[], None]]:
-        """The calls that are out at the first gateway."""
+        """The running calls at the first gateway."""
         return self.slots[self.names[0]].out
 
     def submit(self, *items: WorkItem, claimed: bool = False) -> None:
-        """Give work of one gateway to the supervisor and let it handle that."""
+        """Submit work of one gateway to the supervisor."""
         self.address.tell(Submit(items[0].gateway, items, claimed))
         self.run()
 
     def end(self, number: int = 0) -> None:
-        """End a call that is out at the first gateway and let that be handled."""
+        """End a running call at the first gateway."""
         self.slots[self.names[0]].end(number)
         self.run()
 
     def end_all(self) -> None:
-        """End calls until none is out."""
+        """End calls until none runs."""
         while self.out:
             self.end()
 
     def run(self, seconds: float = 0.0) -> None:
-        """Let everything happen that happens within ``seconds``, and let these pass."""
+        """Run everything that happens within ``seconds``, and let them pass."""
         until = self.runtime.monotonic() + seconds
         self.runtime.run(until)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def results(self) -> list[CallResult]:
-        """What the customers were told of the calls, in order."""
+        """The reported results of calls, in order."""
         return [report.result for report in self.customer.of(OutcomeOperation)]
 
     def status(self) -> tuple[GatewayStatus, ...]:
-        """What operators see."""
+        """The state for operators."""
         request = StatusRequest(Future())
         self.address.tell(request)
         self.run()
@@ -224,7 +224,7 @@ class Supervised:
 
 
 class Keyless(Supervised):
-    """A supervisor of gateways without keys; the test says when a submission is on record."""
+    """A supervisor of gateways without keys; the test records submissions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -233,11 +233,11 @@ class Keyless(Supervised):
 
     @property
     def asked(self) -> list[SubmissionOperation]:
-        """The submissions that customers were to write down, in order."""
+        """The requests to record submissions, in order."""
         return self.customer.of(SubmissionOperation)
 
     def clear(self, request: SubmissionOperation, *, item: WorkItem | None = None, refused: bool = False) -> WorkItem:
-        """Says that the submission is on record, or that nothing may go out."""
+        """Answer that the submission is on record, or that nothing is to be sent (``refused``)."""
         after = (
             replace(request.item, token=request.item.token + 1, certainty=DeliveryCertainty.SENT)
             if item is None
@@ -248,7 +248,7 @@ class Keyless(Supervised):
         return after
 
     def clear_all(self) -> None:
-        """Says so of all, one after the other, and lets the calls end, until nothing is asked any more."""
+        """Record all submissions one by one and let the calls end, until none is requested."""
         done = 0
         while done < len(self.asked):
             self.clear(self.asked[done])
@@ -257,12 +257,12 @@ class Keyless(Supervised):
 
     @property
     def slots_taken(self) -> int:
-        """As operators see it."""
+        """The number of slots in use."""
         return self.status()[0].bulkhead.in_flight
 
 
 def raising(error: BaseException) -> Any:
-    """A gateway's answer that is none."""
+    """An answer of a gateway that raises ``error``."""
 
     def answer(_: Order) -> Outcome:
         raise error

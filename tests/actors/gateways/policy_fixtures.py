@@ -1,4 +1,4 @@
-"""Policies, pieces of work and results for the tables of what becomes of work."""
+"""Policies, pieces of work and results for the tables of the retry policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker of one gateway: when calls are let through, and whose results count."""
+"""The circuit breaker of one gateway: when calls are admitted, and which results count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.actors.gateways.breaker_fixtures import PERMIT_S, SLEEP_S, VOLUME, Sc
 
 @pytest.fixture
 def scenario() -> Scenario:
-    """A breaker that has seen nothing yet."""
+    """A new breaker."""
     return Scenario()
 
 
@@ -30,7 +30,7 @@ def scenario() -> Scenario:
     ],
 )
 def test_it_opens_by_the_share_of_failures(scenario: Scenario, results: str, *, opens: bool) -> None:
-    """Of enough calls in the window at least half must fail; neither their order nor their run matters."""
+    """At least half of enough calls in the window must fail; their order does not matter."""
     scenario.calls(results)
     assert scenario.breaker.state == ("open" if opens else "closed")
     assert scenario.told == ["open"] * opens
@@ -55,7 +55,7 @@ def test_the_percentage_need_not_be_whole(error_percent: float, results: str, *,
 
 
 def test_what_is_older_than_the_window_does_not_count(scenario: Scenario) -> None:
-    """Failures of which never as many as it takes fall into one window do not come together."""
+    """Failures count together only within one window."""
     for _ in range(20):
         scenario.calls("-")
         scenario.time += 3.5
@@ -63,7 +63,7 @@ def test_what_is_older_than_the_window_does_not_count(scenario: Scenario) -> Non
 
 
 def test_the_window_forgets_part_by_part(scenario: Scenario) -> None:
-    """The figures are of the last ten parts of the window: exact, and down to nothing once the last is too old."""
+    """The statistics cover the last ten parts of the window exactly, down to zero when the last is too old."""
     seen = []
     for results in ("++-", "+", "-+"):
         scenario.calls(results)
@@ -76,7 +76,7 @@ def test_the_window_forgets_part_by_part(scenario: Scenario) -> None:
 
 
 def test_nothing_goes_out_while_it_is_open(scenario: Scenario) -> None:
-    """Open means no call, until its sleep is over to the last moment."""
+    """Open means no call until the very end of the sleep."""
     scenario.trip()
     assert scenario.breaker.admit() is None
     scenario.time = SLEEP_S - 0.25
@@ -127,8 +127,8 @@ def test_a_probe_that_never_ends_has_failed(scenario: Scenario) -> None:
     assert scenario.admitted() > probe
 
 
-def test_a_probe_that_never_went_out_is_given_anew(scenario: Scenario) -> None:
-    """A permit that is given back says nothing of the gateway, and is another's at once."""
+def test_a_probe_that_was_not_made_is_granted_again(scenario: Scenario) -> None:
+    """A withdrawn permit says nothing about the gateway, and another is granted at once."""
     scenario.breaker.withdraw(scenario.half_open())
     assert scenario.breaker.state == "half_open"
     assert scenario.breaker.wait_s() == 0.0
@@ -138,7 +138,7 @@ def test_a_probe_that_never_went_out_is_given_anew(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("healthy", [True, False])
 def test_results_of_an_older_generation_are_ignored(scenario: Scenario, *, healthy: bool) -> None:
-    """What was admitted before the breaker turned says nothing about now, neither good nor bad."""
+    """Results of calls admitted before a transition count neither as successes nor as failures."""
     old = scenario.admitted()
     scenario.trip()
     scenario.breaker.report(old, healthy=healthy)
@@ -157,8 +157,8 @@ def test_results_of_an_older_generation_are_ignored(scenario: Scenario, *, healt
 
 
 @pytest.mark.parametrize("end", ["reported", "withdrawn", "expired"])
-def test_a_permit_is_good_for_one_report_in_its_time(scenario: Scenario, end: str) -> None:
-    """After a report, after being given back and after its time a permit neither holds nor counts any more."""
+def test_a_permit_is_valid_for_one_report(scenario: Scenario, end: str) -> None:
+    """After its report, withdrawal or expiry a permit is invalid and does not count."""
     permit = scenario.admitted()
     assert scenario.breaker.is_valid(permit)
     if end == "reported":
@@ -173,8 +173,8 @@ def test_a_permit_is_good_for_one_report_in_its_time(scenario: Scenario, end: st
     assert scenario.stats() == before
 
 
-def test_operators_see_since_when_and_until_when_it_is_open(scenario: Scenario) -> None:
-    """The status tells the state, its times while it is open, and the figures that led there."""
+def test_operators_get_the_times_of_an_open_breaker(scenario: Scenario) -> None:
+    """The status has the state, its times while open, and the statistics that led there."""
     assert scenario.breaker.status().opened_at is None
     scenario.calls("-+--")
     status = scenario.breaker.status()
@@ -188,7 +188,7 @@ def test_operators_see_since_when_and_until_when_it_is_open(scenario: Scenario) 
 
 @pytest.mark.parametrize("jump", [timedelta(days=365), -timedelta(days=365)])
 def test_the_wall_clock_decides_nothing(scenario: Scenario, jump: timedelta) -> None:
-    """However it jumps, the sleep lasts as long as it should."""
+    """However it jumps, the sleep has its full length."""
     scenario.trip()
     scenario.wall += jump
     scenario.ask()

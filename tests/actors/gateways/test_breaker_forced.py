@@ -1,4 +1,4 @@
-"""The circuit breaker of one gateway in the hands of a person: forced open, forced closed, and left to itself again."""
+"""The circuit breaker under an operator's mode: forced open, forced closed, and auto again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.actors.gateways.breaker_fixtures import SLEEP_S, VOLUME, WINDOW_S, Sc
 
 @pytest.fixture
 def scenario() -> Scenario:
-    """A breaker that has seen nothing yet."""
+    """A new breaker."""
     return Scenario()
 
 
 def bring(scenario: Scenario, state: str) -> None:
-    """Have the breaker in ``state`` by itself."""
+    """Bring the breaker to ``state`` without a mode."""
     if state == "open":
         scenario.trip()
     elif state == "half_open":
@@ -31,8 +31,8 @@ STATES = ["closed", "open", "half_open", "ramp"]
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_forced_open_lets_nothing_through(scenario: Scenario, state: str) -> None:
-    """Whatever it was before, nothing goes out, no time ends that, and what was admitted before must not go out."""
+def test_forced_open_admits_nothing(scenario: Scenario, state: str) -> None:
+    """From any state: no call is admitted for any time, and earlier permits are invalid."""
     bring(scenario, state)
     before = scenario.breaker.admit()
     scenario.order("open")
@@ -46,8 +46,8 @@ def test_forced_open_lets_nothing_through(scenario: Scenario, state: str) -> Non
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_forced_closed_lets_everything_through(scenario: Scenario, state: str) -> None:
-    """Whatever it was before and whatever the calls come to, all go out; the figures tell how they go."""
+def test_forced_closed_admits_everything(scenario: Scenario, state: str) -> None:
+    """From any state and with any results, all calls are admitted; the statistics show the results."""
     bring(scenario, state)
     scenario.order("closed")
     assert scenario.told == (["closed"] if state in {"open", "half_open"} else [])
@@ -63,7 +63,7 @@ def test_forced_closed_lets_everything_through(scenario: Scenario, state: str) -
 
 @pytest.mark.parametrize("state", STATES)
 def test_after_forced_open_a_probe_goes_first(scenario: Scenario, state: str) -> None:
-    """Left to itself again it does not trust the gateway: one probe, once it has slept, and a ramp after that."""
+    """In auto again: one probe after its sleep, and slow start after that."""
     bring(scenario, state)
     scenario.order("open")
     scenario.time += SLEEP_S / 2
@@ -79,8 +79,8 @@ def test_after_forced_open_a_probe_goes_first(scenario: Scenario, state: str) ->
     assert scenario.room() == 2
 
 
-def test_after_forced_closed_it_judges_by_what_comes(scenario: Scenario) -> None:
-    """Failures of the time when it was forced do not trip it once it is left to itself, and new ones do."""
+def test_after_forced_closed_only_new_results_count(scenario: Scenario) -> None:
+    """Failures while it was forced do not trip it in auto, and new ones do."""
     scenario.order("closed")
     scenario.calls("-" * 100)
     scenario.order("auto")
@@ -93,8 +93,8 @@ def test_after_forced_closed_it_judges_by_what_comes(scenario: Scenario) -> None
 
 @pytest.mark.parametrize("first", ["auto", "open", "closed"])
 @pytest.mark.parametrize("then", ["auto", "open", "closed"])
-def test_each_change_of_mode_makes_older_permits_void(scenario: Scenario, first: str, then: str) -> None:
-    """What was admitted in one mode does not count in another; the same mode once more changes nothing."""
+def test_each_change_of_mode_invalidates_permits(scenario: Scenario, first: str, then: str) -> None:
+    """Permits of one mode are invalid in another; repeating the mode changes nothing."""
     scenario.order("closed")
     scenario.order(first)
     permit = scenario.breaker.admit()
@@ -105,8 +105,8 @@ def test_each_change_of_mode_makes_older_permits_void(scenario: Scenario, first:
         assert scenario.stats() == ((1, 100) if first == then else (0, 0))
 
 
-def test_forced_open_does_not_change_since_when_it_is_open(scenario: Scenario) -> None:
-    """It was open already: operators still see since when, and no longer until when."""
+def test_forced_open_keeps_the_opening_time(scenario: Scenario) -> None:
+    """A breaker that was open keeps its opening time, and has no reopening time."""
     scenario.trip()
     scenario.wall += timedelta(seconds=5)
     scenario.order("open")
@@ -114,7 +114,7 @@ def test_forced_open_does_not_change_since_when_it_is_open(scenario: Scenario) -
 
 
 def test_from_forced_open_to_forced_closed_and_back(scenario: Scenario) -> None:
-    """A person may change their mind without leaving it to itself in between."""
+    """An operator may change the mode without auto in between."""
     scenario.order("open")
     scenario.order("closed")
     scenario.calls("-" * VOLUME)
@@ -125,8 +125,8 @@ def test_from_forced_open_to_forced_closed_and_back(scenario: Scenario) -> None:
     assert scenario.stats() == (0, 0)
 
 
-def test_there_is_no_other_mode(scenario: Scenario) -> None:
-    """A mode that does not exist is refused and changes nothing."""
+def test_an_unknown_mode_is_refused(scenario: Scenario) -> None:
+    """An unknown mode is refused and changes nothing."""
     with pytest.raises(ValueError, match="half_open"):
         scenario.breaker.force("half_open")
     assert scenario.breaker.mode == "auto"

@@ -1,4 +1,4 @@
-"""The circuit breaker against a model of it, under any order of calls, results, waits and orders of a person."""
+"""The circuit breaker against a model of it, under any order of calls, results, waits and operator's modes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.gateways.breaker import GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
+from tests.effort import EFFORT
 from tests.store.breaker_model import SharedBreaker
 
 # All times are multiples of a quarter, which binary fractions express exactly.
@@ -21,13 +22,13 @@ PERMIT_S = 2.0
 VOLUME = 4
 PERCENT = 40
 MANY = 70
-"""More calls than a ramp holds back at its end."""
+"""More calls than slow start ever holds back."""
 REMEMBERED = 300
 
 
 @dataclass
 class Model:
-    """The rules in plain lists, carried out at each tick of the clock instead of when somebody asks."""
+    """The rules in plain lists, applied at each tick of the clock."""
 
     time: float = 0.0
     state: str = "closed"
@@ -37,15 +38,15 @@ class Model:
     failed: Counter[int] = field(default_factory=Counter)
     out: dict[Permit, float] = field(default_factory=dict)
     rests: float = 0.0
-    """Until then nobody probes."""
+    """No probe before that time."""
     probe_until: float = 0.0
     record: str = "closed"
-    """What all processes share; here nobody else changes it."""
+    """The shared record; no other process changes it here."""
     limit: int | None = None
     trouble: float = 0.0
 
     def turn(self, state: str) -> None:
-        """Begin a state: nothing of before counts."""
+        """Enter a state, without permits of earlier ones."""
         self.out.clear()
         self.limit = None
         if state != self.state:
@@ -81,7 +82,7 @@ class Model:
             self.turn("open")
 
     def may_admit(self) -> bool:
-        """Whether a call may go out now; the breaker turns half-open by that."""
+        """Whether a call is admitted now; this may make the breaker half-open."""
         if self.mode == "closed":
             return True
         if self.mode == "open":
@@ -95,11 +96,11 @@ class Model:
         return len(self.out) < room
 
     def admit(self, permit: Permit) -> None:
-        """A call is let through."""
+        """Admit a call."""
         self.out[permit] = self.probe_until if self.state == "half_open" else self.time + PERMIT_S
 
     def report(self, permit: Permit, *, healthy: bool) -> None:
-        """A result comes in."""
+        """Report a result."""
         if permit not in self.out:
             return
         del self.out[permit]
@@ -122,7 +123,7 @@ class Model:
         self.record = self.state
 
     def force(self, mode: str) -> None:
-        """A person's order."""
+        """Set an operator's mode."""
         if mode == self.mode:
             return
         was, self.mode = self.mode, mode
@@ -138,7 +139,7 @@ class Model:
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Does the same to the breaker and to the model."""
+    """Applies the same steps to the breaker and to the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +160,7 @@ class BreakerMachine(RuleBasedStateMachine):
         )
 
     def share(self, *, probe: bool = False) -> None:
-        """The store does at once what the breaker wants."""
+        """Apply the breaker's requests to the record at once."""
         self.record.time = self.model.time
         turn = self.breaker.pending_transition()
         if turn is not None:
@@ -171,7 +172,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 5))
     def admit(self, times: int) -> None:
-        """Calls are let through when the model says so, each with a permit that nobody had before."""
+        """The breaker admits what the model admits, each with a new permit."""
         for _ in range(times):
             expected = self.model.may_admit()
             self.share(probe=True)
@@ -185,7 +186,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.given)
     @rule(data=st.data(), healthy=st.booleans())
     def report_any(self, data: st.DataObject, *, healthy: bool) -> None:
-        """A result of any call, however old, may come at any time, and more than once."""
+        """Report any call, however old, perhaps repeatedly."""
         permit = data.draw(st.sampled_from(self.given[-20:]))
         self.model.report(permit, healthy=healthy)
         self.breaker.report(permit, healthy=healthy)
@@ -194,7 +195,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.out)
     @rule(results=st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=6))
     def report_those_out(self, results: list[bool]) -> None:
-        """Results of calls that are out."""
+        """Report running calls."""
         for permit, healthy in zip(list(self.model.out), results, strict=False):
             self.model.report(permit, healthy=healthy)
             self.breaker.report(permit, healthy=healthy)
@@ -202,7 +203,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(rounds=st.integers(1, 6))
     def traffic(self, rounds: int) -> None:
-        """A healthy gateway under load: all calls that are let through go out, and come back."""
+        """A healthy gateway under load: every admitted call is made and succeeds."""
         for _ in range(rounds):
             while len(self.model.out) < MANY and self.model.may_admit():
                 self.admit(1)
@@ -213,21 +214,21 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.given)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        """A permit is given back."""
+        """Withdraw a permit."""
         permit = data.draw(st.sampled_from(self.given[-20:]))
         self.model.out.pop(permit, None)
         self.breaker.withdraw(permit)
 
     @rule(steps=st.integers(1, 40))
     def wait(self, steps: int) -> None:
-        """Time passes, unnoticed by the breaker."""
+        """Let time pass without a call of the breaker."""
         for _ in range(steps):
             self.model.tick()
 
     @precondition(lambda self: self.model.mode != "open")
     @rule()
     def wait_as_told(self) -> None:
-        """After exactly the time that the breaker asks for a call is let through, and none before that."""
+        """A call is admitted after exactly ``wait_s``, and none before that."""
         wait_s = self.breaker.wait_s()
         assert wait_s is not None
         for _ in range(int(wait_s / STEP_S)):
@@ -238,7 +239,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(["auto", "auto", "open", "closed"]))
     def force(self, mode: str) -> None:
-        """A person gives an order."""
+        """Set an operator's mode."""
         self.model.force(mode)
         self.record.time = self.model.time
         if mode not in {"auto", self.record.state}:
@@ -248,7 +249,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_is_as_in_the_model(self) -> None:
-        """State, what was told of it, figures and permits are the model's."""
+        """State, reported states, statistics and permits equal the model's."""
         status = self.breaker.status()
         assert (status.state, status.mode) == (self.model.state, self.model.mode)
         assert self.told == self.model.told
@@ -260,6 +261,6 @@ class BreakerMachine(RuleBasedStateMachine):
         assert len(holding) <= {"open": 0, "half_open": 1}.get(status.state, len(holding))
 
 
-def test_the_breaker_does_as_its_model() -> None:
-    """Whatever happens in whatever order, the breaker admits, counts and turns as the model does."""
-    run_state_machine_as_test(BreakerMachine, settings=settings(max_examples=60, stateful_step_count=40))
+def test_the_breaker_equals_its_model() -> None:
+    """In any order of steps, the breaker admits, counts and changes as the model does."""
+    run_state_machine_as_test(BreakerMachine, settings=settings(max_examples=40 * EFFORT, stateful_step_count=40))

@@ -1,4 +1,4 @@
-"""The circuit breaker of one gateway as one of many: whose word it follows, and what it says itself."""
+"""The circuit breaker and its shared record: what it follows, and what it records."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ GATEWAY = "gatewayA"
 
 @pytest.fixture
 def scenario() -> Scenario:
-    """A breaker that has seen nothing yet."""
+    """A new breaker."""
     return Scenario()
 
 
 @pytest.mark.parametrize("state", ["closed", "open", "half_open"])
-def test_what_is_no_newer_changes_nothing(scenario: Scenario, state: str) -> None:
-    """A record may come late, and twice: the epoch tells which is the last."""
+def test_a_record_that_is_not_newer_changes_nothing(scenario: Scenario, state: str) -> None:
+    """A record may come late or twice: the epoch identifies the newest."""
     probe = scenario.half_open()
     prober = ME if state == "half_open" else None
     for epoch in (1, 2):
@@ -35,8 +35,8 @@ def test_what_is_no_newer_changes_nothing(scenario: Scenario, state: str) -> Non
     assert scenario.told == ["open", "half_open", "open"]
 
 
-def test_an_opening_is_followed_for_what_is_left_of_its_sleep(scenario: Scenario) -> None:
-    """Whatever is out by then counts no more; operators see since when."""
+def test_an_opening_is_followed_for_the_rest_of_its_sleep(scenario: Scenario) -> None:
+    """Running calls do not count any more; operators get the opening time."""
     permit = scenario.admitted()
     scenario.wall += timedelta(seconds=5)
     scenario.breaker.follow(BreakerRecord(GATEWAY, 7, "open", 5.0), scenario.time)
@@ -52,14 +52,14 @@ def test_an_opening_is_followed_for_what_is_left_of_its_sleep(scenario: Scenario
 
 @pytest.mark.parametrize("age_s", [SLEEP_S, 1e6])
 def test_an_opening_of_long_ago_is_probed_at_once(scenario: Scenario, age_s: float) -> None:
-    """Nobody had anything to send meanwhile."""
+    """No process had work meanwhile."""
     scenario.breaker.follow(BreakerRecord(GATEWAY, 7, "open", age_s), scenario.time)
     assert scenario.breaker.wait_s() == 0.0
     assert scenario.breaker.probe_wanted() == 7
 
 
 def test_a_closing_is_followed_with_few_calls_at_first(scenario: Scenario) -> None:
-    """The one that did not probe is as careful as the one that did; one that was closed all the time is not."""
+    """Slow start applies without an own probe as well, but not to a breaker that stayed closed."""
     scenario.others(closed=False)
     scenario.others(closed=True)
     assert scenario.told == ["open", "closed"]
@@ -74,7 +74,7 @@ def test_a_closing_is_followed_with_few_calls_at_first(scenario: Scenario) -> No
 
 
 def test_anothers_probe_is_an_open_breaker_here(scenario: Scenario) -> None:
-    """Also for one that never saw it open; a whole sleep after that permit it asks, if nothing newer is known."""
+    """Even without the opening. A whole sleep after that permit it requests the probe."""
     scenario.breaker.follow(BreakerRecord(GATEWAY, 8, "half_open", 1.0, "you", PERMIT_S - 1.0), scenario.time)
     assert (scenario.told, scenario.breaker.admit()) == (["open"], None)
     assert scenario.breaker.wait_s() == PERMIT_S - 1.0 + SLEEP_S
@@ -82,8 +82,8 @@ def test_anothers_probe_is_an_open_breaker_here(scenario: Scenario) -> None:
     assert scenario.breaker.probe_wanted() == 8
 
 
-def test_a_lost_answer_to_the_question_for_the_probe_is_found_by_looking(scenario: Scenario) -> None:
-    """The record has this process's name: it may probe, for as long as the permit still holds."""
+def test_a_lost_grant_of_the_probe_is_found_in_the_record(scenario: Scenario) -> None:
+    """The record has this process's id: it may probe while the permit is valid."""
     scenario.trip()
     scenario.time += SLEEP_S
     scenario.record.time = scenario.time
@@ -98,8 +98,8 @@ def test_a_lost_answer_to_the_question_for_the_probe_is_found_by_looking(scenari
 
 
 @pytest.mark.parametrize("late_s", [PERMIT_S - 0.25, PERMIT_S, 100.0])
-def test_a_permit_counts_from_when_it_was_asked_for(scenario: Scenario, late_s: float) -> None:
-    """This process may have stood still since: with what is left it may probe, and with nothing it has failed."""
+def test_a_permit_counts_from_its_request(scenario: Scenario, late_s: float) -> None:
+    """The process may have been paused: it probes in the time left, or has failed if none is left."""
     scenario.trip()
     scenario.time += SLEEP_S
     asked_at = scenario.time
@@ -115,7 +115,7 @@ def test_a_permit_counts_from_when_it_was_asked_for(scenario: Scenario, late_s: 
 
 
 def test_a_probe_that_is_not_used_in_its_time_is_lost(scenario: Scenario) -> None:
-    """Others may have it then, and they will not ask this process first."""
+    """Another process may have the probe then, without asking this one."""
     scenario.breaker.withdraw(scenario.half_open())
     scenario.time += PERMIT_S
     assert scenario.breaker.admit() is None
@@ -124,8 +124,8 @@ def test_a_probe_that_is_not_used_in_its_time_is_lost(scenario: Scenario) -> Non
 
 
 @pytest.mark.parametrize("healthy", [True, False])
-def test_of_two_that_turn_it_the_winner_is_followed(scenario: Scenario, *, healthy: bool) -> None:
-    """The record stands elsewhere by then: what came out here is not said any more."""
+def test_of_two_changes_the_winner_is_followed(scenario: Scenario, *, healthy: bool) -> None:
+    """The record has moved on, so this process's own transition is dropped."""
     probe = scenario.half_open()
     scenario.record.time = scenario.time
     scenario.record.turn(2, "open" if healthy else "closed")  # a person, say
@@ -136,8 +136,8 @@ def test_of_two_that_turn_it_the_winner_is_followed(scenario: Scenario, *, healt
     assert scenario.record.epoch == 3
 
 
-def test_without_the_store_it_opens_alone_and_says_so_again_and_again(scenario: Scenario) -> None:
-    """It probes not: nobody would know of it."""
+def test_without_the_store_it_opens_alone_and_repeats_the_transition(scenario: Scenario) -> None:
+    """It does not probe: other processes would not know."""
     scenario.sharing = False
     scenario.trip()
     for _ in range(20):
@@ -154,8 +154,8 @@ def test_without_the_store_it_opens_alone_and_says_so_again_and_again(scenario: 
     assert scenario.breaker.wait_s() == SLEEP_S, "the others count from when they hear of it"
 
 
-def test_a_question_is_asked_once_and_again_after_a_while(scenario: Scenario) -> None:
-    """Its answer may be under way, and whoever has it may have died with it."""
+def test_a_request_is_repeated_after_a_while(scenario: Scenario) -> None:
+    """Its answer may be under way, or lost with an actor."""
     scenario.trip()
     scenario.time += SLEEP_S
     assert [scenario.breaker.probe_wanted() for _ in range(3)] == [1, None, None]
@@ -165,8 +165,8 @@ def test_a_question_is_asked_once_and_again_after_a_while(scenario: Scenario) ->
 
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
-def test_while_it_is_forced_records_are_remembered_only(scenario: Scenario, mode: str) -> None:
-    """They are what it begins with when it is left to itself; nothing is asked or said meanwhile."""
+def test_while_it_is_forced_records_are_only_kept(scenario: Scenario, mode: str) -> None:
+    """They are its state when it returns to auto; nothing is requested or recorded meanwhile."""
     scenario.order(mode)
     scenario.others(closed=mode == "open")
     assert scenario.breaker.state == mode
@@ -177,8 +177,8 @@ def test_while_it_is_forced_records_are_remembered_only(scenario: Scenario, mode
     assert scenario.breaker.state == ("closed" if mode == "open" else "open")
 
 
-def test_an_order_does_away_with_what_was_not_said_yet(scenario: Scenario) -> None:
-    """The person has seen what he wanted to see; the breaker does not turn it over afterwards."""
+def test_a_mode_drops_a_pending_transition(scenario: Scenario) -> None:
+    """The operator's mode replaces the transition, which is not recorded later."""
     scenario.sharing = False
     scenario.trip()
     scenario.order("closed")
@@ -186,8 +186,8 @@ def test_an_order_does_away_with_what_was_not_said_yet(scenario: Scenario) -> No
     assert (scenario.breaker.state, scenario.breaker.pending_transition_s()) == ("closed", None)
 
 
-def test_a_probe_of_before_an_order_is_none_afterwards(scenario: Scenario) -> None:
-    """Its permit is void; whoever reads the record waits until it would have expired, and so does this process."""
+def test_a_probe_from_before_a_mode_is_none_afterwards(scenario: Scenario) -> None:
+    """Its permit is invalid; every process, this one included, waits until it would have expired."""
     probe = scenario.half_open()
     scenario.breaker.force("open")
     scenario.breaker.force("auto")

@@ -1,4 +1,4 @@
-"""Breakers of several processes on one record, under any order of what happens, is told late, twice or never."""
+"""Breakers of several processes on one record, with messages in any order, late, repeated or lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from actors.gateways.breaker import RESEND_S, GatewayBreaker, Permit
 from actors.runtime.simulated import EPOCH
 from store.port import BREAKER_REST_SLACK_S, BreakerRecord
+from tests.effort import EFFORT
 from tests.store.breaker_model import SharedBreaker
 
 STEP_S = 0.25
@@ -22,7 +23,7 @@ GATEWAY = "gatewayA"
 
 @dataclass
 class Process:
-    """A breaker, and what is on its way between it and the store."""
+    """A breaker, and the messages between it and the store."""
 
     breaker: GatewayBreaker
     turns: list[tuple[int, str]] = field(default_factory=list)
@@ -39,9 +40,9 @@ class SharedMachine(RuleBasedStateMachine):
         self.time = 0.0
         self.record = SharedBreaker(GATEWAY)
         self.probes: dict[tuple[int, Permit], int] = {}
-        """Who has a probe's permit, and of which epoch."""
+        """The owner of the probe's permit, and its epoch."""
         self.done: set[int] = set()
-        """Epochs whose probe has said what it came to."""
+        """Epochs whose probe was reported."""
         self.processes: list[Process] = []
 
     @initialize()
@@ -65,7 +66,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), healthy=st.booleans())
     def call(self, number: int, *, healthy: bool) -> None:
-        """A call goes out and comes back at once."""
+        """A call is made and ends at once."""
         permit = self._admit(number)
         if permit is not None:
             self._report(number, permit, healthy=healthy)
@@ -79,7 +80,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def admit(self, number: int) -> None:
-        """A call goes out, and its end is another story."""
+        """A call is made, and ends in a later step."""
         permit = self._admit(number)
         if permit is not None:
             self.processes[number].permits.append(permit)
@@ -98,14 +99,14 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), healthy=st.booleans())
     def end(self, number: int, *, healthy: bool) -> None:
-        """A call that is out ends, however late."""
+        """A running call ends, however late."""
         process = self.processes[number]
         if process.permits:
             self._report(number, process.permits.pop(0), healthy=healthy)
 
     @rule(number=st.integers(0, 2))
     def say(self, number: int) -> None:
-        """What it came to is on its way, perhaps once more."""
+        """A pending transition is sent, perhaps repeated."""
         self._say(self.processes[number])
 
     def _say(self, process: Process) -> None:
@@ -115,7 +116,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), index=st.integers(0, 5), fate=st.sampled_from(["once", "once", "twice", "lost"]))
     def store(self, number: int, index: int, fate: str) -> None:
-        """The store does what a process wants, and the answer is on its way; or one of both is lost."""
+        """The store applies a request and answers; the request or the answer may be lost."""
         process = self.processes[number]
         wanted: list[tuple[int, str] | int] = [*process.turns, *process.asks]
         if not wanted:
@@ -143,12 +144,12 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def look(self, number: int) -> None:
-        """A process looks at the record by itself; the answer is on its way."""
+        """A process reads the record."""
         self.processes[number].records.append((self._now(), self.time))
 
     @rule(number=st.integers(0, 2), index=st.integers(0, 5), keep=st.booleans())
     def hear(self, number: int, index: int, *, keep: bool) -> None:
-        """An answer arrives, however old; perhaps it comes again."""
+        """An answer arrives, however old, perhaps repeated."""
         process = self.processes[number]
         if process.records:
             chosen = process.records[index % len(process.records)]
@@ -158,12 +159,12 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 20))
     def wait(self, steps: int) -> None:
-        """Time passes for all of them, as long as for a process that stands still."""
+        """Time passes for all, as long as a pause of a process."""
         self.time += steps * STEP_S
 
     @rule()
     def settle(self) -> None:
-        """Everything that is on its way arrives: all breakers are as the record says."""
+        """All messages arrive: every breaker has the state of the record."""
         for _ in range(3):
             self.time += RESEND_S
             for number, process in enumerate(self.processes):
@@ -182,7 +183,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule()
     def recover(self) -> None:
-        """Left to themselves at a healthy gateway all are closed within a sleep after the last permit's end."""
+        """At a healthy gateway all are closed within a sleep after the last permit's expiry."""
         for _ in range(int((PERMIT_S + 2 * SLEEP_S + 3 * RESEND_S) / STEP_S)):
             self.time += STEP_S
             for number, process in enumerate(self.processes):
@@ -199,7 +200,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_probe_at_a_time(self) -> None:
-        """Whatever each of them believes: a call may go out with one probe's permit at the most, and not too late."""
+        """At most one probe's permit permits a call at any time, and not after its expiry."""
         holding = [
             (number, permit, epoch)
             for (number, permit), epoch in self.probes.items()
@@ -215,5 +216,5 @@ class SharedMachine(RuleBasedStateMachine):
 
 
 def test_processes_that_share_a_breaker_probe_one_at_a_time_and_agree_in_the_end() -> None:
-    """Whatever is late, lost or told twice."""
-    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=80, stateful_step_count=60))
+    """With messages late, lost or repeated."""
+    run_state_machine_as_test(SharedMachine, settings=settings(max_examples=40 * EFFORT, stateful_step_count=60))

@@ -1,4 +1,4 @@
-"""The actor that shares the breakers: what others did is told, what happens here is kept, and people are obeyed."""
+"""Breaker sync: reads changes of other processes, records this one's, stores operators' modes."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ ROUND_S = RESEND_TICKS * SHARE_S
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> BreakerSync:
-    """An actor that has begun."""
+    """A started actor."""
     return BreakerSync(runtime, store, real_store)
 
 
 def told(scenario: BreakerSync) -> list[tuple[int, str, str | None]]:
-    """Epoch, state and prober of each record that the supervisor was told by itself."""
+    """Epoch, state and prober of each record sent without a mode."""
     return [(it.record.epoch, it.record.state, it.record.prober) for it in scenario.supervisor.of(BreakerRecordRead)]
 
 
 def modes(scenario: BreakerSync) -> list[str]:
-    """The modes that the supervisor was told."""
+    """The modes sent to the supervisor."""
     return [it.mode.mode for it in scenario.supervisor.of(ApplyBreakerMode)]
 
 
 # what the others do
 
 
-def test_what_another_process_made_of_a_breaker_is_told_with_the_next_beat(scenario: BreakerSync) -> None:
-    """Once for each change, with when it was asked; of a gateway that is not configured here nothing is."""
+def test_a_change_of_another_process_is_sent_with_the_next_tick(scenario: BreakerSync) -> None:
+    """Once for each change, with the time of the read; not for a gateway that is not configured here."""
     scenario.real.turn_breaker("gatewayZ", 0, "open")
     scenario.real.turn_breaker(GATEWAY, 0, "open")
     before = scenario.runtime.monotonic()
@@ -56,8 +56,8 @@ def test_what_another_process_made_of_a_breaker_is_told_with_the_next_beat(scena
     assert told(scenario) == [(1, "open", None), (2, "closed", None)]
 
 
-def test_everything_is_told_again_now_and_then(scenario: BreakerSync) -> None:
-    """A message may be given up on its way; and whoever begins anew is told everything."""
+def test_everything_is_sent_again_regularly(scenario: BreakerSync) -> None:
+    """A message may be dropped as poison, and a successor sends everything."""
     scenario.real.set_gateway_mode(GatewayMode("gatewayB", "open", "elsewhere"))
     scenario.real.turn_breaker(GATEWAY, 0, "open")
     scenario.run(2 * ROUND_S)
@@ -65,8 +65,8 @@ def test_everything_is_told_again_now_and_then(scenario: BreakerSync) -> None:
     assert modes(scenario) == ["open"] * 3
 
 
-def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario: BreakerSync) -> None:
-    """With the record, no older than the order; one for a gateway that is not configured here is left alone."""
+def test_a_mode_from_another_process_holds_with_the_next_tick(scenario: BreakerSync) -> None:
+    """With a record no older than the mode; not for a gateway that is not configured here."""
     scenario.real.turn_breaker(GATEWAY, 0, "closed")
     scenario.real.set_gateway_mode(GatewayMode(GATEWAY, "closed", "elsewhere"))
     scenario.real.set_gateway_mode(GatewayMode("gatewayZ", "open", "gone"))
@@ -76,10 +76,10 @@ def test_what_another_process_was_ordered_holds_here_with_the_next_beat(scenario
     assert told_mode.newest.record.epoch == 1
 
 
-def test_a_store_that_is_away_is_complained_of_once(
+def test_an_outage_of_the_store_is_logged_once(
     scenario: BreakerSync, store: TroubledStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each beat tries again, and each outage is one line; a defect of it is no death, either."""
+    """Each tick tries again, each outage is one log line, and a defect of the store kills no actor."""
     with caplog.at_level(logging.WARNING):
         for method, error in (("breakers", AWAY), ("gateway_modes", CorruptStoreError("odd")), ("breakers", OSError())):
             store.befall(method, *[error] * 3)
@@ -94,8 +94,8 @@ def test_a_store_that_is_away_is_complained_of_once(
 # what happens here
 
 
-def test_what_the_breaker_came_to_here_is_kept_and_told_back(scenario: BreakerSync) -> None:
-    """Whoever was first: the supervisor hears how the record is now."""
+def test_a_transition_is_recorded_and_sent_back(scenario: BreakerSync) -> None:
+    """Whichever process was first, the supervisor gets the present record."""
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     assert told(scenario) == [(1, "open", None)] * 2
@@ -105,7 +105,7 @@ def test_what_the_breaker_came_to_here_is_kept_and_told_back(scenario: BreakerSy
 
 
 def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
-    """Once the sleep is over, with a permit as long as a call may take; if another one has it, his name is told."""
+    """After the sleep, with a permit for the time of a call; if another process has it, the record has its id."""
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.run(TIMES.sleep_s / 2)
     scenario.tell(ProbeWanted(GATEWAY, 1))
@@ -124,10 +124,10 @@ def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut")])
 @pytest.mark.parametrize("message", [BreakerTransition(GATEWAY, 0, "open"), ProbeWanted(GATEWAY, 0)])
-def test_what_cannot_be_kept_is_dropped(
+def test_a_change_that_cannot_be_recorded_is_dropped(
     scenario: BreakerSync, store: TroubledStore, message: BreakerTransition | ProbeWanted, error: Exception
 ) -> None:
-    """The supervisor says it again; nobody dies of it."""
+    """The supervisor repeats it; no actor dies."""
     store.befall("turn_breaker", error)
     store.befall("take_probe", error)
     scenario.tell(message)
@@ -139,8 +139,8 @@ def test_what_cannot_be_kept_is_dropped(
 # what people order
 
 
-def test_a_mode_is_kept_before_it_holds(scenario: BreakerSync) -> None:
-    """The supervisor hears of it once it is in the store, with whoever waits for the answer, and the record."""
+def test_a_mode_is_stored_before_it_holds(scenario: BreakerSync) -> None:
+    """The supervisor gets it after it is stored, with the reply and the record."""
     seen: list[dict[str, GatewayMode]] = []
     tell = scenario.supervisor.tell
 
@@ -161,8 +161,8 @@ def test_a_mode_is_kept_before_it_holds(scenario: BreakerSync) -> None:
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
 @pytest.mark.parametrize("before", ["closed", "open", "half_open"])
-def test_what_is_ordered_is_what_all_begin_with_afterwards(scenario: BreakerSync, before: str, mode: str) -> None:
-    """The record says so from the order on, and at the latest when the breaker is left to itself again."""
+def test_a_forced_state_is_recorded_for_all_processes(scenario: BreakerSync, before: str, mode: str) -> None:
+    """The record has the state from the command on, or at the latest when the mode returns to auto."""
     if before != "closed":
         scenario.real.turn_breaker(GATEWAY, 0, "open")
     if before == "half_open":
@@ -177,10 +177,10 @@ def test_what_is_ordered_is_what_all_begin_with_afterwards(scenario: BreakerSync
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect")])
 @pytest.mark.parametrize("mode", ["open", "closed"])
-def test_an_order_that_is_kept_holds_whatever_becomes_of_the_record(
+def test_a_stored_mode_holds_whatever_happens_to_the_record(
     scenario: BreakerSync, store: TroubledStore, mode: str, error: Exception
 ) -> None:
-    """It is made good for before the breaker is left to itself again; if that fails, that order is not kept."""
+    """It is repeated before the mode returns to auto; if that fails, auto is not stored."""
     if mode == "closed":
         scenario.real.turn_breaker(GATEWAY, 0, "open")
     store.befall("turn_breaker", error)
@@ -195,8 +195,8 @@ def test_an_order_that_is_kept_holds_whatever_becomes_of_the_record(
     assert scenario.real.breakers()[GATEWAY].state == mode
 
 
-def test_an_order_whose_record_others_change_is_tried_again(scenario: BreakerSync, store: TroubledStore) -> None:
-    """Until the record says what was ordered; but not for ever."""
+def test_a_mode_whose_record_others_change_is_tried_again(scenario: BreakerSync, store: TroubledStore) -> None:
+    """Until the record has the state; but a bounded number of times."""
     scenario.order("open")
     others = [True] * 2
     turn = store.turn_breaker
@@ -213,10 +213,10 @@ def test_an_order_whose_record_others_change_is_tried_again(scenario: BreakerSyn
 
 
 @pytest.mark.parametrize("error", [AWAY, CorruptStoreError("odd"), RuntimeError("a defect"), UnstorableError("no")])
-def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
+def test_a_mode_that_the_store_fails_is_answered_with_its_error(
     scenario: BreakerSync, store: TroubledStore, error: Exception
 ) -> None:
-    """Nobody waits in vain, nothing has changed, and the actor lives on."""
+    """The caller gets the error, nothing has changed, and the actor goes on."""
     store.befall("set_gateway_mode", error)
     with pytest.raises(type(error)):
         scenario.order("open").get(timeout=0)
@@ -226,10 +226,10 @@ def test_an_order_that_the_store_fails_at_is_answered_with_its_error(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_an_order_of_which_nobody_knows_the_end_says_so(
+def test_a_mode_with_an_uncertain_commit_is_a_timeout(
     scenario: BreakerSync, store: TroubledStore, *, stored: bool
 ) -> None:
-    """A store error would mean that nothing has changed, and that may be false; the next beat tells."""
+    """A store error would mean that nothing has changed, which may be false; the next tick reads it."""
     store.befall("set_gateway_mode", Trouble(CommitUncertainError("cut"), after=stored))
     with pytest.raises(TimeoutError):
         scenario.order("open").get(timeout=0)
@@ -239,10 +239,10 @@ def test_an_order_of_which_nobody_knows_the_end_says_so(
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("method", ["set_gateway_mode", "turn_breaker", "breakers"])
-def test_an_order_that_kills_is_carried_out_and_answered_once(
+def test_a_mode_that_kills_is_executed_and_answered_once(
     scenario: BreakerSync, store: TroubledStore, method: str, *, after: bool
 ) -> None:
-    """Redelivered to the successor it is done, and answered, as if nothing had been."""
+    """Redelivered to the successor, it is executed and answered normally."""
     scenario.order("open")
     scenario.real.turn_breaker(GATEWAY, 1, "closed")  # by somebody who has not heard of the order yet
     store.befall(method, Trouble(SystemExit(), after=after))
@@ -256,8 +256,8 @@ def test_an_order_that_kills_is_carried_out_and_answered_once(
     assert scenario.real.gateway_modes()[GATEWAY].mode == "auto"
 
 
-def test_an_order_that_comes_twice_is_answered_once(scenario: BreakerSync) -> None:
-    """Also when its answer is there already: to set it twice would kill the actor."""
+def test_a_repeated_mode_is_answered_once(scenario: BreakerSync) -> None:
+    """A repeated command whose reply is set: setting it twice would kill the actor."""
     reply: Future[Any] = Future()
     reply.set(None)
     scenario.tell(SetBreakerMode(GatewayMode(GATEWAY, "ajar", "again"), reply))
@@ -265,8 +265,8 @@ def test_an_order_that_comes_twice_is_answered_once(scenario: BreakerSync) -> No
     assert scenario.address.deaths == 0
 
 
-def test_an_order_for_no_gateway_is_refused(scenario: BreakerSync) -> None:
-    """It is neither kept nor told: whoever gave it is told that there is none of that name."""
+def test_a_mode_for_an_unknown_gateway_is_refused(scenario: BreakerSync) -> None:
+    """It is neither stored nor applied; the caller gets a LookupError."""
     with pytest.raises(LookupError):
         scenario.order("open", gateway="gatewayZ").get(timeout=0)
     assert scenario.real.gateway_modes() == {}

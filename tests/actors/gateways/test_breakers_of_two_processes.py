@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
+from actors.composition import PERMIT_GRACE_S
 from actors.gateways.breaker_sync import SHARE_S
 from actors.messages import SetBreakerMode
 from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
-from actors.system import PERMIT_GRACE_S
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from gateways.settings import BreakerSettings
@@ -27,7 +27,7 @@ METHODS = ("breakers", "turn_breaker", "take_probe")
 
 
 class Pair:
-    """Two services, and a provider that notes when it was called."""
+    """Two services, and a provider that records the times of its calls."""
 
     def __init__(self, runtime: SimulatedRuntime, real: SqliteStore) -> None:
         self.runtime, self.real = runtime, real
@@ -64,10 +64,10 @@ class Pair:
 
     def states(self) -> list[str]:
         """Both breakers."""
-        return [service.system._bulkheads[GATEWAY].breaker.state for service in self.services]
+        return [service.system.actors.bulkheads[GATEWAY].breaker.state for service in self.services]
 
     def break_down(self) -> None:
-        """Until both know that the breaker is open."""
+        """Run until both breakers are open."""
         self.healthy = False
         self.send(20)
         for _ in range(100):
@@ -78,9 +78,9 @@ class Pair:
         raise AssertionError(self.states())
 
     def order(self, number: int, mode: str) -> None:
-        """A person's order to one of the processes."""
+        """Set an operator's mode in one of the processes."""
         order = SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future())
-        self.services[number].system._shared_breakers.tell(order)
+        self.services[number].system.actors.breaker_sync.tell(order)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def apart(called: list[float]) -> list[float]:
 
 
 def test_an_outage_is_probed_once_in_each_sleep_by_both_together(pair: Pair) -> None:
-    """After the opening is known no call goes out but one probe after each sleep; a recovery closes both."""
+    """When both are open, the only call is one probe after each sleep; a recovery closes both."""
     pair.break_down()
     pair.send(20)
     pair.run(OUTAGE_S)
@@ -110,7 +110,7 @@ def test_an_outage_is_probed_once_in_each_sleep_by_both_together(pair: Pair) -> 
 
 
 def test_one_process_opens_it_for_the_other(pair: Pair) -> None:
-    """Whoever has met no failure calls nobody either, from the next look on."""
+    """A process without failures makes no calls either, from the next tick on."""
     pair.healthy = False
     pair.send(20, 0)
     pair.run(1.0)
@@ -123,7 +123,7 @@ def test_one_process_opens_it_for_the_other(pair: Pair) -> None:
 
 
 def test_after_a_recovery_neither_stampedes(pair: Pair) -> None:
-    """The one that did not probe begins with few calls, too."""
+    """Slow start applies to the process that did not probe as well."""
     pair.break_down()
     pair.healthy = True
     most, before = 0, 0
@@ -135,23 +135,23 @@ def test_after_a_recovery_neither_stampedes(pair: Pair) -> None:
     for service in pair.services:
         heard = [state for _, state in service.heard.breakers]
         assert heard[-1] == "closed"
-    assert all(service.system._bulkheads[GATEWAY].breaker._slow_start is not None for service in pair.services)
+    assert all(service.system.actors.bulkheads[GATEWAY].breaker._slow_start is not None for service in pair.services)
 
 
-def test_a_process_that_begins_during_an_outage_calls_nobody(pair: Pair) -> None:
-    """It goes on with the breaker as it is, before anything can be sent."""
+def test_a_process_that_starts_during_an_outage_makes_no_call(pair: Pair) -> None:
+    """It follows the record before anything can be sent."""
     pair.break_down()
     third = pair.service(TroubledStore(pair.real))
     third.system.start()
-    assert third.system._bulkheads[GATEWAY].breaker.state == "open"
+    assert third.system.actors.bulkheads[GATEWAY].breaker.state == "open"
     pair.services.append(third)
     pair.send(5, 2)
     pair.run(SLEEP_S - 2.0)
     assert pair.called == []
 
 
-def test_the_probe_of_a_process_that_stands_still_is_given_to_the_other(pair: Pair) -> None:
-    """A sleep after the probe's permit has expired; not before, since it may be out."""
+def test_the_probe_of_a_paused_process_goes_to_the_other(pair: Pair) -> None:
+    """A sleep after the probe's permit expired; not before, since its call may run."""
     pair.break_down()
     pair.run(SLEEP_S / 2)
     epoch = pair.real.breakers()[GATEWAY].epoch
@@ -164,8 +164,8 @@ def test_the_probe_of_a_process_that_stands_still_is_given_to_the_other(pair: Pa
 
 
 @pytest.mark.parametrize("away", [0, 1])
-def test_a_process_without_the_store_opens_alone_and_probes_not(pair: Pair, away: int) -> None:
-    """What it came to holds here at once; back at the store it is told to the others, or theirs is followed."""
+def test_a_process_without_the_store_opens_alone_without_probes(pair: Pair, away: int) -> None:
+    """Its transition applies here at once; when the store is back it is recorded, or another's is followed."""
     pair.healthy = False
     for method in METHODS:
         pair.stores[away].befall(method, *[StoreUnavailableError("away")] * 60)
@@ -185,8 +185,8 @@ def test_a_process_without_the_store_opens_alone_and_probes_not(pair: Pair, away
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_an_order_holds_in_both_and_afterwards_one_of_them_probes(pair: Pair, number: int) -> None:
-    """Held open neither calls; left to themselves again one probe goes out, whoever was ordered."""
+def test_a_mode_holds_in_both_and_one_of_them_probes_after_it(pair: Pair, number: int) -> None:
+    """Held open, neither calls; in auto again one probe is made, whichever process got the command."""
     pair.order(number, "open")
     pair.run(2 * SHARE_S)
     assert pair.states() == ["open", "open"]
@@ -204,7 +204,7 @@ def test_an_order_holds_in_both_and_afterwards_one_of_them_probes(pair: Pair, nu
 
 
 def test_held_closed_both_call_and_afterwards_both_are_closed(pair: Pair) -> None:
-    """What failed meanwhile, and that the record said open, counts no more."""
+    """Failures meanwhile, and an open record, do not count any more."""
     pair.break_down()
     pair.order(0, "closed")
     pair.run(2 * SHARE_S)
@@ -219,7 +219,7 @@ def test_held_closed_both_call_and_afterwards_both_are_closed(pair: Pair) -> Non
 
 
 def test_both_that_trip_at_the_same_instant_open_it_once(pair: Pair) -> None:
-    """One of them has turned the record, and that is one epoch."""
+    """One of them changed the record, in one epoch."""
     pair.gateway.answer = _unanswered
     pair.send(5)
     pair.run(2.0)
@@ -231,8 +231,8 @@ def _unanswered(_: Order) -> Outcome:
     raise OutcomeUnknownError("timeout")
 
 
-def test_a_gateway_that_is_not_configured_any_more_keeps_nobody_from_starting(pair: Pair) -> None:
-    """Its record and its order are left alone."""
+def test_a_gateway_that_is_no_longer_configured_prevents_no_start(pair: Pair) -> None:
+    """Its record and its mode are left unchanged."""
     pair.real.turn_breaker("gatewayZ", 0, "open")
     pair.real.set_gateway_mode(GatewayMode("gatewayZ", "open", "gone"))
     third = pair.service(TroubledStore(pair.real))

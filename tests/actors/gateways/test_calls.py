@@ -1,4 +1,4 @@
-"""One call to a gateway: what is asked of it, and what whatever it raises means."""
+"""One call to a gateway: what is requested, and what each error means."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def gateway() -> SmallGateway:
 
 
 def raising(error: BaseException) -> Any:
-    """A gateway's answer that is none."""
+    """An answer of a gateway that raises ``error``."""
 
     def answer(_: Order) -> Outcome:
         raise error
@@ -47,7 +47,7 @@ def raising(error: BaseException) -> Any:
     return answer
 
 
-def test_a_sending_carries_the_transaction(gateway: SmallGateway) -> None:
+def test_a_submission_carries_the_transaction(gateway: SmallGateway) -> None:
     """The provider gets the transaction's id, amount and customer as they are on record."""
     item = work()
     assert call_gateway(gateway, item, EPOCH) == (Approved(f"A-{item.work_id}", final=True), True)
@@ -61,16 +61,16 @@ def test_a_sending_carries_the_transaction(gateway: SmallGateway) -> None:
 
 
 def test_a_lookup_sends_nothing(gateway: SmallGateway) -> None:
-    """Work to resolve asks, whatever the answer is and however old the transaction."""
+    """Work to resolve is a lookup, whatever the answer and however old the transaction."""
     assert call_gateway(gateway, work(action=Action.RESOLVE), LATE) == (NotReceived(), True)
     assert gateway.calls == []
 
 
 class UnspeakableError(Exception):
-    """Whoever asks what it says meets another error."""
+    """An error whose text raises another error."""
 
     def __str__(self) -> str:
-        """It cannot be said."""
+        """Fail."""
         raise ValueError("no words")
 
     __repr__ = __str__
@@ -89,8 +89,8 @@ class UnspeakableError(Exception):
         (ValueError("4111 1111 1111 1111"), Unknown("the adapter failed: ValueError")),
     ],
 )
-def test_no_error_gets_out(gateway: SmallGateway, error: BaseException, result: CallResult) -> None:
-    """Whatever the adapter raises is not sent or unknown, and unhealthy; only NotSentError is surely not sent.
+def test_no_error_is_raised(gateway: SmallGateway, error: BaseException, result: CallResult) -> None:
+    """Every error of an adapter means not sent or unknown, and unhealthy; only NotSentError means not sent.
 
     What a foreign error says is not told: it may hold what the provider answered, with anything in it.
     """
@@ -99,7 +99,7 @@ def test_no_error_gets_out(gateway: SmallGateway, error: BaseException, result: 
 
 
 def test_a_decline_is_healthy(gateway: SmallGateway) -> None:
-    """No is an answer."""
+    """A decline is an answer."""
     declined = Declined("do_not_honor", Category.HARD, "no")
     gateway.answer = lambda _: declined
     assert call_gateway(gateway, work(), EPOCH) == (declined, True)
@@ -107,13 +107,13 @@ def test_a_decline_is_healthy(gateway: SmallGateway) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, WINDOW_S / 2])
 def test_within_the_window_it_is_sent_under_its_key(gateway: SmallGateway, seconds: float) -> None:
-    """As long as the provider surely knows the key, be the clock wrong by hours, sending again needs no lookup."""
+    """While the provider certainly knows the key, even with a wrong clock, a re-send needs no lookup."""
     call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
     assert gateway.lookups == []
 
 
 def test_after_the_window_it_is_looked_up_before_it_is_sent(gateway: SmallGateway) -> None:
-    """When the key may be forgotten, what the provider has received is its answer, and is not sent again."""
+    """When the key may be forgotten, a transaction that the provider has is not sent again."""
     item = work()
     assert call_gateway(gateway, item, LATE)[0] == Approved(f"A-{item.work_id}", final=True)
     assert (gateway.lookups, gateway.calls) == ([item.work_id], [item.work_id])
@@ -124,14 +124,14 @@ def test_after_the_window_it_is_looked_up_before_it_is_sent(gateway: SmallGatewa
 def test_after_the_window_nothing_is_sent_without_an_answer(
     gateway: SmallGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the lookup fails, nothing is sent: it might be the second time."""
+    """When the lookup fails, nothing is sent: it might be a second payment."""
     monkeypatch.setattr(gateway, "lookup", raising(OutcomeUnknownError("timeout")))
     assert call_gateway(gateway, work(), LATE) == (Unknown("timeout"), False)
     assert gateway.calls == []
 
 
 def test_without_keys_there_is_no_window(gateway: SmallGateway) -> None:
-    """A provider without keys is not looked up first: whether it may be sent at all is decided elsewhere."""
+    """Without keys there is no lookup first: whether it may be sent is decided elsewhere."""
     gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
     call_gateway(gateway, work(), LATE)
     assert gateway.lookups == []
@@ -141,13 +141,13 @@ def test_without_keys_there_is_no_window(gateway: SmallGateway) -> None:
 def test_a_clock_that_was_wrong_does_not_hide_that_a_key_may_be_forgotten(
     gateway: SmallGateway, seconds: float
 ) -> None:
-    """Half of the window is left to clocks that were wrong, and a transaction from the future proves one that was."""
+    """Half of the window is reserved for wrong clocks; a transaction from the future proves one."""
     call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
     assert len(gateway.lookups) == 1
 
 
 def test_without_lookups_what_may_be_forgotten_is_not_sent(gateway: SmallGateway) -> None:
-    """When the key may be forgotten and the provider cannot be asked, nothing is sent, and that is nobody's failure."""
+    """When the key may be forgotten and there is no lookup, nothing is sent, and the gateway is healthy."""
     gateway.looks_up = False
     result, healthy = call_gateway(gateway, work(), LATE)
     assert isinstance(result, Unknown)
@@ -169,10 +169,10 @@ UNKNOWN_TYPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("changes", UNKNOWN_TYPES)
-def test_what_nobody_can_do_is_never_called(
+def test_work_without_a_handler_is_never_called(
     gateway: SmallGateway, changes: dict[str, Any], action: Action, certainty: DeliveryCertainty, *, keys: bool
 ) -> None:
-    """Without a handler or a transaction there is no call, whatever else the work says; the reason is for people."""
+    """Without a handler or a transaction there is no call; the reason is for operators."""
     gateway.honours_keys = keys
     result = result_without_call(gateway, replace(work(action=action), certainty=certainty, **changes))
     assert isinstance(result, Unhandled)
@@ -207,7 +207,7 @@ def test_what_is_called(
     looks_up: bool,
     called: bool,
 ) -> None:
-    """Never a sending without keys of which the record knows no outcome, and never a lookup where none is to be had."""
+    """Never a re-send without keys or outcome, and never a lookup at a gateway without lookups."""
     gateway.honours_keys, gateway.looks_up = keys, looks_up
     result = result_without_call(gateway, replace(work(action=action), certainty=certainty, event_type=event_type))
     assert (result is None) == called
@@ -224,11 +224,11 @@ def test_what_is_called(
     ],
 )
 def test_what_is_recorded_before_it_is_sent(gateway: SmallGateway, action: Action, *, keys: bool, first: bool) -> None:
-    """A sending without keys, and nothing else."""
+    """Submissions without keys, and nothing else."""
     gateway.honours_keys = keys
     assert must_record_first(gateway, work(action=action)) is first
 
 
 def test_every_event_that_opens_work_has_a_handler() -> None:
-    """Each kind of transaction can be sent, under the very type that its work carries."""
+    """Each kind of transaction has a handler under the type of its work."""
     assert {event_type_of(kind) for kind in Kind} == set(HANDLERS)

@@ -1,4 +1,4 @@
-"""What becomes of a piece of work after a call: one table of cases."""
+"""The next step of a piece of work after a call: one table of cases."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_every_case_of_the_table(
     expected: tuple[Action, WorkState, float, int] | None,
     chance: float,
 ) -> None:
-    """Each action, result and number of attempts leads to what the table says, within its longest wait."""
+    """Each action, result and number of attempts has the next step of the table, within its longest delay."""
     step = next_step(work(action, attempts), result, policy, now=EPOCH, chance=chance)
     if expected is None:
         assert step == CloseWork("t-1")
@@ -106,13 +106,13 @@ def test_every_case_of_the_table(
 
 
 def test_what_is_processed_already_is_never_sent_again() -> None:
-    """A provider that has accepted and now says "never received" is asked again, not sent the money a second time."""
+    """A provider that accepted and now reports "never received" is looked up again, not paid again."""
     step = next_step(work(RESOLVE, 0), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.PROCESSED)
     assert isinstance(step, MoveWork)
     assert step.action is RESOLVE
 
 
-def test_each_failure_is_kept_for_people_within_bounds() -> None:
+def test_each_failure_is_kept_within_bounds() -> None:
     """The newest errors are kept, each cut to a bounded length, and an answer adds none."""
     errors = tuple(WorkError(EPOCH, str(number)) for number in range(ERRORS_KEPT))
     later = EPOCH + timedelta(days=1)
@@ -124,8 +124,8 @@ def test_each_failure_is_kept_for_people_within_bounds() -> None:
     assert answered.errors == errors
 
 
-def test_work_without_a_transaction_ends_with_a_person() -> None:
-    """Work that names no transaction runs through retries and dead letters and is parked at the end."""
+def test_work_without_a_transaction_is_parked_in_the_end() -> None:
+    """Work without a transaction runs through retries and dead letters and is parked at the end."""
     item, states = work(transaction=None), []
     for _ in range(9):
         step = next_step(item, NOT_SENT, KEYS, now=EPOCH, chance=0.0)
@@ -138,8 +138,8 @@ def test_work_without_a_transaction_ends_with_a_person() -> None:
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED])
 @pytest.mark.parametrize("action", [SUBMIT, RESOLVE])
 @pytest.mark.parametrize("result", [NEVER, FINAL, PENDING, DECLINED, NOT_SENT, UNKNOWN, NOT_TRIED, UNHANDLED])
-def test_nothing_is_sent_again_for_what_has_its_end(status: Status, result: CallResult, action: Action) -> None:
-    """Whatever a provider says of a transaction that is completed or failed, its work is over."""
+def test_nothing_is_sent_after_the_end(status: Status, result: CallResult, action: Action) -> None:
+    """The work of a completed or failed transaction ends, whatever the provider reports."""
     assert next_step(work(action), result, KEYS, now=EPOCH, chance=0.5, status=status) == CloseWork("t-1")
 
 
@@ -159,15 +159,15 @@ def test_nothing_is_sent_again_for_what_has_its_end(status: Status, result: Call
 def test_never_received_proves_nothing_before_its_time(
     status: Status, attempts: int, left_s: float, delay_s: float
 ) -> None:
-    """Without keys it is looked up again, at the latest when the answer counts; it is not sent."""
+    """Without keys it is looked up again, at the latest when the delay is over; it is not sent."""
     item = work(RESOLVE, attempts, certainty=SENT)
     step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=status, settlement_left_s=left_s)
     assert isinstance(step, MoveWork)
     assert (step.action, step.state, step.delay_s, step.certainty) == (RESOLVE, QUEUED, delay_s, SENT)
 
 
-def test_with_keys_nothing_has_to_settle() -> None:
-    """Under the same key it may arrive late and it is one effect."""
+def test_with_keys_there_is_no_settlement_delay() -> None:
+    """Under the same key a late arrival is one effect."""
     step = next_step(work(RESOLVE), NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=60.0)
     assert isinstance(step, MoveWork)
     assert step.action is SUBMIT
@@ -176,7 +176,7 @@ def test_with_keys_nothing_has_to_settle() -> None:
 @pytest.mark.parametrize("left_s", [0.0, 60.0])
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
 def test_what_was_accepted_is_never_sent_again(policy: RetryPolicy, left_s: float) -> None:
-    """A provider that has accepted and then says "never received" contradicts itself: people see that, and it waits."""
+    """A provider that accepted and then reports "never received" contradicts itself: the error is kept."""
     item = work(RESOLVE, 1, certainty=SENT)
     step = next_step(item, NEVER, policy, now=EPOCH, chance=0.5, status=Status.PROCESSED, settlement_left_s=left_s)
     assert isinstance(step, MoveWork)
@@ -186,10 +186,10 @@ def test_what_was_accepted_is_never_sent_again(policy: RetryPolicy, left_s: floa
 @pytest.mark.parametrize("policy", [KEYS, NO_KEYS])
 @pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("action", Action)
-def test_what_nobody_can_do_goes_to_a_person_with_its_error(
+def test_work_without_a_handler_is_parked_with_its_error(
     action: Action, certainty: DeliveryCertainty, policy: RetryPolicy
 ) -> None:
-    """Parked at once, the reason for people with it, and nothing else about it changes."""
+    """Parked at once with the reason, and otherwise unchanged."""
     item = work(action, 4, certainty=certainty)
     step = next_step(item, UNHANDLED, policy, now=EPOCH, chance=0.5, status=Status.PENDING)
     errors = (WorkError(EPOCH, UNHANDLED.reason),)
@@ -199,7 +199,7 @@ def test_what_nobody_can_do_goes_to_a_person_with_its_error(
 @pytest.mark.parametrize("left_s", [10.0, 1000.0])
 @pytest.mark.parametrize("attempts", [0, 1, 2, 9])
 def test_a_lookup_that_comes_early_does_not_use_up_the_schedule(attempts: int, left_s: float) -> None:
-    """One that only waits for the answer to count is made in addition, so that it does not lead to daily lookups."""
+    """A lookup before the delay is over is additional, so that it does not lead to daily lookups."""
     item = work(RESOLVE, attempts, certainty=SENT)
     plain = next_step(item, UNKNOWN, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
     step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=left_s)

@@ -1,4 +1,4 @@
-"""What remains in doubt after each result, what may be discarded, and when a day without an answer is over."""
+"""The delivery certainty after each result, what may be discarded, and a day without an answer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.actors.gateways.policy_fixtures import (
     work,
 )
 
-# Action, doubt before, result, with keys, status afterwards -> doubt afterwards; None: closed.
+# Action, certainty before, result, with keys, status afterwards -> certainty afterwards; None: closed.
 DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, DeliveryCertainty | None]]] = [
     # sent, and it may have arrived
     (SUBMIT, NONE, UNKNOWN, True, Status.UNKNOWN, SENT),
@@ -74,7 +74,7 @@ DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, De
 
 
 @pytest.mark.parametrize(("action", "before", "result", "keys", "status", "after"), DOUBTS)
-def test_every_doubt(
+def test_every_certainty(
     *,
     action: Action,
     before: DeliveryCertainty,
@@ -83,7 +83,7 @@ def test_every_doubt(
     status: Status,
     after: DeliveryCertainty | None,
 ) -> None:
-    """What remains open after each result; too little would let a person falsify the record by discarding."""
+    """The certainty after each result; one too low would permit a discard that falsifies the record."""
     item = work(action, certainty=before)
     step = next_step(item, result, KEYS if keys else NO_KEYS, now=EPOCH, chance=0.5, status=status)
     assert (step.certainty if isinstance(step, MoveWork) else None) is after
@@ -93,10 +93,10 @@ def test_every_doubt(
 @pytest.mark.parametrize("certainty", DeliveryCertainty)
 @pytest.mark.parametrize("status", [Status.PENDING, Status.UNKNOWN])
 @pytest.mark.parametrize("result", [NOT_SENT, UNKNOWN])
-def test_with_keys_doubt_never_grows_less(
+def test_with_keys_certainty_never_decreases(
     status: Status, result: CallResult, certainty: DeliveryCertainty, attempts: int
 ) -> None:
-    """However often it fails, also when it goes from sending to looking up."""
+    """However often it fails, also when it changes from submission to lookup."""
     step = next_step(work(SUBMIT, attempts, certainty=certainty), result, KEYS, now=EPOCH, chance=0.5, status=status)
     assert isinstance(step, MoveWork)
     assert step.certainty >= certainty
@@ -115,7 +115,7 @@ def test_with_keys_doubt_never_grows_less(
     ],
 )
 def test_what_may_be_discarded(action: Action, certainty: DeliveryCertainty, *, keys: bool, discardable: bool) -> None:
-    """Only what surely was never sent; without keys a sending is on record, so that a lost lease alone says nothing."""
+    """Only work that was certainly never sent; without keys a lost lease alone leaves no doubt."""
     assert (KEYS if keys else NO_KEYS).discardable(work(action, certainty=certainty)) is discardable
 
 
@@ -135,28 +135,28 @@ DAY: Final = timedelta(seconds=DAY_S)
         (3 * DAY, True),
     ],
 )
-def test_a_day_without_a_word(
+def test_a_day_without_an_answer(
     after: timedelta, attempts: int, status: Status, result: CallResult, *, ran: bool
 ) -> None:
-    """A day after the last event, by the clock, a lookup without an answer is for a person; however many there were."""
+    """A day after the last event, a lookup without an answer opens a review, however many there were."""
     assert ran_a_day(work(RESOLVE, attempts), result, EPOCH + after, status=status) is ran
 
 
 @pytest.mark.parametrize("result", [FINAL, PENDING, DECLINED, NOT_TRIED, UNHANDLED])
 def test_an_answer_is_no_day_without_one(result: CallResult) -> None:
-    """Whatever the gateway says, also that it goes on, or when nobody asked it."""
+    """Whatever the gateway reports, also that it is processing, or when it was not asked."""
     assert not ran_a_day(work(RESOLVE), result, EPOCH + 3 * DAY, status=Status.UNKNOWN)
 
 
-def test_sendings_are_no_lookups() -> None:
-    """An attempt at sending is no lookup, however old the transaction; and without one there is nothing to review."""
+def test_submissions_are_no_lookups() -> None:
+    """A submission is no lookup, however old; and without a transaction there is nothing to review."""
     assert not ran_a_day(work(SUBMIT), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
     assert not ran_a_day(work(RESOLVE, transaction=None), UNKNOWN, EPOCH + 3 * DAY, status=Status.UNKNOWN)
 
 
 @pytest.mark.parametrize(("status", "ran"), [(Status.UNKNOWN, False), (Status.PROCESSED, True)])
 def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, ran: bool) -> None:
-    """What is sent again needs no person; what was accepted, and then never received, does."""
+    """A re-send needs no review; a transaction that was accepted and then never received does."""
     assert ran_a_day(work(RESOLVE, 3), NEVER, EPOCH + DAY, status=status) is ran
 
 
@@ -165,13 +165,13 @@ def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, r
 def test_never_received_that_does_not_count_is_no_answer(
     after: timedelta, settlement_left_s: float, *, ran: bool
 ) -> None:
-    """Nothing is sent on it, so that without a person it would go on like that for ever."""
+    """It leads to no re-send, so that without a review the lookups would go on for ever."""
     item = work(RESOLVE, 3)
     assert ran_a_day(item, NEVER, EPOCH + after, status=Status.UNKNOWN, settlement_left_s=settlement_left_s) is ran
 
 
 def test_never_received_that_will_never_count_follows_the_schedule() -> None:
-    """No wait is too long for it: lookups go on, and nothing is sent."""
+    """With an infinite delay lookups follow the schedule, and nothing is sent."""
     for attempts in range(6):
         item = work(RESOLVE, attempts, certainty=SENT)
         step = next_step(item, NEVER, NO_KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN, settlement_left_s=inf)

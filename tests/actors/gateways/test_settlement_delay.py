@@ -1,4 +1,4 @@
-"""How long "never received" proves nothing yet: always at least the whole wait since this process knew, never less."""
+"""The settlement delay: never shorter than its length since this process learned of the submission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTLE_S = 65.0
 
 
 def item(submissions: int = 1, key: str = "t-1") -> WorkItem:
-    """Work of a transaction that was submitted so often."""
+    """Work of a transaction with this number of submissions."""
     made = work()
     assert made.transaction is not None
     return replace(made, work_id=key, transaction=replace(made.transaction, submissions=submissions))
@@ -27,12 +27,12 @@ def item(submissions: int = 1, key: str = "t-1") -> WorkItem:
 
 @pytest.fixture
 def runtime() -> SimulatedRuntime:
-    """For its clocks."""
+    """A runtime, for its clocks."""
     return SimulatedRuntime(random.Random(1), started_at=100.0)
 
 
-def test_the_whole_wait_begins_when_it_is_first_heard_of(runtime: SimulatedRuntime) -> None:
-    """However long ago it was sent: this process knows of it from now on."""
+def test_the_whole_delay_begins_at_the_first_query(runtime: SimulatedRuntime) -> None:
+    """However long ago it was sent, the delay starts when this process learns of it."""
     settlement = SettlementDelay(runtime.monotonic)
     assert settlement.left_s(item(), SETTLE_S) == SETTLE_S
     runtime.advance(60.0)
@@ -45,7 +45,7 @@ def test_the_whole_wait_begins_when_it_is_first_heard_of(runtime: SimulatedRunti
 
 @pytest.mark.parametrize("jump_s", [-100_000.0, 100_000.0])
 def test_wall_clocks_may_jump(runtime: SimulatedRuntime, jump_s: float) -> None:
-    """The wait is real time, whatever the wall clock says meanwhile."""
+    """The delay is monotonic time, whatever the wall clock does."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     runtime.wall_offset_s = jump_s
@@ -54,7 +54,7 @@ def test_wall_clocks_may_jump(runtime: SimulatedRuntime, jump_s: float) -> None:
 
 
 def test_each_submission_has_a_wait_of_its_own(runtime: SimulatedRuntime) -> None:
-    """Another submission of the same work, and other work, wait from when they are heard of."""
+    """Another submission of the same work, and other work, have delays of their own."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     runtime.advance(SETTLE_S)
@@ -62,8 +62,8 @@ def test_each_submission_has_a_wait_of_its_own(runtime: SimulatedRuntime) -> Non
     assert settlement.left_s(item(key="t-2"), SETTLE_S) == SETTLE_S
 
 
-def test_what_is_forgotten_waits_anew(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too long is harmless: what was settled, or pushed out by others, begins with the whole wait again."""
+def test_a_dropped_submission_waits_again(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission that was dropped begins with the whole delay again: too long is harmless."""
     monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 3)
     settlement = SettlementDelay(runtime.monotonic)
     for number in range(4):
@@ -76,8 +76,8 @@ def test_what_is_forgotten_waits_anew(runtime: SimulatedRuntime, monkeypatch: py
     assert settlement.left_s(item(key="t-3"), SETTLE_S) == SETTLE_S
 
 
-def test_what_is_remembered_is_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many submissions are open, and however often each is asked for."""
+def test_the_kept_submissions_are_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many submissions are open, and however often each is queried."""
     monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 10)
     settlement = SettlementDelay(runtime.monotonic)
     for number in range(200):
@@ -87,14 +87,14 @@ def test_what_is_remembered_is_bounded(runtime: SimulatedRuntime, monkeypatch: p
 
 
 def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime) -> None:
-    """It is asked for, and nothing breaks."""
+    """It has a delay like other work."""
     settlement = SettlementDelay(runtime.monotonic)
     assert settlement.left_s(replace(item(), transaction=None), SETTLE_S) == SETTLE_S
 
 
 @pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, TICK_S), (66.0, 0.0)])
-def test_an_answer_is_as_old_as_its_question(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
-    """However long it took until somebody listened to it."""
+def test_an_answer_is_as_old_as_its_lookup(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
+    """However long it took to be handled."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     asked_at = runtime.monotonic() + asked_after_s
@@ -102,8 +102,8 @@ def test_an_answer_is_as_old_as_its_question(runtime: SimulatedRuntime, asked_af
     assert settlement.left_s(item(), SETTLE_S, asked_at) == pytest.approx(left_s)
 
 
-def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRuntime) -> None:
-    """Whoever hears of a submission by a lookup waits the whole time from then on."""
+def test_a_lookup_from_before_the_first_query_proves_nothing(runtime: SimulatedRuntime) -> None:
+    """A process that learns of a submission by a lookup waits the whole delay from then on."""
     settlement = SettlementDelay(runtime.monotonic)
     asked_at = runtime.monotonic()
     runtime.advance(1000.0)
@@ -113,8 +113,8 @@ def test_a_question_of_before_it_was_heard_of_says_nothing(runtime: SimulatedRun
 
 
 @pytest.mark.parametrize("sent_within_s", [0.0, 15.0])
-def test_whoever_may_still_send_it_is_waited_for_first(runtime: SimulatedRuntime, sent_within_s: float) -> None:
-    """The wait begins when the last moment to send it is over, and hearing of it again does not put that off."""
+def test_a_process_that_may_still_send_it_is_waited_for(runtime: SimulatedRuntime, sent_within_s: float) -> None:
+    """The delay begins after the last moment to send it, and further queries do not postpone that."""
     settlement = SettlementDelay(runtime.monotonic)
     assert settlement.left_s(item(), SETTLE_S, sent_within_s=sent_within_s) == SETTLE_S + sent_within_s
     runtime.advance(10.0)
@@ -125,7 +125,7 @@ def test_whoever_may_still_send_it_is_waited_for_first(runtime: SimulatedRuntime
 
 
 def test_what_was_accepted_never_counts_as_never_received(runtime: SimulatedRuntime) -> None:
-    """However long ago, and whatever the submission: until its outcome is known."""
+    """However long ago, for every submission, until its outcome is known."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     settlement.accepted("t-1")
@@ -138,10 +138,8 @@ def test_what_was_accepted_never_counts_as_never_received(runtime: SimulatedRunt
     assert settlement.left_s(item(), SETTLE_S) == SETTLE_S
 
 
-def test_what_was_accepted_is_remembered_within_bounds(
-    runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The newest of them."""
+def test_the_kept_acceptances_are_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the newest are kept."""
     monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 3)
     settlement = SettlementDelay(runtime.monotonic)
     for number in range(50):
@@ -163,7 +161,7 @@ steps = st.one_of(
 
 @given(st.lists(steps, max_size=60))
 def test_it_is_never_too_short(history: list[tuple[str, int, int]]) -> None:
-    """Whatever is asked in whatever order: the wait is over at the earliest that long after the first question."""
+    """In any order of queries, the delay ends no earlier than its length after the first query."""
     runtime = SimulatedRuntime(random.Random(1), started_at=100.0)
     settlement = SettlementDelay(runtime.monotonic)
     asked: dict[tuple[int, int], float] = {}

@@ -1,4 +1,4 @@
-"""The circuit breaker of one gateway after a recovery: calls grow in number, instead of coming all at once."""
+"""The circuit breaker of one gateway after a recovery: calls come back in growing numbers, not all at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.actors.gateways.breaker_fixtures import PERMIT_S, WINDOW_S, Scenario
 
 @pytest.fixture
 def scenario() -> Scenario:
-    """A breaker that has seen nothing yet."""
+    """A new breaker."""
     return Scenario()
 
 
 def test_after_a_recovery_calls_grow_in_number(scenario: Scenario) -> None:
-    """Calls double with each round trip, from two on, until nothing is held back any more."""
+    """Calls double with each round trip, from two on, until the limit is lifted."""
     scenario.recover()
     rounds: list[int] = []
     while len(rounds) < 10:
@@ -27,8 +27,8 @@ def test_after_a_recovery_calls_grow_in_number(scenario: Scenario) -> None:
     assert set(rounds[6:]) == {200}
 
 
-def test_a_failure_during_the_ramp_halves_it(scenario: Scenario) -> None:
-    """Fewer calls go out after a failure, never less than one, and the failure counts in the window besides."""
+def test_a_failure_halves_the_limit(scenario: Scenario) -> None:
+    """A failure halves the limit, never below one, and counts in the window as well."""
     scenario.recover()
     scenario.calls("+" * 10)
     assert scenario.stats() == (10, 0)
@@ -38,8 +38,8 @@ def test_a_failure_during_the_ramp_halves_it(scenario: Scenario) -> None:
     assert scenario.stats() == (14, 28)
 
 
-def test_the_ramp_ends_with_an_answer_after_a_quiet_window(scenario: Scenario) -> None:
-    """When none failed for a whole window, the next healthy answer lifts the limit; a failure starts the wait anew."""
+def test_it_ends_with_an_answer_after_a_quiet_window(scenario: Scenario) -> None:
+    """When none failed for a whole window, the next healthy answer lifts the limit; a failure starts the wait again."""
     scenario.recover()
     scenario.time += WINDOW_S - 0.25
     scenario.calls("-")
@@ -52,8 +52,8 @@ def test_the_ramp_ends_with_an_answer_after_a_quiet_window(scenario: Scenario) -
     assert scenario.room() == 200
 
 
-def test_a_provider_that_says_nothing_gets_no_stampede(scenario: Scenario) -> None:
-    """Permits that expire make room for as many others, and never lift the limit however long that goes on."""
+def test_a_provider_without_answers_gets_no_stampede(scenario: Scenario) -> None:
+    """Expired permits are replaced by as many others, and never lift the limit."""
     scenario.recover()
     for _ in range(50):
         assert len(scenario.all_that_go()) == SLOW_START_FIRST
@@ -64,8 +64,8 @@ def test_a_provider_that_says_nothing_gets_no_stampede(scenario: Scenario) -> No
     assert len(scenario.all_that_go()) == SLOW_START_FIRST + 1
 
 
-def test_how_long_to_wait_for_room_on_the_ramp(scenario: Scenario) -> None:
-    """When more are out than may be, those of them that must expire first are waited for."""
+def test_how_long_to_wait_above_the_limit(scenario: Scenario) -> None:
+    """Above the limit, the wait ends when enough of the oldest permits expire."""
     scenario.recover()
     scenario.calls("+")
     first = scenario.admitted()

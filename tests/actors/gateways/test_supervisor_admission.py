@@ -26,7 +26,7 @@ from tests.actors.support import GATEWAY
 
 
 def test_a_call_is_made_and_its_outcome_goes_to_the_customer(supervised: Supervised) -> None:
-    """A piece of work is one call, and its outcome comes to its customer with the item that it belongs to."""
+    """A piece of work is one call; its outcome goes to its customer with the item."""
     item = work()
     supervised.submit(item)
     supervised.end()
@@ -38,7 +38,7 @@ def test_a_call_is_made_and_its_outcome_goes_to_the_customer(supervised: Supervi
 
 
 def test_the_bulkhead_holds(supervised: Supervised) -> None:
-    """Never more calls are out than the gateway has slots, and a slot that gets free is used at once."""
+    """Never more calls run than the gateway has slots, and a free slot is used at once."""
     items = [work() for _ in range(10)]
     supervised.submit(*items)
     most = 0
@@ -52,7 +52,7 @@ def test_the_bulkhead_holds(supervised: Supervised) -> None:
 
 
 def test_one_gateways_slow_calls_delay_no_other() -> None:
-    """With every slot of one gateway taken for ever, another's work goes out as if nothing were."""
+    """With every slot of one gateway blocked, another gateway's work is sent normally."""
     supervised = Supervised(names=("slow", "quick"))
     supervised.submit(*[work("slow") for _ in range(100)])
     items = [work("quick") for _ in range(20)]
@@ -65,8 +65,8 @@ def test_one_gateways_slow_calls_delay_no_other() -> None:
 
 
 @pytest.mark.parametrize("error", [NotSentError("refused"), OutcomeUnknownError("timeout"), ValueError(), SystemExit()])
-def test_a_failure_counts_frees_its_slot_and_is_told(supervised: Supervised, error: BaseException) -> None:
-    """Whatever an adapter raises, a kill included: the customer hears, the slot is free, and the breaker counts it."""
+def test_a_failure_counts_frees_its_slot_and_is_reported(supervised: Supervised, error: BaseException) -> None:
+    """Whatever an adapter raises, a kill included: it is reported, the slot is free, and the breaker counts it."""
     supervised.gateway.answer = raising(error)
     for _ in range(FAILURES):
         supervised.submit(work())
@@ -79,7 +79,7 @@ def test_a_failure_counts_frees_its_slot_and_is_told(supervised: Supervised, err
 
 
 def test_a_listener_that_fails_loses_no_outcome(supervised: Supervised) -> None:
-    """The customer hears of the outcome, and the slot is free, though whoever listens in raises."""
+    """The outcome is reported, and the slot is free, although a listener raises."""
 
     def called(*_: object) -> None:
         raise ValueError("a payload that cannot be read")
@@ -95,7 +95,7 @@ def test_a_listener_that_fails_loses_no_outcome(supervised: Supervised) -> None:
 
 
 def test_the_outcome_is_with_its_customer_before_the_slot_is_free(supervised: Supervised) -> None:
-    """No call out means that every outcome is told: a stopping process relies on it when it gives leases back."""
+    """No running call means that every outcome is reported: a stopping process relies on it to give leases back."""
     supervisor = supervised.address._router.start(None)
     free_before: list[bool] = []
 
@@ -119,15 +119,15 @@ def test_lookups_ask_and_never_send(supervised: Supervised) -> None:
     assert supervised.gateway.calls == []
 
 
-def test_work_that_nobody_can_do_is_told_without_a_call(supervised: Supervised) -> None:
-    """What names no transaction, or an event that nothing handles, goes back at once, and is no failure."""
+def test_work_without_a_handler_is_reported_without_a_call(supervised: Supervised) -> None:
+    """Work without a transaction, or of a type without a handler, is reported at once and is no failure."""
     supervised.submit(replace(work(), transaction=None), replace(work(), event_type="DepositEaten"))
     assert [type(result) for result in supervised.results()] == [Unhandled] * 2
     assert (supervised.out, supervised.gateway.calls, supervised.status()[0].breaker.requests) == ([], [], 0)
 
 
-def test_the_intake_closes_and_opens_with_what_waits(supervised: Supervised) -> None:
-    """New work is left in the store once much waits, and taken again when little does."""
+def test_backpressure_follows_the_waiting_work(supervised: Supervised) -> None:
+    """New work stays in the store while much work waits, and is taken again when little waits."""
     supervised.submit(*[work() for _ in range(BACKPRESSURE_ON_AT + 2)])
     assert supervised.backpressure.open[GATEWAY]
     supervised.submit(work())
@@ -138,8 +138,8 @@ def test_the_intake_closes_and_opens_with_what_waits(supervised: Supervised) -> 
     assert supervised.backpressure.open[GATEWAY]
 
 
-def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(supervised: Supervised) -> None:
-    """The dead letters hear of room after each batch of theirs, and only when little waits."""
+def test_capacity_is_reported_once_for_each_claimed_batch(supervised: Supervised) -> None:
+    """The scheduler gets CapacityFree after each of its batches, and only when little work waits."""
     supervised.submit(*[work() for _ in range(BACKPRESSURE_OFF_AT + 10)])
     assert supervised.scheduler.of(CapacityFree) == []
     supervised.submit(work(), claimed=True)
@@ -151,7 +151,7 @@ def test_room_is_said_once_for_each_claimed_batch_when_there_is_some(supervised:
 
 
 def test_a_drain_sends_nothing_more(supervised: Supervised) -> None:
-    """After the drain no call begins, the calls that are out end and are told, and new work stays queued."""
+    """After the drain no call begins, running calls end and are reported, and new work stays queued."""
     supervised.submit(*[work() for _ in range(10)])
     supervised.address.tell(Drain())
     supervised.run()
@@ -165,7 +165,7 @@ def test_a_drain_sends_nothing_more(supervised: Supervised) -> None:
 
 
 def test_operators_see_slots_and_breaker() -> None:
-    """The status names every gateway, ascending, with what is out, what waits, and its breaker."""
+    """The status has every gateway, names ascending, with running calls, waiting work and the breaker."""
     supervised = Supervised(names=("b", "a"))
     supervised.submit(*[work("b") for _ in range(5)])
     a, b = supervised.status()
@@ -175,7 +175,7 @@ def test_operators_see_slots_and_breaker() -> None:
 
 
 def waiting(supervised: Supervised) -> list[tuple[str, int]]:
-    """What waits for a slot, in order."""
+    """The work that waits for a slot, in order."""
     return [(item.work_id, item.token) for item in supervised.bulkheads[GATEWAY].waiting]
 
 
@@ -183,7 +183,7 @@ def waiting(supervised: Supervised) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("when", ["together", "waiting", "out", "done"])
 def test_the_same_work_is_called_for_once(supervised: Supervised, when: str, action: Action, *, claimed: bool) -> None:
-    """Whenever it comes again: with the first, while that waits, while it is out, or long after its answer."""
+    """Whenever it is repeated: together with the first, while that waits or is called, or long after its answer."""
     item = work(action=action)
     if when == "waiting":
         supervised.submit(*[work() for _ in range(3)])
@@ -200,7 +200,7 @@ def test_the_same_work_is_called_for_once(supervised: Supervised, when: str, act
 
 
 def test_without_keys_it_is_recorded_once() -> None:
-    """A second question for the same sending would take a slot for nothing."""
+    """A second record of the same submission would take a slot for nothing."""
     supervised = Keyless()
     item = work()
     supervised.submit(item)
@@ -216,7 +216,7 @@ def test_without_keys_it_is_recorded_once() -> None:
 
 
 def test_work_that_was_claimed_anew_is_called_for(supervised: Supervised) -> None:
-    """Under a newer token it is to be done again, also while the one before is out; an older one is nobody's."""
+    """Under a newer token it is called again, even while the earlier call runs; an older token is dropped."""
     item = work()
     supervised.submit(item)
     for token in (3, 2, 3, 5, 4, 1):
@@ -228,8 +228,8 @@ def test_work_that_was_claimed_anew_is_called_for(supervised: Supervised) -> Non
     assert supervised.bulkheads[GATEWAY].in_flight == 0
 
 
-def test_others_of_the_same_message_are_taken_on(supervised: Supervised) -> None:
-    """In their order, whatever is left out."""
+def test_other_work_of_the_same_message_is_taken(supervised: Supervised) -> None:
+    """The others are taken, in their order."""
     items = [work() for _ in range(8)]
     supervised.submit(items[0], items[4])
     supervised.submit(*items, claimed=True)
@@ -237,8 +237,8 @@ def test_others_of_the_same_message_are_taken_on(supervised: Supervised) -> None
     assert supervised.gateway.calls == [items[number].work_id for number in (0, 4, 1, 2, 3, 5, 6, 7)]
 
 
-def test_a_message_that_kills_is_taken_on_once(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The successor sees the whole of it again, and only what the dead one had not taken on waits then."""
+def test_a_message_that_kills_is_taken_once(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is redelivered as a whole, and only the part that was not taken is added."""
     items = [work() for _ in range(5)]
     enqueue = Bulkhead.enqueue
     met: list[Bulkhead] = []
@@ -257,8 +257,8 @@ def test_a_message_that_kills_is_taken_on_once(supervised: Supervised, monkeypat
     assert supervised.gateway.calls == [item.work_id for item in items]
 
 
-def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest of it; and what is forgotten, or was remembered already, is not lost."""
+def test_the_kept_tokens_are_bounded(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the newest tokens are kept; work whose token was dropped is not lost."""
     monkeypatch.setattr("actors.gateways.bulkhead.TOKENS_MAX", 10)
     items = [work() for _ in range(200)]
     supervised.address.tell(Submit(GATEWAY, tuple(items)))
@@ -284,7 +284,7 @@ def test_what_is_remembered_is_bounded(supervised: Supervised, monkeypatch: pyte
 def test_what_is_not_to_be_called_takes_no_slot_and_no_permit(
     keyless: Keyless, item: WorkItem, result: type, breaker: str
 ) -> None:
-    """Work that cannot be called for is told at once, whatever the breaker says, and records no sending."""
+    """Work that needs no call is reported at once, whatever the breaker's state, and records no submission."""
     if breaker == "open":
         trip(keyless)
         keyless.customer.messages.clear()
@@ -294,8 +294,8 @@ def test_what_is_not_to_be_called_takes_no_slot_and_no_permit(
     assert keyless.bulkheads[GATEWAY].breaker.state == breaker
 
 
-def test_a_gateway_that_cannot_be_asked_is_not_asked(keyless: Keyless) -> None:
-    """A lookup at such a gateway is an unknown outcome without a call, be the breaker open or not."""
+def test_a_gateway_without_lookups_is_not_called(keyless: Keyless) -> None:
+    """A lookup at a gateway without lookups is an unknown outcome without a call, open breaker or not."""
     keyless.gateway.looks_up = False
     order_mode(keyless, "open")
     keyless.submit(*[work(action=Action.RESOLVE) for _ in range(5)])
@@ -303,8 +303,8 @@ def test_a_gateway_that_cannot_be_asked_is_not_asked(keyless: Keyless) -> None:
     assert keyless.gateway.lookups == []
 
 
-def test_poison_holds_up_nobody(keyless: Keyless) -> None:
-    """Between good work, what nobody can do is put aside and all else goes its way."""
+def test_poison_delays_no_other_work(keyless: Keyless) -> None:
+    """Work that nothing can handle is put aside, and the work around it is sent."""
     good = [work() for _ in range(9)]
     poison = [replace(work(), event_type="x"), replace(work(), transaction=None), replace(work(), event_type="")]
     keyless.submit(*[item for three in zip(good[::3], poison, good[1::3], good[2::3], strict=True) for item in three])
@@ -315,8 +315,8 @@ def test_poison_holds_up_nobody(keyless: Keyless) -> None:
     assert keyless.slots_taken == 0
 
 
-def test_a_report_is_as_old_as_its_question() -> None:
-    """Whatever time a call takes: what it says is of when it began, and that decides whether "never" counts."""
+def test_a_report_is_as_old_as_its_call() -> None:
+    """However long a call takes, its answer is as old as its start, which decides whether "never" counts."""
     keyless = Supervised()
     asked_at = keyless.runtime.monotonic()
     answer = keyless.gateway.answer

@@ -1,4 +1,4 @@
-"""The supervisor and its breakers: what they hold back, how a gateway comes back, what processes share."""
+"""The supervisor and its breakers: what they hold back, recoveries, and the state that processes share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.actors.support import GATEWAY, OWNER
 
 
 def another(supervised: Supervised, state: str) -> None:
-    """Another process turns the breaker, or (half_open) takes the probe, and that is seen here."""
+    """Another process changes the breaker, or takes the probe (half_open), and this process reads it."""
     record = supervised.shared.now()
     if state == "half_open":
         record.take(record.epoch, "another", sleep_s=0.0, permit_s=PERMIT_S)
@@ -43,8 +43,8 @@ def another(supervised: Supervised, state: str) -> None:
     supervised.run()
 
 
-def test_one_gateways_open_breaker_keeps_no_other_back() -> None:
-    """Breakers are each their own gateway's."""
+def test_an_open_breaker_holds_back_no_other_gateway() -> None:
+    """Each gateway has its own breaker."""
     supervised = Supervised(names=("dead", "well"))
     supervised.gateways["dead"].answer = raising(NotSentError("refused"))
     supervised.submit(*[work("dead") for _ in range(10)])
@@ -67,7 +67,7 @@ def test_no_call_goes_out_while_the_breaker_is_open(supervised: Supervised) -> N
 
 
 def test_one_probe_goes_out_half_open_and_the_rest_after_it(supervised: Supervised) -> None:
-    """After the sleep one call goes out by itself; when it succeeds the others follow, few at first."""
+    """After the sleep one call is sent; when it succeeds the others follow, few at first."""
     trip_by_submissions(supervised)
     supervised.gateway.answer = supervised.gateway.accept
     supervised.submit(*[work() for _ in range(5)])
@@ -97,7 +97,7 @@ def test_a_probe_that_fails_keeps_the_rest_waiting(supervised: Supervised) -> No
 
 
 def test_late_results_are_ignored_by_the_breaker_and_not_by_the_transaction(supervised: Supervised) -> None:
-    """What a call of before the trip says later does not close the breaker, and does reach its customer."""
+    """A late result of a call from before the trip does not close the breaker, and reaches its customer."""
     supervised.submit(work(), work(), work())
     supervised.gateway.answer = raising(OutcomeUnknownError("timeout"))
     supervised.end()
@@ -125,7 +125,7 @@ def test_a_decline_is_a_healthy_answer(supervised: Supervised) -> None:
 
 
 def test_one_submission_is_recorded_half_open(keyless: Keyless) -> None:
-    """A probe is one piece of work from its record on; given back, it lets another be the probe at once."""
+    """A probe is one piece of work from its record on; when it is refused, another is the probe at once."""
     trip(keyless)
     keyless.submit(*[work() for _ in range(5)])
     keyless.run(SLEEP_S + 0.5)
@@ -140,7 +140,7 @@ def test_one_submission_is_recorded_half_open(keyless: Keyless) -> None:
 
 
 def test_after_a_recovery_few_are_recorded_at_once(keyless: Keyless) -> None:
-    """The ramp holds for what is being recorded as for what is called, and everything goes out in the end."""
+    """Slow start limits submissions being recorded as well as calls, and all work is sent in the end."""
     trip(keyless)
     items = [work() for _ in range(40)]
     keyless.submit(*items)
@@ -158,8 +158,8 @@ def test_after_a_recovery_few_are_recorded_at_once(keyless: Keyless) -> None:
     assert keyless.slots_taken == 0
 
 
-def test_a_recovery_is_told_once(keyless: Keyless) -> None:
-    """Lookups are pulled forward when the breaker closes, by itself or by a person, and not at each success."""
+def test_a_recovery_is_reported_once(keyless: Keyless) -> None:
+    """Reported when the breaker closes, by itself or by an operator, and not at each success."""
     trip(keyless)
     assert keyless.scheduler.of(Recovered) == []
     keyless.submit(*[work() for _ in range(6)])
@@ -174,7 +174,7 @@ def test_a_recovery_is_told_once(keyless: Keyless) -> None:
 
 
 def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(keyless: Keyless) -> None:
-    """While a person holds it open nothing is even recorded; left to itself again one goes out first."""
+    """While an operator holds it open nothing is recorded; in auto again, it begins with one probe."""
     order_mode(keyless, "open")
     keyless.submit(*[work() for _ in range(5)])
     keyless.run(10 * SLEEP_S)
@@ -184,7 +184,7 @@ def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(keyless: Keyless
 
 
 def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(keyless: Keyless) -> None:
-    """Submissions that were given up, or not tried, say nothing of the gateway's health; failed calls do."""
+    """Submissions that were refused or not tried say nothing about the gateway's health; failed calls do."""
     for _ in range(2 * FAILURES):
         keyless.submit(work())
         keyless.clear(keyless.asked[-1], refused=True)
@@ -197,8 +197,8 @@ def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(keyless: Keyless
     assert keyless.bulkheads[GATEWAY].breaker.state == "open"
 
 
-def test_what_the_breaker_came_to_is_told_once(supervised: Supervised) -> None:
-    """The answer is enough; nothing is told of what others came to."""
+def test_a_transition_is_recorded_once(supervised: Supervised) -> None:
+    """One answer is enough, and transitions of other processes are not sent back."""
     trip(supervised)
     supervised.run(SLEEP_S / 2)
     assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
@@ -208,8 +208,8 @@ def test_what_the_breaker_came_to_is_told_once(supervised: Supervised) -> None:
     assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
 
 
-def test_it_is_told_again_until_the_record_says_so(supervised: Supervised) -> None:
-    """Whoever was to store it may have died with it, or the store was away; no work need wait for that."""
+def test_a_transition_is_repeated_until_it_is_recorded(supervised: Supervised) -> None:
+    """The actor that records it may have died, or the store was unavailable; work does not wait for that."""
     supervised.shared.away = True
     trip(supervised)
     supervised.run(3 * RESEND_S + 0.5)
@@ -220,8 +220,8 @@ def test_it_is_told_again_until_the_record_says_so(supervised: Supervised) -> No
     assert supervised.shared.now().state == "open"
 
 
-def test_it_is_told_again_by_the_successor_of_an_actor_that_died_over_it(supervised: Supervised) -> None:
-    """The breaker outlives the actor, and knows what is still to be told."""
+def test_a_transition_is_repeated_by_a_successor(supervised: Supervised) -> None:
+    """The breaker outlives the actor, with its pending transition."""
     tell, deaths = supervised.shared.tell, [True]
 
     def die_once(message: object, /) -> None:
@@ -237,7 +237,7 @@ def test_it_is_told_again_by_the_successor_of_an_actor_that_died_over_it(supervi
 
 
 def test_a_probe_is_asked_for_once_and_again_after_a_while(supervised: Supervised) -> None:
-    """Never before the sleep is over, and never beside an answer that may be under way."""
+    """Not before the sleep is over, and not while an answer may be under way."""
     trip(supervised)
     supervised.shared.told.clear()
     supervised.shared.away = True
@@ -256,7 +256,7 @@ def test_a_probe_is_asked_for_once_and_again_after_a_while(supervised: Supervise
 
 
 def test_nobody_asks_for_a_probe_without_work_for_it(supervised: Supervised) -> None:
-    """A process that has nothing to send leaves it to those that have; work that comes asks at once."""
+    """A process without work leaves the probe to others; new work requests it at once."""
     trip(supervised)
     supervised.run(10 * SLEEP_S)
     assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
@@ -264,8 +264,8 @@ def test_nobody_asks_for_a_probe_without_work_for_it(supervised: Supervised) -> 
     assert len(supervised.out) == 1
 
 
-def test_a_process_that_stops_asks_for_no_probe_and_tells_what_its_last_one_came_to(supervised: Supervised) -> None:
-    """It would not use it; but what the provider answered is of use to the others."""
+def test_a_stopping_process_requests_no_probe_and_records_its_last_one(supervised: Supervised) -> None:
+    """It would not use a probe, but the answer to its last one is useful to other processes."""
     trip(supervised)
     supervised.submit(*[work() for _ in range(3)])
     supervised.run(SLEEP_S + 0.5)
@@ -281,7 +281,7 @@ def test_a_process_that_stops_asks_for_no_probe_and_tells_what_its_last_one_came
 
 
 def test_another_process_has_the_probe(supervised: Supervised) -> None:
-    """Nothing goes out here meanwhile; a sleep after its permit has expired without a word this one asks."""
+    """Nothing is sent here meanwhile; a sleep after its permit expired without a result, this process requests it."""
     trip(supervised)
     another(supervised, "half_open")
     supervised.submit(*[work() for _ in range(3)])
@@ -293,8 +293,8 @@ def test_another_process_has_the_probe(supervised: Supervised) -> None:
     assert len(supervised.out) == 1
 
 
-def test_what_another_process_opens_is_open_here(supervised: Supervised) -> None:
-    """What is out already comes back and says nothing more of the breaker; the work of before is not lost."""
+def test_a_breaker_that_another_process_opens_is_open_here(supervised: Supervised) -> None:
+    """Running calls end without effect on the breaker, and no waiting work is lost."""
     supervised.submit(*[work() for _ in range(5)])
     another(supervised, "open")
     assert (supervised.heard.breakers, len(supervised.out)) == ([(GATEWAY, "open")], 3)
@@ -310,7 +310,7 @@ def test_what_another_process_opens_is_open_here(supervised: Supervised) -> None
 
 
 def test_a_probe_that_was_given_too_late_is_no_probe(supervised: Supervised) -> None:
-    """This process stood still after it had asked: its permit counts from then, and another one may have it by now."""
+    """This process was paused after its request: the permit counts from then, and another one may have the probe."""
     trip(supervised)
     supervised.shared.away = True
     supervised.submit(work())
@@ -326,7 +326,7 @@ def test_a_probe_that_was_given_too_late_is_no_probe(supervised: Supervised) -> 
 
 @pytest.mark.parametrize("late_s", [-0.5, 0.0, 100.0])
 def test_no_call_begins_after_its_permit_has_expired(supervised: Supervised, late_s: float) -> None:
-    """The process stood still between the permit and the call: somebody else may be probing by now."""
+    """The process was paused between permit and call: another one may be probing by now."""
     trip(supervised)
     item = work()
     supervised.submit(item)
@@ -347,7 +347,7 @@ def test_no_call_begins_after_its_permit_has_expired(supervised: Supervised, lat
 
 
 def test_a_success_that_comes_too_late_closes_nothing(supervised: Supervised) -> None:
-    """The prober stood still during its call; meanwhile another one found the gateway broken."""
+    """The prober was paused during its call; meanwhile another process found the gateway broken."""
     trip(supervised)
     supervised.submit(work())
     supervised.run(SLEEP_S + 0.5)

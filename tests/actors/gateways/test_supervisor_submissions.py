@@ -1,4 +1,4 @@
-"""Submissions and crashes: nothing is sent before its record, or twice, and every slot comes free again."""
+"""Submissions and crashes: nothing is sent before its record, or twice, and every slot becomes free again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.actors.support import GATEWAY
 
 
 def test_nothing_goes_out_before_it_is_on_record(keyless: Keyless) -> None:
-    """A submission takes its slot, is told to its customer, and is called only when that says so."""
+    """A submission takes a slot, goes to its customer to be recorded, and is called only after that."""
     item = work()
     keyless.submit(item)
     keyless.run(PERMIT_S / 2)
@@ -51,7 +51,7 @@ def test_nothing_goes_out_before_it_is_on_record(keyless: Keyless) -> None:
 
 
 def test_lookups_need_no_record(keyless: Keyless) -> None:
-    """To ask moves no money."""
+    """A lookup moves no money."""
     item = work(action=Action.RESOLVE)
     keyless.submit(item)
     keyless.end()
@@ -73,7 +73,7 @@ def test_the_bulkhead_counts_what_is_being_recorded(keyless: Keyless) -> None:
 
 
 def test_a_submission_that_must_not_go_out_frees_its_slot(keyless: Keyless) -> None:
-    """When somebody else has the work the next one has its slot, and nothing is called or told."""
+    """When another owner has the work, the next one gets its slot, and nothing is called or reported."""
     keyless.submit(*[work() for _ in range(4)])
     for request in keyless.asked[:3]:
         keyless.clear(request, refused=True)
@@ -85,8 +85,8 @@ def test_a_submission_that_must_not_go_out_frees_its_slot(keyless: Keyless) -> N
 
 
 @pytest.mark.parametrize("late", ["expired", "opened", "forced open", "draining"])
-def test_what_is_on_record_too_late_is_not_called(keyless: Keyless, late: str) -> None:
-    """A permit that is good no longer when the record is there: no call, no attempt, and the slot is free."""
+def test_a_submission_recorded_too_late_is_not_called(keyless: Keyless, late: str) -> None:
+    """A permit that is invalid when the record is stored: no call, no attempt, and the slot is free."""
     keyless.submit(work())
     [request] = keyless.asked
     if late == "expired":
@@ -108,8 +108,8 @@ def test_what_is_on_record_too_late_is_not_called(keyless: Keyless, late: str) -
 
 
 @pytest.mark.parametrize("late", ["expired", "opened", "forced open", "draining"])
-def test_what_must_not_go_out_frees_its_slot_however_late_it_is(keyless: Keyless, late: str) -> None:
-    """The same when nothing may go out anyhow."""
+def test_a_refused_submission_frees_its_slot_however_late(keyless: Keyless, late: str) -> None:
+    """The same when nothing is to be sent anyway."""
     keyless.submit(work())
     [request] = keyless.asked
     if late == "expired":
@@ -126,8 +126,8 @@ def test_what_must_not_go_out_frees_its_slot_however_late_it_is(keyless: Keyless
     assert keyless.slots_taken == 0
 
 
-def test_the_slot_is_not_free_before_the_customer_knows(keyless: Keyless) -> None:
-    """A stopping process gives leases back as unsent once no slot is taken: what came of each must be told by then."""
+def test_the_slot_is_not_free_before_the_report(keyless: Keyless) -> None:
+    """A stopping process gives leases back as unsent when no slot is taken: every outcome must be reported by then."""
     keyless.submit(work())
     order_mode(keyless, "open")
     taken: list[int] = []
@@ -144,8 +144,8 @@ def test_the_slot_is_not_free_before_the_customer_knows(keyless: Keyless) -> Non
 
 
 @pytest.mark.parametrize("call_is_over", [False, True])
-def test_a_clearance_that_comes_twice_is_one_call(keyless: Keyless, *, call_is_over: bool) -> None:
-    """Without keys the same call twice is two payments, and a slot that is freed twice is one too many."""
+def test_a_repeated_record_is_one_call(keyless: Keyless, *, call_is_over: bool) -> None:
+    """Without keys a repeated call is a second payment, and a slot freed twice is one too many."""
     keyless.submit(*[work() for _ in range(5)])
     after = keyless.clear(keyless.asked[0])
     if call_is_over:
@@ -157,8 +157,8 @@ def test_a_clearance_that_comes_twice_is_one_call(keyless: Keyless, *, call_is_o
     assert keyless.slots_taken == 3
 
 
-def test_a_clearance_of_another_supervisors_life_still_counts(keyless: Keyless) -> None:
-    """The supervisor may die between the question and the answer: its successor makes the call and frees the slot."""
+def test_a_record_requested_by_a_predecessor_still_counts(keyless: Keyless) -> None:
+    """The supervisor may die between request and answer: its successor makes the call and frees the slot."""
     keyless.submit(work())
     keyless.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, "no such mode", "")))  # dies of it, each time
     keyless.run(5.0)
@@ -169,8 +169,8 @@ def test_a_clearance_of_another_supervisors_life_still_counts(keyless: Keyless) 
     assert keyless.slots_taken == 0
 
 
-def test_an_unknown_permit_frees_nobody_elses_slot(keyless: Keyless) -> None:
-    """A clearance for a permit that nobody waits for changes nothing."""
+def test_an_unknown_permit_frees_no_slot(keyless: Keyless) -> None:
+    """An answer for an unknown permit changes nothing."""
     keyless.submit(*[work() for _ in range(3)])
     keyless.address.tell(SubmissionRecorded(GATEWAY, Permit(0, 999), None))
     keyless.run()
@@ -178,7 +178,7 @@ def test_an_unknown_permit_frees_nobody_elses_slot(keyless: Keyless) -> None:
 
 
 def test_without_a_thread_it_was_not_tried(keyless: Keyless) -> None:
-    """When no thread can be had for a call that is on record, the work goes on as one that was not tried."""
+    """When no thread is available for a recorded submission, it is reported as not tried."""
     submit = keyless.slots[GATEWAY].submit
 
     def failing(_: object) -> None:
@@ -195,7 +195,7 @@ def test_without_a_thread_it_was_not_tried(keyless: Keyless) -> None:
 
 
 def test_without_threads_the_record_does_not_grow_without_end(keyless: Keyless) -> None:
-    """Each try costs an event: as with any other failure to call, the breaker opens after a few of them."""
+    """Each try costs an event: as after any other failure, the breaker opens after a few of them."""
 
     def failing(_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -214,7 +214,7 @@ ERRORS: list[BaseException] = [RuntimeError("can't start new thread"), SystemExi
 
 
 def betray(keyless: Supervised, how: str, error: BaseException) -> None:
-    """The next call is made ``at once``, ``later`` or ``never``, and whoever hands it over is told ``error``."""
+    """The next call is made ``at once``, ``later`` or ``never``, and its submission raises ``error``."""
     bulkhead = keyless.slots[GATEWAY]
     original = bulkhead.submit
 
@@ -231,8 +231,8 @@ def betray(keyless: Supervised, how: str, error: BaseException) -> None:
 
 @pytest.mark.parametrize("reopened", [False, True])
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_death_over_saying_that_nothing_was_sent(keyless: Keyless, error: BaseException, *, reopened: bool) -> None:
-    """It is said all the same, once, and nothing is sent, even if the gateway may be called again meanwhile."""
+def test_a_death_while_reporting_a_call_not_made(keyless: Keyless, error: BaseException, *, reopened: bool) -> None:
+    """It is reported all the same, once, and nothing is sent, even if the breaker closed meanwhile."""
     keyless.submit(work())
     [request] = keyless.asked
     force_mode(keyless, "open")
@@ -258,10 +258,8 @@ def test_a_death_over_saying_that_nothing_was_sent(keyless: Keyless, error: Base
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("how", ["at once", "later", "never"])
-def test_a_call_that_could_not_be_handed_over_or_was_after_all(
-    keyless: Keyless, how: str, error: BaseException
-) -> None:
-    """Either it is made and its answer counts, or it is not made, and never will be, and that is what is said."""
+def test_a_call_whose_submission_failed_is_made_once_or_never(keyless: Keyless, how: str, error: BaseException) -> None:
+    """Either it is made and its answer counts, or it is reported as not tried and is never made."""
     item = work()
     betray(keyless, how, error)
     keyless.submit(item)
@@ -279,8 +277,8 @@ def test_a_call_that_could_not_be_handed_over_or_was_after_all(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_death_over_saying_that_no_thread_could_be_had(keyless: Keyless, error: BaseException) -> None:
-    """One shortage may hit both: it is said all the same, once, and the slot comes free."""
+def test_a_death_while_reporting_that_no_thread_was_available(keyless: Keyless, error: BaseException) -> None:
+    """One shortage may cause both: it is reported all the same, once, and the slot becomes free."""
     betray(keyless, "never", error)
     keyless.submit(work())
     tell = keyless.customer.tell
@@ -301,7 +299,7 @@ def test_a_death_over_saying_that_no_thread_could_be_had(keyless: Keyless, error
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("how", ["at once", "later", "never"])
 def test_with_keys_it_is_called_once_too(how: str, error: BaseException) -> None:
-    """The work waits on when nobody has it, and is not called twice when somebody has."""
+    """The work keeps waiting if no thread has it, and is not called twice if one has."""
     keyless = Supervised()
     item = work()
     betray(keyless, how, error)
@@ -315,16 +313,16 @@ def test_with_keys_it_is_called_once_too(how: str, error: BaseException) -> None
 
 
 class UnspeakableError(NotSentError):
-    """Whoever asks what it says meets another error."""
+    """An error whose text raises another error."""
 
     def __str__(self) -> str:
-        """It cannot be said."""
+        """Fail."""
         raise ValueError("no words")
 
 
 @pytest.mark.parametrize("error", [UnspeakableError(), type("Odd", (UnspeakableError, OutcomeUnknownError), {})()])
 def test_a_call_that_breaks_off_has_an_outcome(keyless: Keyless, error: BaseException) -> None:
-    """Whatever breaks around the adapter: its customer is told that nobody knows, and the slot comes free."""
+    """Whatever fails around the adapter: the outcome is reported as unknown, and the slot becomes free."""
 
     def answer(_: Order) -> Outcome:
         raise error
@@ -339,8 +337,8 @@ def test_a_call_that_breaks_off_has_an_outcome(keyless: Keyless, error: BaseExce
     assert_all_slots_free(keyless)
 
 
-def test_a_listener_that_breaks_hides_no_answer(keyless: Keyless) -> None:
-    """What the gateway said is told, whatever becomes of the figures."""
+def test_a_failing_listener_hides_no_answer(keyless: Keyless) -> None:
+    """The gateway's answer is reported, whatever the listener raises."""
 
     def called(*_: Any) -> None:
         raise ValueError("no words")
@@ -379,7 +377,7 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervi
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_death_at_a_breaker_transition_stalls_no_bulkhead(supervised: Supervised, nth: int) -> None:
-    """Whatever waits goes on soon after the actor died at the breaker's nth turn, though nobody tells it anything."""
+    """Waiting work is sent soon after the actor died at the breaker's nth transition, without any message."""
     turns = []
 
     def changed(gateway: str, state: str) -> None:
@@ -403,7 +401,7 @@ def test_a_death_at_a_breaker_transition_stalls_no_bulkhead(supervised: Supervis
 
 
 def test_an_executor_that_cannot_take_a_call_loses_no_work(supervised: Supervised) -> None:
-    """When no thread can be started, the work waits on and its slot stays free: it goes out when there is one again."""
+    """When no thread can be started, the work keeps waiting with its slot free, and is sent when one is available."""
     original = supervised.slots[GATEWAY].submit
     failures = [RuntimeError("can't start new thread")]
 

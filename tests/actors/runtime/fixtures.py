@@ -11,17 +11,17 @@ from actors.runtime.dispatchers import Runnable
 
 
 class ByHand:
-    """A dispatcher that runs nothing until it is told to."""
+    """A dispatcher that runs only when the test runs it."""
 
     def __init__(self) -> None:
         self.scheduled: deque[Runnable] = deque()
 
     def schedule(self, runnable: Runnable, /) -> None:
-        """Remember it."""
+        """Queue it."""
         self.scheduled.append(runnable)
 
     def run_here(self, runnable: Runnable, /) -> None:
-        """Run it, as the real one does."""
+        """Run it in the caller, as the real one does."""
         runnable.run()
 
     def run_one(self) -> None:
@@ -29,13 +29,13 @@ class ByHand:
         self.scheduled.popleft().run()
 
     def run(self) -> None:
-        """Run everything, and what comes of it."""
+        """Run everything, and what it schedules."""
         while self.scheduled:
             self.run_one()
 
 
 class AtOnce:
-    """A dispatcher that runs a mailbox within the call that schedules it: all that may happen meanwhile, does."""
+    """A dispatcher that runs a mailbox within the call that schedules it."""
 
     def __init__(self) -> None:
         self._waiting: deque[Runnable] = deque()
@@ -43,17 +43,17 @@ class AtOnce:
         self.held = False
 
     def schedule(self, runnable: Runnable, /) -> None:
-        """Run it now, unless something runs that scheduled it."""
+        """Run it now, unless it was scheduled by a running one."""
         self._waiting.append(runnable)
         if not self.held:
             self.run()
 
     def run_here(self, runnable: Runnable, /) -> None:
-        """The same."""
+        """See ``schedule``."""
         self.schedule(runnable)
 
     def run(self) -> None:
-        """Run everything, and what comes of it."""
+        """Run everything, and what it schedules."""
         if self._running:
             return
         self._running = True
@@ -65,11 +65,11 @@ class AtOnce:
 
 
 class Die(Exception):  # noqa: N818  # told to an actor, it is a command
-    """A message that the actor dies of."""
+    """A message that kills the actor."""
 
 
 class Recorder(ServiceActor):
-    """Writes down what it handles in ``log``; dies of Die, and does whatever function it is told."""
+    """Logs what it handles in ``log``; dies of Die, and calls a function it receives."""
 
     def __init__(self, log: list[Any], name: str = "") -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Recorder(ServiceActor):
         self.keeps: list[Any] = []
 
     def on_start(self) -> None:
-        """Write that down as well."""
+        """Log the start."""
         self.log.append(f"start{self.name}")
 
     def receive(self, message: Any) -> Any:
@@ -91,7 +91,7 @@ class Recorder(ServiceActor):
         return f"did {message}"
 
     def recover(self) -> Sequence[Any]:
-        """What a message told it to keep."""
+        """What a message made it keep."""
         return self.keeps
 
 

@@ -1,4 +1,4 @@
-"""The actors as they run under gunicorn's gevent worker, patched before anything else; prints what it saw as JSON."""
+"""Runs the actors as under gunicorn's gevent worker, patched first; prints measurements as JSON."""
 
 # ruff: noqa: E402 - gevent patches before anything else is imported
 from __future__ import annotations
@@ -20,7 +20,8 @@ from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money

@@ -28,7 +28,8 @@ from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted
 from actors.runtime.runtime import LiveRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
@@ -44,7 +45,7 @@ IDLE_S = 120.0
 
 
 class Runtime(LiveRuntime):
-    """A live runtime whose clock can be put forward."""
+    """A live runtime whose clock can be advanced."""
 
     ahead_s = 0.0
 
@@ -54,7 +55,7 @@ class Runtime(LiveRuntime):
 
 
 class Deaf(Heard):
-    """A listener that keeps nothing."""
+    """A listener without effects."""
 
     def recorded(self, *_: object) -> None:
         """Ignore."""
@@ -64,7 +65,7 @@ class Deaf(Heard):
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """The resident memory of this process in bytes."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096
@@ -101,7 +102,7 @@ def main(customers: int, folder: Path) -> dict[str, float]:
 
     for number in range(1_000):  # caches, connections and threads are not the customers'
         assert isinstance(send(-number - 1).reply.get(timeout=60.0), Accepted)
-    before, lived, began = resident(), len(system._customers), time.monotonic()
+    before, lived, began = resident(), len(system.actors.customers), time.monotonic()
     outstanding: deque[ReceiveOperation] = deque()
     for number in range(customers):
         outstanding.append(send(number))
@@ -111,16 +112,16 @@ def main(customers: int, folder: Path) -> dict[str, float]:
         assert isinstance(request.reply.get(timeout=60.0), Accepted)
     outstanding.clear()
     took_s = time.monotonic() - began
-    after, alive = resident(), len(system._customers)
+    after, alive = resident(), len(system.actors.customers)
     collect_began = time.perf_counter()
     gc.collect()
     collect_s = time.perf_counter() - collect_began
     runtime.ahead_s = 2 * IDLE_S
     deadline = time.monotonic() + 60.0
-    while len(system._customers) and time.monotonic() < deadline:
+    while len(system.actors.customers) and time.monotonic() < deadline:
         time.sleep(0.02)
-    idle, left = resident(), len(system._customers)
-    woken = isinstance(send(0).reply.get(timeout=60.0), Accepted) and len(system._customers)
+    idle, left = resident(), len(system.actors.customers)
+    woken = isinstance(send(0).reply.get(timeout=60.0), Accepted) and len(system.actors.customers)
     runtime.stop(5.0)
     store.close()
     return {

@@ -1,4 +1,4 @@
-"""The address of an actor that is always there: it dies and lives again, soon, never in a loop, and loses nothing."""
+"""The address of a single actor: restarted soon after each death, never in a loop, without losing messages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TELLERS, MESSAGES, WINDOW = 6, 1_500, 3
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actors handled."""
+    """The messages that the actors handled."""
     return []
 
 
 def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any], capacity: int = 10) -> ActorAddress:
-    """As the service has them."""
+    """An address as in the service."""
     return ActorAddress(
         lambda: actor(log),
         runtime.dispatcher("one", 1),
@@ -41,18 +41,18 @@ def address_of(runtime: SimulatedRuntime, actor: type[Recorder], log: list[Any],
 
 
 def alive(address: ActorAddress) -> bool:
-    """For asserting it one way and then the other."""
+    """Whether the actor is alive."""
     return address.alive
 
 
 def die_when_taken(actor: Recorder) -> None:
-    """A message that kills once: no successor gets it."""
+    """A message that kills once: it is acknowledged first."""
     actor.ack()
     raise Die
 
 
 def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any]) -> None:
-    """An address is one actor that is always there, also without a timer."""
+    """The actor of an address is restarted, also without a timer."""
     dispatcher = ByHand()
     address = ActorAddress(lambda: Recorder(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
     address.start()
@@ -69,7 +69,7 @@ def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any]) ->
 def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
     runtime: SimulatedRuntime, log: list[Any]
 ) -> None:
-    """Deaths one upon the other have growing waits between them, never a second; after some quiet all begins anew."""
+    """Deaths in close succession are followed by growing delays below a second, until a quiet time."""
     starts: list[float] = []
 
     class Timed(Recorder):
@@ -97,7 +97,7 @@ def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
 
 
 def test_who_cannot_begin_does_not_spin_and_keeps_what_waits(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """An actor whose start fails is tried a few times a second, told or not; once it succeeds all is done in order."""
+    """An actor whose start fails is retried a few times a second, and loses no message."""
     tries: list[float] = []
 
     class Hopeless(Recorder):
@@ -123,7 +123,7 @@ def test_who_cannot_begin_does_not_spin_and_keeps_what_waits(runtime: SimulatedR
 
 
 def test_only_commands_are_refused_between_two_lives(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """While no actor lives a full address refuses what may be refused and holds the rest."""
+    """Between two lives a full address refuses refusable messages and holds the others."""
     address = address_of(runtime, Recorder, log, capacity=3)
     for _ in range(2):
         address.tell(die_when_taken)
@@ -140,7 +140,7 @@ def test_only_commands_are_refused_between_two_lives(runtime: SimulatedRuntime, 
 
 
 def test_alive_is_who_has_begun_and_not_died(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """Not alive before its start, nor between the lives, nor when it stopped without a word; alive in between."""
+    """Not alive before its start, between two lives, and after a silent stop; otherwise alive."""
     address = address_of(runtime, Recorder, log)
     seen = [address.alive]
     address.start()
@@ -157,7 +157,7 @@ def test_alive_is_who_has_begun_and_not_died(runtime: SimulatedRuntime, log: lis
 
 
 def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """A maker that fails for a while delays the successor, and loses nothing of what is told meanwhile."""
+    """A constructor that fails for a while delays the successor, and no message is lost."""
     makes: list[float] = []
 
     def make() -> Recorder:
@@ -180,7 +180,7 @@ def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log:
 
 
 class Tally:
-    """What the actors handled, in order for each teller."""
+    """The messages that the actors handled, in order for each sender."""
 
     def __init__(self) -> None:
         self.order: dict[int, list[int]] = {number: [] for number in range(TELLERS)}
@@ -190,20 +190,20 @@ class Tally:
 
 
 class Mortal(ServiceActor):
-    """Dies of every 20th message, the first time; each third one cannot even begin."""
+    """Dies of every 20th message, once; each third one fails at its start."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__()
         self._tally = tally
 
     def on_start(self) -> None:
-        """Begin, or not."""
+        """Start, or fail."""
         self._tally.lives += 1
         if self._tally.lives % 3 == 0:
             raise Die
 
     def receive(self, message: tuple[int, int]) -> None:
-        """Note it."""
+        """Log it."""
         teller, number = message
         if number % 20 == 0 and message not in self._tally.died_of:
             self._tally.died_of.add(message)
@@ -214,7 +214,7 @@ class Mortal(ServiceActor):
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[LiveRuntime]:
-    """Real threads that change as often as they can, and short waits: thousands of deaths are to be seen."""
+    """Real threads with frequent switches and short delays: thousands of deaths happen."""
     caplog.set_level("CRITICAL")
     caplog.set_level("CRITICAL", logger="pykka")
     monkeypatch.setattr("actors.runtime.router.RESTART_FIRST_S", 0.0001)
@@ -228,7 +228,7 @@ def live(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
 
 
 def test_deaths_under_fire_lose_double_and_disorder_nothing(live: LiveRuntime) -> None:
-    """Told from many threads while it dies again and again, each message is handled once and in its teller's order."""
+    """Sent from many threads while the actor dies repeatedly, each message is handled once, in its sender's order."""
     tally = Tally()
     address = ActorAddress(
         lambda: Mortal(tally),
@@ -256,7 +256,7 @@ def test_deaths_under_fire_lose_double_and_disorder_nothing(live: LiveRuntime) -
 
 
 def test_alive_is_told_of_real_threads(live: LiveRuntime) -> None:
-    """Whoever asks from another thread hears that nobody lives until the successor's start is over."""
+    """Read from another thread, ``alive`` is False until the successor has started."""
     gate, began = threading.Event(), threading.Semaphore(0)
 
     class Slow(Recorder):
@@ -283,7 +283,7 @@ def test_alive_is_told_of_real_threads(live: LiveRuntime) -> None:
 
 
 def test_it_holds_on_greenlets_as_well() -> None:
-    """Production runs the actors on greenlets: what holds of real threads holds there."""
+    """Production runs the actors on greenlets: the same tests pass there."""
     program = (
         "from gevent import monkey; monkey.patch_all(); import sys, pytest; "
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'fire or threads', sys.argv[1]]))"

@@ -1,4 +1,4 @@
-"""What owns threads: dispatchers, executors, timers, and the live runtime that stops them all."""
+"""Threads: dispatchers, executors, timers, and the live runtime that stops them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def timers() -> Iterator[Timers]:
 
 
 class Gate:
-    """Functions that wait inside until they are let go; counts how many are in at once."""
+    """Functions that block until released; counts how many run at once."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -43,7 +43,7 @@ class Gate:
         self.threads: set[str] = set()
 
     def __call__(self) -> None:
-        """Come in and wait."""
+        """Block."""
         with self._changed:
             self.inside += 1
             self.most = max(self.most, self.inside)
@@ -55,19 +55,19 @@ class Gate:
             self._changed.notify_all()
 
     def wait(self, condition: Callable[[], bool]) -> bool:
-        """Wait until ``condition`` holds, which something in here must change."""
+        """Wait until ``condition`` holds."""
         with self._changed:
             return self._changed.wait_for(condition, WAIT_S)
 
     def open(self) -> None:
-        """Let everybody go, now and later."""
+        """Release all, now and later."""
         with self._changed:
             self._open = True
             self._changed.notify_all()
 
 
 def test_an_executor_runs_no_more_than_it_may(executor: GrowingExecutor) -> None:
-    """However much is submitted, at most so many run at once, and in the end all of it has run."""
+    """However much is submitted, at most the limit runs at once, and all of it runs in the end."""
     gate = Gate()
     for _ in range(20):
         executor.submit(gate)
@@ -78,7 +78,7 @@ def test_an_executor_runs_no_more_than_it_may(executor: GrowingExecutor) -> None
 
 
 def test_an_executor_starts_threads_only_when_all_are_busy(executor: GrowingExecutor) -> None:
-    """One call after the other needs one thread: idle threads are used again."""
+    """Calls one by one need one thread: idle threads are reused."""
     for _ in range(50):
         done = threading.Event()
         executor.submit(done.set)
@@ -88,7 +88,7 @@ def test_an_executor_starts_threads_only_when_all_are_busy(executor: GrowingExec
 
 
 def _until_idle(executor: GrowingExecutor, count: int) -> None:
-    """A thread says that it is idle a moment after its function has ended."""
+    """A thread becomes idle a moment after its function has ended."""
     deadline = time.monotonic() + WAIT_S
     while executor._idle != count:
         assert time.monotonic() < deadline, f"{executor._idle} threads are idle and not {count}"
@@ -96,7 +96,7 @@ def _until_idle(executor: GrowingExecutor, count: int) -> None:
 
 
 def test_an_executor_survives_what_it_runs(executor: GrowingExecutor, caplog: pytest.LogCaptureFixture) -> None:
-    """A function that raises, be it a kill, costs no thread, and the log shows it."""
+    """A function that raises, a kill included, ends no thread, and is logged."""
 
     def kill() -> None:
         raise SystemExit
@@ -137,7 +137,7 @@ def test_an_executor_loses_nothing_under_fire(executor: GrowingExecutor) -> None
 def test_a_thread_that_cannot_be_started_is_the_submitters_error(
     executor: GrowingExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When there can be no more threads the submitter hears of it, and it counts for no thread."""
+    """When no thread can be started, the submitter gets the error, and no thread is counted."""
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", _no_more_threads)
         with pytest.raises(RuntimeError):
@@ -152,7 +152,7 @@ def _no_more_threads(_: threading.Thread) -> None:
 
 
 def test_a_dispatcher_of_one_thread_keeps_to_it() -> None:
-    """With one thread everything runs in that thread, in the order of its coming."""
+    """With one thread everything runs in that thread, in order."""
     dispatcher = ThreadDispatcher("alone", 1)
     order: list[tuple[int, str]] = []
 
@@ -166,7 +166,7 @@ def test_a_dispatcher_of_one_thread_keeps_to_it() -> None:
 
 
 def test_stopping_a_dispatcher_says_whether_it_stopped() -> None:
-    """A thread that does not end in time is told of, and waited for no longer."""
+    """A thread that does not end in time is reported, and not waited for."""
     dispatcher, gate = ThreadDispatcher("stuck", 1), Gate()
     dispatcher.submit(gate)
     assert gate.wait(lambda: gate.inside == 1)
@@ -176,7 +176,7 @@ def test_stopping_a_dispatcher_says_whether_it_stopped() -> None:
 
 
 def test_timers_go_off_in_order_of_their_time(timers: Timers) -> None:
-    """Not the order of their setting counts, and equal times keep theirs."""
+    """In order of time; equal times keep their order."""
     order: list[str] = []
     done = threading.Event()
     timers.after(0.06, done.set)
@@ -199,7 +199,7 @@ def test_a_cancelled_timer_does_not_go_off(timers: Timers) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), SystemExit("a kill")])
 def test_a_timer_that_raises_does_not_silence_the_others(timers: Timers, error: BaseException) -> None:
-    """Whatever a timer's function raises, be it a kill, the next one goes off."""
+    """Whatever a timer's function raises, a kill included, the next one fires."""
 
     def fail() -> None:
         raise error
@@ -211,7 +211,7 @@ def test_a_timer_that_raises_does_not_silence_the_others(timers: Timers, error: 
 
 
 def test_an_earlier_timer_is_not_kept_by_a_later_one(timers: Timers) -> None:
-    """The thread that waits for an hour wakes for what was set to go off before."""
+    """A thread that waits for an hour wakes for an earlier timer."""
     done = threading.Event()
     timers.after(3600.0, lambda: None)
     timers.after(0.0, done.set)
@@ -219,7 +219,7 @@ def test_an_earlier_timer_is_not_kept_by_a_later_one(timers: Timers) -> None:
 
 
 def test_nothing_goes_off_after_the_stop() -> None:
-    """Once stop has returned no timer is called any more."""
+    """No timer fires after stop has returned."""
     timers, called = Timers(), threading.Event()
     timers.after(0.01, called.set)
     timers.stop()
@@ -227,7 +227,7 @@ def test_nothing_goes_off_after_the_stop() -> None:
 
 
 def test_the_live_runtime_stops_all_that_it_made() -> None:
-    """After stop its threads are gone, and what they had queued has run."""
+    """After stop its threads have ended, and their queued work has run."""
     before = set(threading.enumerate())
     runtime = LiveRuntime()
     ran: list[str] = []
@@ -247,7 +247,7 @@ def test_the_live_runtime_stops_all_that_it_made() -> None:
 
 
 def test_a_live_runtime_that_cannot_stop_says_so() -> None:
-    """A call that hangs does not hold up the stop beyond its time."""
+    """A call that hangs does not delay the stop beyond its timeout."""
     runtime, gate = LiveRuntime(), Gate()
     runtime.executor("stuck", 1).submit(gate)
     assert gate.wait(lambda: gate.inside == 1)
@@ -257,7 +257,7 @@ def test_a_live_runtime_that_cannot_stop_says_so() -> None:
 
 
 def test_a_reply_is_waited_for_with_a_limit_and_by_many() -> None:
-    """A wait ends with Timeout when no answer comes, and every waiting thread gets the one that does."""
+    """A wait without a reply ends with Timeout, and every waiting thread gets the reply that comes."""
     reply: Future[str] = Future()
     with pytest.raises(Timeout):
         reply.get(timeout=0.001)

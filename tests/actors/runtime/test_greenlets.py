@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 
 def test_the_actors_work_on_greenlets() -> None:
-    """Under gevent each deposit is completed once, slots hold, commits group, and none stops other greenlets."""
+    """Under gevent each deposit is completed once, slots are bounded, and no call blocks other greenlets."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.actors.runtime.greenlet_probe"],
         cwd=CHECKOUT,

@@ -1,4 +1,4 @@
-"""The mailbox: in order, in turns, bounded for what may be refused, and closed without losing anything."""
+"""The mailbox: in order, fair, bounded for refusable messages, and closed without losing any."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable, stop
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actor handled."""
+    """The messages that the actor handled."""
     return []
 
 
 @pytest.fixture
 def dispatcher() -> ByHand:
-    """Nothing runs until the test says so."""
+    """A dispatcher that runs only when the test runs it."""
     return ByHand()
 
 
 def launch(log: list[Any], dispatcher: ByHand, capacity: int = 10) -> ActorRef[Any]:
-    """A recorder that lives."""
+    """A live recorder."""
     recorder = Recorder(log)
     return recorder.launch(dispatcher, capacity)
 
@@ -39,7 +39,7 @@ def mailbox_of(ref: ActorRef[Any]) -> Mailbox:
 
 
 def test_messages_are_handled_in_order(log: list[Any], dispatcher: ByHand) -> None:
-    """What one teller tells is handled in that order, after on_start."""
+    """Messages of one sender are handled in order, after on_start."""
     ref = launch(log, dispatcher)
     for number in range(5):
         ref.tell(number)
@@ -48,7 +48,7 @@ def test_messages_are_handled_in_order(log: list[Any], dispatcher: ByHand) -> No
 
 
 def test_a_mailbox_is_scheduled_at_most_once(log: list[Any], dispatcher: ByHand) -> None:
-    """However much is told, the dispatcher holds the mailbox once: no two threads can run one actor."""
+    """However many messages come, the dispatcher has the mailbox once: no two threads run one actor."""
     ref = launch(log, dispatcher)
     for number in range(5):
         ref.tell(number)
@@ -61,7 +61,7 @@ def test_a_mailbox_is_scheduled_at_most_once(log: list[Any], dispatcher: ByHand)
 
 
 def test_a_message_that_comes_during_a_run_wakes_the_actor(log: list[Any], dispatcher: ByHand) -> None:
-    """No wake-up is lost: what arrives while the actor handles something is handled in that run or the next."""
+    """No wake-up is lost: a message that arrives during a run is handled in that run or the next."""
     ref = launch(log, dispatcher)
 
     def tells_more(_: Recorder) -> None:
@@ -75,7 +75,7 @@ def test_a_message_that_comes_during_a_run_wakes_the_actor(log: list[Any], dispa
 
 
 def test_a_busy_actor_lets_others_have_their_turn(dispatcher: ByHand) -> None:
-    """An actor handles at most QUOTA messages in a row before the next one runs."""
+    """An actor handles at most QUOTA messages in a row before another one runs."""
     log: list[Any] = []
     busy, other = launch(log, dispatcher, 1_000), launch(log, dispatcher)
     for number in range(3 * QUOTA):
@@ -87,7 +87,7 @@ def test_a_busy_actor_lets_others_have_their_turn(dispatcher: ByHand) -> None:
 
 
 def test_a_teller_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHand) -> None:
-    """A caller that is about to wait runs the actor; if it runs already, the message waits its turn."""
+    """A caller that waits anyway runs the actor; if it runs already, the message is queued."""
     ref = launch(log, dispatcher)
     mailbox = mailbox_of(ref)
     mailbox.put_and_run(Envelope("before it was started"))
@@ -105,7 +105,7 @@ def test_a_teller_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHan
 
 
 def test_only_what_may_be_refused_is_refused(log: list[Any], dispatcher: ByHand) -> None:
-    """A full mailbox refuses refusable messages, takes all others, and takes refusable ones again when it has room."""
+    """A full mailbox refuses refusable messages only, and accepts them when it has capacity."""
     ref = launch(log, dispatcher, capacity=2)
     ref.tell(Refusable())
     ref.tell(Refusable())
@@ -119,7 +119,7 @@ def test_only_what_may_be_refused_is_refused(log: list[Any], dispatcher: ByHand)
 
 
 def test_a_closed_mailbox_takes_nothing(log: list[Any], dispatcher: ByHand) -> None:
-    """Who tells a stopped actor something is told so, by tell and by put alike."""
+    """A message to a stopped actor raises, by tell and by put."""
     ref = launch(log, dispatcher)
     ref.tell(stopping)
     dispatcher.run()
@@ -131,7 +131,7 @@ def test_a_closed_mailbox_takes_nothing(log: list[Any], dispatcher: ByHand) -> N
 
 
 def test_closing_if_empty_is_one_step(log: list[Any], dispatcher: ByHand) -> None:
-    """A mailbox with something in it does not close, and an empty one takes nothing from that moment on."""
+    """A mailbox with a message does not close, and an empty one accepts none from then on."""
     ref = launch(log, dispatcher)
     ref.tell(stopping)
     ref.tell("waits already")
@@ -143,7 +143,7 @@ def test_closing_if_empty_is_one_step(log: list[Any], dispatcher: ByHand) -> Non
 
 
 def test_a_stopped_actor_is_let_go(log: list[Any], dispatcher: ByHand) -> None:
-    """Nothing holds an actor after its end: 100,000 of them come and go."""
+    """No reference holds an actor after its end: 100,000 of them come and go."""
     ref = launch(log, dispatcher)
     actor = mailbox_of(ref)._actor
     assert actor is not None
@@ -156,7 +156,7 @@ def test_a_stopped_actor_is_let_go(log: list[Any], dispatcher: ByHand) -> None:
 
 
 def test_what_an_ended_actor_has_not_handled_is_handed_over(log: list[Any], dispatcher: ByHand) -> None:
-    """Messages that wait when an actor dies are given to on_end in their order; askers are told that it died."""
+    """Messages that wait when an actor dies go to on_end in order; asks get an error."""
     left: list[Any] = []
     recorder = Recorder(log)
     recorder.on_end = lambda _, waiting: left.extend(waiting)
@@ -173,7 +173,7 @@ def test_what_an_ended_actor_has_not_handled_is_handed_over(log: list[Any], disp
 
 
 def test_a_mailbox_is_at_rest_only_when_nothing_waits_or_runs(log: list[Any], dispatcher: ByHand) -> None:
-    """At rest means: on_start has run, nothing waits, and nothing is being handled."""
+    """At rest: on_start has run, no message waits, and none is handled."""
     ref = launch(log, dispatcher)
     mailbox = mailbox_of(ref)
     seen = [mailbox.at_rest]

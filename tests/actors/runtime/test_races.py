@@ -21,13 +21,13 @@ TELLERS = 6
 MESSAGES = 5_000
 KEYS = 5
 WINDOW = 3
-"""Messages that a teller has out at once: few, so that actors have nothing to do now and then, and stop."""
+"""Unhandled messages of a sender: few, so that actors are idle sometimes, and stop."""
 WAIT_S = 30.0
 
 
 @pytest.fixture(autouse=True)
 def _many_thread_switches() -> Iterator[None]:
-    """The interpreter changes threads as often as it can: races that are rare otherwise show themselves."""
+    """The interpreter switches threads as often as it can: rare races become frequent."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -43,7 +43,7 @@ def dispatcher() -> Iterator[ThreadDispatcher]:
 
 
 class Tally:
-    """What all actors of a test handled, and whether any of them was ever in two threads."""
+    """The messages that all actors handled, and whether an actor ever ran in two threads."""
 
     def __init__(self, expected: int) -> None:
         self.handled: Counter[Any] = Counter()
@@ -57,7 +57,7 @@ class Tally:
         self._lock = threading.Lock()
 
     def count(self, teller: int, number: int) -> None:
-        """One message was handled."""
+        """Count a handled message."""
         with self._lock:
             self.handled[teller, number] += 1
             self.order.setdefault(teller, []).append(number)
@@ -68,7 +68,7 @@ class Tally:
 
 
 class Counting(ServiceActor):
-    """Counts its messages; stops when told to and nothing waits, and dies when told to."""
+    """Counts its messages; stops or dies on request."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Counting(ServiceActor):
         self._inside = threading.Lock()
 
     def on_start(self) -> None:
-        """It lives: several may be made at once, and one of them begins."""
+        """Count a start: several may be made at once, and one of them starts."""
         self._tally.lives += 1
 
     def receive(self, message: Any) -> None:
@@ -99,7 +99,7 @@ class Counting(ServiceActor):
 
 
 def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, *, run_here: bool) -> None:
-    """Every teller tells each key its share, while it and another thread stop or kill the actors again and again."""
+    """Every sender sends its share to each key, while actors are stopped or killed repeatedly."""
     done = threading.Event()
 
     def teller(number: int) -> None:
@@ -135,7 +135,7 @@ def _disturb(router: Router[int], disturbance: str, done: threading.Event) -> No
 def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
     dispatcher: ThreadDispatcher, caplog: pytest.LogCaptureFixture, *, disturbance: str, run_here: bool
 ) -> None:
-    """Tells from many threads race with passivation and with deaths: each message is handled once, by one thread."""
+    """Messages from many threads race with passivation and deaths: each is handled once, by one thread."""
     caplog.set_level("CRITICAL")
     caplog.set_level("CRITICAL", logger="pykka")
     tally = Tally(TELLERS * MESSAGES)
@@ -150,7 +150,7 @@ def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
 
 
 def test_one_tellers_messages_to_one_actor_keep_their_order(dispatcher: ThreadDispatcher) -> None:
-    """As long as an actor lives, what one thread tells it is handled in that order."""
+    """While an actor lives, messages of one thread are handled in order."""
     tally = Tally(TELLERS * MESSAGES)
     router: Router[int] = Router(
         lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
@@ -172,7 +172,7 @@ def test_one_tellers_messages_to_one_actor_keep_their_order(dispatcher: ThreadDi
 
 
 def test_a_lone_message_always_wakes_an_idle_actor(dispatcher: ThreadDispatcher) -> None:
-    """A message that comes just as the actor goes idle wakes it: ten thousand round trips, and none gets stuck."""
+    """A message that comes just as the actor becomes idle wakes it: ten thousand round trips, none stuck."""
     turn = threading.Semaphore(0)
 
     class Answering(ServiceActor):
@@ -186,7 +186,7 @@ def test_a_lone_message_always_wakes_an_idle_actor(dispatcher: ThreadDispatcher)
 
 
 def test_an_ask_is_answered_from_another_thread(dispatcher: ThreadDispatcher) -> None:
-    """Many threads wait for many answers at once; each gets its own."""
+    """Many threads wait for replies at once; each gets its own."""
 
     class Doubling(ServiceActor):
         def receive(self, message: int) -> int:

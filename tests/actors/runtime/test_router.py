@@ -1,4 +1,4 @@
-"""Addresses: whoever lives gets the message, the dead are replaced, the idle go, and nothing is dropped."""
+"""The router: actors start on demand, are replaced after a death, stop when idle, and no message is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.actors.runtime.fixtures import ByHand, Recorder, stopping
 
 
 class Clock:
-    """A monotonic clock that goes on when told."""
+    """A monotonic clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -23,19 +23,19 @@ class Clock:
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actors handled."""
+    """The messages that the actors handled."""
     return []
 
 
 @pytest.fixture
 def dispatcher() -> ByHand:
-    """Nothing runs until the test says so."""
+    """A dispatcher that runs only when the test runs it."""
     return ByHand()
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Time stands still."""
+    """A clock that stands still."""
     return Clock()
 
 
@@ -46,7 +46,7 @@ def router(log: list[Any], dispatcher: ByHand, clock: Clock) -> Router[str]:
 
 
 def test_a_key_has_one_actor(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
-    """An actor comes to life with the first message to its key and serves the later ones."""
+    """An actor starts with the first message to its key and handles the later ones."""
     for key in ("a", "b", "a"):
         router.tell(key, f"to {key}")
     dispatcher.run()
@@ -55,7 +55,7 @@ def test_a_key_has_one_actor(router: Router[str], dispatcher: ByHand, log: list[
 
 
 def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
-    """A message to an actor that has stopped wakes a new one; nothing is lost and nobody is told of it."""
+    """A message to a stopped actor starts a new one; nothing is lost, and the sender gets no error."""
     router.tell("a", stopping)
     dispatcher.run()
     assert len(router) == 0
@@ -68,7 +68,7 @@ def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHa
 def test_a_message_told_while_the_actor_stops_wakes_the_next_one(
     router: Router[str], dispatcher: ByHand, log: list[Any]
 ) -> None:
-    """Between the closing of the mailbox and the actor's end a teller is sent to a successor."""
+    """Between the closing of the mailbox and the actor's end, a message goes to a successor."""
 
     def stops_and_is_told(actor: Recorder) -> None:
         assert actor.actor_inbox.close_if_empty()
@@ -82,7 +82,7 @@ def test_a_message_told_while_the_actor_stops_wakes_the_next_one(
 
 
 def test_idle_actors_are_found_oldest_first(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
-    """A sweep names those that were told nothing for long enough, at most so many, and each once in that time."""
+    """A sweep returns actors without messages for long enough, up to a limit, each once in that time."""
     for second, key in enumerate("abcd"):
         clock.now = float(second)
         router.tell(key, "hello")
@@ -96,7 +96,7 @@ def test_idle_actors_are_found_oldest_first(router: Router[str], dispatcher: ByH
 
 
 def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
-    """A message starts an actor's idle time anew."""
+    """A message resets an actor's idle time."""
     router.tell("a", 1)
     clock.now = 9.0
     router.tell("a", 2)
@@ -105,7 +105,7 @@ def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher:
 
 
 def test_messages_close_together_are_noted_once(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
-    """Within its granularity a router does not look at the clock for each message; idleness is told that coarsely."""
+    """Within its granularity a router does not note each message; idleness is that coarse."""
     router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock, granularity_s=1.0)
     router.tell("a", 1)
     clock.now = 0.9
@@ -119,7 +119,7 @@ def test_messages_close_together_are_noted_once(log: list[Any], dispatcher: ByHa
 
 
 def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
-    """A router with a message that waits anywhere is not at rest."""
+    """A router with a waiting message is not at rest."""
     rests = [router.at_rest]
     router.tell("a", 1)
     router.tell("b", 1)
@@ -132,7 +132,7 @@ def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatch
 
 
 def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:
-    """When making the actor fails, the teller hears of it, and the next teller tries anew."""
+    """When the constructor fails, the sender gets the error, and the next message tries again."""
     makes = []
 
     def make(key: str) -> Recorder:
@@ -149,7 +149,7 @@ def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -
 
 
 def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
-    """The making of an actor is foreign code: it may even tell its own address, and there is one actor all the same."""
+    """The constructor is foreign code: it may send to its own address, and there is one actor all the same."""
 
     def make(key: str) -> Recorder:
         if key == "a" and not len(addresses):
@@ -165,7 +165,7 @@ def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clo
 
 
 def test_the_messages_that_wait_are_counted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
-    """Those of the actors that were told something last, as many as asked for, and those that a successor will get."""
+    """Those of the most recently used actors, up to a limit, and those held for successors."""
     router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock)
     for key in "aab":
         router.tell(key, 1)

@@ -1,4 +1,4 @@
-"""Hand-overs that are saved: an idle actor handles a message in its teller, and nobody can tell but by the clock."""
+"""Saved hand-overs: an idle actor handles a message in its sender's thread, with the same result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.store.builders import Customer
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actors handled."""
+    """The messages that the actors handled."""
     return []
 
 
 def address_of(actor: type[Recorder], log: list[Any], dispatcher: ByHand) -> ActorAddress:
-    """One whose actor handles in the caller what it is told, and has begun."""
+    """An address whose started actor runs in the caller."""
     address = ActorAddress(lambda: actor(log), dispatcher, capacity=10, monotonic=lambda: 0.0, run_here=True)
     address.tell("first")
     dispatcher.run()
@@ -33,14 +33,14 @@ def address_of(actor: type[Recorder], log: list[Any], dispatcher: ByHand) -> Act
 
 
 def launched(actor: Recorder, dispatcher: ByHand) -> Reference:
-    """The reference of an actor that is idle."""
+    """The reference of an idle actor."""
     ref = actor.launch(dispatcher, 10)
     dispatcher.run()
     return ref
 
 
 def test_an_idle_actor_handles_in_the_caller_what_its_address_is_told(log: list[Any]) -> None:
-    """No dispatcher is needed once the actor has begun; while it runs, a message waits its turn."""
+    """No dispatcher is needed after the start; while the actor runs, a message is queued."""
     dispatcher = ByHand()
     address = address_of(Recorder, log, dispatcher)
 
@@ -55,7 +55,7 @@ def test_an_idle_actor_handles_in_the_caller_what_its_address_is_told(log: list[
 
 
 def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> None:
-    """The teller sees nothing of the death, and what it tells next is handled by a successor."""
+    """The sender gets no error, and its next message is handled by a successor."""
     dispatcher = ByHand()
     address = address_of(Recorder, log, dispatcher)
     address.tell(Die())
@@ -68,7 +68,7 @@ def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> No
 def test_a_writer_hears_of_its_write_without_a_hand_over(
     runtime: SimulatedRuntime, store: TroubledStore, log: list[Any]
 ) -> None:
-    """The journal runs a writer that is idle; one that dies of its answer leaves the others theirs."""
+    """The journal runs an idle writer; one that dies of its answer costs no other writer its answer."""
 
     class Mortal(Recorder):
         def receive(self, message: Any) -> Any:
@@ -92,7 +92,7 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(
 
 
 def test_the_deterministic_runtime_saves_no_hand_over(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """There a message waits for its turn by chance, told here or not: so every order that threads allow is tried."""
+    """There every message is queued, so that every order that threads permit is tried."""
     ref = Recorder(log).launch(runtime.dispatcher("one", 1), 10)
     runtime.run()
     ref.tell_here("told")

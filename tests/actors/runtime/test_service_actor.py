@@ -1,4 +1,4 @@
-"""Failure rules of an actor: who hears of an error, what dies of it, and what does not."""
+"""Failure rules of an actor: where an error goes, and what it ends."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.actors.runtime.fixtures import ByHand, Die, Recorder
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actors handled."""
+    """The messages that the actors handled."""
     return []
 
 
 @pytest.fixture
 def dispatcher() -> ByHand:
-    """Nothing runs until the test says so."""
+    """A dispatcher that runs only when the test runs it."""
     return ByHand()
 
 
 def test_an_ask_is_answered(log: list[Any], dispatcher: ByHand) -> None:
-    """Pykka's ask works on our mailboxes and futures."""
+    """Pykka's ask works on these mailboxes and futures."""
     ref = Recorder(log).launch(dispatcher, 10)
     answer = ref.ask("this", block=False)
     dispatcher.run()
@@ -33,7 +33,7 @@ def test_an_ask_is_answered(log: list[Any], dispatcher: ByHand) -> None:
 
 
 def test_an_error_in_an_ask_goes_to_the_asker(log: list[Any], dispatcher: ByHand) -> None:
-    """Who asks hears of the error, and the actor lives."""
+    """The ask raises the error, and the actor lives."""
     ref = Recorder(log).launch(dispatcher, 10)
     answer = ref.ask(Die("no"), block=False)
     ref.tell("next")
@@ -44,7 +44,7 @@ def test_an_error_in_an_ask_goes_to_the_asker(log: list[Any], dispatcher: ByHand
 
 
 def test_an_error_in_a_tell_ends_the_actor(log: list[Any], dispatcher: ByHand) -> None:
-    """Nobody hears of an error in a tell but the one that looks after the actor."""
+    """An error in a tell is reported to the actor's owner only."""
     recorder = Recorder(log)
     ref = recorder.launch(dispatcher, 10)
     ref.tell(Die("of this"))
@@ -56,7 +56,7 @@ def test_an_error_in_a_tell_ends_the_actor(log: list[Any], dispatcher: ByHand) -
 @pytest.mark.parametrize("kill", [SystemExit(), KeyboardInterrupt(), GeneratorExit()])
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_kill_ends_one_actor_at_most(log: list[Any], dispatcher: ByHand, kill: BaseException, *, asked: bool) -> None:
-    """What is no Exception never reaches Pykka's rule that it stops every actor of the process."""
+    """A BaseException never reaches Pykka, which would stop every actor of the process."""
     bystander = Recorder(log).launch(dispatcher, 10)
     ref = Recorder(log).launch(dispatcher, 10)
     dispatcher.run()
@@ -74,7 +74,7 @@ def test_a_kill_ends_one_actor_at_most(log: list[Any], dispatcher: ByHand, kill:
 
 
 def test_actors_are_in_no_global_registry(log: list[Any], dispatcher: ByHand) -> None:
-    """Pykka's registry has a lock and a list that 100,000 actors would fight for."""
+    """Pykka's registry has one lock and one list for 100,000 actors."""
     Recorder(log).launch(dispatcher, 10)
     dispatcher.run()
     assert ActorRegistry.get_all() == []
@@ -87,7 +87,7 @@ def test_actors_are_in_no_global_registry(log: list[Any], dispatcher: ByHand) ->
 def test_an_actor_that_cannot_start_does_not_hold_its_messages(
     log: list[Any], dispatcher: ByHand, failure: BaseException
 ) -> None:
-    """When on_start fails, whatever it raises, a successor gets what was told: no mailbox stays shut for ever."""
+    """When on_start fails with any error, a successor gets the messages."""
     makes = 0
 
     class Unlucky(Recorder):
@@ -122,7 +122,7 @@ def test_what_killed_an_actor_goes_to_its_successor_a_few_times(log: list[Any], 
 
 
 def test_a_message_that_was_taken_is_not_delivered_again(log: list[Any], dispatcher: ByHand) -> None:
-    """Once its effect is in a state that outlives the actor, a message is done, though the actor dies of it."""
+    """An acknowledged message is not redelivered, even if the actor dies of it."""
     taken = 0
 
     def takes_and_dies(actor: Recorder) -> None:
@@ -138,7 +138,7 @@ def test_a_message_that_was_taken_is_not_delivered_again(log: list[Any], dispatc
 
 
 def test_a_reply_is_set_once_and_read_often() -> None:
-    """A reply can be waited for with a limit, read again and again, and not be changed."""
+    """A reply can be awaited with a timeout and read repeatedly, but not changed."""
     reply: Future[int] = Future()
     done_before = reply.done
     reply.set(1)

@@ -1,4 +1,4 @@
-"""The deterministic runtime and the ids: a seed decides everything, and an id tells when it was made."""
+"""The deterministic runtime and ids: a seed decides everything, and an id contains its time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.actors.runtime.fixtures import Recorder
 
 
 def history(seed: int) -> list[Any]:
-    """What happens under a seed when actors, calls and timers go through each other."""
+    """The history of interleaved actors, calls and timers under a seed."""
     runtime = SimulatedRuntime(random.Random(seed))
     log: list[Any] = []
     executor = runtime.executor("calls", 3)
@@ -39,12 +39,12 @@ def history(seed: int) -> list[Any]:
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
-    """Actors, calls, timers, chance and ids: all of it repeats, byte for byte."""
+    """Actors, calls, timers, random numbers and ids repeat, byte for byte."""
     assert [repr(history(seed)) for seed in range(10)] == [repr(history(seed)) for seed in range(10)]
 
 
 def test_different_seeds_give_different_orders() -> None:
-    """The order of what can happen next is really drawn, not only the numbers in it."""
+    """The order of steps is drawn, not only the random numbers in it."""
 
     def order(seed: int) -> tuple[int, ...]:
         runtime = SimulatedRuntime(random.Random(seed))
@@ -59,7 +59,7 @@ def test_different_seeds_give_different_orders() -> None:
 
 
 def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
-    """Virtual time stands still unless a timer is waited for, and never runs beyond what was asked for."""
+    """Virtual time passes only to the next timer, and never beyond the requested end."""
     runtime = SimulatedRuntime(random.Random(1), started_at=5.0)
     called: list[float] = []
     for delay_s in (3.0, 1.0, 2.0):
@@ -71,7 +71,7 @@ def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
 
 
 def test_timers_also_go_off_in_the_middle_of_things() -> None:
-    """Now and then time slips although there is work: deadlines are met by timers in every order."""
+    """Sometimes time passes although work is pending: timers fire in every order."""
     left_over = [_left_when_the_timer_goes_off(seed) for seed in range(20)]
     assert any(left_over)
     assert not all(left_over)
@@ -97,7 +97,7 @@ def _left_when_the_timer_goes_off(seed: int) -> int:
 
 
 def test_a_cancelled_timer_is_as_if_it_had_never_been() -> None:
-    """It is not called, and time does not go on to it."""
+    """It is not called, and time does not advance to it."""
     runtime = SimulatedRuntime(random.Random(1))
     runtime.after(5.0, lambda: pytest.fail("cancelled")).cancel()
     runtime.run()
@@ -105,7 +105,7 @@ def test_a_cancelled_timer_is_as_if_it_had_never_been() -> None:
 
 
 def test_the_wall_clock_may_jump_and_the_monotonic_one_does_not() -> None:
-    """A test can move the one without the other."""
+    """A test can move one without the other."""
     runtime = SimulatedRuntime(random.Random(1))
     runtime.wall_offset_s = -3600.0
     assert runtime.now() == EPOCH - timedelta(hours=1)
@@ -147,7 +147,7 @@ def test_ids_sort_by_their_time() -> None:
 
 
 def test_an_ids_time_is_exact() -> None:
-    """Every millisecond of a second is told apart: binary fractions of a second do not blur them."""
+    """Every millisecond is exact, despite binary fractions of a second."""
     times = [EPOCH + timedelta(milliseconds=number) for number in range(1_000)]
     first = UUID(uuid7(EPOCH, 0)).int >> 80
     assert [(UUID(uuid7(at, 0)).int >> 80) - first for at in times] == list(range(1_000))

@@ -1,4 +1,4 @@
-"""Successors: what a dead actor had accepted is theirs, in its order, and nobody who tells notices the change."""
+"""Successors: they get all messages that a dead actor accepted, in order, and senders get no error."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.actors.runtime.fixtures import AtOnce, ByHand, Die, Recorder, Refusab
 
 @pytest.fixture
 def log() -> list[Any]:
-    """What the actors handled."""
+    """The messages that the actors handled."""
     return []
 
 
 @pytest.fixture
 def dispatcher() -> ByHand:
-    """Nothing runs until the test says so."""
+    """A dispatcher that runs only when the test runs it."""
     return ByHand()
 
 
@@ -31,7 +31,7 @@ def router(log: list[Any], dispatcher: ByHand) -> Router[str]:
 
 
 def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
-    """After a death the successor gets what its predecessor had in work, then what killed it, then what waited."""
+    """The successor gets the recovered work, then the message that killed, then the waiting messages."""
     killed: list[Recorder] = []
 
     def keeps_and_dies(actor: Recorder) -> None:
@@ -49,7 +49,7 @@ def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand
 
 
 def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], dispatcher: ByHand) -> None:
-    """Between an actor's death and its successor's life a teller waits its turn behind all that was told before."""
+    """A message between death and restart comes after all earlier messages."""
 
     class Told(Recorder):
         def recover(self) -> Sequence[Any]:
@@ -72,7 +72,7 @@ def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], d
 
 
 def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -> None:
-    """While the dead are replaced as much may wait as in a mailbox, and what may not be refused always may."""
+    """During a restart the capacity of the mailbox applies, and only to refusable messages."""
     commands = [Refusable() for _ in range(3)]
 
     class Told(Recorder):
@@ -96,8 +96,8 @@ def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_a_salvage_that_fails_is_asked_again(log: list[Any], dispatcher: ByHand, failures: int) -> None:
-    """What an actor died of may hit its salvage, too: it is asked again, and the successor begins whatever comes."""
+def test_a_recovery_that_fails_is_repeated(log: list[Any], dispatcher: ByHand, failures: int) -> None:
+    """The cause of death may hit ``recover`` as well: it is repeated, and the successor starts in any case."""
     left = [SystemExit("a kill"), Die()][:failures]
 
     class Unlucky(Recorder):
@@ -119,8 +119,8 @@ def test_a_salvage_that_fails_is_asked_again(log: list[Any], dispatcher: ByHand,
     assert log == ["start", "start", "salvaged", "waited"]
 
 
-def test_a_salvage_that_always_fails_costs_nobody_else(log: list[Any], dispatcher: ByHand) -> None:
-    """What waits in the mailbox of an actor that gives nothing away is handled all the same."""
+def test_a_recovery_that_always_fails_costs_no_other_message(log: list[Any], dispatcher: ByHand) -> None:
+    """Messages that wait for an actor that cannot be recovered are handled all the same."""
 
     class Stubborn(Recorder):
         def recover(self) -> Sequence[Any]:
@@ -134,7 +134,7 @@ def test_a_salvage_that_always_fails_costs_nobody_else(log: list[Any], dispatche
 
 
 def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], dispatcher: ByHand) -> None:
-    """What a dead actor had accepted goes to its successor, however much it is: the bound is for new messages alone."""
+    """All accepted messages go to the successor: the capacity bounds new messages only."""
     router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=3, monotonic=lambda: 0.0)
     kept = [Refusable() for _ in range(5)]
 
@@ -154,7 +154,7 @@ def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], disp
 
 
 def test_a_successor_is_not_forgotten_for_its_predecessor(log: list[Any]) -> None:
-    """When an actor dies while its teller has not come back yet, the key stays its successor's: one actor for a key."""
+    """When an actor dies within its sender's call, the key belongs to its successor: one actor for a key."""
     dispatcher = AtOnce()  # the actor dies, and its successor lives, before tell comes back
     made: list[Recorder] = []
 
@@ -186,7 +186,7 @@ def _tell_and_die(router: Router[str], dispatcher: AtOnce) -> None:
 
 
 def test_a_successor_that_cannot_be_made_loses_nothing(log: list[Any], dispatcher: ByHand) -> None:
-    """What the dead left waits until an actor can be made again, and comes before what was told since."""
+    """Messages of the dead actor wait until a successor can be made, and come before later ones."""
     makes: list[str] = []
 
     def make(key: str) -> Recorder:

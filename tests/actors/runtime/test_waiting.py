@@ -1,4 +1,4 @@
-"""Waiting for replies with one timer for all: whoever waits gets the answer, or is let go in time."""
+"""Waiting for replies with one timer for all: a thread gets its reply or a timeout in time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def runtime() -> Iterator[LiveRuntime]:
 
 
 def in_threads(count: int, job: Callable[[int], None]) -> None:
-    """Do ``job`` of each number in a thread of its own, and wait for all."""
+    """Run ``job`` of each number in a thread of its own, and wait for all."""
     threads = [threading.Thread(target=job, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
@@ -36,7 +36,7 @@ def in_threads(count: int, job: Callable[[int], None]) -> None:
 
 
 def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
-    """It is given at once."""
+    """It is returned at once."""
     reply: Future[int] = Future()
     reply.set(7)
     waiting = Waiting(runtime, LONG_S)
@@ -45,14 +45,14 @@ def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
 
 
 def test_an_answer_ends_the_wait(runtime: LiveRuntime) -> None:
-    """Long before it would be over."""
+    """Long before its timeout."""
     reply: Future[int] = Future()
     runtime.after(SOON_S, lambda: reply.set(7))
     assert Waiting(runtime, LONG_S).wait(reply) == 7
 
 
 def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
-    """And an answer that comes later is taken by the reply, and hurts nobody."""
+    """A later reply is set without an effect."""
     reply: Future[int] = Future()
     ended: list[type[BaseException]] = []
 
@@ -71,7 +71,7 @@ def test_without_an_answer_the_wait_ends_in_time(runtime: LiveRuntime) -> None:
 
 
 def test_an_error_is_raised_by_the_wait(runtime: LiveRuntime) -> None:
-    """As by any future."""
+    """As with any future."""
     reply: Future[int] = Future()
     reply.set_exception((ZeroDivisionError, ZeroDivisionError("x"), None))
     with pytest.raises(ZeroDivisionError):
@@ -79,7 +79,7 @@ def test_an_error_is_raised_by_the_wait(runtime: LiveRuntime) -> None:
 
 
 def test_the_timer_rests_when_nobody_waits_and_begins_again(runtime: LiveRuntime) -> None:
-    """However often: nobody is left to wait for ever because it had just gone to rest."""
+    """However often: no thread waits for ever because the timer had just stopped."""
     waiting = Waiting(runtime, 4 * SOON_S / 10)
     for _ in range(20):
         with pytest.raises(Timeout):
@@ -88,7 +88,7 @@ def test_the_timer_rests_when_nobody_waits_and_begins_again(runtime: LiveRuntime
 
 
 def test_of_many_each_gets_its_own_answer_or_is_let_go(runtime: LiveRuntime) -> None:
-    """Also when answers come just as the wait is over."""
+    """Also when replies come just as the wait times out."""
     waiting = Waiting(runtime, SOON_S)
     results: list[int | None] = []
 

@@ -7,7 +7,7 @@ import pytest
 from actors.messages import SetBreakerMode
 from actors.runtime.actor import Future
 from actors.runtime.simulated import SimulatedRuntime
-from actors.system import SystemSettings
+from actors.settings import SystemSettings
 from domain.outcomes import NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.port import DeadLetterFilter, GatewayMode, WorkState
@@ -40,7 +40,7 @@ def service(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteS
 
 def order(service: Service, mode: str) -> None:
     """Set an operator's mode of the breaker."""
-    service.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future()))
+    service.system.actors.breaker_sync.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), Future()))
 
 
 def run(service: Service, seconds: float) -> None:

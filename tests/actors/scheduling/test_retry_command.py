@@ -63,9 +63,7 @@ def test_dead_letters_are_retried_at_once(scenario: Scenario, where: DeadLetterF
     lay(scenario, "b-dead", WorkState.DEAD, gateway="gatewayB")
     lay(scenario, "queued", WorkState.QUEUED)
     lay(scenario, "theirs", WorkState.DEAD, merchant="other")
-    lay(
-        scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC"
-    )  # no process would send it, and no list would show it
+    lay(scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC")  # no process sends it, no list shows it
     reply = scenario.retry(where)
     assert reply.get(timeout=0) == len(expected)
     assert sorted(scenario.claimed()) == expected

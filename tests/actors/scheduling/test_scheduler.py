@@ -209,7 +209,7 @@ def test_deaths_do_not_multiply_its_beats(scenario: Scenario, store: TroubledSto
 
 @pytest.mark.parametrize("method", ["heartbeat", "release_dead"])
 def test_readiness_follows_the_store(scenario: Scenario, method: str) -> None:
-    """While the store refuses the heartbeat, this process is not ready and says why; the next one makes it ready."""
+    """While the store refuses the beat, this process is not ready, with the reason; the next beat ends that."""
     scenario.start()
     seen = [scenario.health.problem]
     scenario.store.befall(method, StoreUnavailableError("gone"))

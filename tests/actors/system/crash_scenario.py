@@ -14,12 +14,14 @@ from actors.heartbeat import BEAT_MAX_S
 from actors.messages import RetryDead, SetBreakerMode, StatusRequest
 from actors.operations.discard import DiscardOperation
 from actors.operations.receive import ReceiveOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import Accepted, NotStored
 from actors.runtime.actor import Future
 from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Refused, Status
 from domain.commands import Discard, Receive
 from domain.events import Kind
@@ -30,7 +32,7 @@ from gateways.settings import BreakerSettings, GatewaySettings
 from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.errors import CommitUncertainError
-from store.port import DeadLetterFilter, GatewayMode
+from store.port import Action, DeadLetterFilter, GatewayMode, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore, stream
 from tests.actors.system.fault_injection import Killer
@@ -39,6 +41,8 @@ ALIVE_WITHIN_S: Final = 1.0
 END_S: Final = 400.0
 """Virtual time in which all must come to its end, lookups and the settling of a provider without keys included."""
 SETTINGS: Final = SystemSettings(passivate_after_s=3.0)
+PARKED: Final = {(queue_of(GATEWAY), WorkState.PARKED): 1}
+"""The work that is left at the end: a stored callback that no process can read."""
 
 
 class Provider(SmallGateway):
@@ -110,6 +114,7 @@ class Scenario:
         """From the start to the drain."""
         self.system.start()
         self.run(0.5)
+        self.store_unreadable_callback()
         for customer in ("c1", "c1", "c1", "c2", "refused", "unanswered", "never"):
             self.deposit(customer)
         self.run(2.0)
@@ -141,7 +146,7 @@ class Scenario:
         """Let virtual ``seconds`` pass. Whenever an actor is dead, the service must report a problem."""
         until = self.runtime.monotonic() + seconds
         while self.runtime.step(until):
-            dead = [name for name, address in self.system._alone.items() if not _lives(address)]
+            dead = [name for name, address in self.system.actors.single.items() if not _lives(address)]
             if not dead:
                 self._died_at = None
                 continue
@@ -151,9 +156,9 @@ class Scenario:
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def run_until_done(self) -> None:
-        """Until no work is left, or for long enough."""
+        """Until only the unreadable callback is left, or for long enough."""
         for _ in range(int(END_S / 5)):
-            if not self.real.work_counts():
+            if self.real.work_counts() == PARKED:
                 return
             self.run(5.0)
 
@@ -173,6 +178,11 @@ class Scenario:
         """A client sends a withdrawal that is not covered."""
         self.refused.append(self._send(Kind.WITHDRAWAL, customer, 10**9))
 
+    def store_unreadable_callback(self) -> None:
+        """Another version of the service stored a callback that this one cannot read."""
+        work = OpenWork("callback:1", None, queue_of(GATEWAY), Action.APPLY, EVENT_TYPE, None, b"{")
+        self.real.append([Write(stream_of_gateway(GATEWAY), Head(), (Part(work=(work,)),))])
+
     def begin_generation(self) -> None:
         """Another process finds that the store was put back; with work that waits here, and a breaker that is open."""
         self.real.begin_generation(self.real.feed().generation)
@@ -182,14 +192,14 @@ class Scenario:
         """Request the state of the gateways, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
-        self.system._supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
+        self.system.actors.supervisor.tell(StatusRequest(reply))  # type: ignore[arg-type]
 
     def order(self, mode: str) -> None:
         """Set a breaker's mode, as an operator, and repeat that when it could not be stored."""
         while True:
             reply: Future[object] = Future()
             self.asked.append(reply)
-            self.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
+            self.system.actors.breaker_sync.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "a test"), reply))  # type: ignore[arg-type]
             self.run(2.0)
             try:
                 reply.get(timeout=0)
@@ -203,7 +213,7 @@ class Scenario:
         """Retry all dead letters, as an operator."""
         reply: Future[object] = Future()
         self.asked.append(reply)
-        self.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
+        self.system.actors.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))  # type: ignore[arg-type]
 
     def discard(self) -> bool:
         """Discard the dead letter, as an operator, if it is one now; whether it is discarded."""
@@ -213,10 +223,12 @@ class Scenario:
         elif self.discards:
             return False
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
+            if letter.item.action is Action.APPLY:
+                continue
             command = Discard(letter.item.work_id, "nobody wants it")
             request = DiscardOperation(command, letter.item, Metadata("p"))
             request.deadline = self.runtime.monotonic() + 10.0
-            self.system._customers.tell(letter.item.stream, request)
+            self.system.actors.customers.tell(letter.item.stream, request)
             self.discards.append(request)
             break
         return False
@@ -228,7 +240,7 @@ class Scenario:
         assert self.dead_for_s < ALIVE_WITHIN_S, "an actor was dead for too long"
         assert not self.facade.problems(), self.facade.problems()
         self._judge_answers()
-        assert not self.real.work_counts(), f"work is left: {self.real.work_counts()}"
+        assert self.real.work_counts() == PARKED, f"work is left: {self.real.work_counts()}"
         stored = {it.command.transaction_id for it in self.requests if isinstance(it.reply.get(timeout=0), Accepted)}
         with self.real.audit() as audit:
             rows = [row for key in audit.streams() for row in audit.transactions(key)]
@@ -241,10 +253,10 @@ class Scenario:
             assert self.provider.moved[row.transaction_id] == (ends is Status.COMPLETED), (
                 f"effects of {row.customer_id}"
             )
-        assert len(self.system._customers) == 0, "an idle actor is not stopped"
-        assert all(bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system._bulkheads.values()), (
-            "a slot is lost"
-        )
+        assert len(self.system.actors.customers) == 0, "an idle actor is not stopped"
+        assert all(
+            bulkhead.in_flight == 0 and not bulkhead.waiting for bulkhead in self.system.actors.bulkheads.values()
+        ), "a slot is lost"
         self.system.drain()
         self.run(2.0)
         assert self.system.at_rest, "the drain does not end"

@@ -12,7 +12,8 @@ from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Status
 from domain.commands import Receive
 from domain.events import Kind, Recorded, ReviewOpened, Submitted

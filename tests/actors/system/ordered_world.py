@@ -21,7 +21,8 @@ from actors.runtime.actor import Future
 from actors.runtime.dispatchers import Executor
 from actors.runtime.simulated import SimulatedRuntime
 from actors.service import ServiceFacade
-from actors.system import PaymentSystem, SystemSettings
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Balance
 from domain.commands import Receive
 from domain.events import BalanceAdjusted, Kind, Recorded

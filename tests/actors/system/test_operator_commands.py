@@ -18,14 +18,14 @@ from tests.actors.system.keyless_world import World
 def order(world: World, mode: str) -> Future[GatewayStatus]:
     """Give an order as the door does, without waiting."""
     reply: Future[GatewayStatus] = Future()
-    world.system._shared_breakers.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
+    world.system.actors.breaker_sync.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
     return reply
 
 
 def status(world: World) -> GatewayStatus:
     """What operators see."""
     reply: Future[tuple[GatewayStatus, ...]] = Future()
-    world.system._supervisor.tell(StatusRequest(reply))
+    world.system.actors.supervisor.tell(StatusRequest(reply))
     world.run(0.0)
     [told] = reply.get(timeout=0)
     return told
@@ -42,7 +42,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
     for _ in range(3):
         world.run(30.0)
         world.crash()
-        assert world.system._bulkheads[GATEWAY].breaker.mode == "open"
+        assert world.system.actors.bulkheads[GATEWAY].breaker.mode == "open"
     world.run(60.0)
     assert world.provider.sendings.total() == 0
     assert status(world).breaker.mode == "open"
@@ -51,7 +51,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
     world.finish()
     world.judge()
     world.crash()
-    assert world.system._bulkheads[GATEWAY].breaker.mode == "auto"
+    assert world.system.actors.bulkheads[GATEWAY].breaker.mode == "auto"
 
 
 def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_poison_is_parked_with_its_error_and_blocks_nothing(tmp_path: Path, kind
         assert letter.item.errors
         assert letter.item.attempts == 0
         reply: Future[int] = Future()
-        world.system._dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))
+        world.system.actors.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))
         world.run(10.0)
         assert reply.get(timeout=0) == 1
     if kind != "row":

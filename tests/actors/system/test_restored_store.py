@@ -195,12 +195,12 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
 def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) -> None:
     """No provider is sent what is not on record, once the process has found that the store is earlier."""
     copy = world.keep()
-    world.system._bulkheads["gatewayA"].breaker.force("open")
+    world.system.actors.bulkheads["gatewayA"].breaker.force("open")
     world.send(3, customers=1)
     world.run(0.5)
     world.put_back(copy)
     world.run(2 * BEAT_MAX_S)
-    world.system._bulkheads["gatewayA"].breaker.force("auto")
+    world.system.actors.bulkheads["gatewayA"].breaker.force("auto")
     (key,) = world.send(customers=1)  # the load for it covers all that waits
     world.run(20.0)
     assert set(world.provider.sendings) == {key}
@@ -242,7 +242,7 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
             world.steps(chance.randint(0, 80))
         if chance.random() < 0.3:
             world.put_back(copy)
-            known = max(world.real.feed().generation, world.system._generations.generation)
+            known = max(world.real.feed().generation, world.system.actors.generations.generation)
             world.real.begin_generation(known)  # as a new connection to a promoted server does
         elif chance.random() < 0.5:
             world.put_back(copy)
@@ -288,7 +288,7 @@ def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
         world.run(0.1)
         assert world.real.breakers()["gatewayA"].state == "open"
         assert called == []
-    assert world.system._generations.generation == 1
+    assert world.system.actors.generations.generation == 1
 
 
 def test_what_is_stored_while_a_generation_begins() -> None:

@@ -41,7 +41,7 @@ def test_a_process_that_does_nothing(live: Service) -> None:
     nobody = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
     idle = (QUIET, 0, nobody, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
     assert live.system.stats() == idle
-    assert not live.system._journal.alive
+    assert not live.system.actors.journal.alive
     live.system.start()
     until(lambda: live.system.stats() == idle)
 

@@ -146,14 +146,14 @@ def test_idle_customers_are_stopped_and_come_back(simulated: Service) -> None:
     for number in range(20):
         simulated.send(f"c{number}")
     run(simulated, 2.0)
-    assert len(simulated.system._customers) == 20
+    assert len(simulated.system.actors.customers) == 20
     run(simulated, 10.0)
-    assert len(simulated.system._customers) == 0
+    assert len(simulated.system.actors.customers) == 0
     sent = simulated.send("c3")
     run(simulated, 1.0)
     assert not isinstance(sent, NotStored)
     assert isinstance(sent.reply.get(timeout=0), Accepted)
-    assert len(simulated.system._customers) == 1
+    assert len(simulated.system.actors.customers) == 1
 
 
 def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +162,9 @@ def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, mo
     for number in range(35):
         simulated.send(f"c{number}")
     run(simulated, 5.5)
-    assert len(simulated.system._customers) > 10
+    assert len(simulated.system.actors.customers) > 10
     run(simulated, 10.0)
-    assert len(simulated.system._customers) == 0
+    assert len(simulated.system.actors.customers) == 0
 
 
 def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Service, store: TroubledStore) -> None:

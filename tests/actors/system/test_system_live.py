@@ -13,7 +13,7 @@ import pytest
 from actors.operations.resolve import ResolveOperation
 from actors.replies import Accepted, NotStored, Reply, Taken, Uncertain
 from actors.runtime.runtime import LiveRuntime
-from actors.system import SystemSettings
+from actors.settings import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolve
 from domain.outcomes import Outcome
@@ -221,7 +221,7 @@ def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
     assert isinstance(service.receive("c2"), Uncertain)
     gate.set()
     until(lambda: real.customer(stream("c2")) is not None)
-    until(lambda: service.system._customers.at_rest)
+    until(lambda: service.system.actors.customers.at_rest)
     assert real.customer(stream("c1")) is None
     assert runtime.stop(5.0)
     real.close()
