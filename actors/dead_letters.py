@@ -74,7 +74,9 @@ class DeadLetterActor(ServiceActor):
                 if move.state is WorkState.DEAD:
                     self._buffer(item, move.delay_s)
             case ResendDue():
-                self._timer = None
+                if self._timer is not None:
+                    self._timer.cancel()  # this message may be a predecessor's, or that of a timer replaced as it fired
+                    self._timer = None
                 self._resend()
             case ParkWork(item=item, problem=problem):
                 self._park(item, problem)

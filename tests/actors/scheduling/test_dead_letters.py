@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actors.dead_letters import RESENDS_MAX, TIMER_MAX_S
-from actors.messages import CapacityFree, DeadLettered, ParkWork
+from actors.messages import CapacityFree, DeadLettered, ParkWork, ResendDue
 from actors.runtime.simulated import SimulatedRuntime
 from messaging.port import WorkHint
 from store.errors import StoreUnavailableError
@@ -85,6 +85,19 @@ def test_nearer_dead_letters_do_not_pile_up_timers(scenario: Scenario, hints: li
         scenario.dead_letters.tell(letter(f"w-{number}", 80_000.0 - number))
         scenario.run(0.2)
     assert len(scenario.runtime._timers) < 20
+    assert hints == []
+
+
+def test_a_late_timer_leaves_no_second_one(scenario: Scenario, hints: list[tuple[float, str]]) -> None:
+    """A timer of a predecessor, or one that fires as it is replaced, does not run on beside the present timer."""
+    scenario.dead_letters.tell(letter("far", 10_000.0))
+    scenario.run(1.0)
+    before = len(scenario.runtime._timers)
+    for _ in range(50):
+        scenario.dead_letters.tell(ResendDue())
+        scenario.run(0.01)
+    scenario.run(2 * TIMER_MAX_S)
+    assert len(scenario.runtime._timers) <= before + 1
     assert hints == []
 
 
