@@ -1,4 +1,4 @@
-"""Texts from outside as they are kept: bounded, storable, and without card numbers, whatever is done to them."""
+"""Stored texts of reports: bounded, storable, and without card numbers, also after cutting and escaping."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ CARD = "4111111111111111"
 
 @given(st.text(st.characters(), max_size=400))
 def test_a_text_can_be_stored(text: str) -> None:
-    """No U+0000, no half of a character, no more than is kept; what is fit already stays as it is."""
+    """A stored text has no U+0000, no lone surrogate and no excess length. A storable text is unchanged."""
     kept = plain(text)
     assert "\0" not in kept
-    kept.encode()  # it raises for half of a character
+    kept.encode()  # raises for a lone surrogate
     assert len(kept) <= TEXT_MAX
     assert plain(kept) == kept
 
 
 @given(st.binary(max_size=300))
 def test_a_body_can_be_stored(body: bytes) -> None:
-    """Whatever its bytes are."""
+    """Any bytes of a body become a storable text."""
     kept = plain_body(body * 60)
     assert "\0" not in kept
-    kept.encode()  # it raises for half of a character
+    kept.encode()  # raises for a lone surrogate
     assert len(kept) <= BODY_MAX
 
 
 @pytest.mark.parametrize("text", [CARD, f"a {CARD}", f"{' ' * (TEXT_MAX - 16)}{CARD}1111", f"\0 {CARD}"])
 def test_no_card_number_is_kept(text: str) -> None:
-    """Neither one that was there nor one that the cut makes."""
+    """A stored text contains no card number, not even one that cutting the text would form."""
     assert not holds_card(plain(text))
     assert CARD not in plain(text)
     filled = " " * (BODY_MAX - 16) + f"{CARD}1111"
