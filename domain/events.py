@@ -149,7 +149,7 @@ def type_name(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event at its place in its stream: what ``evolve`` folds."""
+    """An event with its version in the stream and its time: the input of ``evolve``."""
 
     version: int
     occurred_at: datetime

@@ -111,7 +111,7 @@ def test_a_key_that_cannot_be_shown_is_revoked(run: Run, database: str) -> None:
     """``keys create`` revokes a key that could not be shown."""
     ended = run("keys", "create", "--merchant", "main", "--scope", "operations", PAYMENTS_DATABASE_URL=database)
     assert ended.status == 1
-    assert "is revoked again, because it could not be shown: standard output cannot be written" in ended.err
+    assert "is revoked, because it could not be shown: standard output cannot be written" in ended.err
     listed = output_of("keys", "list", PAYMENTS_DATABASE_URL=database)
     assert [line.split()[3] for line in listed.splitlines()] == ["STATE", "revoked"]
 

@@ -111,7 +111,7 @@ def test_an_invalid_secret_is_refused(
 def test_a_gateway_is_not_built_with_an_invalid_secret(tables: Mapping[str, GatewaySettings]) -> None:
     """An invalid secret is refused whatever its source."""
     with pytest.raises(
-        GatewaySettingsError, match=r"^gateway 'two', key 'callback_secrets_env': secret 2 is no secret"
+        GatewaySettingsError, match=r"^gateway 'two', key 'callback_secrets_env': secret 2 is not a valid secret"
     ):
         build_gateways(tables, {"two": (SIGNER_B.secrets[0], "short")})
 
@@ -149,5 +149,7 @@ def test_an_adapter_that_cannot_use_the_development_secret(
 ) -> None:
     """If the development secret is no valid secret of the provider, the error requires the variable."""
     monkeypatch.setattr(gateway_a, "callback_key", lambda _secret: b"")
-    with pytest.raises(GatewaySettingsError, match=r": A_SECRETS is not set, and the development secret is no secret "):
+    with pytest.raises(
+        GatewaySettingsError, match=r": A_SECRETS is not set, and the development secret is not a valid secret "
+    ):
         callback_secrets(tables, {}, loopback=True)

@@ -38,7 +38,7 @@ def test_tables_become_gateways_of_their_names() -> None:
 )
 def test_an_unknown_adapter_is_refused(adapter: str) -> None:
     """A missing module and a module that is no adapter are refused. The error lists the adapters."""
-    text = f"^gateway 'x', key 'adapter': '{adapter}' is none; known are gateway_a"
+    text = f"^gateway 'x', key 'adapter': '{adapter}' is not an adapter; known are gateway_a"
     with pytest.raises(GatewaySettingsError, match=text):
         read_settings({"x": {**TABLE, "adapter": adapter}})
 
