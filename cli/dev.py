@@ -127,6 +127,7 @@ def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str
         at = f"http://{provider}"
         text += f"""
   Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so no
-  transaction completes here. Set the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+  transaction completes here. Change the URLs of a copy to {at}/gatewayA and so on, and name the copy in
+  PAYMENTS_GATEWAYS_FILE.
 """
     return text

@@ -20,6 +20,7 @@ from actors.runtime.dispatchers import Dispatcher, Executor, GrowingExecutor, Th
 
 logger: Final = logging.getLogger(__name__)
 
+_POLL_S: Final = 0.02
 _ENDS_DRAWN: Final = 400
 
 
@@ -180,6 +181,15 @@ class LiveRuntime:
     def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
         """See Runtime."""
         return self._timers.after(delay_s, function)
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Block the calling thread until ``condition`` holds, for at most ``timeout_s``; whether it holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     def stop(self, timeout_s: float) -> bool:
         """End all threads after their queued work; False if some did not end in time."""

@@ -6,23 +6,18 @@ import gc
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import sha256
-from threading import Event
 from typing import Any, Final, NamedTuple
 
 import falcon.testing
 import pytest
 
 from actors.customer.idempotency import IdempotencyKey
-from api.callers import KEPT_S, KNOWN_MAX, LOOKS_MAX, REFRESH_S, KnownKeys
-from api.keys import Presented, make_key, read_api_key
+from api.callers import KnownKeys
+from api.keys import make_key
 from api.resources.events import Feed
-from store.errors import StoreUnavailableError
 from store.keys import ApiKey, Scope
 from store.port import GATEWAYS, StreamKey, WorkItem
-from store.queries import Queries
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
@@ -44,7 +39,6 @@ class Case(NamedTuple):
 
 
 NOTHING: Final = object()
-PATIENCE_S: Final = 30.0
 CASES: Final = {
     "createDeposit": Case("POST", "/v1/deposit", BODY, 202, WRITE, of_somebody=False),
     "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, of_somebody=False),
@@ -191,7 +185,7 @@ def test_without_a_live_key(scenario: Scenario, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of_somebody])
-def test_another_merchants_is_as_good_as_none(scenario: Scenario, name: str, unchanged: None) -> None:
+def test_resources_of_other_merchants_return_404(scenario: Scenario, name: str, unchanged: None) -> None:
     """What is not yours is answered, word for word, as what there is not."""
     case = CASES[name]
     theirs = scenario.ask(case, scenario.keys["globex"])
@@ -206,7 +200,7 @@ def test_another_merchants_is_as_good_as_none(scenario: Scenario, name: str, unc
     }
 
 
-def test_lists_hold_only_ones_own(scenario: Scenario) -> None:
+def test_lists_contain_own_resources_only(scenario: Scenario) -> None:
     """Lists and feed of another merchant are empty, and a bulk command changes nothing."""
     globex = scenario.keys["globex"]
     for name in ("listTransactions", "listEvents", "listReviews", "listDeadLetters"):
@@ -233,7 +227,7 @@ def test_two_merchants_may_call_a_customer_alike(scenario: Scenario) -> None:
     }
 
 
-def test_who_did_it_is_on_record(scenario: Scenario) -> None:
+def test_the_key_is_on_record(scenario: Scenario) -> None:
     """What a command leads to carries the public id of the key that it came with, and no more of it."""
     who = {name: f"api-key:{text.split('_')[1]}" for name, text in scenario.keys.items()}
     operator = scenario.keys["operations"]
@@ -267,7 +261,7 @@ def test_work_and_keys_of_orders_are_the_merchants(scenario: Scenario) -> None:
     assert scopes == ["idempotency:adjustment:acme", "idempotency:adjustment:globex"]
 
 
-def test_what_is_a_gateways_is_the_houses(scenario: Scenario) -> None:
+def test_gateways_belong_to_the_default_merchant(scenario: Scenario) -> None:
     """What belongs to a gateway alone is seen and closed by the operators of main, and by no other merchant's."""
     scenario.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
     house = scenario.make("main", {OPERATIONS})
@@ -347,7 +341,7 @@ def test_head_does_not_wait(scenario: Scenario, monkeypatch: pytest.MonkeyPatch)
     assert scenario.api.request("HEAD", f"/v1/events?after={end}&wait=30").status_code == 200
 
 
-def test_who_waits_for_events_needs_his_key_to_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_events_needs_a_live_key_to_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is revoked while its request waits receives no event."""
     key = scenario.make("globex", {READ})
 
@@ -362,7 +356,7 @@ def test_who_waits_for_events_needs_his_key_to_the_end(scenario: Scenario, monke
 
 
 @pytest.mark.parametrize("name", ["setBreakerMode", "retryDeadLetters", "retryDeadLetter"])
-def test_who_ordered_what_leaves_no_event_is_logged(
+def test_commands_without_events_are_logged_with_the_key(
     scenario: Scenario, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A command without events is logged with the id of its key."""
@@ -410,7 +404,7 @@ def test_what_needs_no_key(scenario: Scenario) -> None:
     assert scenario.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
 
 
-def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scenario: Scenario) -> None:
+def test_without_a_store_no_key_is_called_wrong(scenario: Scenario) -> None:
     """When keys cannot be looked up the answer is 503. A recently used key still works."""
     assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
     scenario.world.down = True
@@ -420,7 +414,7 @@ def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scenario: Scenario
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
-def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
+def test_without_keys_none_is_checked(api: Api) -> None:
     """On loopback every request belongs to the default merchant, whatever its header, and sees all events."""
     assert api.get("/v1/gateways", headers={"Authorization": "Bearer x"}).status_code == 200
     assert "securitySchemes" not in api.document["components"]
@@ -429,195 +423,3 @@ def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
 
 
 # What a process remembers of keys.
-
-
-class Shelf:
-    """The store's keys with a count of lookups and an adjustable delay."""
-
-    def __init__(self) -> None:
-        self.now, self.asked, self.takes_s, self.down = 100.0, 0, 0.0, False
-        self.keys: dict[str, ApiKey] = {}
-        self._held: tuple[Event, Event] | None = None
-
-    def hold(self) -> tuple[Event, Event]:
-        """Block the next lookup: one event signals its beginning, the other releases it."""
-        self._held = (Event(), Event())
-        return self._held
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """What is there when it is asked."""
-        self.asked += 1
-        if self.down:
-            raise StoreUnavailableError("down")
-        found = self.keys.get(key_id)
-        self.now += self.takes_s
-        if self._held is not None:
-            (begun, go_on), self._held = self._held, None
-            begun.set()
-            assert go_on.wait(PATIENCE_S)
-        return found
-
-    def monotonic(self) -> float:
-        """As the test has it."""
-        return self.now
-
-
-@pytest.fixture
-def shelf() -> Shelf:
-    """An empty one."""
-    return Shelf()
-
-
-@pytest.fixture
-def known(shelf: Shelf) -> KnownKeys:
-    """What one process remembers."""
-    queries: Queries = shelf  # type: ignore[assignment]  # the one of all queries that it is asked
-    return KnownKeys(queries, monotonic=shelf.monotonic)
-
-
-def put(shelf: Shelf, **changes: Any) -> Presented:
-    """A live key."""
-    _, presented = make_key(os.urandom)
-    shelf.keys[presented.key_id] = replace(
-        ApiKey(*presented, "acme", frozenset(Scope), live=True, lasts_s=None), **changes
-    )
-    return presented
-
-
-def test_a_key_is_looked_up_seldom(shelf: Shelf, known: KnownKeys) -> None:
-    """A busy key costs a few lookups a second, and so does one that there is not."""
-    for presented in (put(shelf), Presented("f" * 16, bytes(32))):
-        shelf.asked, began = 0, shelf.now
-        while shelf.now < began + 10:
-            known.check(presented)
-            shelf.now += 0.001
-        assert shelf.asked <= 10 / REFRESH_S + 1
-
-
-def test_within_a_second() -> None:
-    """A used lookup is younger than a second, also for the last request that waits for it."""
-    assert 2 * REFRESH_S < KEPT_S < 1
-
-
-@pytest.mark.parametrize("pace", [0.001, 0.1, REFRESH_S, 0.5, KEPT_S, 0.9])
-def test_a_revoked_key_is_of_no_use_a_second_later(shelf: Shelf, known: KnownKeys, pace: float) -> None:
-    """However often it is used, it is refused within a second of its revocation, and so for good."""
-    presented = put(shelf)
-    for _ in range(5):
-        assert known.check(presented)
-        shelf.now += pace
-    shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
-    revoked = shelf.now
-    while shelf.now < revoked + 3:
-        assert not known.check(presented) or shelf.now < revoked + KEPT_S
-        shelf.now += pace
-
-
-def test_one_looks_again_for_all(shelf: Shelf, known: KnownKeys) -> None:
-    """While one request looks a key up again the others go on with what is known, but not for longer than a second."""
-    presented = put(shelf)
-    assert known.check(presented)
-    shelf.now += REFRESH_S + 0.01
-    with ThreadPoolExecutor(2) as threads:
-        looking, go_on = shelf.hold()
-        first = threads.submit(known.check, presented)
-        assert looking.wait(PATIENCE_S)
-        shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
-        assert known.check(presented), "the lookup is under way"
-        assert shelf.asked == 2
-        shelf.now += KEPT_S + 0.01
-        second = threads.submit(known.check, presented)
-        go_on.set()
-        assert first.result(PATIENCE_S) is None, "what it saw is too old by now"
-        assert second.result(PATIENCE_S) is None
-
-
-def test_those_who_come_together_look_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A hundred concurrent requests with a key that is not cached cost one lookup."""
-    presented = put(shelf)
-    with ThreadPoolExecutor(100) as threads:
-        looking, go_on = shelf.hold()
-        answers = [threads.submit(known.check, presented) for _ in range(100)]
-        assert looking.wait(PATIENCE_S)
-        go_on.set()
-        assert all(answer.result(PATIENCE_S) for answer in answers)
-    assert shelf.asked <= 2, "at most one came when it was just done"
-
-
-def test_a_store_that_is_too_slow_lets_nobody_in(shelf: Shelf, known: KnownKeys) -> None:
-    """What was true longer ago than a second is not relied on: after some tries the request is sent away."""
-    presented = put(shelf)
-    shelf.takes_s = KEPT_S + 0.01
-    with pytest.raises(StoreUnavailableError):
-        known.check(presented)
-    assert shelf.asked == LOOKS_MAX
-    shelf.takes_s = KEPT_S - 0.01
-    assert known.check(presented)
-
-
-def test_a_store_that_fails_keeps_nobody_out_at_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A recently used key works while the store does not answer, but not longer than usual."""
-    presented = put(shelf)
-    assert known.check(presented)
-    shelf.down = True
-    began = shelf.now
-    while shelf.now < began + KEPT_S - 0.01:
-        assert known.check(presented)
-        shelf.now += 0.01
-    shelf.now = began + KEPT_S + 0.01
-    with pytest.raises(StoreUnavailableError):
-        known.check(presented)
-    shelf.down = False
-    assert known.check(presented)
-
-
-def test_a_key_ends_to_the_moment(shelf: Shelf, known: KnownKeys) -> None:
-    """An expiry needs no lookup to be obeyed."""
-    presented = put(shelf, lasts_s=0.25)
-    assert known.check(presented)
-    shelf.now += 0.2499
-    assert known.check(presented)
-    shelf.now += 0.0001
-    assert not known.check(presented)
-    assert shelf.asked == 1
-
-
-def test_a_wrong_secret_is_no_way_in(shelf: Shelf, known: KnownKeys) -> None:
-    """Neither before nor after the right one was seen; and no digest of zeros opens what is not there."""
-    presented = put(shelf)
-    wrong = Presented(presented.key_id, sha256(b"x").digest())
-    assert not known.check(wrong)
-    assert known.check(presented)
-    assert not known.check(wrong)
-    assert not known.check(Presented("f" * 16, bytes(32)))
-
-
-def test_what_is_remembered_has_a_bound(shelf: Shelf, known: KnownKeys) -> None:
-    """Random keys do not fill the memory."""
-    good = put(shelf)
-    for number in range(KNOWN_MAX + 5):
-        known.check(Presented(f"{number:016x}", bytes(32)))
-    assert len(known._known) <= KNOWN_MAX >= len(known._unknown)
-    assert known.check(good)
-
-
-def test_keys_are_random_and_read_strictly() -> None:
-    """A key has a public id of 64 bits and a secret of 256. Similar texts are not keys."""
-    made = {make_key(os.urandom)[0] for _ in range(50)}
-    assert len(made) == 50
-    for text in made:
-        presented = read_api_key(text)
-        assert presented is not None
-        assert presented.key_id == text[4:17]
-        assert presented.digest == sha256(text[18:].encode()).digest()
-        for wrong in (text + "\n", " " + text, text[:-1], text + "A", "PGW" + text[3:], text[:4] + "1" + text[5:]):
-            assert read_api_key(wrong) is None
-    assert {len(text) for text in made} == {61}
-    drawn: list[int] = []
-
-    def draw(size: int) -> bytes:
-        drawn.append(size)
-        return bytes(size)
-
-    make_key(draw)
-    assert drawn == [8, 32]

@@ -274,6 +274,8 @@ def test_secrets_in_queries_and_addresses(api: Api, world: World) -> None:
         answer = api.get("/v1/transactions", query_string=query)
         assert answer.json["errors"] == {name: [HOLDS_SECRET]}
         assert API_KEY not in answer.text
+    escaped = API_KEY.replace("_", "%5F")
+    assert api.get("/v1/transactions", query_string=f"cursor={escaped}").json["errors"] == {"cursor": [HOLDS_SECRET]}
     world.down = True
     assert api.get(f"/v1/customers/{API_KEY}").status_code == 404
 

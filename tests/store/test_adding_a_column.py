@@ -135,7 +135,11 @@ def follow(copy: Path, left_out: int | None = None) -> Path:
         ):
             (copy / f"store/{name}/migrations/{number:04}_channel.sql").write_text(script, encoding="utf-8")
     if left_out != 1:
-        insert(copy / "store/columns.py", '_column("updated_at", Type.TIME, changes=True),', f"        {declaration}")
+        insert(
+            copy / "store/columns.py",
+            '_column("updated_at", Type.TIME, changes=True),',
+            f"        {declaration.strip()},\n",
+        )
     if left_out != 2:
         insert(copy / "domain/account.py", "    updated_at: datetime", field)
     return copy
