@@ -21,7 +21,7 @@ def metadata_of(item: WorkItem) -> Metadata:
 
 
 def announce_move(item: WorkItem, move: MoveWork | None, context: CustomerContext) -> None:
-    """Have a timer set for work that was moved: the scheduler's, or the dead-letter actor's."""
+    """Request a timer for moved work from the scheduler or the dead-letter actor."""
     if move is None:
         return
     if move.state in {WorkState.DEAD, WorkState.PARKED}:

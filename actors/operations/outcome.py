@@ -93,7 +93,7 @@ class OutcomeOperation(WorkOperation):
             decision = batch.decided(RecordOutcome(transaction.transaction_id, result))
         status = batch.account.transactions.get(transaction.transaction_id, transaction).status
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
-            reason = "A day of lookups has not told what became of it."
+            reason = "A day of lookups has not shown the outcome."
             decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, reason))]
         decision = with_said(decision, lambda: _said(self, batch.now))
         return without_reviews(decision) if self.reviewed else decision
@@ -122,8 +122,8 @@ class OutcomeOperation(WorkOperation):
         """How long a provider without keys may still receive what it reports as never received."""
         if policy.honours_keys or not isinstance(self.result, Unknown | NotReceived):
             return 0.0
-        # The process's own sender has ended its attempt. Any other sender that this process learns of, also by a lookup
-        # after a second process that took the work over is gone as well, may have a permit that just began.
+        # This process's own sender has ended its attempt. Any other sender may have a permit that has just begun.
+        # The process that this one took the work over from may have taken it over itself, from that sender.
         own = self.item.action is Action.SUBMIT and self.asked_at is not None
         sent_within_s = 0.0 if own else policy.permit_s
         return context.settlement.left_s(self.item, policy.settle_s, self.asked_at, sent_within_s=sent_within_s)
@@ -162,7 +162,7 @@ class OutcomeOperation(WorkOperation):
         return True
 
     def simplify(self) -> bool:
-        """See Operation: the work goes on as one with an unknown outcome, which has no content that could fail."""
+        """See Operation: the work goes on with an unknown outcome, which has no content that could fail."""
         self.result, self.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
