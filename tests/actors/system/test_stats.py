@@ -1,4 +1,4 @@
-"""What operators watch of a process: what waits and what is out, from any thread, at any moment, at once."""
+"""Statistics of a process: what waits and which calls run, from any thread, at any moment, without blocking."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_process_that_does_nothing(live: Service) -> None:
 
 
 def test_calls_that_are_out(live: Service) -> None:
-    """With the provider stuck all slots are taken, and the rest waits for one; each customer's actor counts."""
+    """While the provider does not answer, all slots are taken and other work waits; each customer's actor counts."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -65,7 +65,7 @@ def test_calls_that_are_out(live: Service) -> None:
 
 
 def test_requests_and_writes_that_wait(live: Service) -> None:
-    """With the store stuck in a commit the writes of others wait in the journal's mailbox, and their requests wait."""
+    """While the store hangs in a commit, other writes wait in the journal's mailbox, and their requests wait."""
     gate, real = threading.Event(), live.store.append
 
     def stuck(writes: list[Write]) -> list[AppendResult]:
