@@ -48,7 +48,7 @@ Marks = dict[str, EventMark | WorkMark]
 
 
 class Generations:
-    """The generation that this process knows, and the newest marks that it saw stored in it."""
+    """The generation that this process follows, and the newest marks that it saw stored in it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -56,7 +56,7 @@ class CommandOperation(Operation):
         self.event_ids: list[str] = []
         self.in_doubt = False
         self.refusal_in_doubt = False  # a refusal may be on record, under its idempotency key
-        self.doubtful_at: int | None = None  # the version after which the append in doubt would go on, if known
+        self.doubtful_at: int | None = None  # the version after which the append in doubt would be stored, if known
         self.decided_at: datetime | None = None  # chosen once, so that a repeated write has the same time
         self.crashes = 0
 

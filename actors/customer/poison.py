@@ -37,7 +37,7 @@ class PoisonMessagePolicy:
         self._stream, self._context = stream, context
 
     def after_a_death(self, operations: Iterable[Operation]) -> list[Operation]:
-        """The operations that the dead actor's successor goes on with."""
+        """The operations that the dead actor's successor gets."""
         kept: list[Operation] = []
         for operation in operations:
             if not operation.actor_died():

@@ -13,7 +13,7 @@ from store.port import TOKENS_APART, Lease, WorkItem
 
 
 class Standing(Enum):
-    """What became of the work behind a stale token."""
+    """The present state of work whose token is stale."""
 
     GONE = "neither the work nor its transaction is on record"
     EARLIER = "the store has an earlier token than this process was given"

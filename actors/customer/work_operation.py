@@ -72,5 +72,5 @@ class WorkOperation(Operation):
         return False
 
     def simplify(self) -> bool:
-        """See Operation: the work must go on, so it is tried again as it is."""
+        """See Operation: the work must continue, so it is tried again unchanged."""
         return True

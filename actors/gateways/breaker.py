@@ -126,7 +126,7 @@ class GatewayBreaker:
             self._evaluate(now, healthy=healthy)
 
     def withdraw(self, permit: Permit) -> None:
-        """Return a permit whose call was not made. Says nothing about the gateway's health."""
+        """Return a permit whose call was not made. This is no sign of the gateway's health."""
         self._expire()
         self._redeem(permit)
 

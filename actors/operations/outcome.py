@@ -1,4 +1,4 @@
-"""Outcome: record the result of a call to a gateway, and decide what becomes of the work."""
+"""Outcome: record the result of a call to a gateway, and decide the next step of the work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, W
 logger: Final = logging.getLogger(__name__)
 
 _EVIDENCE: Final = (Approved, Declined, Unknown)
-"""Results that say something of the transaction."""
+"""Results that are evidence about the transaction."""
 
 
 class OutcomeOperation(WorkOperation):
@@ -38,7 +38,7 @@ class OutcomeOperation(WorkOperation):
         self.result = result
         self.asked_at = asked_at
         self.move: MoveWork | None = None
-        self.stale = False  # another owner has the work by now: the result is evidence only
+        self.stale = False  # another owner has the work already: the result is evidence only
         self.gone = False  # its transaction is no longer on record: the result becomes a review
         self.reviewed = False  # a review of it was opened before
 
@@ -162,7 +162,7 @@ class OutcomeOperation(WorkOperation):
         return True
 
     def simplify(self) -> bool:
-        """See Operation: the work goes on with an unknown outcome, which has no content that could fail."""
+        """See Operation: the work continues with an unknown outcome, which has no content that could fail."""
         self.result, self.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 

@@ -89,7 +89,7 @@ def _said_before(raw: Mapping[str, Any], command: RecordCallback) -> Said:
 
 
 def payload_of(command: RecordCallback, said: Said, metadata: Metadata) -> bytes:
-    """The payload that ``read_payload`` reads."""
+    """What ``read_payload`` reads."""
     outcome = command.outcome
     return orjson.dumps(
         {

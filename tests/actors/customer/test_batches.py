@@ -40,7 +40,7 @@ def test_a_repeated_callback_hides_no_other_report(customers: Customers) -> None
 
 def test_a_repeated_unmatched_callback_hides_no_other_stored_callback(customers: Customers) -> None:
     """The same must hold in a gateway's own stream."""
-    nobody = stream_of_gateway(GATEWAY)
+    gateway_stream = stream_of_gateway(GATEWAY)
 
     def unmatched(number: int, key: str) -> CallbackOperation:
         said = RecordCallback(f"ref-{number}", GATEWAY, "A-1", Money(100, "USD"), Approved("A-1", final=True))
@@ -50,12 +50,12 @@ def test_a_repeated_unmatched_callback_hides_no_other_stored_callback(customers:
         return request
 
     for number in (1, 2):
-        customers.router.tell(nobody, unmatched(number, str(number)))
+        customers.router.tell(gateway_stream, unmatched(number, str(number)))
     customers.run(1.0)
     items = {item.work_id: item for item in customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)}
     for key in ("98", "99"):  # the first is being stored while the others gather
-        customers.router.tell(nobody, unmatched(2, key))
-    customers.router.tell(nobody, StoredCallbackOperation(items["callback:1"], None))
+        customers.router.tell(gateway_stream, unmatched(2, key))
+    customers.router.tell(gateway_stream, StoredCallbackOperation(items["callback:1"], None))
     customers.run(1.0)
     assert customers.real.work_counts() == {(queue_of(GATEWAY), "queued"): 1, (queue_of(GATEWAY), "leased"): 1}
 

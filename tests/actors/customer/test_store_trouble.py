@@ -39,7 +39,7 @@ def test_a_store_that_is_away_refuses_at_once_and_serves_again(customers: Custom
 def test_a_load_that_fails_unexpectedly_blocks_no_command(
     customers: Customers, store: TroubledStore, error: BaseException
 ) -> None:
-    """Whatever a load raises, the actor receives it as an answer and goes on with the next command."""
+    """Whatever a load raises, the actor receives it as an answer and continues with the next command."""
     store.inject("load", error)
     request = customers.send()
     customers.run(1.0)

@@ -128,7 +128,7 @@ def test_a_probe_that_never_ends_has_failed(scenario: Scenario) -> None:
 
 
 def test_a_probe_that_was_not_made_is_granted_again(scenario: Scenario) -> None:
-    """A withdrawn permit says nothing about the gateway, and another is granted at once."""
+    """A withdrawn permit has no effect on the breaker, and another is granted at once."""
     scenario.breaker.withdraw(scenario.half_open())
     assert scenario.breaker.state == "half_open"
     assert scenario.breaker.wait_s() == 0.0

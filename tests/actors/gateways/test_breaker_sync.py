@@ -216,7 +216,7 @@ def test_a_mode_whose_record_others_change_is_tried_again(scenario: BreakerSync,
 def test_a_mode_that_the_store_fails_is_answered_with_its_error(
     scenario: BreakerSync, store: TroubledStore, error: Exception
 ) -> None:
-    """The caller gets the error, nothing has changed, and the actor goes on."""
+    """The caller gets the error, nothing has changed, and the actor lives."""
     store.inject("set_gateway_mode", error)
     with pytest.raises(type(error)):
         scenario.order("open").get(timeout=0)

@@ -107,7 +107,7 @@ def test_a_decline_is_healthy(gateway: SmallGateway) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, WINDOW_S / 2])
 def test_within_the_window_it_is_sent_under_its_key(gateway: SmallGateway, seconds: float) -> None:
-    """While the provider certainly knows the key, even with a wrong clock, a re-send needs no lookup."""
+    """While the provider certainly recognises the key, even with a wrong clock, a re-send needs no lookup."""
     call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
     assert gateway.lookups == []
 

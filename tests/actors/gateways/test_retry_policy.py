@@ -36,7 +36,7 @@ from tests.actors.gateways.policy_fixtures import (
 # Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
 # A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
 CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, WorkState, float, int] | None]]] = [
-    # final answers close the work, whatever was asked
+    # final answers close the work, whatever was requested
     (SUBMIT, 0, FINAL, KEYS, None),
     (SUBMIT, 9, FINAL, NO_KEYS, None),
     (RESOLVE, 4, FINAL, KEYS, None),
@@ -62,7 +62,7 @@ CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, Work
     (SUBMIT, 7, NOT_SENT, KEYS, (SUBMIT, DEAD, 100.0, 8)),
     (SUBMIT, 8, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 9)),
     (SUBMIT, 10_000, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 10_001)),
-    # may have acted: the same under the same key, else only a lookup may go on
+    # may have acted: the same under the same key, else only a lookup may follow
     (SUBMIT, 0, UNKNOWN, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
     (SUBMIT, 3, UNKNOWN, KEYS, (SUBMIT, DEAD, 10.0, 4)),
     (SUBMIT, 0, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),

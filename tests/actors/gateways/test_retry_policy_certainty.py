@@ -58,7 +58,7 @@ DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, De
     (RESOLVE, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
     (RESOLVE, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, LEASE_LOST),
     (RESOLVE, SENT, PENDING, False, Status.PROCESSED, SENT),
-    # it never arrived; a provider with keys is asked under the same one again, and nothing is to be discarded then
+    # it never arrived; with keys it is sent under the same one again, so it may not be discarded
     (RESOLVE, SENT, NEVER, False, Status.UNKNOWN, NONE),
     (RESOLVE, SENT, NEVER, True, Status.UNKNOWN, SENT),
     (RESOLVE, SENT, NEVER, False, Status.PROCESSED, SENT),

@@ -184,7 +184,7 @@ def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(keyless: Keyless
 
 
 def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(keyless: Keyless) -> None:
-    """Submissions that were refused or not tried say nothing about the gateway's health; failed calls do."""
+    """Submissions that were refused or not tried are no sign of the gateway's health; failed calls are."""
     for _ in range(2 * FAILURES):
         keyless.submit(work())
         keyless.clear(keyless.requested[-1], refused=True)
@@ -326,7 +326,7 @@ def test_a_probe_that_was_given_too_late_is_no_probe(supervised: Supervised) -> 
 
 @pytest.mark.parametrize("late_s", [-0.5, 0.0, 100.0])
 def test_no_call_begins_after_its_permit_has_expired(supervised: Supervised, late_s: float) -> None:
-    """The process was paused between permit and call: another one may be probing by now."""
+    """The process was paused between permit and call: another one may be probing already."""
     trip(supervised)
     item = work()
     supervised.submit(item)

@@ -356,7 +356,7 @@ def test_a_failing_listener_hides_no_answer(keyless: Keyless) -> None:
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervised, state: str) -> None:
-    """A successor goes on with the same bulkheads: no waiting work, slot or breaker state is lost."""
+    """A successor continues with the same bulkheads: no waiting work, slot or breaker state is lost."""
     if state == "open":
         trip_by_submissions(supervised)
     items = [work() for _ in range(6)]

@@ -43,7 +43,7 @@ def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = 
 
 
 def test_an_early_lookup_is_repeated(keyless: Customers, sent: WorkItem) -> None:
-    """Before the settlement delay ends nothing is sent, and the schedule goes on."""
+    """Before the settlement delay ends nothing is sent, and the schedule continues."""
     assert never_received(keyless, sent).action is Action.RESOLVE
 
 
@@ -146,7 +146,7 @@ def test_a_late_approval_counts_whenever_it_comes(keyless: Customers, *, stale_f
     ],
 )
 def test_a_sender_that_lost_its_lease_may_still_begin(keyless: Customers, waited_s: float, action: Action) -> None:
-    """The delay begins when the permit expires, not when another process learns of the attempt."""
+    """The delay begins when the permit expires, not when another process reads the attempt."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)

@@ -167,7 +167,7 @@ def test_work_that_is_delivered_twice_may_go_out_once(
 
 
 def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) -> None:
-    """A submission that always meets a defect frees its slot, and its work goes on as not sent."""
+    """A submission that always meets a defect frees its slot, and its work continues as not sent."""
     item = keyless.deposited()
     assert item.transaction is not None
     neighbour = keyless.deposited()

@@ -123,7 +123,7 @@ def test_an_actor_whose_start_fails_is_retried_with_delays_and_loses_nothing(
 
 
 def test_only_commands_are_refused_during_a_restart(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """Between two lives a full address refuses refusable messages and holds the others."""
+    """During a restart a full address refuses refusable messages and holds the others."""
     address = address_of(runtime, Recorder, log, capacity=3)
     for _ in range(2):
         address.tell(die_when_taken)
@@ -140,7 +140,7 @@ def test_only_commands_are_refused_during_a_restart(runtime: SimulatedRuntime, l
 
 
 def test_an_actor_is_alive_from_its_start_until_its_death(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """Not alive before its start, between two lives, and after a silent stop; otherwise alive."""
+    """It is not alive before its start, during a restart, and after a silent stop; otherwise it is alive."""
     address = address_of(runtime, Recorder, log)
     seen = [address.alive]
     address.start()

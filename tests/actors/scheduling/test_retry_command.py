@@ -102,7 +102,7 @@ def test_a_retry_without_capacity_waits(scenario: Scenario) -> None:
 def test_a_retry_that_the_store_fails_is_answered_with_its_error(
     scenario: Scenario, store: TroubledStore, error: Exception
 ) -> None:
-    """The caller gets the error, nothing has changed, and the actors go on."""
+    """The caller gets the error, nothing has changed, and the actors live."""
     store_letter(scenario, "x", WorkState.PARKED)
     store.inject("retry_dead", error)
     reply = scenario.retry()

@@ -44,9 +44,9 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 def keep(scenario: Scenario, payload: bytes) -> None:
     """Store a callback that is not matched yet."""
-    nobody, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
+    gateway_stream, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
     work = OpenWork("callback:1", None, queue, Action.APPLY, EVENT_TYPE, None, payload)
-    scenario.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
+    scenario.real.append([Write(gateway_stream, Head(), (Part(work=(work,)),))])
 
 
 def reported(scenario: Scenario) -> list[bool]:

@@ -262,8 +262,8 @@ class Scenario:
         assert self.system.at_rest, "the drain does not end"
 
     def _judge_answers(self) -> None:
-        everybody = (*self.requests, *self.refused, *self.discards)
-        assert all(it.reply.done for it in everybody), "a client was not answered"
+        all_requests = (*self.requests, *self.refused, *self.discards)
+        assert all(it.reply.done for it in all_requests), "a client was not answered"
         assert all(reply.done for reply in self.asked), "an operator was not answered"
         refusals = [it for it in self.requests if not isinstance(it.reply.get(timeout=0), Accepted)]
         refusals += [it for it in self.refused if not isinstance(it.reply.get(timeout=0), Refused)]

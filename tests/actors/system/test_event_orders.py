@@ -103,7 +103,7 @@ def test_every_order_ends_as_the_provider_has_it(
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("scenario", CONTRADICTING, ids=str)
 def test_every_contradiction_is_one_review(shared: SharedStore, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
-    """The first report stands; every event id that contradicts it is one review, and so is the call's own answer."""
+    """The first report is kept. Each event id that contradicts it is one review, and so is the call's own answer."""
     for order in different_orders("answer", "callback", "callback", "another"):
         world = played(shared, scenario, kind, order, keys=keys)
         reported = " ".join(map(str, order))

@@ -186,7 +186,7 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
     assert world.real.work_counts() == {}
     assert world.provider.sendings[key] == 1
     world.provider.fate = answered
-    (other,) = world.send(customers=1)  # the same customer goes on
+    (other,) = world.send(customers=1)  # the same customer sends again
     world.finish()
     assert world.statuses() == {other: Status.COMPLETED}
     assert not world.facade.problems()
@@ -209,7 +209,7 @@ def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) ->
 
 
 def test_a_client_finds_the_earlier_state(world: Changing) -> None:
-    """The customer's actor goes on from what is on record, and not from what it remembers."""
+    """The customer's actor continues from the record, and not from its state in memory."""
     copy = world.keep()
     world.send(2, customers=1)
     world.run(1.0)

@@ -38,8 +38,8 @@ def live(tmp_path: Path) -> Iterator[Service]:
 
 def test_a_process_that_does_nothing(live: Service) -> None:
     """Before its start and at rest nothing waits, and reading the stats starts no actor."""
-    nobody = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
-    idle = (QUIET, 0, nobody, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
+    no_requests = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
+    idle = (QUIET, 0, no_requests, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
     assert live.system.stats() == idle
     assert not live.system.actors.journal.alive
     live.system.start()
