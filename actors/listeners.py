@@ -43,7 +43,7 @@ class Listener(Protocol):
         """``item`` became a dead letter, and that is durable: re-sent later (dead), or left to an operator (parked)."""
 
     def leases_lost(self) -> None:
-        """This process was taken for dead, and lost its leases."""
+        """Other processes considered this process dead, and it lost its leases."""
 
     def taken_over(self, count: int) -> None:
         """The leases of dead processes were released: ``count`` pieces of work."""
@@ -109,7 +109,7 @@ Line = tuple[str, dict[str, Any]]
 
 
 def log_each(lines: Iterable[Line]) -> None:
-    """Log ``lines`` at INFO as any other."""
+    """Log ``lines`` at INFO, one by one."""
     for message, fields in lines:
         logger.info(message, extra={"fields": fields})
 
@@ -117,7 +117,7 @@ def log_each(lines: Iterable[Line]) -> None:
 class LogListener:
     """Logs one line for each step of a transaction, with its transaction and correlation id, without personal data.
 
-    ``write`` takes the lines of events that were recorded together: most lines by far.
+    ``write`` takes the lines of events that were recorded together: the great majority of all lines.
     """
 
     def __init__(self, write: Callable[[Iterable[Line]], None] = log_each) -> None:
@@ -183,7 +183,7 @@ class LogListener:
 
     def leases_lost(self) -> None:
         """See Listener."""
-        logger.error("this process was taken for dead; its leases were released")
+        logger.error("this process was considered dead; its leases were released")
 
     def taken_over(self, count: int) -> None:
         """See Listener."""

@@ -64,7 +64,7 @@ class Callback(NamedTuple):
 
     @property
     def claim(self) -> Claim:
-        """The claim that makes it happen once."""
+        """The claim that prevents a second application."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
     def report(self, raw: RawMembers, at: datetime) -> GatewayReport:
@@ -216,7 +216,7 @@ class CallbackOperation(CommandOperation):
 
 
 class StoredCallbackOperation(WorkOperation):
-    """A stored callback that is looked at again. ``command``: its transaction has been found, in this stream."""
+    """A stored callback that is matched again. ``command``: its transaction has been found, in this stream."""
 
     __slots__ = ("command", "reviewed")
 
@@ -270,7 +270,7 @@ class StoredCallbackOperation(WorkOperation):
         return True
 
     def poisoned(self, stream: StreamKey, context: CustomerContext) -> None:
-        """See Operation: look at it again later."""
+        """See Operation: match it again later."""
         release(stream, self.item, wait_longer(self.item, self.item.attempts), context)
 
 
@@ -294,7 +294,7 @@ def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpen
 
 
 def _review_claims(gateway: str, event_id: str, events: list[Event], *, again: bool) -> tuple[Claim, ...]:
-    """One review for each event id, and one more when that came with different bodies."""
+    """One review for each event id, and one more when the id came with different bodies."""
     scope = _REVIEW_AGAIN if again else REVIEW_SCOPE
     key = f"callback:{gateway}:{event_id}"
     return tuple(Claim(scope, key, event.review_id.encode()) for event in events if isinstance(event, ReviewOpened))

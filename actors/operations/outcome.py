@@ -1,4 +1,4 @@
-"""Outcome: record the result of a call to a gateway, and decide what becomes of the work."""
+"""Outcome: record the result of a call to a gateway, and decide the next step of the work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, W
 logger: Final = logging.getLogger(__name__)
 
 _EVIDENCE: Final = (Approved, Declined, Unknown)
-"""Results that say something of the transaction."""
+"""Results that are evidence about the transaction."""
 
 
 class OutcomeOperation(WorkOperation):
@@ -38,7 +38,7 @@ class OutcomeOperation(WorkOperation):
         self.result = result
         self.asked_at = asked_at
         self.move: MoveWork | None = None
-        self.stale = False  # another owner has the work by now: the result is evidence only
+        self.stale = False  # another owner has the work already: the result is evidence only
         self.gone = False  # its transaction is no longer on record: the result becomes a review
         self.reviewed = False  # a review of it was opened before
 
@@ -95,7 +95,7 @@ class OutcomeOperation(WorkOperation):
             decision = batch.decided(RecordOutcome(transaction.transaction_id, result))
         status = batch.account.transactions.get(transaction.transaction_id, transaction).status
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
-            reason = "A day of lookups has not told what became of it."
+            reason = "A day of lookups has not shown the outcome."
             decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, reason))]
         decision = with_report(decision, lambda: _gateway_report(self, batch.now))
         return without_reviews(decision) if self.reviewed else decision
@@ -124,8 +124,8 @@ class OutcomeOperation(WorkOperation):
         """How long a provider without keys may still receive what it reports as never received."""
         if policy.honours_keys or not isinstance(self.result, Unknown | NotReceived):
             return 0.0
-        # The process's own sender has ended its attempt. Any other sender that this process learns of, also by a lookup
-        # after a second process that took the work over is gone as well, may have a permit that just began.
+        # This process's own sender has ended its attempt. Any other sender may have a permit that has just begun.
+        # The process that this one took the work over from may have taken it over itself, from that sender.
         own = self.item.action is Action.SUBMIT and self.asked_at is not None
         sent_within_s = 0.0 if own else policy.permit_s
         return context.settlement.left_s(self.item, policy.settle_s, self.asked_at, sent_within_s=sent_within_s)
@@ -164,7 +164,7 @@ class OutcomeOperation(WorkOperation):
         return True
 
     def simplify(self) -> bool:
-        """See Operation: the work goes on as one with an unknown outcome, which has no content that could fail."""
+        """See Operation: the work continues with an unknown outcome, which has no content that could fail."""
         self.result, self.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 

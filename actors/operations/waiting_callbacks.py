@@ -1,4 +1,4 @@
-"""Callbacks that wait for their transaction: their queue, the payload of their work, and when they are looked at again.
+"""Callbacks that wait for their transaction: their queue, the payload of their work, and when they are matched again.
 
 Also the stream of a gateway, which holds the callbacks that belong to no customer.
 """
@@ -24,7 +24,7 @@ EVENT_TYPE: Final = "CallbackReceived"
 MATCHED_WITHIN: Final = timedelta(hours=1)
 """How long a callback about an unknown transaction waits before it becomes a review."""
 MATCH_AFTER_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
-"""The waits between two looks; the last one repeats."""
+"""The waits between two attempts to match it; the last one repeats."""
 _QUEUE: Final = "callbacks:"
 
 
@@ -110,6 +110,6 @@ def payload_of(command: RecordCallback, report: GatewayReport, metadata: Metadat
 
 
 def wait_longer(item: WorkItem, attempts: int) -> MoveWork:
-    """Look at it again after the next wait; ``attempts`` is how often it has been looked at by now."""
+    """Match it again after the next wait; ``attempts`` is the number of attempts so far."""
     delay_s = MATCH_AFTER_S[min(item.attempts, len(MATCH_AFTER_S) - 1)]
     return MoveWork(item.work_id, Action.APPLY, WorkState.QUEUED, delay_s, attempts, item.errors, item.certainty)

@@ -1,4 +1,4 @@
-"""When a review of a transaction is opened: once for each finding, and never for what settles itself."""
+"""When a review of a transaction opens: once for each finding, and never for what is settled without an operator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reviews(customers: Customers) -> list[Review]:
 
 
 def lookup(customers: Customers, result: CallResult, after_s: float) -> WorkItem:
-    """After so long the work is claimed and that is what it comes to."""
+    """Claim the work after ``after_s`` and report ``result`` for it."""
     customers.run(after_s)
     [item] = customers.claim()
     assert item.action is Action.RESOLVE
@@ -179,12 +179,12 @@ def test_two_contradictions_are_two_reviews(customers: Customers) -> None:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_uncertain_commit_opens_one_review(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """And moves the work once."""
+    """It also moves the work once."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run(60.0)
     [item] = customers.claim()
-    store.befall("append", Trouble(CommitUncertainError("cut"), after=stored), CommitUncertainError("cut"))
+    store.inject("append", Trouble(CommitUncertainError("cut"), after=stored), CommitUncertainError("cut"))
     customers.report(item, Approved("A-2", final=True))
     customers.run(5.0)
     assert len(reviews(customers)) == customers.types().count("ReviewOpened") == 1
@@ -196,7 +196,7 @@ def test_an_uncertain_commit_opens_one_review(customers: Customers, store: Troub
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", [OutcomeOperation, Written])
 def test_a_death_opens_one_review(customers: Customers, *, kind: type, after: bool) -> None:
-    """Whatever the actor dies of meanwhile."""
+    """This holds for every message that the actor dies of."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run(60.0)

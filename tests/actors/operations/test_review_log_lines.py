@@ -31,7 +31,7 @@ REPORT = GatewayReport(
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: ReviewOpened) -> dict[str, object]:
-    """The fields of its line."""
+    """The fields of the event's log line."""
     with caplog.at_level(logging.INFO, logger="payments"):
         LogListener().recorded(stream(), [(Recorded(3, START, event), Metadata("r-1"))], {})
     (record,) = caplog.records
@@ -40,7 +40,7 @@ def logged(caplog: pytest.LogCaptureFixture, event: ReviewOpened) -> dict[str, o
 
 
 def test_what_was_said_and_expected_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Ids, status and amount of both are logged. The body, which may hold personal data, is not."""
+    """The ids, status and amount of both sides are logged. The body, which may hold personal data, is not."""
     expected = Expected("gatewayA", "processed", "1.00", "USD", "A-1")
     fields = logged(caplog, ReviewOpened("t-1.3", "t-1", "odd", REPORT, expected))
     assert fields == {
