@@ -146,7 +146,7 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
     _dead.add(int(worker.pid))
     _dead.difference_update(server.WORKERS)  # an id may belong to a new worker
     try:
-        from api.metrics.dead import add_up
+        from api.metrics.ended import add_up
 
         add_up(Path(os.environ[_METERS]), _dead)
     except FileNotFoundError:  # the folder is gone
