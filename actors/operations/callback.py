@@ -107,7 +107,9 @@ def read_callback(
             owner = None if payload.reference is None else _owner_at(gateway.name, payload.reference, store)
             about = None if owner is None else payload.reference
             return owner or unmatched, operation(problem=f"A callback cannot be read: {payload.problem}", about=about)
-        command = RecordCallback(payload.reference, gateway.name, payload.gateway_reference, payload.money, payload.outcome)
+        command = RecordCallback(
+            payload.reference, gateway.name, payload.gateway_reference, payload.money, payload.outcome
+        )
         stream = store.stream_of(payload.reference)
     except StoreError as error:
         logger.warning("a callback was not stored: %s", error, extra=fields)
