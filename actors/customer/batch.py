@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.customer.idempotency import claim_of
-from domain.account import Account, Refused, Transaction, UnknownTransactionError, decide, evolve
+from domain.account import Account, Refused, Transaction, UnknownTransactionError
 from domain.commands import TransactionCommand
 from domain.events import TRANSACTION_EVENTS, Event, Recorded
+from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.port import EncodedEvent, Head, Part, Review, StreamKey, Write
 from store.projection import project_review

@@ -31,11 +31,11 @@ from actors.operations.waiting_callbacks import (
 )
 from actors.replies import NotStored, SignatureInvalid, Taken
 from actors.runtime.runtime import Runtime
-from domain.account import review_of
 from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
 from domain.gateway_report import GatewayReport, Source, storable_body
 from domain.references import are_same_bodies
+from domain.state_machine import review_of
 from gateways.masking import kept
 from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata

@@ -10,8 +10,9 @@ from actors.messages import Submit
 from actors.operations.leases import give_back
 from actors.replies import Accepted
 from actors.work import first_item, lost_item, open_submit, write_context
-from domain.account import Account, Refused, decide
+from domain.account import Account, Refused
 from domain.commands import Receive
+from domain.state_machine import decide
 from messaging.port import WorkHint
 from store.codec import Metadata
 from store.port import Part, StreamKey, WorkItem

@@ -8,8 +8,9 @@ from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Accepted
-from domain.account import Refused, Status, decide
+from domain.account import Refused, Status
 from domain.commands import Resolve
+from domain.state_machine import decide
 from store.codec import Metadata
 from store.port import Action, CloseWork, Fence, Part, WorkItem, WorkState
 from store.queries import DeadLetter

@@ -23,7 +23,7 @@ from api.metrics.listener import MetricsListener
 from api.metrics.meters import UNREADABLE, Meters
 from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
-from domain.account import Account, Transaction, evolve
+from domain.account import Account, Transaction
 from domain.events import (
     BalanceAdjusted,
     Completed,
@@ -39,6 +39,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.state_machine import evolve
 from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState

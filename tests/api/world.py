@@ -30,12 +30,13 @@ from actors.replies import (
     SignatureInvalid,
     Taken,
 )
-from domain.account import Account, Refused, Transaction, decide, evolve
+from domain.account import Account, Refused, Transaction
 from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
 from domain.events import Kind, Recorded
 from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
+from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey

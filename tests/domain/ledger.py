@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from domain.account import (
-    Account,
-    Balance,
-    Refused,
-    decide,
-    evolve,
-)
+from domain.account import Account, Balance, Refused
 from domain.commands import Adjust, CloseReview, Command, Receive
 from domain.events import (
     BalanceAdjusted,
@@ -22,6 +16,7 @@ from domain.events import (
     ReviewOpened,
     Submitted,
 )
+from domain.state_machine import decide, evolve
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

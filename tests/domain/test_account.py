@@ -7,14 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account import (
-    Account,
-    Balance,
-    Refused,
-    Status,
-    decide,
-    evolve,
-)
+from domain.account import Account, Balance, Refused, Status
 from domain.commands import (
     Adjust,
     Command,
@@ -34,6 +27,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.state_machine import decide, evolve
 from tests.domain.ledger import START, Ledger
 from tests.effort import examples
 

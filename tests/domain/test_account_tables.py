@@ -6,16 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.account import (
-    Account,
-    Balance,
-    IllegalTransitionError,
-    Refused,
-    Status,
-    UnknownTransactionError,
-    decide,
-    evolve,
-)
+from domain.account import Account, Balance, IllegalTransitionError, Refused, Status, UnknownTransactionError
 from domain.commands import Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
 from domain.events import (
     Completed,
@@ -31,6 +22,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.state_machine import decide, evolve
 from tests.domain.ledger import START, Ledger
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from domain.account import DECISIONS, EVOLUTIONS
 from domain.commands import Command
 from domain.events import EVENT_TYPES, TYPE_NAMES, Event
+from domain.state_machine import DECISIONS, EVOLUTIONS
 from store import codec
 
 

@@ -26,11 +26,12 @@ from actors.operations.submission import SubmissionOperation
 from actors.replies import Accepted, Reply
 from actors.runtime.router import ActorAddress, Router
 from actors.runtime.simulated import SimulatedRuntime
-from domain.account import Transaction, evolve
+from domain.account import Transaction
 from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.state_machine import evolve
 from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write

@@ -18,10 +18,10 @@ from actors.customer.context import CustomerContext
 from actors.customer.idempotency import KEY_REUSED, IdempotencyKey, claim_of
 from actors.messages import Loaded, Passivate, Written
 from actors.replies import Accepted, NotStored, Replayed, Reply
-from domain import account as domain
-from domain import events
-from domain.account import Account, Refused, UnknownTransactionError, decide, unchanged
+from domain import events, state_machine
+from domain.account import Account, Refused, UnknownTransactionError
 from domain.outcomes import Declined
+from domain.state_machine import decide, unchanged
 from store import codec
 from store.codec import Metadata, decode
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -114,8 +114,8 @@ class AddNoteOperation(CommandOperation):
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in each table."""
     tables: list[tuple[dict[Any, Any], Any, Any]] = [
-        (domain.DECISIONS, AddNote, add_note),
-        (domain.EVOLUTIONS, NoteAdded, unchanged),
+        (state_machine.DECISIONS, AddNote, add_note),
+        (state_machine.EVOLUTIONS, NoteAdded, unchanged),
         (events.TYPE_NAMES, (NoteAdded, None), "NoteAdded"),
         (events.EVENT_TYPES, "NoteAdded", (NoteAdded, None)),
         (codec._ENCODERS, NoteAdded, lambda e: {"transaction_id": e.transaction_id, "id": e.note_id, "text": e.text}),
