@@ -221,7 +221,7 @@ def _line(stream: StreamKey, recorded: Recorded, metadata: Metadata) -> Line:
     return type_name(event), fields
 
 
-_LOGGED_SAID: Final = {
+_LOGGED_REPORT: Final = {
     "source": "source",
     "gateway": "gateway",
     "event_id": "callback_event_id",
@@ -233,7 +233,7 @@ _LOGGED_SAID: Final = {
     "currency": "said_currency",
     "message": "said_message",
 }
-"""The members of Said in log lines, and their field names. Not the body, which may hold personal data."""
+"""The members of GatewayReport in log lines, and their field names. Not the body, which may hold personal data."""
 _LOGGED_EXPECTED: Final = {
     "gateway": "gateway",
     "status": "expected_status",
@@ -245,7 +245,7 @@ _LOGGED_EXPECTED: Final = {
 
 def _review_fields(event: ReviewOpened) -> dict[str, str]:
     """The fields that an operator needs to contact the provider's support."""
-    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_SAID))
+    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_REPORT))
     found = {shown: getattr(it, name) for it, names in pairs if it is not None for name, shown in names.items()}
     return {name: value for name, value in found.items() if value is not None}
 

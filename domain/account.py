@@ -46,10 +46,10 @@ from domain.events import (
     ReviewOpened,
     Submitted,
 )
+from domain.gateway_report import Expected
 from domain.money import Money, minor_to_text
 from domain.outcomes import Approved, Category, Declined, Unknown
 from domain.references import are_same
-from domain.said import Expected
 
 
 class Status(StrEnum):

@@ -15,11 +15,11 @@ from actors.customer.work_operation import WorkOperation
 from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import CallResult
 from actors.operations.leases import announce_move, give_back, metadata_of
-from actors.operations.reviews import review_claims, with_said, without_reviews
+from actors.operations.reviews import review_claims, with_report, without_reviews
 from domain.commands import OpenReview, RecordOutcome
 from domain.events import Event, ReviewOpened
+from domain.gateway_report import GatewayReport, Source, storable_text
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
-from domain.said import Said, Source, plain
 from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
@@ -51,7 +51,9 @@ class OutcomeOperation(WorkOperation):
         """Record what the result adds. A stale one changes nothing, but a contradiction of the record is reviewed."""
         self.move = None
         if self.gone:
-            self._record_evidence(batch, with_said(self._lost_record(batch), lambda: _said(self, batch.now)))
+            self._record_evidence(
+                batch, with_report(self._lost_record(batch), lambda: _gateway_report(self, batch.now))
+            )
         else:
             policy, chance = context.policies[self.item.gateway], context.runtime.random()
             left_s = self._settlement_left_s(policy, context)
@@ -95,7 +97,7 @@ class OutcomeOperation(WorkOperation):
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
             reason = "A day of lookups has not told what became of it."
             decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, reason))]
-        decision = with_said(decision, lambda: _said(self, batch.now))
+        decision = with_report(decision, lambda: _gateway_report(self, batch.now))
         return without_reviews(decision) if self.reviewed else decision
 
     def _lost_record(self, batch: Batch) -> list[Event]:
@@ -171,18 +173,26 @@ class OutcomeOperation(WorkOperation):
         give_back(stream, self.item, context)
 
 
-def _said(report: OutcomeOperation, at: datetime) -> Said:
+def _gateway_report(operation: OutcomeOperation, at: datetime) -> GatewayReport:
     """What the gateway answered to a call, for operators."""
-    item, result = report.item, report.result
+    item, result = operation.item, operation.result
     source = Source.LOOKUP if item.action is Action.RESOLVE else Source.ANSWER
-    said = Said(source, item.gateway, at, reference=item.work_id)
+    report = GatewayReport(source, item.gateway, at, reference=item.work_id)
     match result:
         case Approved(reference=reference, final=final):
-            return replace(said, gateway_reference=plain(reference), status="completed" if final else "processed")
+            return replace(
+                report, gateway_reference=storable_text(reference), status="completed" if final else "processed"
+            )
         case Declined(code=code, message=message, reference=reference):
-            known = None if reference is None else plain(reference)
-            return replace(said, gateway_reference=known, status="failed", code=plain(code), message=plain(message))
+            known = None if reference is None else storable_text(reference)
+            return replace(
+                report,
+                gateway_reference=known,
+                status="failed",
+                code=storable_text(code),
+                message=storable_text(message),
+            )
         case NotReceived():
-            return replace(said, message="The gateway says that it never received it.")
+            return replace(report, message="The gateway says that it never received it.")
         case _:
-            return replace(said, message=plain(result.reason))
+            return replace(report, message=storable_text(result.reason))

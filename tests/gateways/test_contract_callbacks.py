@@ -10,9 +10,9 @@ from itertools import combinations
 
 import pytest
 
+from domain.gateway_report import TEXT_MAX, storable_text
 from domain.money import Money
 from domain.outcomes import Approved, Declined
-from domain.said import TEXT_MAX, plain
 from gateways.port import Callbacks, SignatureInvalidError, UnusablePayload, WebhookPayload
 from tests.gateways.callback_signers import MEMBERS, Signer, applied, payload_of, shows
 from tests.gateways.subjects import SUBJECTS, Subject
@@ -312,7 +312,7 @@ def test_an_unusable_callback_keeps_its_members(case: Case, member: str, value: 
     assert isinstance(unusable, UnusablePayload)
     assert unusable.reference == (None if member == "reference" else MEMBERS["reference"])
     shown = unusable.raw._asdict()
-    assert shown.pop(member) in {plain(value), None if not value else plain(value)}
+    assert shown.pop(member) in {storable_text(value), None if not value else storable_text(value)}
     status = payload_of(case.callbacks, case.body).raw.status
     expected = {**MEMBERS, "status": status}
     del expected[member]

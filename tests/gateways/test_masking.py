@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.cards import holds_card, masked
+from domain.gateway_report import TEXT_MAX
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
-from domain.said import TEXT_MAX
 from gateways.masking import MaskedGateway, kept
 from gateways.port import Order, UnusablePayload, WebhookPayload
 from tests.gateways.callback_signers import MEMBERS, Signer

@@ -9,8 +9,8 @@ import pytest
 from actors.messages import CallResult, NotSent, Written
 from actors.operations.outcome import OutcomeOperation
 from domain.account import Status
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
-from domain.said import Expected, Said, Source
 from store.errors import CommitUncertainError
 from store.port import Action, Review, WorkItem
 from tests.actors.customer.fault_injection import Fatal
@@ -111,7 +111,7 @@ def test_a_day_of_lookups_shows_what_the_last_one_came_to(keyless: Customers) ->
     keyless.run()
     lookup(keyless, NotSent("connection refused"), DAY_S + 60.0)
     [review] = reviews(keyless)
-    assert review.said == Said(
+    assert review.said == GatewayReport(
         Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, message="connection refused"
     )
     assert review.expected == Expected(GATEWAY, "unknown", "100.00", "USD")
@@ -139,7 +139,7 @@ def test_an_answer_that_contradicts_shows_both(customers: Customers, result: Cal
     customers.run()
     lookup(customers, result, 60.0)
     [review] = reviews(customers)
-    assert review.said == Said(Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, **said)  # type: ignore[arg-type]
+    assert review.said == GatewayReport(Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, **said)  # type: ignore[arg-type]
     assert review.expected == Expected(GATEWAY, "processed", "100.00", "USD", "A-1")
 
 

@@ -12,9 +12,9 @@ from actors.operations.callback import StoredCallbackOperation
 from actors.operations.waiting_callbacks import EVENT_TYPE, MATCHED_WITHIN, queue_of, read_payload, stream_of_gateway
 from actors.replies import Taken
 from domain.commands import RecordCallback
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import Money
 from domain.outcomes import Approved
-from domain.said import Expected, Said, Source
 from store.errors import CorruptStoreError
 from store.port import Action, WorkItem
 from tests.actors.customer.fixtures import Customers, answer
@@ -106,7 +106,7 @@ def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
         "callback:1", 1, stream_of_gateway(GATEWAY), queue_of(GATEWAY), Action.APPLY, EVENT_TYPE, 0, (), None
     )
     stored = read_payload(replace(item, payload=orjson.dumps(before)))
-    assert stored.said == Said(
+    assert stored.report == GatewayReport(
         Source.CALLBACK, GATEWAY, at, "evt-1", "nobody", "A-9", "failed", amount="7.50", currency="USD"
     )
     assert stored.waits_until == at + MATCHED_WITHIN
