@@ -112,8 +112,8 @@ def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[s
     log = folder / f"{name}.log"
     with _process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as process:
         deadline = time.monotonic() + _READY_WITHIN_S
-        while (said := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
-            if process.poll() is not None or _GIVEN_UP in said or time.monotonic() > deadline:
+        while (output := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
+            if process.poll() is not None or _GIVEN_UP in output or time.monotonic() > deadline:
                 raise ServerError(f"{name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.05)
         yield Server(address, process.pid, tuple(children(process.pid)), log)

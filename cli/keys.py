@@ -143,9 +143,9 @@ def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
 def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
     if not keyring.revoke(arguments.key_id):
         raise CommandError(f"there is no API key {arguments.key_id}")
-    said = {"key_id": arguments.key_id, "state": "revoked"}
+    revoked = {"key_id": arguments.key_id, "state": "revoked"}
     try:
-        write(f"{json.dumps(said) if arguments.json else f'{arguments.key_id} is revoked'}\n")
+        write(f"{json.dumps(revoked) if arguments.json else f'{arguments.key_id} is revoked'}\n")
     except OutputError as error:
         raise CommandError(f"{arguments.key_id} is revoked, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE

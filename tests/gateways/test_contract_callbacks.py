@@ -272,7 +272,7 @@ def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, m
     assert (payload.raw.amount, payload.raw.currency) == (amount, currency)
 
 
-@pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "nobody's"])
+@pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "x'y"])
 def test_a_reference_may_match_no_transaction(case: Case, reference: str) -> None:
     """Visible ASCII of at most 200 characters is accepted. It is compared with the record later."""
     assert payload_of(case.callbacks, case.signer.body({**MEMBERS, "reference": reference})).reference == reference

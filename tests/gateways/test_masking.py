@@ -67,7 +67,7 @@ def test_a_reference_that_reads_as_a_card_number(fixture: Fixture, order: Orders
 
 @by_submit_and_lookup
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("given", "expected"),
     [
         (Approved(CARD, final=True), Approved(MASKED, final=True)),
         (
@@ -77,9 +77,11 @@ def test_a_reference_that_reads_as_a_card_number(fixture: Fixture, order: Orders
         (Declined("declined", None, "No."), Declined("declined", None, "No.")),
     ],
 )
-def test_every_text_of_an_outcome_is_masked(order: Orders, call: Call, said: Approved | Declined, told: object) -> None:
+def test_every_text_of_an_outcome_is_masked(
+    order: Orders, call: Call, given: Approved | Declined, expected: object
+) -> None:
     """Card numbers are masked in every text of an outcome."""
-    assert call(MaskedGateway(FixedGateway(said), []), order()) == told
+    assert call(MaskedGateway(FixedGateway(given), []), order()) == expected
 
 
 @by_submit_and_lookup
@@ -183,18 +185,18 @@ def test_masked_references_stay_distinct(order: Orders) -> None:
     assert masked(alike[0]) == masked(alike[1])
     old, new = b"k" * 32, b"n" * 32
 
-    def told(reference: str, keys: list[bytes]) -> str:
-        said = MaskedGateway(FixedGateway(Approved(reference, final=True)), keys).lookup(order())
-        assert isinstance(said, Approved)
-        return said.reference
+    def reference_of(reference: str, keys: list[bytes]) -> str:
+        outcome = MaskedGateway(FixedGateway(Approved(reference, final=True)), keys).lookup(order())
+        assert isinstance(outcome, Approved)
+        return outcome.reference
 
-    one, other = (told(reference, [old]) for reference in alike)
+    one, other = (reference_of(reference, [old]) for reference in alike)
     assert one != other
     assert not holds_card(one)
-    assert told(alike[0], [new, old]) == told(one, [new]) == one
-    assert told(alike[0], [new]) != one
-    assert told(alike[0], []) == masked(alike[0])
-    assert told("A-1", [old]) == "A-1"
+    assert reference_of(alike[0], [new, old]) == reference_of(one, [new]) == one
+    assert reference_of(alike[0], [new]) != one
+    assert reference_of(alike[0], []) == masked(alike[0])
+    assert reference_of("A-1", [old]) == "A-1"
 
 
 def bodies() -> Iterator[tuple[str, bytes, bytes]]:

@@ -121,7 +121,7 @@ def test_callbacks_are_signed_with_the_secret_of_the_environment(
     tmp_path: Path, order: Orders, peers: Callable[[Behave], Peer], start_simulator: Callable[..., Simulator]
 ) -> None:
     """SIMULATOR_GATEWAY_A_SECRET replaces the development secret."""
-    secret = "whsec_" + base64.b64encode(b"a secret of somebody's own").decode()
+    secret = "whsec_" + base64.b64encode(b"a secret of the operator").decode()
     service = peers(answers(200, b""))
     started = start_simulator(tmp_path / "ledger.jsonl", service.url, SIMULATOR_GATEWAY_A_SECRET=secret)
     gateway = GATEWAY_A.gateway(f"{started.url}/gatewayA")
