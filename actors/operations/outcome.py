@@ -24,6 +24,8 @@ from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, W
 
 logger: Final = logging.getLogger(__name__)
 
+_NOT_SETTLED: Final = "A day of lookups has not told what became of it."
+"""Part of a stored claim (``review_claims``), like the reasons in the domain: another text opens each review again."""
 _EVIDENCE: Final = (Approved, Declined, Unknown)
 """Results that are evidence about the transaction."""
 
@@ -95,8 +97,7 @@ class OutcomeOperation(WorkOperation):
             decision = batch.decided(RecordOutcome(transaction.transaction_id, result))
         status = batch.account.transactions.get(transaction.transaction_id, transaction).status
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
-            reason = "A day of lookups has not shown the outcome."
-            decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, reason))]
+            decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, _NOT_SETTLED))]
         decision = with_report(decision, lambda: _gateway_report(self, batch.now))
         return without_reviews(decision) if self.reviewed else decision
 

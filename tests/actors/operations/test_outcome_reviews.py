@@ -12,7 +12,7 @@ from domain.account import Status
 from domain.gateway_report import Expected, GatewayReport, Source
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
 from store.errors import CommitUncertainError
-from store.port import Action, Review, WorkItem
+from store.port import Action, Claim, Committed, Head, Part, Review, WorkItem, Write
 from tests.actors.customer.fault_injection import Fatal
 from tests.actors.customer.fixtures import KEYLESS, POLICY, Customers
 from tests.actors.support import GATEWAY, Trouble, TroubledStore, stream
@@ -56,6 +56,19 @@ def test_a_day_without_an_answer_is_reviewed_once(keyless: Customers, first: Cal
     assert review.state == "open"
     assert keyless.transaction(item.work_id).status is status
     assert keyless.types().count("ReviewOpened") == 1
+
+
+def test_a_review_of_an_earlier_version_is_not_opened_again(keyless: Customers) -> None:
+    """The reason is part of the stored claim, and so its text never changes."""
+    item = keyless.deposited()
+    key = f"{item.work_id}:A day of lookups has not told what became of it."
+    part = Part(claims=(Claim("review", key, b"of-an-earlier-version"),))
+    assert keyless.real.append([Write(stream(), Head(), (part,))]) == [Committed()]
+    keyless.report(item, ACCEPTED)
+    keyless.run()
+    for _ in range(2):
+        lookup(keyless, Unknown("timeout"), DAY_S + 60.0)
+    assert reviews(keyless) == []
 
 
 @pytest.mark.parametrize("result", SILENCE)
