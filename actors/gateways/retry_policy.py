@@ -21,8 +21,8 @@ ERROR_LENGTH_MAX: Final = 500
 class RetryPolicy:
     """How one gateway's work is retried and looked up, from its settings; durations in seconds.
 
-    Without keys, ``settle_s`` is the time after the sender's report in which a lookup without a result proves nothing,
-    and ``permit_s`` the time after recording a submission in which the sender may begin to send it.
+    Without keys, ``settle_s`` is the time after the sender's report in which a lookup without a result proves nothing.
+    ``permit_s`` is the time after recording a submission in which the sender may begin to send it.
     """
 
     honours_keys: bool
