@@ -99,7 +99,7 @@ class Redaction:
         return True
 
     def _is_clean_in_detail(self, lines: bytes) -> bool:
-        """The second look, without known values, for lines that did not pass the quick look."""
+        """The detailed search, without known values, for lines that did not pass the quick look."""
         if len(lines) > _LINES_SEARCHED_MAX:  # too long: each value is searched by itself, up to its limit
             return False
         if b"://" in lines or b"\\" in lines or b"%" in lines:  # escapes of JSON or URLs may hide a secret

@@ -22,7 +22,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
     """Create the file if it is missing, and apply the missing scripts, each in one transaction.
 
     Returns the numbers applied. Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a
-    newer version, and StoreUnavailableError when the file is gone, or is not the one that a service has open.
+    newer version. Raises StoreUnavailableError when the file is missing, or is not the one that a service has open.
     """
     scripts = migrations() if scripts is None else scripts
     refuse_to_begin_empty(path)

@@ -164,7 +164,7 @@ class PartPlan(NamedTuple):
 
 
 class WritePlan(NamedTuple):
-    """The plan of a write: its stream, how far its head lies back, whether its hash is wrong, and its parts."""
+    """The plan of a write: its stream, how old its head is, whether its hash is wrong, and its parts."""
 
     stream: StreamKey
     back: int

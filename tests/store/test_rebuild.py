@@ -189,7 +189,7 @@ CUTS = {
         "the events end at version 5 and leave review b-r1 open, but its row is closed",
     ),
 }
-"""What rows alone tell of: events that are gone, also from the heads where such are kept, and what is said then."""
+"""Missing events that only rows show, because any kept heads were changed as well; each with its problem."""
 HEADS_FOLLOW = (
     "DELETE FROM heads WHERE stream_id NOT IN (SELECT stream_id FROM events)",
     "UPDATE heads AS h SET version = (SELECT max(version) FROM events AS e WHERE e.stream_id = h.stream_id)",
