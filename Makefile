@@ -8,7 +8,7 @@ SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
 # Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 2
+PARALLEL ?= -n 3
 # Multiplies the random examples and the sizes of the tests.
 EFFORT ?= 1
 LOCK_FLAGS ?=

@@ -1,9 +1,8 @@
-"""The actors of a service process on its live runtime: built once the store is open, stopped in good order."""
+"""The actors of a service process on its live runtime: built once the store is open, stopped in order."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -24,7 +23,6 @@ logger: Final = logging.getLogger(__name__)
 
 DRAIN_S: Final = 8.0
 """How long a stopping process waits for its calls; the outcomes of others are looked up by the next process."""
-_POLL_S: Final = 0.02
 
 
 class OperatorSettings(Protocol):
@@ -124,9 +122,8 @@ class ActorProcess:
 
     def stop(self) -> None:
         """Wait for calls in flight up to DRAIN_S, then give the rest of the work back."""
-        system, deadline = self._built, time.monotonic() + DRAIN_S
-        while not system.at_rest and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        system = self._built
+        self._runtime.wait_until(lambda: system.at_rest, DRAIN_S)
         try:
             system.retire()
         except StoreError as error:

@@ -81,7 +81,7 @@ def _require_free(address: BindAddress, setting: str) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror}; stop what does, or change {setting}"
+        message = f"cannot listen on {address}: {error.strerror}; stop the program that does, or change {setting}"
         raise CommandError(message) from error
 
 
@@ -127,6 +127,7 @@ def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str
         at = f"http://{provider}"
         text += f"""
   Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so no
-  transaction completes here. Set the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+  transaction completes here. Change the URLs of a copy to {at}/gatewayA and so on, and name the copy in
+  PAYMENTS_GATEWAYS_FILE.
 """
     return text

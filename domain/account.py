@@ -46,10 +46,10 @@ from domain.events import (
     ReviewOpened,
     Submitted,
 )
+from domain.gateway_report import Expected
 from domain.money import Money, minor_to_text
 from domain.outcomes import Approved, Category, Declined, Unknown
 from domain.references import are_same
-from domain.said import Expected
 
 
 class Status(StrEnum):
@@ -442,7 +442,7 @@ def _rebalance(balances: Mapping[str, Balance], transaction: Transaction, event:
 
 
 def _moved(balances: Mapping[str, Balance], currency: str, available: int, reserved: int) -> Mapping[str, Balance]:
-    """The balances with so much more (or less) in a currency. Raises IllegalTransitionError below zero."""
+    """The balances after a change in one currency. Raises IllegalTransitionError below zero."""
     before = balances.get(currency, Balance())
     after = Balance(before.available + available, before.reserved + reserved)
     if after.available < 0 or after.reserved < 0:
@@ -461,4 +461,4 @@ EVOLUTIONS: Final[dict[type, Callable[[Account, Any, Recorded], Account]]] = {
     ReviewOpened: unchanged,
     ReviewClosed: unchanged,
 }
-"""The account after each event, which is known to be its next."""
+"""For each class of event: the account after an event that is the next one."""

@@ -18,7 +18,7 @@ _SCOPE: Final = "adjustment"
 
 
 class AdjustOperation(CommandOperation):
-    """Correct a balance, once however often its write is tried."""
+    """Correct a balance exactly once, however often its write is tried."""
 
     __slots__ = ("command", "stored")
 

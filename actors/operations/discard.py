@@ -1,4 +1,4 @@
-"""Discard: fail the transaction of a dead letter for good, on an operator's command."""
+"""Discard: fail the transaction of a dead letter permanently, on an operator's command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receive: take on a client's deposit or withdrawal, and pass its work on."""
+"""Receive: accept a client's deposit or withdrawal, and pass its work on."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ReceiveOperation(CommandOperation):
         """Pass the work on, then answer."""
         if not self.dispatched:
             assert self.item is not None
-            self.dispatched = True  # first: a second time would be worse than none
+            self.dispatched = True  # first: to pass it on twice would be worse than not at all
             try:
                 self._dispatch(self.item, context)
             except BaseException:

@@ -1,6 +1,6 @@
-"""All that is not deterministic as one object: threads, clocks, timers, ids, randomness.
+"""Everything not deterministic in one object: threads, clocks, timers, ids, randomness.
 
-``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the very same actors in one thread under a seed.
+``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the same actors in one thread under a seed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from actors.runtime.dispatchers import Dispatcher, Executor, GrowingExecutor, Th
 
 logger: Final = logging.getLogger(__name__)
 
+_POLL_S: Final = 0.02
 _ENDS_DRAWN: Final = 400
 
 
@@ -31,7 +32,7 @@ class Timer(Protocol):
 
 
 class Runtime(Protocol):
-    """Where actors run, and all that they use of the outside world."""
+    """Where actors run, and everything outside the process's memory that they use."""
 
     def dispatcher(self, name: str, threads: int) -> Dispatcher:
         """Make a dispatcher with this many threads."""
@@ -180,6 +181,15 @@ class LiveRuntime:
     def after(self, delay_s: float, function: Callable[[], None]) -> Timer:
         """See Runtime."""
         return self._timers.after(delay_s, function)
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Block the calling thread until ``condition`` holds, for at most ``timeout_s``; whether it holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     def stop(self, timeout_s: float) -> bool:
         """End all threads after their queued work; False if some did not end in time."""

@@ -202,9 +202,9 @@ class WriteConnection:
     def _settle(self) -> None:
         """Ensure that a failed COMMIT stays undone, even if this process dies next.
 
-        SQLite forgets the transaction at once. But the fault may occur after the last page was written to the write-ahead
-        log, for example during its sync. Then a later process would find a complete transaction there and treat it as
-        committed. One more commit overwrites its first page, and with it the chain of checksums.
+        SQLite forgets the transaction at once. But the fault may occur after the last page was written to the
+        write-ahead log, for example during its sync. Then a later process would find a complete transaction there and
+        treat it as committed. One more commit overwrites its first page, and with it the chain of checksums.
         """
         if self._connection.in_transaction:
             self._cursor.execute("ROLLBACK")

@@ -32,7 +32,7 @@ from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import Heard, SmallGateway
+from tests.actors.support import RecordingListener, SmallGateway
 from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
 from tests.store.templates import new_sqlite
@@ -59,7 +59,7 @@ class Live:
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
         self.queries = open_store(runtime)
-        gateways, listener = _gateways(), Heard()
+        gateways, listener = _gateways(), RecordingListener()
         self.payments = _Facade(runtime, {name: gateway for name, (gateway, _) in gateways.items()}, listener)
         self._system = PaymentSystem(
             service=self.payments,

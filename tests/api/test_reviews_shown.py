@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from domain.said import BODY_MAX
+from domain.gateway_report import BODY_MAX
 from store.verify import verify
 from tests.api.live import Live, living, until
 from tests.api.support import Api

@@ -33,9 +33,9 @@ from actors.replies import (
 from domain.account import Account, Refused, Transaction, decide, evolve
 from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
 from domain.events import Kind, Recorded
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
-from domain.said import Expected, Said
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
@@ -355,7 +355,7 @@ class World:
         *,
         stream: StreamKey,
         after_s: int = 0,
-        said: Said | None = None,
+        said: GatewayReport | None = None,
         expected: Expected | None = None,
     ) -> None:
         """Open a review."""

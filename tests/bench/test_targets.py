@@ -21,7 +21,7 @@ def test_names() -> None:
     assert [target.name for target in targets] == ["SQLite, 1 worker", "PostgreSQL, 1 worker", "PostgreSQL, 3 workers"]
 
 
-@pytest.mark.parametrize("ground", [SQLITE, Target(3, "postgresql://server/postgres")])
+@pytest.mark.parametrize("target", [SQLITE, Target(3, "postgresql://server/postgres")])
 def test_settings(target: Target, tmp_path: Path) -> None:
     """The service gets its database and workers, and the empty resource the same number of workers."""
     url = target.new_database_url(tmp_path, "new")

@@ -65,7 +65,7 @@ def test_a_frozen_service_is_fenced(installation: Installation) -> None:
         lambda: frozen.said("a stale owner's report is kept as evidence only") >= len(GATEWAYS) * AT_ONCE,
         "what it had out has come back, and was refused",
     )
-    wait_until(lambda: bool(frozen.said("this process was taken for dead; its leases were released")), "it knows")
+    wait_until(lambda: bool(frozen.said("this process was considered dead; its leases were released")), "it knows")
     accepted = installation.deposit(gateway="gatewayB", customer_id="afterwards")
     path = f"/v1/transactions/{accepted.body['transaction_id']}"
     wait_until(lambda: installation.get(path).body["status"] == "completed", "it works again")

@@ -199,7 +199,7 @@ def test_a_long_repetition_is_recognised(store: PaymentStore) -> None:
     assert versions(store, customer.stream) == list(range(1, 401))
 
 
-def test_a_write_without_events_does_not_look_at_the_head(store: PaymentStore) -> None:
+def test_a_write_without_events_ignores_the_head(store: PaymentStore) -> None:
     """Claims and work can be written without the head of the stream."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])

@@ -174,7 +174,7 @@ def test_one_of_many_concurrent_requests_gets_the_probe(store: PaymentStore, pas
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_does_as_its_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
+def test_the_store_answers_like_the_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
     """For any calls in any order the store answers as a small model in Python."""
     chance, model = random.Random(seed), SharedBreaker(GATEWAY)
     for _ in range(150):

@@ -48,7 +48,7 @@ def test_its_parts_are_stored_or_refused_as_usual(store: PaymentStore, token: in
     assert store.append([fenced, other.deposit("t2")]) == [expected, COMMITTED]
 
 
-def test_events_are_stored_at_the_head_alone(store: PaymentStore) -> None:
+def test_events_are_stored_at_the_current_head_only(store: PaymentStore) -> None:
     """With events it is a usual write: an old head is a conflict that returns the missed events."""
     customer = Customer()
     store.append([customer.deposit("t1")])

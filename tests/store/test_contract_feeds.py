@@ -66,7 +66,7 @@ def test_a_cursor_in_the_list_of_reviews_stays_valid(store: PaymentStore) -> Non
     assert listed(store, before=first[-1].key) == "xzu"
 
 
-def test_a_review_alone(store: PaymentStore) -> None:
+def test_a_single_review(store: PaymentStore) -> None:
     """A review is shown with its stream, open and closed. A gateway's review is shown to the merchant main only."""
     customer = fill(store)
     at = START + timedelta(seconds=2)
