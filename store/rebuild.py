@@ -92,36 +92,36 @@ def rebuild(store: Rebuilding, tally: Tally, *, accept_cut: bool = False) -> Ite
     """
     cut: list[StreamKey] = []
     for stream in store.streams():
-        look = _rebuild(store, stream, tally, accept_cut=accept_cut)
+        examined = _rebuild(store, stream, tally, accept_cut=accept_cut)
         tally.streams += 1
-        tally.events += look.folded.events
-        if look.cut and not look.unsound:
+        tally.events += examined.folded.events
+        if examined.cut and not examined.unsound:
             cut.append(stream)
             yield None
         else:
-            yield from (*look.unsound, *look.cut) or (None,)
+            yield from (*examined.unsound, *examined.cut) or (None,)
     for stream in cut:
-        look = _rebuild(store, stream, tally, accept_cut=accept_cut)
-        yield from (*look.unsound, *look.cut) or (None,)
+        examined = _rebuild(store, stream, tally, accept_cut=accept_cut)
+        yield from (*examined.unsound, *examined.cut) or (None,)
 
 
 def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: bool) -> _Examination:
-    look = _examine(store, stream)
+    examined = _examine(store, stream)
     # A lock is a write, and most streams need no change: for them this first read is enough.
-    if not (look.differs or look.unsound or look.cut):
-        return look
+    if not (examined.differs or examined.unsound or examined.cut):
+        return examined
     with store.locked(stream):
-        look = _examine(store, stream)
-        if look.differs and look.expected_rows is not None:
-            look = look._replace(unsound=(*look.unsound, *_claimed(store, stream, look.expected_rows)))
-        if look.unsound or (look.cut and not accept_cut):
-            return look
-        if look.cut:
-            store.cut(stream, look.folded.head)
-        if look.differs and look.expected_rows is not None:
-            store.replace(stream, look.expected_rows)
+        examined = _examine(store, stream)
+        if examined.differs and examined.expected_rows is not None:
+            examined = examined._replace(unsound=(*examined.unsound, *_claimed(store, stream, examined.expected_rows)))
+        if examined.unsound or (examined.cut and not accept_cut):
+            return examined
+        if examined.cut:
+            store.cut(stream, examined.folded.head)
+        if examined.differs and examined.expected_rows is not None:
+            store.replace(stream, examined.expected_rows)
             tally.rebuilt += 1
-    return look._replace(cut=())
+    return examined._replace(cut=())
 
 
 def _claimed(store: Rebuilding, stream: StreamKey, expected_rows: ReadRows) -> Iterator[Problem]:

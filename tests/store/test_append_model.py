@@ -93,7 +93,7 @@ def template(tmp_path: Path) -> Path:
 
 
 def test_append_on_sqlite_answers_as_its_model(template: Path) -> None:
-    """Whatever is appended in whatever order, the answers and the contents are those of the model."""
+    """For any appends in any order, the answers and the contents are those of the model."""
     SqliteMachine.template = template
     _run(SqliteMachine, max_examples=40, steps=25)
 

@@ -131,7 +131,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, ack
 
 
 def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
-    """Of several processes that migrate the same new database one applies each migration, and none fails."""
+    """When several processes migrate the same new database, one applies each migration, and none fails."""
     path = tmp_path / "new" / "payments.db"
     with ExitStack() as stack:
         processes = [stack.enter_context(child("migrate", path)) for _ in range(4)]
