@@ -45,7 +45,7 @@ _lock: Final = threading.Lock()
 
 
 def hide(*secrets: str) -> None:
-    """Hide ``secrets`` in all further log lines of this process. Of a URL, only the password is a secret."""
+    """Hide ``secrets`` in all further log lines of this process. Only the password of a URL is a secret."""
     global _known, _known_bytes  # noqa: PLW0603 - as process-wide as logging is
     values = {each for secret in secrets for each in _values(secret) if len(each) >= LENGTH_MIN}
     with _lock:
