@@ -45,7 +45,7 @@ _lock: Final = threading.Lock()
 
 
 def hide(*secrets: str) -> None:
-    """Hide ``secrets`` in all further log lines of this process. Of a URL, only the password is a secret."""
+    """Hide ``secrets`` in all further log lines of this process. Only the password of a URL is a secret."""
     global _known, _known_bytes  # noqa: PLW0603 - as process-wide as logging is
     values = {each for secret in secrets for each in _values(secret) if len(each) >= LENGTH_MIN}
     with _lock:
@@ -99,7 +99,7 @@ class Redaction:
         return True
 
     def _is_clean_in_detail(self, lines: bytes) -> bool:
-        """The second look, without known values, for lines that did not pass the quick look."""
+        """The detailed search, without known values, for lines that did not pass the quick look."""
         if len(lines) > _LINES_SEARCHED_MAX:  # too long: each value is searched by itself, up to its limit
             return False
         if b"://" in lines or b"\\" in lines or b"%" in lines:  # escapes of JSON or URLs may hide a secret

@@ -32,7 +32,7 @@ class Backend(ABC):
     """
 
     url_form: ClassVar[str]
-    """How its URLs look, for error messages."""
+    """The form of its URLs, for error messages."""
     exclusive: ClassVar[bool]
     """One service process at a time, which holds ``lock`` and migrates the database itself at its start."""
     load_threads: ClassVar[int]

@@ -1,8 +1,8 @@
 """Events to canonical bytes and back, and the hash chain over them.
 
-The canonical bytes of an event are its JSON with sorted keys and no white space (the order of RFC 8785 for the
-strings and integers used here). They are stored as they were hashed, so a later version of this file cannot make an
-old event look changed.
+The canonical bytes of an event are its JSON with sorted keys and no white space. For the strings and integers used
+here, this is the order of RFC 8785. The bytes are stored as they were hashed, so a later version of this file cannot
+make an old event look changed.
 """
 
 from __future__ import annotations

@@ -114,9 +114,9 @@ class ReviewView(NamedTuple):
     @property
     def gateway(self) -> str | None:
         """The gateway concerned; None for a review of an earlier version, whose event lacks it."""
-        told = self.review.said or self.review.expected
-        if told is not None:
-            return told.gateway
+        report = self.review.said or self.review.expected
+        if report is not None:
+            return report.gateway
         return self.stream.id if self.stream.name == GATEWAYS else None
 
     @property

@@ -1,8 +1,8 @@
-"""Writes the read tables anew from the events, stream by stream. Pure logic over the Rebuilding port.
+"""Write the read tables again from the events, stream by stream. Pure logic over the Rebuilding port.
 
-A stream with unsound events stays as it is, because rows made from changed events would hide the change. A stream
-whose rows contain more than its events stays as well: clients have seen these rows, and they are the last trace of
-events that were cut off. Work and claims do not follow from events alone and are never changed. Each stream is one
+A stream with unsound events stays as it is, because rows made from changed events would hide the change. A stream whose
+rows contain more than its events stays as well. Clients have seen these rows, and they are the last trace of events
+that were cut off. Work and claims do not follow from events alone and are never changed. Each stream is one
 transaction: after an interruption every stream is unchanged or rebuilt, and the next run finishes.
 """
 
@@ -70,11 +70,11 @@ class Tally:
     """Streams whose rows differed from their events."""
 
 
-class _Look(NamedTuple):
+class _Examination(NamedTuple):
     """One stream, and the reasons against its rebuild."""
 
     folded: Folded
-    ought: ReadRows | None
+    expected_rows: ReadRows | None
     """The rows that follow from the events; None when the events cannot be folded."""
     differs: bool
     unsound: Sequence[Problem]
@@ -85,48 +85,49 @@ class _Look(NamedTuple):
 def rebuild(store: Rebuilding, tally: Tally, *, accept_cut: bool = False) -> Iterator[Problem | None]:
     """Rebuild every stream, ascending. Yields None for each, or the problems for which it stays as it is.
 
-    With ``accept_cut`` a stream that has lost its end is rebuilt from the remaining events. Without, it is read again
-    after all others: a row with a newer version may belong to another stream, whose rebuild has taken it back by then.
-    Memory holds the transactions of one stream at a time, of two when they share an id, and the names of cut streams.
+    With ``accept_cut`` a stream that has lost its end is rebuilt from the remaining events. Without it, such a
+    stream is read again after all others. A row with a newer version may belong to another stream, and the rebuild
+    of that stream has moved the row by then. Memory holds the transactions of one stream at a time, of two when
+    they share an id, and the names of cut streams.
     """
     cut: list[StreamKey] = []
     for stream in store.streams():
-        look = _rebuild(store, stream, tally, accept_cut=accept_cut)
+        examined = _rebuild(store, stream, tally, accept_cut=accept_cut)
         tally.streams += 1
-        tally.events += look.folded.events
-        if look.cut and not look.unsound:
+        tally.events += examined.folded.events
+        if examined.cut and not examined.unsound:
             cut.append(stream)
             yield None
         else:
-            yield from (*look.unsound, *look.cut) or (None,)
+            yield from (*examined.unsound, *examined.cut) or (None,)
     for stream in cut:
-        look = _rebuild(store, stream, tally, accept_cut=accept_cut)
-        yield from (*look.unsound, *look.cut) or (None,)
+        examined = _rebuild(store, stream, tally, accept_cut=accept_cut)
+        yield from (*examined.unsound, *examined.cut) or (None,)
 
 
-def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: bool) -> _Look:
-    look = _look(store, stream)
+def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: bool) -> _Examination:
+    examined = _examine(store, stream)
     # A lock is a write, and most streams need no change: for them this first read is enough.
-    if not (look.differs or look.unsound or look.cut):
-        return look
+    if not (examined.differs or examined.unsound or examined.cut):
+        return examined
     with store.locked(stream):
-        look = _look(store, stream)
-        if look.differs and look.ought is not None:
-            look = look._replace(unsound=(*look.unsound, *_claimed(store, stream, look.ought)))
-        if look.unsound or (look.cut and not accept_cut):
-            return look
-        if look.cut:
-            store.cut(stream, look.folded.head)
-        if look.differs and look.ought is not None:
-            store.replace(stream, look.ought)
+        examined = _examine(store, stream)
+        if examined.differs and examined.expected_rows is not None:
+            examined = examined._replace(unsound=(*examined.unsound, *_claimed(store, stream, examined.expected_rows)))
+        if examined.unsound or (examined.cut and not accept_cut):
+            return examined
+        if examined.cut:
+            store.cut(stream, examined.folded.head)
+        if examined.differs and examined.expected_rows is not None:
+            store.replace(stream, examined.expected_rows)
             tally.rebuilt += 1
-    return look._replace(cut=())
+    return examined._replace(cut=())
 
 
-def _claimed(store: Rebuilding, stream: StreamKey, ought: ReadRows) -> Iterator[Problem]:
+def _claimed(store: Rebuilding, stream: StreamKey, expected_rows: ReadRows) -> Iterator[Problem]:
     """Report rows of other streams that belong to those by their events, or may. Other such rows were moved."""
-    transactions, reviews = set(ought.transaction_ids), set(ought.review_ids)
-    for other in store.holders(stream, ought):
+    transactions, reviews = set(expected_rows.transaction_ids), set(expected_rows.review_ids)
+    for other in store.holders(stream, expected_rows):
         name = "/".join(other)
         fold = fold_stream(store, other).fold
         if fold is None:
@@ -138,21 +139,23 @@ def _claimed(store: Rebuilding, stream: StreamKey, ought: ReadRows) -> Iterator[
             yield Problem(stream, None, f"the events of {name} name review {review_id}, too")
 
 
-def _look(store: Rebuilding, stream: StreamKey) -> _Look:
+def _examine(store: Rebuilding, stream: StreamKey) -> _Examination:
     folded = fold_stream(store, stream)
-    ought, now = _rows_of(folded.fold), _rows_now(store, stream)
+    expected_rows, now = _rows_of(folded.fold), _rows_now(store, stream)
     unsound = list(folded.problems)
     cut: list[Problem] = []
     kept = store.kept_head(stream)
     if kept is not None and kept != folded.head:
         text = f"the events end at version {folded.head.version}, but appends continue from version {kept.version}"
         (cut if kept.version > folded.head.version else unsound).append(Problem(stream, None, text))
-    if now != ought:
-        cut += (Problem(stream, None, text) for text in _known_better(folded, now, store.newest_version(stream)))
-    return _Look(folded, ought, now != ought, unsound, cut)
+    if now != expected_rows:
+        cut += (
+            Problem(stream, None, text) for text in _traces_of_missing_events(folded, now, store.newest_version(stream))
+        )
+    return _Examination(folded, expected_rows, now != expected_rows, unsound, cut)
 
 
-def _known_better(folded: Folded, now: ReadRows | None, newest: int) -> Iterator[str]:
+def _traces_of_missing_events(folded: Folded, now: ReadRows | None, newest: int) -> Iterator[str]:
     """Yield traces of missing events in the rows. Balances have no version, and so show none."""
     end = folded.head.version
     events = f"the events end at version {end}" if end else "there are no events"

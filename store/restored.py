@@ -11,7 +11,7 @@ from store.port import StoredEvent, StreamKey
 
 
 class OpenTransaction(NamedTuple):
-    """An unfinished transaction on record, of which the provider may know more."""
+    """An unfinished transaction on record. The provider may have its outcome."""
 
     transaction_id: str
     stream: StreamKey

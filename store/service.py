@@ -67,7 +67,7 @@ class ServiceStore:
 
 
 class _PendingQueries:
-    """The queries of a store that is not open yet; once it is, its own methods without a detour."""
+    """The queries of a store that is not open yet. After ``open`` the store's own methods are called directly."""
 
     def __init__(self) -> None:
         vars(self).update(dict.fromkeys(_QUERIES, _not_open))

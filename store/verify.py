@@ -2,7 +2,7 @@
 
 It finds changes that the service did not make. An edited, exchanged or removed event breaks the chain of hashes or
 the numbering. An edited read row differs from the fold of the events. A tail that was cut off together with its rows
-shows in the head that appends continue from, if the store keeps it apart from the events, and in heads kept elsewhere.
+shows in heads that were exported. It also shows in the head that appends continue from, if the store keeps that apart.
 Positions are assigned at commit and are under no hash, so only their order within a stream is checked.
 """
 
@@ -116,23 +116,23 @@ def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Proble
 
 def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Mapping[str, _Row]) -> Iterator[Problem]:
     for key in sorted(folded.keys() | rows.keys()):
-        ought, is_ = folded.get(key), rows.get(key)
-        if ought == is_:
+        folded_row, stored_row = folded.get(key), rows.get(key)
+        if folded_row == stored_row:
             continue
-        version = ought.version if isinstance(ought, Transaction) else None
-        if ought is None:
+        version = folded_row.version if isinstance(folded_row, Transaction) else None
+        if folded_row is None:
             yield Problem(stream, version, f"the row of {what} {key} follows from no event")
-        elif is_ is None:
+        elif stored_row is None:
             yield Problem(stream, version, f"the row of {what} {key} is missing")
         else:
-            currency = key if isinstance(ought, Balance) else None
-            differences = ", ".join(_differences(ought, is_, currency))
+            currency = key if isinstance(folded_row, Balance) else None
+            differences = ", ".join(_differences(folded_row, stored_row, currency))
             yield Problem(stream, version, f"the row of {what} {key} differs from its events: {differences}")
 
 
-def _differences(ought: _Value, is_: _Value, currency: str | None) -> Iterator[str]:
-    for name in (one.name for one in fields(ought)):
-        expected, found = getattr(ought, name), getattr(is_, name)
+def _differences(folded_row: _Value, stored_row: _Value, currency: str | None) -> Iterator[str]:
+    for name in (one.name for one in fields(folded_row)):
+        expected, found = getattr(folded_row, name), getattr(stored_row, name)
         if isinstance(expected, GatewayReport | Expected) and type(expected) is type(found):
             yield from (f"{name}.{text}" for text in _differences(expected, found, None))
         elif expected != found:

@@ -1,7 +1,7 @@
 """The store port: the values that cross it, and one protocol per role.
 
-An adapter promises: a write is stored whole or not at all; ``(stream name, stream id, version)`` is unique; whatever
-``append`` answers is durable; appending the same write again answers as the first time. The reads of the API and the
+Every adapter guarantees: a write is stored whole or not at all; ``(stream name, stream id, version)`` is unique; every
+answer of ``append`` is durable; appending the same write again gives the same answer. The reads of the API and the
 audit are in ``store.queries``, the API keys in ``store.keys``.
 """
 

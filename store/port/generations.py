@@ -1,4 +1,4 @@
-"""Generations: how the store shows that it was put back to an earlier state."""
+"""Generations: how the store shows that it was restored to an earlier state."""
 
 from __future__ import annotations
 

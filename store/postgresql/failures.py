@@ -19,7 +19,8 @@ from store.errors import (
 )
 
 _DATA: Final = (psycopg.DataError, psycopg.IntegrityError)
-_LIMITS: Final = "54"  # the class of SQLSTATEs of "program limit exceeded": a key that is too long for an index, say
+# the class of SQLSTATEs of "program limit exceeded", for example a key that is too long for an index
+_LIMITS: Final = "54"
 _DAMAGE: Final = (errors.DataCorrupted, errors.IndexCorrupted)
 _SCHEMA: Final = (psycopg.ProgrammingError,)
 _CLAIMS_KEY: Final = "claims_pk"

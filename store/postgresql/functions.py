@@ -52,7 +52,7 @@ class Functions(NamedTuple):
 
     revision: int
     digest: str
-    """Of the definitions with all columns. It changes with a new column, the revision does not."""
+    """The digest of the definitions with all columns. It changes with a new column, unlike the revision."""
 
 
 _NONE: Final = Functions(0, "")

@@ -28,7 +28,7 @@ class Follower:
 
     def __call__(self, session: Session) -> None:
         """Begin the next generation if the newest began elsewhere, or is older than one that this process has seen."""
-        known = self._known  # before the look: another connection that is opened meanwhile may learn of a later one
+        known = self._known  # before the read: another connection that is opened meanwhile may receive a later one
         ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
         number = found[0]
         seen = number if known is None else max(number, known[0])

@@ -103,7 +103,7 @@ def keep_log(connection: apsw.Connection) -> None:
 
 
 def has_log(path: Path) -> bool:
-    """Whether a log that is not empty lies beside the file."""
+    """Whether there is a log beside the file that is not empty."""
     return _size_of(path, "-wal") > 0
 
 

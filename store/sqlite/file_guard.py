@@ -1,4 +1,4 @@
-"""Checks that the files of an open database are those at their paths. Knows no tables, and repairs nothing.
+"""Checks that the files of an open database are those at their paths. It uses no tables and repairs nothing.
 
 A process can continue to use a file that was removed, moved or replaced: the file exists without its name until it is
 closed. The next process does not see what is stored there.

@@ -1,4 +1,4 @@
-"""The exclusive lock on a database: one service process at a time. Knows nothing of SQLite's own locks.
+"""The exclusive lock on a database: one service process at a time. It is independent of SQLite's own locks.
 
 It consists of two kernel locks, which end with the process. One is on a file beside the database, which names the
 holder. The other is on the database itself, so that hard links, bind mounts and a removed lock file lead to the same
@@ -154,7 +154,7 @@ def is_lock_file_locked(database: Path) -> bool:
         os.close(descriptor)
 
 
-def refuse_to_begin_anew(database: Path) -> None:
+def refuse_to_begin_empty(database: Path) -> None:
     """Raise StoreUnavailableError when the database is missing but traces of it exist.
 
     A service that started with an empty database would lose what it has acknowledged.
@@ -173,7 +173,7 @@ def refuse_to_begin_anew(database: Path) -> None:
 
 def _try_lock_database(database: Path) -> FileId | None:
     """None when another process has it, or it was replaced meanwhile."""
-    refuse_to_begin_anew(database)
+    refuse_to_begin_empty(database)
     if database.exists():
         require_one_name(database)  # before the wait, so that the operator sees the error
     try:

@@ -12,7 +12,7 @@ from store.errors import StoreUnavailableError
 from store.sqlite.command_connections import check_service_files, keep_log
 from store.sqlite.connection import BUSY_TIMEOUT_MS
 from store.sqlite.failures import translation
-from store.sqlite.lock import refuse_to_begin_anew
+from store.sqlite.lock import refuse_to_begin_empty
 from store.sqlite.schema_version import migrations, version_of
 
 _WAL_AGAIN_S: Final = 0.02
@@ -22,10 +22,10 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
     """Create the file if it is missing, and apply the missing scripts, each in one transaction.
 
     Returns the numbers applied. Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a
-    newer version, and StoreUnavailableError when the file is gone, or is not the one that a service has open.
+    newer version. Raises StoreUnavailableError when the file is missing, or is not the one that a service has open.
     """
     scripts = migrations() if scripts is None else scripts
-    refuse_to_begin_anew(path)
+    refuse_to_begin_empty(path)
     if path.exists():
         check_service_files(path)
     try:

@@ -202,8 +202,8 @@ class WriteConnection:
     def _settle(self) -> None:
         """Ensure that a failed COMMIT stays undone, even if this process dies next.
 
-        SQLite forgets the transaction at once. But when the fault occurred after the last page was written to the
-        write-ahead log (during its sync, for example), a later process would find a complete transaction there and
+        SQLite forgets the transaction at once. But the fault may occur after the last page was written to the
+        write-ahead log, for example during its sync. Then a later process would find a complete transaction there and
         treat it as committed. One more commit overwrites its first page, and with it the chain of checksums.
         """
         if self._connection.in_transaction:

@@ -228,6 +228,6 @@ def test_an_encoded_body_is_415(api: Api, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["x=1", "amount=1", "x", "x=1&x=2", "=1", "%00=%ff"])
-def test_a_command_takes_no_query(api: Api, query: str) -> None:
+def test_a_command_accepts_no_query(api: Api, query: str) -> None:
     """A command with a query is refused, because the query would have no effect."""
     assert api.post(json.dumps(BODY), query_string=query).status_code == 400

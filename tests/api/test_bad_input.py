@@ -182,7 +182,7 @@ def test_an_invalid_parameter(service: Api, live: Live, route: Route, name: str)
 
 @pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
 def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
-    """Of 10,000 unknown parameters the answer names only some."""
+    """The answer to 10,000 unknown parameters names only some."""
     result = send(service, live, route, query_string="&".join(f"k{n}=1" for n in range(10_000)))
     assert result.status_code == 400
     assert len(result.json["errors"]) == 50

@@ -417,7 +417,7 @@ def test_without_a_store_keys_get_503(scenario: Scenario) -> None:
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
-def test_without_keys_none_is_checked(api: Api) -> None:
+def test_without_keys_no_request_is_checked(api: Api) -> None:
     """On loopback every request belongs to the default merchant, whatever its header, and sees all events."""
     assert api.get("/v1/gateways", headers={"Authorization": "Bearer x"}).status_code == 200
     assert "securitySchemes" not in api.document["components"]

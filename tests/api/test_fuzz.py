@@ -154,7 +154,7 @@ ORDER = st.fixed_dictionaries(
     VALUES | ORDER,
 )
 @examples(100)
-def test_any_order(path: str, order: object) -> None:
+def test_any_operator_command(path: str, order: object) -> None:
     """Any JSON value as a command is executed, refused with a field name, or finds no resource."""
     WORLD.letters.clear()
     WORLD.bury("buried")

@@ -34,7 +34,7 @@ def all_items(api: Api, path: str, limit: int, **params: str) -> list[dict[str, 
 
 
 @pytest.mark.parametrize("customer", [".", ".."])
-def test_a_customer_that_no_path_can_name(api: Api, world: World, customer: str) -> None:
+def test_a_customer_whose_id_cannot_be_in_a_path(api: Api, world: World, customer: str) -> None:
     """New commands with such an id are refused. Existing customers are read by the raw path, and listed by a query."""
     refused = api.deposit(customer_id=customer)
     assert (refused.status_code, [*refused.json["errors"]]) == (400, ["customer_id"])

@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 
 
 class Pipe:
-    """A pipe that takes nothing more until something is read."""
+    """A pipe whose buffer is full until something is read."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
@@ -36,14 +36,14 @@ class Pipe:
         return filled
 
     def read(self, size: int) -> bytes:
-        """Exactly so many bytes."""
+        """Read exactly ``size`` bytes."""
         found = b""
         while len(found) < size:
             found += os.read(self.read_end, size - len(found))
         return found
 
     def read_until(self, last: bytes) -> list[bytes]:
-        """All lines up to the one that is ``last``."""
+        """All lines up to and including ``last``."""
         found = b""
         while not found.endswith(last + b"\n"):
             found += os.read(self.read_end, 65_536)
@@ -76,7 +76,7 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
     assert writer.lost == 0
 
 
-def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
+def test_lines_that_do_not_fit_are_dropped_and_reported(pipe: Pipe) -> None:
     """A full buffer accepts nothing. The number of missing lines is reported at their place."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
@@ -92,8 +92,8 @@ def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
     assert writer.lost == 20
 
 
-def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
-    """A line that fits between two that do not is written between their reports."""
+def test_each_loss_is_reported_at_its_place(pipe: Pipe) -> None:
+    """A line that fits between two lines that do not is written between their reports."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
     writer.write(numbered(1) * 9)
@@ -102,12 +102,12 @@ def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
     pipe.read(filled + 900)
     assert writer.flush(PATIENCE_S)
     os.write(pipe.write_end, b"end\n")
-    told = b"1 log lines were lost"
-    assert pipe.read_until(b"end") == [told, b"short", told, b"end"]
+    report = b"1 log lines were lost"
+    assert pipe.read_until(b"end") == [report, b"short", report, b"end"]
 
 
 def test_one_line_longer_than_the_buffer(pipe: Pipe) -> None:
-    """An empty buffer takes any line, whole."""
+    """An empty buffer accepts a line of any length, and writes it whole."""
     writer = BufferedWriter(pipe.write_end, bytes_max=100)
     writer.write(b"y" * 300_000 + b"\n")
     assert len(pipe.read(300_001)) == 300_001
@@ -127,7 +127,7 @@ def test_the_end_waits_a_bounded_time(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_has_gone(pipe: Pipe) -> None:
-    """Lines without a reader are counted as lost, and nothing is raised."""
+    """Lines without a reader are counted as lost, and no error is raised."""
     os.close(pipe.read_end)
     writer = BufferedWriter(pipe.write_end)
     for number in range(5):
@@ -137,7 +137,7 @@ def test_a_reader_that_has_gone(pipe: Pipe) -> None:
 
 
 def test_a_full_disk_breaks_no_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss is reported when there is space again; the next line does not continue a cut one."""
+    """The loss is reported when there is space again. The next line does not continue a cut one."""
     write, room = os.write, [4]
 
     def full(descriptor: int, data: bytes) -> int:
@@ -161,13 +161,16 @@ def test_a_full_disk_breaks_no_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_descriptor_that_another_program_made_non_blocking(pipe: Pipe) -> None:
-    """A full pipe is waited for, and nothing is lost: its other users decide how it behaves."""
+    """The writer waits for a full pipe and loses nothing.
+
+    It does not change the mode, which other programs use as well.
+    """
     filled = pipe.fill()
     os.set_blocking(pipe.write_end, False)
     writer = BufferedWriter(pipe.write_end)
     for number in range(3):
         writer.write(numbered(number))
-    assert not writer.flush(0.05), "it waits"
+    assert not writer.flush(0.05), "the write must wait"
     pipe.read(filled)
     writer.write(b"end\n")
     assert len(pipe.read_until(b"end")) == 4
@@ -175,7 +178,7 @@ def test_a_descriptor_that_another_program_made_non_blocking(pipe: Pipe) -> None
 
 
 def test_one_writer_for_one_target(pipe: Pipe) -> None:
-    """Standard output and error that lead to one pipe share a buffer, which keeps their order."""
+    """Standard output and error that lead to the same pipe share a buffer, which keeps their order."""
     other = os.dup(pipe.write_end)
     try:
         assert buffered(other) is buffered(pipe.write_end)
@@ -186,7 +189,7 @@ def test_one_writer_for_one_target(pipe: Pipe) -> None:
 
 
 def test_many_threads(pipe: Pipe) -> None:
-    """Lines of several threads are whole, none is lost or doubled, and each thread's keep their order."""
+    """Lines of several threads are whole, none is lost or repeated, and those of each thread keep their order."""
     writer = BufferedWriter(pipe.write_end)
 
     def write(first: int) -> None:
@@ -233,7 +236,7 @@ print(len(ticks), writer.flush(0.01))
 
 
 def run(program: str) -> str:
-    """What a Python program of the checkout prints."""
+    """The output of a Python program in the checkout."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, check=True, timeout=60, text=True
     )
@@ -242,16 +245,16 @@ def run(program: str) -> str:
 
 
 def test_a_forked_child() -> None:
-    """A child writes its own lines and none of its parent's, which the parent writes."""
+    """A child writes its own lines. The parent writes the lines of the parent."""
     lines = run(FORKED).splitlines()
     assert lines.count("parent") == 20_001
     assert lines.count("child") == 1
 
 
 def test_greenlets_do_not_wait() -> None:
-    """Under gevent the thread is one of the operating system: greenlets go on while a write waits for its reader.
+    """Under gevent the thread is one of the operating system: greenlets continue while a write waits for its reader.
 
-    The end of the process does not wait for ever either.
+    The end of the process has a time limit as well.
     """
     assert run(GEVENT) == "20 False\n"
 

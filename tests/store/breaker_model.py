@@ -1,4 +1,4 @@
-"""What the store makes of a shared breaker, in plain Python: for the contract, and for tests that need no store."""
+"""A model of the shared breakers in plain Python, for the contract and for tests without a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds writes for the store's tests as a customer's actor does: from its own state of the stream."""
+"""Build writes for the store's tests as a customer's actor does: from its own state of the stream."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ids = itertools.count(1)
 
 
 class Clock:
-    """A clock that stands still until the test advances it."""
+    """A clock that changes only when the test advances it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -55,7 +55,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Step:
-    """What one command adds to a write."""
+    """The part that one command adds to a write."""
 
     events: Sequence[Event] = ()
     claims: Sequence[Claim] = ()
@@ -64,7 +64,7 @@ class Step:
 
 
 class Customer:
-    """A customer as its writer sees it; every write that is built is believed to succeed."""
+    """A customer as its writer sees it. Every write that it builds is assumed to succeed."""
 
     def __init__(self, id_: str = "customer-1", merchant: str = "main") -> None:
         self.stream = StreamKey(merchant, id_)
@@ -78,7 +78,7 @@ class Customer:
         return copy.deepcopy(self)
 
     def write(self, *steps: Step) -> Write:
-        """All of ``steps`` as one write that goes on from the head that is believed in."""
+        """All of ``steps`` as one write that continues from the assumed head."""
         before, head = self.account, self.head
         parts = []
         touched_reviews: dict[str, Review] = {}
@@ -180,5 +180,5 @@ def move(
     action: Action = Action.SUBMIT,
     certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT,
 ) -> MoveWork:
-    """Work that goes on."""
+    """Work that continues."""
     return MoveWork(work_id, action, state, delay_s, attempts, errors, certainty)

@@ -23,17 +23,17 @@ from tests.store.templates import new_sqlite
 
 @dataclass(frozen=True)
 class Fixture:
-    """An empty, migrated store and the means to let its clock go on."""
+    """An empty, migrated store, and the function that advances its clock."""
 
     store: PaymentStore
     pass_time: Callable[[float], None]
     open_keyring: Callable[[], AbstractContextManager[Keyring]]
-    """API keys as the operator has them while the store is open."""
+    """The operator's access to the API keys while the store is open."""
 
 
 @pytest.fixture(scope="session")
 def migrated_schema(postgresql_url: str) -> Iterator[Schema]:
-    """The tables that the tests share, one after the other."""
+    """The tables that the tests use one after the other."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
@@ -41,14 +41,14 @@ def migrated_schema(postgresql_url: str) -> Iterator[Schema]:
 
 @pytest.fixture
 def schema(migrated_schema: Schema) -> Schema:
-    """The same without a row."""
+    """The tables that the tests share, emptied."""
     migrated_schema.clear()
     return migrated_schema
 
 
 @pytest.fixture(scope="session")
 def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
-    """Connecting costs more than most tests: one store for all of them, as the service's role."""
+    """One store for all tests, with the service's role: connecting costs more than most tests."""
     store = PostgresqlStore(migrated_schema.conninfo())
     yield store
     store.close()
@@ -56,7 +56,7 @@ def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
 
 @pytest.fixture(scope="module")
 def own_schema(postgresql_url: str) -> Iterator[Schema]:
-    """Tables on which no other test's store works."""
+    """Tables that no other test's store uses."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
@@ -64,7 +64,7 @@ def own_schema(postgresql_url: str) -> Iterator[Schema]:
 
 @contextmanager
 def embedded(url: str, *, template: bool = False) -> Iterator[Fixture]:
-    """A store of its own at ``url``, which measures time by a clock of the test. ``template``: copied, not migrated."""
+    """A new store at ``url`` with a clock of the test. With ``template`` it is copied instead of migrated."""
     backend, clock = backend_of(url, root=Path("/")), Clock()
     if template and backend.file is not None:
         new_sqlite(backend.file)

@@ -45,7 +45,7 @@ def append(store: Store) -> None:
 
 
 def problems(path: Path, heads: list[str] | None = None, tally: Tally | None = None) -> list[Problem]:
-    """All that verify finds."""
+    """All problems that verify finds."""
     store = SqliteStore(path, clock=Clock())
     try:
         with store.audit() as audit:
@@ -74,7 +74,7 @@ def tamper(path: Path, *statements: str) -> None:
     before = connection.total_changes()
     for statement in statements:
         connection.execute(statement)
-    assert connection.total_changes() > before, "the tampering itself must have met a row"
+    assert connection.total_changes() > before, "the edit must have changed a row"
     for _, sql in kept:
         connection.execute(str(sql))
     connection.close()

@@ -1,4 +1,4 @@
-"""Empty, migrated SQLite databases: migrated once in each process of the test run, and copied from then on."""
+"""Empty, migrated SQLite databases: migrated once in each process of the test run, and then copied."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def _template() -> bytes:
 
 
 def new_sqlite(path: Path) -> None:
-    """Make an empty, migrated database at ``path``, where no file is."""
+    """Create an empty, migrated database at ``path``, where no file exists."""
     with path.open("xb") as file:
         file.write(_template())

@@ -113,7 +113,7 @@ def test_a_column_needs_three_places(tmp_path: Path, empty: Schema) -> None:
 
 
 def test_a_field_without_a_column_stops_the_start(tmp_path: Path) -> None:
-    """A place that was left out is reported by the first import, and not by the first row that lacks it."""
+    """The first import reports a place that was left out, before the first row that lacks it."""
     for left_out, error in ((1, "no column is declared for the field channel"), (2, "has no fields ['channel']")):
         copy = follow(tmp_path / str(left_out), left_out)
         done = subprocess.run(
@@ -123,7 +123,7 @@ def test_a_field_without_a_column_stops_the_start(tmp_path: Path) -> None:
 
 
 def follow(copy: Path, left_out: int | None = None) -> Path:
-    """Make a copy of the code with the page's edits, but for one of them: 0 migrations, 1 declaration, 2 field."""
+    """Copy the code with the page's edits, except one of them: 0 migrations, 1 declaration, 2 field."""
     for room in ("domain", "store", "tests/store"):
         shutil.copytree(CHECKOUT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
     sqlite, postgresql = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -146,7 +146,7 @@ def follow(copy: Path, left_out: int | None = None) -> Path:
 
 
 def insert(file: Path, after: str, line: str) -> None:
-    """Insert a line after the only one that ends like this."""
+    """Insert a line after the only one that ends with ``after``."""
     text = file.read_text(encoding="utf-8")
     assert text.count(f"{after}\n") == 1
     file.write_text(text.replace(f"{after}\n", f"{after}\n{line}"), encoding="utf-8")

@@ -26,7 +26,7 @@ from tests.store.conftest import Fixture
 from tests.store.test_contract_append import *  # noqa: F403
 from tests.store.test_contract_breakers import *  # noqa: F403
 from tests.store.test_contract_generations import *  # noqa: F403
-from tests.store.test_contract_keys import keyring, test_a_key_is_found_as_it_was_made  # noqa: F401
+from tests.store.test_contract_keys import keyring, test_a_key_is_found_as_it_was_created  # noqa: F401
 from tests.store.test_contract_reads import *  # noqa: F403
 from tests.store.test_contract_work import *  # noqa: F403
 
@@ -74,17 +74,17 @@ def test_the_store_of_a_url_is_the_registered_one(tmp_path: Path, scratch: type[
         assert list(audit.streams()) == []
 
 
-def test_a_url_of_no_backend_names_the_forms_of_all() -> None:
+def test_an_unknown_url_names_all_forms() -> None:
     """The error lists the forms of the registered backends, the new one included."""
     with pytest.raises(StoreError, match=r"sqlite:////absolute/file\.db, postgresql://\S+ or scratch:///file\.db$"):
         backend_of("mysql:///payments", root=Path("/"))
 
 
-def test_what_a_store_need_not_have(tmp_path: Path) -> None:
+def test_the_defaults_of_a_backend(tmp_path: Path) -> None:
     """By default a backend holds no lock, has no file, and refuses a backup as not supported."""
 
     class Server(Backend):
-        """A backend that overrides nothing that it need not."""
+        """A backend that overrides only what is required."""
 
         def __init__(self, url: str, root: Path) -> None:
             """Accept any URL."""
@@ -100,7 +100,7 @@ def test_what_a_store_need_not_have(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:///payments.db", "postgresql://host/payments"])
 def test_the_lock_is_for_exclusive_stores(url: str, tmp_path: Path) -> None:
-    """A file's lock is held by one process at a time, and makes what is opened meanwhile the service's store."""
+    """One process at a time holds a file's lock. A store that is opened meanwhile is the service's store."""
     backend = backend_of(url, root=tmp_path)
     waits: list[float] = []
 
@@ -122,7 +122,7 @@ def test_the_lock_is_for_exclusive_stores(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:////var/lib/payments.db", "postgresql://host/payments"])
 def test_settings_and_backends_agree(url: str) -> None:
-    """Settings are checked before a driver is imported; their file and their limit of workers are the backend's."""
+    """Settings are checked before a driver is imported. Their file and their limit of workers match the backend's."""
     backend = backend_of(url, root=CHECKOUT)
     environ = {"PAYMENTS_DATABASE_URL": url}
     assert Settings.from_environ(environ).sqlite_path == backend.file

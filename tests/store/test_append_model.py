@@ -51,7 +51,7 @@ class SqliteMachine(AppendMachine):
             assert self.store.load(stream).head == self.model.head(stream)
 
     def teardown(self) -> None:
-        """Throw the file away."""
+        """Delete the file."""
         super().teardown()
         self.folder.cleanup()
 
@@ -70,7 +70,7 @@ class PostgresqlMachine(AppendMachine):
         return store
 
     def again(self) -> PostgresqlStore:
-        """Other connections."""
+        """Open other connections."""
         return PostgresqlStore(self.schema.conninfo(), writers=1, readers=1)
 
     def work_rows(self) -> WorkRows:
@@ -93,13 +93,13 @@ def template(tmp_path: Path) -> Path:
 
 
 def test_append_on_sqlite_answers_as_its_model(template: Path) -> None:
-    """Whatever is appended in whatever order, the answers and the contents are those of the model."""
+    """For any appends in any order, the answers and the contents are those of the model."""
     SqliteMachine.template = template
     _run(SqliteMachine, max_examples=40, steps=25)
 
 
 def test_append_on_postgresql_answers_as_its_model(schema: Schema) -> None:
-    """The very same machine finds the very same answers: the port means the same on both."""
+    """The same machine gets the same answers as on SQLite: the port has the same meaning on both."""
     PostgresqlMachine.schema = schema
     _run(PostgresqlMachine, max_examples=25, steps=20)
 

@@ -24,7 +24,7 @@ from tests.store.postgresql_server import Schema
 
 DIALECTS = [sqlite.DIALECT, postgresql.DIALECT]
 NOT_READ = {"work": {"owner"}}
-"""Columns of the tables that no row is read from."""
+"""Columns of the tables from which no row is read."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_both_databases_have_these_columns(tmp_path: Path, schema: Schema, table
 
 
 def test_a_row_is_read_as_it_was_written() -> None:
-    """Every field of a transaction comes back, those of absent nested objects as well."""
+    """Every field of a transaction is read back, those of absent nested objects as well."""
     customer = Customer()
     (received,) = customer.deposit("t1").transactions
     for transaction in (
@@ -101,7 +101,7 @@ def test_a_column_and_a_field_belong_together() -> None:
 
 
 def test_null_is_none() -> None:
-    """A conversion of a column that may be NULL sees no NULL."""
+    """A conversion of a column that may be NULL receives no NULL."""
     category = column("category", nullable=True, read=str.upper, write=str.lower)
     table = Table("failures", "failure", Failure, (column("code"), category, column("message")))
     read, write = compile_reader(table, {}), compile_row_writer(table, {})
@@ -145,5 +145,5 @@ def test_the_lists_of_each_dialect() -> None:
 
 
 def test_times_are_exact() -> None:
-    """A time survives the way through microseconds."""
+    """A time is unchanged after its conversion to microseconds and back."""
     assert sqlite.from_us(sqlite.to_us(START)) == START

@@ -58,8 +58,11 @@ def listed(
     return [letter.item.work_id for letter in store.dead_letters("main", where, before=before, limit=limit)]
 
 
-def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """State, times, attempts, errors, doubt and the transaction as it is, alone and in the list; parked: no time."""
+def test_a_dead_letter_shows_all_its_data(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A dead letter shows state, times, attempts, errors, certainty and the transaction, on its own and in the list.
+
+    A parked one has no time of a next attempt.
+    """
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     pass_time(7)
@@ -102,8 +105,8 @@ def test_a_dead_letter_without_a_transaction(store: PaymentStore) -> None:
     assert (letter.transaction_id, letter.item.transaction, letter.item.payload) == (None, None, b"\xff raw")
 
 
-def test_what_is_not_dead_is_no_dead_letter(store: PaymentStore) -> None:
-    """Neither leased nor queued work, nor another merchant's, nor none is found, alone and in the list."""
+def test_other_work_is_not_a_dead_letter(store: PaymentStore) -> None:
+    """Leased and queued work, work of another merchant and unknown work are not found, on their own and in the list."""
     fill(store)
     for key in ("leased", "queued", "d9", "none"):
         assert store.dead_letter("main", key) is None
@@ -130,7 +133,7 @@ FILTERS = [
 
 @pytest.mark.parametrize(("where", "expected"), FILTERS)
 def test_dead_letters_in_pages(store: PaymentStore, where: DeadLetterFilter, expected: list[str]) -> None:
-    """Each filter lets through what it names and all of them hold together; newest first, in pages of any size."""
+    """All given filters hold together. Dead letters are listed newest first, in pages of any size."""
     fill(store)
     assert listed(store, where) == expected
     for limit in (1, 3):
@@ -143,10 +146,10 @@ def test_dead_letters_in_pages(store: PaymentStore, where: DeadLetterFilter, exp
 
 
 @pytest.mark.parametrize(("where", "expected"), FILTERS)
-def test_dead_letters_tried_again(
+def test_dead_letters_are_retried(
     store: PaymentStore, pass_time: Callable[[float], None], where: DeadLetterFilter, expected: list[str]
 ) -> None:
-    """Those of the merchant that fit are queued and due at once; the others stay dead letters."""
+    """Matching dead letters of the merchant are queued and due at once. The others stay dead letters."""
     fill(store)
     everything = listed(store)
     pass_time(1)
@@ -159,7 +162,7 @@ def test_dead_letters_tried_again(
     assert store.retry_dead("main", where) == 0
 
 
-def test_another_try_keeps_the_history(store: PaymentStore) -> None:
+def test_a_retry_keeps_the_history(store: PaymentStore) -> None:
     """Attempts, errors and certainty stay; the token is new, so that a fence with the old one fails."""
     customer = fill(store)
     for key in ("d0", "p0"):
@@ -174,8 +177,8 @@ def test_another_try_keeps_the_history(store: PaymentStore) -> None:
         assert (item.attempts, item.errors, item.certainty, item.token) == (5, ERRORS, DeliveryCertainty.LEASE_LOST, 4)
 
 
-def test_a_merchant_tries_its_own_again(store: PaymentStore) -> None:
-    """An order of another merchant leaves everything as it is, even by id."""
+def test_a_merchant_retries_its_own_only(store: PaymentStore) -> None:
+    """A command of another merchant changes nothing, even by id."""
     fill(store)
     everything = listed(store)
     assert store.retry_dead("other", DeadLetterFilter(work_id="d1")) == 0
@@ -185,7 +188,7 @@ def test_a_merchant_tries_its_own_again(store: PaymentStore) -> None:
 
 
 def test_lookups_are_hastened(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Of a gateway that is back its lookups that wait are due now; all else waits for its own time."""
+    """The waiting lookups of a gateway that is available again are due now. All other work keeps its due time."""
     customer = Customer()
     plan: dict[str, tuple[str, Action, WorkState]] = {
         "lookup": ("gatewayA", Action.RESOLVE, WorkState.QUEUED),
@@ -210,8 +213,8 @@ def test_lookups_are_hastened(store: PaymentStore, pass_time: Callable[[float], 
     assert store.hasten_lookups("gatewayA") == 0
 
 
-def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Work that was due before stays before those that are hastened, lookups included."""
+def test_a_hastened_lookup_overtakes_no_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Work that was due before stays before the hastened lookups."""
     customer = Customer()
     for key, delay_s in (("a later", 60), ("b due", 1)):
         store.append([customer.deposit(key, owner=OWNER)])
@@ -221,8 +224,8 @@ def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Call
     assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 1)] == ["b due"]
 
 
-def test_the_last_order_for_a_breaker_is_kept(store: PaymentStore) -> None:
-    """There is one order for each gateway, the last; an order that is none is refused and changes nothing."""
+def test_the_last_mode_of_a_breaker_is_kept(store: PaymentStore) -> None:
+    """Each gateway has the mode that was set last. An unknown mode is refused and changes nothing."""
     assert store.gateway_modes() == {}
     orders = [GatewayMode("gatewayA", mode, f"because {mode}") for mode in ("open", "closed", "auto", "open")]
     for order in orders:

@@ -21,7 +21,7 @@ from tests.store.test_postgresql_append import address, through
 
 @pytest.fixture
 def proxy(schema: Schema) -> Iterator[Proxy]:
-    """A line to the server that can be cut."""
+    """A connection to the server that can be cut."""
     proxy = Proxy(*address(schema))
     yield proxy
     proxy.close()
@@ -61,7 +61,7 @@ def test_a_batch_that_is_cut_every_time(
 
 
 def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """The cut attempt may be stored although the next one is certainly not: both writers receive "uncertain"."""
+    """The cut attempt may be stored although the next one is certainly not. Both writers receive "uncertain"."""
     customer = Customer()
     write = customer.deposit("t1")
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -70,7 +70,7 @@ def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Prox
             holder.execute("SELECT 1 FROM heads FOR UPDATE")
 
         proxy.only = b'"waves"'  # a batch's document
-        proxy.on_cut = hold_up  # so that the next attempt waits in vain
+        proxy.on_cut = hold_up  # so that the next attempt waits and fails
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
             store.append([write])

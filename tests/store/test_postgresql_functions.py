@@ -54,7 +54,7 @@ def defined(schema: Schema) -> dict[str, str]:
 
 
 def recorded(schema: Schema) -> list[tuple[int, str]]:
-    """The revisions on record, and when each was applied."""
+    """The revisions on record, and the time when each was applied."""
     return [
         (int(revision), str(at))
         for revision, at in schema.execute("SELECT revision, applied_at FROM schema_functions ORDER BY revision")
@@ -62,7 +62,7 @@ def recorded(schema: Schema) -> list[tuple[int, str]]:
 
 
 def change(folder: Path) -> None:
-    """Let ``last_position`` answer something else."""
+    """Change the result of ``last_position``."""
     file = folder / "feed.sql"
     text = file.read_text(encoding="utf-8")
     assert "ELSE 0 END" in text
@@ -86,14 +86,14 @@ def test_comments_need_no_revision() -> None:
 
 
 def test_the_files_define_all_functions(empty: Schema) -> None:
-    """What a migration once defined is defined in the files as well, except what belongs to tables."""
+    """Every function of a migration is also defined in the files, except those that belong to tables."""
     migrate(empty.conninfo(owner=True))
     in_files = set(re.findall(r"CREATE OR REPLACE FUNCTION (\w+)\(", functions.definitions()))
     assert defined(empty).keys() == in_files | OF_TABLES
 
 
 def as_of(newer: Schema, older: Schema, version: int) -> None:
-    """Make ``older`` a database of this version with all rows of ``newer`` that such a one can hold."""
+    """Make ``older`` a database of this version with all rows of ``newer`` that such a version can hold."""
     scripts = {number: script for number, script in migrations().items() if number <= version}
     assert migrate(older.conninfo(owner=True), scripts) == list(scripts)
     for table in ("events", "heads", "transactions", "balances", "reviews", "claims", "owners", "work"):
@@ -119,7 +119,7 @@ def columns(schema: Schema) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def filled(postgresql_url: str) -> Iterator[tuple[Schema, object]]:
-    """A database of the last version with two customers, and all that can be seen of it."""
+    """A database of the last version with two customers, and all data that can be read from it."""
     with new_schema(postgresql_url) as schema:
         migrate(schema.conninfo(owner=True))
         store = PostgresqlStore(schema.conninfo(owner=True))
@@ -130,8 +130,8 @@ def filled(postgresql_url: str) -> Iterator[tuple[Schema, object]]:
 
 
 @pytest.mark.parametrize("version", range(1, len(migrations())))
-def test_a_database_of_any_version_goes_on(filled: tuple[Schema, object], empty: Schema, version: int) -> None:
-    """After the upgrade it shows all that was stored, has the tables and functions of a new one, and is usable."""
+def test_a_database_of_any_version_can_be_upgraded(filled: tuple[Schema, object], empty: Schema, version: int) -> None:
+    """After the upgrade it shows all stored data, has the tables and functions of a new one, and is usable."""
     newer, seen = filled
     url = empty.conninfo(owner=True)
     as_of(newer, empty, version)
@@ -151,7 +151,7 @@ def test_a_database_of_any_version_goes_on(filled: tuple[Schema, object], empty:
 
 
 def test_a_database_of_the_last_version_without_files(empty: Schema) -> None:
-    """A database that has all migrations, but whose functions are still theirs, has to be migrated."""
+    """A database that has all migrations, but still the functions of the migrations, must be migrated."""
     url = empty.conninfo(owner=True)
     migrate(url, migrations())
     before = defined(empty)
@@ -165,7 +165,7 @@ def test_a_database_of_the_last_version_without_files(empty: Schema) -> None:
 
 
 def test_functions_are_applied_once(empty: Schema) -> None:
-    """Another migration finds that they have not changed and leaves them alone."""
+    """Another migration detects that they have not changed, and does nothing."""
     url = empty.conninfo(owner=True)
     migrate(url)
     before = recorded(empty)
@@ -193,7 +193,7 @@ def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder
     """A list of columns can change without the files. The digest shows it, and the record keeps one row."""
     url = empty.conninfo(owner=True)
     migrate(url)
-    change(folder)  # the same to a database as a longer list
+    change(folder)  # to a database the same as a longer list
     with pytest.raises(SchemaError, match="migrate"):
         PostgresqlStore(url)
     migrate(url)

@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL, from many processes at once; the rights of the service's role and of the owner."""
+"""Migrations on PostgreSQL by many processes at once; the rights of the service's role and of the owner."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def tables(schema: Schema) -> set[str]:
     return {name for (name,) in schema.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema.name,))}
 
 
-def test_ten_that_migrate_at_once(empty: Schema) -> None:
-    """One of them migrates, the others wait and find nothing to do. None meets an error."""
+def test_concurrent_migrations(empty: Schema) -> None:
+    """One process migrates. The others wait, find nothing to do, and get no error."""
     with ThreadPoolExecutor(10) as threads:
         applied = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
     assert sorted(applied) == [[]] * 9 + [ALL]
@@ -45,7 +45,7 @@ def test_ten_that_migrate_at_once(empty: Schema) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
-    """Tables, and the number, of what broke off halfway are not there; the next attempt begins anew."""
+    """The tables and the number of a failed migration do not exist. The next attempt begins from the start."""
     scripts = {1: "CREATE TABLE one (x int)", 2: "CREATE TABLE two (x int); SELECT 1 / 0"}
     with pytest.raises(StoreError, match="division by zero"):
         migrate_postgresql(empty.conninfo(owner=True), scripts)
@@ -55,7 +55,7 @@ def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
     assert tables(empty) == {"one", "two", "schema_migrations"}
 
 
-def test_only_what_is_missing_is_applied(empty: Schema) -> None:
+def test_only_missing_migrations_are_applied(empty: Schema) -> None:
     """An older database gets the migrations after its own."""
     older = {number: script for number, script in migrations().items() if number < 3}
     assert migrate_postgresql(empty.conninfo(owner=True), older) == [1, 2]
@@ -65,7 +65,7 @@ def test_only_what_is_missing_is_applied(empty: Schema) -> None:
 
 
 def test_newer_tables_are_left_alone(schema: Schema) -> None:
-    """A service of an older version neither migrates nor opens what a newer one has made."""
+    """A service of an older version neither migrates nor opens the tables of a newer one."""
     schema.execute("INSERT INTO schema_migrations (number) VALUES (1000)")
     try:
         for attempt in (migrate_postgresql, PostgresqlStore):
@@ -76,7 +76,7 @@ def test_newer_tables_are_left_alone(schema: Schema) -> None:
 
 
 def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
-    """The error asks for the migration."""
+    """The error requests the migration."""
     with pytest.raises(SchemaError, match="migrate"):
         PostgresqlStore(empty.conninfo(owner=True))
 
@@ -85,8 +85,8 @@ def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
     "statement",
     ["UPDATE events SET type = 'x'", "DELETE FROM events", "TRUNCATE events", "DELETE FROM events WHERE false"],
 )
-def test_nobody_changes_events(schema: Schema, shared_store: PostgresqlStore, statement: str) -> None:
-    """Not even the owner of the tables can change or delete an event."""
+def test_events_cannot_be_changed(schema: Schema, shared_store: PostgresqlStore, statement: str) -> None:
+    """Even the owner of the tables cannot change or delete an event."""
     assert shared_store.append([Customer().deposit("t1")]) == [COMMITTED]
     with pytest.raises(psycopg.errors.RestrictViolation, match="never changed or deleted"):
         schema.execute(statement)
@@ -115,7 +115,7 @@ def test_nobody_changes_events(schema: Schema, shared_store: PostgresqlStore, st
     ],
 )
 def test_the_services_role_has_the_least_rights(schema: Schema, statement: str) -> None:
-    """The contract suite runs as this role, and yet it may neither change the past nor the tables."""
+    """The contract suite runs as this role. It can change neither past events nor tables."""
     if not schema.role:
         pytest.skip("not run: the tests' user may not make roles")
     with psycopg.connect(schema.conninfo()) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -145,8 +145,8 @@ def _no_clock() -> datetime:
 
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://127.0.0.1:1"])
-def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
-    """Without a server the store is not available; that is no fault of the schema."""
+def test_a_missing_server(tmp_path: Path, url: str) -> None:
+    """Without a server the store is not available. That is not an error of the schema."""
     backend = backend_of(url, root=tmp_path)
     for attempt in (lambda: backend.open(clock=Clock()), backend.migrate):
         with pytest.raises(StoreUnavailableError):

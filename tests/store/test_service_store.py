@@ -19,11 +19,11 @@ def _store(path: Path) -> ServiceStore:
 
 
 def _fail(_: object) -> None:
-    raise AssertionError("nothing is waited for")
+    raise AssertionError("there must be no wait")
 
 
 def test_queries_exist_before_the_store(tmp_path: Path) -> None:
-    """Until it is open each raises StoreUnavailableError, and afterwards each is the store's own."""
+    """Until the store is open, each query raises StoreUnavailableError. Afterwards each is the store's own."""
     store = _store(tmp_path / "payments.db")
     queries = store.queries
     with pytest.raises(StoreUnavailableError):
@@ -40,7 +40,7 @@ def test_queries_exist_before_the_store(tmp_path: Path) -> None:
 
 
 def test_a_second_process_waits_for_the_lock(tmp_path: Path) -> None:
-    """It reports why, once, and gets the lock when the first one has given it up."""
+    """It reports the reason once, and gets the lock when the first process has released it."""
     first, second = _store(tmp_path / "payments.db"), _store(tmp_path / "payments.db")
     first.lock(_fail, _fail)
     reasons: list[str] = []

@@ -1,4 +1,4 @@
-"""What is particular to the SQLite adapter: triggers, query plans, readers, errors, and the opening by URL."""
+"""The behaviour of the SQLite adapter alone: triggers, query plans, readers, errors, and the opening by URL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET type = 'x'", "DELETE FROM events", "REPLACE"])
 def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, statement: str) -> None:
-    """Whoever has the file open and means well cannot change or delete an event."""
+    """A program that opens the file cannot change or delete an event without removing the triggers first."""
     if statement == "REPLACE":
         statement = "UPDATE OR REPLACE events SET version = 1"
     connection = apsw.Connection(str(tmp_path / "var" / "payments.db"))
@@ -72,13 +72,13 @@ WHOLE_TABLES = {
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
 def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None:
-    """Every statement but the few named above finds its rows through a key or an index."""
+    """Every statement except the few above finds its rows through a key or an index."""
     connection = store._writer._connection
     if name in {"select_unfinished", "select_next_in_unfinished"}:
         connection.execute(SQL["create_unfinished"])
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
-    # What is known is what the statement itself has found so far.
-    given = ("CONSTANT", "json_each")  # what the statement was handed
+    # The table "known" is the rows that the statement itself has found so far.
+    given = ("CONSTANT", "json_each")  # the arguments of the statement
     scans = [step for step in plan if step.startswith("SCAN") and step != "SCAN known"]
     assert not [step for step in scans if not any(what in step for what in given)], plan
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
@@ -91,7 +91,7 @@ def bindings_of(name: str) -> tuple[None, ...]:
 
 @pytest.mark.parametrize(("name", "table"), [("select_dead_letters", "w"), ("retry_dead", "work")])
 def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str, table: str) -> None:
-    """The list and the retry of dead letters go down an index that holds nothing else."""
+    """The list and the retry of dead letters read an index that contains nothing else."""
     connection = store._writer._connection
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
     assert len(plan) == 1
@@ -142,7 +142,7 @@ def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
 
 
 def test_a_statement_is_planned_once(store: SqliteStore) -> None:
-    """Other values of parameters do not parse and plan a statement again, which takes longer than most reads."""
+    """Other values of parameters do not parse and plan a statement again, which would take longer than most reads."""
     store.load(StreamKey("main", "customer-0"))
     planned: list[int] = []
 
@@ -162,7 +162,7 @@ def test_a_statement_is_planned_once(store: SqliteStore) -> None:
 
 
 def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When all reading connections are in use a reader waits, and gets "unavailable" if none becomes free."""
+    """When all reading connections are in use a reader waits. It gets "unavailable" if none becomes free."""
     monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
     readers = store._readers
     with readers.cursor(), readers.cursor(), readers.cursor():
@@ -214,7 +214,7 @@ KINDS: dict[type[StoreError], set[str]] = {
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
 def test_every_error_of_the_driver_is_translated(name: str) -> None:
-    """Each error of apsw becomes one of the store's; errors that do not concern data may be tried again."""
+    """Each error of apsw becomes one of the store's. Errors that do not concern data may be tried again."""
     kind = getattr(apsw, name)
     expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
     error = translated(kind("text"))
@@ -222,7 +222,7 @@ def test_every_error_of_the_driver_is_translated(name: str) -> None:
     assert str(error) == f"{name}: text"
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     """A file of another format is reported as corrupt, and is not changed."""
     (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
     with pytest.raises(CorruptStoreError):
@@ -245,8 +245,8 @@ def test_urls(url: str, path: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "sqlite", "sqlite://", "sqlite:///", "sqlite://var/x.db", "mysql:///x", "sqlite:///x?mode=ro", "x.db"]
 )
-def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
-    """Anything else is refused with words that show what to write."""
+def test_urls_without_a_store(tmp_path: Path, url: str) -> None:
+    """Any other URL is refused with a text that shows the right form."""
     with pytest.raises(StoreError, match="must look like sqlite:///"):
         backend_of(url, root=tmp_path).open(clock=Clock())
 
@@ -269,7 +269,7 @@ def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> No
         "\n-- name: a\n-- One.\nSELECT 1;\n\n-- name: a\n-- Two.\nSELECT 2;\n",
     ],
 )
-def test_a_file_of_queries_that_is_not_one(tmp_path: Path, text: str) -> None:
+def test_a_malformed_file_of_queries(tmp_path: Path, text: str) -> None:
     """A query without a sentence, with two statements or with the name of another is refused when it is read."""
     (tmp_path / "queries.sql").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"queries\.sql"):

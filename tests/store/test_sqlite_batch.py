@@ -62,15 +62,15 @@ def _with_a_fence_on_what_another_changes() -> Sequence[Write]:
         (_with_a_fence_on_what_another_changes, False),
     ],
 )
-def test_only_writes_that_do_not_touch_are_stored_together(
+def test_only_independent_writes_are_stored_together(
     writes: Callable[[], Sequence[Write]], *, independent: bool
 ) -> None:
-    """Writes are one statement only when it makes no difference which of them comes first."""
+    """Writes are one statement only when their order makes no difference."""
     assert AppendValues(writes(), 0).independent == independent
 
 
 def test_independent_writes_are_one_statement(tmp_path: Path) -> None:
-    """The usual batch is one statement, its COMMIT included, and so one return from the thread that runs it."""
+    """The usual batch is one statement with its COMMIT, and so one return from the thread that executes it."""
     migrate(tmp_path / "payments.db")
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     store.register_owner(OWNER)

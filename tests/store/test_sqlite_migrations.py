@@ -1,4 +1,4 @@
-"""Migrations of a database in use keep all that an earlier version of the service stored."""
+"""Migrations of a database in use keep all data that an earlier version of the service stored."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT = {"generations"}
 
 
 def as_of(newer: Path, older: Path, version: int = 1) -> None:
-    """Make ``older`` a database of this version with all rows of ``newer`` that such a one can hold."""
+    """Make ``older`` a database of this version with all rows of ``newer`` that such a version can hold."""
     migrate(older, {number: script for number, script in migrations().items() if number <= version})
     connection = apsw.Connection(str(older))
     connection.execute("ATTACH ? AS newer", (str(newer),))
@@ -35,7 +35,7 @@ def as_of(newer: Path, older: Path, version: int = 1) -> None:
 
 
 def seen(path: Path) -> dict[str, object]:
-    """All that a store shows."""
+    """All data that a store shows."""
     store = SqliteStore(path, clock=Clock())
     try:
         return contents(store)
@@ -44,8 +44,8 @@ def seen(path: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("version", range(1, len(migrations())))
-def test_a_database_of_any_version_goes_on(tmp_path: Path, version: int) -> None:
-    """After the upgrade it has all that was stored and the tables of a new one, verifies, and is usable."""
+def test_a_database_of_any_version_can_be_upgraded(tmp_path: Path, version: int) -> None:
+    """After the upgrade it has all stored data and the tables of a new one, passes verify, and is usable."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
     as_of(newer, older, version)
@@ -100,7 +100,7 @@ def test_work_of_an_earlier_version_may_have_been_sent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("certainty", [-1, 3])
 def test_the_database_refuses_an_unknown_certainty(tmp_path: Path, certainty: int) -> None:
-    """The column that was added is checked as if it had been there from the first."""
+    """The added column is checked as if it had existed from the beginning."""
     fill(tmp_path / "payments.db")
     connection = apsw.Connection(str(tmp_path / "payments.db"))
     with pytest.raises(apsw.ConstraintError, match="work_doubt_known"):
@@ -108,8 +108,8 @@ def test_the_database_refuses_an_unknown_certainty(tmp_path: Path, certainty: in
     connection.close()
 
 
-def test_orders_outlive_the_process(tmp_path: Path) -> None:
-    """What was ordered of a breaker is known to the store that is opened next."""
+def test_breaker_modes_outlive_the_process(tmp_path: Path) -> None:
+    """The mode of a breaker is read by the store that is opened next."""
     path = tmp_path / "payments.db"
     migrate(path)
     order = GatewayMode("gatewayA", "open", "the provider asked for it")
@@ -121,8 +121,11 @@ def test_orders_outlive_the_process(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_switch_to_wal_waits_for_whoever_has_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite says busy at once where two switch together: it is tried again until the other is through."""
+def test_a_switch_to_wal_waits_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite reports busy at once where two processes switch together.
+
+    The switch is repeated until the other one ends.
+    """
     path = tmp_path / "payments.db"
     other = apsw.Connection(str(path))
     other.execute("BEGIN EXCLUSIVE; CREATE TABLE other (x)")

@@ -1,4 +1,4 @@
-"""``store.verify`` over read rows and work: they are the fold of the events, or it says so."""
+"""``store.verify`` over read rows and work: they are the fold of the events, or verify reports a problem."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def _row_edits() -> Iterator[tuple[str, str]]:
     yield "work deleted", "DELETE FROM work WHERE transaction_id = 'b2'"
     yield "work of a finished transaction", "UPDATE work SET transaction_id = 'b1' WHERE transaction_id = 'b2'"
     yield "work of no transaction", "UPDATE work SET transaction_id = 'x', work_id = 'y' WHERE transaction_id = 'b2'"
-    yield "details are no JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
-    yield "status is none", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
-    yield "what was said is no JSON", "UPDATE reviews SET said = '{' WHERE review_id = 'b-r2'"
+    yield "details are not JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
+    yield "status is unknown", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
+    yield "the report is not JSON", "UPDATE reviews SET said = '{' WHERE review_id = 'b-r2'"
     yield "a time beyond all calendars", "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'"
 
 
@@ -71,7 +71,7 @@ ROW_EDITS = dict(_row_edits())
 
 @pytest.mark.parametrize("what", ROW_EDITS)
 def test_an_edited_row_is_found(path: Path, what: str) -> None:
-    """A change to any column of a read row, and to work that must or must not be there, is a problem."""
+    """A change to any column of a read row, or of work that must or must not exist, is a problem."""
     tamper(path, ROW_EDITS[what])
     found = problems(path)
     assert found
@@ -91,8 +91,8 @@ WORDS = {
 
 
 @pytest.mark.parametrize("what", WORDS)
-def test_differences_are_told_in_words(path: Path, what: str) -> None:
-    """Money with its currency, times as everywhere, and no names of classes."""
+def test_differences_are_described_in_words(path: Path, what: str) -> None:
+    """Money is shown with its currency and times in the usual form, without names of classes."""
     tamper(path, ROW_EDITS[what])
     texts = [problem.text for problem in problems(path)]
     assert any(WORDS[what] in text for text in texts), texts
@@ -105,8 +105,8 @@ WORK_COLUMNS = (
 )
 
 
-def test_work_left_over_is_found(path: Path) -> None:
-    """A terminal transaction has no work; a row that stayed behind would be sent again."""
+def test_remaining_work_is_found(path: Path) -> None:
+    """A terminal transaction has no work. Work that remained would be sent again."""
     tamper(
         path,
         f"INSERT INTO work (work_id, transaction_id, {WORK_COLUMNS})"
