@@ -1,4 +1,4 @@
-"""Clients: they send deposits and withdrawals to one process and read at any other."""
+"""Clients that send deposits and withdrawals to one process and read at any other."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.simulation.process import Process
 
 CUSTOMERS: Final = 4
 WITHDRAWN: Final = 0.4
-"""Share of the new commands that are withdrawals, of which many ask for more than there is."""
+"""Share of the new commands that are withdrawals; many exceed the balance."""
 KEYED: Final = 0.3
-"""Share of the new commands that come under an idempotency key,"""
+"""Share of the new commands with an idempotency key."""
 REPEATED: Final = 0.2
-"""of all commands that are one of these once more, under its key,"""
+"""Share of all commands that repeat one of these under its key."""
 ALTERED: Final = 0.1
-"""and of these that want something else."""
+"""Share of these repetitions that are changed."""
 ANSWERS: Final = {
     Accepted: "accepted",
     Replayed: "replayed",
@@ -40,7 +40,7 @@ ANSWERS: Final = {
 
 @dataclass(frozen=True)
 class Wish:
-    """What a client wants, and the idempotency key under which it does."""
+    """A client's command, and its idempotency key."""
 
     kind: Kind
     gateway: str
@@ -50,7 +50,7 @@ class Wish:
 
     @property
     def once(self) -> IdempotencyKey | None:
-        """What is to happen once."""
+        """The idempotency key with the fingerprint of the command."""
         if self.key is None:
             return None
         fingerprint = f"{self.gateway} {self.customer} {self.money.text} {self.money.currency}"
@@ -58,9 +58,9 @@ class Wish:
 
 
 class Client:
-    """Sends commands to processes that live, and takes the answers; a crash leaves it without.
+    """Sends commands to live processes and collects the answers; a crash of the process loses them.
 
-    ``heard`` is told of each command.
+    ``heard`` is called with each command.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Client:
 
     @property
     def waits(self) -> int:
-        """How many answers it waits for."""
+        """The number of answers that it waits for."""
         return len(self._outstanding)
 
     def send(self, process: Process) -> None:
-        """One deposit or withdrawal; now and then under a key, and now and then the same once more, anywhere."""
+        """Send a deposit or withdrawal, sometimes with a key, sometimes as a repetition at any process."""
         if self._keyed and self._chance.random() < REPEATED:
             asked = self._chance.choice(self._keyed)
             if self._chance.random() < ALTERED:
@@ -125,7 +125,7 @@ class Client:
         return wish
 
     def read(self, process: Process, most: int) -> None:
-        """Ask one process for some of what was accepted by any."""
+        """Read from one process some transactions that any process accepted."""
         for transaction_id in self._chance.sample(self._accepted, min(most, len(self._accepted))):
             view = process.real.transaction("main", transaction_id)
             self._history.add(
@@ -138,7 +138,7 @@ class Client:
             )
 
     def collect(self, process: Process) -> None:
-        """What its waiting HTTP threads do: take the answer, or give up some time after the deadline."""
+        """Act as the waiting HTTP threads: collect the answers, or give up some time after the deadline."""
         if not self._outstanding:
             return
         still = []
@@ -151,7 +151,7 @@ class Client:
         self._outstanding = still
 
     def cut_off(self, process: Process) -> None:
-        """The process is gone, and no answer comes from it."""
+        """Record that the process has ended and will not answer."""
         for at, request in self._outstanding:
             if at is process:
                 self._answered(process, request.command.transaction_id, None)
