@@ -1,4 +1,4 @@
-"""Requests generated from the OpenAPI document, each with a canary in one field, so that new fields are covered."""
+"""Requests from the OpenAPI document, each with a canary in one field; this also covers new fields."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode
 from tests.processes.canaries import API_KEY, CVV, WEBHOOK_SECRET, new_card, spellings
 
 OTHER_HEADERS: Final = ("User-Agent", "Cookie", "Referer", "X-Forwarded-For", "webhook-id", "webhook-signature")
-"""Headers that no route announces."""
+"""Headers that no route documents."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. ``refused``: it holds what must not be taken, where it would be kept."""
+    """A request. ``refused``: it has a canary in a field that would be stored, so it must be refused."""
 
     method: str
     path: str
