@@ -42,7 +42,7 @@ class ServiceLock:
             self._rebuilds = rebuilds
         elif rebuilds != self._rebuilds:
             raise psycopg.OperationalError(
-                "the read tables were rebuilt while this process was cut off from the database: start it anew"
+                "the read tables were rebuilt while this process was cut off from the database: restart it"
             )
         self._follow(session)
 
