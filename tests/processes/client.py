@@ -150,7 +150,7 @@ class Load:
                 return
             with self._lock:
                 self._settled += 1
-            client.look_around()
+            client.read_sometimes()
         client.close()
 
 
@@ -194,7 +194,7 @@ class _Client:
                 self._accepted.append(sent)
         return sent.status
 
-    def look_around(self) -> None:
+    def read_sometimes(self) -> None:
         """Sometimes read a transaction that was accepted, or the events of its customer."""
         if not self._accepted or random.random() > 0.3:
             return

@@ -19,7 +19,7 @@ _HEAD_BYTES_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Told:
+class RawAnswer:
     """One answer; ``headers`` by names in lower case."""
 
     status: int
@@ -48,7 +48,7 @@ class Wire:
         """Close the sending side of the connection."""
         self._connection.shutdown(socket.SHUT_WR)
 
-    def answer(self, *, to_head: bool = False) -> Told | None:
+    def answer(self, *, to_head: bool = False) -> RawAnswer | None:
         """The next answer, or None if the service closes the connection. ``to_head``: it has a length but no body."""
         while b"\r\n\r\n" not in self._come:
             assert len(self._come) < _HEAD_BYTES_MAX
@@ -62,7 +62,7 @@ class Wire:
         while len(self._come) < length:
             assert self._more(), "the answer is incomplete"
         body, self._come = self._come[:length], self._come[length:]
-        return Told(int(status.split()[1]), headers, body)
+        return RawAnswer(int(status.split()[1]), headers, body)
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.installation import Installation, installed
 from tests.processes.process import Process
-from tests.processes.raw_http import Told, Wire, chunked, chunks, request, wire
+from tests.processes.raw_http import RawAnswer, Wire, chunked, chunks, request, wire
 
 KIB = 1024
 NUMBERS = count(1)
@@ -56,7 +56,7 @@ def good() -> tuple[bytes, str]:
     ), customer
 
 
-def is_problem(told: Told | None, status: int) -> None:
+def is_problem(told: RawAnswer | None, status: int) -> None:
     """Assert that the answer is a problem document with this status and an id, which repeats no invalid input."""
     assert told is not None, "no answer"
     assert (told.status, told.headers["content-type"]) == (status, "application/problem+json")

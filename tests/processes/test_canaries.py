@@ -39,7 +39,7 @@ from tests.processes.canaries import (
     new_card,
     spellings,
 )
-from tests.processes.canary_requests import Asked, requests
+from tests.processes.canary_requests import CanaryRequest, requests
 from tests.processes.commands import QUICK
 from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
@@ -69,7 +69,7 @@ class Client:
         self._port = port
         self.heard: list[bytes] = []
 
-    def ask(self, asked: Asked) -> tuple[int, bytes]:
+    def ask(self, asked: CanaryRequest) -> tuple[int, bytes]:
         """Send a request, and return the status and the body of the answer."""
         with closing(HTTPConnection(HOST, self._port, timeout=30)) as connection:
             headers = {"Authorization": f"Bearer {API_KEY}", **asked.headers}
@@ -84,14 +84,14 @@ class Client:
     def deposit(self, gateway: str, **headers: str) -> tuple[int, bytes]:
         """Deposit 10.00 for c1."""
         body = {"amount": "10.00", "gateway": gateway, "customer_id": "c1"}
-        return self.ask(Asked("POST", "/v1/deposit", json.dumps(body).encode(), headers))
+        return self.ask(CanaryRequest("POST", "/v1/deposit", json.dumps(body).encode(), headers))
 
     def pages(self, path: str) -> list[Any]:
         """All items of a list."""
         found: list[Any] = []
         cursor = ""
         while True:
-            status, body = self.ask(Asked("GET", f"{path}?limit=200{cursor}"))
+            status, body = self.ask(CanaryRequest("GET", f"{path}?limit=200{cursor}"))
             assert status == 200
             page = json.loads(body)
             found += page["items"]
@@ -233,17 +233,17 @@ def expose_providers(installation: Installation, client: Client, provider: Provi
         reference = json.loads(client.deposit(gateway)[1])["transaction_id"]
         for event_id, body in callbacks(gateway, reference):
             headers = caller.headers(secret, event_id, str(int(time.time())), body)
-            asked = Asked("POST", f"/v1/callbacks/{gateway}", body, headers, refused=False)
+            asked = CanaryRequest("POST", f"/v1/callbacks/{gateway}", body, headers, refused=False)
             for _ in range(2):
                 assert client.ask(asked)[0] == 200, (event_id, body)
             forged = {**headers, caller.signature_header: f"v1,{new_card()}"}
-            assert client.ask(Asked("POST", asked.path, body, forged))[0] == 401
+            assert client.ask(CanaryRequest("POST", asked.path, body, forged))[0] == 401
     wait_until(lambda: not pending(installation), "providers have answered")
     for path in ("/v1/reviews", "/v1/waiting-callbacks"):
         items = client.pages(path)
         assert SHOWN in json.dumps(items), "the providers' data are shown, masked"
         for item in items:
-            assert client.ask(Asked("GET", f"{path}/{item['id']}"))[0] in {200, 404}
+            assert client.ask(CanaryRequest("GET", f"{path}/{item['id']}"))[0] in {200, 404}
     return transaction
 
 

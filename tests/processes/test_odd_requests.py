@@ -15,7 +15,7 @@ import pytest
 from tests.processes.commands import GATEWAYS, SECRETS, callback
 from tests.processes.installation import Installation, installed
 from tests.processes.process import wait_until
-from tests.processes.raw_http import Told, chunked, chunks, request, wire
+from tests.processes.raw_http import RawAnswer, chunked, chunks, request, wire
 
 NUMBERS = count(1)
 CHANGES_NOTHING = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/swagger/index.html", "/swagger/index.css")
@@ -37,7 +37,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield it
 
 
-def told(port: int, data: bytes, *, to_head: bool = False) -> Told:
+def told(port: int, data: bytes, *, to_head: bool = False) -> RawAnswer:
     """The one answer to ``data``."""
     with wire(port) as connection:
         connection.send(data)
@@ -52,7 +52,7 @@ def deposit(customer: str, *headers: str, amount: str = "1.00", gateway: str = "
     return request("POST", "/v1/deposit", body, *headers)
 
 
-def refuses(answer: Told, name: str) -> None:
+def refuses(answer: RawAnswer, name: str) -> None:
     """Assert that the answer is a 400 that names the header and does not repeat its values."""
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
     assert answer.json["type"] == "/problems/invalid-request"

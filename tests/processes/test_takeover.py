@@ -103,10 +103,7 @@ def test_a_second_service_works_beside_the_first(installation: Installation) -> 
     for at in services:
         for answer in accepted:
             path = answer.headers["Location"]
-            wait_until(
-                lambda at=at, path=path: installation.get(path, at).body["status"] == "completed",
-                "the deposit is completed",
-            )  # type: ignore[misc]
+            wait_until(lambda at=at, path=path: installation.get(path, at).body["status"] == "completed", "completed")  # type: ignore[misc]
     for service in services.values():
         assert service.said("DepositReceived") == 5
         assert service.said("DepositCompleted") == 5, "it has sent its own deposits"

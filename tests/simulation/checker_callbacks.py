@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import Asked, Fold, Seen, is_callback
+from tests.simulation.folding import Fold, Review, Seen, is_callback
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -20,7 +20,7 @@ def callback_violations(history: History, fold: Fold) -> Iterator[str]:
     yield from _answers(history)
     yield from _causes(history, fold)
     yield from _claims(history, letters)
-    reviews: dict[str, list[Asked]] = defaultdict(list)
+    reviews: dict[str, list[Review]] = defaultdict(list)
     for asked in fold.reviews.values():
         if is_callback(asked.cause):
             reviews[asked.cause or ""].append(asked)
@@ -111,7 +111,7 @@ def _claims(history: History, letters: _Letters) -> Iterator[str]:
             yield f"9: {cause} got a 200, and is not stored"
 
 
-def _judged(cause: str, letters: _Letters, reviews: list[Asked], fold: Fold) -> Iterator[str]:
+def _judged(cause: str, letters: _Letters, reviews: list[Review], fold: Fold) -> Iterator[str]:
     """At rest, a callback with a 200 is applied or under review; one that agrees with the record opens no review."""
     bodies, held = letters.bodies[cause], letters.held.get(cause)
     applied = [_is_applied(cause, body, fold) for body in bodies]

@@ -39,7 +39,7 @@ ANSWERS: Final = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class WantedCommand:
     """A client's command, and its idempotency key."""
 
     kind: Kind
@@ -49,7 +49,7 @@ class Wish:
     key: str | None
 
     @property
-    def once(self) -> IdempotencyKey | None:
+    def idempotency_key(self) -> IdempotencyKey | None:
         """The idempotency key with the fingerprint of the command."""
         if self.key is None:
             return None
@@ -60,7 +60,7 @@ class Wish:
 class Client:
     """Sends commands to live processes and collects the answers; a crash of the process loses them.
 
-    ``heard`` is called with each command.
+    ``on_command`` is called with each command.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Client:
         chance: random.Random,
         history: History,
         gateways: Sequence[str],
-        heard: Callable[[str, str, Money], None],
+        on_command: Callable[[str, str, Money], None],
     ) -> None:
-        self._chance, self._history, self._gateways, self._heard = chance, history, gateways, heard
+        self._chance, self._history, self._gateways, self._on_command = chance, history, gateways, on_command
         self._outstanding: list[tuple[Process, ReceiveOperation]] = []
         self._accepted: list[str] = []
-        self._keyed: list[Wish] = []
+        self._keyed: list[WantedCommand] = []
 
     @property
     def waits(self) -> int:
@@ -87,7 +87,7 @@ class Client:
             if self._chance.random() < ALTERED:
                 asked = replace(asked, money=Money(asked.money.minor + 1, asked.money.currency))
         else:
-            asked = self._new_wish()
+            asked = self._new_command()
         runtime, money = process.runtime, asked.money
         command = Receive(asked.kind, runtime.new_id(), asked.gateway, money, {"n": "1"})
         self._history.add(
@@ -102,27 +102,27 @@ class Client:
             currency=money.currency,
             key=asked.key,
         )
-        self._heard(asked.gateway, command.transaction_id, money)
+        self._on_command(asked.gateway, command.transaction_id, money)
         with process.turn():
             metadata = Metadata(f"r-{runtime.random():.6f}")
             sent = process.facade.send(
-                StreamKey("main", asked.customer), ReceiveOperation(command, metadata, asked.once)
+                StreamKey("main", asked.customer), ReceiveOperation(command, metadata, asked.idempotency_key)
             )
         if isinstance(sent, NotStored):
             self._answered(process, command.transaction_id, sent)
         else:
             self._outstanding.append((process, sent))
 
-    def _new_wish(self) -> Wish:
+    def _new_command(self) -> WantedCommand:
         chance = self._chance
         kind = Kind.WITHDRAWAL if chance.random() < WITHDRAWN else Kind.DEPOSIT
         most = chance.choice([100, 500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
         money = Money(chance.randint(1, most), chance.choice(["USD", "USD", "JPY"]))
         key = f"k-{len(self._keyed)}" if chance.random() < KEYED else None
-        wish = Wish(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)
+        wanted = WantedCommand(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)
         if key is not None:
-            self._keyed.append(wish)
-        return wish
+            self._keyed.append(wanted)
+        return wanted
 
     def read(self, process: Process, most: int) -> None:
         """Read from one process some transactions that any process accepted."""

@@ -52,9 +52,9 @@ class Environment:
             )
             for name, keys, looks_up in GATEWAYS
         ]
-        self.client = Client(chance, history, [*names[:2] * 4, names[2]], self._callbacks.hear_of)
+        self.client = Client(chance, history, [*names[:2] * 4, names[2]], self._callbacks.after_request)
         self._operator = Operator(chance, history, names)
-        self._person = ResolvingOperator(chance, history, {provider.name: provider for provider in self.providers})
+        self._resolver = ResolvingOperator(chance, history, {provider.name: provider for provider in self.providers})
 
     def act(self, find: Callable[[], Process]) -> None:
         """Let operators send commands at random."""
@@ -62,7 +62,7 @@ class Environment:
             self._operator.act(find())
         if self._chance.random() < 0.5 * self._person_rate:
             for _ in range(self._chance.randint(1, 3)):
-                self._person.act(find())
+                self._resolver.act(find())
 
     def cut_off_a_provider(self) -> None:
         """Make a provider unreachable for a while."""
@@ -74,7 +74,7 @@ class Environment:
         for provider in self.providers:
             provider.calm = True
 
-    def put_right(self, process: Process) -> None:
+    def end_orders_and_retry(self, process: Process) -> None:
         """Set all breakers to "auto" again, and retry all dead letters."""
         for provider in self.providers:
             self._operator.order_mode(process, provider.name, "auto")
@@ -84,7 +84,7 @@ class Environment:
         """Retry all dead letters."""
         self._operator.retry(process, DeadLetterFilter())
 
-    def tell_truth(self) -> None:
+    def record_outcomes(self) -> None:
         """Write the true outcomes of all orders into the history."""
         for provider in self.providers:
-            provider.tell_truth()
+            provider.record_outcomes()

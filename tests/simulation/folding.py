@@ -65,7 +65,7 @@ class Adjusted:
 
 
 @dataclass
-class Asked:
+class Review:
     """A review: its subject, its cause, and the operators that closed it."""
 
     transaction: str | None
@@ -81,7 +81,7 @@ class Fold:
     transactions: dict[str, Seen] = field(default_factory=dict)
     balances: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Available and reserved, by customer and currency."""
-    reviews: dict[str, Asked] = field(default_factory=dict)
+    reviews: dict[str, Review] = field(default_factory=dict)
     adjustments: dict[str, Adjusted] = field(default_factory=dict)
 
     @property
@@ -148,7 +148,7 @@ def _apply_to_customer(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
     elif event["type"] == "ReviewOpened":
         if data["review_id"] in fold.reviews:
             yield f"10: the review {data['review_id']} was opened twice"
-        asked = Asked(data["transaction_id"], data["reason"], metadata.get("causation_id"))
+        asked = Review(data["transaction_id"], data["reason"], metadata.get("causation_id"))
         fold.reviews[data["review_id"]] = asked
     else:
         review = fold.reviews.get(data["review_id"])

@@ -54,7 +54,7 @@ class _Correction:
     key: str | None
 
     @property
-    def once(self) -> IdempotencyKey | None:
+    def idempotency_key(self) -> IdempotencyKey | None:
         if self.key is None:
             return None
         fingerprint = f"{self.customer} {self.money.text} {self.money.currency}"
@@ -125,7 +125,7 @@ class ResolvingOperator:
             process.runtime,
             "adjusting",
             {"process": process.number, "who": who, "id": adjustment_id, **order},
-            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.once)),
+            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.idempotency_key)),
         )
 
     def _new_correction(self) -> _Correction:

@@ -91,7 +91,7 @@ class SimulatedProvider:
         """Make the provider unreachable for this time."""
         self._outage_until = self._timeline.now + seconds
 
-    def tell_truth(self) -> None:
+    def record_outcomes(self) -> None:
         """Write the true outcome of every order into the history."""
         self._catch_up()
         now = self._timeline.now

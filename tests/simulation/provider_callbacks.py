@@ -35,7 +35,7 @@ class Callbacks:
         if odd is not None and not self.calm and self._chance.random() < 0.3 * self._rate:
             self._notifier.after(self._chance.choice(ODD_S), lambda: self._notifier.send(odd))
 
-    def hear_of(self, gateway: str, transaction_id: str, money: Money) -> None:
+    def after_request(self, gateway: str, transaction_id: str, money: Money) -> None:
         """After a client's request, sometimes send a callback before the call."""
         if self.calm or self._chance.random() >= 0.02 * self._rate:
             return

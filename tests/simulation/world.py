@@ -156,12 +156,12 @@ class World:
                 process.heal(process.store)
         self.history.add("calm", self.timeline.now)
         self._run_for(DRAIN_S + 1.0, STEPS_MAX)  # operator commands in progress are answered, or given up
-        self._outside.put_right(self._some_process())
+        self._outside.end_orders_and_retry(self._some_process())
         self._run_for(CALM_S, STEPS_MAX, to_the_end=True)
         self._outside.client.read(self._some_process(), commands)
         self._dump("rest")
         self._eyes.look_at_claims()
-        self._outside.tell_truth()
+        self._outside.record_outcomes()
         # Check that the actors are at rest, and not only the store.
         self.history.add("rest", self.timeline.now, outstanding=self._outside.client.waits)
         for process in self._processes:
