@@ -96,11 +96,11 @@ max_requests = 0
 # The C parser that "auto" would choose when it is installed (gunicorn_h1c, up to 0.6.9) accepts bare line feeds,
 # folded headers and doubled spaces, which the Python parser refuses. Behind a proxy they allow request smuggling.
 http_parser = "python"
-# Only the request line says where a request leads, no header of a proxy.
+# The target of a request comes from the request line only, never from a header of a proxy.
 forwarder_headers = ""
 # The master needs no control socket.
 control_socket_disable = True
-# Heartbeat files in memory: on a slow disk a live worker could look dead.
+# Heartbeat files in memory: on a slow disk the file of a live worker could be too old.
 _shared_memory = Path("/dev/shm")  # noqa: S108 - gunicorn makes unnamed files there
 worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
@@ -146,7 +146,7 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
     _dead.add(int(worker.pid))
     _dead.difference_update(server.WORKERS)  # an id may belong to a new worker
     try:
-        from api.metrics.dead import add_up
+        from api.metrics.ended import add_up
 
         add_up(Path(os.environ[_METERS]), _dead)
     except FileNotFoundError:  # the folder is gone

@@ -31,7 +31,7 @@ class Admission:
         self._inside_max = inside_max
         self._patience = Waiting(runtime, patience_s)
         self._lock = ShortLock()
-        self._outside: dict[Future[None], None] = {}  # a dictionary keeps the order, and any may be removed
+        self._outside: dict[Future[None], None] = {}  # a dictionary keeps the order, and any entry can be removed
         self._refused = 0
         self.inside = 0
         """The number of admitted requests."""

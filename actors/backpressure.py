@@ -1,4 +1,4 @@
-"""Backpressure: whether this process sends new work, as shared by the supervisor and customers without messages."""
+"""Backpressure: whether this process sends new work. The supervisor and customers share it without messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Backpressure:
         self.draining = False
         self.open = dict.fromkeys(gateways, processing)
         self.claimable = dict.fromkeys(gateways, CLAIM_MAX)
-        """How much due work the supervisor can take. Work behind an open breaker stays in the store, and is listed."""
+        """How much due work the supervisor can take. Work behind an open breaker stays listed in the store."""
 
     def drain(self) -> None:
         """Leave all new work queued from now on."""

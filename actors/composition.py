@@ -1,4 +1,4 @@
-"""The actors of a process and what they share, made in the order of their dependencies. Nothing runs yet."""
+"""Build the actors of a process and what they share, in the order of their dependencies. Nothing is started here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAILBOX_MAX: Final = 10_000
 CUSTOMER_MAILBOX_MAX: Final = 2_000
 CUSTOMER_THREADS: Final = 4
 PERMIT_GRACE_S: Final = 5.0
-"""How much longer than its calls a permit is valid: for the record before them, and the report after them."""
+"""How much longer than its calls a permit is valid: time for the record before them and the report after them."""
 
 
 class _CustomerAddress:
@@ -53,7 +53,7 @@ class _CustomerAddress:
 
 
 class Actors:
-    """The actors by their addresses. ``single`` has those of which a process has one, by name."""
+    """The addresses of the actors. ``single`` holds, by name, the actors that a process has once."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Actors:
         )
         self.scheduler = self._address("scheduler", self._make_scheduler)
         self.dead_letters = self._address("dead-letters", self._make_dead_letters)
-        # Of these it is the one that never blocks, so it may run in the thread of a sender.
+        # The supervisor is the only single actor that never blocks, so it may run in a sender's thread.
         self.supervisor = self._address("supervisor", self._make_supervisor, run_here=True)
         self.breaker_sync = self._address("breaker-sync", self._make_breaker_sync)
         self._context = self._customer_context()

@@ -1,7 +1,7 @@
 """The dead-letter actor: re-sends dead letters when they are due, retries them for operators, and parks work.
 
 Work that failed too often is a dead letter. The store is its durable buffer, and holds every attempt's error and the
-time of the next one. This actor keeps timers for the next ones only: the scheduler finds whatever it does not have.
+time of the next one. This actor keeps timers for the next ones only; the scheduler finds the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Resend(NamedTuple):
 class DeadLetterActor(ServiceActor):
     """Blocks on the store for an operator's command and to park work, and therefore has a thread of its own.
 
-    A successor begins without timers: the scheduler re-sends what its predecessor had.
+    A successor begins without timers; the scheduler finds the dead letters of its predecessor.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class DeadLetterActor(ServiceActor):
                 if move.state is WorkState.DEAD:
                     self._buffer(item, move.delay_s)
             case ResendDue():
-                self._timer = None
+                if self._timer is not None:
+                    self._timer.cancel()  # this message may be a predecessor's, or that of a timer replaced as it fired
+                    self._timer = None
                 self._resend()
             case ParkWork(item=item, problem=problem):
                 self._park(item, problem)
@@ -84,7 +86,7 @@ class DeadLetterActor(ServiceActor):
                         self._scheduler.tell(ClaimDue(gateway))
 
     def on_poison_message(self, message: Any) -> None:
-        """Give a lease back that three actors of this process could not give up by parking its work."""
+        """Give back the lease of work whose parking killed several actors of this process."""
         if isinstance(message, ParkWork):
             self._doubt_leases()
 
@@ -97,7 +99,7 @@ class DeadLetterActor(ServiceActor):
         self._set_timer()
 
     def _resend(self) -> None:
-        """Announce the dead letters that are due to whichever process claims them."""
+        """Announce the due dead letters to all processes, so that one of them claims each."""
         now = self._runtime.monotonic()
         while self._resends and self._resends[0].at <= now:
             self._queue.announce(self._resends.pop(0).hint)
@@ -116,7 +118,7 @@ class DeadLetterActor(ServiceActor):
         self._timer = self._runtime.after(at - now, lambda: self._self.tell(ResendDue()))
 
     def _answer(self, reply: Future[int], merchant: str, where: DeadLetterFilter) -> bool:
-        """Retry dead letters and answer with their number or an error; whether it is their number."""
+        """Retry dead letters and answer with their number or an error; True when it is their number."""
         try:
             retried = self._retry(merchant, where)
         except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
@@ -127,7 +129,7 @@ class DeadLetterActor(ServiceActor):
         return True
 
     def _retry(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Queue dead letters of configured gateways: work of others would be sent by no process, and on no list."""
+        """Queue dead letters of configured gateways only: no process sends, and no list shows, work of others."""
         retried = 0
         for name in self._gateways:
             if where.gateway in {None, name}:
@@ -136,12 +138,12 @@ class DeadLetterActor(ServiceActor):
                         retried += self._store.retry_dead(merchant, where._replace(gateway=queue))
                 except StoreError as error:
                     if retried:
-                        raise CommitUncertainError(f"{retried} are retried, and then: {error}") from error
+                        raise CommitUncertainError(f"{retried} are retried; then the store failed: {error}") from error
                     raise
         return retried
 
     def _park(self, item: WorkItem, problem: str) -> None:
-        """Leave leased work, which no operation can read, to an operator."""
+        """Park leased work that no operation can read; an operator decides on it."""
         logger.error("parked: %s", problem, extra={"fields": {"work_id": item.work_id}})
         errors = (*item.errors, WorkError(self._runtime.now(), problem))
         change = MoveWork(item.work_id, item.action, WorkState.PARKED, 0.0, item.attempts, errors, item.certainty)

@@ -48,7 +48,7 @@ Marks = dict[str, EventMark | WorkMark]
 
 
 class Generations:
-    """The generation that this process knows, and the newest marks that it saw stored in it."""
+    """The generation that this process follows, and the newest marks that it saw stored in it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -73,7 +73,7 @@ class Generations:
 
     def committed(self, write: Write, generation: int) -> None:
         """Record that ``write``, sent in this ``generation``, is stored. Ignores a write of another generation."""
-        newest = self._newest  # before: when the next generation begins at this moment, this one is of no use any more
+        newest = self._newest  # read first: if the next generation begins now, this dictionary is no longer used
         if generation != self.generation:
             return
         for part in write.parts:

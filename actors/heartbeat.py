@@ -73,12 +73,12 @@ class Heartbeat:
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"
             logger.warning("the store did not take the heartbeat: %s", error)
-        except Exception:  # a scheduler that dies of it would begin with another beat at once, and so without end
-            self._health.problem = "The heartbeat failed; the log says why."
+        except Exception:  # a scheduler that dies of it would begin with another beat at once, in an endless loop
+            self._health.problem = "The heartbeat failed; see the log."
             logger.exception("the heartbeat failed")
 
     def _check_generation(self) -> None:
-        """LeasesRevoked all leases if the store no longer holds what this process saw stored. Raises StoreError."""
+        """Revoke all leases if the store no longer holds what this process saw stored. Raises StoreError."""
         generation = self._generations.look(self._store)
         if generation != self._generations.generation:
             self._leases.doubt()  # work claimed before the supervisor dropped its waiting work has no actor then

@@ -77,7 +77,7 @@ class JournalActor(ServiceActor):
             logger.warning("a commit is uncertain: %s", error)
         except Exception:  # every writer gets an answer, whatever the error
             logger.exception("a batch of %s writes failed", len(batch))
-        # One by one: bad data fail alone, and a write that an uncertain commit did store is recognised.
+        # One by one: bad data fails alone, and a write that an uncertain commit stored is recognised.
         return [self._append_one(append) for append in batch]
 
     def _append_one(self, append: Append) -> AppendResult | Unanswered:
@@ -85,7 +85,7 @@ class JournalActor(ServiceActor):
             return self._store.append([append.write])[0]
         except UnstorableError as error:
             return Unanswered(error, uncertain=append.deaths > 0)
-        except Exception as error:  # noqa: BLE001  # the batch may have been stored all the same: only a load shows it
+        except Exception as error:  # noqa: BLE001  # the batch may have been stored: only a load shows it
             return Unanswered(error, uncertain=True)
 
     def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:

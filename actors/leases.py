@@ -24,7 +24,7 @@ LANDS_WITHIN_S: Final = 15.0
 
 
 class Leases:
-    """Outlives the scheduler. ``doubt`` is for every thread, all else for the scheduler and the shutdown."""
+    """Outlives the scheduler. Any thread may call ``doubt``; the rest is for the scheduler and the shutdown."""
 
     def __init__(
         self, *, runtime: Runtime, store: Store, owner: str, backpressure: Backpressure, generations: Generations
@@ -47,7 +47,7 @@ class Leases:
     def claim(self, queue: str, limit: int, assign: Callable[[Sequence[WorkItem]], bool]) -> int | None:
         """Lease up to ``limit`` due pieces of work of ``queue`` and pass them to ``assign``.
 
-        Returns their number, or None when nothing was claimed for another reason than that nothing is due. ``assign``
+        Returns their number (0 when nothing is due), or None when the claim failed or none was made. ``assign``
         returns whether an actor has each of them; if not, all leases are given back. Raises what ``assign`` raises.
         """
         if not self._backpressure.processing or self._backpressure.draining:
@@ -63,7 +63,7 @@ class Leases:
             logger.warning("due work could not be claimed: %s", error)
             self._unknown = unknown
             return None  # the next beat tries again
-        except Exception:  # a scheduler that dies of it would claim again at once, and so without end
+        except Exception:  # a scheduler that dies of it would claim again at once, in an endless loop
             logger.exception("due work could not be claimed")
             return None
         if items:

@@ -43,7 +43,7 @@ class Listener(Protocol):
         """``item`` became a dead letter, and that is durable: re-sent later (dead), or left to an operator (parked)."""
 
     def leases_lost(self) -> None:
-        """This process was taken for dead, and lost its leases."""
+        """Other processes considered this process dead, and it lost its leases."""
 
     def taken_over(self, count: int) -> None:
         """The leases of dead processes were released: ``count`` pieces of work."""
@@ -109,7 +109,7 @@ Line = tuple[str, dict[str, Any]]
 
 
 def log_each(lines: Iterable[Line]) -> None:
-    """Log ``lines`` at INFO as any other."""
+    """Log ``lines`` at INFO, one by one."""
     for message, fields in lines:
         logger.info(message, extra={"fields": fields})
 
@@ -117,7 +117,7 @@ def log_each(lines: Iterable[Line]) -> None:
 class LogListener:
     """Logs one line for each step of a transaction, with its transaction and correlation id, without personal data.
 
-    ``write`` takes the lines of events that were recorded together: most lines by far.
+    ``write`` takes the lines of events that were recorded together: the great majority of all lines.
     """
 
     def __init__(self, write: Callable[[Iterable[Line]], None] = log_each) -> None:
@@ -183,7 +183,7 @@ class LogListener:
 
     def leases_lost(self) -> None:
         """See Listener."""
-        logger.error("this process was taken for dead; its leases were released")
+        logger.error("this process was considered dead; its leases were released")
 
     def taken_over(self, count: int) -> None:
         """See Listener."""
@@ -221,7 +221,7 @@ def _line(stream: StreamKey, recorded: Recorded, metadata: Metadata) -> Line:
     return type_name(event), fields
 
 
-_LOGGED_SAID: Final = {
+_LOGGED_REPORT: Final = {
     "source": "source",
     "gateway": "gateway",
     "event_id": "callback_event_id",
@@ -233,7 +233,7 @@ _LOGGED_SAID: Final = {
     "currency": "said_currency",
     "message": "said_message",
 }
-"""The members of Said in log lines, and their field names. Not the body, which may hold personal data."""
+"""The members of GatewayReport in log lines, and their field names. Not the body, which may hold personal data."""
 _LOGGED_EXPECTED: Final = {
     "gateway": "gateway",
     "status": "expected_status",
@@ -245,7 +245,7 @@ _LOGGED_EXPECTED: Final = {
 
 def _review_fields(event: ReviewOpened) -> dict[str, str]:
     """The fields that an operator needs to contact the provider's support."""
-    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_SAID))
+    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_REPORT))
     found = {shown: getattr(it, name) for it, names in pairs if it is not None for name, shown in names.items()}
     return {name: value for name, value in found.items() if value is not None}
 

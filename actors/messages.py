@@ -66,7 +66,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Ask the journal to store ``write``; the answer goes to ``reply_to`` as Written.
+    """Request that the journal stores ``write``; the answer goes to ``reply_to`` as Written.
 
     ``deaths``: the number of journals that died over it, so that it may be stored already. ``generation``: the one in
     which it was decided.
@@ -81,7 +81,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The store gave no result. ``uncertain``: the write may be stored all the same."""
+    """The store gave no result. ``uncertain``: the write may still be stored."""
 
     error: BaseException
     uncertain: bool

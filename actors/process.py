@@ -1,4 +1,4 @@
-"""The actors of a service process on its live runtime: built once the store is open, stopped in good order."""
+"""The actors of a service process on its live runtime: built once the store is open, stopped in order."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class BulkheadStatus:
-    """How many calls are out at a gateway, and how much work waits for a slot in this process."""
+    """How many calls run at a gateway, and how much work waits for a slot in this process."""
 
     in_flight: int
     waiting: int

@@ -146,7 +146,7 @@ class SchedulerActor(ServiceActor):
         except StoreError as error:
             logger.warning("it is not known when work is due: %s", error)
             return  # the next tick tries again
-        except Exception:  # a scheduler that dies of it would ask again at once, and so without end
+        except Exception:  # a scheduler that dies of it would query again at once, in an endless loop
             logger.exception("it is not known when work is due")
             return
         if next_due_s is not None:

@@ -43,7 +43,7 @@ _STOPPING: Final = "The service is stopping."
 
 
 class ServiceFacade:
-    """Implements ``actors.payments.Payments``, whose docstrings say what each method promises.
+    """Implements ``actors.payments.Payments``, whose docstrings describe each method.
 
     It exists before the store is open. Until ``open`` it stores nothing: commands get the present problem as their
     reason. ``actors.system.PaymentSystem`` opens it once nothing can reach an actor too early.
@@ -69,7 +69,7 @@ class ServiceFacade:
         self._runtime, self._gateways, self._listener = runtime, gateways, listener
         self._request_deadline_s = request_deadline_s
         self._waiting = Waiting(runtime, request_deadline_s + GRACE_S)
-        # Two classes: however many deposits wait, callbacks and operator commands keep their room.
+        # Two classes: however many deposits wait, callbacks and operator commands keep their places.
         self._admissions = {
             "commands": Admission(runtime, commands_max),
             "others": Admission(runtime, OTHERS_MAX),

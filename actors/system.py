@@ -149,7 +149,7 @@ class PaymentSystem:
         return ProcessStats(mailboxes, len(actors.customers), self._service.admissions(), gateways)
 
     def _sweep(self) -> None:
-        """Stop idle customers' actors, again and again."""
+        """Stop idle customers' actors repeatedly."""
         self._runtime.after(SWEEP_S, self._sweep)
         for ref in self.actors.customers.idle(self._settings.passivate_after_s, SWEEP_MAX):
             with suppress(ActorDeadError):  # it has stopped meanwhile

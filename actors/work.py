@@ -47,7 +47,7 @@ def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> 
 
 
 def lost_item(stream: StreamKey, command: Receive) -> WorkItem:
-    """The item of a command whose transaction may be stored or not."""
+    """The item of a command whose transaction may or may not be stored."""
     event_type = event_type_of(command.kind)
     work_id = command.transaction_id
     return WorkItem(work_id, FIRST_TOKEN, stream, command.gateway, Action.SUBMIT, event_type, 0, (), None)

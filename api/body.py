@@ -32,7 +32,7 @@ _JSON: Final = "application/json"
 _JSON_WITH_CHARSET: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=("?)utf-8\2)?', re.ASCII | re.IGNORECASE)
 
 AFTER_BODY: Final = "payments.after_body"
-"""The key in a request's environ for a function to call after the body was read, maybe long after the headers."""
+"""The key in a request's environ for a function to call after the body was read, possibly long after the headers."""
 
 # The key in a request's environ for the unread bytes of its body (None: until its end).
 _LEFT: Final = "payments.body_left"

@@ -74,7 +74,7 @@ class KnownKeys:
         self._lock = Lock()
 
     def check(self, presented: Presented) -> ApiKey | None:
-        """The presented key if it is live; else None. The duration does not depend on what is wrong.
+        """The presented key if it is live; else None. The duration is the same for every reason of a refusal.
 
         Raises StoreUnavailableError when the store does not answer in time.
         """

@@ -23,7 +23,7 @@ LIMIT_DEFAULT: Final = 50
 
 # Control characters (Unicode category Cc) and surrogates, which JSON can spell but UTF-8 cannot.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# The same for the document, which cannot contain surrogates.
+# Control characters and surrogates for the document, which cannot contain surrogates.
 _FIT: Final = r"[^\x00-\x1f\x7f-\x9f]*"
 _NOT_BLANK: Final = rf"^{_FIT}[^\s\x00-\x1f\x7f-\x9f]{_FIT}$"
 
@@ -81,7 +81,7 @@ class SignedAmount(Amount):
 
 
 class Text(Value[str]):
-    """A string that matches the whole ``pattern``; ``wrong`` is the message for any other."""
+    """A string that matches the whole ``pattern``; ``wrong`` is the message for any other string."""
 
     def __init__(self, pattern: re.Pattern[str], wrong: str, **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", pattern=f"^{pattern.pattern}$"))
@@ -95,7 +95,7 @@ class Text(Value[str]):
 
 
 class Reason(Value[str]):
-    """A text of an operator for the record."""
+    """An operator's reason, a text for the record."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(

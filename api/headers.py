@@ -10,7 +10,7 @@ from api.problems import invalid
 REPEATED: Final = "payments.repeated_headers"
 """The key in a request's environ for the lower-case names of repeated headers."""
 UNDERSCORED: Final = "payments.underscored_headers"
-"""The same for headers that were dropped because they were spelled with underscores; with hyphens."""
+"""The key in a request's environ for the names of headers with underscores, which were dropped; here with hyphens."""
 
 READ: Final = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent", "X-Request-ID")
 """All headers that an operation reads. The server handles those that frame a request."""

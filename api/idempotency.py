@@ -62,7 +62,7 @@ def once(key: str, stream: StreamKey, command: Receive) -> IdempotencyKey:
 
 
 def once_of(operation: str, merchant: str, key: str, said: list[Any]) -> IdempotencyKey:
-    """The same for any operation; ``said`` are the values that make two commands the same."""
+    """The claim of a key by any operation; ``said`` are the values that make two commands the same."""
     fingerprint = sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return IdempotencyKey(f"idempotency:{operation}:{merchant}", key, fingerprint)
 

@@ -11,7 +11,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ProblemType(NamedTuple):
-    """A type of problem: ``name`` is the last part of its ``type``, stable for programs; ``title`` is for people."""
+    """A type of problem. ``name`` is the last part of its ``type`` and stable for programs; ``title`` is for people."""
 
     name: str
     status: int

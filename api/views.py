@@ -11,9 +11,9 @@ from actors.operations.waiting_callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
 from api.positions import Position, event_cursor
 from domain.account import Transaction
+from domain.gateway_report import GatewayReport
 from domain.money import minor_to_text
-from domain.said import Said
-from store.codec import expected_data, read_body, said_data, timestamp
+from store.codec import expected_data, read_body, report_data, timestamp
 from store.errors import CorruptStoreError
 from store.port import StoredEvent, WorkState
 from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
@@ -141,14 +141,14 @@ def waiting_callback(it: DeadLetter) -> dict[str, Any]:
     try:
         stored = read_payload(item)
     except CorruptStoreError:  # the timer parks it as a dead letter
-        said, waits_until = _NO_SAID, None
+        report, waits_until = _NO_REPORT, None
     else:
-        said, waits_until = _said(stored.said), timestamp(stored.waits_until)
+        report, waits_until = _report(stored.report), timestamp(stored.waits_until)
     return {
         "id": item.work_id,
         "gateway": gateway_of(item.gateway),
-        **{name: said[name] for name in _CALLBACK},
-        "received_at": timestamp(it.created_at) if said["at"] is None else said["at"],
+        **{name: report[name] for name in _CALLBACK},
+        "received_at": timestamp(it.created_at) if report["at"] is None else report["at"],
         "waits_until": waits_until,
         "attempts": item.attempts,
         "next_attempt_at": _time(it.next_attempt_at),
@@ -171,16 +171,16 @@ def review(it: ReviewView) -> dict[str, Any]:
         "state": row.state,
         "opened_at": timestamp(row.opened_at),
         "closed_at": _time(row.closed_at),
-        "said": row.said and _said(row.said),
+        "said": row.said and _report(row.said),
         "expected": row.expected and expected_data(row.expected),
     }
 
 
-def _said(said: Said) -> dict[str, Any]:
-    return _NO_SAID | said_data(said)
+def _report(report: GatewayReport) -> dict[str, Any]:
+    return _NO_REPORT | report_data(report)
 
 
-_NO_SAID: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(Said))
+_NO_REPORT: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(GatewayReport))
 
 
 def _time(at: datetime | None) -> str | None:

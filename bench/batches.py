@@ -22,8 +22,8 @@ class Batch(NamedTuple):
 
 def batches(lines: Iterable[bytes]) -> list[Batch]:
     """Parse the commits in lines of the service's log at DEBUG."""
-    said = (orjson.loads(line) for line in lines if _MARK in line)
-    return [Batch(*(line[name] for name in Batch._fields)) for line in said]
+    entries = (orjson.loads(line) for line in lines if _MARK in line)
+    return [Batch(*(line[name] for name in Batch._fields)) for line in entries]
 
 
 def batches_since(log: Path, offset: int) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""Facts about machine and versions, for the top of the page."""
+"""Facts about the machine and the versions, for the beginning of the results page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _LIBRARIES: Final = ("falcon", "gunicorn", "gevent", "marshmallow", "pykka", "or
 
 
 def facts(cores: int, targets: Iterable[Target], written: Collection[Path]) -> dict[str, str]:
-    """Names and values; ``written`` are the pages that the bench writes, which may lie there changed."""
+    """Names and values.
+
+    ``written`` are the pages that the bench writes: changes of them do not count for the commit.
+    """
     with tempfile.TemporaryDirectory(prefix="payments-bench-") as name:
         disk = f"{machine.file_system(Path(name))}, a page on it after {machine.sync_ms(Path(name)):.2f} ms (median)"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
@@ -33,7 +36,7 @@ def facts(cores: int, targets: Iterable[Target], written: Collection[Path]) -> d
         "commit": _commit(written),
         "machine": f"{machine.processor()}, {cores} cores of {os.cpu_count()} used; {platform.system()}; disk {disk}",
         "software": f"Python {platform.python_version()}, {libraries}, SQLite {apsw.sqlite_lib_version()}",
-        "service": "settings and gateways file as shipped but for addresses, database and workers; log lines at INFO,"
+        "service": "settings and gateways file as shipped except addresses, database and workers; log lines at INFO,"
         " as JSON, into a file",
     }
     for target in targets:
@@ -56,11 +59,11 @@ def _commit(written: Collection[Path]) -> str:
     if git is None or not (CHECKOUT / ".git").exists():
         return "unknown"
 
-    def said(*arguments: str) -> str:
+    def git_output(*arguments: str) -> str:
         done = subprocess.run([git, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     own = tuple(path.name for path in written)
-    changed = [line for line in said("status", "--porcelain").splitlines() if not line.endswith(own)]
-    commit = said("rev-parse", "--verify", "--short=12", "HEAD") or "none"
+    changed = [line for line in git_output("status", "--porcelain").splitlines() if not line.endswith(own)]
+    commit = git_output("rev-parse", "--verify", "--short=12", "HEAD") or "none"
     return f"{commit}, with changes" if changed else commit

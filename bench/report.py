@@ -1,4 +1,4 @@
-"""The results page: conditions, the tables of each target, and how to read them. Pure."""
+"""The results page: conditions, the tables of each target, and the explanations. No I/O."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def render(facts: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """The page; ``facts`` are the names and values that say where and with what was measured."""
+    """Make the page. ``facts`` are names and values of the machine, the versions and the settings."""
     parts = ["# Results", _list(facts)]
     for outcome in outcomes:
         parts += _target(outcome)
@@ -79,8 +79,8 @@ def _conditions(outcome: Outcome) -> str:
     facts["connections"] = _connections(conditions.connections)
     if conditions.target.workers > 1:
         busiest = [measured.busiest for _, measured in outcome.measurements()]
-        facts["spread of connections"] = (
-            f"the same number to each worker; of themselves the busiest took"
+        facts["distribution of connections"] = (
+            "the same number to each worker; before this the busiest had"
             f" {Spread.of(busiest).median:.0%} of them ({min(busiest):.0%}..{max(busiest):.0%})"
         )
     facts["accepted and not completed"] = f"at most {conditions.unfinished_max} deposits"
@@ -95,7 +95,7 @@ def _connections(connections: Mapping[str, int]) -> str:
 
 
 def disturbed(outcomes: Sequence[Outcome]) -> bool:
-    """Whether other processes used the cores meanwhile."""
+    """Whether other processes used the cores during the measurement."""
     return max(_others(outcomes), default=0.0) > _DISTURBED_CORES
 
 

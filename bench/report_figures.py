@@ -1,4 +1,4 @@
-"""The tables of one target: the figures as ratios to the empty resource, and their cost. Pure."""
+"""The tables of one target: the figures as ratios to the empty resource, and their cost. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.tables import median, percentiles, spread, table
 from bench.watch import DATABASE
 
 Rounds = Mapping[str, Sequence[Measured]]
-"""The measurements of each figure, in order; of the empty resource one more."""
+"""The measurements of each figure, in order; the empty resource has one more."""
 
 WORDS: Final = {
     EMPTY: "empty Falcon resource",

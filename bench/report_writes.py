@@ -1,4 +1,4 @@
-"""Tables for PostgreSQL only: conflicts, the journal's commits, and bytes of deposits on disk. Pure."""
+"""Tables for PostgreSQL only: conflicts, the journal's commits, and bytes of deposits on disk. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORTH_A_ROW_BYTES: Final = 20
 
 
 def conflicts(rows: Sequence[Contention]) -> str:
-    """The share of writes with a conflict, and the cost of a deposit then."""
+    """The share of writes with a conflict, and the cost of a deposit at that share."""
     header = ["figure", "customers", "each served by", "writes with a conflict", "writes per deposit", "per second"]
     header += ["CPU per deposit, us: workers", "PostgreSQL"]
     return table(
@@ -39,7 +39,7 @@ def conflicts(rows: Sequence[Contention]) -> str:
 
 
 def commits(rows: Sequence[Contention]) -> str:
-    """Writes and duration of a commit."""
+    """Number of writes and duration of the commits."""
     header = [
         "figure",
         "customers",

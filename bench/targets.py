@@ -17,9 +17,9 @@ _ANSWERS_WITHIN_S: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store, and how many workers a service has on it; the empty resource that it is compared with has as many.
+    """A store, and the number of workers of a service on it. The empty resource for comparison has the same number.
 
-    ``server_url``: the PostgreSQL server, by a database from which others can be created; empty with SQLite.
+    ``server_url``: the PostgreSQL server, as the URL of a database from which others can be created. Empty for SQLite.
     """
 
     workers: int = 1
@@ -34,7 +34,8 @@ class Target:
 
     def settings(self, database_url: str = "") -> dict[str, str]:
         """Settings of a service, or of the empty resource: its database and number of workers."""
-        # The empty resource opens no database, but is read the same settings, which permit SQLite no second worker.
+        # The empty resource opens no database, but its configuration reads the same settings. SQLite permits only one
+        # worker.
         url = database_url or self.server_url
         named = {"PAYMENTS_DATABASE_URL": url} if url else {}
         return {**named, "PAYMENTS_WORKERS": str(self.workers)}
@@ -51,16 +52,16 @@ SQLITE: Final = Target()
 
 
 def server_url() -> str:
-    """The PostgreSQL server to measure on: the one that the environment names, else this machine's."""
+    """The PostgreSQL server to measure: the one of the environment variable, or this machine's."""
     return os.environ.get(VARIABLE) or LOCAL_SERVER
 
 
 def refusal(url: str) -> str:
-    """Why the server at ``url`` cannot be measured on, in one line; empty when it can."""
+    """The reason why the server at ``url`` cannot be measured, in one line; empty if it can."""
     try:
         with psycopg.connect(url, connect_timeout=_ANSWERS_WITHIN_S) as connection:
             row = connection.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = user").fetchone()
     except psycopg.Error as error:
         words = (str(error).strip() or type(error).__name__).splitlines()
         return f"no PostgreSQL server answers ({words[0]}; {VARIABLE} names another)"
-    return "" if row == (True,) else f"the PostgreSQL server lets this role create no databases ({VARIABLE})"
+    return "" if row == (True,) else f"this role may not create databases on the PostgreSQL server ({VARIABLE})"

@@ -24,7 +24,7 @@ _COLUMNS: Final[Columns] = {
     "BREAKER": Column(lambda it: shown(it["breaker"]["state"])),
     "MODE": Column(lambda it: shown(it["breaker"]["mode"])),
     "ERRORS": Column(lambda it: shown(f"{it['breaker']['error_percent']} % of {it['breaker']['requests']}")),
-    "REOPENS": Column(lambda it: at(it["breaker"]["reopens_at"]), may_go=True),
+    "REOPENS": Column(lambda it: at(it["breaker"]["reopens_at"]), is_optional=True),
     "IN FLIGHT": Column(lambda it: shown(f"{it['bulkhead']['in_flight']} of {it['bulkhead']['max_concurrent']}")),
     "WAITING": Column(lambda it: shown(it["bulkhead"]["waiting"])),
 }
@@ -56,7 +56,7 @@ def _set_mode(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
         *("gateways", arguments.gateway, "breaker"),
         body=wanted,
         members=("name", "breaker", "bulkhead"),
-        look=f"See: manage.py breaker show {argument(arguments.gateway)}. A repetition is safe.",
+        how_to_check=f"See: manage.py breaker show {argument(arguments.gateway)}. A repetition is safe.",
     )
     tools.output.thing(it, _values(it))
 

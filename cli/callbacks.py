@@ -17,11 +17,11 @@ _COLUMNS: Final[Columns] = {
     "CALLBACK": Column(lambda it: shown(it["id"]), is_whole=True),
     "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True),
     "EVENT ID": Column(lambda it: shown(it["event_id"]), is_whole=True),
-    "REFERENCE": Column(lambda it: shown(it["reference"]), may_go=True),
-    "AMOUNT": Column(lambda it: shown(it["amount"]), is_right=True, may_go=True),
-    "CURRENCY": Column(lambda it: shown(it["currency"]), may_go=True),
+    "REFERENCE": Column(lambda it: shown(it["reference"]), is_optional=True),
+    "AMOUNT": Column(lambda it: shown(it["amount"]), is_right=True, is_optional=True),
+    "CURRENCY": Column(lambda it: shown(it["currency"]), is_optional=True),
     "WAITS UNTIL": Column(lambda it: at(it["waits_until"])),
-    "RECEIVED": Column(lambda it: at(it["received_at"]), may_go=True),
+    "RECEIVED": Column(lambda it: at(it["received_at"]), is_optional=True),
 }
 
 

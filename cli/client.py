@@ -52,29 +52,29 @@ class Client:
         self,
         *path: str,
         members: Sequence[str],
-        look: str,
+        how_to_check: str,
         body: Mapping[str, object] | None = None,
         key: str | None = None,
     ) -> Json:
         """POST ``body``, under an idempotency key if one is given. The answer is an object with ``members``.
 
-        ``look`` describes to the operator how to find out whether the command was carried out.
+        ``how_to_check`` describes to the operator how to find out whether the command was carried out.
 
         Raises CommandError: UNREACHABLE and FAILED when it was surely not carried out, UNKNOWN when that is unknown.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
-        doubt = f"the command may have been carried out. {look}"
+        advice = f"the command may have been carried out. {how_to_check}"
         try:
             status, media_type, raw = self._exchange("POST", _target(path, {}), body or {}, headers)
         except KeyboardInterrupt:
-            remark(f"interrupted: {doubt}")
+            remark(f"interrupted: {advice}")
             raise
         except CommandError as error:
-            raise _with_doubt(error, doubt) from error
+            raise _with_advice(error, advice) from error
         answer = _parsed(media_type, raw)
         if not is_success(status, answer, members):
             failure = self._failure(status, media_type, answer, meaning_of_failure(status, media_type, answer))
-            raise _with_doubt(failure, doubt)
+            raise _with_advice(failure, advice)
         self.has_sent = True
         it: Json = answer
         return it
@@ -150,11 +150,13 @@ def _parsed(media_type: str, raw: bytes) -> Any:  # noqa: ANN401  # any JSON val
         return None
 
 
-def _with_doubt(error: CommandError, doubt: str) -> CommandError:
+def _with_advice(error: CommandError, advice: str) -> CommandError:
     """``error``, with advice for a command that may have been carried out."""
     if error.status is not Exit.UNKNOWN:
         return error
-    return CommandError(f"{error} That is, {doubt}" if str(error).endswith(".") else f"{error}: {doubt}", error.status)
+    return CommandError(
+        f"{error} That is, {advice}" if str(error).endswith(".") else f"{error}: {advice}", error.status
+    )
 
 
 def _target(path: Sequence[str], query: Mapping[str, object]) -> str:

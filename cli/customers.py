@@ -68,6 +68,6 @@ def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
         body=correction,
         key=key,
         members=("customer_id", "version", "balances"),
-        look=f"Repeat it with --idempotency-key {argument(key)}: the correction is made at most once.",
+        how_to_check=f"Repeat it with --idempotency-key {argument(key)}: the correction is made at most once.",
     )
     tools.output.thing(it, _values(it))

@@ -17,10 +17,10 @@ __all__ = ["add_arguments", "run"]
 _COLUMNS: Final[Columns] = {
     "DEAD LETTER": Column(lambda it: shown(it["id"]), is_whole=True),
     "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True),
-    "ACTION": Column(lambda it: shown(it["action"]), may_go=True),
+    "ACTION": Column(lambda it: shown(it["action"]), is_optional=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "ATTEMPTS": Column(lambda it: shown(it["attempts"]), may_go=True),
-    "NEXT ATTEMPT": Column(lambda it: at(it["next_attempt_at"]), may_go=True),
+    "ATTEMPTS": Column(lambda it: shown(it["attempts"]), is_optional=True),
+    "NEXT ATTEMPT": Column(lambda it: at(it["next_attempt_at"]), is_optional=True),
     "LAST ERROR": Column(lambda it: shown(it["errors"][-1]["error"]) if it["errors"] else NOTHING),
 }
 
@@ -71,7 +71,7 @@ def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
     it = tools.client.send(
         *("dead-letters", arguments.id, "retry"),
         members=("id",),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A repetition is safe.",
+        how_to_check=f"See: manage.py dead-letters show {argument(arguments.id)}. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['id'])}")
 
@@ -83,7 +83,7 @@ def _retry_all(tools: Tools, arguments: argparse.Namespace) -> None:
         *("dead-letters", "retry"),
         body=where,
         members=("count",),
-        look="See: manage.py dead-letters list. A repetition is safe.",
+        how_to_check="See: manage.py dead-letters list. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['count'])}")
 
@@ -93,6 +93,6 @@ def _discard(tools: Tools, arguments: argparse.Namespace) -> None:
         *("dead-letters", arguments.id, "discard"),
         body={"reason": arguments.reason},
         members=("transaction_id", "status"),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A discarded one is gone.",
+        how_to_check=f"See: manage.py dead-letters show {argument(arguments.id)}. A discarded one is gone.",
     )
     tools.output.thing(it, transactions.values(it))

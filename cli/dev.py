@@ -81,7 +81,7 @@ def _require_free(address: BindAddress, setting: str) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror}; stop what does, or change {setting}"
+        message = f"cannot listen on {address}: {error.strerror}; stop the program that does, or change {setting}"
         raise CommandError(message) from error
 
 

@@ -33,8 +33,8 @@ _COLUMNS: Final[Columns] = {
     "MERCHANT": Column(lambda it: shown(it["merchant"])),
     "SCOPES": Column(lambda it: shown(it["scopes"])),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "EXPIRES": Column(lambda it: at(it["expires_at"]), may_go=True),
-    "LABEL": Column(lambda it: shown(it["label"] or None), may_go=True),
+    "EXPIRES": Column(lambda it: at(it["expires_at"]), is_optional=True),
+    "LABEL": Column(lambda it: shown(it["label"] or None), is_optional=True),
 }
 
 
@@ -57,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Create a key and show it once: only its digest is stored. A merchant may have any number of live"
         " keys, so a new one can be distributed before the old one is revoked.",
     )
-    create.add_argument("--merchant", required=True, type=_merchant, help="the merchant whose data it sees")
+    create.add_argument(
+        "--merchant",
+        required=True,
+        type=_merchant,
+        help="the merchant whose data the key can reach",
+    )
     create.add_argument(
         "--scope",
         "--scopes",
@@ -66,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         type=_scopes,
         metavar="SCOPE",
-        help=f"what it permits: {', '.join(Scope)}; separate several by commas, or repeat the argument",
+        help=f"the scopes of the key: {', '.join(Scope)}; separate several by commas, or repeat the argument",
     )
     create.add_argument("--label", default="", type=_label, help="a note for operators, such as its user")
     until = create.add_mutually_exclusive_group()
@@ -115,18 +120,18 @@ def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
     try:
         write(f"{json.dumps({'key': text, **_shown(made)}) if arguments.json else text}\n")
     except OutputError as error:
-        _take_back(keyring, made.key_id, error)
+        _revoke_unshown(keyring, made.key_id, error)
     return Exit.DONE
 
 
-def _take_back(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
+def _revoke_unshown(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
     """Revoke a key that could not be shown: a part of it may have been written."""
     try:
         keyring.revoke(key_id)
     except StoreError as refusal:
         text = f"{key_id} could not be shown ({error}), and is still live, because it could not be revoked: {refusal}"
         raise CommandError(text) from refusal
-    raise CommandError(f"{key_id} is revoked again, because it could not be shown: {error}") from error
+    raise CommandError(f"{key_id} is revoked, because it could not be shown: {error}") from error
 
 
 def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
@@ -138,9 +143,9 @@ def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
 def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
     if not keyring.revoke(arguments.key_id):
         raise CommandError(f"there is no API key {arguments.key_id}")
-    said = {"key_id": arguments.key_id, "state": "revoked"}
+    revoked = {"key_id": arguments.key_id, "state": "revoked"}
     try:
-        write(f"{json.dumps(said) if arguments.json else f'{arguments.key_id} is revoked'}\n")
+        write(f"{json.dumps(revoked) if arguments.json else f'{arguments.key_id} is revoked'}\n")
     except OutputError as error:
         raise CommandError(f"{arguments.key_id} is revoked, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE

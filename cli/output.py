@@ -27,7 +27,7 @@ class Column(NamedTuple):
     is_whole: bool = False
     """Never folded: an id, which operators copy."""
     is_right: bool = False
-    may_go: bool = False
+    is_optional: bool = False
     """Left out on a narrow terminal, the last column first."""
 
 
@@ -114,11 +114,11 @@ def _fitting(columns: Columns, rows: list[list[str]], width: int) -> dict[str, i
     for number, (heading, column) in enumerate(columns.items()):
         natural = max(map(cell_len, (heading, *(row[number] for row in rows))))
         needs[heading] = natural if column.is_whole else min(natural, max(_FOLDED, cell_len(heading)))
-    may_go = [heading for heading, column in columns.items() if column.may_go]
+    is_optional = [heading for heading, column in columns.items() if column.is_optional]
     while sum(needs.values()) + _BETWEEN * (len(needs) - 1) > width:
-        if not may_go:
+        if not is_optional:
             return None
-        del needs[may_go.pop()]
+        del needs[is_optional.pop()]
     return needs
 
 

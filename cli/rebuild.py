@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: write the read tables anew, with a progress bar on terminals and progress lines elsewhere."""
+"""``manage.py rebuild``: rebuild the read tables, with a progress bar on terminals and progress lines elsewhere."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
                     stream = "/".join(problem.stream) if problem.stream else "-"
                     say(printable(f"left unchanged: {stream} version {problem.version or '-'}: {problem.text}"))
     except StoreError as error:
-        raise CommandError(f"{error} ({_said(tally)})" if tally.streams else str(error)) from error
-    say(f"{_said(tally)}, {problems} problems")
+        raise CommandError(f"{error} ({_counts(tally)})" if tally.streams else str(error)) from error
+    say(f"{_counts(tally)}, {problems} problems")
     return Exit.FAILED if problems else Exit.DONE
 
 
-def _said(tally: Tally) -> str:
+def _counts(tally: Tally) -> str:
     return f"{tally.streams} streams, {tally.events} events, {tally.rebuilt} streams rebuilt"
 
 
@@ -82,13 +82,13 @@ def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
 
 
 def _tenths(events: int) -> Callable[[Tally], None]:
-    told = 0
+    reported = 0
 
     def advance(tally: Tally) -> None:
-        nonlocal told
+        nonlocal reported
         tenth = min(10 * tally.events // max(events, 1), 10)
-        if tenth > told:
-            told = tenth
+        if tenth > reported:
+            reported = tenth
             say(f"{10 * tenth} % of about {events} events")
 
     return advance

@@ -21,7 +21,7 @@ from cli.command import Exit
 
 _TYPES: Final = "/problems/"
 _LATER: Final = frozenset({408, 429, 503})
-_DOUBT: Final = frozenset({INTERNAL_ERROR.name, OUTCOME_UNKNOWN.name, IDEMPOTENCY_KEY_IN_FLIGHT.name})
+_INCONCLUSIVE: Final = frozenset({INTERNAL_ERROR.name, OUTCOME_UNKNOWN.name, IDEMPOTENCY_KEY_IN_FLIGHT.name})
 """Problems of the service after which a command may have been, or may still be, carried out."""
 
 
@@ -33,7 +33,7 @@ def is_success(status: int, answer: object, members: Sequence[str]) -> bool:
 def meaning_of_failure(status: int, media_type: str, answer: object) -> Exit:
     """The exit status of a command for any answer but success."""
     name = _own_problem(status, media_type, answer)
-    if name is None or name in _DOUBT:
+    if name is None or name in _INCONCLUSIVE:
         return Exit.UNKNOWN
     return Exit.UNREACHABLE if status in _LATER else Exit.FAILED
 

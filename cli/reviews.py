@@ -16,12 +16,12 @@ __all__ = ["add_arguments", "run"]
 _COLUMNS: Final[Columns] = {
     "REVIEW": Column(lambda it: shown(it["id"]), is_whole=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, may_go=True),
-    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, may_go=True),
-    "OPENED": Column(lambda it: at(it["opened_at"]), may_go=True),
-    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
-    "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, may_go=True),
-    "SAID": Column(lambda it: _said(it, "status", "amount", "currency"), may_go=True),
+    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, is_optional=True),
+    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, is_optional=True),
+    "OPENED": Column(lambda it: at(it["opened_at"]), is_optional=True),
+    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, is_optional=True),
+    "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, is_optional=True),
+    "SAID": Column(lambda it: _said(it, "status", "amount", "currency"), is_optional=True),
     "REASON": Column(lambda it: shown(it["reason"])),
 }
 
@@ -54,7 +54,7 @@ def _close(tools: Tools, arguments: argparse.Namespace) -> None:
         *("reviews", arguments.id, "close"),
         body={"reason": arguments.reason},
         members=("id", "state"),
-        look="See: manage.py reviews list. A repetition does not change a closed review.",
+        how_to_check="See: manage.py reviews list. A repetition does not change a closed review.",
     )
     tools.output.thing(it, _values(it))
 

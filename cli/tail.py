@@ -23,7 +23,7 @@ _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
 _PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _POSITION_UNKNOWN: Final = "position-unknown"
-_PARTING: Final = re.compile(r"""[\s'"\\]|^$""")
+_SPLITTING: Final = re.compile(r"""[\s'"\\]|^$""")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def _line(event: Json) -> str:
 
 def _quoted(text: str) -> str:
     """Quoted as for a shell, where the value would otherwise split."""
-    return shlex.quote(text) if _PARTING.search(text) else text
+    return shlex.quote(text) if _SPLITTING.search(text) else text
 
 
 def _place(text: str) -> str:

@@ -19,13 +19,13 @@ __all__ = ["add_arguments", "run", "values"]
 
 _COLUMNS: Final[Columns] = {
     "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True),
-    "TYPE": Column(lambda it: shown(it["type"]), may_go=True),
+    "TYPE": Column(lambda it: shown(it["type"]), is_optional=True),
     "STATUS": Column(lambda it: shown(it["status"]), is_whole=True),
-    "ATTENTION": Column(lambda it: shown(it["attention"]), may_go=True),
+    "ATTENTION": Column(lambda it: shown(it["attention"]), is_optional=True),
     "AMOUNT": Column(lambda it: shown(f"{it['amount']} {it['currency']}"), is_whole=True, is_right=True),
-    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, may_go=True),
+    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, is_optional=True),
     "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True),
-    "CREATED": Column(lambda it: at(it["created_at"]), may_go=True),
+    "CREATED": Column(lambda it: at(it["created_at"]), is_optional=True),
 }
 
 
@@ -100,6 +100,6 @@ def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
         *("transactions", arguments.transaction_id, "resolution"),
         body=resolution | {"version": version},
         members=("transaction_id", "status"),
-        look=f"See: manage.py transactions show {argument(arguments.transaction_id)}.",
+        how_to_check=f"See: manage.py transactions show {argument(arguments.transaction_id)}.",
     )
     tools.output.thing(it, values(it))

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         write(f"{counted} in {printable(str(where))}\n")
         if not tally.events:
             remark(printable(f"warning: there are no events in {where}: is it the right database?"))
-    except ReaderGoneError:  # the lines that it has read are correct
+    except ReaderGoneError:  # the lines before it are correct
         pass
     except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error

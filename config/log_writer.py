@@ -11,16 +11,16 @@ import os
 import select
 import sys
 import time
-from _queue import Empty, SimpleQueue  # gevent replaces the class in the module queue
+from _queue import Empty, SimpleQueue  # gevent replaces the class in the module ``queue``
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
 BUFFER_BYTES_MAX: Final = 512 * 1024
-"""The buffer of one process for a blocked reader: about 600 deposits."""
+"""The size of one process's buffer for a blocked reader: about 600 deposits."""
 FLUSH_S: Final = 2.0
-"""The wait at the end of a process for its last lines to be read."""
+"""The time for which an ending process waits until its last lines are read."""
 _FULL_S: Final = 0.02
 """The wait before the next write to a descriptor that another program made non-blocking."""
 
@@ -41,7 +41,7 @@ def write_all(descriptor: int, lines: bytes) -> None:
 
 @dataclass(slots=True)
 class _Gap:
-    """Lines that did not fit, at this place of the buffer."""
+    """Lines that did not fit at this place of the buffer."""
 
     since: float = field(default_factory=time.time)
     lines: int = 0
@@ -73,7 +73,7 @@ class BufferedWriter:
         self.reset()
 
     def reset(self) -> None:
-        """Reset the state, as a forked child must: it has no thread, and the lines are its parent's."""
+        """Reset the state, as a forked child must: it has no thread, and the buffered lines are its parent's."""
         self.lock = _native("_thread", "RLock")()
         """Reentrant, since a signal handler may log during ``write``. Never held during a blocking call."""
         self.lost = 0
@@ -132,7 +132,7 @@ class BufferedWriter:
                 entry = self._entries.get(not piece)
             except Empty:
                 entry = b""
-            # On a pipe, only what one write takes is never mixed with the lines of other processes.
+            # On a pipe, only the data of one write never mixes with the lines of other processes.
             if isinstance(entry, bytes) and entry and len(piece) + len(entry) <= select.PIPE_BUF:
                 piece += entry
                 continue

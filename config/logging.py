@@ -54,7 +54,7 @@ class LineHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format and write; a record that cannot be formatted is reported by the standard library on stderr."""
+        """Format and write the record. The standard library reports a record that cannot be formatted on stderr."""
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
         except Exception:  # noqa: BLE001 - logging's own rule: emit never raises
@@ -63,7 +63,10 @@ class LineHandler(logging.Handler):
         self.write(line)
 
     def write(self, lines: bytes) -> None:
-        """Write whole lines. What a pipe takes at once (``PIPE_BUF``) does not mix with other processes' lines."""
+        """Write whole lines.
+
+        The lines of one write to a pipe, up to ``PIPE_BUF``, do not mix with other processes' lines.
+        """
         if self._writer is None:
             write_all(self._descriptor, lines)
         else:
@@ -110,7 +113,7 @@ class JsonFormatter(logging.Formatter):
     def time(self, created: float) -> str:
         """``created``, in seconds since 1970, in the format of lines."""
         second, micros = divmod(int(created * 1_000_000), 1_000_000)
-        # The pair is replaced as a whole, so that another thread never sees one second with another's text.
+        # The pair is replaced as a whole, so that another thread never combines one second with another second's text.
         cached, text = self._second
         if second != cached:
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -173,7 +176,7 @@ class InfoLines:
                 logger.info(message, extra={"fields": fields})
                 continue
             made.append(line)
-        if not formatter.redaction.is_clean(b"\n".join(texts)):  # one look for all lines
+        if not formatter.redaction.is_clean(b"\n".join(texts)):  # one search for all lines
             texts = [formatter.redacted(line) for line in made]
         piece = b""
         for text in texts:

@@ -15,14 +15,14 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 HIDDEN: Final = "[hidden]"
 LENGTH_MIN: Final = 8
-"""Shorter known values may be ordinary words. They are hidden only where their context identifies them."""
+"""The shortest known value that is hidden everywhere. Shorter values may be ordinary words and need a context."""
 SEARCHED_MAX: Final = 16_384
-"""The searched part of a text, in characters. The rest is cut off."""
+"""The number of characters of a text that are searched. The rest is cut off."""
 CUT: Final = " [cut]"
 
 _LINES_SEARCHED_MAX: Final = 65_536
 _DEPTH_MAX: Final = 8
-# The longest possible rest of a secret or number at the cut.
+# The longest possible remainder of a secret or number at the cut.
 _CUT_THROUGH_MAX: Final = 256
 
 # Each search through a line costs a quarter of a microsecond, so one search replaces three. With these letters mapped
@@ -100,7 +100,7 @@ class Redaction:
 
     def _is_clean_in_detail(self, lines: bytes) -> bool:
         """The second look, without known values, for lines that did not pass the quick look."""
-        if len(lines) > _LINES_SEARCHED_MAX:  # too long: each value is searched by itself, up to its bound
+        if len(lines) > _LINES_SEARCHED_MAX:  # too long: each value is searched by itself, up to its limit
             return False
         if b"://" in lines or b"\\" in lines or b"%" in lines:  # escapes of JSON or URLs may hide a secret
             return False

@@ -35,7 +35,7 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 """The folder of the service. Relative paths in settings begin here, whatever the working directory is."""
 
 CLIENTS_VARIABLES: Final = frozenset({"PAYMENTS_URL", "PAYMENTS_API_KEY"})
-"""The variables of ``config.client``. They are known here, so that service and client can share an environment."""
+"""The variables of ``config.client``. They are accepted here, so that service and client can share an environment."""
 
 PREFIX: Final = "PAYMENTS_"
 DEFAULT_BIND: Final = BindAddress("127.0.0.1", 8080)

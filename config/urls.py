@@ -17,7 +17,7 @@ _SQLITE: Final = "sqlite:///"
 
 
 def database_url(name: str, url: str, checkout: Path) -> str:
-    """A PostgreSQL URL as given; a SQLite URL with the absolute path of its file.
+    """A PostgreSQL URL unchanged; a SQLite URL with the absolute path of its file.
 
     Three slashes mean a path from ``checkout``, four an absolute path. URL escapes (``%20``) are decoded. Raises
     SettingsError for everything else.
@@ -63,7 +63,7 @@ def broker_url(name: str, url: str) -> str | None:
 def _split(name: str, url: str, accepted: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        if "," not in parts.netloc:  # libpq takes several hosts, which have no single port
+        if "," not in parts.netloc:  # libpq accepts several hosts, which have no single port
             _ = parts.port
     except ValueError:
         raise url_refusal(name, accepted, url) from None

@@ -1,4 +1,4 @@
-"""How one setting is read from its text: types, bounds, and the text of every refusal.
+"""Reading of one setting from its text: types, bounds, and the text of every refusal.
 
 The fields of a dataclass declare the settings, with their bounds as ``msgspec.Meta``. This module has no list of
 settings. A refusal is one line that names the variable and states what is accepted. It shows the value, except where
@@ -23,7 +23,7 @@ _SPELLINGS: Final[Mapping[type, tuple[re.Pattern[str], str]]] = {
     int: (_WHOLE, "a whole number"),
     float: (re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII), "a number of seconds"),
 }
-"""Numbers without signs, exponents, infinities and underscores, and how a refusal calls them."""
+"""Numbers without signs, exponents, infinities and underscores, and their names in a refusal."""
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://", re.ASCII)
 _SHOWN_LENGTH_MAX: Final = 80
@@ -75,7 +75,7 @@ class BindAddress:
 
 
 def refusal(name: str, accepted: str, value: str) -> SettingsError:
-    """The error that shows the value. Not for values that may contain a secret."""
+    """The error that shows the value. It is not for values that may contain a secret."""
     shown = value if len(value) <= _SHOWN_LENGTH_MAX else value[:_SHOWN_LENGTH_MAX] + "…"
     return SettingsError(f"{name} must be {accepted}, not {shown!r}")
 
@@ -166,9 +166,9 @@ def refuse_unknown(
 ) -> None:
     """Refuse a variable that begins with ``prefix`` and is not ``known``. Raises SettingsError.
 
-    A mistyped name would otherwise be ignored in silence, and the default used instead. Callback secrets (the gateways
-    file names their variables), variables of the test suite and what Kubernetes sets are permitted. The value is never
-    shown: it may be a secret under a mistyped name.
+    Otherwise a mistyped name would be ignored silently, and the default used instead. Callback secrets (the
+    gateways file names their variables), variables of the test suite and what Kubernetes sets are permitted. The
+    value is never shown: it may be a secret under a mistyped name.
     """
     for name in sorted(environ.keys() - known):
         if not name.startswith(prefix) or name.startswith(tests_prefix) or name.endswith(secrets_suffix):

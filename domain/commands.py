@@ -54,7 +54,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class OpenReview:
-    """Request an operator: the transaction cannot settle otherwise, or something contradicts the record."""
+    """Open a review for an operator: the outcome stays unknown, or something contradicts the record."""
 
     transaction_id: str
     reason: str

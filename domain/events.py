@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Category
-from domain.said import Expected, Said
 
 
 class Kind(StrEnum):
@@ -105,7 +105,7 @@ class ReviewOpened:
     review_id: str
     transaction_id: str | None
     reason: str
-    said: Said | None = None
+    said: GatewayReport | None = None
     expected: Expected | None = None
 
 
@@ -149,7 +149,7 @@ def type_name(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event at its place in its stream: what ``evolve`` folds."""
+    """An event with its version in the stream and its time: the input of ``evolve``."""
 
     version: int
     occurred_at: datetime

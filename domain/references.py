@@ -29,7 +29,7 @@ def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
 
 
 def are_same(known: str, reported: str) -> bool:
-    """Whether two references are of one payment, as far as their stored forms show.
+    """Whether two references may belong to one payment, judged by their stored forms.
 
     A masked reference without a code equals every reference with the same masked form. One with a code also equals a
     reference in full with that masked form, which an earlier version or another rule for card numbers left unmasked.
@@ -46,7 +46,7 @@ def are_same(known: str, reported: str) -> bool:
 
 
 def are_same_bodies(known: bytes, reported: bytes) -> bool:
-    """Whether two bodies of callbacks are one message, as far as their stored forms show.
+    """Whether two bodies of callbacks may be one message, judged by their stored forms.
 
     Another version of the service may have masked other digits, and left a JSON number without quotes.
     """

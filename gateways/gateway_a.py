@@ -94,7 +94,7 @@ class GatewayA:
         """Send the order with the transaction id as its key. Raises NotSentError, OutcomeUnknownError."""
         response = self._send("POST", _PATHS[order.kind], order, _body(order))
         if response.status in NOT_EXECUTED:
-            raise NotSentError(f"{self.name}: answered {response.status}, which promises that nothing was done")
+            raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
         return self._outcome(response)
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
@@ -130,7 +130,7 @@ class GatewayA:
         if not isinstance(reference, str) or _REFERENCE.fullmatch(reference) is None:
             raise self._unknown("answered without a usable transaction_id")
         if code is not None and not isinstance(code, str):
-            raise self._unknown("answered with a code that is no text")
+            raise self._unknown("answered with a code that is not a string")
         match status:
             case "success":
                 return Approved(reference, final=True)

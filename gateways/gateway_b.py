@@ -87,7 +87,7 @@ class GatewayB:
         """Send the order. Each call is another payment. Raises NotSentError, OutcomeUnknownError."""
         response = self._send("POST", _PATHS[order.kind], _body(order))
         if response.status in NOT_EXECUTED:
-            raise NotSentError(f"{self.name}: answered {response.status}, which promises that nothing was done")
+            raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
         return self._outcome(self._elements(response))
 
     def lookup(self, order: Order) -> Outcome | NotReceived:

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from domain.cards import masked, may_hold_card
+from domain.gateway_report import TEXT_MAX, storable_text
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
-from domain.said import TEXT_MAX, plain
 from gateways.port import Callbacks, Gateway, Order, RawMembers, SignatureInvalidError, UnusablePayload, WebhookPayload
 
 # An escape of JSON, or two for a surrogate pair.
@@ -119,7 +119,7 @@ class MaskedCallbacks:
         raw = self._plain(read.raw)
         if isinstance(read, UnusablePayload):
             reference = None if read.reference is None else masked(read.reference)
-            return UnusablePayload(plain(read.problem), reference, raw)
+            return UnusablePayload(storable_text(read.problem), reference, raw)
         return WebhookPayload(
             masked(read.reference),
             self._codes.kept(read.gateway_reference),
@@ -130,9 +130,9 @@ class MaskedCallbacks:
 
     def _plain(self, members: RawMembers) -> RawMembers:
         """Mask all members. The provider's reference keeps its code, as elsewhere, so that operators can compare it."""
-        texts = [None if each is None else plain(each) for each in members]
+        texts = [None if each is None else storable_text(each) for each in members]
         if members.gateway_reference is not None and masked(members.gateway_reference) != members.gateway_reference:
-            texts[1] = plain(self._codes.kept(members.gateway_reference[:TEXT_MAX]))
+            texts[1] = storable_text(self._codes.kept(members.gateway_reference[:TEXT_MAX]))
         return RawMembers(*texts)
 
 

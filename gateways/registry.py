@@ -138,7 +138,7 @@ def build_gateways(
         gateway = _adapter(name, each.adapter).build(each, keys)
         built[name] = MaskedGateway(gateway, keys)
         if gateway.honours_keys and gateway.idempotency_window_s <= 0:
-            problem = "must be above 0: only within it the same key twice is surely one payment"
+            problem = "must be above 0: only within this time two requests with one key are surely one payment"
             raise GatewaySettingsError(name, "idempotency_window_s", problem)
     return MappingProxyType(built)
 
@@ -173,7 +173,7 @@ def _key(gateway: GatewaySettings, secret: str, where: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) < _KEY_BYTES_MIN:
-        problem = f"{where} is no secret of this gateway, or stands for less than {_KEY_BYTES_MIN} bytes"
+        problem = f"{where} is not a valid secret of this gateway, or has less than {_KEY_BYTES_MIN} bytes"
         raise GatewaySettingsError(gateway.name, _SECRETS_KEY, problem)
     return key
 
@@ -185,7 +185,9 @@ def _adapter(gateway: str, name: str) -> Adapter:
         module = importlib.import_module(full_name)
         if all(hasattr(module, member) for member in _ADAPTER_MEMBERS):
             return cast("Adapter", module)  # a module satisfies the protocol by its members, checked above
-    raise GatewaySettingsError(gateway, "adapter", f"{name!r} is none; known are {', '.join(_known_adapters())}")
+    raise GatewaySettingsError(
+        gateway, "adapter", f"{name!r} is not an adapter; known are {', '.join(_known_adapters())}"
+    )
 
 
 def _known_adapters() -> list[str]:

@@ -43,7 +43,7 @@ class GatewaySettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When calls to a gateway stop for a while. The defaults follow Hystrix."""
+    """The trip rule of a circuit breaker, and its time open. The defaults follow Hystrix."""
 
     window_s: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     request_volume: Annotated[int, Meta(ge=1, le=1_000_000)] = 5

@@ -59,7 +59,7 @@ class _Reader:
             case 0 if name != self._root:
                 raise MalformedError("another root")
             case 1 if name in self.values:
-                raise MalformedError("a name that comes twice")
+                raise MalformedError("a repeated name")
             case 1:
                 self.values[name] = ""
             case 2:

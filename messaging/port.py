@@ -1,6 +1,6 @@
 """The queue port: hands due work to whichever process claims it.
 
-A hint is no claim. The work table of the store is the truth: a hint that is lost costs a short delay, because every
+A hint is no claim. The work table of the store is authoritative: a hint that is lost costs a short delay, because every
 processor also looks for due work by itself. A hint that is repeated costs a claim that finds nothing.
 """
 

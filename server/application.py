@@ -14,7 +14,7 @@ _ABOUT_THE_START: Final = frozenset({"/healthz", "/readyz"})
 
 
 class HeaderKeys(NamedTuple):
-    """Keys of the WSGI environ for what WSGI itself does not tell about the headers of a request."""
+    """Keys of the WSGI environ for what WSGI itself does not pass on about the headers of a request."""
 
     repeated: str
     underscored: str
@@ -24,7 +24,7 @@ class Application:
     """Serves ``app``. A request that arrives during the start waits for its end, or for a problem, up to ``wait_s``.
 
     ``steps`` makes the steps of the start from a function that returns the number of open connections.
-    ``unreadable`` answers what never became a request: the id, media type and body for a status and a detail.
+    ``unreadable`` makes the answer to bytes that are no request: the id, media type and body for a status and a detail.
     """
 
     def __init__(

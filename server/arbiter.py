@@ -83,7 +83,7 @@ class Arbiter(GunicornArbiter):
             else:
                 super().handle_hup()
         except SystemExit:
-            if os.getpid() != master:  # a worker that was forked here, at its end: it must not go on as a master
+            if os.getpid() != master:  # a worker that was forked here, at its end: it must not continue as a master
                 raise
             # A file was changed after the check.
             self.app.cfg = before

@@ -86,7 +86,7 @@ class ClientConnection:
     """A client's socket with deadlines. What it does not define is passed on to the socket.
 
     The head of a request must begin within ``idle_s`` and be complete ``request_s`` later. Its body must be complete
-    ``request_s`` after the first read of it, however many bytes trickle in. A late head ends the connection, as if
+    ``request_s`` after the first read of it, however slowly its bytes arrive. A late head ends the connection, as if
     the client had left. A late body raises TimeoutError, and the connection is not kept.
     """
 

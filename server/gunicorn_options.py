@@ -56,7 +56,7 @@ TIMEOUT_MIN_S: Final = 5
 
 _FILES: Final = frozenset({"ca_certs", "certfile", "keyfile"})
 
-_LOG: Final = "the log goes to standard output, as PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT say"
+_LOG: Final = "the log goes to standard output, as set by PAYMENTS_LOG_LEVEL and PAYMENTS_LOG_FORMAT"
 _PARSER: Final = "other rules would accept requests that this service refuses"
 _RELOAD: Final = "an immediate reload loses calls in flight"
 _REASONS: Final[Mapping[str, str]] = {

@@ -1,7 +1,7 @@
 """Start and stop of a worker's service: a list of steps in dependency order, and the same list reversed.
 
-It knows steps, not what they do. The start runs in the background, because waiting for a resource must not hold up
-the worker's own heartbeat.
+It handles every step alike, whatever the step does. The start runs in the background, because waiting for a resource
+must not hold up the worker's own heartbeat.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Lifecycle:
         except StoppedError:
             logger.info("stopped before it was ready")
         except Exception:
-            self._status.report_problem("The service could not start; its log says why.")
+            self._status.report_problem("The service could not start; see the log.")
             logger.exception("the service could not start")
         else:
             logger.info("ready")
@@ -127,6 +127,6 @@ class Lifecycle:
             step = self._started.pop()
             try:
                 step.stop()
-            except Exception:  # the steps before it must be stopped all the same
+            except Exception:  # the steps before it must still be stopped
                 logger.exception("%s could not be stopped", step.name)
         logger.info("stopped")

@@ -1,4 +1,4 @@
-"""Blocking C calls under gevent: run on a native thread, so that other greenlets go on."""
+"""Blocking C calls under gevent: run on a native thread, so that other greenlets continue to run."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def hold(folder: Path) -> None:
 def _remove_if_left(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # of another user, or gone by now
+    except OSError:  # of another user, or removed meanwhile
         return
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():

@@ -12,7 +12,7 @@ from gunicorn.http import errors
 _UNREADABLE: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.LimitRequestLine, 414, "The request line is too long."),
     (errors.LimitRequestHeaders, 431, "The headers are too many or too long."),
-    (errors.ExpectationFailed, 417, "No expectation is known but 100-continue."),
+    (errors.ExpectationFailed, 417, "The only supported expectation is 100-continue."),
     (errors.UnsupportedTransferCoding, 415, "Send the body without a Transfer-Encoding, or chunked."),
     (errors.InvalidHeader, 400, "A header cannot be read."),
     (errors.InvalidHeaderName, 400, "A header cannot be read."),

@@ -31,9 +31,9 @@ from domain.events import (
     Submitted,
     type_name,
 )
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import MoneyError, parse_stored
 from domain.outcomes import Category
-from domain.said import Expected, Said, Source
 from store.errors import CorruptStoreError
 from store.port import EncodedEvent, Head, StreamKey
 
@@ -105,16 +105,16 @@ def data_of(event: Event) -> dict[str, Any]:
     return _ENCODERS[type(event)](event)
 
 
-def said_data(said: Said) -> dict[str, Any]:
-    """``said`` as JSON values, without absent members."""
-    pairs = ((name, getattr(said, name)) for name in _SAID)
-    return {"at": timestamp(said.at), **{name: value for name, value in pairs if value is not None}}
+def report_data(report: GatewayReport) -> dict[str, Any]:
+    """``report`` as JSON values, without absent members."""
+    pairs = ((name, getattr(report, name)) for name in _REPORT)
+    return {"at": timestamp(report.at), **{name: value for name, value in pairs if value is not None}}
 
 
-def said_in(data: Mapping[str, Any]) -> Said:
-    """The reverse of ``said_data``. Raises ValueError, KeyError, TypeError or AttributeError for other values."""
-    known = {name: data[name] for name in _SAID if name in data}
-    return Said(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
+def report_in(data: Mapping[str, Any]) -> GatewayReport:
+    """The reverse of ``report_data``. Raises ValueError, KeyError, TypeError or AttributeError for other values."""
+    known = {name: data[name] for name in _REPORT if name in data}
+    return GatewayReport(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
 
 
 def expected_data(expected: Expected) -> dict[str, Any]:
@@ -127,15 +127,15 @@ def expected_in(data: Mapping[str, Any]) -> Expected:
     return Expected(**{name: data[name] for name in _EXPECTED})
 
 
-def said_text(said: Said) -> str:
-    """``said`` as the JSON in a review's row."""
-    return orjson.dumps(said_data(said)).decode()
+def report_text(report: GatewayReport) -> str:
+    """``report`` as the JSON in a review's row."""
+    return orjson.dumps(report_data(report)).decode()
 
 
-def read_said(text: str) -> Said:
-    """The reverse of ``said_text``. Raises ValueError."""
+def read_report(text: str) -> GatewayReport:
+    """The reverse of ``report_text``. Raises ValueError."""
     try:
-        return said_in(orjson.loads(text))
+        return report_in(orjson.loads(text))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"said: {error!r}") from error
 
@@ -153,7 +153,7 @@ def read_expected(text: str) -> Expected:
         raise ValueError(f"expected: {error!r}") from error
 
 
-_SAID: Final = tuple(one.name for one in fields(Said) if one.name != "at")
+_REPORT: Final = tuple(one.name for one in fields(GatewayReport) if one.name != "at")
 _EXPECTED: Final = tuple(one.name for one in fields(Expected))
 
 
@@ -194,7 +194,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "review_id": e.review_id,
         "transaction_id": e.transaction_id,
         "reason": e.reason,
-        **({} if e.said is None else {"said": said_data(e.said)}),
+        **({} if e.said is None else {"said": report_data(e.said)}),
         **({} if e.expected is None else {"expected": expected_data(e.expected)}),
     },
     ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
@@ -228,7 +228,7 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
         d["review_id"],
         d["transaction_id"],
         d["reason"],
-        said_in(d["said"]) if "said" in d else None,
+        report_in(d["said"]) if "said" in d else None,
         expected_in(d["expected"]) if "expected" in d else None,
     ),
     ReviewClosed: lambda _, d: ReviewClosed(d["review_id"], d["reason"]),

@@ -16,7 +16,7 @@ from domain.account import Failure, Status, Transaction
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Category
-from store.codec import expected_text, read_expected, read_said, said_text
+from store.codec import expected_text, read_expected, read_report, report_text
 from store.port import Review
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ REVIEWS: Final = Table(
         _column("state", changes=True),
         _column("opened_at", Type.TIME),
         _column("closed_at", Type.TIME, nullable=True, changes=True),
-        _column("said", nullable=True, read=read_said, write=said_text),
+        _column("said", nullable=True, read=read_report, write=report_text),
         _column("expected", nullable=True, read=read_expected, write=expected_text),
     ),
 )

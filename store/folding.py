@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError, evolve
+from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError
 from domain.events import AccountEvent, BalanceAdjusted, Recorded
+from domain.state_machine import evolve
 from store.codec import chain, read_body, recorded_in
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, Review, StoredEvent, StreamKey

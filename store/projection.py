@@ -1,6 +1,6 @@
 """The review rows that follow from events. Pure: the builders of a Write and ``store.folding`` use it.
 
-Transactions and balances need no projection here: ``domain.account.evolve`` makes them.
+Transactions and balances need no projection here: ``domain.state_machine.evolve`` makes them.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from enum import StrEnum
 import orjson
 
 from domain.account import Balance, Failure, Transaction
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import EXPONENTS, Money, minor_to_text
-from domain.said import Expected, Said
 from store.codec import timestamp
 from store.errors import CorruptStoreError
 from store.folding import Fold, Problem, fold_stream
@@ -27,7 +27,7 @@ from store.queries import Audit
 __all__ = ["Problem", "Tally", "export_heads", "verify"]
 
 _Row = Transaction | Balance | Review
-_Value = _Row | Said | Expected
+_Value = _Row | GatewayReport | Expected
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Map
 def _differences(ought: _Value, is_: _Value, currency: str | None) -> Iterator[str]:
     for name in (one.name for one in fields(ought)):
         expected, found = getattr(ought, name), getattr(is_, name)
-        if isinstance(expected, Said | Expected) and type(expected) is type(found):
+        if isinstance(expected, GatewayReport | Expected) and type(expected) is type(found):
             yield from (f"{name}.{text}" for text in _differences(expected, found, None))
         elif expected != found:
             yield f"{name} is {_worded(found, currency)}, not {_worded(expected, currency)}"

@@ -67,7 +67,7 @@ class CustomerStreamActor(ServiceActor):
         self._pausing = False
 
     def receive(self, message: Any) -> None:
-        """Handle one message, then go on with whatever can be decided."""
+        """Handle one message, then decide the operations that can be decided."""
         match message:
             case Operation():
                 self._arrived(message)
@@ -87,19 +87,19 @@ class CustomerStreamActor(ServiceActor):
         self._advance()
 
     def recover(self) -> list[Operation]:
-        """Pass what was in hand to the successor, which loads afresh and finds what of it is on record."""
+        """Pass the operations in hand to the successor. It loads again and finds which of them are on record."""
         if self._batch is not None:
             mark_in_doubt(self._batch)
         return [*self._poison.after_a_death(self._deciding), *self._waiting]
 
     def on_poison_message(self, message: Any) -> None:
-        """Answer an operation that killed one actor after the other before any of them took it."""
+        """Answer an operation that killed several actors before any of them took it."""
         if isinstance(message, Operation):
             self._poison.give_up(message)
 
     @property
     def _poison(self) -> PoisonMessagePolicy:
-        return PoisonMessagePolicy(self._stream, self._context)  # made when needed: most of 100,000 actors never do
+        return PoisonMessagePolicy(self._stream, self._context)  # made when needed: most actors never need one
 
     @property
     def at_rest(self) -> bool:
@@ -186,7 +186,7 @@ class CustomerStreamActor(ServiceActor):
         if isinstance(result, Committed):
             self._committed(batch)
         elif isinstance(result, Conflict):
-            # Another process went on with the stream: nothing of the batch is stored, and it is decided anew.
+            # Another process extended the stream: nothing of the batch is stored, and it is decided again.
             assert self._account is not None
             self._account, self._head = rebase(self._account, result.missed) or (None, self._head)
             self._put_back()
@@ -202,7 +202,7 @@ class CustomerStreamActor(ServiceActor):
             operation.after_commit(batch, self._context)
         if batch.refusals:
             if not (batch.recorded or batch.confirmed):
-                self._confirm(batch.refusals)  # a write without events looks at no head and proves none
+                self._confirm(batch.refusals)  # a write without events checks no head and proves none
                 return
             self._refuse(batch.refusals)  # the stream ended where they saw it end: the commit proves it
         self._deciding = []
@@ -273,7 +273,7 @@ class CustomerStreamActor(ServiceActor):
         self._load()
 
     def _confirmed(self, refusals: list[Refusal]) -> None:
-        """Answer the refusals, which hold. Those under an idempotency key are answered once they are on record."""
+        """Answer the confirmed refusals. Those under an idempotency key are answered once they are on record."""
         assert self._account is not None
         runtime = self._context.runtime
         batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
@@ -289,10 +289,10 @@ class CustomerStreamActor(ServiceActor):
         self._deciding = [refusal.command for refusal in batch.refusals]
         self._append(batch)
 
-    # going on
+    # the next step
 
     def _put_back(self) -> None:
-        """Decide again on what is in hand, before anything that came later."""
+        """Decide the operations in hand again, before those that arrived later."""
         self._waiting[:0] = self._deciding
         self._deciding = []
 

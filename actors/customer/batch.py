@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from actors.customer.idempotency import claim_of
-from domain.account import Account, Refused, Transaction, UnknownTransactionError, decide, evolve
+from domain.account import Account, Refused, Transaction, UnknownTransactionError
 from domain.commands import TransactionCommand
 from domain.events import TRANSACTION_EVENTS, Event, Recorded
+from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.port import EncodedEvent, Head, Part, Review, StreamKey, Write
 from store.projection import project_review
@@ -25,10 +26,10 @@ BATCH_MAX: Final = 64
 def take_up(waiting: list[Operation], taken: list[Operation]) -> None:
     """Move the next operations from ``waiting`` to ``taken``, in order.
 
-    One that met trouble is alone in its batch, so that it affects no other. So is one whose events may be stored
-    already: a stored write is recognised by these events alone. A piece of work is in a batch once, because a fence
-    compares its token as it was before the batch. So is an idempotency key: a repetition is answered with what became
-    of the first command, once that is stored.
+    An operation that met trouble is alone in its batch, so that it affects no other. The same holds for one whose
+    events may be stored already: a stored write is recognised by these events alone. A piece of work is in a batch
+    once, because a fence compares its token as it was before the batch. An idempotency key is in a batch once, because
+    a repetition is answered with the result of the first command, once that is stored.
     """
     met = {thing for operation in taken if (thing := operation.unique) is not None} if taken else set[Hashable]()
     while waiting and len(taken) < BATCH_MAX and not (taken and (waiting[0].alone or taken[0].alone)):
@@ -65,7 +66,7 @@ class Batch:
     ) -> None:
         self.stream, self.account, self.head = stream, account, head
         self.operations: list[Operation] = []
-        """Those that have something to do once the batch is stored."""
+        """Operations whose ``after_commit`` is called once the batch is stored."""
         self.refusals: list[Refusal] = []
         self.confirmed = False
         """Whether the refusals are known to hold, without a look at the stream's head."""
@@ -107,7 +108,7 @@ class Batch:
         at: datetime | None = None,
         before: Review | None = None,
     ) -> tuple[EncodedEvent, ...]:
-        """Let ``events`` happen ``at`` this time (None: now), under ``event_ids``. ``before``: the review closed."""
+        """Add ``events`` with ``event_ids`` at the time ``at`` (None: now). ``before``: the review that they close."""
         at = self.now if at is None else at
         encoded = []
         for number, event in enumerate(events):
@@ -126,12 +127,12 @@ class Batch:
         return tuple(encoded)
 
     def add_part(self, part: Part, source: Operation) -> None:
-        """Have ``part``, which belongs to ``source``, stored with the others."""
+        """Add ``part``, which belongs to ``source``, to the write."""
         self._parts.append(part)
         self._sources.append(source)
 
     def touch(self, currency: str) -> None:
-        """Have the balance in ``currency`` stored, which an event without a transaction changed."""
+        """Add the balance in ``currency``, which an event without a transaction changed, to the write."""
         self._currencies[currency] = None
 
     def refuse(self, command: CommandOperation, refused: Refused) -> None:
@@ -141,7 +142,7 @@ class Batch:
     def on_commit(self, operation: Operation) -> None:
         """Call ``operation.after_commit`` once the batch is stored.
 
-        Without a part of its own it rests on what is on record, and a commit must confirm that first.
+        An operation without a part of its own relies on the record, and a commit must confirm the record first.
         """
         self.operations.append(operation)
 

@@ -24,8 +24,8 @@ logger: Final = logging.getLogger(__name__)
 class CommandOperation(Operation):
     """An operation from outside, with the answer that a thread waits for.
 
-    The first to take it decides its fate: the actor that puts it into a write, or the waiting thread that gives up at
-    the deadline. So the answer "nothing is stored, and nothing ever will be" is a fact.
+    Either the actor takes it and puts it into a write, or the waiting thread takes it and gives up at the deadline. The
+    first to take it decides its result. So the answer "nothing is stored, and nothing ever will be" is a fact.
     """
 
     refusable = True
@@ -52,11 +52,11 @@ class CommandOperation(Operation):
         self.reply: Future[Reply] = Future()
         self.answer: Reply | None = None  # what the reply gets once the batch is stored
         self._claim = [None]  # taking the last item of a list is atomic, and cheaper than a lock
-        self.taken = False  # by the actor, and not by the waiting thread
+        self.taken = False  # taken by the actor, and not by the waiting thread
         self.event_ids: list[str] = []
         self.in_doubt = False
         self.refusal_in_doubt = False  # a refusal may be on record, under its idempotency key
-        self.doubtful_at: int | None = None  # the version after which the append in doubt would go on, if known
+        self.doubtful_at: int | None = None  # the version after which the append in doubt would be stored, if known
         self.decided_at: datetime | None = None  # chosen once, so that a repeated write has the same time
         self.crashes = 0
 
@@ -77,7 +77,7 @@ class CommandOperation(Operation):
         return self.work_id if key is None else (key.scope, key.key)
 
     def may_be_stored(self, version: int) -> bool:
-        """Whether an earlier write of it may be stored or land later, though the stream at ``version`` lacks it."""
+        """Whether an earlier write of it may be stored or land later, although the stream at ``version`` lacks it."""
         return self.in_doubt and (self.doubtful_at is None or self.doubtful_at >= version)
 
     def is_on_record(self, account: Account) -> bool:  # noqa: ARG002
@@ -99,7 +99,7 @@ class CommandOperation(Operation):
         return self.taken
 
     def respond(self, answer: Reply) -> None:
-        """Answer it, unless it is answered."""
+        """Answer it, unless it is answered already."""
         if not self.reply.done:
             self.reply.set(answer)
 
@@ -116,7 +116,7 @@ class CommandOperation(Operation):
             return False
         if self.in_doubt and not batch.looked_for(self.transaction_id):
             raise UnknownTransactionError(self.transaction_id)  # it may be stored: look for it on record first
-        # One in doubt is written again at any time, under the same event ids: only that settles what became of it.
+        # One in doubt is written again at any time, under the same event ids: only that shows whether it is stored.
         doubtful = self.in_doubt or self.refusal_in_doubt
         expired = context.runtime.monotonic() >= self.deadline and not doubtful
         if expired and not self.is_on_record(batch.account):
@@ -145,7 +145,7 @@ class CommandOperation(Operation):
         if self.idempotency_key is None:
             return super().replayed(held)
         answer = replay(self.idempotency_key, held)
-        # Its own claim is stored with its event, and that would be a conflict first.
+        # The held claim is not its own: that is stored with its event, so the store would have reported a conflict.
         assert answer != Replayed(self.transaction_id or "")
         self.respond(answer)
         return True

@@ -29,7 +29,7 @@ class IdempotencyKey(NamedTuple):
 
 def claim_of(key: IdempotencyKey, transaction_id: str, refused: Refused | None = None) -> Claim:
     """The claim stored with the command: the transaction that it became, or why it was refused."""
-    # A refusal has the id, too: it tells the refusal of a repetition from that of the first command, tried again.
+    # A refusal holds the id, too. It distinguishes a repetition from the first command, tried again.
     value: dict[str, Any] = {"fingerprint": key.fingerprint, "transaction_id": transaction_id}
     if refused is not None:
         value["refused"] = {"code": refused.code, "detail": refused.detail, "facts": dict(refused.facts)}

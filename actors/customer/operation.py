@@ -33,7 +33,7 @@ class Operation:
     fenced: bool = False
     """Whether the token of its work was stale, so that the present lease must be read first."""
     survives_defects: ClassVar[bool] = False
-    """Whether it is tried for ever, at the end of the queue, while the store has a defect."""
+    """Whether it is tried without limit, at the end of the queue, while the store has a defect."""
     __slots__ = ("crashes", "event_ids", "in_doubt")
 
     @property
@@ -69,7 +69,7 @@ class Operation:
     # on arrival
 
     def turn_away(self, reason: str) -> bool:  # noqa: ARG002
-        """Answer that nothing is stored, unless it was taken up or must not get lost; whether it is answered now."""
+        """Answer that nothing is stored, unless it was taken up or must not get lost; True when it is answered."""
         return False
 
     def arrived_twice(self, in_hand: Iterable[Operation], context: CustomerContext) -> bool:  # noqa: ARG002
@@ -101,7 +101,7 @@ class Operation:
         """
 
     def replayed(self, held: Claim) -> bool:
-        """Handle a claim of its own that is held already: it, or its like, was stored before.
+        """Handle a claim of its own that is held already: it, or one with the same claim, was stored before.
 
         True: that answers it. False: it is decided again, and takes into account what is held.
         """
@@ -131,9 +131,9 @@ class Operation:
     # trouble
 
     def actor_died(self) -> bool:
-        """Note that the actor died that had it in hand; whether the successor decides on it."""
+        """Note that the actor that had it in hand died; returns whether the successor decides on it."""
         if self.event_ids:
-            self.in_doubt = True  # it was put into a write, and only the answer would have told its fate
+            self.in_doubt = True  # it was put into a write, and only the lost answer had its result
         return True
 
     def simplify(self) -> bool:

@@ -37,7 +37,7 @@ class PoisonMessagePolicy:
         self._stream, self._context = stream, context
 
     def after_a_death(self, operations: Iterable[Operation]) -> list[Operation]:
-        """The operations that the dead actor's successor goes on with."""
+        """The operations that the dead actor's successor gets."""
         kept: list[Operation] = []
         for operation in operations:
             if not operation.actor_died():
@@ -60,7 +60,7 @@ class PoisonMessagePolicy:
     def after_a_refusal(self, operations: list[Operation], error: BaseException) -> list[Operation]:
         """The operations to try again, each alone, when the database refuses something of them.
 
-        Alone, the one with bad data shows.
+        A write of one operation shows which one has the bad data.
         """
         if len(operations) == 1:
             logger.error("cannot be stored: %s", error, extra={"fields": operations[0].fields})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.account import Account, UnknownTransactionError, evolve
+from domain.account import Account, UnknownTransactionError
+from domain.state_machine import evolve
 from store.codec import decode
 from store.errors import CorruptStoreError
 from store.port import Head, StoredEvent

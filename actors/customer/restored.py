@@ -1,4 +1,4 @@
-"""How a fenced report's work stands: another process has it, or the store was restored to an earlier state.
+"""The state of a fenced report's work: another process has it, or the store was restored to an earlier state.
 
 After a restore, a provider's report is applied under the present token of its work, or reviewed when its transaction is
 no longer on record. Nothing is sent on the basis of lost records.
@@ -13,7 +13,7 @@ from store.port import TOKENS_APART, Lease, WorkItem
 
 
 class Standing(Enum):
-    """What became of the work behind a stale token."""
+    """The present state of work whose token is stale."""
 
     GONE = "neither the work nor its transaction is on record"
     EARLIER = "the store has an earlier token than this process was given"
@@ -32,7 +32,7 @@ class Standing(Enum):
 
 
 def standing_of(item: WorkItem, transaction_id: str | None, lease: Lease | None, account: Account) -> Standing:
-    """How the work of ``item`` stands, whose token was stale; ``lease`` is the present one."""
+    """The state of the work of ``item``, whose token was stale; ``lease`` is its present lease."""
     if lease is None:
         gone = transaction_id is not None and transaction_id not in account.transactions
         return Standing.GONE if gone else Standing.TAKEN

@@ -1,4 +1,4 @@
-"""Operations about a piece of work: what a call came to, or what is about to be done."""
+"""Operations about a piece of work: the result of a call, or a call that is about to be made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class WorkOperation(Operation):
         return self.with_standing(standing, lease, context)
 
     def with_standing(self, standing: Standing, lease: Lease | None, context: CustomerContext) -> bool:
-        """Whether to decide again, when its work stands so."""
+        """Whether to decide again when its work has this ``standing``."""
         raise NotImplementedError
 
     def without_transaction(self, stream: StreamKey, context: CustomerContext) -> bool:
@@ -72,5 +72,5 @@ class WorkOperation(Operation):
         return False
 
     def simplify(self) -> bool:
-        """See Operation: the work must go on, so it is tried again as it is."""
+        """See Operation: the work must continue, so it is tried again unchanged."""
         return True

@@ -38,8 +38,8 @@ class GatewayBreaker:
     """Opens for ``sleep_s`` when, of at least ``request_volume`` calls in ``window_s``, ``error_percent`` failed.
 
     Then one probe of one process decides. After its success calls are admitted in growing numbers. A permit is valid
-    for ``permit_s`` seconds. A probe whose permit expires has failed: its call may still run, and a second probe at
-    the same time would be one too many for a provider that does not answer.
+    for ``permit_s`` seconds. A probe whose permit expires has failed. Its call may still run, so the next probe
+    waits: two probes at the same time are too many for a provider that does not answer.
 
     A transition made here applies to this process at once, and to other processes when the record has it
     (``pending_transition``). This process probes when the record grants the probe to ``owner`` (``probe_wanted``,
@@ -88,7 +88,7 @@ class GatewayBreaker:
 
     @property
     def last_state(self) -> str:
-        """The state as of the last call. Does not read the clock, and so changes nothing: for any thread."""
+        """The state as of the last call. Does not read the clock and changes nothing, so any thread may use it."""
         return self._state
 
     @property
@@ -126,14 +126,14 @@ class GatewayBreaker:
             self._evaluate(now, healthy=healthy)
 
     def withdraw(self, permit: Permit) -> None:
-        """Return a permit whose call was not made. Says nothing about the gateway's health."""
+        """Return a permit whose call was not made. This is no sign of the gateway's health."""
         self._expire()
         self._redeem(permit)
 
     def wait_s(self) -> float | None:
         """Seconds until time alone lets ``admit`` succeed or the probe be requested; 0 for now.
 
-        None when only a report, a withdrawal or force does. A report or a record may shorten the time.
+        None when only a report, a withdrawal or ``force`` can do that. A report or a record may shorten the time.
         """
         now = self._expire()
         if self._mode == "open":
@@ -200,7 +200,7 @@ class GatewayBreaker:
             return
         self._epoch, self._shared_state = record.epoch, record.state
         self._unshared, self._requested_at = False, -inf
-        # On the safe side at both ends: the permit ends no later than in the store, and the sleep no sooner.
+        # Both times are safe: the permit ends no later than in the store, and the sleep no sooner.
         sleep_left_s = self._sleep_s - record.age_s if record.state == "open" else record.probe_left_s + self._sleep_s
         self._sleeps_until = now + max(sleep_left_s, 0.0)
         if self._mode != "auto":

@@ -33,7 +33,7 @@ logger: Final = logging.getLogger(__name__)
 SHARE_S: Final = 0.5
 """The longest time until a process reads a breaker that another process changed."""
 RESEND_TICKS: Final = 10
-"""After so many ticks everything is sent, and not only changes: a message may be dropped as poison."""
+"""After this many ticks everything is sent, not only changes, because a message may be dropped as poison."""
 ATTEMPTS_MAX: Final = 5
 """How often to try to change a breaker that other processes change at the same time."""
 
@@ -152,7 +152,7 @@ class BreakerSyncActor(ServiceActor):
         except Exception as error:  # noqa: BLE001  # the caller waits for an answer, whatever it is
             fail(reply, error)
             return
-        logger.warning("breaker ordered %s: %s", mode.mode, mode.reason, extra={"fields": {"gateway": mode.gateway}})
+        logger.warning("breaker set to %s: %s", mode.mode, mode.reason, extra={"fields": {"gateway": mode.gateway}})
         if mode.mode != "auto":
             try:  # now, so that the sleep is over when the operator returns it to auto later
                 newest = self._transition(mode.gateway, mode.mode, {mode.mode})

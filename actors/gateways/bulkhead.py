@@ -41,7 +41,7 @@ class Bulkhead:
     """Whether the scheduler waits for CapacityFree."""
 
     def enqueue(self, items: Iterable[WorkItem]) -> None:
-        """Let ``items`` wait for a slot, except those that came before under the same or a newer token."""
+        """Queue ``items`` for a slot, except those that came before under the same or a newer token."""
         for item in items:
             if self.newest_tokens.get(item.work_id, 0) < item.token:
                 self.waiting.append(item)

@@ -64,7 +64,7 @@ def call_gateway(gateway: Gateway, item: WorkItem, now: datetime) -> tuple[CallR
 def _key_may_be_forgotten(gateway: Gateway, transaction: Transaction, now: datetime) -> bool:
     """Whether the provider may no longer recognise the idempotency key, if an earlier attempt was sent at all.
 
-    Only half of the promised window counts: the wall clock may be or have been wrong by the other half.
+    Only half of the promised window counts: the wall clock may be, or may have been, wrong by the other half.
     """
     age = now - transaction.created_at
     return gateway.honours_keys and not timedelta(0) <= age <= timedelta(seconds=gateway.idempotency_window_s / 2)

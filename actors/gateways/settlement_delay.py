@@ -1,7 +1,7 @@
 """The settlement delay of submissions without idempotency keys: until it is over, "not found" proves nothing.
 
 A provider may queue what it was sent, so that "not yet" looks like "never". The delay is measured on this process's
-monotonic clock, from when this process learned of the submission. Wall clocks that jump cannot make it too short.
+monotonic clock, from when this process first handles the submission. Wall clocks that jump cannot make it too short.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class SettlementDelay:
     ) -> float:
         """Seconds until a lookup without a result proves that the newest submission never arrived; 0.0: it does now.
 
-        ``asked_at``: when the lookup began, on the monotonic clock (None: now). Its answer is as old as that.
-        ``sent_within_s``: for so long from now the process that recorded the submission may still send it.
+        ``asked_at``: when the lookup began, on the monotonic clock (None: now). Its answer has the state of that time.
+        ``sent_within_s``: for how long from now the process that recorded the submission may still send it.
         """
         if item.work_id in self._accepted:
             return inf
@@ -46,7 +46,7 @@ class SettlementDelay:
             if len(self._since) > KNOWN_MAX:
                 self._since.popitem(last=False)
         asked_at = self._monotonic() if asked_at is None else asked_at
-        # At the very end of the delay it may still be on its way: strictly after that.
+        # It may still be on its way exactly at the end of the delay, so the delay must be exceeded.
         return 0.0 if asked_at > known[1] + settle_s else max(known[1] + settle_s - asked_at, TICK_S)
 
     def accepted(self, work_id: str) -> None:

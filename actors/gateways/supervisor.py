@@ -239,7 +239,7 @@ class GatewaySupervisorActor(ServiceActor):
 
     def _call(self, name: str, bulkhead: Bulkhead, item: WorkItem, permit: Permit) -> None:
         """Make the call on a thread. If this raises, no call is made."""
-        claim = [None]  # its taker decides whether there is a call; taking the last item of a list is atomic
+        claim = [None]  # whichever takes it decides whether there is a call; taking the last item of a list is atomic
 
         def call() -> None:
             try:
@@ -266,7 +266,7 @@ class GatewaySupervisorActor(ServiceActor):
         except BaseException:
             try:
                 claim.pop()
-            except IndexError:  # a thread took it all the same
+            except IndexError:  # a thread took it anyway
                 logger.exception("an error after a call was submitted")
                 return
             raise

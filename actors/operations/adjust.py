@@ -9,8 +9,9 @@ from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, claim_of
 from actors.replies import Adjusted
-from domain.account import Refused, decide
+from domain.account import Refused
 from domain.commands import Adjust
+from domain.state_machine import decide
 from store.codec import Metadata
 from store.port import Claim, Part
 
@@ -18,7 +19,7 @@ _SCOPE: Final = "adjustment"
 
 
 class AdjustOperation(CommandOperation):
-    """Correct a balance, once however often its write is tried."""
+    """Correct a balance exactly once, however often its write is tried."""
 
     __slots__ = ("command", "stored")
 

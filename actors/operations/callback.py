@@ -19,7 +19,7 @@ from actors.customer.context import CustomerContext
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation
 from actors.operations.leases import release
-from actors.operations.reviews import REVIEW_SCOPE, with_said, without_reviews
+from actors.operations.reviews import REVIEW_SCOPE, with_report, without_reviews
 from actors.operations.waiting_callbacks import (
     EVENT_TYPE,
     gateway_of,
@@ -31,11 +31,11 @@ from actors.operations.waiting_callbacks import (
 )
 from actors.replies import NotStored, SignatureInvalid, Taken
 from actors.runtime.runtime import Runtime
-from domain.account import review_of
 from domain.commands import RecordCallback
 from domain.events import Event, ReviewOpened
+from domain.gateway_report import GatewayReport, Source, storable_body
 from domain.references import are_same_bodies
-from domain.said import Said, Source, plain_body
+from domain.state_machine import review_of
 from gateways.masking import kept
 from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
@@ -48,7 +48,7 @@ _REVIEW_AGAIN: Final = "review-again"
 _REVIEW_SCOPES: Final = frozenset({REVIEW_SCOPE, _REVIEW_AGAIN})
 _UNKNOWN: Final = "A callback names a transaction that is not on record."
 _OTHER_BODY: Final = "A callback came again under its event id with another body."
-_NOTHING_SAID: Final = RawMembers()
+_NO_MEMBERS: Final = RawMembers()
 
 
 class Callback(NamedTuple):
@@ -64,13 +64,13 @@ class Callback(NamedTuple):
 
     @property
     def claim(self) -> Claim:
-        """The claim that makes it happen once."""
+        """The claim that prevents a second application."""
         return Claim(f"callback:{self.gateway}", self.event_id, self.body)
 
-    def said(self, raw: RawMembers, at: datetime) -> Said:
+    def report(self, raw: RawMembers, at: datetime) -> GatewayReport:
         """The callback's content for operators. ``raw`` has no card numbers."""
         reference, gateway_reference, status, amount, currency = raw
-        return Said(
+        return GatewayReport(
             source=Source.CALLBACK,
             gateway=self.gateway,
             at=at,
@@ -80,7 +80,7 @@ class Callback(NamedTuple):
             status=status,
             amount=amount,
             currency=currency,
-            body=plain_body(self.body),
+            body=storable_body(self.body),
             body_bytes=len(self.body),
         )
 
@@ -99,16 +99,18 @@ def read_callback(
         logger.warning("a callback is not verified: %s", error, extra=fields)
         return SignatureInvalid()
     metadata = replace(metadata, causation_id=f"{gateway.name}:{callback.event_id}")
-    said = callbacks.read(body)
-    operation = partial(CallbackOperation, callback, metadata, raw=said.raw)
+    payload = callbacks.read(body)
+    operation = partial(CallbackOperation, callback, metadata, raw=payload.raw)
     unmatched = stream_of_gateway(gateway.name)
     try:
-        if isinstance(said, UnusablePayload):
-            owner = None if said.reference is None else _owner_at(gateway.name, said.reference, store)
-            about = None if owner is None else said.reference
-            return owner or unmatched, operation(problem=f"A callback cannot be read: {said.problem}", about=about)
-        command = RecordCallback(said.reference, gateway.name, said.gateway_reference, said.money, said.outcome)
-        stream = store.stream_of(said.reference)
+        if isinstance(payload, UnusablePayload):
+            owner = None if payload.reference is None else _owner_at(gateway.name, payload.reference, store)
+            about = None if owner is None else payload.reference
+            return owner or unmatched, operation(problem=f"A callback cannot be read: {payload.problem}", about=about)
+        command = RecordCallback(
+            payload.reference, gateway.name, payload.gateway_reference, payload.money, payload.outcome
+        )
+        stream = store.stream_of(payload.reference)
     except StoreError as error:
         logger.warning("a callback was not stored: %s", error, extra=fields)
         return NotStored("The store is not available.")
@@ -156,7 +158,7 @@ class CallbackOperation(CommandOperation):
         about: str | None = None,
         unmatched: RecordCallback | None = None,
         work_key: str = "",
-        raw: RawMembers = _NOTHING_SAID,
+        raw: RawMembers = _NO_MEMBERS,
     ) -> None:
         super().__init__(metadata)
         self.callback = callback
@@ -195,7 +197,7 @@ class CallbackOperation(CommandOperation):
             events = [] if self.reviewed else [_review(batch, self.about, self.problem)]
         else:
             work = (self._waiting_work(batch.now),)
-        events = with_said(events, lambda: callback.said(self.raw, batch.now))
+        events = with_report(events, lambda: callback.report(self.raw, batch.now))
         recorded = batch.record(events, self.metadata, self.event_ids)
         claims += _review_claims(callback.gateway, callback.event_id, events, again=held_body is not None)
         batch.add_part(Part(events=recorded, claims=claims, work=work), self)
@@ -203,7 +205,7 @@ class CallbackOperation(CommandOperation):
     def _waiting_work(self, now: datetime) -> OpenWork:
         assert self.unmatched is not None
         queue = queue_of(self.callback.gateway)
-        payload = payload_of(self.unmatched, self.callback.said(self.raw, now), self.metadata)
+        payload = payload_of(self.unmatched, self.callback.report(self.raw, now), self.metadata)
         return OpenWork(self.work_key, None, queue, Action.APPLY, EVENT_TYPE, None, payload)
 
     def replayed(self, held: Claim) -> bool:
@@ -216,7 +218,7 @@ class CallbackOperation(CommandOperation):
 
 
 class StoredCallbackOperation(WorkOperation):
-    """A stored callback that is looked at again. ``command``: its transaction has been found, in this stream."""
+    """A stored callback that is matched again. ``command``: its transaction has been found, in this stream."""
 
     __slots__ = ("command", "reviewed")
 
@@ -243,7 +245,7 @@ class StoredCallbackOperation(WorkOperation):
             work = (wait_longer(item, item.attempts + 1),)
         elif not self.reviewed:
             events = [_review(batch, None, _UNKNOWN)]
-        events = with_said(events, lambda: stored.said)
+        events = with_report(events, lambda: stored.report)
         recorded = batch.record(events, stored.metadata, self.event_ids)
         claims = _review_claims(gateway_of(item.gateway), stored.event_id, events, again=False)
         batch.add_part(Part(events=recorded, claims=claims, fence=Fence(item.work_id, item.token), work=work), self)
@@ -270,7 +272,7 @@ class StoredCallbackOperation(WorkOperation):
         return True
 
     def poisoned(self, stream: StreamKey, context: CustomerContext) -> None:
-        """See Operation: look at it again later."""
+        """See Operation: match it again later."""
         release(stream, self.item, wait_longer(self.item, self.item.attempts), context)
 
 
@@ -294,7 +296,7 @@ def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpen
 
 
 def _review_claims(gateway: str, event_id: str, events: list[Event], *, again: bool) -> tuple[Claim, ...]:
-    """One review for each event id, and one more when that came with different bodies."""
+    """One review for each event id, and one more when the id came with different bodies."""
     scope = _REVIEW_AGAIN if again else REVIEW_SCOPE
     key = f"callback:{gateway}:{event_id}"
     return tuple(Claim(scope, key, event.review_id.encode()) for event in events if isinstance(event, ReviewOpened))

@@ -9,8 +9,9 @@ from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Closed
-from domain.account import Refused, decide
+from domain.account import Refused
 from domain.commands import CloseReview
+from domain.state_machine import decide
 from store.codec import Metadata
 from store.port import Claim, Part, Review
 

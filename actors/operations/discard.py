@@ -1,4 +1,4 @@
-"""Discard: fail the transaction of a dead letter for good, on an operator's command."""
+"""Discard: fail the transaction of a dead letter permanently, on an operator's command."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Accepted
-from domain.account import DISCARDED, Refused, decide
+from domain.account import DISCARDED, Refused
 from domain.commands import Discard
+from domain.state_machine import decide
 from store.codec import Metadata
 from store.port import CloseWork, Fence, Part, WorkItem
 

@@ -21,7 +21,7 @@ def metadata_of(item: WorkItem) -> Metadata:
 
 
 def announce_move(item: WorkItem, move: MoveWork | None, context: CustomerContext) -> None:
-    """Have a timer set for work that was moved: the scheduler's, or the dead-letter actor's."""
+    """Request a timer for moved work from the scheduler or the dead-letter actor."""
     if move is None:
         return
     if move.state in {WorkState.DEAD, WorkState.PARKED}:
@@ -31,7 +31,7 @@ def announce_move(item: WorkItem, move: MoveWork | None, context: CustomerContex
 
 
 def give_back(stream: StreamKey, item: WorkItem, context: CustomerContext, result: CallResult = _NOT_RECORDED) -> None:
-    """Give up a lease, so that the work goes on as after a call with this ``result``."""
+    """Give up a lease, so that the work continues as after a call with this ``result``."""
     policy = context.policies[item.gateway]
     now, chance = context.runtime.now(), context.runtime.random()
     release(stream, item, next_step(item, result, policy, now=now, chance=chance, status=None), context)
@@ -40,7 +40,7 @@ def give_back(stream: StreamKey, item: WorkItem, context: CustomerContext, resul
 def release(stream: StreamKey, item: WorkItem, change: MoveWork | CloseWork, context: CustomerContext) -> None:
     """Give up a lease with this ``change`` of the work.
 
-    The fence rejects it when the row is missing or another process has it by now. It needs no head of the stream.
+    The fence rejects it when the row is missing or another process has it already. It needs no head of the stream.
     """
     part = Part(fence=Fence(item.work_id, item.token), work=(change,))
     context.journal.tell(Append(Write(stream, Head(), (part,)), 0, _ReleaseListener(context)))

@@ -1,4 +1,4 @@
-"""Outcome: record the result of a call to a gateway, and decide what becomes of the work."""
+"""Outcome: record the result of a call to a gateway, and decide the next step of the work."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from actors.customer.work_operation import WorkOperation
 from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import CallResult
 from actors.operations.leases import announce_move, give_back, metadata_of
-from actors.operations.reviews import review_claims, with_said, without_reviews
+from actors.operations.reviews import review_claims, with_report, without_reviews
 from domain.commands import OpenReview, RecordOutcome
 from domain.events import Event, ReviewOpened
+from domain.gateway_report import GatewayReport, Source, storable_text
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
-from domain.said import Said, Source, plain
 from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, WorkItem
 
 logger: Final = logging.getLogger(__name__)
 
 _EVIDENCE: Final = (Approved, Declined, Unknown)
-"""Results that say something of the transaction."""
+"""Results that are evidence about the transaction."""
 
 
 class OutcomeOperation(WorkOperation):
@@ -38,7 +38,7 @@ class OutcomeOperation(WorkOperation):
         self.result = result
         self.asked_at = asked_at
         self.move: MoveWork | None = None
-        self.stale = False  # another owner has the work by now: the result is evidence only
+        self.stale = False  # another owner has the work already: the result is evidence only
         self.gone = False  # its transaction is no longer on record: the result becomes a review
         self.reviewed = False  # a review of it was opened before
 
@@ -51,7 +51,9 @@ class OutcomeOperation(WorkOperation):
         """Record what the result adds. A stale one changes nothing, but a contradiction of the record is reviewed."""
         self.move = None
         if self.gone:
-            self._record_evidence(batch, with_said(self._lost_record(batch), lambda: _said(self, batch.now)))
+            self._record_evidence(
+                batch, with_report(self._lost_record(batch), lambda: _gateway_report(self, batch.now))
+            )
         else:
             policy, chance = context.policies[self.item.gateway], context.runtime.random()
             left_s = self._settlement_left_s(policy, context)
@@ -93,9 +95,9 @@ class OutcomeOperation(WorkOperation):
             decision = batch.decided(RecordOutcome(transaction.transaction_id, result))
         status = batch.account.transactions.get(transaction.transaction_id, transaction).status
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
-            reason = "A day of lookups has not told what became of it."
+            reason = "A day of lookups has not shown the outcome."
             decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, reason))]
-        decision = with_said(decision, lambda: _said(self, batch.now))
+        decision = with_report(decision, lambda: _gateway_report(self, batch.now))
         return without_reviews(decision) if self.reviewed else decision
 
     def _lost_record(self, batch: Batch) -> list[Event]:
@@ -122,8 +124,8 @@ class OutcomeOperation(WorkOperation):
         """How long a provider without keys may still receive what it reports as never received."""
         if policy.honours_keys or not isinstance(self.result, Unknown | NotReceived):
             return 0.0
-        # The process's own sender has ended its attempt. Any other sender that this process learns of, also by a lookup
-        # after a second process that took the work over is gone as well, may have a permit that just began.
+        # This process's own sender has ended its attempt. Any other sender may have a permit that has just begun.
+        # The process that this one took the work over from may have taken it over itself, from that sender.
         own = self.item.action is Action.SUBMIT and self.asked_at is not None
         sent_within_s = 0.0 if own else policy.permit_s
         return context.settlement.left_s(self.item, policy.settle_s, self.asked_at, sent_within_s=sent_within_s)
@@ -162,7 +164,7 @@ class OutcomeOperation(WorkOperation):
         return True
 
     def simplify(self) -> bool:
-        """See Operation: the work goes on as one with an unknown outcome, which has no content that could fail."""
+        """See Operation: the work continues with an unknown outcome, which has no content that could fail."""
         self.result, self.event_ids = Unknown("the gateway's answer cannot be recorded"), []
         return True
 
@@ -171,18 +173,26 @@ class OutcomeOperation(WorkOperation):
         give_back(stream, self.item, context)
 
 
-def _said(report: OutcomeOperation, at: datetime) -> Said:
+def _gateway_report(operation: OutcomeOperation, at: datetime) -> GatewayReport:
     """What the gateway answered to a call, for operators."""
-    item, result = report.item, report.result
+    item, result = operation.item, operation.result
     source = Source.LOOKUP if item.action is Action.RESOLVE else Source.ANSWER
-    said = Said(source, item.gateway, at, reference=item.work_id)
+    report = GatewayReport(source, item.gateway, at, reference=item.work_id)
     match result:
         case Approved(reference=reference, final=final):
-            return replace(said, gateway_reference=plain(reference), status="completed" if final else "processed")
+            return replace(
+                report, gateway_reference=storable_text(reference), status="completed" if final else "processed"
+            )
         case Declined(code=code, message=message, reference=reference):
-            known = None if reference is None else plain(reference)
-            return replace(said, gateway_reference=known, status="failed", code=plain(code), message=plain(message))
+            known = None if reference is None else storable_text(reference)
+            return replace(
+                report,
+                gateway_reference=known,
+                status="failed",
+                code=storable_text(code),
+                message=storable_text(message),
+            )
         case NotReceived():
-            return replace(said, message="The gateway says that it never received it.")
+            return replace(report, message="The gateway says that it never received it.")
         case _:
-            return replace(said, message=plain(result.reason))
+            return replace(report, message=storable_text(result.reason))

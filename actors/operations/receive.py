@@ -1,4 +1,4 @@
-"""Receive: take on a client's deposit or withdrawal, and pass its work on."""
+"""Receive: accept a client's deposit or withdrawal, and pass its work on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from actors.messages import Submit
 from actors.operations.leases import give_back
 from actors.replies import Accepted
 from actors.work import first_item, lost_item, open_submit, write_context
-from domain.account import Account, Refused, decide
+from domain.account import Account, Refused
 from domain.commands import Receive
+from domain.state_machine import decide
 from messaging.port import WorkHint
 from store.codec import Metadata
 from store.port import Part, StreamKey, WorkItem
@@ -70,7 +71,7 @@ class ReceiveOperation(CommandOperation):
         """Pass the work on, then answer."""
         if not self.dispatched:
             assert self.item is not None
-            self.dispatched = True  # first: a second time would be worse than none
+            self.dispatched = True  # first: to pass it on twice would be worse than not at all
             try:
                 self._dispatch(self.item, context)
             except BaseException:

@@ -8,8 +8,9 @@ from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.replies import Accepted
-from domain.account import Refused, Status, decide
+from domain.account import Refused, Status
 from domain.commands import Resolve
+from domain.state_machine import decide
 from store.codec import Metadata
 from store.port import Action, CloseWork, Fence, Part, WorkItem, WorkState
 from store.queries import DeadLetter
@@ -30,7 +31,7 @@ class ResolveOperation(CommandOperation):
 
     @classmethod
     def on(cls, work: DeadLetter | None, command: Resolve, metadata: Metadata) -> Self:
-        """The operation for a transaction with this ``work``. Without work it has its end, or is about to have it."""
+        """The operation for a transaction with this ``work``. Without work it has ended, or is about to end."""
         under_way = work is None or (work.item.action is Action.SUBMIT and work.state is WorkState.LEASED)
         return cls(command, None if work is None else work.item, metadata, under_way=under_way)
 
@@ -55,7 +56,7 @@ class ResolveOperation(CommandOperation):
             return
         decision = decide(batch.account, command)
         if not isinstance(decision, Refused) and self.under_way:
-            detail = "It is on its way to its gateway just now. Look again in a while."
+            detail = "It is being sent to its gateway now. Look at it again later."
             decision = Refused("still-under-way", detail)
         if isinstance(decision, Refused):
             batch.refuse(self, decision)

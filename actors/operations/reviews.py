@@ -1,4 +1,4 @@
-"""Shared by operations that open reviews: the claim that opens each once, and what the provider said."""
+"""Shared by operations that open reviews: the claim that opens each once, and the gateway's report."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Final
 
 from domain.events import Event, ReviewOpened
-from domain.said import Said
+from domain.gateway_report import GatewayReport
 from store.port import Claim
 
 REVIEW_SCOPE: Final = "review"
 
 
-def with_said(events: Sequence[Event], said: Callable[[], Said]) -> list[Event]:
-    """``events``, whose reviews have what the provider said."""
-    return [replace(event, said=said()) if isinstance(event, ReviewOpened) else event for event in events]
+def with_report(events: Sequence[Event], report: Callable[[], GatewayReport]) -> list[Event]:
+    """``events``, with the gateway's report in each of their reviews."""
+    return [replace(event, said=report()) if isinstance(event, ReviewOpened) else event for event in events]
 
 
 def without_reviews(events: Sequence[Event]) -> list[Event]:

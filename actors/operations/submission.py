@@ -1,4 +1,4 @@
-"""Submission: record that work is about to be sent to a gateway without idempotency keys, then let it go out."""
+"""Submission: record that work is about to be sent to a gateway without idempotency keys, then permit the sending."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class SubmissionOperation(WorkOperation):
     def __init__(self, item: WorkItem, permit: Permit) -> None:
         super().__init__(item)
         self.permit = permit
-        self.sendable: WorkItem | None = None  # what may go out once the batch is stored, if anything
+        self.sendable: WorkItem | None = None  # what may be sent once the batch is stored, if anything
         self.move: MoveWork | None = None
         self.announced = False  # SubmissionRecorded was sent: the work may be on its way
 
     def arrived_twice(self, in_hand: Iterable[Operation], context: CustomerContext) -> bool:
-        """Whether this very submission is in hand: a second record could be taken for the first one's."""
+        """Whether this same submission is in hand: its record could be confused with that of the first one."""
         item = self.item
         twice = any(
             isinstance(it, SubmissionOperation) and (it.item.work_id, it.item.token) == (item.work_id, item.token)
@@ -64,7 +64,7 @@ class SubmissionOperation(WorkOperation):
         transaction_id = item.transaction.transaction_id
         known = batch.known(transaction_id)
         self.sendable = self.move = None
-        # As the claim saw it, with the token held since: an account in memory may lack what others sent before that.
+        # Counted as at the claim of this token: an account in memory may lack earlier submissions of other processes.
         attempt = item.transaction.submissions + 1
         after = replace(item, token=item.token + 1, certainty=DeliveryCertainty.SENT)
         # An earlier write of this operation was stored if the token is the one that it left: any other process that
@@ -87,14 +87,14 @@ class SubmissionOperation(WorkOperation):
         batch.on_commit(self)
 
     def after_commit(self, batch: Batch, context: CustomerContext) -> None:
-        """Let the work go out, unless a later operation of the same batch ended its transaction."""
+        """Permit the sending, unless a later operation of the same batch ended its transaction."""
         known = batch.account.transactions.get(self.transaction_id or "")
         ended = known is not None and known.status.terminal
         self._announce(None if ended else self.sendable, context)
         announce_move(self.item, self.move, context)
 
     def _announce(self, sendable: WorkItem | None, context: CustomerContext) -> None:
-        """Tell the supervisor what may go out; None: nothing, and the slot is free."""
+        """Send the supervisor what it may send; None: nothing, and the slot is free."""
         if self.announced:
             return
         self.announced = True  # first: a second time could be a second payment

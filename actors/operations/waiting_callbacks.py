@@ -1,4 +1,4 @@
-"""Callbacks that wait for their transaction: their queue, the payload of their work, and when they are looked at again.
+"""Callbacks that wait for their transaction: their queue, the payload of their work, and when they are matched again.
 
 Also the stream of a gateway, which holds the callbacks that belong to no customer.
 """
@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from domain.commands import RecordCallback
+from domain.gateway_report import GatewayReport, Source
 from domain.money import Money, MoneyError
 from domain.outcomes import Approved, Declined
-from domain.said import Said, Source
-from store.codec import Metadata, said_data, said_in, timestamp
+from store.codec import Metadata, report_data, report_in, timestamp
 from store.errors import CorruptStoreError
 from store.port import GATEWAYS, Action, MoveWork, StreamKey, WorkItem, WorkState
 
@@ -24,7 +24,7 @@ EVENT_TYPE: Final = "CallbackReceived"
 MATCHED_WITHIN: Final = timedelta(hours=1)
 """How long a callback about an unknown transaction waits before it becomes a review."""
 MATCH_AFTER_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
-"""The waits between two looks; the last one repeats."""
+"""The waits between two attempts to match it; the last one repeats."""
 _QUEUE: Final = "callbacks:"
 
 
@@ -48,13 +48,13 @@ class Stored(NamedTuple):
 
     event_id: str
     command: RecordCallback
-    said: Said
+    report: GatewayReport
     metadata: Metadata
 
     @property
     def waits_until(self) -> datetime:
         """The time at which it becomes a review."""
-        return self.said.at + MATCHED_WITHIN
+        return self.report.at + MATCHED_WITHIN
 
 
 def read_payload(item: WorkItem) -> Stored:
@@ -67,15 +67,15 @@ def read_payload(item: WorkItem) -> Stored:
         money = Money(raw["minor"], raw["currency"])
         command = RecordCallback(raw["reference"], gateway_of(item.gateway), raw["gateway_reference"], money, outcome)
         metadata = Metadata(raw["correlation_id"], raw["causation_id"])
-        said = said_in(raw["said"]) if "said" in raw else _said_before(raw, command)
-        return Stored(raw["event_id"], command, said, metadata)
+        report = report_in(raw["said"]) if "said" in raw else _report_before(raw, command)
+        return Stored(raw["event_id"], command, report, metadata)
     except (ValueError, KeyError, TypeError, AttributeError, MoneyError) as error:
         raise CorruptStoreError(f"the payload of {item.work_id!r} cannot be read: {error!r}") from error
 
 
-def _said_before(raw: Mapping[str, Any], command: RecordCallback) -> Said:
+def _report_before(raw: Mapping[str, Any], command: RecordCallback) -> GatewayReport:
     """The content of a callback that an earlier version of the service stored, with fewer members."""
-    return Said(
+    return GatewayReport(
         source=Source.CALLBACK,
         gateway=command.gateway,
         at=datetime.fromisoformat(raw["received_at"]),
@@ -88,13 +88,13 @@ def _said_before(raw: Mapping[str, Any], command: RecordCallback) -> Said:
     )
 
 
-def payload_of(command: RecordCallback, said: Said, metadata: Metadata) -> bytes:
+def payload_of(command: RecordCallback, report: GatewayReport, metadata: Metadata) -> bytes:
     """What ``read_payload`` reads."""
     outcome = command.outcome
     return orjson.dumps(
         {
-            "said": said_data(said),
-            "event_id": said.event_id,
+            "said": report_data(report),
+            "event_id": report.event_id,
             "reference": command.transaction_id,
             "gateway_reference": command.reference,
             "minor": command.money.minor,
@@ -102,7 +102,7 @@ def payload_of(command: RecordCallback, said: Said, metadata: Metadata) -> bytes
             "completed": isinstance(outcome, Approved),
             "code": outcome.code if isinstance(outcome, Declined) else None,
             "message": outcome.message if isinstance(outcome, Declined) else None,
-            "received_at": timestamp(said.at),
+            "received_at": timestamp(report.at),
             "correlation_id": metadata.correlation_id,
             "causation_id": metadata.causation_id,
         }
@@ -110,6 +110,6 @@ def payload_of(command: RecordCallback, said: Said, metadata: Metadata) -> bytes
 
 
 def wait_longer(item: WorkItem, attempts: int) -> MoveWork:
-    """Look at it again after the next wait; ``attempts`` is how often it has been looked at by now."""
+    """Match it again after the next wait; ``attempts`` is the number of attempts so far."""
     delay_s = MATCH_AFTER_S[min(item.attempts, len(MATCH_AFTER_S) - 1)]
     return MoveWork(item.work_id, Action.APPLY, WorkState.QUEUED, delay_s, attempts, item.errors, item.certainty)

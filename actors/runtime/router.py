@@ -26,7 +26,7 @@ logger: Final = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 
 RECOVERIES_MAX: Final = 3
-"""Attempts to recover the work of a dead actor: the first may fail of the very thing that it died of."""
+"""Attempts to recover the work of a dead actor: the first may fail for the same reason as the actor."""
 
 
 class Router(Generic[K]):
@@ -198,11 +198,11 @@ class Router(Generic[K]):
 
 
 def _unhandled(actor: ServiceActor) -> Sequence[Any]:
-    """The work in progress of the dead ``actor``. Its ``recover`` is its own code, and may fail as that did."""
+    """The work in progress of the dead ``actor``. Its ``recover`` may fail as its handler did."""
     for _ in range(RECOVERIES_MAX):
         try:
             return actor.unhandled()
-        except BaseException:  # its successor must start all the same
+        except BaseException:  # its successor must start in any case
             logger.exception("the work in progress of a dead actor cannot be recovered")
     return ()
 

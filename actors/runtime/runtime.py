@@ -1,6 +1,6 @@
-"""All that is not deterministic as one object: threads, clocks, timers, ids, randomness.
+"""Everything not deterministic in one object: threads, clocks, timers, ids, randomness.
 
-``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the very same actors in one thread under a seed.
+``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the same actors in one thread under a seed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Timer(Protocol):
 
 
 class Runtime(Protocol):
-    """Where actors run, and all that they use of the outside world."""
+    """Where actors run, and everything outside the process's memory that they use."""
 
     def dispatcher(self, name: str, threads: int) -> Dispatcher:
         """Make a dispatcher with this many threads."""

@@ -1,6 +1,6 @@
 """Threads outside the actors that wait for replies, with one shared timer for their timeouts.
 
-A timer for each request would cost more than it is worth: nearly every reply comes long before its timeout.
+A timer for each request would cost too much: nearly every reply comes long before its timeout.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from api.metrics.dead import as_it_is
+from api.metrics.ended import scrape_lock
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 
@@ -47,7 +47,7 @@ class ProcessesCollector(Collector):
         if not (folder / f"counter_{os.getpid()}.db").exists():  # the folder was replaced and lacks this process
             return None
         try:
-            with as_it_is(folder):
+            with scrape_lock(folder):
                 found: Iterable[Metric] = MultiProcessCollector(None, str(folder)).collect()  # type: ignore[no-untyped-call]
                 return [*found]
         except Exception:

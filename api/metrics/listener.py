@@ -65,7 +65,7 @@ class MetricsListener:
         events: Sequence[tuple[Recorded, Metadata]],
         transactions: Mapping[str, Transaction],
     ) -> None:
-        """See Listener."""
+        """Count the events and the transactions that changed their status."""
         for recorded, _ in events:
             event = recorded.event
             status = _ENTERS.get(type(event))
@@ -92,35 +92,35 @@ class MetricsListener:
         self._final(known.kind, known.gateway, status)(max(recorded.occurred_at.timestamp() - made_at, 0.0))
 
     def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
-        """See Listener."""
+        """Count the writes of a commit, and its duration."""
         for result in results:
             self._append(type(result).__name__)()
         self._batch_writes(len(results))
         self._append_seconds(duration_s)
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
-        """See Listener."""
+        """Count a call to a gateway, and its duration."""
         self._call(item.gateway, item.action, type(result).__name__)()
         self._call_seconds(item.gateway, item.action)(duration_s)
 
     def breaker_changed(self, gateway: str, state: str) -> None:
-        """See Listener."""
+        """Count a change of a circuit breaker."""
         self._meters.breaker_changes.labels(gateway, state).inc()
 
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
-        """See Listener."""
+        """Count a dead letter."""
         self._meters.dead_letters.labels(item.gateway, move.state).inc()
 
     def leases_lost(self) -> None:
-        """See Listener."""
+        """Count the loss of a process's leases."""
         self._meters.leases_lost.inc()
 
     def taken_over(self, count: int) -> None:
-        """See Listener."""
+        """Count work that was taken over from dead processes."""
         self._meters.taken_over.inc(count)
 
     def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
-        """See Listener."""
+        """Count an answer to a callback."""
         result = _LABELS.get(type(answer)) or _snake(type(answer).__name__)
         self._meters.callbacks.labels(gateway, result).inc()
 

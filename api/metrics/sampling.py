@@ -1,4 +1,4 @@
-"""Sample the current state of a process once a second: waiting work and calls in progress are no counters."""
+"""Sample the current state of a process once a second: waiting work and calls in progress are not counters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OPEN: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 class Sampler:
     """Copies ``stats`` and counters into the meters at a fixed interval.
 
-    ``connections`` returns the open ones, ``lost_lines`` the log lines that this process has lost so far;
-    ``after`` is a timer: seconds, and what to call then.
+    ``connections`` returns the number of open connections, ``lost_lines`` the number of log lines that this process
+    lost so far. ``after`` is a timer: seconds, and the function to call then.
     """
 
     def __init__(

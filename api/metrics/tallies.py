@@ -1,8 +1,8 @@
 """Frequent counts in plain numbers, added to the meters once a second and before a scrape.
 
-Where several processes share a port, each step of a meter is a write under a lock into a memory-mapped file: 30 to 40
-microseconds for a deposit, nearly a tenth of its cost. Tallies take four. A killed process loses the counts of its last
-second. Each step is one statement, which other threads of CPython do not interrupt.
+Where several processes share a port, each step of a meter is a write under a lock into a memory-mapped file. That costs
+30 to 40 microseconds for a deposit, nearly a tenth of its cost. Tallies cost four. A killed process loses the counts of
+its last second. Each step is one statement, which other threads of CPython do not interrupt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Callbacks of gateways: read as raw bytes, verified and applied by the actors. A forged one leaves nothing."""
+"""Callbacks of gateways: read as raw bytes, then verified and applied by the actors.
+
+A forged callback is not stored.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class RetryDeadLetterResource:
         self._queries = queries
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, dead_letter_id: str) -> None:
-        """Execute the command."""
+        """Retry a dead letter."""
         refuse_query(req)
         letter = find(self._queries, req, dead_letter_id)
         _refuse_fields(req)
@@ -107,7 +107,7 @@ class RetryDeadLettersResource:
         self._schema = RetrySchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Execute the command."""
+        """Retry the matching dead letters."""
         refuse_query(req)
         given = read_fields(read_object(req), self._schema)
         where = DeadLetterFilter(known_gateway(given, self._payments.gateway_currencies()), given.get("state"))
@@ -143,7 +143,7 @@ class DiscardResource:
         self._schema = DiscardSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, dead_letter_id: str) -> None:
-        """Execute the command."""
+        """Discard a dead letter."""
         refuse_query(req)
         letter = find(self._queries, req, dead_letter_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]

@@ -22,9 +22,9 @@ from store.queries import Queries
 LOOK_EVERY_S: Final = 0.25
 """The interval of the check for new events. One check serves all waiting requests of a process."""
 WAITING_MAX: Final = 400
-"""The largest number of waiting requests of a process. Further ones are answered at once."""
+"""The largest number of waiting requests of a process. Further requests are answered at once."""
 WAITING_EACH_MAX: Final = 100
-"""The same for one merchant, so that others can wait as well."""
+"""The largest number of waiting requests of one merchant, so that other merchants can wait as well."""
 
 
 class Feed:
@@ -43,7 +43,7 @@ class Feed:
     ) -> None:
         self._queries, self._stopping, self._monotonic, self._sleep = queries, stopping, monotonic, sleep
         self._last = 0
-        self._barren: dict[str | None, tuple[int, int]] = {}
+        self._known_empty: dict[str | None, tuple[int, int]] = {}
         """By merchant, the positions between which the last read found nothing."""
         self._looked_at = float("-inf")
         self._waiting: Counter[str | None] = Counter()
@@ -66,10 +66,10 @@ class Feed:
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
                 confirm()
                 newest = self._newest()
-                if newest > after and not self._is_barren(merchant, after, newest):
+                if newest > after and not self._is_known_empty(merchant, after, newest):
                     rows = self._queries.all_events(merchant, after=after, limit=limit)
                     if not rows:  # events of other merchants, or uncommitted positions
-                        self._barren[merchant] = (after, newest)
+                        self._known_empty[merchant] = (after, newest)
         finally:
             self._waiting[merchant] -= 1
             if not self._waiting[merchant]:
@@ -79,8 +79,8 @@ class Feed:
     def _has_room(self, merchant: str | None) -> bool:
         return self._waiting[merchant] < WAITING_EACH_MAX and self._waiting.total() < WAITING_MAX
 
-    def _is_barren(self, merchant: str | None, after: int, newest: int) -> bool:
-        first, last = self._barren.get(merchant, (0, 0))
+    def _is_known_empty(self, merchant: str | None, after: int, newest: int) -> bool:
+        first, last = self._known_empty.get(merchant, (0, 0))
         return first <= after and newest <= last
 
     def latest(self) -> int:

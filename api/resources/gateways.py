@@ -108,7 +108,7 @@ class BreakerResource:
         self._schema = BreakerOrderSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Execute the command."""
+        """Set a breaker's mode."""
         refuse_query(req)
         if name not in self._payments.gateway_currencies():
             raise _no_gateway()

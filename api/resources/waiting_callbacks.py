@@ -52,7 +52,7 @@ class WaitingCallbackResource:
         refuse_query(req)
         found = self._queries.work(merchant_of(req), callback_id) if DEAD_LETTER_ID.fullmatch(callback_id) else None
         if found is None or found.item.action is not Action.APPLY or found.state not in _WAITS:
-            raise ProblemError(NOT_FOUND, "No such callback waits.")
+            raise ProblemError(NOT_FOUND, "No such waiting callback.")
         resp.data = orjson.dumps(views.waiting_callback(found))
 
 
@@ -79,7 +79,7 @@ class WaitingCallbacksResource:
         self._schema = WaitingCallbacksQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List them."""
+        """List waiting callbacks."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
         gateway = known_gateway(query, self._payments.gateway_currencies())

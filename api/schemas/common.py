@@ -1,4 +1,4 @@
-"""What several subjects share: field helpers for answers, pages, operator commands, and loading by a schema."""
+"""Shared parts of the schemas: field helpers for answers, pages, operator commands, and loading by a schema."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def text(description: str, **words: Any) -> fields.String:
 
 
 def text_or_null(description: str, **words: Any) -> fields.String:
-    """The same, or null."""
+    """A string or null in an answer."""
     return fields.String(required=True, allow_none=True, metadata={"description": description, **words})
 
 
@@ -38,7 +38,7 @@ def time(description: str) -> fields.String:
 
 
 def time_or_null(description: str) -> fields.String:
-    """The same, or null."""
+    """An RFC 3339 time in UTC, or null, in an answer."""
     return text_or_null(description, format="date-time")
 
 

@@ -27,10 +27,13 @@ class EventSchema(Schema):
 
 
 class MerchantEventSchema(EventSchema):
-    """The same where API keys are required: without the position, which reveals the volume of other merchants."""
+    """An event in an answer where API keys are required.
+
+    It has no position, which would reveal the volume of other merchants.
+    """
 
     class Meta:
-        """Replaced by ``cursor``."""
+        """``cursor`` replaces the position."""
 
         exclude = ("position",)
 

@@ -66,9 +66,8 @@ class BreakerOrderSchema(OperatorCommandSchema):
         {mode: mode for mode in ("open", "closed", "auto")},
         required=True,
         metadata={
-            "description": "`open`: no calls. `closed`: all calls, regardless of their results. `auto`: the breaker "
-            "decides "
-            "by the results of calls.",
+            "description": "`open`: no calls. `closed`: all calls, regardless of their results. `auto`: the "
+            "results of calls decide.",
             "example": "auto",
         },
     )

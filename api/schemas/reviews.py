@@ -19,7 +19,7 @@ from api.schemas.common import (
     time_or_null,
 )
 from domain.account import Status
-from domain.said import Source
+from domain.gateway_report import Source
 
 
 def reported(description: str, **words: Any) -> fields.String:

@@ -104,9 +104,9 @@ class TransactionSchema(Schema):
         required=True,
         metadata={
             "type": "string",
-            "description": "`pending`: stored, and not yet answered by the gateway. `unknown`: the gateway may have "
-            "acted or not; the service looks this up. `processed`: accepted by the gateway, with the final result "
-            "still to come. `completed` and `failed` are final.",
+            "description": "`pending`: stored, and not yet answered by the gateway. `unknown`: whether the gateway "
+            "executed it is not known; the service looks this up. `processed`: accepted by the gateway, with the final "
+            "result still to come. `completed` and `failed` are final.",
         },
     )
     amount = text("The amount with all decimals of the currency.", pattern=AMOUNT, example="100.00")

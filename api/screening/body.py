@@ -24,7 +24,7 @@ _NOT_ACCEPTED: Final = "card verification data is not accepted."
 TEXT_LENGTH_MAX: Final = 500
 """The longest text that is searched, in characters: no field accepts a longer one."""
 TEXTS_LENGTH_MAX: Final = 24_000
-"""The same for all texts of a body together, names included: 20 details with their names, and all other fields."""
+"""The longest text of a body, all texts and names together: 20 details with their names, and all other fields."""
 
 _KIND: Final = "(?:credit|debit|payment)?card"
 _CODE: Final = "(?:code|data|no|num|number|value)"

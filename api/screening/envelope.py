@@ -40,7 +40,7 @@ class Screening:
         callback = _CALLBACK.fullmatch(path)
         if callback is not None:  # providers and proxies add slashes, and a genuine callback must not be lost for that
             req.path = path = f"/v1/callbacks/{callback[1]}"
-        if path.startswith("//"):  # the router would drop the slashes, where a proxy's rules may not
+        if path.startswith("//"):  # the router would remove the slashes, but a proxy's rules may not
             raise ProblemError(NOT_FOUND, "A path does not begin with two slashes.")
         if req.method not in _KNOWN:  # the framework would answer 400; the answer is 405 with the allowed methods
             req.method = _ALLOWED_NOWHERE

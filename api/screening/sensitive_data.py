@@ -1,7 +1,7 @@
-"""What no request may contain: card numbers, and secrets of this service by their form.
+"""The data that no request may contain: card numbers, and secrets of this service by their form.
 
 Secrets are API keys and callback secrets ``whsec_…``. Whether such a key exists is not checked here. A callback secret
-without a prefix cannot be told from other text.
+without a prefix cannot be distinguished from other text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def may_hold_any(data: bytes) -> bool:
 
 def holds_secret(text: str) -> bool:
     """Whether ``text`` contains an API key or a callback secret ``whsec_…``."""
-    # Two searches for plain words cost less than one regular expression for either.
+    # Two searches for fixed words cost less than one regular expression for either.
     return (_API_KEY_BEGINS in text or _WEBHOOK_BEGINS in text) and _SECRET.search(text) is not None
 
 

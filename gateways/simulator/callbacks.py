@@ -34,8 +34,8 @@ class CallbackSender:
     def _attempt(self, gateway: str, message: Message, failures: int) -> None:
         headers, body = message()
         try:
-            taken = 200 <= self._http.request("POST", f"/{gateway}", headers, body).status < 300
+            accepted = 200 <= self._http.request("POST", f"/{gateway}", headers, body).status < 300
         except GatewayError:
-            taken = False
-        if not taken and failures < len(RETRY_AFTER_S):
+            accepted = False
+        if not accepted and failures < len(RETRY_AFTER_S):
             self._later(RETRY_AFTER_S[failures], lambda: self._attempt(gateway, message, failures + 1))

@@ -69,7 +69,7 @@ class Provider:
         self._ledger, self._memory, self._later, self._notify = ledger, memory, later, notify
         self._by_key: dict[str, Record] = {}
         self._by_reference: dict[tuple[Kind, str], Record] = {}  # the newest one of each
-        self._met: set[tuple[Kind, str]] = set()  # references whose first request has come
+        self._received: set[tuple[Kind, str]] = set()  # references with a first request
         self._ids = 0
         self._remember()
 
@@ -82,8 +82,8 @@ class Provider:
             known.ready.wait()
             return Behaviour.ANSWER, known
         place = (request.kind, request.reference)
-        row = self._later_row(place) if place in self._met else ROWS.get(request.money.minor % 100, SUCCESS)
-        self._met.add(place)
+        row = self._later_row(place) if place in self._received else ROWS.get(request.money.minor % 100, SUCCESS)
+        self._received.add(place)
         if row.status is None:
             self._memory.append(self._line(request, None, row=request.money.minor % 100))
             return row.behaviour, None
@@ -159,7 +159,7 @@ class Provider:
                 continue
             money = parse_amount(line["amount"], line["currency"])
             request = PaymentRequest(Kind(line["kind"]), line["reference"], money, line["key"])
-            self._met.add((request.kind, request.reference))
+            self._received.add((request.kind, request.reference))
             if line["id"] is None:
                 continue
             truth = TrueStatus.SUCCESS if index >= effects_start else TrueStatus(line["truth"])

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from domain.account import Account, Balance, Transaction
-from domain.said import Expected, Said
+from domain.gateway_report import Expected, GatewayReport
 from store.port.streams import EncodedEvent, Head, StoredEvent, StreamKey
 from store.port.work import Fence, WorkChange
 
@@ -45,7 +45,7 @@ class Review:
     state: str
     opened_at: datetime
     closed_at: datetime | None
-    said: Said | None = None
+    said: GatewayReport | None = None
     expected: Expected | None = None
 
 

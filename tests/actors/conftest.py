@@ -1,4 +1,4 @@
-"""The ground of the actors' tests: a store in a file, a runtime under a seed, and a process's customers on both."""
+"""Fixtures of the actors' tests: a store in a file, a runtime under a seed, and a process's customers on both."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.store.templates import new_sqlite
 
 @pytest.fixture(params=[1, 2, 3])
 def runtime(request: pytest.FixtureRequest) -> SimulatedRuntime:
-    """A deterministic runtime; what must hold must hold under every seed."""
+    """A deterministic runtime; a test must pass under every seed."""
     return SimulatedRuntime(random.Random(request.param), started_at=100.0)
 
 
 @pytest.fixture
 def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStore]:
-    """An empty, migrated SQLite store that goes by the runtime's clock."""
+    """An empty, migrated SQLite store that uses the runtime's clock."""
     path = tmp_path / "payments.db"
     new_sqlite(path)
     store = SqliteStore(path, clock=runtime.now, synchronous="OFF")
@@ -33,7 +33,7 @@ def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStor
 
 @pytest.fixture
 def store(real_store: SqliteStore) -> TroubledStore:
-    """The same with a place to lay out trouble."""
+    """The same store, into which a test can inject errors."""
     return TroubledStore(real_store)
 
 
@@ -45,7 +45,7 @@ def customers(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlit
 
 @pytest.fixture
 def keyless(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Customers:
-    """The same at a gateway without idempotency keys."""
+    """The customers of one process, at a gateway without idempotency keys."""
     return Customers(runtime, store, real_store, policy=KEYLESS)
 
 

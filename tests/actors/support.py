@@ -1,4 +1,4 @@
-"""Shared parts of the actors' tests: small real parts that follow a test's script. No mocks, and no assertions."""
+"""Shared parts of the actors' tests: small implementations of the ports, which a test controls. No assertions."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Inbox:
 
 
 class Announced(WorkQueue):
-    """A queue that keeps the hints it is to publish."""
+    """A queue that keeps the announced hints."""
 
     def __init__(self) -> None:
         self.hints: list[WorkHint] = []
 
     def announce(self, hint: WorkHint, /) -> None:
-        """Keep ``message``."""
+        """Keep ``hint``."""
         self.hints.append(hint)
 
     def subscribe(self, gateways: Collection[str], handler: HintHandler, /) -> None:
@@ -75,13 +75,13 @@ class Announced(WorkQueue):
         """See WorkQueue."""
 
 
-class Heard(Listener):
+class RecordingListener(Listener):
     """A listener that keeps what is reported."""
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
         self.known: list[Transaction] = []
-        """The transactions of these, as each batch left them."""
+        """The transactions of these events, as each batch left them."""
         self.calls: list[tuple[str, CallResult]] = []
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
@@ -177,14 +177,14 @@ class SmallGateway:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls one call of a store: ``error``, before anything is done, or ``after`` all of it is."""
+    """An error at one call of a store: raised before anything is done, or ``after`` everything is done."""
 
     error: BaseException
     after: bool = False
 
 
 class TroubledStore(Store):
-    """A real store, except that calls meet the ``trouble`` laid out for their method, one after the other."""
+    """A real store, except that calls of a method raise the errors injected for it, one after the other."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -193,14 +193,14 @@ class TroubledStore(Store):
         self.loads: list[frozenset[str]] = []
         self.calls: list[str] = []
 
-    def befall(self, method: str, *trouble: Trouble | BaseException | None) -> None:
-        """The next calls of ``method`` meet these, and None is a call that meets nothing."""
+    def inject(self, method: str, *trouble: Trouble | BaseException | None) -> None:
+        """Raise these errors at the next calls of ``method``; None stands for a call without an error."""
         laid = [Trouble(it) if isinstance(it, BaseException) else it for it in trouble]
         self._trouble.setdefault(method, []).extend(laid)
 
     @property
     def troubles_left(self) -> int:
-        """The number of troubles that have not occurred yet."""
+        """The number of injected errors that have not occurred yet."""
         return sum(len(laid) for laid in self._trouble.values())
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:

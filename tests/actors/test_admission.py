@@ -38,7 +38,7 @@ def until_outside(admission: Admission, count: int) -> None:
 
 
 def test_a_request_within_the_bound_is_admitted_at_once(runtime: LiveRuntime) -> None:
-    """And its place is free after it leaves."""
+    """Its place is free after it leaves."""
     admission = Admission(runtime, 2, patience_s=SOON_S)
     for _ in range(3):
         assert (admission.enter(), admission.enter()) == (None, None)
@@ -48,8 +48,8 @@ def test_a_request_within_the_bound_is_admitted_at_once(runtime: LiveRuntime) ->
     assert admission.inside == 0
 
 
-def test_a_request_that_waits_in_vain_is_refused(runtime: LiveRuntime) -> None:
-    """Not stored, with different retry times; the queue is empty after that."""
+def test_a_request_whose_wait_times_out_is_refused(runtime: LiveRuntime) -> None:
+    """The answer is "not stored", with different retry times; the queue is empty after that."""
     admission = Admission(runtime, 1, patience_s=SOON_S)
     assert admission.enter() is None
     refusals = [admission.enter() for _ in range(2 * RETRY_AFTER_MAX_S)]
@@ -83,7 +83,7 @@ def test_places_go_in_order_of_arrival(runtime: LiveRuntime) -> None:
 
 
 def test_a_place_granted_just_as_the_wait_ends_is_not_lost(runtime: LiveRuntime) -> None:
-    """A request that timed out a moment too late has the place all the same."""
+    """A request that is admitted at the moment of its timeout still has the place."""
     admission = Admission(runtime, 1, patience_s=LONG_S)
     assert admission.enter() is None
 

@@ -15,7 +15,7 @@ from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Committed, Conflict, Fence, Fenced, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import Heard, Inbox, Trouble, TroubledStore, stream
+from tests.actors.support import Inbox, RecordingListener, Trouble, TroubledStore, stream
 from tests.store.builders import Customer
 from tests.store.looking import versions
 
@@ -26,13 +26,13 @@ _serials = itertools.count(1)
 
 
 @pytest.fixture
-def heard() -> Heard:
+def heard() -> RecordingListener:
     """A listener."""
-    return Heard()
+    return RecordingListener()
 
 
 @pytest.fixture
-def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> ActorAddress:
+def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: RecordingListener) -> ActorAddress:
     """A journal on the store."""
     return ActorAddress(
         lambda: JournalActor(
@@ -80,7 +80,7 @@ def test_writes_that_wait_share_a_commit(
     assert [len(batch) for batch in store.batches] == [BATCH_MAX, BATCH_MAX, 10]
 
 
-def test_a_single_write_does_not_wait_for_company(
+def test_a_single_write_does_not_wait_for_others(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
     """There is no artificial delay: virtual time does not pass while a single write is committed."""
@@ -92,7 +92,7 @@ def test_a_single_write_does_not_wait_for_company(
 
 
 def test_each_is_answered_on_its_own(
-    journal: ActorAddress, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, heard: RecordingListener, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
     """A conflict and a stale token in a batch go to their writers only; the listener gets all results."""
     known = Customer("known")
@@ -109,7 +109,7 @@ def test_each_is_answered_on_its_own(
 
 
 @pytest.mark.parametrize("defect", [UnstorableError("bad"), RuntimeError("a defect"), CorruptStoreError("odd")])
-def test_one_bad_write_fails_nobody_else(
+def test_one_bad_write_fails_no_other(
     *,
     journal: ActorAddress,
     writer: Inbox,
@@ -154,8 +154,8 @@ def test_data_that_sqlite_refuses_fail_alone(
 def test_a_store_that_is_away_stored_nothing(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """All writers of the batch learn that nothing is stored; the journal does not try again."""
-    store.befall("append", AWAY)
+    """All writers of the batch get the answer that nothing is stored; the journal does not try again."""
+    store.inject("append", AWAY)
     writes = deposits(3)
     tell(journal, writer, writes)
     runtime.run()
@@ -177,7 +177,7 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
     stored: bool,
 ) -> None:
     """Stored or not: appending the same events again shows it, and each is stored once."""
-    store.befall("append", Trouble(UNCERTAIN, after=stored))
+    store.inject("append", Trouble(UNCERTAIN, after=stored))
     writes = deposits(3)
     tell(journal, writer, writes)
     runtime.run()
@@ -186,11 +186,11 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
 
 
 @pytest.mark.parametrize("then", [AWAY, UNCERTAIN, RuntimeError("a defect")])
-def test_what_cannot_be_settled_is_said_to_be_uncertain(
+def test_a_write_that_cannot_be_settled_is_reported_as_uncertain(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
 ) -> None:
-    """A writer whose write may be stored learns exactly that; the others get their results."""
-    store.befall("append", Trouble(UNCERTAIN, after=True), then, None)
+    """A writer whose write may be stored gets that answer; the others get their results."""
+    store.inject("append", Trouble(UNCERTAIN, after=True), then, None)
     serials = tell(journal, writer, deposits(2))
     runtime.run()
     first, second = (answers(writer)[serial] for serial in serials)
@@ -200,7 +200,7 @@ def test_what_cannot_be_settled_is_said_to_be_uncertain(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_killed_journals_successor_answers_everybody(
+def test_a_killed_journals_successor_answers_every_write(
     *,
     journal: ActorAddress,
     writer: Inbox,
@@ -210,7 +210,7 @@ def test_a_killed_journals_successor_answers_everybody(
     stored: bool,
 ) -> None:
     """A kill before or after the commit: the successor appends again, every write is answered and stored once."""
-    store.befall("append", Trouble(SystemExit(), after=stored))
+    store.inject("append", Trouble(SystemExit(), after=stored))
     writes = deposits(5)
     tell(journal, writer, writes)
     runtime.run()
@@ -222,8 +222,8 @@ def test_a_killed_journals_successor_answers_everybody(
 def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """A write that a dead journal may have stored is not "not stored" because the store is unavailable now."""
-    store.befall("append", Trouble(SystemExit(), after=True), AWAY)
+    """A write that a dead journal may have stored is not called "not stored" because the store is unavailable now."""
+    store.inject("append", Trouble(SystemExit(), after=True), AWAY)
     tell(journal, writer, deposits(1))
     runtime.run()
     [result] = answers(writer).values()
@@ -234,8 +234,8 @@ def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
 def test_a_write_that_kills_every_journal_is_answered(
     journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """Deaths over the same writes end with the answer "uncertain"; later writes are stored."""
-    store.befall("append", *[SystemExit() for _ in range(50)])
+    """Repeated deaths at the same writes end with the answer "uncertain"; later writes are stored."""
+    store.inject("append", *[SystemExit() for _ in range(50)])
     tell(journal, writer, deposits(3))
     runtime.run()
     assert [r.uncertain for r in answers(writer).values() if isinstance(r, Unanswered)] == [True] * 3

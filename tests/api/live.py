@@ -1,6 +1,7 @@
 """A real service behind the API: actors in threads on a real SQLite store, and providers that answer at once.
 
-gatewayA takes everything, and leaves an amount of so many .03 for a callback to end; gatewayB cannot be reached.
+gatewayA accepts everything. An amount whose minor units end in 03 stays open until a callback. gatewayB cannot be
+reached.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import Heard, SmallGateway
+from tests.actors.support import RecordingListener, SmallGateway
 from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
 from tests.store.templates import new_sqlite
@@ -45,7 +46,7 @@ _WAIT_S: Final = 30.0
 
 
 class _Facade(ServiceFacade):
-    """The command interface, under which no request waits for an event."""
+    """The command interface, for tests in which no request waits for an event."""
 
     def is_stopping(self) -> bool:
         """See Payments."""
@@ -58,7 +59,7 @@ class Live:
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
         self.queries = open_store(runtime)
-        gateways, listener = _gateways(), Heard()
+        gateways, listener = _gateways(), RecordingListener()
         self.payments = _Facade(runtime, {name: gateway for name, (gateway, _) in gateways.items()}, listener)
         self._system = PaymentSystem(
             service=self.payments,
@@ -75,9 +76,9 @@ class Live:
             self._deposit(gateway, minor)
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
         )
-        self._say("unreadable", b"?")  # a review
-        self._say("early", SIGNER_A.body(MEMBERS))  # of a transaction that nobody knows
-        until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
+        self._send_callback("unreadable", b"?")  # a review
+        self._send_callback("early", SIGNER_A.body(MEMBERS))  # of an unknown transaction
+        until(lambda: self._status(completed) is Status.COMPLETED and self._status(later) is Status.PROCESSED)
         until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
         self.ids = {
             "transaction_id": later,
@@ -89,7 +90,7 @@ class Live:
         }
 
     def contents(self) -> dict[str, object]:
-        """All that is stored: two equal answers mean that nothing has changed in between."""
+        """All stored data: two equal results mean that nothing has changed in between."""
         return {**contents(self.queries), "modes": self.queries.gateway_modes(), "breakers": self.queries.breakers()}
 
     def close(self) -> None:
@@ -105,21 +106,21 @@ class Live:
         assert isinstance(reply, Accepted)
         return transaction_id
 
-    def _say(self, event_id: str, body: bytes) -> None:
-        """A genuine callback."""
+    def _send_callback(self, event_id: str, body: bytes) -> None:
+        """Send a genuine callback."""
         headers = SIGNER_A.headers(SIGNER_A.secrets[0], event_id, str(int(time.time())), body)
         assert isinstance(self.payments.callback("gatewayA", headers, body, Metadata("seed")), Taken)
 
-    def _stands(self, transaction_id: str) -> Status | None:
+    def _status(self, transaction_id: str) -> Status | None:
         view = self.queries.transaction(MERCHANT, transaction_id)
         return view and view.transaction.status
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for threads to come to something; fails when they do not."""
+    """Wait until other threads have made ``condition`` true. Fails after a time limit."""
     deadline = time.monotonic() + _WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         threading.Event().wait(0.002)
 
 
@@ -134,7 +135,7 @@ def living(folder: Path) -> Iterator[Live]:
 
 @contextmanager
 def living_on(open_store: Callable[[LiveRuntime], PaymentStore]) -> Iterator[Live]:
-    """The same on any store, which is closed after the block."""
+    """A service on any store, which is closed after the block."""
     live = Live(open_store)
     try:
         yield live
@@ -143,7 +144,7 @@ def living_on(open_store: Callable[[LiveRuntime], PaymentStore]) -> Iterator[Liv
 
 
 def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
-    """Both, with the real verification of their callbacks; so many failures as a fuzzer makes open no breaker."""
+    """Both gateways, with the real verification of their callbacks. No number of failures opens a breaker."""
     tables = {
         name: {
             "adapter": adapter,
@@ -159,13 +160,13 @@ def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
     small = {name: SmallGateway(name) for name in options}
     for name, gateway in small.items():
         gateway.currencies, gateway.callbacks = real[name].currencies, real[name].callbacks
-    small["gatewayA"].answer, small["gatewayB"].answer = _at_once, _never
+    small["gatewayA"].answer, small["gatewayB"].answer = _approve, _refuse_connection
     return {name: (small[name], options[name]) for name in options}
 
 
-def _at_once(order: Order) -> Outcome:
+def _approve(order: Order) -> Outcome:
     return Approved(f"A-{order.transaction_id}", final=order.money.minor % 100 != _ENDS_LATER)
 
 
-def _never(_order: Order) -> Outcome:
+def _refuse_connection(_order: Order) -> Outcome:
     raise NotSentError("connection refused")

@@ -1,4 +1,4 @@
-"""The routes of the OpenAPI document, each with a good request: what is wrong with a test's request is all that is."""
+"""The routes of the OpenAPI document, each with a valid request. A test changes one part, which alone is wrong then."""
 
 from __future__ import annotations
 

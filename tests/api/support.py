@@ -1,4 +1,4 @@
-"""A client of the application under test that holds every answer against the OpenAPI document."""
+"""A client of the application under test that checks every answer against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Interfaces(Protocol):
 
 
 class Api:
-    """A client of the application under test; every answer must be one that the OpenAPI document announces."""
+    """A client of the application under test. It fails when the OpenAPI document does not describe an answer."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Api:
         needs_keys: bool = False,
     ) -> None:
         self.key: str | None = None
-        """The API key that every request shows."""
+        """The API key that every request sends."""
         self._generated = count(1)
         self.app = create_app(
             interfaces.payments,
@@ -67,7 +67,7 @@ class Api:
         return f"generated-{next(self._generated)}"
 
     def request(self, method: str, path: str, **kwargs: Any) -> falcon.testing.Result:
-        """Send a request and hold the answer against the document."""
+        """Send a request and check the answer against the document."""
         if self.key is not None:
             kwargs["headers"] = {"Authorization": f"Bearer {self.key}", **(kwargs.get("headers") or {})}
         result: falcon.testing.Result = self._client.simulate_request(method, path, **kwargs)

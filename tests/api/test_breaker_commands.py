@@ -24,11 +24,11 @@ WRONG: dict[str, list[object]] = {
     ],
     **{name: ["x"] for name in ("Mode", "gateway", "name", "", "__proto__")},
 }
-"""Values that are each wrong on their own; an ellipsis means that the field is missing."""
+"""Values that are each wrong on their own. An ellipsis means that the field is missing."""
 
 
 @pytest.mark.parametrize("mode", ["open", "closed", "auto"])
-def test_an_order_reaches_the_actors(api: Api, world: World, mode: str) -> None:
+def test_a_command_reaches_the_actors(api: Api, world: World, mode: str) -> None:
     """The mode reaches the breaker with its reason, and the answer is the gateway with the new mode."""
     result = api.order(PATH, {"mode": mode, "reason": "maintenance"})
     assert result.status_code == 200
@@ -45,7 +45,7 @@ def test_a_reason_is_any_line_of_text(api: Api, world: World, reason: str) -> No
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_wrong_field_of_an_order_is_named(api: Api, world: World, name: str, value: object) -> None:
+def test_a_wrong_field_of_a_command_is_named(api: Api, world: World, name: str, value: object) -> None:
     """A wrong, missing or unknown field is a 400 that names it, and the breaker is not changed."""
     order = {field: given for field, given in {**ORDER, name: value}.items() if given is not ...}
     result = api.order(PATH, order)
@@ -54,7 +54,7 @@ def test_a_wrong_field_of_an_order_is_named(api: Api, world: World, name: str, v
     assert world.modes == []
 
 
-def test_all_that_is_wrong_is_named_at_once(api: Api) -> None:
+def test_all_wrong_fields_are_named_at_once(api: Api) -> None:
     """One answer names every wrong field."""
     assert set(api.order(PATH, {"mode": "x", "other": 1}).json["errors"]) == {"mode", "reason", "other"}
 
@@ -71,13 +71,13 @@ def test_all_that_is_wrong_is_named_at_once(api: Api) -> None:
         (json.dumps(ORDER).ljust(64 * 1024 + 1), "application/json", 413),
     ],
 )
-def test_a_body_that_is_no_order(api: Api, world: World, body: str, content_type: str, status: int) -> None:
+def test_an_unreadable_body(api: Api, world: World, body: str, content_type: str, status: int) -> None:
     """An unreadable body is refused."""
     assert api.request("POST", PATH, body=body, headers={"Content-Type": content_type}).status_code == status
     assert world.modes == []
 
 
-def test_an_order_takes_no_query(api: Api, world: World) -> None:
+def test_a_command_accepts_no_query(api: Api, world: World) -> None:
     """A field in the query is refused."""
     result = api.request("POST", PATH, json=ORDER, query_string="mode=open")
     assert list(result.json["errors"]) == ["mode"]
@@ -86,14 +86,14 @@ def test_an_order_takes_no_query(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("name", ["gatewayC", "gatewaya", "%00", "a%20b", "x" * 500])
 @pytest.mark.parametrize("order", [ORDER, {}])
-def test_no_order_to_a_gateway_that_is_none(api: Api, world: World, name: str, order: object) -> None:
+def test_a_command_for_an_unknown_gateway(api: Api, world: World, name: str, order: object) -> None:
     """A gateway that is not configured gets 404, also with a wrong body."""
     assert api.order(f"/v1/gateways/{name}/breaker", order).status_code == 404
     assert world.modes == []
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("the disk"), CorruptStoreError("the row")])
-def test_an_order_that_changed_nothing_is_a_503(api: Api, world: World, error: Exception) -> None:
+def test_a_command_that_changed_nothing_is_a_503(api: Api, world: World, error: Exception) -> None:
     """When the store certainly kept nothing, the answer is 503 with Retry-After."""
     world.trouble = error
     result = api.order(PATH, ORDER)
@@ -103,7 +103,7 @@ def test_an_order_that_changed_nothing_is_a_503(api: Api, world: World, error: E
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), CommitUncertainError("cut")])
-def test_an_order_of_which_nothing_is_known_is_a_504(api: Api, world: World, error: Exception) -> None:
+def test_a_command_with_an_unknown_result_is_a_504(api: Api, world: World, error: Exception) -> None:
     """When the result is not known, the answer is 504 and names the path to check."""
     world.trouble = error
     result = api.order(PATH, ORDER)

@@ -1,4 +1,4 @@
-"""API keys: every operation against every kind of key; resources of other merchants return 404."""
+"""API keys: every operation against every kind of key. Resources of other merchants return 404."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ WRITE, READ, OPERATIONS = Scope
 
 
 class Case(NamedTuple):
-    """An operation as its authorized caller uses it, with the expected answer."""
+    """An operation as its authorized client uses it, with the expected answer."""
 
     method: str
     path: str
     body: object
     status: int
     scope: Scope
-    of_somebody: bool = True
-    """Whether it is about something that is one merchant's."""
+    is_owned: bool = True
+    """Whether the operation concerns a resource of one merchant."""
 
 
 NOTHING: Final = object()
 CASES: Final = {
-    "createDeposit": Case("POST", "/v1/deposit", BODY, 202, WRITE, of_somebody=False),
-    "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, of_somebody=False),
+    "createDeposit": Case("POST", "/v1/deposit", BODY, 202, WRITE, is_owned=False),
+    "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, is_owned=False),
     "getTransaction": Case("GET", "/v1/transactions/{done}", NOTHING, 200, READ),
-    "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, READ, of_somebody=False),
+    "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, READ, is_owned=False),
     "resolveTransaction": Case(
         "POST",
         "/v1/transactions/{open}/resolution",
@@ -56,26 +56,26 @@ CASES: Final = {
     "adjustBalance": Case(
         "POST", "/v1/customers/12345/adjustments", {**PROOF, "amount": 1, "currency": "USD"}, 201, OPERATIONS
     ),
-    "listEvents": Case("GET", "/v1/events", NOTHING, 200, READ, of_somebody=False),
-    "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listEvents": Case("GET", "/v1/events", NOTHING, 200, READ, is_owned=False),
+    "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, OPERATIONS, is_owned=False),
     "getReview": Case("GET", "/v1/reviews/r1", NOTHING, 200, OPERATIONS),
     "closeReview": Case("POST", "/v1/reviews/r1/close", WHY, 200, OPERATIONS),
-    "listWaitingCallbacks": Case("GET", "/v1/waiting-callbacks", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listWaitingCallbacks": Case("GET", "/v1/waiting-callbacks", NOTHING, 200, OPERATIONS, is_owned=False),
     "getWaitingCallback": Case("GET", "/v1/waiting-callbacks/{open}", NOTHING, 404, OPERATIONS),
-    "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, OPERATIONS, is_owned=False),
+    "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, OPERATIONS, is_owned=False),
     "setBreakerMode": Case(
-        "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, OPERATIONS, of_somebody=False
+        "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, OPERATIONS, is_owned=False
     ),
-    "getMetrics": Case("GET", "/metrics", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, OPERATIONS, of_somebody=False),
+    "getMetrics": Case("GET", "/metrics", NOTHING, 200, OPERATIONS, is_owned=False),
+    "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, OPERATIONS, is_owned=False),
+    "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, OPERATIONS, is_owned=False),
     "getDeadLetter": Case("GET", "/v1/dead-letters/{open}", NOTHING, 200, OPERATIONS),
     "retryDeadLetter": Case("POST", "/v1/dead-letters/{open}/retry", NOTHING, 202, OPERATIONS),
     "discardDeadLetter": Case("POST", "/v1/dead-letters/{open}/discard", WHY, 200, OPERATIONS),
 }
 OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "getSwaggerPage"}
-"""The operations without keys; a callback is signed by its gateway."""
+"""The operations without keys. A callback is signed by its gateway."""
 
 
 class Scenario:
@@ -97,18 +97,18 @@ class Scenario:
         world.complain("r1", pending, stream=StreamKey("acme", "12345"))
 
     def make(self, merchant: str, scopes: set[Scope], **changes: Any) -> str:
-        """A key's text."""
+        """Create a key and return its text."""
         text, presented = make_key(os.urandom)
         key = ApiKey(*presented, merchant, frozenset(scopes), live=True, lasts_s=None)
         self.world.keys[presented.key_id] = replace(key, **changes)
         return text
 
     def forget(self) -> None:
-        """Let the application look every key up again, as it does within a second."""
+        """Clear the application's cache of keys, which otherwise expires within a second."""
         self._known._known.clear()
 
     def ask(self, case: Case, key: str | None, **ids: str) -> falcon.testing.Result:
-        """Carry a case out with a key."""
+        """Execute a case with a key."""
         self.api.key = key
         path = case.path.format(**{**self.ids, **ids})
         if case.method == "GET":
@@ -118,14 +118,17 @@ class Scenario:
 
 @pytest.fixture(scope="module")
 def guarded() -> tuple[World, Api]:
-    """An application that needs keys: building its document takes longer than most tests."""
+    """An application that requires keys.
+
+    One serves all tests, because building its document takes longer than most tests.
+    """
     world = World()
     return world, Api(world, needs_keys=True)
 
 
 @pytest.fixture
 def scenario(guarded: tuple[World, Api]) -> Scenario:
-    """See Scene."""
+    """See Scenario."""
     world, api = guarded
     world.reset()
     api.reset()
@@ -134,15 +137,15 @@ def scenario(guarded: tuple[World, Api]) -> Scenario:
 
 @pytest.fixture
 def unchanged(scenario: Scenario) -> Iterator[None]:
-    """Nothing that the test does may be heard of."""
+    """Check that the test changes nothing."""
     world = scenario.world
     before = (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
     yield
     assert before == (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
 
 
-def test_no_operation_is_forgotten(scenario: Scenario) -> None:
-    """Every operation of the document is in the matrix or is open, and the document states which ones need a key."""
+def test_every_operation_is_tested(scenario: Scenario) -> None:
+    """Every operation of the document is in the matrix or is open. The document states which ones need a key."""
     document = scenario.api.document
     operations = {it["operationId"]: it for item in document["paths"].values() for it in item.values() if "tags" in it}
     assert set(operations) == set(CASES) | OPEN
@@ -152,7 +155,7 @@ def test_no_operation_is_forgotten(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_with_the_scope_and_only_with_it(scenario: Scenario, name: str) -> None:
+def test_a_key_needs_the_scope(scenario: Scenario, name: str) -> None:
     """A key with a scope of the operation is accepted. A key with all other scopes is refused."""
     case = CASES[name]
     others = scenario.make("acme", set(Scope) - {case.scope})
@@ -167,7 +170,7 @@ def test_with_the_scope_and_only_with_it(scenario: Scenario, name: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", CASES)
-def test_without_a_live_key(scenario: Scenario, name: str) -> None:
+def test_a_request_without_a_live_key_gets_401(scenario: Scenario, name: str) -> None:
     """No key, or a malformed, unknown, forged, expired or revoked key: 401 for every operation."""
     case = CASES[name]
     good = scenario.keys["all"]
@@ -184,14 +187,14 @@ def test_without_a_live_key(scenario: Scenario, name: str) -> None:
     assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="payments", error="invalid_token"'
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of_somebody])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.is_owned])
 def test_resources_of_other_merchants_return_404(scenario: Scenario, name: str, unchanged: None) -> None:
-    """What is not yours is answered, word for word, as what there is not."""
+    """A resource of another merchant gets the same answer, word for word, as one that does not exist."""
     case = CASES[name]
     theirs = scenario.ask(case, scenario.keys["globex"])
-    nobodys = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
+    of_others = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
     none = "019ab000-0000-7000-8000-ffffffffffff"
-    missing = scenario.ask(nobodys, scenario.keys["globex"], done=none, open=none)
+    missing = scenario.ask(of_others, scenario.keys["globex"], done=none, open=none)
     assert theirs.status_code == missing.status_code == 404
     assert theirs.text == missing.text
     changing = ("x-request-id",)
@@ -210,8 +213,8 @@ def test_lists_contain_own_resources_only(scenario: Scenario) -> None:
     assert scenario.ask(CASES["retryDeadLetters"], scenario.keys["all"]).json == {"count": 1}
 
 
-def test_two_merchants_may_call_a_customer_alike(scenario: Scenario) -> None:
-    """Customer and idempotency key are a merchant's own: the same at another one are others."""
+def test_two_merchants_may_use_the_same_customer_id(scenario: Scenario) -> None:
+    """Customer ids and idempotency keys belong to a merchant. The same values of another merchant are independent."""
     scenario.api.key = scenario.keys["all"]
     first = scenario.api.command("/v1/deposit", key="k", amount=7)
     scenario.api.key = scenario.keys["globex"]
@@ -228,7 +231,7 @@ def test_two_merchants_may_call_a_customer_alike(scenario: Scenario) -> None:
 
 
 def test_the_key_is_on_record(scenario: Scenario) -> None:
-    """What a command leads to carries the public id of the key that it came with, and no more of it."""
+    """The events of a command contain the public id of its key, and no other part of the key."""
     who = {name: f"api-key:{text.split('_')[1]}" for name, text in scenario.keys.items()}
     operator = scenario.keys["operations"]
     for name in ("adjustBalance", "closeReview", "discardDeadLetter", "resolveTransaction"):
@@ -243,8 +246,8 @@ def test_the_key_is_on_record(scenario: Scenario) -> None:
     assert by_type["BalanceAdjusted"] == who["operations"]
 
 
-def test_work_and_keys_of_orders_are_the_merchants(scenario: Scenario) -> None:
-    """A resolution looks at the merchant's work; the same idempotency key is another one at another merchant."""
+def test_work_and_keys_of_commands_belong_to_the_merchant(scenario: Scenario) -> None:
+    """A resolution uses the merchant's work. The same idempotency key of another merchant is independent."""
     scenario.ask(CASES["resolveTransaction"], scenario.keys["all"])
     ((_, _, work, _),) = scenario.world.orders
     assert isinstance(work, WorkItem)
@@ -262,7 +265,7 @@ def test_work_and_keys_of_orders_are_the_merchants(scenario: Scenario) -> None:
 
 
 def test_gateways_belong_to_the_default_merchant(scenario: Scenario) -> None:
-    """What belongs to a gateway alone is seen and closed by the operators of main, and by no other merchant's."""
+    """Resources that belong to a gateway alone are visible to the merchant main only, and only it can close them."""
     scenario.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
     house = scenario.make("main", {OPERATIONS})
     close = CASES["closeReview"]._replace(path="/v1/reviews/gatewayA.1/close")
@@ -279,13 +282,13 @@ def test_gateways_belong_to_the_default_merchant(scenario: Scenario) -> None:
 
 
 class Late:
-    """A request's body, which comes only once its key has been revoked."""
+    """A request's body that arrives only after its key has been revoked."""
 
     def __init__(self, scenario: Scenario, key: str, body: bytes) -> None:
         self._scene, self._key, self._body = scenario, key.split("_")[1], body
 
     def read(self, size: int) -> bytes:
-        """What there is of it."""
+        """Return the available bytes."""
         keys = self._scene.world.keys
         keys[self._key] = replace(keys[self._key], live=False)
         self._scene.forget()
@@ -297,7 +300,7 @@ class Late:
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if case.method == "POST" and case.body is not NOTHING]
 )
-def test_a_body_that_comes_after_its_key_was_revoked(scenario: Scenario, name: str) -> None:
+def test_a_body_that_arrives_after_its_key_was_revoked(scenario: Scenario, name: str) -> None:
     """A command whose key is revoked between headers and body is refused."""
     case = CASES[name]
     key = scenario.make("acme", set(Scope))
@@ -314,12 +317,12 @@ def test_a_body_that_comes_after_its_key_was_revoked(scenario: Scenario, name: s
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method == "GET"])
-def test_head_needs_what_get_needs(scenario: Scenario, name: str) -> None:
-    """The same scope, the same merchant and the same answers."""
+def test_head_needs_the_same_key_as_get(scenario: Scenario, name: str) -> None:
+    """HEAD needs the same scope as GET, belongs to the same merchant and gets the same answers."""
     case = CASES[name]._replace(method="HEAD")
     others, only = scenario.make("acme", set(Scope) - {case.scope}), scenario.make("acme", {case.scope})
     assert [_head(scenario, case, key).status_code for key in (None, others, only)] == [401, 403, case.status]
-    if case.of_somebody:
+    if case.is_owned:
         assert _head(scenario, case, scenario.keys["globex"]).status_code == 404
 
 
@@ -329,10 +332,10 @@ def _head(scenario: Scenario, case: Case, key: str | None) -> falcon.testing.Res
 
 
 def test_head_does_not_wait(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is for probes: the long poll answers it at once."""
+    """HEAD is for probes: the long poll answers it at once."""
 
     def wait(_seconds: float) -> None:
-        raise AssertionError("it waits")
+        raise AssertionError("HEAD must not wait")
 
     monkeypatch.setattr(scenario.feed, "_sleep", wait)
     scenario.api.key = scenario.keys["acme"] if "acme" in scenario.keys else scenario.make("acme", {READ})
@@ -367,7 +370,7 @@ def test_commands_without_events_are_logged_with_the_key(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
-def test_the_scheme_is_read_as_it_is_written(scenario: Scenario, scheme: str) -> None:
+def test_the_scheme_is_case_insensitive(scenario: Scenario, scheme: str) -> None:
     """The scheme is case-insensitive (RFC 9110), and blanks around the key are ignored."""
     given = scheme.format(scenario.keys["all"]) if "{}" in scheme else scheme + scenario.keys["all"]
     scenario.api.key = None
@@ -377,7 +380,7 @@ def test_the_scheme_is_read_as_it_is_written(scenario: Scenario, scheme: str) ->
 @pytest.mark.parametrize(
     "given", ["", " ", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} {}", "Bearer\t{}", "Token {}"]
 )
-def test_another_scheme_is_no_key(scenario: Scenario, given: str) -> None:
+def test_another_scheme_is_refused(scenario: Scenario, given: str) -> None:
     """A key is accepted only after Bearer."""
     scenario.api.key = None
     text = given.format(*[scenario.keys["all"]] * 2)
@@ -385,8 +388,8 @@ def test_another_scheme_is_no_key(scenario: Scenario, given: str) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_key_comes_before_the_body(scenario: Scenario) -> None:
-    """A request without a key does not learn what else is wrong."""
+def test_the_key_is_checked_before_the_body(scenario: Scenario) -> None:
+    """The answer to a request without a key names no other errors."""
     scenario.api.key = None
     for body, content_type in (("{", "application/json"), ("x", "text/plain"), ("", "application/json")):
         assert scenario.api.post(body, content_type).status_code == 401
@@ -394,7 +397,7 @@ def test_a_key_comes_before_the_body(scenario: Scenario) -> None:
     assert scenario.api.get("/v1/transactions/nonsense").status_code == 401
 
 
-def test_what_needs_no_key(scenario: Scenario) -> None:
+def test_operations_without_keys(scenario: Scenario) -> None:
     """Health, documentation and unknown paths need no key. A callback needs its signature."""
     scenario.api.key = None
     for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
@@ -404,7 +407,7 @@ def test_what_needs_no_key(scenario: Scenario) -> None:
     assert scenario.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
 
 
-def test_without_a_store_no_key_is_called_wrong(scenario: Scenario) -> None:
+def test_without_a_store_keys_get_503(scenario: Scenario) -> None:
     """When keys cannot be looked up the answer is 503. A recently used key still works."""
     assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
     scenario.world.down = True
@@ -422,4 +425,4 @@ def test_without_keys_none_is_checked(api: Api) -> None:
     assert api.get("/v1/events").json["items"][0]["stream_name"] == "main"
 
 
-# What a process remembers of keys.
+# The cached lookups of keys in a process.

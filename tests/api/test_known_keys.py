@@ -74,7 +74,7 @@ def put(keys: CountingKeys, **changes: Any) -> Presented:
 
 
 def test_lookups_are_cached(keys: CountingKeys, known: KnownKeys) -> None:
-    """A busy key costs a few lookups a second, and so does one that there is not."""
+    """A busy key costs a few lookups a second, and so does an unknown key."""
     for presented in (put(keys), Presented("f" * 16, bytes(32))):
         keys.asked, began = 0, keys.now
         while keys.now < began + 10:
@@ -83,14 +83,14 @@ def test_lookups_are_cached(keys: CountingKeys, known: KnownKeys) -> None:
         assert keys.asked <= 10 / REFRESH_S + 1
 
 
-def test_within_a_second() -> None:
+def test_a_lookup_is_used_for_less_than_a_second() -> None:
     """A used lookup is younger than a second, also for the last request that waits for it."""
     assert 2 * REFRESH_S < KEPT_S < 1
 
 
 @pytest.mark.parametrize("pace", [0.001, 0.1, REFRESH_S, 0.5, KEPT_S, 0.9])
 def test_a_revoked_key_is_refused_a_second_later(keys: CountingKeys, known: KnownKeys, pace: float) -> None:
-    """However often it is used, it is refused within a second of its revocation, and so for good."""
+    """However often a key is used, it is refused within a second of its revocation, and permanently."""
     presented = put(keys)
     for _ in range(5):
         assert known.check(presented)
@@ -103,7 +103,7 @@ def test_a_revoked_key_is_refused_a_second_later(keys: CountingKeys, known: Know
 
 
 def test_one_request_refreshes_for_all(keys: CountingKeys, known: KnownKeys) -> None:
-    """While one request looks a key up again the others go on with what is known, but not for longer than a second."""
+    """While one request looks a key up again, the others use the cached result, but for at most a second."""
     presented = put(keys)
     assert known.check(presented)
     keys.now += REFRESH_S + 0.01
@@ -134,7 +134,7 @@ def test_concurrent_requests_share_a_lookup(keys: CountingKeys, known: KnownKeys
 
 
 def test_a_slow_store_refuses_all(keys: CountingKeys, known: KnownKeys) -> None:
-    """What was true longer ago than a second is not relied on: after some tries the request is sent away."""
+    """A result older than a second is not used. After some tries the request is refused."""
     presented = put(keys)
     keys.takes_s = KEPT_S + 0.01
     with pytest.raises(StoreUnavailableError):
@@ -145,7 +145,7 @@ def test_a_slow_store_refuses_all(keys: CountingKeys, known: KnownKeys) -> None:
 
 
 def test_a_failing_store_refuses_no_recent_key(keys: CountingKeys, known: KnownKeys) -> None:
-    """A recently used key works while the store does not answer, but not longer than usual."""
+    """A recently used key works while the store does not answer, but no longer than usual."""
     presented = put(keys)
     assert known.check(presented)
     keys.down = True
@@ -161,7 +161,7 @@ def test_a_failing_store_refuses_no_recent_key(keys: CountingKeys, known: KnownK
 
 
 def test_a_key_expires_exactly(keys: CountingKeys, known: KnownKeys) -> None:
-    """An expiry needs no lookup to be obeyed."""
+    """A key is refused at its expiry without another lookup."""
     presented = put(keys, lasts_s=0.25)
     assert known.check(presented)
     keys.now += 0.2499
@@ -172,7 +172,7 @@ def test_a_key_expires_exactly(keys: CountingKeys, known: KnownKeys) -> None:
 
 
 def test_a_wrong_secret_is_refused(keys: CountingKeys, known: KnownKeys) -> None:
-    """Neither before nor after the right one was seen; and no digest of zeros opens what is not there."""
+    """A wrong secret is refused before and after the right one was used. A digest of zeros opens no unknown key."""
     presented = put(keys)
     wrong = Presented(presented.key_id, sha256(b"x").digest())
     assert not known.check(wrong)

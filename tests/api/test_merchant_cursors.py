@@ -17,28 +17,28 @@ from tests.api.world import World
 __all__ = ["guarded", "scenario"]
 
 
-def keys_in(it: Any) -> Iterator[str]:
+def names_in(it: Any) -> Iterator[str]:
     """Every member's name in a JSON value."""
     if isinstance(it, dict):
         yield from it
         for value in it.values():
-            yield from keys_in(value)
+            yield from names_in(value)
     elif isinstance(it, list):
         for value in it:
-            yield from keys_in(value)
+            yield from names_in(value)
 
 
 def test_no_position_in_any_answer(scenario: Scenario) -> None:
-    """Neither in the feed, nor in a customer's events, nor in the document."""
+    """No position is in the feed, in a customer's events, or in the document."""
     for path in ("/v1/events", "/v1/customers/12345/events", "/v1/transactions", "/v1/dead-letters", "/v1/reviews"):
         answer = scenario.api.get(path)
         assert answer.json["items"], path
-        assert "position" not in set(keys_in(answer.json)), path
-    assert "position" not in set(keys_in(scenario.api.document["components"]["schemas"]["MerchantEvent"]))
+        assert "position" not in set(names_in(answer.json)), path
+    assert "position" not in set(names_in(scenario.api.document["components"]["schemas"]["MerchantEvent"]))
 
 
-def test_what_others_do_changes_nothing(scenario: Scenario) -> None:
-    """Cursors are equal byte for byte, whatever other merchants do before, between and after."""
+def test_cursors_do_not_depend_on_other_merchants(scenario: Scenario) -> None:
+    """Cursors are equal byte for byte, whatever other merchants do before, between and after the requests."""
     scenario.world.give("other", 100, merchant="globex")
     before = scenario.api.get("/v1/events").json
     latest = scenario.api.get("/v1/events?after=latest").json
@@ -48,8 +48,8 @@ def test_what_others_do_changes_nothing(scenario: Scenario) -> None:
     assert scenario.api.get("/v1/events?after=latest").json == latest
 
 
-def test_each_event_once(scenario: Scenario) -> None:
-    """From cursor to cursor, in pages and after the last one."""
+def test_each_event_is_returned_once(scenario: Scenario) -> None:
+    """A client that continues from cursor to cursor gets each event once, in pages and after the last page."""
     for number in range(3):
         scenario.world.give(f"c{number}", 100, merchant="acme")
         scenario.world.give(f"c{number}", 100, merchant="globex")
@@ -72,7 +72,7 @@ def test_each_event_once(scenario: Scenario) -> None:
 
 
 def test_a_merchant_without_events(scenario: Scenario) -> None:
-    """Its latest is a cursor, too, from which its first event is seen."""
+    """The latest place of a merchant without events is a cursor from which its first event is returned."""
     scenario.api.key = scenario.make("newcomer", set(Scope))
     latest = scenario.api.get("/v1/events?after=latest").json["next_cursor"]
     assert scenario.api.get("/v1/events").json == {"items": [], "next_cursor": None}
@@ -81,8 +81,8 @@ def test_a_merchant_without_events(scenario: Scenario) -> None:
     assert len(scenario.api.get(f"/v1/events?after={latest}").json["items"]) == 3
 
 
-def test_only_its_own_cursors(scenario: Scenario) -> None:
-    """A position is no cursor; the cursor of another's event, or of one that is not on record, is unknown."""
+def test_other_cursors_are_refused(scenario: Scenario) -> None:
+    """A position is not a cursor. The cursor of another merchant's event, or of a missing event, is unknown."""
     for after in ("0", "1", "7", "Latest", "djE", ""):
         assert scenario.api.get("/v1/events", params={"after": after}).status_code == 400
     mine = scenario.api.get("/v1/events").json["items"][-1]["cursor"]
@@ -97,8 +97,8 @@ def test_only_its_own_cursors(scenario: Scenario) -> None:
     assert scenario.api.get(f"/v1/events?after={now['cursor']}").json["items"] == []
 
 
-def test_the_same_version_of_another_history(scenario: Scenario) -> None:
-    """An event that replaced another has a different hash, also when the generation is the same."""
+def test_a_replaced_event_has_another_cursor(scenario: Scenario) -> None:
+    """An event that replaced another has a different hash, also in the same generation."""
     event = scenario.api.get("/v1/events").json["items"][-1]
     forged = Place(f"{event['version']}.{'0' * 16}.{event['stream_id']}")
     cursor = encode_cursor(CursorKind.EVENTS, *forged)
@@ -106,8 +106,8 @@ def test_the_same_version_of_another_history(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("needs_keys", [False, True])
-def test_the_document_says_so(*, needs_keys: bool) -> None:
-    """The schema of an event, and of what may be asked, is that of the mode."""
+def test_the_document_describes_cursors(*, needs_keys: bool) -> None:
+    """The document describes the schemas of an event and of the query as they are with or without keys."""
     api = Api(World(), needs_keys=needs_keys)
     operation = api.document["paths"]["/v1/events"]["get"]
     text = json.dumps(operation["responses"]["200"])

@@ -23,7 +23,7 @@ from api.metrics.listener import MetricsListener
 from api.metrics.meters import UNREADABLE, Meters
 from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
-from domain.account import Account, Transaction, evolve
+from domain.account import Account, Transaction
 from domain.events import (
     BalanceAdjusted,
     Completed,
@@ -39,6 +39,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.state_machine import evolve
 from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
@@ -60,7 +61,7 @@ class Served:
         )
 
     def scrape(self) -> Samples:
-        """What Prometheus reads."""
+        """The text that Prometheus reads."""
         return read(self.client.simulate_get("/metrics").text)
 
 
@@ -70,7 +71,7 @@ def served() -> Served:
     return Served()
 
 
-def test_the_format(api: Api) -> None:
+def test_the_text_format(api: Api) -> None:
     """The answer is in Prometheus's text format 0.0.4, with its Content-Type and as the document announces."""
     result = api.get("/metrics")
     assert result.status_code == 200
@@ -79,7 +80,7 @@ def test_the_format(api: Api) -> None:
 
 
 def test_requests_are_counted_by_route(served: Served) -> None:
-    """Each is counted once by its route's template and status, and timed; what has no route or an odd method, too."""
+    """Each request counts once by its route's template and status, with its duration, also without a route."""
     get = served.client.simulate_get
     for path in ("/v1/transactions/1", "/v1/transactions/2", "/no/such/thing", "/nor/this"):
         assert get(path).status_code == 404
@@ -97,8 +98,8 @@ def test_requests_are_counted_by_route(served: Served) -> None:
     assert of(samples, count, method="unknown", route="/v1/deposit", status="405") == 1
 
 
-def test_what_is_no_request_is_there_before_the_first(served: Served) -> None:
-    """Each status that a worker may give to it."""
+def test_malformed_requests_have_series_from_the_start(served: Served) -> None:
+    """Each status of an answer to a malformed request has a series from the start."""
     statuses = {str(status) for _, status, _ in _UNREADABLE}
     samples = served.scrape()
     assert {of(samples, "payments_unreadable_requests_total", status=status) for status in statuses} == {0}
@@ -121,8 +122,8 @@ def received(kind: Kind, transaction_id: str) -> Received:
     return Received(kind, transaction_id, "gatewayA", Money(100, "USD"), {})
 
 
-def test_what_transactions_come_to(served: Served) -> None:
-    """Each entry into a status counts once, by type and gateway; the time since the request is that of the id."""
+def test_transactions_are_counted_by_status(served: Served) -> None:
+    """Each entry into a status counts once, by type and gateway. The duration begins with the time in the id."""
     listener = MetricsListener(served.meters)
     done, doubtful, declined = (uuid7(START, number) for number in (1, 2, 3))
     deposit, withdrawal = Kind.DEPOSIT, Kind.WITHDRAWAL
@@ -157,17 +158,17 @@ def test_what_transactions_come_to(served: Served) -> None:
         ("withdrawal", "pending"): 1,
         ("withdrawal", "failed"): 1,
     }
-    assert None not in came.values(), "a series is there before its first event"
+    assert None not in came.values(), "a series exists before its first event"
     assert of(samples, "payments_accepted_total", type="deposit", **A) == 2
     seconds = of(samples, "payments_post_to_final_seconds_sum", type="deposit", status="completed", **A)
-    assert seconds == pytest.approx(3.0, abs=0.002)  # an id has no more than milliseconds
+    assert seconds == pytest.approx(3.0, abs=0.002)  # an id has milliseconds only
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="2.5", **A) == 1
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="1.0", **A) == 0
     assert [of(samples, "payments_reviews_total", state=state) for state in ("opened", "closed")] == [1, 1]
 
 
-def test_what_else_the_actors_tell(served: Served) -> None:
-    """Calls by result, writes by what became of them, breakers, dead letters, callbacks, leases and takeovers."""
+def test_other_notifications_of_the_actors(served: Served) -> None:
+    """Calls and writes count by result, and so do breakers, dead letters, callbacks, leases and takeovers."""
     listener = MetricsListener(served.meters)
     item = WorkItem("t1", 1, StreamKey("main", "c1"), "gatewayA", Action.SUBMIT, "DepositReceived", 0, (), None)
     for result in (Approved("A-1", final=True), Declined("x", None, "no"), NotSent("refused"), NotSent("refused")):
@@ -203,8 +204,8 @@ def test_what_else_the_actors_tell(served: Served) -> None:
     assert of(samples, "payments_callbacks_total", result="taken", **A) == 1
 
 
-def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
-    """A sample is taken at once and then each second; gauges also decrease."""
+def test_gauges_of_a_process(served: Served) -> None:
+    """A sample is taken at once and then each second. Gauges also decrease."""
     later: list[tuple[float, object]] = []
     crowd = {"commands": AdmissionStats(128, 30, 5, 128), "others": AdmissionStats(4, 0, 0, 64)}
     gateways = (GatewayStats("gatewayA", "half_open", 2, 7, 20),)
@@ -244,7 +245,7 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     assert of(samples, "payments_connections") == 2
 
 
-def test_what_the_store_says(served: Served) -> None:
+def test_the_figures_of_the_store(served: Served) -> None:
     """Work of matched and unmatched callbacks is counted together. Series of configured gateways exist at 0."""
     served.world.waiting = StoreStats(
         {
@@ -265,7 +266,7 @@ def test_what_the_store_says(served: Served) -> None:
     assert of(samples, "payments_open_reviews") == 2
 
 
-def test_a_store_that_is_away(served: Served) -> None:
+def test_an_unreachable_store(served: Served) -> None:
     """Without the store all other metrics are served, and a gauge shows that the store does not answer."""
     served.world.down = True
     samples = served.scrape()
@@ -291,13 +292,13 @@ class Slow(World):
 
 
 def collected(collector: StoreCollector) -> Samples:
-    """What it adds to a scrape."""
+    """The metrics that it adds to a scrape."""
     registry = CollectorRegistry()
     registry.register(collector)
     return read(generate_latest(registry).decode())
 
 
-def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_store_delays_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape waits a bounded time for the store, and there is one read at a time."""
     monkeypatch.setattr(store_figures, "WAIT_S", 0.01)
     world = Slow()
@@ -313,7 +314,7 @@ def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> N
     assert world.asked == 1
 
 
-def test_the_store_is_not_asked_for_each_scrape() -> None:
+def test_the_store_is_not_read_for_each_scrape() -> None:
     """A result is reused for some seconds, and for longer after a slow read."""
     world, now = Slow(), [100.0]
     collector = StoreCollector(world, world.gateway_currencies, lambda: now[0])
@@ -327,7 +328,7 @@ def test_the_store_is_not_asked_for_each_scrape() -> None:
     dear.start()
     while world.asked < 2:
         dear.join(0.001)
-    now[0] += 1.0  # so long the read takes
+    now[0] += 1.0  # the duration of the read
     world.answers.set()
     dear.join()
     now[0] += 2 * FRESH_S
@@ -338,8 +339,8 @@ def test_the_store_is_not_asked_for_each_scrape() -> None:
     assert world.asked == 3
 
 
-def test_what_is_counted_meanwhile_is_in_the_next_scrape() -> None:
-    """Tallies are added once: neither lost nor doubled between two scrapes."""
+def test_tallies_are_in_the_next_scrape() -> None:
+    """Tallies are added once. None is lost or doubled between two scrapes."""
     world, meters = World(), Meters()
     store = StoreCollector(world, world.gateway_currencies)
     listener = MetricsListener(meters)

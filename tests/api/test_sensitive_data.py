@@ -1,4 +1,7 @@
-"""Card data and secrets in requests: refused in every field, with the field's name; nothing is repeated or stored."""
+"""Card data and secrets are refused in every field of a request, with the field's name.
+
+Nothing is repeated or stored.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,8 @@ def digits(text: str) -> str:
     ],
 )
 @pytest.mark.parametrize("field", [*BODY, "currency", "details", "unknown"])
-def test_any_field(api: Api, world: World, field: str, spelling: object) -> None:
-    """Each field of a deposit, as text in any spelling and as a number."""
+def test_a_card_number_in_any_field(api: Api, world: World, field: str, spelling: object) -> None:
+    """A card number is refused in each field of a deposit, as text in any spelling and as a number."""
     answer = api.deposit(**{field: spelling})
     assert answer.status_code == 400
     assert answer.json["type"] == "/problems/invalid-request"
@@ -63,15 +66,15 @@ def test_any_field(api: Api, world: World, field: str, spelling: object) -> None
         {"n": 4.111111111111111e15},
     ],
 )
-def test_any_depth(api: Api, value: object) -> None:
-    """In names and values of details, and in what is no details at all; the top-level field is named."""
+def test_a_card_number_at_any_depth(api: Api, value: object) -> None:
+    """A card number is refused in names and values of details, and in invalid details. The top-level field is named."""
     answer = api.deposit(details=value)
     assert answer.json["errors"] == {"details": [HOLDS_CARD]}
     assert CARD not in digits(answer.text)
 
 
-def test_as_deep_as_it_can_be_read(api: Api) -> None:
-    """Nesting is walked through as far as the parser lets it be."""
+def test_the_search_is_as_deep_as_the_parser(api: Api) -> None:
+    """Nested values are searched as deep as the parser reads them."""
     answer = api.post('{"amount": ' + "[" * 400 + CARD + "]" * 400 + "}")
     assert answer.json["errors"] == {"amount": [HOLDS_CARD]}
 
@@ -87,8 +90,8 @@ def test_as_deep_as_it_can_be_read(api: Api) -> None:
         '{"amount": 411111111111116e1}',
     ],
 )
-def test_escapes_and_exponents_hide_none(api: Api, body: str) -> None:
-    """What counts is what the text means."""
+def test_escapes_and_exponents_hide_no_card_number(api: Api, body: str) -> None:
+    """The decoded text is searched."""
     assert api.post(body).json["errors"] == {"amount": [HOLDS_CARD]}
 
 
@@ -96,7 +99,7 @@ def test_escapes_and_exponents_hide_none(api: Api, body: str) -> None:
     "body",
     [f'{{"{CARD}": 1}}', f'{{"{CARD}": 1, "{CARD}": 2}}', f'{{"details": {{"{SPACED}": "1", "{SPACED}": "2"}}}}'],
 )
-def test_names_are_not_repeated(api: Api, body: str) -> None:
+def test_names_with_card_numbers_are_not_repeated(api: Api, body: str) -> None:
     """A field whose name is a card number is reported without the name."""
     answer = api.post(body)
     assert answer.status_code == 400
@@ -118,7 +121,7 @@ def test_names_are_not_repeated(api: Api, body: str) -> None:
         "cvv_code",
     ],
 )
-def test_verification_data(api: Api, key: str) -> None:
+def test_verification_data_are_refused(api: Api, key: str) -> None:
     """Verification data are refused by name, with any value."""
     answer = api.deposit(details={key: "any", "order": "7"})
     assert answer.status_code == 400
@@ -127,7 +130,7 @@ def test_verification_data(api: Api, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["order", "cid", "pin", "code", "verification_code", "card_last4", "discovery", "cv"])
-def test_other_names(api: Api, key: str) -> None:
+def test_other_names_are_accepted(api: Api, key: str) -> None:
     """Names with other common meanings are accepted."""
     assert api.deposit(details={key: "7391"}).status_code == 202
 
@@ -142,7 +145,7 @@ def test_other_names(api: Api, key: str) -> None:
         "/v1/withdrawal",
     ],
 )
-def test_other_routes(api: Api, path: str) -> None:
+def test_card_numbers_in_texts_of_operators(api: Api, path: str) -> None:
     """The same rule holds for reasons, evidence and all other texts of operators."""
     transaction = api.deposit().json["transaction_id"]
     answer = api.order(path.format(id=transaction), {**REASONS, "reason": f"card {SPACED}"})
@@ -151,8 +154,8 @@ def test_other_routes(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize("given", [CARD, f'"{CARD}"', f"order-{CARD}", SPACED.replace(" ", "-")])
-def test_idempotency_keys(api: Api, world: World, given: str) -> None:
-    """A key would be stored, and so is refused."""
+def test_card_numbers_in_idempotency_keys(api: Api, world: World, given: str) -> None:
+    """An idempotency key with a card number is refused, because it would be stored."""
     answer = api.command("/v1/deposit", key=given)
     assert answer.json["errors"] == {"Idempotency-Key": [HOLDS_CARD]}
     assert world.claims == {}
@@ -170,8 +173,8 @@ def test_idempotency_keys(api: Api, world: World, given: str) -> None:
         (f"status=failed&status={CARD}", "status"),
     ],
 )
-def test_queries(api: Api, query: str, name: str) -> None:
-    """Names and values of parameters, given once or more often."""
+def test_card_numbers_in_queries(api: Api, query: str, name: str) -> None:
+    """A card number is refused in names and values of parameters, given once or more often."""
     for path in ("/v1/transactions", "/v1/customers/12345"):
         answer = api.get(path, query_string=query)
         assert answer.json["errors"] == {name: [HOLDS_CARD]}
@@ -182,18 +185,18 @@ def test_queries(api: Api, query: str, name: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/customers/{}", "/v1/customers/{}/events", "/v1/transactions/{}", "/v1/dead-letters/{}", "/{}"]
 )
-def test_addresses(api: Api, world: World, path: str, given: str) -> None:
-    """There is nothing there, and the store is not asked."""
+def test_card_numbers_in_paths(api: Api, world: World, path: str, given: str) -> None:
+    """A path with a card number gets 404, without a read of the store."""
     world.down = True
     answer = api.get(path.format(quote(given)))
     assert answer.status_code == 404
     assert CARD not in digits(answer.text)
 
 
-def test_what_is_only_kept_is_replaced(api: Api, world: World) -> None:
-    """A request's id and its caller's trace are no reason to refuse it: they are not kept."""
+def test_card_numbers_in_ids_and_traces_are_replaced(api: Api, world: World) -> None:
+    """A request id or trace with a card number is replaced or ignored. The request is not refused."""
     trace = f"00-{'a' * 32}-{CARD}-01"
-    padded = f"00-{'0' * 16}{CARD}-00f067aa0ba902b7-01"  # digits alone
+    padded = f"00-{'0' * 16}{CARD}-00f067aa0ba902b7-01"  # digits only
     for given in (trace, padded):
         answer = api.post(json.dumps(BODY), headers={"X-Request-ID": CARD, "traceparent": given})
         assert answer.status_code == 202
@@ -218,21 +221,21 @@ def test_what_is_only_kept_is_replaced(api: Api, world: World) -> None:
         "1994123456789012480",
     ],
 )
-def test_other_numbers_are_taken(api: Api, number: str) -> None:
+def test_other_numbers_are_accepted(api: Api, number: str) -> None:
     """Other numbers are accepted."""
     assert api.deposit(customer_id=number, details={number: number}).status_code == 202
 
 
 @pytest.mark.parametrize("text", ["+49 (151) 1234-5670", "DE28 4552 0049 4606 7489 83", "19.74, 4.01, 401.55, 1.95"])
-def test_details_with_many_digits_are_taken(api: Api, text: str) -> None:
-    """Telephones, accounts and amounts by their forms."""
+def test_details_with_many_digits_are_accepted(api: Api, text: str) -> None:
+    """Telephone numbers, account numbers and amounts in their usual forms are accepted."""
     assert api.deposit(details={text: text}).status_code == 202
 
 
 @pytest.mark.parametrize("spelling", [API_KEY, f"it is {API_KEY}!", SECRET, f'"{SECRET}"'])
 @pytest.mark.parametrize("field", [*BODY, "details", "unknown"])
 def test_secrets_in_any_field(api: Api, world: World, field: str, spelling: str) -> None:
-    """An API key or a callback secret is refused as a card number is, and its field named."""
+    """An API key or a callback secret is refused like a card number, and its field is named."""
     for value in (spelling, {"order": spelling}, {spelling: "7"}):
         answer = api.deposit(**{field: value})
         assert answer.status_code == 400
@@ -242,7 +245,7 @@ def test_secrets_in_any_field(api: Api, world: World, field: str, spelling: str)
 
 
 def test_escapes_hide_no_secret(api: Api) -> None:
-    """The decoded text counts; a card number beside it is reported as well."""
+    """The decoded text is searched. A card number beside the secret is reported as well."""
     escaped = API_KEY.replace("pgw", "\\u0070gw")
     assert api.post(f'{{"amount": "{escaped}"}}').json["errors"] == {"amount": [HOLDS_SECRET]}
     assert api.post(f'{{"amount": "{escaped} {CARD}"}}').json["errors"] == {"amount": [HOLDS_CARD, HOLDS_SECRET]}
@@ -257,7 +260,7 @@ def test_secrets_in_reasons_and_evidence(api: Api) -> None:
 
 
 def test_secrets_in_headers(api: Api, world: World) -> None:
-    """A request's id and trace are replaced, an idempotency key is refused."""
+    """A request id and a trace with a secret are replaced, and an idempotency key is refused."""
     trace = f"01-{'a' * 32}-00f067aa0ba902b7-01-{API_KEY}"
     answer = api.post(json.dumps(BODY), headers={"X-Request-ID": API_KEY, "traceparent": trace})
     assert answer.status_code == 202
@@ -283,8 +286,8 @@ def test_secrets_in_queries_and_addresses(api: Api, world: World) -> None:
 @pytest.mark.parametrize(
     "text", ["pgw_", API_KEY[:-1], "whsec_", "whsec_short", API_KEY.upper(), f"npgw-{API_KEY[4:]}"]
 )
-def test_what_is_no_secret_is_taken(api: Api, text: str) -> None:
-    """The public part of a key is enough to talk about it."""
+def test_the_public_part_of_a_key_is_accepted(api: Api, text: str) -> None:
+    """The public part of a key is accepted, so that texts can refer to the key."""
     assert api.deposit(details={text: text}).status_code == 202
 
 
@@ -298,15 +301,15 @@ def test_what_is_no_secret_is_taken(api: Api, text: str) -> None:
         {"details": ["1112 1112 1112 1112"] * 2_000},
     ],
 )
-def test_what_is_too_long_is_not_searched(api: Api, members: dict[str, object]) -> None:
-    """No field accepts such a length, so it is not searched: the worker has other requests to serve."""
+def test_texts_that_are_too_long_are_not_searched(api: Api, members: dict[str, object]) -> None:
+    """A text that is longer than any field accepts is not searched, because the worker must serve other requests."""
     answer = api.deposit(**members)
     assert answer.status_code == 400
     assert list(answer.json["errors"].values()) == [[TOO_LONG]]
 
 
 def test_the_largest_details_are_searched(api: Api) -> None:
-    """Twenty entries, names and values as long as they may be: taken, and refused for a number at their very end."""
+    """Twenty entries of the greatest length are accepted, and refused when they end with a card number."""
     entries = {f"{number:02}{'1112 ' * 99}": "1112 " * 100 for number in range(20)}
     assert api.deposit(details=entries).status_code == 202
     entries[f"19{'1112 ' * 99}"] = f"{'1112 ' * 95} {CARD}"
@@ -314,23 +317,23 @@ def test_the_largest_details_are_searched(api: Api) -> None:
 
 
 def test_long_addresses_and_keys_are_not_searched(api: Api) -> None:
-    """Too long paths and keys are refused without a search."""
+    """Paths and keys that are too long are refused without a search."""
     assert api.get("/1112" * 800).status_code == 404
     errors = api.command("/v1/deposit", key=f"{CARD}{'1112.' * 60}").json["errors"]
     assert list(errors) == ["Idempotency-Key"]
     assert errors["Idempotency-Key"] != [HOLDS_CARD]
 
 
-def test_cut_names_show_no_part_of_what_is_behind(api: Api) -> None:
-    """The repeated part of a long name is searched together with what follows it."""
+def test_cut_names_show_no_part_of_a_secret(api: Api) -> None:
+    """The repeated part of a long name is searched together with the text after it."""
     for held, nameless in ((CARD, NAMELESS), (API_KEY, "(a name that contains a secret)")):
         answer = api.deposit(**{f"{'x' * 50}-{held}-{'y' * 100}": "1"})
         assert list(answer.json["errors"]) == [nameless]
 
 
 @pytest.mark.parametrize("written", ["1008.0000000000", "4002.000000000000", "411111.1000000000", f"7.{'0' * 600}"])
-def test_zeros_behind_an_amount_are_no_digits(api: Api, world: World, written: str) -> None:
-    """An amount is taken by its value, however many zeros its text carries, as a text and as a number."""
+def test_trailing_zeros_of_an_amount_are_ignored(api: Api, world: World, written: str) -> None:
+    """An amount is accepted by its value, however many zeros follow, as a text and as a number."""
     for body in (f'"{written}"', written):
         answer = api.post(json.dumps(BODY).replace("100.0", body))
         assert answer.status_code == 202, answer.text
@@ -341,7 +344,7 @@ def test_zeros_behind_an_amount_are_no_digits(api: Api, world: World, written: s
     "written", [f"{CARD}.000", "411111.1111111111", "4111111111111111000.00", "4.1111111111111110e15"]
 )
 def test_an_amount_that_reads_as_a_card_number(api: Api, written: str) -> None:
-    """Trailing zeros do not matter."""
+    """An amount that reads as a card number is refused, with or without trailing zeros."""
     for body in (f'"{written}"', written):
         answer = api.post(json.dumps(BODY).replace("100.0", body))
         assert "amount" in answer.json["errors"]

@@ -1,6 +1,6 @@
 """A payment system in memory behind the API's two interfaces.
 
-The rules are the real ones (``domain``, ``store.codec``); only durability and gateways are left out.
+The rules are the real ones (``domain``, ``store.codec``). Only durability and gateways are missing.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from actors.replies import (
     SignatureInvalid,
     Taken,
 )
-from domain.account import Account, Refused, Transaction, decide, evolve
+from domain.account import Account, Refused, Transaction
 from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
 from domain.events import Kind, Recorded
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
-from domain.said import Expected, Said
+from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
@@ -73,13 +74,13 @@ CURRENCIES = {
 
 
 class World:
-    """``Payments`` and ``Queries`` at once; ``calls`` is what reached the actors."""
+    """``Payments`` and ``Queries`` at once; ``calls`` are the commands that reached the actors."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         self.calls: list[tuple[StreamKey, Receive, Metadata]] = []
         self.reply: Reply | Exception | None = None
         self.not_ready: list[str] = []
@@ -109,15 +110,15 @@ class World:
 
     @property
     def payments(self) -> Self:
-        """It is its own interface to the actors."""
+        """The interface to the actors, which is this object."""
         return self
 
     @property
     def queries(self) -> Self:
-        """It is its own interface to the store."""
+        """The interface to the store, which is this object."""
         return self
 
-    # The door to the actors.
+    # The interface to the actors.
 
     def new_transaction_id(self) -> str:
         """Ids in ascending order."""
@@ -177,7 +178,7 @@ class World:
         return replace(before, breaker=BreakerStatus(state, mode.mode, 0, 0, None, None))
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Retry what matches, unless ``trouble`` sets an error."""
+        """Retry the matching dead letters, unless ``trouble`` sets an error."""
         self.retried.append((merchant, where))
         if self.trouble is not None:
             raise self.trouble
@@ -220,7 +221,7 @@ class World:
     def callback(
         self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
     ) -> Reply | SignatureInvalid:
-        """Accept it, unless ``callback_reply`` sets another answer."""
+        """Accept the callback, unless ``callback_reply`` sets another answer."""
         self.callbacks.append((gateway, dict(headers), body, metadata))
         if isinstance(self.callback_reply, Exception):
             raise self.callback_reply
@@ -233,7 +234,7 @@ class World:
         return self.reply
 
     def is_stopping(self) -> bool:
-        """It never is."""
+        """Always false."""
         return False
 
     def problems(self) -> Sequence[str]:
@@ -243,14 +244,14 @@ class World:
     def settle(
         self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown, *, merchant: str = "main"
     ) -> None:
-        """What a gateway's answer would lead to."""
+        """Apply the outcome of a call to a gateway."""
         command = RecordOutcome(transaction_id, outcome)
         assert isinstance(
             self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c")), Accepted
         )
 
     def give(self, customer_id: str, minor: int, *, merchant: str = "main") -> None:
-        """A completed deposit, so that there is a balance."""
+        """Complete a deposit, so that the customer has a balance."""
         self.given += 1
         transaction_id = self.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {})
@@ -258,7 +259,7 @@ class World:
         self.complete(customer_id, transaction_id, merchant=merchant)
 
     def complete(self, customer_id: str, transaction_id: str, *, merchant: str = "main") -> None:
-        """The gateway's last word: the money moved."""
+        """Report the final success of a transaction."""
         self.settle(customer_id, transaction_id, Approved("A-1", final=True), merchant=merchant)
 
     def _apply(self, stream: StreamKey, command: Command, transaction_id: str | None, metadata: Metadata) -> Reply:
@@ -276,16 +277,16 @@ class World:
         self._accounts[stream] = account
         return Taken() if transaction_id is None else Accepted(account.transactions[transaction_id])
 
-    # The door to the store.
+    # The interface to the store.
 
     def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """By id, within the merchant."""
+        """The transaction with this id, if the merchant has it."""
         return next((it for it in self._all(merchant) if it.transaction.transaction_id == transaction_id), None)
 
     def transactions(
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
     ) -> Sequence[TransactionView]:
-        """Newest first."""
+        """The merchant's transactions, newest first."""
 
         def fits(it: Transaction) -> bool:
             return (
@@ -308,23 +309,23 @@ class World:
         return None if account is None else CustomerView(account.version, sorted(account.balances.items()))
 
     def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending versions."""
+        """The events of a stream by ascending version."""
         self._reach()
         return self._events.get(stream, [])[after : after + limit]
 
     def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending positions."""
+        """All events by ascending position."""
         self._reach()
         events = [it for stream, stored in self._events.items() if merchant in (None, stream.name) for it in stored]
         return sorted((it for it in events if it.position > after), key=lambda it: it.position)[:limit]
 
     def last_position(self) -> int:
-        """The newest event's."""
+        """The position of the newest event."""
         self._reach()
         return max((it.position for stored in self._events.values() for it in stored), default=0)
 
     def newest_event(self, merchant: str) -> StoredEvent | None:
-        """The merchant's."""
+        """The merchant's newest event."""
         events = self.all_events(merchant, after=0, limit=1_000_000)
         return events[-1] if events else None
 
@@ -333,13 +334,13 @@ class World:
         return Feed(self.generation, self.last_position())
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """By id, within the merchant."""
+        """The review with this id, if the merchant has it."""
         return next((it for it in self._reviews(merchant) if it.review.review_id == review_id), None)
 
     def reviews(
         self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
     ) -> Sequence[ReviewView]:
-        """Newest first."""
+        """The merchant's reviews, newest first."""
         views = sorted(self._reviews(merchant), key=lambda it: it.key, reverse=True)
         fitting = [it for it in views if state in (None, it.review.state) and (before is None or it.key < before)]
         return fitting[:limit]
@@ -348,14 +349,14 @@ class World:
         self._reach()
         return [it for it in self.open_reviews if it.stream.name in names_seen_by(merchant)]
 
-    def complain(  # what a review holds
+    def complain(  # the members of a review
         self,
         review_id: str,
         transaction_id: str | None,
         *,
         stream: StreamKey,
         after_s: int = 0,
-        said: Said | None = None,
+        said: GatewayReport | None = None,
         expected: Expected | None = None,
     ) -> None:
         """Open a review."""
@@ -364,7 +365,7 @@ class World:
         self.open_reviews.append(ReviewView(stream, row))
 
     def api_key(self, key_id: str) -> ApiKey | None:
-        """By id."""
+        """The API key with this id."""
         self._reach()
         return self.keys.get(key_id)
 
@@ -375,7 +376,7 @@ class World:
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """Newest first."""
+        """The merchant's dead letters, newest first."""
         self._reach()
         letters = sorted(self._letters(merchant, where), key=lambda it: it.item.work_id, reverse=True)
         return [it for it in letters if before is None or it.item.work_id < before][:limit]
@@ -383,7 +384,7 @@ class World:
     def waiting_callbacks(
         self, merchant: str, queue: str | None, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """Newest first."""
+        """The waiting callbacks, newest first."""
         self._reach()
         fitting = [it for it in self._stored(merchant) if queue in (None, it.item.gateway)]
         return [it for it in fitting if before is None or it.item.work_id < before][:limit]
@@ -393,18 +394,18 @@ class World:
         return sorted(seen, key=lambda it: it.item.work_id, reverse=True)
 
     def keep(self, work_id: str, payload: bytes, *, gateway: str = "gatewayA", attempts: int = 1) -> None:
-        """Have a callback wait for its transaction."""
+        """Store a callback that waits for its transaction."""
         stream, queue = stream_of_gateway(gateway), queue_of(gateway)
         item = WorkItem(work_id, 1, stream, queue, Action.APPLY, EVENT_TYPE, attempts, (), None, payload)
         self.stored.append(DeadLetter(item, None, WorkState.QUEUED, START + timedelta(seconds=5), START))
 
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The dead letters and the stored callbacks are all the work that there is."""
+        """A dead letter or stored callback by its id; this system has no other work."""
         stored = (it for it in self._stored(merchant) if it.item.work_id == work_id)
         return next(stored, None) or self.dead_letter(merchant, work_id)
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """By id, within the merchant."""
+        """The dead letter with this id, if the merchant has it."""
         self._reach()
         return next(iter(self._letters(merchant, DeadLetterFilter(work_id=work_id))), None)
 
@@ -449,7 +450,7 @@ class World:
         ]
 
     def stats(self) -> StoreStats:
-        """The callbacks that the test sets."""
+        """The figures of callbacks that the test sets."""
         self._reach()
         return self.waiting
 
@@ -474,7 +475,7 @@ class World:
             raise StoreUnavailableError("the disk is gone")
 
     def change(self, transaction_id: str, customer_id: str, **changes: Any) -> None:
-        """Change what is known of a transaction, for what the domain cannot do yet."""
+        """Change a transaction without a command, into a state that the domain cannot reach yet."""
         stream = StreamKey("main", customer_id)
         account = self._accounts[stream]
         changed = replace(account.transactions[transaction_id], **changes)

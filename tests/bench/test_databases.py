@@ -39,7 +39,7 @@ def test_queries_of_a_measurement(target: Target, tmp_path: Path) -> None:
         assert record.completion_times_s(database, ["t-2"]) == [1.5]
         assert record.check_deposits(database, ["t-2"], "completed") == []
         assert set(record.check_deposits(database, ["t-1", "t-2", "t-2", "t-3"], "completed")) == {
-            "1 answers name a transaction that another names, too",
+            "1 answers contain a transaction of another answer",
             "1 accepted deposits are pending",
             "1 accepted deposits are not stored",
         }

@@ -50,7 +50,7 @@ def test_the_section_of_a_target() -> None:
         "| accepted, many customers | 0.55 (0.50..0.60) | 1.00 (1.00..1.00) | 2,200 (2,000..2,400) | 1.0 / 2.0 |"
         in page
     )
-    assert "spread of connections" not in page
+    assert "distribution of connections" not in page
     assert "| PostgreSQL |" not in page
     assert "Disturbed" not in page
 
@@ -63,7 +63,7 @@ def test_a_server() -> None:
     }
     page = report.render({}, [Outcome(CONDITIONS), Outcome(POSTGRESQL, rounds)])
     assert page.index("## SQLite, 1 worker\n") < page.index("## PostgreSQL, 2 workers\n")
-    assert "of themselves the busiest took 100% of them (75%..100%)\n" in page
+    assert "before this the busiest had 100% of them (75%..100%)\n" in page
     assert "| accepted, many customers | 0.50 | 0.50 | 2,000 |" in page
     assert "| accepted, many customers | 300 | 300 | 0.90 | 0.40 | 0.10 |  | 0.00 | 0 | 4,321 | 0% |  |" in page
     assert "| empty Falcon resource | 300 (300..300) |  | 0.90 |  | 0.10 |" in page

@@ -61,7 +61,7 @@ def test_a_server(postgresql_url: str) -> None:
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
         try:
             poor = make_conninfo(postgresql_url, user="payments_bench_test_role", password="x")
-            assert "lets this role create no databases" in refusal(poor)
+            assert "this role may not create databases" in refusal(poor)
         finally:
             admin.execute(sql.SQL("DROP ROLE {}").format(role))
 

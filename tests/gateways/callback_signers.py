@@ -168,8 +168,8 @@ def applied(callbacks: Callbacks, body: bytes) -> WebhookPayload:
 def shows(error: BaseException, text: str) -> bool:
     """Whether ``error`` or one of its causes holds ``text`` anywhere that a log might print."""
     spelt = (text, repr(text)[1:-1], repr(text.encode("latin-1", "replace"))[2:-1])
-    told = "".join(f"{each!s} {each!r} {vars(each)!r}" for each in _chain(error))
-    return any(each in told for each in spelt)
+    printed = "".join(f"{each!s} {each!r} {vars(each)!r}" for each in _chain(error))
+    return any(each in printed for each in spelt)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""What every adapter of the queue port must do. Hints may be lost and repeated, so nothing here counts on more."""
+"""What every adapter of the queue port must do. Hints may be lost and repeated, so no test here requires more."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_frozen_service_is_fenced(installation: Installation) -> None:
         "its late outcomes were refused",
     )
     wait_until(
-        lambda: bool(frozen.said("this process was taken for dead; its leases were released")),
+        lambda: bool(frozen.said("this process was considered dead; its leases were released")),
         "it has detected the loss of its leases",
     )
     accepted = installation.deposit(gateway="gatewayB", customer_id="afterwards")

@@ -1,4 +1,4 @@
-"""The application of a worker: requests wait for the start, and what WSGI does not tell of headers is passed on."""
+"""The application of a worker: requests wait for the start, and what WSGI loses of headers is passed on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_request_waits_for_the_start() -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_does_not_wait(path: str) -> None:
-    """Both are about the start itself."""
+    """Both routes report the start itself."""
     world = World()
     world.request(path)
     assert len(world.served) == 1
@@ -94,13 +94,13 @@ def test_a_problem_lets_requests_through() -> None:
     assert list(world.request("/v1/deposit")) == [b"ok"]
 
 
-def test_headers_that_wsgi_cannot_tell() -> None:
+def test_header_names_that_wsgi_loses_are_passed_on() -> None:
     """Names of repeated and underscored headers go with the request; without a connection there are none."""
     world = World()
     world.lifecycle.settled.set()
     connection = SimpleNamespace(repeated_headers={"accept"}, underscored_headers={"idempotency-key"})
     world.request("/", **{"gunicorn.socket": connection})
     world.request("/")
-    told = [(environ["test.repeated"], environ["test.underscored"]) for environ in world.served]
-    assert told == [({"accept"}, {"idempotency-key"}), ((), ())]
+    passed_on = [(environ["test.repeated"], environ["test.underscored"]) for environ in world.served]
+    assert passed_on == [({"accept"}, {"idempotency-key"}), ((), ())]
     assert world.application.unreadable(400, "no") == ("r-400", "text/plain", b"no")

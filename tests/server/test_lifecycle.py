@@ -131,8 +131,8 @@ def test_a_step_that_starts_during_the_drain_is_drained(world: World) -> None:
     assert world.calls == ["start a", "drain a", "stop a"]
 
 
-def test_a_stop_does_not_wait_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that hangs keeps no other one from its stop."""
+def test_a_stop_does_not_wait_without_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that hangs does not prevent the stop of the others."""
     monkeypatch.setattr(lifecycles, "STOP_WITHIN_S", 0.01)
     entered, leave = threading.Event(), threading.Event()
 
@@ -155,12 +155,12 @@ def test_a_defect_ends_the_start(world: World, caplog: pytest.LogCaptureFixture)
 
     world.start(world.step("a"), world.step("b", fail), world.step("c"))
     assert world.calls == ["start a"]
-    assert world.status.problems == ["The service could not start; its log says why."]
+    assert world.status.problems == ["The service could not start; see the log."]
     assert "a defect" in caplog.text
 
 
 def test_a_stop_that_fails_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """The steps before it are stopped all the same."""
+    """The steps before it are still stopped."""
 
     def fail() -> None:
         raise RuntimeError("a defect")

@@ -13,7 +13,7 @@ import pytest
 from server.shared_folder import new_folder
 from tests.tooling.checkout import CHECKOUT, is_locked, wait_for
 
-# Makes a folder, says which, and is gone when its input ends; a child of it lives as long as the second input does.
+# Makes a folder, prints its path, and ends when its input ends. Its child lives until the second input ends.
 _PROCESS: Final = """
 import os, sys
 from pathlib import Path
@@ -29,14 +29,14 @@ os._exit(0)
 
 
 def test_each_is_new_and_private(tmp_path: Path) -> None:
-    """Nobody else can read in it, and none is used twice, nor one that is in use removed."""
+    """No other user can read it, no folder is used twice, and none that is in use is removed."""
     folders = [new_folder("shared-", tmp_path) for _ in range(3)]
     assert len({*folders}) == 3
     assert all(folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700 for folder in folders)
 
 
 def test_it_lives_as_long_as_the_last_process(tmp_path: Path) -> None:
-    """The next start leaves it alone while a child of the process lives that made it, and then removes it."""
+    """The next start keeps it while a child of the process that made it lives, and then removes it."""
     reading, writing = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-c", _PROCESS, str(tmp_path), str(reading)],
@@ -61,8 +61,8 @@ def test_it_lives_as_long_as_the_last_process(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_what_is_somebody_elses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where a link leads to, nor a file, nor a folder of another user's is removed."""
+def test_what_belongs_to_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the target of a link, nor a file, nor a folder of another user is removed."""
     kept, theirs, file, link = (tmp_path / name for name in ("kept", "shared-theirs", "shared-file", "shared-link"))
     kept.mkdir()
     file.touch()

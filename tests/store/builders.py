@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from domain.account import Account, evolve
+from domain.account import Account
 from domain.events import Completed, Event, Failed, Kind, Processed, Received, Recorded, ReviewClosed, ReviewOpened
 from domain.money import Money
+from domain.state_machine import evolve
 from store.codec import Metadata, encode
 from store.port import (
     Action,

@@ -27,16 +27,16 @@ from domain.events import (
     Submitted,
     type_name,
 )
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import EXPONENTS, Money
 from domain.outcomes import Category
-from domain.said import Expected, Said, Source
 from store.codec import Metadata, chain, decode, encode, read_body, timestamp
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, StreamKey
 
 STREAM = StreamKey("main", "customer-1")
 AT = datetime(2026, 11, 1, 12, 0, 0, 5, tzinfo=UTC)
-SAID_ALL = Said(
+FULL_REPORT = GatewayReport(
     Source.CALLBACK, "gA", AT, "evt", "t1", "A-2", "odd", "c", "2", "EUR", "m", body="é\\u0000", body_bytes=9
 )
 
@@ -136,7 +136,7 @@ GOLDEN: list[tuple[Event, str]] = [
         '"data":{"reason":"odd","review_id":"r1","transaction_id":null},"type":"ReviewOpened"',
     ),
     (
-        ReviewOpened("r1", "t1", "odd", SAID_ALL, Expected("gA", "processed", "1.00", "USD", "A-1")),
+        ReviewOpened("r1", "t1", "odd", FULL_REPORT, Expected("gA", "processed", "1.00", "USD", "A-1")),
         (
             '"data":{"expected":{"amount":"1.00","currency":"USD","gateway":"gA","gateway_reference":"A-1",'
             '"status":"processed"},"reason":"odd","review_id":"r1","said":{"amount":"2","at":'
@@ -146,7 +146,7 @@ GOLDEN: list[tuple[Event, str]] = [
         ),
     ),
     (
-        ReviewOpened("r1", None, "odd", Said(Source.LOOKUP, "gA", AT)),
+        ReviewOpened("r1", None, "odd", GatewayReport(Source.LOOKUP, "gA", AT)),
         (
             '"data":{"reason":"odd","review_id":"r1","said":{"at":"2026-11-01T12:00:00.000005Z","gateway":"gA",'
             '"source":"lookup"},"transaction_id":null},"type":"ReviewOpened"'
@@ -240,7 +240,7 @@ def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None
 
 def test_what_a_later_version_says_is_passed_over() -> None:
     """An event can be read when it holds a member that this version does not have."""
-    event = ReviewOpened("r", None, "odd", SAID_ALL)
+    event = ReviewOpened("r", None, "odd", FULL_REPORT)
     body = orjson.loads(encode(STREAM, Head(), Recorded(1, AT, event), "e", Metadata("c")).body)
     body["data"]["said"]["mood"] = "cheerful"
     assert decode(orjson.dumps(body)).event == event

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
-from domain.said import BODY_MAX, TEXT_MAX, Expected, Said, Source
+from domain.gateway_report import BODY_MAX, TEXT_MAX, Expected, GatewayReport, Source
 from store.backend import PaymentStore
 from store.port import (
     Action,
@@ -28,7 +28,9 @@ from store.verify import verify
 from tests.store.builders import OWNER, START, Customer, Step, move
 
 COMMITTED = Committed()
-SAID = Said(Source.CALLBACK, "gatewayA", START, "evt-7", "t1", "A-2", "odd", None, "2.00", "EUR", None, "{}", 2)
+REPORT = GatewayReport(
+    Source.CALLBACK, "gatewayA", START, "evt-7", "t1", "A-2", "odd", None, "2.00", "EUR", None, "{}", 2
+)
 EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
 
 
@@ -36,14 +38,16 @@ EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
     ("said", "expected"),
     [
         (None, None),
-        (SAID, EXPECTED),
-        (Said(Source.LOOKUP, "gatewayA", START, message="timeout"), EXPECTED),
-        (SAID, None),
-        (replace(SAID, body="\U0001f4b6\\u0000\"'\n\x7f" * (BODY_MAX // 8), status="\u00e9" * TEXT_MAX), EXPECTED),
+        (REPORT, EXPECTED),
+        (GatewayReport(Source.LOOKUP, "gatewayA", START, message="timeout"), EXPECTED),
+        (REPORT, None),
+        (replace(REPORT, body="\U0001f4b6\\u0000\"'\n\x7f" * (BODY_MAX // 8), status="\u00e9" * TEXT_MAX), EXPECTED),
     ],
     ids=["nothing", "a callback", "a lookup", "without a transaction", "odd characters"],
 )
-def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, expected: Expected | None) -> None:
+def test_a_review_shows_what_was_said(
+    store: PaymentStore, said: GatewayReport | None, expected: Expected | None
+) -> None:
     """As its event has it, in the list, alone, to an audit, and when it is closed."""
     customer = Customer("c")
     deposit = customer.deposit("t1")
@@ -66,7 +70,7 @@ def test_the_gateway_of_a_review(store: PaymentStore) -> None:
     """It comes from the statement, else from the record, else from the stream; an old review of a customer has none."""
     customer, gateway = Customer("c"), Customer("gatewayB", "gateways")
     reviews = (
-        ReviewOpened("r1", None, "odd", replace(SAID, gateway="gatewayX"), EXPECTED),
+        ReviewOpened("r1", None, "odd", replace(REPORT, gateway="gatewayX"), EXPECTED),
         ReviewOpened("r2", None, "odd", None, EXPECTED),
         ReviewOpened("r3", None, "odd"),
     )

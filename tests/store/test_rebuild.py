@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from domain.events import ReviewOpened
-from domain.said import Expected, Said, Source
+from domain.gateway_report import Expected, GatewayReport, Source
 from store.errors import CommitUncertainError, StoreInUseError
 from store.folding import Problem
 from store.port import Committed
@@ -98,7 +98,7 @@ def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
 @pytest.mark.parametrize("value", ["NULL", "'{'", "'[]'", '\'{"source": "lookup"}\''])
 def test_what_a_review_shows_comes_back(place: Place, column: str, value: str) -> None:
     """It follows from the event, independent of the row."""
-    said = Said(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
+    said = GatewayReport(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
     expected = Expected("gatewayA", "pending", "1.00", "USD")
     customer = Customer("c")
     customer.now = START + timedelta(days=1)

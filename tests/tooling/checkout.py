@@ -139,7 +139,7 @@ class StubCheckout:
         stubs = {
             "api/__init__.py": "",
             "api/metrics/__init__.py": "",
-            "api/metrics/dead.py": (CHECKOUT / "api" / "metrics" / "dead.py").read_text(),
+            "api/metrics/ended.py": (CHECKOUT / "api" / "metrics" / "ended.py").read_text(),
             "notes.py": _NOTES,
             "wsgi.py": _WSGI,
             "domain/__init__.py": "",

@@ -13,6 +13,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -54,6 +55,7 @@ _PAGE: Final = re.compile(r"(?<![\w/.:-])(docs/[\w./-]*\w)")
 _QUOTED: Final = re.compile(r"(`+)([^`\n]+?)\1")
 _FILE: Final = re.compile(rf"(?:[\w-]+/)*[\w-]+\.(?:{_SUFFIXES})")
 _MODULE: Final = re.compile(r"(?:actors|api|bench|cli|config|domain|gateways|messaging|server|store|tests)(?:\.\w+)+")
+_TESTS: Final = re.compile(r"(?:tests/(?:\w+/)*)?test_[\w*]+")
 _RUN: Final = re.compile(r"(?<=\s-m )((?:bench|tests)(?:\.\w+)*)")
 
 
@@ -104,6 +106,10 @@ class Tree:
         if "*" in path:
             return any(self._folder.glob(path))
         return (self._folder / path).exists()
+
+    def has_tests(self, name: str) -> bool:
+        """Whether a file of tests has this name, with its folders or without; ``*`` stands for any part of it."""
+        return self.exists(f"{name}.py") if "/" in name else any(fnmatch(one, f"{name}.py") for one in self.names)
 
     def defines(self, module: str) -> bool:
         """Whether a dotted name is a module of the checkout, or a name that a module defines."""
@@ -203,6 +209,8 @@ def _quoted(tree: Tree, path: str, text: str) -> Iterator[tuple[int, str]]:
                 yield quoted.start(), f"`{name}` does not exist"
         elif _MODULE.fullmatch(name) and not tree.defines(name):
             yield quoted.start(), f"`{name}` is no module of the checkout, nor defined in one"
+        elif path.endswith(".md") and _TESTS.fullmatch(name) and not tree.has_tests(name):
+            yield quoted.start(), f"`{name}` names no file of tests"
 
 
 def _absent(text: str) -> Iterator[tuple[int, str]]:

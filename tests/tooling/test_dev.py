@@ -145,7 +145,8 @@ def test_a_port_that_is_taken(stub_checkout: StubCheckout, setting: str) -> None
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert stub_checkout.manage("dev", **{setting: address}).wait(PATIENCE_S) == 1
     assert stub_checkout.read("stderr") == (
-        f"manage.py dev: cannot listen on {address}: Address already in use; stop what does, or change {setting}\n"
+        f"manage.py dev: cannot listen on {address}: Address already in use; "
+        f"stop the program that does, or change {setting}\n"
     )
     assert stub_checkout.notes == []
 

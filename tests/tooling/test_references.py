@@ -15,6 +15,7 @@ FILES = {
     "store/__init__.py": "",
     "store/port.py": "LIMIT = 1\nSIZE: int = 2\n\n\ndef append():\n    pass\n\n\nclass Store:\n    pass\n",
     "store/queries.sql": "SELECT 1;\n",
+    "tests/test_port.py": "",
     "tests/mutants/__main__.py": "",
     "tests/mutants/__init__.py": "",
 }
@@ -56,6 +57,9 @@ def found(folder: Path, name: str, text: str) -> list[str]:
         ("`gone.py`", "docs/new.md:1: `gone.py` does not exist"),
         ("`store.gone`", "docs/new.md:1: `store.gone` is no module of the checkout, nor defined in one"),
         ("`store.port.Gone`", "docs/new.md:1: `store.port.Gone` is no module of the checkout, nor defined in one"),
+        ("`test_gone`", "docs/new.md:1: `test_gone` names no file of tests"),
+        ("`tests/store/test_port`", "docs/new.md:1: `tests/store/test_port` names no file of tests"),
+        ("`test_gone*`", "docs/new.md:1: `test_gone*` names no file of tests"),
         ("```\npython -m tests.gone\n```", "docs/new.md:2: module tests.gone does not exist"),
     ],
 )
@@ -74,6 +78,7 @@ def test_dead_references_of_a_page(folder: Path, text: str, problem: str) -> Non
         "`store/port.py` `store/*.sql` store/queries.sql, `port.py` `store.port` `store.port.Store`",
         "`store.port.append` `store.port.LIMIT` `store.port.SIZE`",
         "`/v1/gateways/x.json` https://host/store/gone.py `gateways/<name>`",
+        "`test_port` `test_p*` `tests/test_port`",
         "```\n[a](gone.md)\npython -m tests.mutants\n```",
     ],
 )

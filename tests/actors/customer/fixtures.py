@@ -26,16 +26,17 @@ from actors.operations.submission import SubmissionOperation
 from actors.replies import Accepted, Reply
 from actors.runtime.router import ActorAddress, Router
 from actors.runtime.simulated import SimulatedRuntime
-from domain.account import Transaction, evolve
+from domain.account import Transaction
 from domain.commands import Discard, Receive, RecordCallback
 from domain.events import Event, Kind, Recorded, Submitted
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.state_machine import evolve
 from store.backend import PaymentStore
 from store.codec import Metadata, decode, encode
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
-from tests.actors.support import GATEWAY, OWNER, Announced, Heard, Inbox, stream
+from tests.actors.support import GATEWAY, OWNER, Announced, Inbox, RecordingListener, stream
 
 POLICY = RetryPolicy(
     honours_keys=True,
@@ -53,7 +54,7 @@ C = TypeVar("C", bound=CommandOperation)
 
 
 class _Forward:
-    """The address of a customer's actor, whichever lives when a message arrives."""
+    """The address of a customer's actor, whichever is alive when a message arrives."""
 
     def __init__(self, router: Router[StreamKey], key: StreamKey) -> None:
         self._router, self._key = router, key
@@ -65,7 +66,7 @@ class _Forward:
 
 @dataclass
 class Customers:
-    """One process's customers; a second one on the same store is another process. ``real`` is what stands behind."""
+    """One process's customers; a second object on the same store is another process. ``real`` is that store."""
 
     runtime: SimulatedRuntime
     store: Store
@@ -75,11 +76,11 @@ class Customers:
     scheduler: Inbox = field(default_factory=Inbox)
     dead_letters: Inbox = field(default_factory=Inbox)
     queue: Announced = field(default_factory=Announced)
-    heard: Heard = field(default_factory=Heard)
+    heard: RecordingListener = field(default_factory=RecordingListener)
     backpressure: Backpressure = field(default_factory=lambda: Backpressure([GATEWAY], processing=True))
     policy: RetryPolicy = POLICY
     leases_kept: int = 0
-    """How often it was said that a lease could not be given up."""
+    """How often a lease was reported that could not be given up."""
 
     def __post_init__(self) -> None:
         runtime = self.runtime
@@ -150,7 +151,7 @@ class Customers:
         return self.send_command(stream(customer), request, deadline_s)
 
     def withdraw(self, customer: str = "c1", minor: int = 10_000, *, key: str | None = None) -> ReceiveOperation:
-        """The same for a withdrawal that must be covered."""
+        """Send a withdrawal that the balance must cover."""
         return self.send(customer, minor, kind=Kind.WITHDRAWAL, key=key)
 
     def report(self, item: WorkItem, result: CallResult, customer: str = "c1") -> OutcomeOperation:
@@ -188,13 +189,13 @@ class Customers:
         return self.send_command(item.stream, request, deadline_s)
 
     def run(self, seconds: float = 0.0) -> None:
-        """Let everything happen that happens within ``seconds``, and let these pass."""
+        """Run everything that is due within ``seconds``, and advance the clock by them."""
         until = self.runtime.monotonic() + seconds
         for _ in range(STEPS_MAX):
             if not self.runtime.step(until):
                 self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
                 return
-        raise RuntimeError("it goes on and on")
+        raise RuntimeError("it does not end")
 
     def run_until(self, condition: Callable[[], bool], steps: int = 10_000) -> None:
         """Step until ``condition`` holds; RuntimeError when it never does."""
@@ -202,9 +203,9 @@ class Customers:
             if condition():
                 return
             self.runtime.step()
-        raise RuntimeError("it never came to that")
+        raise RuntimeError("the condition was never met")
 
-    # ready-made beginnings
+    # prepared states
 
     def deposited(self, customer: str = "c1", minor: int = 10_000) -> WorkItem:
         """A deposit that is stored, and its work as the supervisor got it."""
@@ -221,7 +222,7 @@ class Customers:
         return item
 
     def dead_letter(self, customer: str = "c1", minor: int = 10_000, *, kind: Kind = Kind.DEPOSIT) -> WorkItem:
-        """A transaction of which every attempt was refused, with its work as an operator sees it."""
+        """A transaction whose attempts were all refused, with its work as an operator sees it."""
         request = self.send(customer, minor, kind=kind)
         self.run()
         assert isinstance(answer(request), Accepted)
@@ -238,7 +239,7 @@ class Customers:
         return letter.item
 
     def on_record(self, item: WorkItem, *events: Event) -> None:
-        """Store ``events`` of the item's transaction directly, past all actors; its work stays as it is."""
+        """Store ``events`` of the item's transaction directly, without the actors; its work does not change."""
         snapshot = self.real.load(item.stream, [item.work_id])
         account, head, encoded = snapshot.account, snapshot.head, []
         for event in events:
@@ -250,10 +251,10 @@ class Customers:
         rows = (account.transactions[item.work_id],), tuple(account.balances.items())
         self.real.append([Write(item.stream, snapshot.head, (Part(events=tuple(encoded)),), *rows)])
 
-    # what came of it
+    # results
 
     def handed_over(self) -> list[WorkItem]:
-        """The work that the supervisor was given, in order."""
+        """The work that the supervisor received, in order."""
         return [item for submit in self.supervisor.of(Submit) for item in submit.items]
 
     def cleared(self) -> list[SubmissionRecorded]:
@@ -261,7 +262,7 @@ class Customers:
         return self.supervisor.of(SubmissionRecorded)
 
     def sendable(self) -> list[WorkItem]:
-        """What of it the supervisor may send, in order."""
+        """The submissions that the supervisor may send, in order."""
         return [cleared.item for cleared in self.cleared() if cleared.item is not None]
 
     def submitted(self) -> list[tuple[str, int]]:
@@ -299,12 +300,12 @@ class Customers:
 
 
 def answer(request: CommandOperation) -> Reply:
-    """The answer that is there; pykka.Timeout when there is none."""
+    """The answer, if it is set; pykka.Timeout if it is not."""
     return request.reply.get(timeout=0)
 
 
 def actor_of(customers: Customers, customer: str = "c1") -> CustomerStreamActor:
-    """The customer's living actor, for a look inside."""
+    """The customer's live actor, for tests that read its state."""
     actor = customers.router.start(stream(customer)).actor_inbox._actor
     assert isinstance(actor, CustomerStreamActor)
     return actor

@@ -1,4 +1,4 @@
-"""Operations decided in one write: none hides another, and nothing goes out that the same write ends."""
+"""Operations decided in one write: none hides another, and work that the same write ends is not sent."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_a_repeated_callback_hides_no_other_report(customers: Customers) -> None
 
 
 def test_a_repeated_unmatched_callback_hides_no_other_stored_callback(customers: Customers) -> None:
-    """The same in a gateway's own stream."""
-    nobody = stream_of_gateway(GATEWAY)
+    """The same must hold in a gateway's own stream."""
+    gateway_stream = stream_of_gateway(GATEWAY)
 
     def unmatched(number: int, key: str) -> CallbackOperation:
         said = RecordCallback(f"ref-{number}", GATEWAY, "A-1", Money(100, "USD"), Approved("A-1", final=True))
@@ -50,12 +50,12 @@ def test_a_repeated_unmatched_callback_hides_no_other_stored_callback(customers:
         return request
 
     for number in (1, 2):
-        customers.router.tell(nobody, unmatched(number, str(number)))
+        customers.router.tell(gateway_stream, unmatched(number, str(number)))
     customers.run(1.0)
     items = {item.work_id: item for item in customers.real.claim_work(customers.owner, queue_of(GATEWAY), 10)}
     for key in ("98", "99"):  # the first is being stored while the others gather
-        customers.router.tell(nobody, unmatched(2, key))
-    customers.router.tell(nobody, StoredCallbackOperation(items["callback:1"], None))
+        customers.router.tell(gateway_stream, unmatched(2, key))
+    customers.router.tell(gateway_stream, StoredCallbackOperation(items["callback:1"], None))
     customers.run(1.0)
     assert customers.real.work_counts() == {(queue_of(GATEWAY), "queued"): 1, (queue_of(GATEWAY), "leased"): 1}
 
@@ -78,7 +78,7 @@ def second_sending(keyless: Customers) -> WorkItem:
 
 @pytest.mark.parametrize(("callback_first", "together"), [(True, True), (False, True), (True, False)])
 def test_what_a_callback_ends_is_not_sent(keyless: Customers, *, callback_first: bool, together: bool) -> None:
-    """Also when the record of the sending and the end are one write."""
+    """This holds also when one write has both the record of the sending and the end."""
     item = second_sending(keyless)
     before = len(keyless.sendable())
     if together:
@@ -98,9 +98,9 @@ def test_what_a_callback_ends_is_not_sent(keyless: Customers, *, callback_first:
 def test_a_correction_in_doubt_is_not_refused_for_what_it_did_itself(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """The balance may be short because the correction is stored: the reply is uncertain, or that it is done."""
+    """The balance may be too low because the correction is stored: the reply is uncertain, or that it is done."""
     customers.completed(minor=1_000)
-    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = adjust(customers, -1_000)
     customers.run(DEADLINE_S)
     said = answer(request)
@@ -110,9 +110,9 @@ def test_a_correction_in_doubt_is_not_refused_for_what_it_did_itself(
 
 
 def test_a_withdrawal_that_may_still_land_is_not_refused(customers: Customers, store: TroubledStore) -> None:
-    """While the stream ends where its write would go on, "refused" would be a guess."""
+    """While the stream ends where its write would be appended, "refused" would be a guess."""
     customers.completed(minor=1_000)
-    store.befall("append", UNCERTAIN, UNCERTAIN)
+    store.inject("append", UNCERTAIN, UNCERTAIN)
     first = customers.withdraw(minor=600)
     customers.withdraw(minor=700)
     customers.run(DEADLINE_S)
@@ -123,12 +123,12 @@ def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Custome
     """Its write may land together with the deposit that covered it, although neither is on record now."""
     customers.completed(minor=1_000)
     cover = customers.deposited(minor=500)
-    store.befall("append", None, UNCERTAIN, UNCERTAIN)
+    store.inject("append", None, UNCERTAIN, UNCERTAIN)
     customers.send(minor=1)  # is being stored while the others gather
     customers.report(cover, Approved("A-2", final=True))
     withdrawal = customers.withdraw(minor=1_200)
     customers.run_until(lambda: store.troubles_left == 0)
-    customers.real.retire_owner(customers.owner, unsent=False)  # others have the work: the report is fenced off
+    customers.real.retire_owner(customers.owner, unsent=False)  # another process has the work: the report is fenced off
     customers.run(DEADLINE_S / 2)
     assert available(customers) == 1_000
     assert answer(withdrawal) == Uncertain(withdrawal.transaction_id)
@@ -138,24 +138,24 @@ def test_a_withdrawal_whose_cover_did_not_come_may_still_land(customers: Custome
     ("in_doubt", "doubtful_at", "version", "may_be"),
     [
         (False, None, 3, False),
-        (True, None, 3, True),  # it is not known where that write would go on
-        (True, 3, 3, True),  # the stream still ends there
+        (True, None, 3, True),  # it is not known after which version that write would be appended
+        (True, 3, 3, True),  # the stream still ends at that version
         (True, 3, 2, True),  # the load is older than the doubt
-        (True, 3, 4, False),  # the stream went on with something else
+        (True, 3, 4, False),  # other events were appended after that version
     ],
 )
 def test_when_an_earlier_write_may_be_stored(
     customers: Customers, *, in_doubt: bool, doubtful_at: int | None, version: int, may_be: bool
 ) -> None:
-    """As long as the stream ends where it would go on, and no longer: a key lets one write in."""
+    """Only while the stream ends where that write would be appended: the version key admits one write."""
     request = customers.send()
     request.in_doubt, request.doubtful_at = in_doubt, doubtful_at
     assert request.may_be_stored(version) is may_be
 
 
-def test_a_deposit_is_as_old_as_its_decision(customers: Customers, store: TroubledStore) -> None:
-    """However long it takes until it is stored: its id and its time belong together, and lists by time find it."""
-    store.befall("append", *[UNCERTAIN] * 2_000)
+def test_a_deposit_has_the_time_of_its_decision(customers: Customers, store: TroubledStore) -> None:
+    """However late it is stored, its id and its time agree, and lists ordered by time contain it."""
+    store.inject("append", *[UNCERTAIN] * 2_000)
     request = customers.send()
     customers.run(600.0)
     store._trouble.clear()

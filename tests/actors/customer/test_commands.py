@@ -1,4 +1,4 @@
-"""Commands to a customer's actor: decided together, answered one by one, stored or surely not."""
+"""Commands to a customer's actor: decided together, answered one by one, and either stored or certainly not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_answer_waits_for_the_commit(customers: Customers, store: TroubledSt
 
 
 def test_concurrent_commands_share_a_write(customers: Customers, store: TroubledStore) -> None:
-    """What arrives while a write is in flight is decided together in the next one, in the order of its coming."""
+    """What arrives while a write is in flight is decided together in the next one, in order of arrival."""
     requests = [customers.send(minor=minor) for minor in range(1, 41)]
     customers.run()
     assert all(isinstance(answer(request), Accepted) for request in requests)
@@ -67,7 +67,7 @@ def test_one_load_serves_many_writes(customers: Customers, store: TroubledStore)
 
 
 def test_a_command_whose_deadline_passed_is_dropped_unwritten(customers: Customers, store: TroubledStore) -> None:
-    """A command that waited too long is answered NotStored and never written, and its neighbour is."""
+    """A command that waited too long is answered NotStored and never written. The command beside it is stored."""
     late, early = customers.send(deadline_s=1.0), customers.send(deadline_s=100.0)
     customers.runtime.advance(2.0)
     customers.run()
@@ -92,10 +92,10 @@ def test_a_command_that_its_caller_gave_up_is_never_written(customers: Customers
 
 
 def test_more_commands_than_may_wait_are_refused(customers: Customers, store: TroubledStore) -> None:
-    """One customer's queue is bounded: what is too much is answered NotStored at once, and the rest is stored."""
-    store.befall("load", StoreUnavailableError("away"))
+    """One customer's queue is bounded: excess commands are answered NotStored at once, and the others are stored."""
+    store.inject("load", StoreUnavailableError("away"))
     customers.send()
-    customers.run()  # and now it waits before it asks the store again
+    customers.run()  # now it waits before it reads the store again
     requests = []
     for _ in range(WAITING_MAX + 100):
         requests.append(customers.send())
@@ -113,7 +113,7 @@ def test_more_commands_than_may_wait_are_refused(customers: Customers, store: Tr
 def test_a_conflict_with_another_process_is_decided_again(
     customers: Customers, another_process: Callable[[], Customers], store: TroubledStore
 ) -> None:
-    """Of two writers on one stream the loser loads, decides again and writes again: both commands end stored."""
+    """Of two writers on one stream the loser loads, decides again and writes again: both commands are stored."""
     other = another_process()
     customers.deposited()
     other.deposited()  # now the first one's memory is stale
@@ -127,7 +127,7 @@ def test_a_conflict_with_another_process_is_decided_again(
 
 
 def test_a_withdrawal_reserves_and_is_refused_beyond_the_balance(customers: Customers) -> None:
-    """A withdrawal that the balance covers is taken on, the next that it does not cover is refused without a trace."""
+    """A withdrawal that the balance covers is accepted. The next one is not covered: it is refused and not recorded."""
     customers.completed(minor=10_000)
     covered, beyond = customers.withdraw(minor=7_000), customers.withdraw(minor=7_000)
     customers.run()
@@ -176,7 +176,7 @@ def test_a_true_refusal_is_given_after_one_look_at_the_store(customers: Customer
 def test_a_refusal_that_cannot_be_confirmed_is_not_given(customers: Customers, store: TroubledStore) -> None:
     """When the store does not answer, the reply is "not stored" and never a refusal from memory."""
     customers.deposited(minor=1)
-    store.befall("load", StoreUnavailableError("away"))
+    store.inject("load", StoreUnavailableError("away"))
     withdrawal = customers.withdraw(minor=10_000)
     customers.run(5.0)
     assert isinstance(answer(withdrawal), NotStored)
@@ -196,7 +196,7 @@ def test_new_work_stays_queued_under_backpressure(customers: Customers) -> None:
 
 
 def test_a_process_that_only_accepts_announces_new_work(customers: Customers) -> None:
-    """Without processing, new work waits in the store for other processes, which the queue may reach."""
+    """Without processing, new work waits in the store for other processes, which may get a hint of the queue."""
     customers.backpressure.processing = False
     customers.backpressure.open["gatewayA"] = False
     request = customers.send()
@@ -208,14 +208,14 @@ def test_a_process_that_only_accepts_announces_new_work(customers: Customers) ->
 
 
 def test_only_unfinished_transactions_are_remembered(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory of a customer is bounded: what is finished goes, and so does the oldest beyond the bound."""
+    """The memory of a customer is bounded: finished transactions are dropped, and the oldest beyond the bound."""
     monkeypatch.setattr("actors.customer.loading.CACHED_MAX", 4)
     customers.completed()
     items = [customers.deposited() for _ in range(6)]
     account = actor_of(customers)._account
     assert account is not None
     assert set(account.transactions) == {item.work_id for item in items[-4:]}
-    for item in items:  # those that were forgotten are loaded when their outcome comes
+    for item in items:  # those that were dropped are loaded when their outcome arrives
         customers.report(item, Approved("A-" + item.work_id, final=True))
     customers.run()
     assert [customers.transaction(item.work_id).status for item in items] == [Status.COMPLETED] * 6

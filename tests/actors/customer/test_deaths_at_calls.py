@@ -23,7 +23,7 @@ CALLS_MAX = 200
 
 
 class Countdown:
-    """Calls that actors make; the one that the count ends at is not made and kills its caller."""
+    """Counts the calls that actors make. The call at which the count ends is not made and kills its caller."""
 
     def __init__(self) -> None:
         self.left = 0
@@ -36,7 +36,7 @@ class Countdown:
 
 
 class Watched:
-    """Stands for ``target``; its methods count down."""
+    """A stand-in for ``target`` whose methods count down."""
 
     def __init__(self, target: Any, countdown: Countdown) -> None:
         self._target, self._countdown = target, countdown
@@ -58,7 +58,7 @@ class Watched:
 
 
 def watched(customers: Customers) -> Countdown:
-    """Has all that the customers' actors call count down."""
+    """Make everything that the customers' actors call count down."""
     countdown = Countdown()
     actors = ("journal", "supervisor", "scheduler", "dead_letters", "queue")
     parts = ("runtime", "loader", *actors, "listener", "next_serial")
@@ -72,7 +72,7 @@ def watched(customers: Customers) -> Countdown:
 def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
     runtime: SimulatedRuntime, real_store: SqliteStore, *, open_intake: bool, uncertain: bool | None
 ) -> None:
-    """Commands, an outcome, a refusal and perhaps an uncertain commit: whichever call kills, all end as they must."""
+    """Commands, an outcome, a refusal, perhaps an uncertain commit: whichever call kills, each result is correct."""
     store = TroubledStore(real_store)
     customers = Customers(runtime, store, real_store)
     customers.backpressure.open[GATEWAY] = True
@@ -86,7 +86,7 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
         _forget(customers, customer)
         countdown.left = nth
         if uncertain is not None:
-            store.befall("append", Trouble(CommitUncertainError("cut"), after=uncertain), CommitUncertainError("cut"))
+            store.inject("append", Trouble(CommitUncertainError("cut"), after=uncertain), CommitUncertainError("cut"))
         requests = [customers.send(customer) for _ in range(2)]
         customers.report(item, Approved(f"A-{nth}", final=True), customer)
         requests += [customers.send(customer) for _ in range(3)]
@@ -107,7 +107,7 @@ def test_a_death_at_any_call_loses_nothing_and_doubles_nothing(
         assert beyond.reply.done
         assert customers.router.at_rest
         if made_all:
-            assert nth > 20, "too few calls were made to have tested anything"
+            assert nth > 20, "too few calls were made for a meaningful test"
             return
     raise AssertionError("the calls never end")
 

@@ -1,4 +1,4 @@
-"""A customer's actor killed at any kind of message: its successor goes on, nothing is lost and nothing doubled."""
+"""A customer's actor killed at any kind of message: its successor continues, nothing is lost and nothing doubled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
     fatal = Fatal(customers, kind, after=after, times=times)
     _replace_actor(customers)
     if kind is Retry:
-        store.befall("load", AWAY)
+        store.inject("load", AWAY)
     customers.report(item, Approved("A-1", final=True))
     requests = [customers.send() for _ in range(5)]
     customers.run(5.0)
@@ -53,17 +53,17 @@ def test_a_death_at_any_message_loses_nothing_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_dispatch_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
+def test_a_death_during_the_dispatch_neither_loses_nor_doubles_it(customers: Customers, nth: int) -> None:
     """When dispatching the nth piece of work of a write kills the actor, each is dispatched once."""
     customers.deposited()
     first = customers.send()
     customers.run_until(lambda: not actor_of(customers).at_rest)  # in flight: the others share the next write
     requests = [first, *[customers.send() for _ in range(3)]]
-    tell, told = customers.supervisor.tell, []
+    tell, reported = customers.supervisor.tell, []
 
     def deadly(message: object) -> None:
-        told.append(message)
-        if len(told) == nth + 1:
+        reported.append(message)
+        if len(reported) == nth + 1:
             raise RuntimeError("no")
         tell(message)
 
@@ -76,7 +76,7 @@ def test_a_death_amid_the_dispatch_neither_loses_nor_doubles_it(customers: Custo
 
 
 class _Deadly(Future[Reply]):
-    """An answer over which the actor dies once."""
+    """A reply whose first ``set`` kills the actor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _Deadly(Future[Reply]):
 
 
 def test_a_death_between_the_dispatch_and_the_answer_doubles_nothing(customers: Customers) -> None:
-    """The supervisor has the work by then: the successor sends the answer and nothing else."""
+    """The supervisor has the work already: the successor sends the answer and nothing else."""
     before = customers.deposited()
     request = customers.send()
     request.reply = _Deadly()
@@ -129,14 +129,14 @@ def test_a_command_on_record_is_not_received_again_after_a_death(customers: Cust
 
 
 def _replace_actor(customers: Customers) -> None:
-    """Have the customer's actor made anew, by whatever makes them now."""
+    """Replace the customer's actor by one that the present factory makes."""
     customers.router.tell(stream(), Passivate())
     customers.run()
     assert len(customers.router) == 0
 
 
 def test_a_message_that_killed_actors_too_often_is_given_up_with_an_answer(customers: Customers) -> None:
-    """A command that kills every actor it comes to is answered in the end, and the next one is served."""
+    """A command that kills every actor that receives it is answered in the end, and the next command is served."""
     customers.deposited()
     bad = customers.send(details={"order": "\ud800"})
     customers.run(5.0)
@@ -145,10 +145,10 @@ def test_a_message_that_killed_actors_too_often_is_given_up_with_an_answer(custo
     assert len(customers.events()) == 2
 
 
-def test_a_journal_that_dies_is_not_waited_for_in_vain(customers: Customers, store: TroubledStore) -> None:
+def test_the_successor_of_a_dead_journal_answers(customers: Customers, store: TroubledStore) -> None:
     """When the journal is killed in a commit, its successor answers, and the command is stored once."""
     customers.deposited()
-    store.befall("append", Trouble(SystemExit(), after=True))
+    store.inject("append", Trouble(SystemExit(), after=True))
     request = customers.send()
     customers.run(5.0)
     assert isinstance(answer(request), Accepted)

@@ -1,4 +1,4 @@
-"""Idempotency keys at the customers' actors: one transaction for a key, whatever dies or is in doubt meanwhile."""
+"""Idempotency keys at the customers' actors: one transaction for a key, despite deaths and writes in doubt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def received(customers: Customers, *names: str) -> int:
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_key_is_one_transaction(customers: Customers, *, at_once: bool) -> None:
-    """Together or one after the other: the first is accepted, and all others are replayed its transaction."""
+    """Together or one after the other: the first is accepted, and all others get its transaction as a replay."""
     requests = [customers.send(key="k") for _ in range(4 if at_once else 1)]
     customers.run()
     while len(requests) < 4:
@@ -41,7 +41,7 @@ def test_a_key_is_one_transaction(customers: Customers, *, at_once: bool) -> Non
 def test_a_key_is_one_transaction_over_all_processes(
     customers: Customers, another_process: Callable[[], Customers]
 ) -> None:
-    """Two processes that get the same command at once: one carries it out, and its work is in one hand."""
+    """Two processes that get the same command at once: one carries it out, and one process has its work."""
     other = another_process()
     mine, theirs = customers.send(key="k"), other.send(key="k")
     customers.run(1.0)
@@ -80,7 +80,7 @@ def test_a_repetition_waits_for_the_result_of_the_first(
 ) -> None:
     """Of two that come together the second waits for the result of the first, whichever write fails."""
     customers.deposited()
-    store.befall("append", *[None] * goes_well, AWAY)
+    store.inject("append", *[None] * goes_well, AWAY)
     requests = [customers.send(), customers.send(key="k"), customers.send(key="k")]
     customers.run(5.0)
     stored = {transaction.transaction.transaction_id for transaction in customers.listed()}
@@ -99,7 +99,7 @@ def test_a_commit_in_doubt_is_not_taken_for_a_repetition(
 ) -> None:
     """Whether or not the first write was stored, its own request is accepted, and its work dispatched, once."""
     customers.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), then)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), then)
     request = customers.send(key="k")
     customers.run(5.0)
     again = customers.send(key="k")
@@ -111,7 +111,7 @@ def test_a_commit_in_doubt_is_not_taken_for_a_repetition(
 
 
 def test_an_actor_that_dies_with_a_keyed_command_in_hand(customers: Customers, store: TroubledStore) -> None:
-    """Its successor neither loses the command nor takes it on a second time."""
+    """Its successor neither loses the command nor accepts it a second time."""
     customers.deposited()
     request = customers.send(key="k")
     customers.run_until(lambda: len(store.batches) == 2)
@@ -124,7 +124,7 @@ def test_an_actor_that_dies_with_a_keyed_command_in_hand(customers: Customers, s
 def test_what_was_not_stored_holds_no_key(customers: Customers, store: TroubledStore) -> None:
     """After "not stored" the same key is free for the next command."""
     customers.deposited()
-    store.befall("append", AWAY)
+    store.inject("append", AWAY)
     first = customers.send(key="k")
     customers.run(1.0)
     again = customers.send(minor=5, key="k")
@@ -136,8 +136,8 @@ def test_what_was_not_stored_holds_no_key(customers: Customers, store: TroubledS
 # refusals
 
 
-def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
-    """A refused command is refused again with the same text, although there is money by then."""
+def test_a_refusal_under_a_key_is_final(customers: Customers) -> None:
+    """A refused command is refused again with the same text, although the balance would cover it by then."""
     customers.completed(minor=100)
     first = customers.withdraw(minor=500, key="k")
     customers.run()
@@ -155,7 +155,7 @@ def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
 
 
 def test_a_refusal_that_comes_again_at_once_is_a_replay(customers: Customers) -> None:
-    """Also while the balance, and so the very words, are the same."""
+    """This holds also while the balance, and so the text of the refusal, is the same."""
     customers.completed(minor=100)
     requests = []
     for _ in range(3):
@@ -166,7 +166,7 @@ def test_a_refusal_that_comes_again_at_once_is_a_replay(customers: Customers) ->
 
 
 def test_a_withdrawal_that_was_taken_on_is_repeated_though_nothing_is_left(customers: Customers) -> None:
-    """The repetition of an accepted withdrawal is no second one, so that it cannot be short of money."""
+    """The repetition of an accepted withdrawal is not a second one, so it cannot be refused for lack of money."""
     customers.completed(minor=500)
     first = customers.withdraw(minor=500, key="k")
     customers.run()
@@ -179,7 +179,7 @@ def test_a_withdrawal_that_was_taken_on_is_repeated_though_nothing_is_left(custo
 def test_a_refusal_is_answered_once_it_is_on_record(customers: Customers, store: TroubledStore) -> None:
     """A refusal that could not be recorded is not sent, and the command may still be accepted."""
     customers.completed(minor=100)
-    store.befall("append", AWAY)
+    store.inject("append", AWAY)
     first = customers.withdraw(minor=500, key="k")
     customers.run(1.0)
     assert isinstance(answer(first), NotStored)
@@ -193,9 +193,9 @@ def test_a_refusal_is_answered_once_it_is_on_record(customers: Customers, store:
 def test_a_refusal_whose_record_is_in_doubt_ends_with_one_answer(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """Whatever became of the first write, its reply is the same as that of a repetition."""
+    """Whether or not the first write was stored, its reply is the same as that of a repetition."""
     customers.completed(minor=100)
-    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     first = customers.withdraw(minor=500, key="k")
     customers.run(DEADLINE_S / 2)
     again = customers.withdraw(minor=500, key="k")
@@ -212,8 +212,8 @@ def test_a_refusal_that_may_be_on_record_is_not_answered_not_stored(
 ) -> None:
     """After a record whose answer was lost, "not stored" would be untrue: every repetition gets the refusal."""
     customers.completed(minor=100)
-    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
-    store.befall(then, *[None] * (then == "load"), AWAY, AWAY)
+    store.inject("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    store.inject(then, *[None] * (then == "load"), AWAY, AWAY)
     first = customers.withdraw(minor=500, key="k")
     customers.run(DEADLINE_S / 2)
     assert not isinstance(answer(first), NotStored)
@@ -232,13 +232,13 @@ def test_a_death_over_a_recorded_refusal_is_not_answered_not_stored(customers: C
     request = customers.withdraw(minor=500, key="k")
     customers.run_until(lambda: len(store.batches) == before + 1)
     actor_of(customers)._batch = None  # the store's answer finds an actor that dies of it
-    store.befall("append", AWAY)
+    store.inject("append", AWAY)
     customers.run(DEADLINE_S / 2)
     assert isinstance(answer(request), Refused)
 
 
 def test_refusals_beside_commands_that_are_taken_on(customers: Customers) -> None:
-    """In one write with events, the refusal under a key is on record as well; one without a key leaves no trace."""
+    """In one write with events, the refusal under a key is on record as well; one without a key is not recorded."""
     customers.completed(minor=100)
     requests = [
         customers.send(minor=1),  # is being stored while the others gather
@@ -281,6 +281,6 @@ def test_claims_hold_the_result_of_a_command() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"null", b'{"fingerprint": "f"}', b"\xff"])
 def test_an_unreadable_claim_is_a_defect_of_the_store(value: bytes) -> None:
-    """It passes neither for a free key nor for another command's."""
+    """It is treated neither as a free key nor as the key of another command."""
     with pytest.raises(CorruptStoreError):
         replay(IdempotencyKey("s", "k", "f"), Claim("s", "k", value))

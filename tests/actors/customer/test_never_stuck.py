@@ -1,4 +1,4 @@
-"""Work is never left leased by a process that does not work on it, and doubt is never left to rest."""
+"""Work is never left leased to a process that does not work on it, and an unknown outcome is always looked up."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_report_that_cannot_be_recorded_gives_its_work_back(
 def test_a_row_that_cannot_be_read_blocks_no_other(
     runtime: SimulatedRuntime, customers: Customers, real_store: SqliteStore
 ) -> None:
-    """A piece of work that is damaged is parked with the reason; its neighbours are claimed all the same."""
+    """A piece of work that is damaged is parked with the reason; other work is claimed as usual."""
     items = [customers.deposited() for _ in range(3)]
     real_store.retire_owner(OWNER, unsent=True)
     real_store.register_owner(OWNER)
@@ -55,7 +55,7 @@ def test_a_row_that_cannot_be_read_blocks_no_other(
 
 
 def _damaged(work_id: str) -> Callable[[Row], WorkItem]:
-    """Reads rows as ever, but for one."""
+    """Make a reader that fails at one row and reads the others."""
 
     def read(row: Row) -> WorkItem:
         if row[0] == work_id:

@@ -1,4 +1,4 @@
-"""A message that kills one actor after the other before any takes it is dropped; its caller is answered."""
+"""A message that kills several actors before one of them takes it is dropped; its caller is answered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINUTE_S = 60.0
 
 
 def kill_each(monkeypatch: pytest.MonkeyPatch, actor: type[ServiceActor], kind: type, times: int) -> None:
-    """The next so many times that such an actor comes to a message of ``kind`` it dies before it takes that."""
+    """Kill an actor of that class at each of its next ``times`` messages of ``kind``, before it takes the message."""
     receive, left = actor.receive, [None] * times
 
     def deadly(self: ServiceActor, message: Any) -> Any:
@@ -71,7 +71,7 @@ def test_a_submission_gives_slot_and_work_back(keyless: Customers, monkeypatch: 
 
 
 def test_a_report_gives_its_work_back(customers: Customers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its result is lost, but the work is not: the next owner finds out."""
+    """Its result is lost, but the work is not: the next owner looks it up or sends it again."""
     kill_each(monkeypatch, CustomerStreamActor, OutcomeOperation, 3)
     item = customers.deposited()
     customers.report(item, NotSent("refused"))

@@ -1,4 +1,4 @@
-"""Two processes on one stream: the loser of a conflict rebases, and loads again only if it must."""
+"""Two processes on one stream: the loser of a conflict rebases, and loads again only if necessary."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_transaction_that_is_not_held_is_loaded(customers: Customers, other: C
 
 
 def test_a_refusal_after_a_conflict_counts_what_was_missed(customers: Customers, other: Customers) -> None:
-    """Of two withdrawals that the balance covers once, in two processes with one memory, one is refused."""
+    """Of two withdrawals that the balance covers once, in two processes with equal state in memory, one is refused."""
     customers.completed(minor=10_000)
     other.deposited(minor=1)
     customers.run()
@@ -69,7 +69,7 @@ def test_a_refusal_after_a_conflict_counts_what_was_missed(customers: Customers,
 
 
 def test_every_command_of_many_at_once_ends_stored(customers: Customers, other: Customers) -> None:
-    """However often two processes get in each other's way on one stream, both go on."""
+    """However often two processes conflict on one stream, both continue."""
     requests = []
     for _ in range(20):
         requests += [process.send() for _ in range(5) for process in (customers, other)]
@@ -86,7 +86,7 @@ def test_every_command_of_many_at_once_ends_stored(customers: Customers, other: 
 
 
 def test_catching_up_is_the_fold_of_the_events(customers: Customers) -> None:
-    """From any earlier state the missed events lead to where a reader of all of them is."""
+    """From any earlier state, folding the missed events gives the same state as folding all events."""
     for _ in range(3):
         customers.completed()
     events = missed(customers, 0)

@@ -1,4 +1,4 @@
-"""What was in doubt and is found on record is confirmed by a commit before any answer or sending.
+"""A write in doubt that is found on record is confirmed by a commit before any answer or sending.
 
 A store whose synchronous replica is away stores every write, but reports its commit as uncertain: the record may be
 gone after a failover.
@@ -31,7 +31,7 @@ AWAY_S = 5.0
 LONG = 200
 
 Begin = Callable[[Customers], Callable[[], CommandOperation | None]]
-"""Lays the ground; what it returns begins the operation."""
+"""Prepares the state; the function that it returns begins the operation."""
 
 
 def _receive(customers: Customers) -> Callable[[], CommandOperation]:
@@ -100,7 +100,7 @@ REQUESTS: dict[str, tuple[Begin, type]] = {
 
 
 def _replica_goes(store: TroubledStore) -> None:
-    store.befall("append", *repeat(Trouble(UNCERTAIN, after=True), LONG))
+    store.inject("append", *repeat(Trouble(UNCERTAIN, after=True), LONG))
 
 
 def _replica_comes(store: TroubledStore) -> None:
@@ -109,7 +109,7 @@ def _replica_comes(store: TroubledStore) -> None:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_no_answer_goes_out_before_the_replica_confirms(customers: Customers, store: TroubledStore, name: str) -> None:
-    """However often it is found on record meanwhile; then there is one answer, and it was carried out once."""
+    """This holds however often it is found on record. After that there is one answer, and it was carried out once."""
     begin, kind = REQUESTS[name]
     start = begin(customers)
     handed_over = len(customers.handed_over())
@@ -128,7 +128,7 @@ def test_no_answer_goes_out_before_the_replica_confirms(customers: Customers, st
 
 
 def test_a_submission_is_not_sent_before_the_replica_confirms(keyless: Customers, store: TroubledStore) -> None:
-    """A gateway without keys is not called while its record may be taken back by a failover."""
+    """A gateway without keys is not called while a failover may lose the record of the submission."""
     item = keyless.deposited()
     _replica_goes(store)
     keyless.submit(item)
@@ -143,7 +143,7 @@ def test_a_submission_is_not_sent_before_the_replica_confirms(keyless: Customers
 
 
 def test_an_outcome_is_kept_until_the_replica_confirms(customers: Customers, store: TroubledStore) -> None:
-    """The process that has the gateway's answer does not drop it before."""
+    """The process that has the gateway's answer keeps it until then."""
     item = customers.deposited()
     _replica_goes(store)
     customers.report(item, Approved("A-1", final=True))
@@ -160,7 +160,7 @@ def test_an_outcome_is_kept_until_the_replica_confirms(customers: Customers, sto
 
 
 def test_a_stored_callback_is_kept_until_the_replica_confirms(customers: Customers, store: TroubledStore) -> None:
-    """The same for a callback that arrived before its transaction."""
+    """The same must hold for a callback that arrived before its transaction."""
     item = customers.deposited()
     unmatched(customers, item.work_id)
     (claimed,) = claim(customers)
@@ -179,7 +179,7 @@ def test_a_stored_callback_is_kept_until_the_replica_confirms(customers: Custome
 
 
 class _FailedOver(TroubledStore):
-    """Fails over when it is read: the old primary shows once what was uncertain, and the new one never got it."""
+    """Fails over when it is read: the old primary returns the uncertain write once; the new one never had it."""
 
     lost: Write | None = None
     over = False
@@ -203,8 +203,8 @@ class _FailedOver(TroubledStore):
         return Snapshot(Head(last.version, last.hash), account)
 
 
-def test_what_the_new_primary_does_not_have_is_stored_anew(customers: Customers, store: TroubledStore) -> None:
-    """It was read on the old primary and is confirmed on the new one, which never got it: that is no confirmation."""
+def test_what_the_new_primary_does_not_have_is_stored_again(customers: Customers, store: TroubledStore) -> None:
+    """It was read on the old primary. The new one never received it, so a commit there is no confirmation."""
     customers.completed()
     failing = _FailedOver(store)
     there = Customers(customers.runtime, failing, customers.real, owner="owner-3")
@@ -217,6 +217,6 @@ def test_what_the_new_primary_does_not_have_is_stored_anew(customers: Customers,
 
 
 def test_what_goes_the_normal_way_is_not_confirmed_again(customers: Customers, store: TroubledStore) -> None:
-    """A commit that was answered is enough: one write for each step."""
+    """A commit that was answered needs no confirmation: one write for each step."""
     customers.completed()
     assert [write.confirm for batch in store.batches for write in batch] == [False, False]

@@ -1,4 +1,4 @@
-"""A customer's actor when the store fails or the actor dies: nothing lost, nothing twice, no answer a guess."""
+"""A customer's actor when the store fails or the actor dies: nothing is lost or doubled, and no answer is a guess."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UNCERTAIN = CommitUncertainError("cut")
 
 
 def test_a_store_that_is_away_refuses_at_once_and_serves_again(customers: Customers, store: TroubledStore) -> None:
-    """While the store is away commands are answered NotStored without waiting for their deadline; then it goes on."""
-    store.befall("load", AWAY)
+    """While the store is away, commands are answered NotStored before their deadline; later the actor serves again."""
+    store.inject("load", AWAY)
     at_load = customers.send()
     customers.run(0.1)
     assert isinstance(answer(at_load), NotStored)
     customers.run(1.0)
     customers.deposited()
-    store.befall("append", AWAY)
+    store.inject("append", AWAY)
     at_append = customers.send()
     customers.run(0.1)
     assert isinstance(answer(at_append), NotStored)
@@ -39,8 +39,8 @@ def test_a_store_that_is_away_refuses_at_once_and_serves_again(customers: Custom
 def test_a_load_that_fails_unexpectedly_blocks_no_command(
     customers: Customers, store: TroubledStore, error: BaseException
 ) -> None:
-    """Whatever a load raises, the actor receives it as an answer and goes on with the next command."""
-    store.befall("load", error)
+    """Whatever a load raises, the actor receives it as an answer and continues with the next command."""
+    store.inject("load", error)
     request = customers.send()
     customers.run(1.0)
     assert isinstance(answer(request), NotStored)
@@ -55,7 +55,7 @@ def test_an_uncertain_commit_is_settled_before_any_answer(
 ) -> None:
     """After an uncertain commit the record decides: one event, one answer, one dispatch of the work."""
     customers.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), again)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), again)
     request = customers.send()
     customers.run(5.0)
     assert isinstance(answer(request), Accepted)
@@ -82,7 +82,7 @@ class _Slow(TroubledStore):
         return super().append(writes)
 
     def land(self) -> None:
-        """What was cut gets to its end."""
+        """Complete the commit whose connection was cut."""
         for writes in self._under_way:
             super().append(writes)
         self.cut = self.away = False
@@ -107,9 +107,9 @@ def test_no_answer_is_a_guess_while_a_commit_may_still_land(customers: Customers
 def test_leased_work_of_an_uncertain_commit_is_dispatched_despite_backpressure(
     customers: Customers, store: TroubledStore
 ) -> None:
-    """Work that the store leased to this process is dispatched here, whatever the backpressure is by then."""
+    """Work that the store leased to this process is dispatched here, even under backpressure."""
     customers.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     request = customers.send()
     customers.run_until(lambda: store.troubles_left == 0)
     customers.backpressure.open[GATEWAY] = False
@@ -123,7 +123,7 @@ def test_queued_work_of_an_uncertain_commit_is_not_dispatched_here(customers: Cu
     """Work that the store keeps queued for any process is not dispatched here as well."""
     customers.deposited()
     customers.backpressure.open[GATEWAY] = False
-    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     request = customers.send()
     customers.run_until(lambda: store.troubles_left == 0)
     customers.backpressure.open[GATEWAY] = True
@@ -134,7 +134,7 @@ def test_queued_work_of_an_uncertain_commit_is_not_dispatched_here(customers: Cu
 
 
 def test_a_write_that_the_database_refuses_fails_alone(customers: Customers, store: TroubledStore) -> None:
-    """Of commands written together, the one that cannot be stored is never called accepted, the others are stored."""
+    """Of commands written together, the one that cannot be stored is never accepted; the others are stored."""
     customers.deposited()
     first = customers.send()  # in flight, so that the next ones share a write
     good, bad = customers.send(), customers.send(details={"order": "\ud800"})

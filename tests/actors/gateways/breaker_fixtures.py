@@ -1,4 +1,4 @@
-"""A circuit breaker with its clocks in the test's hands, and a breaker-sync actor on a store."""
+"""A circuit breaker whose clocks the test sets, and a breaker-sync actor on a store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scenario:
         self.sharing = True
         self.record = SharedBreaker("gatewayA")
         self.wall: datetime = EPOCH
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.breaker = GatewayBreaker(
             owner=ME,
             error_percent=error_percent,
@@ -46,7 +46,7 @@ class Scenario:
             permit_s=PERMIT_S,
             monotonic=lambda: self.time,
             now=lambda: self.wall,
-            changed=self.told.append,
+            changed=self.reported.append,
         )
 
     def share(self) -> None:
@@ -56,7 +56,7 @@ class Scenario:
         if turn is not None and self.sharing:
             self.breaker.follow(self.record.turn(*turn), self.time)
 
-    def ask(self) -> None:
+    def request_probe(self) -> None:
         """Request the probe if the breaker is due for one."""
         self.share()
         epoch = self.breaker.probe_wanted()
@@ -81,8 +81,8 @@ class Scenario:
         self.breaker.follow(self.record.record(), self.time)
 
     def admitted(self) -> Permit:
-        """A permit, which must be granted, possibly for the probe."""
-        self.ask()
+        """Admit a call, which must succeed, and return its permit, possibly for the probe."""
+        self.request_probe()
         permit = self.breaker.admit()
         assert permit is not None
         return permit
@@ -93,16 +93,16 @@ class Scenario:
             self.breaker.report(self.admitted(), healthy=result == "+")
             self.share()
 
-    def all_that_go(self, at_most: int = 200) -> list[Permit]:
+    def all_admitted(self, at_most: int = 200) -> list[Permit]:
         """Permits until none is granted."""
         permits: list[Permit] = []
         while len(permits) < at_most and (permit := self.breaker.admit()) is not None:
             permits.append(permit)
         return permits
 
-    def room(self) -> int:
-        """How many calls would be admitted now; none is made."""
-        permits = self.all_that_go()
+    def admissible(self) -> int:
+        """The number of calls that would be admitted now; none is made."""
+        permits = self.all_admitted()
         for permit in permits:
             self.breaker.withdraw(permit)
         return len(permits)

@@ -34,7 +34,7 @@ from domain.money import Money
 from domain.outcomes import Outcome, OutcomeUnknownError
 from gateways.port import Order
 from store.port import Action, DeliveryCertainty, GatewayMode, WorkItem
-from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, SmallGateway, stream
+from tests.actors.support import GATEWAY, OWNER, Inbox, RecordingListener, SmallGateway, stream
 from tests.store.breaker_model import SharedBreaker
 
 FAILURES = 3
@@ -73,7 +73,7 @@ class Slots:
         self.out: list[Callable[[], None]] = []
 
     def submit(self, function: Callable[[], None], /) -> None:
-        """Keep it."""
+        """Keep the call."""
         self.out.append(function)
 
     def end(self, number: int = 0) -> None:
@@ -88,7 +88,7 @@ class SharedBreakers:
     """
 
     def __init__(self, it: Supervised) -> None:
-        self.told: list[BreakerTransition | ProbeWanted] = []
+        self.reported: list[BreakerTransition | ProbeWanted] = []
         self.away = False
         self._it = it
         self.records = {name: SharedBreaker(name) for name in it.names}
@@ -96,7 +96,7 @@ class SharedBreakers:
     def tell(self, message: object, /) -> None:
         """Change the record as requested, and send it back."""
         assert isinstance(message, BreakerTransition | ProbeWanted)
-        self.told.append(message)
+        self.reported.append(message)
         if self.away:
             return
         record = self.now(message.gateway)
@@ -138,7 +138,7 @@ class Supervised:
     runtime: SimulatedRuntime = field(default_factory=lambda: SimulatedRuntime(random.Random(1), started_at=100.0))
     customer: Inbox = field(default_factory=Inbox)
     scheduler: Inbox = field(default_factory=Inbox)
-    heard: Heard = field(default_factory=Heard)
+    heard: RecordingListener = field(default_factory=RecordingListener)
 
     def __post_init__(self) -> None:
         self.backpressure = Backpressure(self.names, processing=True)
@@ -232,7 +232,7 @@ class Keyless(Supervised):
             gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
 
     @property
-    def asked(self) -> list[SubmissionOperation]:
+    def requested(self) -> list[SubmissionOperation]:
         """The requests to record submissions, in order."""
         return self.customer.of(SubmissionOperation)
 
@@ -250,8 +250,8 @@ class Keyless(Supervised):
     def clear_all(self) -> None:
         """Record all submissions one by one and let the calls end, until none is requested."""
         done = 0
-        while done < len(self.asked):
-            self.clear(self.asked[done])
+        while done < len(self.requested):
+            self.clear(self.requested[done])
             done += 1
             self.end_all()
 
@@ -271,13 +271,13 @@ def raising(error: BaseException) -> Any:
 
 
 def order_mode(it: Supervised, mode: str) -> None:
-    """An operator's mode, with the record as every process reads it."""
+    """Apply an operator's mode, with the record as every process reads it."""
     it.shared.order(mode)
     it.run()
 
 
 def force_mode(it: Supervised, mode: str) -> None:
-    """An operator's mode, without a record."""
+    """Apply an operator's mode, without a record."""
     it.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, mode, "maintenance")))
     it.run()
 
@@ -292,7 +292,7 @@ def trip(it: Supervised) -> None:
 
 
 def trip_by_submissions(it: Supervised) -> None:
-    """Open the breaker by failed submissions; the gateway goes on failing."""
+    """Open the breaker by failed submissions; the gateway continues to fail."""
     it.gateway.answer = raising(OutcomeUnknownError("timeout"))
     for _ in range(FAILURES):
         it.submit(work())
@@ -301,8 +301,8 @@ def trip_by_submissions(it: Supervised) -> None:
 
 
 def assert_all_slots_free(it: Keyless) -> None:
-    """Every slot and permit is there again: as many submissions are recorded at once as there are slots."""
+    """Assert that every slot and permit is free: as many submissions are recorded at once as there are slots."""
     assert it.slots_taken == 0
     it.customer.messages.clear()
     it.submit(*[work() for _ in range(5)])
-    assert len(it.asked) == 3
+    assert len(it.requested) == 3

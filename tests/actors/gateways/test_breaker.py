@@ -19,7 +19,7 @@ def scenario() -> Scenario:
 @pytest.mark.parametrize(
     ("results", "opens"),
     [
-        ("---", False),  # too few to judge by
+        ("---", False),  # too few for a decision
         ("----", True),
         ("+++-", False),
         ("--++", True),  # the call that makes the volume full may be a healthy one
@@ -33,7 +33,7 @@ def test_it_opens_by_the_share_of_failures(scenario: Scenario, results: str, *, 
     """At least half of enough calls in the window must fail; their order does not matter."""
     scenario.calls(results)
     assert scenario.breaker.state == ("open" if opens else "closed")
-    assert scenario.told == ["open"] * opens
+    assert scenario.reported == ["open"] * opens
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_window_forgets_part_by_part(scenario: Scenario) -> None:
 
 
 def test_nothing_goes_out_while_it_is_open(scenario: Scenario) -> None:
-    """Open means no call until the very end of the sleep."""
+    """While it is open, no call goes out until the exact end of the sleep."""
     scenario.trip()
     assert scenario.breaker.admit() is None
     scenario.time = SLEEP_S - 0.25
@@ -85,8 +85,8 @@ def test_nothing_goes_out_while_it_is_open(scenario: Scenario) -> None:
     assert scenario.breaker.wait_s() == 0.25
     scenario.time = SLEEP_S
     assert scenario.breaker.wait_s() == 0.0
-    assert scenario.breaker.admit() is None, "it has not got the probe yet"
-    scenario.ask()
+    assert scenario.breaker.admit() is None, "the probe is not granted yet"
+    scenario.request_probe()
     assert scenario.breaker.admit() is not None
 
 
@@ -96,7 +96,7 @@ def test_one_probe_goes_out_half_open(scenario: Scenario) -> None:
     assert scenario.breaker.state == "half_open"
     assert [scenario.breaker.admit() for _ in range(5)] == [None] * 5
     scenario.breaker.report(probe, healthy=True)
-    assert scenario.told == ["open", "half_open", "closed"]
+    assert scenario.reported == ["open", "half_open", "closed"]
     assert scenario.stats() == (0, 0)
 
 
@@ -105,7 +105,7 @@ def test_a_probe_that_fails_opens_it_again(scenario: Scenario) -> None:
     scenario.breaker.report(scenario.half_open(), healthy=False)
     assert scenario.breaker.state == "open"
     assert scenario.breaker.wait_s() == SLEEP_S
-    assert scenario.told == ["open", "half_open", "open"]
+    assert scenario.reported == ["open", "half_open", "open"]
 
 
 def test_a_probe_that_never_ends_has_failed(scenario: Scenario) -> None:
@@ -117,18 +117,18 @@ def test_a_probe_that_never_ends_has_failed(scenario: Scenario) -> None:
     scenario.time += 0.25 + SLEEP_S / 2
     scenario.wall += timedelta(hours=1)
     assert not scenario.breaker.is_valid(probe)
-    assert scenario.told == ["open", "half_open", "open"]
+    assert scenario.reported == ["open", "half_open", "open"]
     assert scenario.breaker.status().opened_at == scenario.wall - timedelta(seconds=SLEEP_S / 2)
     scenario.breaker.report(probe, healthy=True)
     assert scenario.breaker.wait_s() == SLEEP_S / 2
-    scenario.ask()
+    scenario.request_probe()
     assert scenario.breaker.admit() is None
     scenario.time += SLEEP_S / 2
     assert scenario.admitted() > probe
 
 
 def test_a_probe_that_was_not_made_is_granted_again(scenario: Scenario) -> None:
-    """A withdrawn permit says nothing about the gateway, and another is granted at once."""
+    """A withdrawn permit has no effect on the breaker, and another is granted at once."""
     scenario.breaker.withdraw(scenario.half_open())
     assert scenario.breaker.state == "half_open"
     assert scenario.breaker.wait_s() == 0.0
@@ -188,10 +188,10 @@ def test_operators_get_the_times_of_an_open_breaker(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("jump", [timedelta(days=365), -timedelta(days=365)])
 def test_the_wall_clock_decides_nothing(scenario: Scenario, jump: timedelta) -> None:
-    """However it jumps, the sleep has its full length."""
+    """However the wall clock jumps, the sleep has its full length."""
     scenario.trip()
     scenario.wall += jump
-    scenario.ask()
+    scenario.request_probe()
     assert scenario.breaker.admit() is None
     assert scenario.breaker.wait_s() == SLEEP_S
     scenario.time = SLEEP_S

@@ -24,7 +24,7 @@ def bring(scenario: Scenario, state: str) -> None:
         scenario.half_open()
     elif state == "ramp":
         scenario.recover()
-    scenario.told.clear()
+    scenario.reported.clear()
 
 
 STATES = ["closed", "open", "half_open", "ramp"]
@@ -42,7 +42,7 @@ def test_forced_open_admits_nothing(scenario: Scenario, state: str) -> None:
     status = scenario.breaker.status()
     assert (status.state, status.mode, status.reopens_at) == ("open", "open", None)
     assert status.opened_at == EPOCH
-    assert scenario.told == ([] if state == "open" else ["open"])
+    assert scenario.reported == ([] if state == "open" else ["open"])
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -50,11 +50,11 @@ def test_forced_closed_admits_everything(scenario: Scenario, state: str) -> None
     """From any state and with any results, all calls are admitted; the statistics show the results."""
     bring(scenario, state)
     scenario.order("closed")
-    assert scenario.told == (["closed"] if state in {"open", "half_open"} else [])
-    assert scenario.room() == 200
+    assert scenario.reported == (["closed"] if state in {"open", "half_open"} else [])
+    assert scenario.admissible() == 200
     requests = scenario.stats()[0]
     scenario.calls("-" * 100 * VOLUME)
-    assert scenario.room() == 200
+    assert scenario.admissible() == 200
     assert scenario.breaker.wait_s() == 0.0
     status = scenario.breaker.status()
     assert (status.state, status.mode, status.opened_at) == ("closed", "closed", None)
@@ -76,7 +76,7 @@ def test_after_forced_open_a_probe_goes_first(scenario: Scenario, state: str) ->
     assert scenario.breaker.admit() is None
     scenario.breaker.report(probe, healthy=True)
     assert scenario.breaker.state == "closed"
-    assert scenario.room() == 2
+    assert scenario.admissible() == 2
 
 
 def test_after_forced_closed_only_new_results_count(scenario: Scenario) -> None:
@@ -88,7 +88,7 @@ def test_after_forced_closed_only_new_results_count(scenario: Scenario) -> None:
     scenario.calls("-" * (VOLUME - 1))
     assert scenario.breaker.state == "closed"
     scenario.calls("-")
-    assert scenario.told == ["open"]
+    assert scenario.reported == ["open"]
 
 
 @pytest.mark.parametrize("first", ["auto", "open", "closed"])
@@ -120,7 +120,7 @@ def test_from_forced_open_to_forced_closed_and_back(scenario: Scenario) -> None:
     scenario.calls("-" * VOLUME)
     scenario.order("open")
     assert scenario.breaker.admit() is None
-    assert scenario.told == ["open", "closed", "open"]
+    assert scenario.reported == ["open", "closed", "open"]
     scenario.time += WINDOW_S
     assert scenario.stats() == (0, 0)
 

@@ -33,7 +33,7 @@ class Model:
     time: float = 0.0
     state: str = "closed"
     mode: str = "auto"
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
     healthy: Counter[int] = field(default_factory=Counter)
     failed: Counter[int] = field(default_factory=Counter)
     out: dict[Permit, float] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Model:
         self.out.clear()
         self.limit = None
         if state != self.state:
-            self.told.append(state)
+            self.reported.append(state)
             if state == "closed":
                 self.forget()
         self.state = state
@@ -92,8 +92,8 @@ class Model:
             self.record = "half_open"
             self.probe_until = self.time + PERMIT_S
             self.rests = self.probe_until + SLEEP_S
-        room = {"open": 0, "half_open": 1}.get(self.state, 1000 if self.limit is None else self.limit)
-        return len(self.out) < room
+        admissible = {"open": 0, "half_open": 1}.get(self.state, 1000 if self.limit is None else self.limit)
+        return len(self.out) < admissible
 
     def admit(self, permit: Permit) -> None:
         """Admit a call."""
@@ -145,7 +145,7 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = Model()
         self.given: list[Permit] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.record = SharedBreaker("gatewayA")
         self.breaker = GatewayBreaker(
             owner="me",
@@ -156,7 +156,7 @@ class BreakerMachine(RuleBasedStateMachine):
             permit_s=PERMIT_S,
             monotonic=lambda: self.model.time,
             now=lambda: EPOCH,
-            changed=self.told.append,
+            changed=self.reported.append,
         )
 
     def share(self, *, probe: bool = False) -> None:
@@ -228,7 +228,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.mode != "open")
     @rule()
     def wait_as_told(self) -> None:
-        """A call is admitted after exactly ``wait_s``, and none before that."""
+        """A call is admitted after exactly ``wait_s``, and none earlier."""
         wait_s = self.breaker.wait_s()
         assert wait_s is not None
         for _ in range(int(wait_s / STEP_S)):
@@ -252,12 +252,12 @@ class BreakerMachine(RuleBasedStateMachine):
         """State, reported states, statistics and permits equal the model's."""
         status = self.breaker.status()
         assert (status.state, status.mode) == (self.model.state, self.model.mode)
-        assert self.told == self.model.told
+        assert self.reported == self.model.reported
         requests, percent = self.model.stats()
         assert (status.requests, status.error_percent) == (requests, int(percent))
         holding = {permit for permit in self.given if self.breaker.is_valid(permit)}
         assert holding == set(self.model.out)
-        # Whatever the model says: nothing is out while it is open, and one call at most while it is half-open.
+        # Independent of the model: nothing is out while it is open, and one call at most while it is half-open.
         assert len(holding) <= {"open": 0, "half_open": 1}.get(status.state, len(holding))
 
 

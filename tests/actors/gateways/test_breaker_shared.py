@@ -23,7 +23,7 @@ def scenario() -> Scenario:
 
 @pytest.mark.parametrize("state", ["closed", "open", "half_open"])
 def test_a_record_that_is_not_newer_changes_nothing(scenario: Scenario, state: str) -> None:
-    """A record may come late or twice: the epoch identifies the newest."""
+    """A record may arrive late or twice: the epoch identifies the newest."""
     probe = scenario.half_open()
     prober = ME if state == "half_open" else None
     for epoch in (1, 2):
@@ -32,7 +32,7 @@ def test_a_record_that_is_not_newer_changes_nothing(scenario: Scenario, state: s
     scenario.breaker.report(probe, healthy=False)
     scenario.share()
     scenario.breaker.follow(BreakerRecord(GATEWAY, 2, state, 0.0, prober, PERMIT_S), scenario.time)
-    assert scenario.told == ["open", "half_open", "open"]
+    assert scenario.reported == ["open", "half_open", "open"]
 
 
 def test_an_opening_is_followed_for_the_rest_of_its_sleep(scenario: Scenario) -> None:
@@ -45,14 +45,14 @@ def test_an_opening_is_followed_for_the_rest_of_its_sleep(scenario: Scenario) ->
     assert scenario.breaker.wait_s() == SLEEP_S - 5.0
     status = scenario.breaker.status()
     assert (status.opened_at, status.reopens_at) == (EPOCH, EPOCH + timedelta(seconds=SLEEP_S))
-    assert (scenario.told, scenario.breaker.pending_transition_s()) == (["open"], None)
+    assert (scenario.reported, scenario.breaker.pending_transition_s()) == (["open"], None)
     scenario.time += SLEEP_S - 5.0
     assert scenario.breaker.probe_wanted() == 7
 
 
 @pytest.mark.parametrize("age_s", [SLEEP_S, 1e6])
 def test_an_opening_of_long_ago_is_probed_at_once(scenario: Scenario, age_s: float) -> None:
-    """No process had work meanwhile."""
+    """No process had work during the sleep, so none probed."""
     scenario.breaker.follow(BreakerRecord(GATEWAY, 7, "open", age_s), scenario.time)
     assert scenario.breaker.wait_s() == 0.0
     assert scenario.breaker.probe_wanted() == 7
@@ -62,21 +62,21 @@ def test_a_closing_is_followed_with_few_calls_at_first(scenario: Scenario) -> No
     """Slow start applies without an own probe as well, but not to a breaker that stayed closed."""
     scenario.others(closed=False)
     scenario.others(closed=True)
-    assert scenario.told == ["open", "closed"]
-    assert scenario.room() == SLOW_START_FIRST
+    assert scenario.reported == ["open", "closed"]
+    assert scenario.admissible() == SLOW_START_FIRST
     never_heard = Scenario()
     never_heard.calls("+-")
     permit = never_heard.admitted()
     never_heard.breaker.follow(BreakerRecord(GATEWAY, 9, "closed"), 0.0)
     assert never_heard.breaker.is_valid(permit)
     assert never_heard.stats() == (2, 50)
-    assert never_heard.room() == 200
+    assert never_heard.admissible() == 200
 
 
 def test_anothers_probe_is_an_open_breaker_here(scenario: Scenario) -> None:
-    """Even without the opening. A whole sleep after that permit it requests the probe."""
+    """This holds even if the opening was not read. A whole sleep after that permit expired, it requests the probe."""
     scenario.breaker.follow(BreakerRecord(GATEWAY, 8, "half_open", 1.0, "you", PERMIT_S - 1.0), scenario.time)
-    assert (scenario.told, scenario.breaker.admit()) == (["open"], None)
+    assert (scenario.reported, scenario.breaker.admit()) == (["open"], None)
     assert scenario.breaker.wait_s() == PERMIT_S - 1.0 + SLEEP_S
     scenario.time += PERMIT_S - 1.0 + SLEEP_S
     assert scenario.breaker.probe_wanted() == 8
@@ -111,11 +111,11 @@ def test_a_permit_counts_from_its_request(scenario: Scenario, late_s: float) -> 
         assert permit is not None
         assert permit.until == asked_at + PERMIT_S
     else:
-        assert (permit, scenario.told) == (None, ["open"])
+        assert (permit, scenario.reported) == (None, ["open"])
 
 
 def test_a_probe_that_is_not_used_in_its_time_is_lost(scenario: Scenario) -> None:
-    """Another process may have the probe then, without asking this one."""
+    """Another process may have the probe then, without a message to this one."""
     scenario.breaker.withdraw(scenario.half_open())
     scenario.time += PERMIT_S
     assert scenario.breaker.admit() is None
@@ -128,7 +128,7 @@ def test_of_two_changes_the_winner_is_followed(scenario: Scenario, *, healthy: b
     """The record has moved on, so this process's own transition is dropped."""
     probe = scenario.half_open()
     scenario.record.time = scenario.time
-    scenario.record.turn(2, "open" if healthy else "closed")  # a person, say
+    scenario.record.turn(2, "open" if healthy else "closed")  # by an operator, for example
     scenario.breaker.report(probe, healthy=healthy)
     scenario.share()
     assert scenario.breaker.state == scenario.record.state
@@ -137,7 +137,7 @@ def test_of_two_changes_the_winner_is_followed(scenario: Scenario, *, healthy: b
 
 
 def test_without_the_store_it_opens_alone_and_repeats_the_transition(scenario: Scenario) -> None:
-    """It does not probe: other processes would not know."""
+    """It does not probe, because other processes could not read that."""
     scenario.sharing = False
     scenario.trip()
     for _ in range(20):
@@ -151,7 +151,7 @@ def test_without_the_store_it_opens_alone_and_repeats_the_transition(scenario: S
     scenario.time += RESEND_S
     scenario.share()
     assert scenario.breaker.pending_transition_s() is None
-    assert scenario.breaker.wait_s() == SLEEP_S, "the others count from when they hear of it"
+    assert scenario.breaker.wait_s() == SLEEP_S, "the sleep starts when the record has the opening"
 
 
 def test_a_request_is_repeated_after_a_while(scenario: Scenario) -> None:
@@ -166,7 +166,7 @@ def test_a_request_is_repeated_after_a_while(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
 def test_while_it_is_forced_records_are_only_kept(scenario: Scenario, mode: str) -> None:
-    """They are its state when it returns to auto; nothing is requested or recorded meanwhile."""
+    """They are its state when it returns to auto; until then nothing is requested or recorded."""
     scenario.order(mode)
     scenario.others(closed=mode == "open")
     assert scenario.breaker.state == mode

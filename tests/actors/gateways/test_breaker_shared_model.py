@@ -76,7 +76,7 @@ class SharedMachine(RuleBasedStateMachine):
         if (number, permit) in self.probes and process.breaker.is_valid(permit):
             self.done.add(self.probes[number, permit])
         process.breaker.report(permit, healthy=healthy)
-        self._say(process)
+        self._send(process)
 
     @rule(number=st.integers(0, 2))
     def admit(self, number: int) -> None:
@@ -105,11 +105,11 @@ class SharedMachine(RuleBasedStateMachine):
             self._report(number, process.permits.pop(0), healthy=healthy)
 
     @rule(number=st.integers(0, 2))
-    def say(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """A pending transition is sent, perhaps repeated."""
-        self._say(self.processes[number])
+        self._send(self.processes[number])
 
-    def _say(self, process: Process) -> None:
+    def _send(self, process: Process) -> None:
         turn = process.breaker.pending_transition()
         if turn is not None:
             process.turns.append(turn)
@@ -143,12 +143,12 @@ class SharedMachine(RuleBasedStateMachine):
             self.record.turn(*chosen)
 
     @rule(number=st.integers(0, 2))
-    def look(self, number: int) -> None:
+    def read_record(self, number: int) -> None:
         """A process reads the record."""
         self.processes[number].records.append((self._now(), self.time))
 
     @rule(number=st.integers(0, 2), index=st.integers(0, 5), keep=st.booleans())
-    def hear(self, number: int, index: int, *, keep: bool) -> None:
+    def receive(self, number: int, index: int, *, keep: bool) -> None:
         """An answer arrives, however old, perhaps repeated."""
         process = self.processes[number]
         if process.records:
@@ -159,7 +159,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(steps=st.integers(1, 20))
     def wait(self, steps: int) -> None:
-        """Time passes for all, as long as a pause of a process."""
+        """Time passes for all processes, up to the length of a pause."""
         self.time += steps * STEP_S
 
     @rule()
@@ -168,7 +168,7 @@ class SharedMachine(RuleBasedStateMachine):
         for _ in range(3):
             self.time += RESEND_S
             for number, process in enumerate(self.processes):
-                self._say(process)
+                self._send(process)
                 for turn in process.turns:
                     self._do(number, turn)
                 process.turns.clear()
@@ -216,5 +216,5 @@ class SharedMachine(RuleBasedStateMachine):
 
 
 def test_processes_that_share_a_breaker_probe_one_at_a_time_and_agree_in_the_end() -> None:
-    """With messages late, lost or repeated."""
+    """This holds when messages are late, lost or repeated."""
     run_state_machine_as_test(SharedMachine, settings=settings(max_examples=40 * EFFORT, stateful_step_count=60))

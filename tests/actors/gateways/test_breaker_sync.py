@@ -27,7 +27,7 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
     return BreakerSync(runtime, store, real_store)
 
 
-def told(scenario: BreakerSync) -> list[tuple[int, str, str | None]]:
+def reported(scenario: BreakerSync) -> list[tuple[int, str, str | None]]:
     """Epoch, state and prober of each record sent without a mode."""
     return [(it.record.epoch, it.record.state, it.record.prober) for it in scenario.supervisor.of(BreakerRecordRead)]
 
@@ -37,11 +37,11 @@ def modes(scenario: BreakerSync) -> list[str]:
     return [it.mode.mode for it in scenario.supervisor.of(ApplyBreakerMode)]
 
 
-# what the others do
+# changes of other processes
 
 
 def test_a_change_of_another_process_is_sent_with_the_next_tick(scenario: BreakerSync) -> None:
-    """Once for each change, with the time of the read; not for a gateway that is not configured here."""
+    """It is sent once for each change, with the time of the read, and only for gateways configured here."""
     scenario.real.turn_breaker("gatewayZ", 0, "open")
     scenario.real.turn_breaker(GATEWAY, 0, "open")
     before = scenario.runtime.monotonic()
@@ -53,7 +53,7 @@ def test_a_change_of_another_process_is_sent_with_the_next_tick(scenario: Breake
     assert len(scenario.supervisor.messages) == 1
     scenario.real.turn_breaker(GATEWAY, 1, "closed")
     scenario.run(SHARE_S)
-    assert told(scenario) == [(1, "open", None), (2, "closed", None)]
+    assert reported(scenario) == [(1, "open", None), (2, "closed", None)]
 
 
 def test_everything_is_sent_again_regularly(scenario: BreakerSync) -> None:
@@ -61,12 +61,12 @@ def test_everything_is_sent_again_regularly(scenario: BreakerSync) -> None:
     scenario.real.set_gateway_mode(GatewayMode("gatewayB", "open", "elsewhere"))
     scenario.real.turn_breaker(GATEWAY, 0, "open")
     scenario.run(2 * ROUND_S)
-    assert told(scenario) == [(1, "open", None)] * 3
+    assert reported(scenario) == [(1, "open", None)] * 3
     assert modes(scenario) == ["open"] * 3
 
 
 def test_a_mode_from_another_process_holds_with_the_next_tick(scenario: BreakerSync) -> None:
-    """With a record no older than the mode; not for a gateway that is not configured here."""
+    """It is sent with a record no older than the mode, and only for gateways configured here."""
     scenario.real.turn_breaker(GATEWAY, 0, "closed")
     scenario.real.set_gateway_mode(GatewayMode(GATEWAY, "closed", "elsewhere"))
     scenario.real.set_gateway_mode(GatewayMode("gatewayZ", "open", "gone"))
@@ -82,26 +82,26 @@ def test_an_outage_of_the_store_is_logged_once(
     """Each tick tries again, each outage is one log line, and a defect of the store kills no actor."""
     with caplog.at_level(logging.WARNING):
         for method, error in (("breakers", AWAY), ("gateway_modes", CorruptStoreError("odd")), ("breakers", OSError())):
-            store.befall(method, *[error] * 3)
+            store.inject(method, *[error] * 3)
             scenario.run(5 * SHARE_S)
     assert len(caplog.records) == 3
     assert scenario.address.deaths == 0
     scenario.real.turn_breaker(GATEWAY, 0, "open")
     scenario.run(SHARE_S)
-    assert told(scenario)[-1] == (1, "open", None)
+    assert reported(scenario)[-1] == (1, "open", None)
 
 
-# what happens here
+# changes of this process
 
 
 def test_a_transition_is_recorded_and_sent_back(scenario: BreakerSync) -> None:
     """Whichever process was first, the supervisor gets the present record."""
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
-    assert told(scenario) == [(1, "open", None)] * 2
+    assert reported(scenario) == [(1, "open", None)] * 2
     scenario.real.turn_breaker(GATEWAY, 1, "closed")
     scenario.tell(BreakerTransition(GATEWAY, 1, "open"))
-    assert told(scenario)[-1] == (2, "closed", None)
+    assert reported(scenario)[-1] == (2, "closed", None)
 
 
 def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
@@ -109,7 +109,7 @@ def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
     scenario.tell(BreakerTransition(GATEWAY, 0, "open"))
     scenario.run(TIMES.sleep_s / 2)
     scenario.tell(ProbeWanted(GATEWAY, 1))
-    assert told(scenario)[-1] == (1, "open", None)
+    assert reported(scenario)[-1] == (1, "open", None)
     scenario.run(TIMES.sleep_s / 2)
     asked_at = scenario.runtime.monotonic()
     scenario.tell(ProbeWanted(GATEWAY, 1))
@@ -119,7 +119,7 @@ def test_the_probe_is_taken_for_this_process(scenario: BreakerSync) -> None:
     scenario.run(TIMES.sleep_s)
     scenario.real.take_probe("gatewayB", 1, "another", sleep_s=0.0, permit_s=99.0)
     scenario.tell(ProbeWanted("gatewayB", 1))
-    assert told(scenario)[-1] == (2, "half_open", "another")
+    assert reported(scenario)[-1] == (2, "half_open", "another")
 
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut")])
@@ -128,15 +128,15 @@ def test_a_change_that_cannot_be_recorded_is_dropped(
     scenario: BreakerSync, store: TroubledStore, message: BreakerTransition | ProbeWanted, error: Exception
 ) -> None:
     """The supervisor repeats it; no actor dies."""
-    store.befall("turn_breaker", error)
-    store.befall("take_probe", error)
+    store.inject("turn_breaker", error)
+    store.inject("take_probe", error)
     scenario.tell(message)
     assert (scenario.supervisor.messages, scenario.address.deaths) == ([], 0)
     scenario.tell(message)
     assert len(scenario.supervisor.of(BreakerRecordRead)) == 1
 
 
-# what people order
+# modes that operators set
 
 
 def test_a_mode_is_stored_before_it_holds(scenario: BreakerSync) -> None:
@@ -183,10 +183,10 @@ def test_a_stored_mode_holds_whatever_happens_to_the_record(
     """It is repeated before the mode returns to auto; if that fails, auto is not stored."""
     if mode == "closed":
         scenario.real.turn_breaker(GATEWAY, 0, "open")
-    store.befall("turn_breaker", error)
+    store.inject("turn_breaker", error)
     scenario.order(mode)
     assert (modes(scenario), scenario.real.gateway_modes()[GATEWAY].mode) == ([mode], mode)
-    store.befall("turn_breaker", error)
+    store.inject("turn_breaker", error)
     with pytest.raises((type(error), TimeoutError)):
         scenario.order("auto").get(timeout=0)
     assert (modes(scenario), scenario.real.gateway_modes()[GATEWAY].mode) == ([mode], mode)
@@ -196,7 +196,7 @@ def test_a_stored_mode_holds_whatever_happens_to_the_record(
 
 
 def test_a_mode_whose_record_others_change_is_tried_again(scenario: BreakerSync, store: TroubledStore) -> None:
-    """Until the record has the state; but a bounded number of times."""
+    """The change is repeated until the record has the state, a bounded number of times."""
     scenario.order("open")
     others = [True] * 2
     turn = store.turn_breaker
@@ -216,8 +216,8 @@ def test_a_mode_whose_record_others_change_is_tried_again(scenario: BreakerSync,
 def test_a_mode_that_the_store_fails_is_answered_with_its_error(
     scenario: BreakerSync, store: TroubledStore, error: Exception
 ) -> None:
-    """The caller gets the error, nothing has changed, and the actor goes on."""
-    store.befall("set_gateway_mode", error)
+    """The caller gets the error, nothing has changed, and the actor lives."""
+    store.inject("set_gateway_mode", error)
     with pytest.raises(type(error)):
         scenario.order("open").get(timeout=0)
     assert scenario.supervisor.of(ApplyBreakerMode) == []
@@ -230,7 +230,7 @@ def test_a_mode_with_an_uncertain_commit_is_a_timeout(
     scenario: BreakerSync, store: TroubledStore, *, stored: bool
 ) -> None:
     """A store error would mean that nothing has changed, which may be false; the next tick reads it."""
-    store.befall("set_gateway_mode", Trouble(CommitUncertainError("cut"), after=stored))
+    store.inject("set_gateway_mode", Trouble(CommitUncertainError("cut"), after=stored))
     with pytest.raises(TimeoutError):
         scenario.order("open").get(timeout=0)
     scenario.run(SHARE_S)
@@ -244,8 +244,8 @@ def test_a_mode_that_kills_is_executed_and_answered_once(
 ) -> None:
     """Redelivered to the successor, it is executed and answered normally."""
     scenario.order("open")
-    scenario.real.turn_breaker(GATEWAY, 1, "closed")  # by somebody who has not heard of the order yet
-    store.befall(method, Trouble(SystemExit(), after=after))
+    scenario.real.turn_breaker(GATEWAY, 1, "closed")  # by a process that has not read the mode yet
+    store.inject(method, Trouble(SystemExit(), after=after))
     reply = scenario.order("auto")
     scenario.run(1.0)
     assert scenario.address.deaths == 1
@@ -273,8 +273,8 @@ def test_a_mode_for_an_unknown_gateway_is_refused(scenario: BreakerSync) -> None
     assert scenario.supervisor.of(ApplyBreakerMode) == []
 
 
-def test_a_mode_that_is_none_is_refused(scenario: BreakerSync) -> None:
-    """The store keeps it not, and the supervisor never hears of it."""
+def test_an_unknown_mode_is_not_stored(scenario: BreakerSync) -> None:
+    """It is neither stored nor passed to the supervisor."""
     with pytest.raises(StoreError):
         scenario.order("ajar").get(timeout=0)
     assert scenario.supervisor.of(ApplyBreakerMode) == []

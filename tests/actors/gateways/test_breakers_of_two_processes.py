@@ -1,4 +1,4 @@
-"""Two processes on one store, in virtual time: one breaker for both, and one probe among them."""
+"""Two processes on one store, in virtual time: one breaker for both, and one probe at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateways.settings import BreakerSettings
 from store.errors import StoreUnavailableError
 from store.port import BREAKER_REST_SLACK_S, GatewayMode
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore
+from tests.actors.support import GATEWAY, RecordingListener, SmallGateway, TroubledStore
 from tests.actors.system.fixtures import Service
 
 SLEEP_S = BreakerSettings().sleep_s
@@ -42,7 +42,7 @@ class Pair:
 
     def service(self, store: TroubledStore) -> Service:
         """Another process."""
-        return Service(self.runtime, store, self.real, self.gateway, heard=Heard(), exclusive=False)
+        return Service(self.runtime, store, self.real, self.gateway, heard=RecordingListener(), exclusive=False)
 
     def _answer(self, order: Order) -> Outcome:
         self.called.append(self.runtime.monotonic())
@@ -63,7 +63,7 @@ class Pair:
                 service.send(f"c{each}")
 
     def states(self) -> list[str]:
-        """Both breakers."""
+        """The states of both breakers."""
         return [service.system.actors.bulkheads[GATEWAY].breaker.state for service in self.services]
 
     def break_down(self) -> None:
@@ -85,7 +85,7 @@ class Pair:
 
 @pytest.fixture
 def pair(runtime: SimulatedRuntime, real_store: SqliteStore) -> Pair:
-    """Both have started."""
+    """Two processes that have started."""
     return Pair(runtime, real_store)
 
 
@@ -122,7 +122,7 @@ def test_one_process_opens_it_for_the_other(pair: Pair) -> None:
     assert [state for _, state in pair.services[1].heard.breakers] == ["open"]
 
 
-def test_after_a_recovery_neither_stampedes(pair: Pair) -> None:
+def test_after_a_recovery_both_send_few_calls_at_first(pair: Pair) -> None:
     """Slow start applies to the process that did not probe as well."""
     pair.break_down()
     pair.healthy = True
@@ -151,7 +151,7 @@ def test_a_process_that_starts_during_an_outage_makes_no_call(pair: Pair) -> Non
 
 
 def test_the_probe_of_a_paused_process_goes_to_the_other(pair: Pair) -> None:
-    """A sleep after the probe's permit expired; not before, since its call may run."""
+    """The other one probes a sleep after the permit expired, and not before, because the first call may still run."""
     pair.break_down()
     pair.run(SLEEP_S / 2)
     epoch = pair.real.breakers()[GATEWAY].epoch
@@ -168,14 +168,14 @@ def test_a_process_without_the_store_opens_alone_without_probes(pair: Pair, away
     """Its transition applies here at once; when the store is back it is recorded, or another's is followed."""
     pair.healthy = False
     for method in METHODS:
-        pair.stores[away].befall(method, *[StoreUnavailableError("away")] * 60)
+        pair.stores[away].inject(method, *[StoreUnavailableError("away")] * 60)
     pair.send(20, away)
     pair.run(1.0)
     assert pair.states()[away] == "open"
     assert pair.states()[1 - away] == "closed"
     calls = [*pair.services[away].heard.calls]
     pair.run(2 * SLEEP_S)
-    assert pair.services[away].heard.calls == calls, "no probe without the store's word"
+    assert pair.services[away].heard.calls == calls, "no probe without a grant by the store"
     pair.stores[away]._trouble.clear()
     pair.run(5.0)
     assert pair.states() == ["open", "open"]
@@ -186,7 +186,7 @@ def test_a_process_without_the_store_opens_alone_without_probes(pair: Pair, away
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_mode_holds_in_both_and_one_of_them_probes_after_it(pair: Pair, number: int) -> None:
-    """Held open, neither calls; in auto again one probe is made, whichever process got the command."""
+    """While it is forced open, neither calls. In auto again one probe is made, whichever process got the command."""
     pair.order(number, "open")
     pair.run(2 * SHARE_S)
     assert pair.states() == ["open", "open"]

@@ -61,7 +61,7 @@ def test_a_submission_carries_the_transaction(gateway: SmallGateway) -> None:
 
 
 def test_a_lookup_sends_nothing(gateway: SmallGateway) -> None:
-    """Work to resolve is a lookup, whatever the answer and however old the transaction."""
+    """Work to resolve is a lookup, for every answer and age of the transaction."""
     assert call_gateway(gateway, work(action=Action.RESOLVE), LATE) == (NotReceived(), True)
     assert gateway.calls == []
 
@@ -71,7 +71,7 @@ class UnspeakableError(Exception):
 
     def __str__(self) -> str:
         """Fail."""
-        raise ValueError("no words")
+        raise ValueError("no text")
 
     __repr__ = __str__
 
@@ -92,7 +92,7 @@ class UnspeakableError(Exception):
 def test_no_error_is_raised(gateway: SmallGateway, error: BaseException, result: CallResult) -> None:
     """Every error of an adapter means not sent or unknown, and unhealthy; only NotSentError means not sent.
 
-    What a foreign error says is not told: it may hold what the provider answered, with anything in it.
+    The text of a foreign error is not reported: it may contain the provider's answer with private data.
     """
     gateway.answer = raising(error)
     assert call_gateway(gateway, work(), EPOCH) == (result, False)
@@ -107,7 +107,7 @@ def test_a_decline_is_healthy(gateway: SmallGateway) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, WINDOW_S / 2])
 def test_within_the_window_it_is_sent_under_its_key(gateway: SmallGateway, seconds: float) -> None:
-    """While the provider certainly knows the key, even with a wrong clock, a re-send needs no lookup."""
+    """While the provider certainly recognises the key, even with a wrong clock, a re-send needs no lookup."""
     call_gateway(gateway, work(), EPOCH + timedelta(seconds=seconds))
     assert gateway.lookups == []
 

@@ -36,23 +36,23 @@ from tests.actors.gateways.policy_fixtures import (
 # Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
 # A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
 CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, WorkState, float, int] | None]]] = [
-    # final answers close the work, whatever was asked
+    # final answers close the work, whatever was requested
     (SUBMIT, 0, FINAL, KEYS, None),
     (SUBMIT, 9, FINAL, NO_KEYS, None),
     (RESOLVE, 4, FINAL, KEYS, None),
     (SUBMIT, 0, DECLINED, KEYS, None),
     (RESOLVE, 0, DECLINED, NO_KEYS, None),
-    # accepted and not final: the schedule of lookups, anew after a sending
+    # accepted and not final: the schedule of lookups, from its start after a sending
     (SUBMIT, 0, PENDING, KEYS, (RESOLVE, QUEUED, 5.0, 0)),
     (SUBMIT, 3, PENDING, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
     (RESOLVE, 0, PENDING, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
     (RESOLVE, 1, PENDING, KEYS, (RESOLVE, QUEUED, 120.0, 2)),
     (RESOLVE, 2, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 3)),
     (RESOLVE, 500, PENDING, KEYS, (RESOLVE, QUEUED, DAY_S, 501)),
-    # never received: again at once, under the same key, or without one when nothing can come of it any more
+    # never received: again at once, under the same key, or without a key when the first sending can have no effect
     (RESOLVE, 2, NEVER, KEYS, (SUBMIT, QUEUED, 0.0, 0)),
     (RESOLVE, 0, NEVER, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
-    # surely not sent: a few quick retries, then a dead letter, then a person; without keys as well
+    # surely not sent: a few quick retries, then a dead letter, then an operator; without keys as well
     (SUBMIT, 0, NOT_SENT, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
     (SUBMIT, 1, NOT_SENT, NO_KEYS, (SUBMIT, QUEUED, 0.4, 2)),
     (SUBMIT, 2, NOT_SENT, KEYS, (SUBMIT, QUEUED, 0.8, 3)),
@@ -62,7 +62,7 @@ CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, Work
     (SUBMIT, 7, NOT_SENT, KEYS, (SUBMIT, DEAD, 100.0, 8)),
     (SUBMIT, 8, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 9)),
     (SUBMIT, 10_000, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 10_001)),
-    # may have acted: the same under the same key, else only a lookup may go on
+    # may have acted: the same under the same key, else only a lookup may follow
     (SUBMIT, 0, UNKNOWN, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
     (SUBMIT, 3, UNKNOWN, KEYS, (SUBMIT, DEAD, 10.0, 4)),
     (SUBMIT, 0, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
@@ -75,7 +75,7 @@ CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, Work
     (SUBMIT, 0, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
     (SUBMIT, 7, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 7)),
     (RESOLVE, 3, NOT_TRIED, KEYS, (RESOLVE, QUEUED, 0.0, 3)),
-    # nobody can do it: to a person at once
+    # no handler: parked for an operator at once
     (SUBMIT, 0, UNHANDLED, KEYS, (SUBMIT, PARKED, 0.0, 0)),
     (SUBMIT, 5, UNHANDLED, NO_KEYS, (SUBMIT, PARKED, 0.0, 5)),
     (RESOLVE, 2, UNHANDLED, KEYS, (RESOLVE, PARKED, 0.0, 2)),

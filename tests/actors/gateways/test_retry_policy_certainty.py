@@ -42,7 +42,7 @@ DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, De
     # it did arrive
     (SUBMIT, NONE, PENDING, True, Status.PROCESSED, SENT),
     (SUBMIT, SENT, PENDING, False, Status.PROCESSED, SENT),
-    # surely not sent this time: with keys that says nothing of the times before, without keys there was none
+    # surely not sent this time: with keys this proves nothing about earlier attempts, without keys there were none
     (SUBMIT, NONE, NOT_SENT, True, Status.PENDING, NONE),
     (SUBMIT, LEASE_LOST, NOT_SENT, True, Status.PENDING, LEASE_LOST),
     (SUBMIT, SENT, NOT_SENT, True, Status.UNKNOWN, SENT),
@@ -52,17 +52,17 @@ DOUBTS: Final[list[tuple[Action, DeliveryCertainty, CallResult, bool, Status, De
     (SUBMIT, SENT, NOT_TRIED, True, Status.UNKNOWN, SENT),
     (SUBMIT, SENT, NOT_TRIED, False, Status.PENDING, NONE),
     (SUBMIT, SENT, NOT_TRIED, False, Status.UNKNOWN, NONE),
-    # a lookup that could not be made or had no answer says nothing of what was sent
+    # a lookup that could not be made or had no answer proves nothing about what was sent
     (RESOLVE, SENT, NOT_SENT, False, Status.UNKNOWN, SENT),
     (RESOLVE, SENT, NOT_TRIED, False, Status.UNKNOWN, SENT),
     (RESOLVE, SENT, UNKNOWN, False, Status.UNKNOWN, SENT),
     (RESOLVE, LEASE_LOST, UNKNOWN, True, Status.UNKNOWN, LEASE_LOST),
     (RESOLVE, SENT, PENDING, False, Status.PROCESSED, SENT),
-    # it never arrived; a provider with keys is asked under the same one again, and nothing is to be discarded then
+    # it never arrived; with keys it is sent under the same one again, so it may not be discarded
     (RESOLVE, SENT, NEVER, False, Status.UNKNOWN, NONE),
     (RESOLVE, SENT, NEVER, True, Status.UNKNOWN, SENT),
     (RESOLVE, SENT, NEVER, False, Status.PROCESSED, SENT),
-    # nobody looked
+    # no lookup was made
     (SUBMIT, NONE, UNHANDLED, True, Status.PENDING, NONE),
     (SUBMIT, LEASE_LOST, UNHANDLED, True, Status.PENDING, LEASE_LOST),
     (SUBMIT, SENT, UNHANDLED, False, Status.UNKNOWN, SENT),
@@ -144,7 +144,7 @@ def test_a_day_without_an_answer(
 
 @pytest.mark.parametrize("result", [FINAL, PENDING, DECLINED, NOT_TRIED, UNHANDLED])
 def test_an_answer_is_no_day_without_one(result: CallResult) -> None:
-    """Whatever the gateway reports, also that it is processing, or when it was not asked."""
+    """No review opens after any report of the gateway, also "processing", nor when no call was made."""
     assert not ran_a_day(work(RESOLVE), result, EPOCH + 3 * DAY, status=Status.UNKNOWN)
 
 
@@ -165,7 +165,7 @@ def test_never_received_is_an_answer_unless_it_was_accepted(status: Status, *, r
 def test_never_received_that_does_not_count_is_no_answer(
     after: timedelta, settlement_left_s: float, *, ran: bool
 ) -> None:
-    """It leads to no re-send, so that without a review the lookups would go on for ever."""
+    """It leads to no re-send, so that without a review the lookups would continue without limit."""
     item = work(RESOLVE, 3)
     assert ran_a_day(item, NEVER, EPOCH + after, status=Status.UNKNOWN, settlement_left_s=settlement_left_s) is ran
 

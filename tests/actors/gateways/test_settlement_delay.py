@@ -1,4 +1,4 @@
-"""The settlement delay: never shorter than its length since this process learned of the submission."""
+"""The settlement delay: never shorter than its length since this process first handled the submission."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def runtime() -> SimulatedRuntime:
 
 
 def test_the_whole_delay_begins_at_the_first_query(runtime: SimulatedRuntime) -> None:
-    """However long ago it was sent, the delay starts when this process learns of it."""
+    """However long ago it was sent, the delay starts when this process first handles it."""
     settlement = SettlementDelay(runtime.monotonic)
     assert settlement.left_s(item(), SETTLE_S) == SETTLE_S
     runtime.advance(60.0)
     assert settlement.left_s(item(), SETTLE_S) == pytest.approx(5.0)
     runtime.advance(5.0)
-    assert settlement.left_s(item(), SETTLE_S) > 0.0  # at the very end it may still be on its way
+    assert settlement.left_s(item(), SETTLE_S) > 0.0  # exactly at the end it may still be on its way
     runtime.advance(5.0)
     assert settlement.left_s(item(), SETTLE_S) == 0.0
 
@@ -77,7 +77,7 @@ def test_a_dropped_submission_waits_again(runtime: SimulatedRuntime, monkeypatch
 
 
 def test_the_kept_submissions_are_bounded(runtime: SimulatedRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many submissions are open, and however often each is queried."""
+    """The number is bounded for any number of open submissions and queries."""
     monkeypatch.setattr("actors.gateways.settlement_delay.KNOWN_MAX", 10)
     settlement = SettlementDelay(runtime.monotonic)
     for number in range(200):
@@ -94,7 +94,7 @@ def test_work_without_a_transaction_waits_as_any_other(runtime: SimulatedRuntime
 
 @pytest.mark.parametrize(("asked_after_s", "left_s"), [(0.0, 65.0), (64.0, 1.0), (65.0, TICK_S), (66.0, 0.0)])
 def test_an_answer_is_as_old_as_its_lookup(runtime: SimulatedRuntime, asked_after_s: float, left_s: float) -> None:
-    """However long it took to be handled."""
+    """The delay is judged at the start of the lookup, however late its answer is handled."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     asked_at = runtime.monotonic() + asked_after_s
@@ -103,7 +103,7 @@ def test_an_answer_is_as_old_as_its_lookup(runtime: SimulatedRuntime, asked_afte
 
 
 def test_a_lookup_from_before_the_first_query_proves_nothing(runtime: SimulatedRuntime) -> None:
-    """A process that learns of a submission by a lookup waits the whole delay from then on."""
+    """A process that first handles a submission in a lookup waits the whole delay from then on."""
     settlement = SettlementDelay(runtime.monotonic)
     asked_at = runtime.monotonic()
     runtime.advance(1000.0)
@@ -125,7 +125,7 @@ def test_a_process_that_may_still_send_it_is_waited_for(runtime: SimulatedRuntim
 
 
 def test_what_was_accepted_never_counts_as_never_received(runtime: SimulatedRuntime) -> None:
-    """However long ago, for every submission, until its outcome is known."""
+    """This holds for every submission and any time, until its outcome is known."""
     settlement = SettlementDelay(runtime.monotonic)
     settlement.left_s(item(), SETTLE_S)
     settlement.accepted("t-1")

@@ -1,4 +1,4 @@
-"""The circuit breaker of one gateway after a recovery: calls come back in growing numbers, not all at once."""
+"""The circuit breaker of one gateway after a recovery: calls are admitted in growing numbers, not all at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_after_a_recovery_calls_grow_in_number(scenario: Scenario) -> None:
     scenario.recover()
     rounds: list[int] = []
     while len(rounds) < 10:
-        permits = scenario.all_that_go()
+        permits = scenario.all_admitted()
         rounds.append(len(permits))
         for permit in permits:
             scenario.breaker.report(permit, healthy=True)
@@ -32,9 +32,9 @@ def test_a_failure_halves_the_limit(scenario: Scenario) -> None:
     scenario.recover()
     scenario.calls("+" * 10)
     assert scenario.stats() == (10, 0)
-    for room in (6, 3, 1, 1):
+    for admissible in (6, 3, 1, 1):
         scenario.calls("-")
-        assert scenario.room() == room
+        assert scenario.admissible() == admissible
     assert scenario.stats() == (14, 28)
 
 
@@ -45,23 +45,23 @@ def test_it_ends_with_an_answer_after_a_quiet_window(scenario: Scenario) -> None
     scenario.calls("-")
     scenario.time += WINDOW_S - 0.25
     scenario.calls("+")
-    assert scenario.room() == 2
+    assert scenario.admissible() == 2
     scenario.time += 0.25
-    assert scenario.room() == 2
+    assert scenario.admissible() == 2
     scenario.calls("+")
-    assert scenario.room() == 200
+    assert scenario.admissible() == 200
 
 
-def test_a_provider_without_answers_gets_no_stampede(scenario: Scenario) -> None:
+def test_a_provider_without_answers_gets_no_burst_of_calls(scenario: Scenario) -> None:
     """Expired permits are replaced by as many others, and never lift the limit."""
     scenario.recover()
     for _ in range(50):
-        assert len(scenario.all_that_go()) == SLOW_START_FIRST
+        assert len(scenario.all_admitted()) == SLOW_START_FIRST
         assert scenario.breaker.wait_s() == PERMIT_S
         scenario.time += PERMIT_S
         assert scenario.breaker.wait_s() == 0.0
     scenario.calls("+")
-    assert len(scenario.all_that_go()) == SLOW_START_FIRST + 1
+    assert len(scenario.all_admitted()) == SLOW_START_FIRST + 1
 
 
 def test_how_long_to_wait_above_the_limit(scenario: Scenario) -> None:

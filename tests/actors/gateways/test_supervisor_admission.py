@@ -1,4 +1,4 @@
-"""Admission by the supervisor: bulkheads that hold, one call for each lease, and work that is never lost."""
+"""Admission by the supervisor: limits of bulkheads, one call for each lease, and work that is never lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_call_is_made_and_its_outcome_goes_to_the_customer(supervised: Supervi
     assert supervised.heard.calls == [(item.work_id, report.result)]
 
 
-def test_the_bulkhead_holds(supervised: Supervised) -> None:
+def test_the_bulkhead_limits_the_calls(supervised: Supervised) -> None:
     """Never more calls run than the gateway has slots, and a free slot is used at once."""
     items = [work() for _ in range(10)]
     supervised.submit(*items)
@@ -109,7 +109,7 @@ def test_the_outcome_is_with_its_customer_before_the_slot_is_free(supervised: Su
     assert supervised.bulkheads[GATEWAY].in_flight == 0
 
 
-def test_lookups_ask_and_never_send(supervised: Supervised) -> None:
+def test_lookups_never_send(supervised: Supervised) -> None:
     """Work to resolve is a lookup."""
     item = work(action=Action.RESOLVE)
     supervised.submit(item)
@@ -182,8 +182,8 @@ def waiting(supervised: Supervised) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("claimed", [False, True])
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("when", ["together", "waiting", "out", "done"])
-def test_the_same_work_is_called_for_once(supervised: Supervised, when: str, action: Action, *, claimed: bool) -> None:
-    """Whenever it is repeated: together with the first, while that waits or is called, or long after its answer."""
+def test_the_same_work_is_called_once(supervised: Supervised, when: str, action: Action, *, claimed: bool) -> None:
+    """This holds for a repetition together with the first, while that waits or is called, or long after its answer."""
     item = work(action=action)
     if when == "waiting":
         supervised.submit(*[work() for _ in range(3)])
@@ -205,17 +205,17 @@ def test_without_keys_it_is_recorded_once() -> None:
     item = work()
     supervised.submit(item)
     supervised.submit(item)
-    [request] = supervised.asked
+    [request] = supervised.requested
     supervised.clear(request)
     supervised.submit(item)
     supervised.end_all()
     supervised.submit(item)
-    assert len(supervised.asked) == 1
+    assert len(supervised.requested) == 1
     assert supervised.results() == [Approved(f"A-{item.work_id}", final=True)]
     assert supervised.slots_taken == 0
 
 
-def test_work_that_was_claimed_anew_is_called_for(supervised: Supervised) -> None:
+def test_work_that_is_claimed_again_is_called_again(supervised: Supervised) -> None:
     """Under a newer token it is called again, even while the earlier call runs; an older token is dropped."""
     item = work()
     supervised.submit(item)
@@ -247,7 +247,7 @@ def test_a_message_that_kills_is_taken_once(supervised: Supervised, monkeypatch:
         met.append(bulkhead)
         enqueue(bulkhead, those[:3] if len(met) == 1 else those)
         if len(met) == 1:
-            raise RuntimeError("amid a message")
+            raise RuntimeError("during a message")
 
     monkeypatch.setattr(Bulkhead, "enqueue", deadly)
     supervised.submit(*items)
@@ -289,8 +289,8 @@ def test_what_is_not_to_be_called_takes_no_slot_and_no_permit(
         trip(keyless)
         keyless.customer.messages.clear()
     keyless.submit(item)
-    assert [type(told) for told in keyless.results()] == [result]
-    assert (keyless.asked, keyless.out, keyless.slots_taken) == ([], [], 0)
+    assert [type(reported) for reported in keyless.results()] == [result]
+    assert (keyless.requested, keyless.out, keyless.slots_taken) == ([], [], 0)
     assert keyless.bulkheads[GATEWAY].breaker.state == breaker
 
 
@@ -299,12 +299,12 @@ def test_a_gateway_without_lookups_is_not_called(keyless: Keyless) -> None:
     keyless.gateway.looks_up = False
     order_mode(keyless, "open")
     keyless.submit(*[work(action=Action.RESOLVE) for _ in range(5)])
-    assert [type(told) for told in keyless.results()] == [Unknown] * 5
+    assert [type(reported) for reported in keyless.results()] == [Unknown] * 5
     assert keyless.gateway.lookups == []
 
 
 def test_poison_delays_no_other_work(keyless: Keyless) -> None:
-    """Work that nothing can handle is put aside, and the work around it is sent."""
+    """Work without a handler is not sent, and the work around it is."""
     good = [work() for _ in range(9)]
     poison = [replace(work(), event_type="x"), replace(work(), transaction=None), replace(work(), event_type="")]
     keyless.submit(*[item for three in zip(good[::3], poison, good[1::3], good[2::3], strict=True) for item in three])
@@ -316,7 +316,7 @@ def test_poison_delays_no_other_work(keyless: Keyless) -> None:
 
 
 def test_a_report_is_as_old_as_its_call() -> None:
-    """However long a call takes, its answer is as old as its start, which decides whether "never" counts."""
+    """However long a call takes, its answer is dated by its start, which decides whether "never received" counts."""
     keyless = Supervised()
     asked_at = keyless.runtime.monotonic()
     answer = keyless.gateway.answer

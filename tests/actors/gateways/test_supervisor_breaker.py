@@ -1,4 +1,4 @@
-"""The supervisor and its breakers: what they hold back, recoveries, and the state that processes share."""
+"""The supervisor and its breakers: the work that they delay, recoveries, and the state that processes share."""
 
 from __future__ import annotations
 
@@ -129,14 +129,14 @@ def test_one_submission_is_recorded_half_open(keyless: Keyless) -> None:
     trip(keyless)
     keyless.submit(*[work() for _ in range(5)])
     keyless.run(SLEEP_S + 0.5)
-    assert len(keyless.asked) == 1
-    keyless.clear(keyless.asked[0], refused=True)
-    assert len(keyless.asked) == 2
+    assert len(keyless.requested) == 1
+    keyless.clear(keyless.requested[0], refused=True)
+    assert len(keyless.requested) == 2
     assert keyless.bulkheads[GATEWAY].breaker.state == "half_open"
-    keyless.clear(keyless.asked[1])
+    keyless.clear(keyless.requested[1])
     keyless.end()
     assert keyless.bulkheads[GATEWAY].breaker.state == "closed"
-    assert len(keyless.asked) == 2 + SLOW_START_FIRST
+    assert len(keyless.requested) == 2 + SLOW_START_FIRST
 
 
 def test_after_a_recovery_few_are_recorded_at_once(keyless: Keyless) -> None:
@@ -145,12 +145,12 @@ def test_after_a_recovery_few_are_recorded_at_once(keyless: Keyless) -> None:
     items = [work() for _ in range(40)]
     keyless.submit(*items)
     keyless.run(SLEEP_S + 0.5)
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     keyless.end()
     assert keyless.slots_taken == SLOW_START_FIRST
     done = 1
-    while done < len(keyless.asked):
-        keyless.clear(keyless.asked[done])
+    while done < len(keyless.requested):
+        keyless.clear(keyless.requested[done])
         keyless.end()
         done += 1
         assert keyless.slots_taken <= 3
@@ -159,7 +159,7 @@ def test_after_a_recovery_few_are_recorded_at_once(keyless: Keyless) -> None:
 
 
 def test_a_recovery_is_reported_once(keyless: Keyless) -> None:
-    """Reported when the breaker closes, by itself or by an operator, and not at each success."""
+    """It is reported when the breaker closes, by itself or by an operator, and not at each success."""
     trip(keyless)
     assert keyless.scheduler.of(Recovered) == []
     keyless.submit(*[work() for _ in range(6)])
@@ -178,21 +178,21 @@ def test_forced_open_sends_nothing_and_auto_begins_with_a_probe(keyless: Keyless
     order_mode(keyless, "open")
     keyless.submit(*[work() for _ in range(5)])
     keyless.run(10 * SLEEP_S)
-    assert keyless.asked == []
+    assert keyless.requested == []
     order_mode(keyless, "auto")
-    assert len(keyless.asked) == 1
+    assert len(keyless.requested) == 1
 
 
 def test_a_failing_gateway_opens_its_breaker_by_its_calls_alone(keyless: Keyless) -> None:
-    """Submissions that were refused or not tried say nothing about the gateway's health; failed calls do."""
+    """Submissions that were refused or not tried are no sign of the gateway's health; failed calls are."""
     for _ in range(2 * FAILURES):
         keyless.submit(work())
-        keyless.clear(keyless.asked[-1], refused=True)
+        keyless.clear(keyless.requested[-1], refused=True)
     assert keyless.status()[0].breaker.requests == 0
     keyless.gateway.answer = raising(NotSentError("refused"))
     for _ in range(FAILURES):
         keyless.submit(work())
-        keyless.clear(keyless.asked[-1])
+        keyless.clear(keyless.requested[-1])
         keyless.end()
     assert keyless.bulkheads[GATEWAY].breaker.state == "open"
 
@@ -201,11 +201,11 @@ def test_a_transition_is_recorded_once(supervised: Supervised) -> None:
     """One answer is enough, and transitions of other processes are not sent back."""
     trip(supervised)
     supervised.run(SLEEP_S / 2)
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")]
     another(supervised, "closed")
     another(supervised, "open")
     supervised.run(SLEEP_S / 2)
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")]
 
 
 def test_a_transition_is_repeated_until_it_is_recorded(supervised: Supervised) -> None:
@@ -213,10 +213,10 @@ def test_a_transition_is_repeated_until_it_is_recorded(supervised: Supervised) -
     supervised.shared.away = True
     trip(supervised)
     supervised.run(3 * RESEND_S + 0.5)
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")] * 4
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")] * 4
     supervised.shared.away = False
     supervised.run(10 * RESEND_S)
-    assert len(supervised.shared.told) == 5
+    assert len(supervised.shared.reported) == 5
     assert supervised.shared.now().state == "open"
 
 
@@ -233,33 +233,33 @@ def test_a_transition_is_repeated_by_a_successor(supervised: Supervised) -> None
     trip(supervised)
     supervised.run(2 * RESEND_S)
     assert supervised.address.deaths == 1
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")]
 
 
-def test_a_probe_is_asked_for_once_and_again_after_a_while(supervised: Supervised) -> None:
-    """Not before the sleep is over, and not while an answer may be under way."""
+def test_a_probe_is_requested_once_and_again_after_a_while(supervised: Supervised) -> None:
+    """It is not requested before the sleep is over, nor while an answer may be under way."""
     trip(supervised)
-    supervised.shared.told.clear()
+    supervised.shared.reported.clear()
     supervised.shared.away = True
     supervised.submit(*[work() for _ in range(5)])
     supervised.run(SLEEP_S - 0.5)
-    assert supervised.shared.told == []
+    assert supervised.shared.reported == []
     supervised.run(0.6)
     supervised.submit(*[work() for _ in range(5)])
-    assert supervised.shared.told == [ProbeWanted(GATEWAY, 1)]
+    assert supervised.shared.reported == [ProbeWanted(GATEWAY, 1)]
     supervised.run(RESEND_S)
-    assert supervised.shared.told == [ProbeWanted(GATEWAY, 1)] * 2
+    assert supervised.shared.reported == [ProbeWanted(GATEWAY, 1)] * 2
     assert not supervised.out
     supervised.shared.away = False
     supervised.run(RESEND_S)
     assert len(supervised.out) == 1
 
 
-def test_nobody_asks_for_a_probe_without_work_for_it(supervised: Supervised) -> None:
+def test_a_process_without_work_requests_no_probe(supervised: Supervised) -> None:
     """A process without work leaves the probe to others; new work requests it at once."""
     trip(supervised)
     supervised.run(10 * SLEEP_S)
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")]
     supervised.submit(work())
     assert len(supervised.out) == 1
 
@@ -272,11 +272,11 @@ def test_a_stopping_process_requests_no_probe_and_records_its_last_one(supervise
     supervised.address.tell(Drain())
     supervised.run()
     supervised.end()
-    assert supervised.shared.told[-1] == BreakerTransition(GATEWAY, 2, "closed")
+    assert supervised.shared.reported[-1] == BreakerTransition(GATEWAY, 2, "closed")
     assert supervised.shared.now().state == "closed"
     another(supervised, "open")
     supervised.run(10 * SLEEP_S)
-    assert supervised.shared.told[-1] == BreakerTransition(GATEWAY, 2, "closed")
+    assert supervised.shared.reported[-1] == BreakerTransition(GATEWAY, 2, "closed")
     assert not supervised.out
 
 
@@ -287,9 +287,9 @@ def test_another_process_has_the_probe(supervised: Supervised) -> None:
     supervised.submit(*[work() for _ in range(3)])
     supervised.run(PERMIT_S + SLEEP_S - 0.5)
     assert not supervised.out
-    assert supervised.shared.told == [BreakerTransition(GATEWAY, 0, "open")]
+    assert supervised.shared.reported == [BreakerTransition(GATEWAY, 0, "open")]
     supervised.run(1.0)
-    assert supervised.shared.told[-1] == ProbeWanted(GATEWAY, 2)
+    assert supervised.shared.reported[-1] == ProbeWanted(GATEWAY, 2)
     assert len(supervised.out) == 1
 
 
@@ -326,12 +326,12 @@ def test_a_probe_that_was_given_too_late_is_no_probe(supervised: Supervised) -> 
 
 @pytest.mark.parametrize("late_s", [-0.5, 0.0, 100.0])
 def test_no_call_begins_after_its_permit_has_expired(supervised: Supervised, late_s: float) -> None:
-    """The process was paused between permit and call: another one may be probing by now."""
+    """The process was paused between permit and call: another one may be probing already."""
     trip(supervised)
     item = work()
     supervised.submit(item)
     supervised.run(SLEEP_S + 0.5)
-    calls, told = len(supervised.gateway.calls), len(supervised.results())
+    calls, reported = len(supervised.gateway.calls), len(supervised.results())
     supervised.runtime.advance(
         supervised.bulkheads[GATEWAY].breaker._probe_until + late_s - supervised.runtime.monotonic()
     )
@@ -341,7 +341,7 @@ def test_no_call_begins_after_its_permit_has_expired(supervised: Supervised, lat
         assert supervised.bulkheads[GATEWAY].breaker.state == "closed"
     else:
         assert len(supervised.gateway.calls) == calls
-        assert [type(result) for result in supervised.results()[told:]] == [NotTried]
+        assert [type(result) for result in supervised.results()[reported:]] == [NotTried]
         assert supervised.bulkheads[GATEWAY].breaker.state == "open"
     assert supervised.bulkheads[GATEWAY].in_flight == 0
 
@@ -351,7 +351,7 @@ def test_a_success_that_comes_too_late_closes_nothing(supervised: Supervised) ->
     trip(supervised)
     supervised.submit(work())
     supervised.run(SLEEP_S + 0.5)
-    told = len(supervised.shared.told)
+    reported = len(supervised.shared.reported)
 
     def slowly(order: Order) -> Outcome:
         supervised.runtime.advance(PERMIT_S + SLEEP_S)
@@ -365,4 +365,4 @@ def test_a_success_that_comes_too_late_closes_nothing(supervised: Supervised) ->
     assert len(supervised.gateway.effects) == 1
     assert supervised.bulkheads[GATEWAY].breaker.state == "open"
     assert supervised.shared.now().state == "open"
-    assert not [message for message in supervised.shared.told[told:] if isinstance(message, BreakerTransition)]
+    assert not [message for message in supervised.shared.reported[reported:] if isinstance(message, BreakerTransition)]

@@ -37,7 +37,7 @@ def test_nothing_goes_out_before_it_is_on_record(keyless: Keyless) -> None:
     item = work()
     keyless.submit(item)
     keyless.run(PERMIT_S / 2)
-    [request] = keyless.asked
+    [request] = keyless.requested
     assert request.item is item
     assert (keyless.gateway.calls, keyless.out, keyless.slots_taken) == ([], [], 1)
     after = keyless.clear(request)
@@ -56,18 +56,18 @@ def test_lookups_need_no_record(keyless: Keyless) -> None:
     keyless.submit(item)
     keyless.end()
     assert keyless.gateway.lookups == [item.work_id]
-    assert keyless.asked == []
+    assert keyless.requested == []
 
 
 def test_the_bulkhead_counts_what_is_being_recorded(keyless: Keyless) -> None:
     """Records and calls together never take more than the gateway's slots."""
     keyless.submit(*[work() for _ in range(10)])
-    assert len(keyless.asked) == 3
+    assert len(keyless.requested) == 3
     for number in range(10):
-        keyless.clear(keyless.asked[number])
+        keyless.clear(keyless.requested[number])
         assert keyless.slots_taken <= 3
         keyless.end()
-        assert len(keyless.asked) == min(10, number + 4)
+        assert len(keyless.requested) == min(10, number + 4)
     assert len(keyless.gateway.effects) == 10
     assert_all_slots_free(keyless)
 
@@ -75,10 +75,10 @@ def test_the_bulkhead_counts_what_is_being_recorded(keyless: Keyless) -> None:
 def test_a_submission_that_must_not_go_out_frees_its_slot(keyless: Keyless) -> None:
     """When another owner has the work, the next one gets its slot, and nothing is called or reported."""
     keyless.submit(*[work() for _ in range(4)])
-    for request in keyless.asked[:3]:
+    for request in keyless.requested[:3]:
         keyless.clear(request, refused=True)
-    assert [request.item.work_id for request in keyless.asked[3:]]
-    keyless.clear(keyless.asked[3], refused=True)
+    assert [request.item.work_id for request in keyless.requested[3:]]
+    keyless.clear(keyless.requested[3], refused=True)
     assert keyless.results() == []
     assert keyless.gateway.calls == []
     assert_all_slots_free(keyless)
@@ -88,7 +88,7 @@ def test_a_submission_that_must_not_go_out_frees_its_slot(keyless: Keyless) -> N
 def test_a_submission_recorded_too_late_is_not_called(keyless: Keyless, late: str) -> None:
     """A permit that is invalid when the record is stored: no call, no attempt, and the slot is free."""
     keyless.submit(work())
-    [request] = keyless.asked
+    [request] = keyless.requested
     if late == "expired":
         keyless.run(PERMIT_S + 0.5)
     elif late == "opened":
@@ -109,9 +109,9 @@ def test_a_submission_recorded_too_late_is_not_called(keyless: Keyless, late: st
 
 @pytest.mark.parametrize("late", ["expired", "opened", "forced open", "draining"])
 def test_a_refused_submission_frees_its_slot_however_late(keyless: Keyless, late: str) -> None:
-    """The same when nothing is to be sent anyway."""
+    """The same must hold when nothing may be sent anyway."""
     keyless.submit(work())
-    [request] = keyless.asked
+    [request] = keyless.requested
     if late == "expired":
         keyless.run(PERMIT_S + 0.5)
     elif late == "opened":
@@ -133,12 +133,12 @@ def test_the_slot_is_not_free_before_the_report(keyless: Keyless) -> None:
     taken: list[int] = []
     tell = keyless.customer.tell
 
-    def told(message: object) -> None:
+    def reported(message: object) -> None:
         taken.append(keyless.bulkheads[GATEWAY].in_flight)
         tell(message)
 
-    keyless.customer.tell = told  # type: ignore[method-assign]
-    keyless.clear(keyless.asked[0])
+    keyless.customer.tell = reported  # type: ignore[method-assign]
+    keyless.clear(keyless.requested[0])
     assert taken == [1]
     assert keyless.slots_taken == 0
 
@@ -147,10 +147,10 @@ def test_the_slot_is_not_free_before_the_report(keyless: Keyless) -> None:
 def test_a_repeated_record_is_one_call(keyless: Keyless, *, call_is_over: bool) -> None:
     """Without keys a repeated call is a second payment, and a slot freed twice is one too many."""
     keyless.submit(*[work() for _ in range(5)])
-    after = keyless.clear(keyless.asked[0])
+    after = keyless.clear(keyless.requested[0])
     if call_is_over:
         keyless.end()
-    keyless.clear(keyless.asked[0], item=after)
+    keyless.clear(keyless.requested[0], item=after)
     keyless.end_all()
     assert keyless.gateway.calls == [after.work_id]
     assert keyless.results() == [Approved(f"A-{after.work_id}", final=True)]
@@ -160,10 +160,10 @@ def test_a_repeated_record_is_one_call(keyless: Keyless, *, call_is_over: bool) 
 def test_a_record_requested_by_a_predecessor_still_counts(keyless: Keyless) -> None:
     """The supervisor may die between request and answer: its successor makes the call and frees the slot."""
     keyless.submit(work())
-    keyless.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, "no such mode", "")))  # dies of it, each time
+    keyless.address.tell(ApplyBreakerMode(GatewayMode(GATEWAY, "no such mode", "")))  # dies of this mode, each time
     keyless.run(5.0)
     assert keyless.address.deaths
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     keyless.end_all()
     assert len(keyless.gateway.effects) == 1
     assert keyless.slots_taken == 0
@@ -187,7 +187,7 @@ def test_without_a_thread_it_was_not_tried(keyless: Keyless) -> None:
 
     keyless.bulkheads[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
     keyless.submit(work())
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     keyless.run(2.0)
     assert [type(result) for result in keyless.results()] == [NotTried]
     assert keyless.gateway.calls == []
@@ -203,17 +203,17 @@ def test_without_threads_the_record_does_not_grow_without_end(keyless: Keyless) 
     keyless.bulkheads[GATEWAY].executor.submit = failing  # type: ignore[method-assign]
     for number in range(3 * FAILURES):
         keyless.submit(work())
-        if len(keyless.asked) > number:
-            keyless.clear(keyless.asked[number])
+        if len(keyless.requested) > number:
+            keyless.clear(keyless.requested[number])
         keyless.run(0.6)
     assert keyless.bulkheads[GATEWAY].breaker.state == "open"
-    assert len(keyless.asked) <= FAILURES + 1
+    assert len(keyless.requested) <= FAILURES + 1
 
 
 ERRORS: list[BaseException] = [RuntimeError("can't start new thread"), SystemExit()]
 
 
-def betray(keyless: Supervised, how: str, error: BaseException) -> None:
+def fail_submission(keyless: Supervised, how: str, error: BaseException) -> None:
     """The next call is made ``at once``, ``later`` or ``never``, and its submission raises ``error``."""
     bulkhead = keyless.slots[GATEWAY]
     original = bulkhead.submit
@@ -232,9 +232,9 @@ def betray(keyless: Supervised, how: str, error: BaseException) -> None:
 @pytest.mark.parametrize("reopened", [False, True])
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_death_while_reporting_a_call_not_made(keyless: Keyless, error: BaseException, *, reopened: bool) -> None:
-    """It is reported all the same, once, and nothing is sent, even if the breaker closed meanwhile."""
+    """It is still reported, once, and nothing is sent, even if the breaker closed meanwhile."""
     keyless.submit(work())
-    [request] = keyless.asked
+    [request] = keyless.requested
     force_mode(keyless, "open")
     tell = keyless.customer.tell
 
@@ -261,9 +261,9 @@ def test_a_death_while_reporting_a_call_not_made(keyless: Keyless, error: BaseEx
 def test_a_call_whose_submission_failed_is_made_once_or_never(keyless: Keyless, how: str, error: BaseException) -> None:
     """Either it is made and its answer counts, or it is reported as not tried and is never made."""
     item = work()
-    betray(keyless, how, error)
+    fail_submission(keyless, how, error)
     keyless.submit(item)
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     keyless.end_all()
     keyless.run(2.0)
     keyless.end_all()
@@ -278,8 +278,8 @@ def test_a_call_whose_submission_failed_is_made_once_or_never(keyless: Keyless, 
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_death_while_reporting_that_no_thread_was_available(keyless: Keyless, error: BaseException) -> None:
-    """One shortage may cause both: it is reported all the same, once, and the slot becomes free."""
-    betray(keyless, "never", error)
+    """One shortage may cause both: the work is still reported, once, and the slot becomes free."""
+    fail_submission(keyless, "never", error)
     keyless.submit(work())
     tell = keyless.customer.tell
 
@@ -288,7 +288,7 @@ def test_a_death_while_reporting_that_no_thread_was_available(keyless: Keyless, 
         raise error
 
     keyless.customer.tell = deadly  # type: ignore[method-assign]
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     keyless.run(5.0)
     assert keyless.address.deaths == 1
     assert [type(result) for result in keyless.results()] == [NotTried]
@@ -302,7 +302,7 @@ def test_with_keys_it_is_called_once_too(how: str, error: BaseException) -> None
     """The work keeps waiting if no thread has it, and is not called twice if one has."""
     keyless = Supervised()
     item = work()
-    betray(keyless, how, error)
+    fail_submission(keyless, how, error)
     keyless.submit(item)
     keyless.run(2.0)
     keyless.end_all()
@@ -329,7 +329,7 @@ def test_a_call_that_breaks_off_has_an_outcome(keyless: Keyless, error: BaseExce
 
     keyless.gateway.answer = answer
     keyless.submit(work())
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     with pytest.raises(ValueError, match="no words"):  # the bulkhead's thread logs it
         keyless.end()
     keyless.run()
@@ -346,7 +346,7 @@ def test_a_failing_listener_hides_no_answer(keyless: Keyless) -> None:
     keyless.heard.called = called  # type: ignore[method-assign, assignment]
     item = work()
     keyless.submit(item)
-    keyless.clear(keyless.asked[0])
+    keyless.clear(keyless.requested[0])
     with pytest.raises(ValueError, match="no words"):
         keyless.end()
     keyless.run()
@@ -356,7 +356,7 @@ def test_a_failing_listener_hides_no_answer(keyless: Keyless) -> None:
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervised, state: str) -> None:
-    """A successor goes on with the same bulkheads: no waiting work, slot or breaker state is lost."""
+    """A successor continues with the same bulkheads: no waiting work, slot or breaker state is lost."""
     if state == "open":
         trip_by_submissions(supervised)
     items = [work() for _ in range(6)]
@@ -364,7 +364,7 @@ def test_what_waits_and_the_breaker_survive_the_actors_death(supervised: Supervi
     out = len(supervised.out)
     answered: Future[tuple[GatewayStatus, ...]] = Future()
     answered.set(())
-    supervised.address.tell(StatusRequest(answered))  # to answer it again kills
+    supervised.address.tell(StatusRequest(answered))  # a second answer would kill the actor
     supervised.run()
     assert supervised.address.deaths > 0
     assert supervised.bulkheads[GATEWAY].breaker.state == state
@@ -383,7 +383,7 @@ def test_a_death_at_a_breaker_transition_stalls_no_bulkhead(supervised: Supervis
     def changed(gateway: str, state: str) -> None:
         turns.append(state)
         if len(turns) == nth:
-            raise RuntimeError(f"cannot say that {gateway} is {state}")
+            raise RuntimeError(f"cannot report that {gateway} is {state}")
 
     supervised.heard.breaker_changed = changed  # type: ignore[method-assign]
     supervised.gateway.answer = raising(OutcomeUnknownError("timeout"))

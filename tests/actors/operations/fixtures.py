@@ -1,4 +1,4 @@
-"""Operator commands and callbacks as the API sends them, and what came of them."""
+"""Operator commands and callbacks as the API sends them, and their results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def resolve(
 ) -> ResolveOperation:
     """Resolve the item's transaction, as an operator who sees its present state and work."""
     version = customers.transaction(item.work_id).version if version is None else version
-    request = resolution(customers, item, Resolve(item.work_id, completed, version, "asked by telephone"))
+    request = resolution(customers, item, Resolve(item.work_id, completed, version, "confirmed by telephone"))
     customers.router.tell(item.stream, request)
     return request
 
@@ -58,13 +58,13 @@ def adjust(customers: Customers, minor: int, *, key: str | None = None, customer
 
 
 def available(customers: Customers, customer: str = "c1") -> int:
-    """What the customer has in USD."""
+    """The customer's available balance in USD."""
     view = customers.real.customer(stream(customer))
     return 0 if view is None else dict(view.balances)["USD"].available
 
 
 def unknown(customers: Customers) -> WorkItem:
-    """A deposit with an unknown outcome, which is not sent again by itself."""
+    """A deposit with an unknown outcome, which is not sent again automatically."""
     item = replace(customers.deposited(), attempts=customers.policy.max_retries)
     customers.report(item, Unknown("timeout"))
     customers.run()
@@ -86,18 +86,18 @@ def open_review(customers: Customers) -> CloseReviewOperation:
 NO = Declined("declined", None, "The gateway says so.")
 
 
-def yes(item: WorkItem) -> Approved:
-    """The gateway's yes, under the reference that its answers name."""
+def approval(item: WorkItem) -> Approved:
+    """The gateway's approval, under the reference that its answers name."""
     return Approved(f"A-{item.work_id}", final=True)
 
 
 def reviews(customers: Customers) -> int:
-    """How many reviews are open, of whomever."""
+    """The number of open reviews of all customers."""
     return len(customers.real.reviews("main", "open", before=None, limit=100))
 
 
 def work(customers: Customers) -> dict[tuple[str, str], int]:
-    """What is unfinished."""
+    """The counts of unfinished work."""
     return customers.real.work_counts()
 
 

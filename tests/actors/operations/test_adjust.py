@@ -22,9 +22,9 @@ from tests.actors.support import Trouble, TroubledStore, stream
 def test_an_adjustment_in_doubt_happens_once(
     customers: Customers, store: TroubledStore, key: str | None, *, stored: bool
 ) -> None:
-    """Whatever became of its first write."""
+    """This holds whether or not its first write was stored."""
     customers.completed(minor=1_000)
-    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = adjust(customers, -300, key=key)
     customers.run(DEADLINE_S)
     said = answer(request)
@@ -35,7 +35,7 @@ def test_an_adjustment_in_doubt_happens_once(
 
 
 def test_an_adjustment_under_a_key_is_one(customers: Customers, another_process: Callable[[], Customers]) -> None:
-    """In this process and in others, now and later."""
+    """This holds in this process and in others, now and later."""
     customers.completed(minor=1_000)
     requests = [adjust(customers, 5, key="k"), adjust(another_process(), 5, key="k"), adjust(customers, 5, key="k")]
     customers.run(1.0)

@@ -13,7 +13,7 @@ from domain.account import Status
 from domain.outcomes import Approved
 from store.codec import Metadata
 from tests.actors.customer.fixtures import DEADLINE_S, Customers, answer
-from tests.actors.operations.fixtures import AWAY, NO, UNCERTAIN, reviews, work, yes
+from tests.actors.operations.fixtures import AWAY, NO, UNCERTAIN, approval, reviews, work
 from tests.actors.support import GATEWAY, Trouble, TroubledStore
 
 
@@ -21,7 +21,7 @@ from tests.actors.support import GATEWAY, Trouble, TroubledStore
 def test_a_callback_ends_the_transaction_and_its_work(customers: Customers, *, outcome: bool) -> None:
     """One commit: the claim, the events, the end of the work; the late answer of the call changes nothing."""
     item = customers.deposited()
-    request = customers.callback(item, yes(item) if outcome else NO)
+    request = customers.callback(item, approval(item) if outcome else NO)
     customers.run()
     assert answer(request) == Taken()
     end = customers.transaction(item.work_id)
@@ -36,11 +36,11 @@ def test_a_callback_ends_the_transaction_and_its_work(customers: Customers, *, o
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_copies_are_one(customers: Customers, *, at_once: bool) -> None:
-    """Together or one after the other, here or elsewhere: all are answered, one is applied."""
+    """Together or one after the other, here or elsewhere: all are answered, and one is applied."""
     item = customers.deposited()
     requests = []
     for _ in range(4):
-        requests.append(customers.callback(item, yes(item)))
+        requests.append(customers.callback(item, approval(item)))
         if not at_once:
             customers.run()
     customers.run()
@@ -52,7 +52,7 @@ def test_copies_are_one_over_all_processes(customers: Customers, another_process
     """Two processes that get it at once apply it once."""
     other = another_process()
     item = customers.deposited()
-    requests = [customers.callback(item, yes(item)), other.callback(item, yes(item))]
+    requests = [customers.callback(item, approval(item)), other.callback(item, approval(item))]
     customers.run(1.0)
     assert [answer(request) for request in requests] == [Taken()] * 2
     assert customers.types() == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
@@ -61,7 +61,7 @@ def test_copies_are_one_over_all_processes(customers: Customers, another_process
 def test_the_event_names_its_callback(customers: Customers) -> None:
     """Each event that a callback leads to names the callback."""
     item = customers.deposited()
-    customers.callback(item, yes(item), event_id="evt-9")
+    customers.callback(item, approval(item), event_id="evt-9")
     customers.run()
     stored = customers.real.stream_events(item.stream, after=1, limit=10)
     assert all(b'"causation_id":"gatewayA:evt-9"' in event.body for event in stored)
@@ -83,9 +83,9 @@ def test_what_contradicts_is_reviewed_once(customers: Customers, copies: int) ->
 
 
 def test_another_amount_is_reviewed_and_the_work_goes_on(customers: Customers) -> None:
-    """It may be about something else: nothing is settled by it."""
+    """It may be about another payment, so it settles nothing."""
     item = customers.deposited()
-    request = customers.callback(item, yes(item), minor=1)
+    request = customers.callback(item, approval(item), minor=1)
     customers.run()
     assert answer(request) == Taken()
     assert reviews(customers) == 1
@@ -96,7 +96,7 @@ def test_another_amount_is_reviewed_and_the_work_goes_on(customers: Customers) -
 def test_one_event_id_with_two_bodies(customers: Customers) -> None:
     """The first is applied; that it came with another body is reviewed once, however often."""
     item = customers.deposited()
-    customers.callback(item, yes(item), body=b"one")
+    customers.callback(item, approval(item), body=b"one")
     customers.run()
     for body in (b"two", b"two", b"three"):
         request = customers.callback(item, NO, body=body)
@@ -104,7 +104,7 @@ def test_one_event_id_with_two_bodies(customers: Customers) -> None:
         assert answer(request) == Taken()
     assert reviews(customers) == 1
     assert customers.transaction(item.work_id).status is Status.COMPLETED
-    customers.callback(item, yes(item), body=b"one")
+    customers.callback(item, approval(item), body=b"one")
     customers.run()
     assert reviews(customers) == 1
 
@@ -120,13 +120,13 @@ def test_one_event_id_with_two_bodies(customers: Customers) -> None:
 def test_one_that_another_version_masked_differently(customers: Customers, before: bytes, now: bytes) -> None:
     """The masking of card numbers may change with the version: a repetition is still recognised."""
     item = customers.deposited()
-    customers.callback(item, yes(item), body=before)
+    customers.callback(item, approval(item), body=before)
     customers.run()
-    again = customers.callback(item, yes(item), body=now)
+    again = customers.callback(item, approval(item), body=now)
     customers.run()
     assert answer(again) == Taken()
     assert reviews(customers) == 0
-    customers.callback(item, yes(item), body=now.replace(b"at", b"by"))
+    customers.callback(item, approval(item), body=now.replace(b"at", b"by"))
     customers.run()
     assert reviews(customers) == 1
 
@@ -136,10 +136,10 @@ def test_one_that_another_version_masked_differently(customers: Customers, befor
 def test_a_commit_in_doubt_applies_it_once(
     customers: Customers, store: TroubledStore, *, stored: bool, then: Exception | None
 ) -> None:
-    """Whatever became of the first write: one application, and an answer that is no guess."""
+    """Whether or not the first write was stored: one application, and a correct answer."""
     item = customers.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), then)
-    request = customers.callback(item, yes(item))
+    store.inject("append", Trouble(UNCERTAIN, after=stored), then)
+    request = customers.callback(item, approval(item))
     customers.run(DEADLINE_S)
     assert answer(request) == Taken()
     assert customers.types() == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
@@ -149,10 +149,10 @@ def test_a_commit_in_doubt_applies_it_once(
 def test_a_callback_that_is_not_stored_is_applied_when_repeated(customers: Customers, store: TroubledStore) -> None:
     """A callback that is answered "not stored" is not stored, and its repetition is applied."""
     item = customers.deposited()
-    store.befall("append", AWAY)
-    first = customers.callback(item, yes(item))
+    store.inject("append", AWAY)
+    first = customers.callback(item, approval(item))
     customers.run(1.0)
-    again = customers.callback(item, yes(item))
+    again = customers.callback(item, approval(item))
     customers.run()
     assert isinstance(answer(first), NotStored)
     assert answer(again) == Taken()
@@ -162,10 +162,10 @@ def test_a_callback_that_is_not_stored_is_applied_when_repeated(customers: Custo
 def test_neighbours_of_a_repetition_are_stored(customers: Customers) -> None:
     """A repetition in a batch affects no other operation of it."""
     items = [customers.deposited() for _ in range(3)]
-    customers.callback(items[0], yes(items[0]), event_id="evt-0")
+    customers.callback(items[0], approval(items[0]), event_id="evt-0")
     customers.run()
     for number, item in enumerate(items):
-        customers.callback(item, yes(item), event_id=f"evt-{number}")
+        customers.callback(item, approval(item), event_id=f"evt-{number}")
     customers.run()
     assert {customers.transaction(item.work_id).status for item in items} == {Status.COMPLETED}
     assert reviews(customers) == 0
@@ -189,7 +189,7 @@ def test_one_that_cannot_be_read_is_reviewed_once(customers: Customers, copies: 
 
 
 def test_a_body_shows_nowhere() -> None:
-    """What a provider sent is in no text that a log or an error might be made of."""
+    """The body that a provider sent is in no text that may reach a log or an error."""
     callback = Callback(GATEWAY, "evt-1", b"what was sent")
     assert "sent" not in f"{callback!r} {callback} {callback.claim!r}"
     assert "evt-1" in repr(callback)

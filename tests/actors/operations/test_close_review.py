@@ -1,4 +1,4 @@
-"""A review is closed once, whatever becomes of the write."""
+"""A review is closed once, whether or not a write fails."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.actors.support import Trouble, TroubledStore, stream
 def test_a_review_is_closed_once(
     customers: Customers, store: TroubledStore, trouble: Trouble | Exception | None
 ) -> None:
-    """Both callers get the same reply, and one event is stored, whatever becomes of the write."""
+    """Both callers get the same reply, and one event is stored, whether or not a write fails."""
     request = open_review(customers)
     again = CloseReviewOperation(request.command, request.review, WHO)
     again.deadline = request.deadline
-    store.befall("append", trouble)
+    store.inject("append", trouble)
     for one in (request, again):
         customers.router.tell(stream("c1"), one)
     customers.run(DEADLINE_S - 1.0)

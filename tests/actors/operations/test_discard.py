@@ -60,7 +60,7 @@ def test_a_discard_fails_the_transaction_and_ends_its_work(customers: Customers)
 
 
 def test_a_discarded_withdrawal_releases_its_reserve(customers: Customers) -> None:
-    """What was reserved is available again."""
+    """The reserved amount is available again."""
     customers.completed(minor=500)
     letter = customers.dead_letter(minor=300, kind=Kind.WITHDRAWAL)
     customers.discard(letter)
@@ -107,7 +107,7 @@ SURELY_NEVER_SENT = [
 def test_what_may_be_discarded(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, case: Case, *, cached: bool
 ) -> None:
-    """Pending, to be sent, and surely never sent; without keys a lost lease is no doubt. All else is refused."""
+    """Pending, to be sent, and surely never sent; without keys a lost lease leaves no doubt. The rest is refused."""
     customers = Customers(runtime, store, real_store, policy=POLICY if case.keys else KEYLESS)
     letter = customers.dead_letter()
     customers.on_record(letter, *STATUSES[case.status](letter.work_id))
@@ -174,7 +174,7 @@ def test_a_discard_of_what_is_being_retried_is_refused(customers: Customers) -> 
 
 
 def test_a_busy_discard_blocks_no_neighbour(customers: Customers) -> None:
-    """In one write with a discard that comes too late the others are stored and answered all the same."""
+    """In one write with a discard that comes too late, the others are still stored and answered."""
     busy, fine = customers.dead_letter(), customers.dead_letter()
     customers.real.retry_dead("main", DeadLetterFilter(work_id=busy.work_id))
     first = customers.send()
@@ -224,8 +224,8 @@ def test_with_keys_what_was_ever_unknown_may_not_be_discarded(customers: Custome
     assert refusal(request) == "not-discardable"
 
 
-def test_with_keys_what_a_dead_process_had_may_not(customers: Customers) -> None:
-    """It may have sent it: with keys nothing is written down before."""
+def test_with_keys_work_of_a_dead_process_may_not_be_discarded(customers: Customers) -> None:
+    """That process may have sent it: with keys nothing is recorded before a sending."""
     customers.deposited()
     customers.real.retire_owner(OWNER, unsent=False)
     customers.real.register_owner(OWNER)

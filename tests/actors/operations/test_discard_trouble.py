@@ -33,9 +33,9 @@ def failures(customers: Customers, customer: str = "c1") -> list[str]:
 def test_an_uncertain_commit_discards_once(
     customers: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
 ) -> None:
-    """Whenever it was stored: one event, and the reply is that it is done."""
+    """At whichever attempt it was stored: one event, and the reply is that it is done."""
     letter = customers.dead_letter()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), *again)
     request = customers.discard(letter)
     customers.run(60.0)
     assert isinstance(answer(request), Accepted)
@@ -47,9 +47,9 @@ def test_an_uncertain_commit_discards_once(
 def test_an_uncertain_discard_does_not_take_anothers_end_for_its_own(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """When it was not stored and the work went on meanwhile, the reply reports that."""
+    """When it was not stored and the work continued meanwhile, the reply reports that."""
     letter = customers.dead_letter()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = customers.discard(letter)
     customers.run_until(lambda: store.troubles_left == 0)
     if not stored:
@@ -64,7 +64,7 @@ def test_an_uncertain_discard_does_not_take_anothers_end_for_its_own(
 def test_a_store_that_is_away_discards_nothing(customers: Customers, store: TroubledStore) -> None:
     """The reply comes at once: nothing is stored, and nothing ever is."""
     letter = customers.dead_letter()
-    store.befall("append", AWAY)
+    store.inject("append", AWAY)
     request = customers.discard(letter)
     customers.run(60.0)
     assert isinstance(answer(request), NotStored)
@@ -84,7 +84,7 @@ def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: typ
     request = customers.discard(letter)
     customers.run(5.0)
     assert fatal.left <= max(times - 1, 0)
-    if not request.reply.done:  # given up with its message: the waiting thread takes it back at its deadline
+    if not request.reply.done:  # dropped with its message: the waiting thread takes it at its deadline
         assert request.take()
         assert failures(customers) == []
     elif isinstance(answer(request), Accepted):
@@ -95,7 +95,7 @@ def test_a_death_at_any_message_discards_once(customers: Customers, *, kind: typ
 
 
 def test_what_is_on_record_is_never_called_not_stored(customers: Customers, store: TroubledStore) -> None:
-    """A death after the commit, and a store away until the deadline: it is discarded, and no reply denies it."""
+    """A death after the commit, and a store away until the deadline: it is discarded, and no reply contradicts that."""
     letter = customers.dead_letter()
     customers.send()  # in flight first, so that the next two share a write
     neighbour, request = customers.send(), customers.discard(letter)
@@ -104,7 +104,7 @@ def test_what_is_on_record_is_never_called_not_stored(customers: Customers, stor
     def deadly(message: object) -> None:
         if isinstance(message, Submit) and message.items[0].work_id == neighbour.command.transaction_id:
             customers.supervisor.tell = tell  # type: ignore[method-assign]
-            store.befall("load", *[AWAY] * 40)
+            store.inject("load", *[AWAY] * 40)
             raise RuntimeError("no")
         tell(message)
 
@@ -116,7 +116,7 @@ def test_what_is_on_record_is_never_called_not_stored(customers: Customers, stor
 
 
 def test_a_discard_that_comes_too_late_is_not_carried_out(customers: Customers) -> None:
-    """After its deadline no caller waits for it: nothing is stored."""
+    """After its deadline no caller waits for it, so nothing is stored."""
     letter = customers.dead_letter()
     request = customers.discard(letter, deadline_s=0.0)
     customers.run()
@@ -125,7 +125,7 @@ def test_a_discard_that_comes_too_late_is_not_carried_out(customers: Customers) 
 
 
 def test_a_discard_that_its_caller_gave_up_is_not_carried_out(customers: Customers) -> None:
-    """The first to take it decides its fate."""
+    """The waiting thread took it first, so the actor does not write it."""
     letter = customers.dead_letter()
     request = customers.discard(letter)
     assert request.take()

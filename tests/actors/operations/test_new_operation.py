@@ -1,6 +1,7 @@
-"""Adding an operation: a command, its event and its operation, all defined here, work with nothing else changed.
+"""A new operation: a command, its event and its operation, all defined here, work without other changes.
 
-What this module puts into tables is one line each in ``domain`` and ``store/codec.py`` for a command of the service.
+For a command of the service, each entry that this module adds to a table is one line in ``domain`` or
+``store/codec.py``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from actors.customer.context import CustomerContext
 from actors.customer.idempotency import KEY_REUSED, IdempotencyKey, claim_of
 from actors.messages import Loaded, Passivate, Written
 from actors.replies import Accepted, NotStored, Replayed, Reply
-from domain import account as domain
-from domain import events
-from domain.account import Account, Refused, UnknownTransactionError, decide, unchanged
+from domain import events, state_machine
+from domain.account import Account, Refused, UnknownTransactionError
 from domain.outcomes import Declined
+from domain.state_machine import decide, unchanged
 from store import codec
 from store.codec import Metadata, decode
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -113,8 +114,8 @@ class AddNoteOperation(CommandOperation):
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in each table."""
     tables: list[tuple[dict[Any, Any], Any, Any]] = [
-        (domain.DECISIONS, AddNote, add_note),
-        (domain.EVOLUTIONS, NoteAdded, unchanged),
+        (state_machine.DECISIONS, AddNote, add_note),
+        (state_machine.EVOLUTIONS, NoteAdded, unchanged),
         (events.TYPE_NAMES, (NoteAdded, None), "NoteAdded"),
         (events.EVENT_TYPES, "NoteAdded", (NoteAdded, None)),
         (codec._ENCODERS, NoteAdded, lambda e: {"transaction_id": e.transaction_id, "id": e.note_id, "text": e.text}),
@@ -176,7 +177,7 @@ def test_a_key_is_one_note(customers: Customers, another_process: Callable[[], C
     assert len(notes(customers)) == 1
 
 
-def test_a_refusal_under_a_key_is_for_good(customers: Customers) -> None:
+def test_a_refusal_under_a_key_is_final(customers: Customers) -> None:
     """It is confirmed by the store, recorded, and replayed."""
     item = customers.deposited()
     customers.report(item, Declined("declined", None, "no"))
@@ -216,9 +217,9 @@ def test_a_death_loses_nothing_and_doubles_nothing(
 def test_a_commit_in_doubt_stores_it_once(
     customers: Customers, store: TroubledStore, key: str | None, *, stored: bool
 ) -> None:
-    """Whether the first write landed or not, the answer is the truth."""
+    """Whether the first write was stored or not, the answer is correct."""
     item = customers.deposited()
-    store.befall("append", *[Trouble(CommitUncertainError("cut"), after=stored)] * 2)
+    store.inject("append", *[Trouble(CommitUncertainError("cut"), after=stored)] * 2)
     request = add(customers, item, key=key)
     customers.run(DEADLINE_S - 1.0)
     assert isinstance(answer(request), Accepted)
@@ -228,7 +229,7 @@ def test_a_commit_in_doubt_stores_it_once(
 def test_a_store_that_is_away_stores_nothing(customers: Customers, store: TroubledStore) -> None:
     """The answer is that nothing is stored, and nothing is."""
     item = customers.deposited()
-    store.befall("append", StoreUnavailableError("away"))
+    store.inject("append", StoreUnavailableError("away"))
     request = add(customers, item)
     customers.run(DEADLINE_S)
     assert isinstance(answer(request), NotStored)

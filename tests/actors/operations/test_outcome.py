@@ -1,4 +1,4 @@
-"""Outcomes of calls on their way into a customer's stream: recorded once, fenced, and never silently lost."""
+"""Recording of outcomes in a customer's stream: once, fenced, and never silently lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def approved(item: WorkItem) -> Approved:
 
 
 def claimed_elsewhere(customers: Customers) -> WorkItem:
-    """Lets another process take all work over; gives what it got."""
+    """Let another process take all work over; returns that work."""
     customers.real.retire_owner(OWNER, unsent=True)
     customers.real.register_owner("owner-9")
     [item] = customers.real.claim_work("owner-9", GATEWAY, 10)
@@ -56,7 +56,7 @@ def test_a_final_approval_completes_and_closes_the_work(customers: Customers) ->
 def test_what_an_outcome_leaves(
     customers: Customers, result: Declined, status: Status, work: dict[tuple[str, str], int], delay_s: float | None
 ) -> None:
-    """Each outcome leaves its status and its work, and the scheduler receives when what goes on is due."""
+    """Each outcome leaves its status and its work, and the scheduler receives the due time of work that continues."""
     item = customers.deposited()
     customers.report(item, result)
     customers.run()
@@ -78,7 +78,7 @@ def test_concurrent_reports_share_a_write(customers: Customers, store: TroubledS
 
 
 def test_a_stale_owners_report_appends_nothing(customers: Customers) -> None:
-    """When another process has the work by now, a late answer changes nothing, and is no cause for a review."""
+    """When another process has the work already, a late answer changes nothing and opens no review."""
     item = customers.deposited()
     theirs = claimed_elsewhere(customers)
     customers.report(item, approved(item))
@@ -105,7 +105,7 @@ def test_a_stale_report_that_contradicts_the_record_is_reviewed_once(customers: 
 
 
 def test_a_stale_report_does_not_hold_up_its_neighbours(customers: Customers) -> None:
-    """In one write with a stale report, the others' outcomes are recorded all the same."""
+    """In one write with a stale report, the others' outcomes are still recorded."""
     stale = customers.deposited()
     claimed_elsewhere(customers)
     items = [customers.deposited() for _ in range(3)]
@@ -134,8 +134,8 @@ def test_a_repeated_report_is_recorded_once(customers: Customers) -> None:
 def test_a_report_outlives_an_outage_of_the_store(customers: Customers, store: TroubledStore) -> None:
     """An outcome is never given up because the store is away: it is recorded once the store is back."""
     item = customers.deposited()
-    store.befall("append", *[StoreUnavailableError("away") for _ in range(30)])
-    store.befall("load", *[StoreUnavailableError("away") for _ in range(30)])
+    store.inject("append", *[StoreUnavailableError("away") for _ in range(30)])
+    store.inject("load", *[StoreUnavailableError("away") for _ in range(30)])
     customers.report(item, approved(item))
     customers.run(3600.0)
     assert store.troubles_left == 0
@@ -143,14 +143,14 @@ def test_a_report_outlives_an_outage_of_the_store(customers: Customers, store: T
 
 
 def test_a_load_is_bounded_however_much_waits(customers: Customers, store: TroubledStore) -> None:
-    """A load asks for what the next write needs and what is held, not for all that waits."""
+    """A load requests what the next write needs and what is held, not everything that waits."""
     items = [customers.deposited() for _ in range(4 * BATCH_MAX)]
     store.loads.clear()
     for item in items:
         customers.report(item, approved(item))
     customers.run()
     assert all(customers.transaction(item.work_id).status is Status.COMPLETED for item in items)
-    assert store.loads, "all were in memory: this has tested nothing"
+    assert store.loads, "all were in memory, so the test is meaningless"
     assert max(map(len, store.loads)) <= BATCH_MAX + CACHED_MAX
 
 
@@ -166,7 +166,7 @@ def test_a_report_for_a_customer_that_is_not_in_memory_loads_it(
 
 
 def test_an_outcome_that_cannot_be_encoded_ends_as_unknown(customers: Customers) -> None:
-    """A reference that no text can hold is not lost and does not loop: the outcome is recorded as unknown."""
+    """An outcome whose reference is not valid text is not lost and does not loop: it is recorded as unknown."""
     item = customers.deposited()
     customers.report(item, Approved(SURROGATE, final=True))
     customers.run(60.0)
@@ -176,7 +176,7 @@ def test_an_outcome_that_cannot_be_encoded_ends_as_unknown(customers: Customers)
 
 
 def test_a_poisonous_outcome_harms_no_neighbour(customers: Customers) -> None:
-    """What comes together with an outcome that cannot be encoded is stored, answered and dispatched once."""
+    """Operations beside an outcome that cannot be encoded are stored, answered and dispatched once."""
     poisoned, healthy = customers.deposited(), customers.deposited()
     first = customers.send()
     customers.report(poisoned, Approved(SURROGATE, final=True))
@@ -193,7 +193,7 @@ def test_a_poisonous_outcome_harms_no_neighbour(customers: Customers) -> None:
 
 
 def test_a_report_of_a_transaction_that_is_not_on_record_is_given_up(customers: Customers) -> None:
-    """An outcome of a transaction that the stream does not hold cannot be recorded: it ends, and blocks no other."""
+    """An outcome without its transaction on record cannot be recorded: it is dropped and blocks no other."""
     item = customers.deposited()
     assert item.transaction is not None
     unknown = replace(item, work_id="w", transaction=replace(item.transaction, transaction_id="nobody"))

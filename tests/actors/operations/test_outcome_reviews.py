@@ -1,4 +1,4 @@
-"""When a review of a transaction is opened: once for each finding, and never for what settles itself."""
+"""When a review of a transaction opens: once for each finding, and never for what is settled without an operator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from actors.messages import CallResult, NotSent, Written
 from actors.operations.outcome import OutcomeOperation
 from domain.account import Status
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
-from domain.said import Expected, Said, Source
 from store.errors import CommitUncertainError
 from store.port import Action, Review, WorkItem
 from tests.actors.customer.fault_injection import Fatal
@@ -29,7 +29,7 @@ def reviews(customers: Customers) -> list[Review]:
 
 
 def lookup(customers: Customers, result: CallResult, after_s: float) -> WorkItem:
-    """After so long the work is claimed and that is what it comes to."""
+    """Claim the work after ``after_s`` and report ``result`` for it."""
     customers.run(after_s)
     [item] = customers.claim()
     assert item.action is Action.RESOLVE
@@ -111,7 +111,7 @@ def test_a_day_of_lookups_shows_what_the_last_one_came_to(keyless: Customers) ->
     keyless.run()
     lookup(keyless, NotSent("connection refused"), DAY_S + 60.0)
     [review] = reviews(keyless)
-    assert review.said == Said(
+    assert review.said == GatewayReport(
         Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, message="connection refused"
     )
     assert review.expected == Expected(GATEWAY, "unknown", "100.00", "USD")
@@ -139,7 +139,7 @@ def test_an_answer_that_contradicts_shows_both(customers: Customers, result: Cal
     customers.run()
     lookup(customers, result, 60.0)
     [review] = reviews(customers)
-    assert review.said == Said(Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, **said)  # type: ignore[arg-type]
+    assert review.said == GatewayReport(Source.LOOKUP, GATEWAY, review.opened_at, reference=item.work_id, **said)  # type: ignore[arg-type]
     assert review.expected == Expected(GATEWAY, "processed", "100.00", "USD", "A-1")
 
 
@@ -179,12 +179,12 @@ def test_two_contradictions_are_two_reviews(customers: Customers) -> None:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_uncertain_commit_opens_one_review(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """And moves the work once."""
+    """It also moves the work once."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run(60.0)
     [item] = customers.claim()
-    store.befall("append", Trouble(CommitUncertainError("cut"), after=stored), CommitUncertainError("cut"))
+    store.inject("append", Trouble(CommitUncertainError("cut"), after=stored), CommitUncertainError("cut"))
     customers.report(item, Approved("A-2", final=True))
     customers.run(5.0)
     assert len(reviews(customers)) == customers.types().count("ReviewOpened") == 1
@@ -196,7 +196,7 @@ def test_an_uncertain_commit_opens_one_review(customers: Customers, store: Troub
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("kind", [OutcomeOperation, Written])
 def test_a_death_opens_one_review(customers: Customers, *, kind: type, after: bool) -> None:
-    """Whatever the actor dies of meanwhile."""
+    """This holds for every message that the actor dies of."""
     item = customers.deposited()
     customers.report(item, ACCEPTED)
     customers.run(60.0)

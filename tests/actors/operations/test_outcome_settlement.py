@@ -42,13 +42,13 @@ def never_received(keyless: Customers, item: WorkItem, asked_at: float | None = 
     return again
 
 
-def test_asked_early_it_is_asked_again(keyless: Customers, sent: WorkItem) -> None:
-    """Before the settlement delay ends nothing is sent, and the schedule goes on."""
+def test_an_early_lookup_is_repeated(keyless: Customers, sent: WorkItem) -> None:
+    """Before the settlement delay ends nothing is sent, and the schedule continues."""
     assert never_received(keyless, sent).action is Action.RESOLVE
 
 
-def test_asked_late_enough_it_is_sent_again(keyless: Customers, sent: WorkItem) -> None:
-    """The next attempt has the next number, and goes out in its turn."""
+def test_a_lookup_after_the_delay_permits_another_sending(keyless: Customers, sent: WorkItem) -> None:
+    """The next attempt has the next number, and is sent when it is due."""
     keyless.run(KEYLESS.settle_s)
     again = never_received(keyless, sent)
     assert (again.action, again.attempts) == (Action.SUBMIT, 0)
@@ -56,9 +56,11 @@ def test_asked_late_enough_it_is_sent_again(keyless: Customers, sent: WorkItem) 
     assert again.transaction.status is Status.UNKNOWN
 
 
-def test_an_early_answer_does_not_ripen_on_its_way(keyless: Customers, store: TroubledStore, sent: WorkItem) -> None:
-    """The store may be away until the delay ends: an earlier lookup proves nothing about later arrivals."""
-    store.befall("append", *[AWAY] * round(3 * KEYLESS.settle_s / RETRY_S))
+def test_an_early_answer_does_not_count_after_the_delay(
+    keyless: Customers, store: TroubledStore, sent: WorkItem
+) -> None:
+    """The store may be unavailable until the delay ends: an earlier lookup proves nothing about later arrivals."""
+    store.inject("append", *[AWAY] * round(3 * KEYLESS.settle_s / RETRY_S))
     asked_at = keyless.runtime.monotonic()
     keyless.router.tell(stream(), OutcomeOperation(sent, NotReceived(), asked_at))
     keyless.run_until(lambda: store.troubles_left == 0)
@@ -69,7 +71,7 @@ def test_an_early_answer_does_not_ripen_on_its_way(keyless: Customers, store: Tr
 
 
 def test_an_early_answer_that_comes_late_does_not_count(keyless: Customers, sent: WorkItem) -> None:
-    """Whatever held it up between the provider and the customer."""
+    """The cause of the delay between the provider and the customer does not matter."""
     asked_at = keyless.runtime.monotonic()
     keyless.run(2 * KEYLESS.settle_s)
     assert never_received(keyless, sent, asked_at).action is Action.RESOLVE
@@ -92,13 +94,13 @@ def lost(keyless: Customers) -> tuple[WorkItem, WorkItem]:
 
 
 def not_sent_again(keyless: Customers, item: WorkItem) -> None:
-    """The supervisor does not send work that may be sent already: it reports an unknown outcome without a call."""
+    """Check that work that may be sent already is not sent: the supervisor reports "unknown" without a call."""
     keyless.router.tell(stream(), OutcomeOperation(item, Unknown("it may be sent")))
     keyless.run(KEYLESS.lookup_after_s[0])
 
 
-def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
-    """Its lease was lost, so that it is not recorded; but what was accepted is never sent again, "not found" or not."""
+def test_a_late_approval_forbids_another_sending(keyless: Customers) -> None:
+    """Its lease was lost, so it is not recorded. But what was accepted is never sent again, even after "not found"."""
     out, again = lost(keyless)
     not_sent_again(keyless, again)
     keyless.report(out, Approved("B-1", final=True))
@@ -118,7 +120,7 @@ def test_a_late_yes_forbids_another_sending(keyless: Customers) -> None:
 
 
 @pytest.mark.parametrize("stale_first", [False, True])
-def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
+def test_a_late_approval_counts_whenever_it_comes(keyless: Customers, *, stale_first: bool) -> None:
     """It counts before and after the work is in doubt, and also when the answer is not final."""
     out, again = lost(keyless)
     if stale_first:
@@ -144,7 +146,7 @@ def test_a_late_yes_counts_whenever_it_comes(keyless: Customers, *, stale_first:
     ],
 )
 def test_a_sender_that_lost_its_lease_may_still_begin(keyless: Customers, waited_s: float, action: Action) -> None:
-    """The delay begins when the permit expires, not when another process learns of the attempt."""
+    """The delay begins when the permit expires, not when another process reads the attempt."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)
@@ -153,8 +155,8 @@ def test_a_sender_that_lost_its_lease_may_still_begin(keyless: Customers, waited
     assert never_received(patient, item).action is action
 
 
-def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
-    """After its own last word nothing is to be waited for but what the provider has in its queue."""
+def test_a_sender_that_has_reported_starts_no_more_attempts(keyless: Customers) -> None:
+    """After its report, only the provider's own queue can delay the order."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     patient.submit(patient.deposited())
     patient.run()
@@ -177,7 +179,7 @@ def test_a_sender_that_has_spoken_begins_no_more(keyless: Customers) -> None:
 def test_a_lookup_waits_for_the_sender_too(
     keyless: Customers, another_process: Callable[[], Customers], waited_s: float, action: Action
 ) -> None:
-    """The process that took the work over may be gone as well, so the permit may have just begun."""
+    """The process that took the work over may have ended as well, so its permit may have just begun."""
     patient = replace(keyless, policy=replace(KEYLESS, permit_s=PERMIT_S))
     _, again = lost(patient)
     not_sent_again(patient, again)

@@ -1,4 +1,4 @@
-"""Resolutions by an operator: recorded on the state that the operator saw, and never over a sender's head."""
+"""Resolutions by an operator: recorded on the state that the operator saw, and never while a process sends."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_a_resolution_ends_the_transaction_and_its_work(customers: Customers, *,
     assert all(b'"evidence":"ticket 7"' in event.body and b'"who":"ann"' in event.body for event in last)
 
 
-def test_on_its_way_it_cannot_be_resolved(customers: Customers) -> None:
-    """A pending transaction that is no dead letter: a call may be out just now."""
+def test_a_transaction_being_sent_cannot_be_resolved(customers: Customers) -> None:
+    """A call may be running for a pending transaction that is no dead letter."""
     item = customers.deposited()
     refused = resolve(customers, item)
     customers.run()
@@ -93,9 +93,9 @@ def test_what_another_process_did_meanwhile_makes_it_stale(
 def test_a_resolution_in_doubt_gets_the_recorded_answer(
     customers: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """One end, and the reply that reports it."""
+    """There is one end, and the reply reports it."""
     item = unknown(customers)
-    store.befall("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), UNCERTAIN)
     request = resolve(customers, item)
     customers.run(DEADLINE_S)
     assert isinstance(answer(request), Accepted)

@@ -8,12 +8,12 @@ import pytest
 
 from actors.listeners import LogListener
 from domain.events import Recorded, ReviewOpened
-from domain.said import Expected, Said, Source
+from domain.gateway_report import Expected, GatewayReport, Source
 from store.codec import Metadata
 from tests.actors.support import stream
 from tests.store.builders import START
 
-SAID = Said(
+REPORT = GatewayReport(
     Source.CALLBACK,
     "gatewayA",
     START,
@@ -31,7 +31,7 @@ SAID = Said(
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: ReviewOpened) -> dict[str, object]:
-    """The fields of its line."""
+    """The fields of the event's log line."""
     with caplog.at_level(logging.INFO, logger="payments"):
         LogListener().recorded(stream(), [(Recorded(3, START, event), Metadata("r-1"))], {})
     (record,) = caplog.records
@@ -40,9 +40,9 @@ def logged(caplog: pytest.LogCaptureFixture, event: ReviewOpened) -> dict[str, o
 
 
 def test_what_was_said_and_expected_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Ids, status and amount of both are logged. The body, which may hold personal data, is not."""
+    """The ids, status and amount of both sides are logged. The body, which may hold personal data, is not."""
     expected = Expected("gatewayA", "processed", "1.00", "USD", "A-1")
-    fields = logged(caplog, ReviewOpened("t-1.3", "t-1", "odd", SAID, expected))
+    fields = logged(caplog, ReviewOpened("t-1.3", "t-1", "odd", REPORT, expected))
     assert fields == {
         "transaction_id": "t-1",
         "correlation_id": "r-1",

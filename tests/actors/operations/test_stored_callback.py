@@ -12,9 +12,9 @@ from actors.operations.callback import StoredCallbackOperation
 from actors.operations.waiting_callbacks import EVENT_TYPE, MATCHED_WITHIN, queue_of, read_payload, stream_of_gateway
 from actors.replies import Taken
 from domain.commands import RecordCallback
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import Money
 from domain.outcomes import Approved
-from domain.said import Expected, Said, Source
 from store.errors import CorruptStoreError
 from store.port import Action, WorkItem
 from tests.actors.customer.fixtures import Customers, answer
@@ -39,7 +39,7 @@ def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> No
     command = RecordCallback(
         item.work_id, GATEWAY, f"A-{item.work_id}", Money(10_000, "USD"), Approved(f"A-{item.work_id}", final=True)
     )
-    for _ in range(2):  # handed over twice
+    for _ in range(2):  # passed to the actor twice
         customers.router.tell(item.stream, StoredCallbackOperation(claimed, command))
         customers.run()
     assert customers.types() == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
@@ -66,7 +66,7 @@ def test_it_is_matched_again_and_reviewed_after_an_hour(customers: Customers) ->
     assert said is not None
     assert (said.source, said.gateway, said.event_id) == (Source.CALLBACK, GATEWAY, "evt-1")
     assert (said.reference, said.amount, said.body, said.body_bytes) == ("nobody", "100.0", "{}", 2)
-    assert view.review.opened_at - said.at >= MATCHED_WITHIN, "it says when it came, and not when it was given up"
+    assert view.review.opened_at - said.at >= MATCHED_WITHIN, "it has the time of its arrival, not of the review"
     assert view.review.expected is None
 
 
@@ -87,7 +87,7 @@ def test_one_that_is_matched_late_and_contradicts(customers: Customers) -> None:
 
 
 def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
-    """Its verbatim members were not kept: the review is made from the ones that were."""
+    """Its verbatim members were not stored: the review is made from the members that were."""
     before = {
         "event_id": "evt-1",
         "reference": "nobody",
@@ -106,7 +106,7 @@ def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
         "callback:1", 1, stream_of_gateway(GATEWAY), queue_of(GATEWAY), Action.APPLY, EVENT_TYPE, 0, (), None
     )
     stored = read_payload(replace(item, payload=orjson.dumps(before)))
-    assert stored.said == Said(
+    assert stored.report == GatewayReport(
         Source.CALLBACK, GATEWAY, at, "evt-1", "nobody", "A-9", "failed", amount="7.50", currency="USD"
     )
     assert stored.waits_until == at + MATCHED_WITHIN

@@ -1,4 +1,4 @@
-"""The customer's actor knows operations by their interface only, and each operation stands in a module of its own."""
+"""The customer's actor uses operations by their interface only, and each operation has a module of its own."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def kinds_tested(tree: ast.Module) -> Iterator[str]:
 
 
 def test_there_are_operations() -> None:
-    """The other tests look at something."""
+    """The other tests find operations to check."""
     assert {"ReceiveOperation", "OutcomeOperation", "CallbackOperation"} <= operation_classes()
     assert len(CUSTOMER) > 5
 
 
 @pytest.mark.parametrize("path", CUSTOMER, ids=lambda path: path.stem)
 def test_the_customers_actor_names_no_operation(path: Path) -> None:
-    """Neither by a name, nor by an import."""
+    """It neither uses their names nor imports them."""
     tree = tree_of(path)
     assert not operation_classes() & set(names_in(tree))
     assert not any(module.startswith("actors.operations") for module in imported_modules(tree))
@@ -69,7 +69,7 @@ def test_the_customers_actor_names_no_operation(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CUSTOMER, ids=lambda path: path.stem)
 def test_the_customers_actor_tests_for_no_kind_of_operation(path: Path) -> None:
-    """Only whether a message is an operation at all, and not whether it is a command or a report."""
+    """It tests whether a message is an operation, and not whether it is a command or a report."""
     assert not {"CommandOperation", "WorkOperation"} & set(kinds_tested(tree_of(path)))
 
 

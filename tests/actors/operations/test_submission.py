@@ -1,4 +1,4 @@
-"""The record before a sending without keys: durable before anything goes out, once for each attempt, and fenced."""
+"""The record before a sending without keys: durable before anything is sent, once for each attempt, and fenced."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_the_record_comes_before_the_permission(keyless: Customers) -> None:
     seen: list[tuple[list[str], dict[tuple[str, str], int]]] = []
     tell = keyless.supervisor.tell
 
-    def told(message: object) -> None:
+    def reported(message: object) -> None:
         if isinstance(message, SubmissionRecorded):
             seen.append((keyless.types(), keyless.real.work_counts()))
         tell(message)
 
-    keyless.supervisor.tell = told  # type: ignore[method-assign]
+    keyless.supervisor.tell = reported  # type: ignore[method-assign]
     request = keyless.submit(item, 7)
     keyless.run()
     assert seen == [(["DepositReceived", "DepositSubmitted"], {(GATEWAY, "leased"): 1})]
@@ -97,7 +97,7 @@ def test_each_attempt_has_a_number_of_its_own(keyless: Customers, times: int) ->
 
 
 def test_a_stale_owner_sends_nothing(keyless: Customers) -> None:
-    """When another process has the work, nothing is written, nothing goes out, and the slot is free."""
+    """When another process has the work, nothing is written or sent, and the slot is free."""
     item = keyless.deposited()
     theirs = row(keyless)
     request = keyless.submit(item)
@@ -135,7 +135,7 @@ def test_an_actor_with_a_submission_in_hand_is_not_stopped(keyless: Customers) -
 def test_what_was_settled_meanwhile_is_not_sent(
     keyless: Customers, events: list[Any], left: dict[tuple[str, str], int], *, cached: bool
 ) -> None:
-    """A transaction that is processed or has its end when its turn comes is not sent; its work goes on, or ends."""
+    """A transaction that is processed or has its end when its turn comes is not sent; its work continues, or ends."""
     item = keyless.deposited()
     keyless.on_record(item, *[replace(event, transaction_id=item.work_id) for event in events])
     if not cached:
@@ -173,7 +173,7 @@ def test_submissions_share_a_write_with_all_that_waits(keyless: Customers, store
 
 
 def test_one_stale_submission_blocks_no_neighbour(keyless: Customers) -> None:
-    """In one write with a stale submission the others may go out, and none twice."""
+    """In one write with a stale submission, each of the others may be sent once."""
     stale = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     keyless.real.register_owner(OWNER)
@@ -188,7 +188,7 @@ def test_one_stale_submission_blocks_no_neighbour(keyless: Customers) -> None:
 
 
 def test_more_submissions_than_one_write_takes(keyless: Customers) -> None:
-    """However many wait, each may go out once."""
+    """However many wait, each may be sent once."""
     items = [keyless.deposited() for _ in range(2 * BATCH_MAX + 3)]
     for number, item in enumerate(items):
         keyless.submit(item, number)
@@ -217,8 +217,8 @@ def elsewhere_never_received(keyless: Customers, other: Customers) -> WorkItem:
     return again
 
 
-def test_a_cache_that_is_behind_strands_no_work(keyless: Customers, another_process: Callable[[], Customers]) -> None:
-    """An attempt of another process since the last load is no reason to drop work leased to this one."""
+def test_an_outdated_cache_leaves_no_work_leased(keyless: Customers, another_process: Callable[[], Customers]) -> None:
+    """After an attempt of another process since the last load, work that is leased to this process is not dropped."""
     first = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     other = another_process()

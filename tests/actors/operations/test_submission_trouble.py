@@ -27,9 +27,9 @@ AWAY = StoreUnavailableError("away")
 def test_an_uncertain_commit_lets_one_submission_out(
     keyless: Customers, store: TroubledStore, *, stored: bool, again: list[Exception]
 ) -> None:
-    """Whether the write was stored the first time or the last, one attempt is on record and may go out once."""
+    """Whether the write was stored the first time or the last, one attempt is on record and may be sent once."""
     item = keyless.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=stored), *again)
+    store.inject("append", Trouble(UNCERTAIN, after=stored), *again)
     keyless.submit(item)
     keyless.run(30.0)
     assert store.troubles_left == 0
@@ -43,10 +43,10 @@ def test_an_uncertain_commit_lets_one_submission_out(
 
 
 def test_while_the_store_is_away_nothing_goes_out(keyless: Customers, store: TroubledStore) -> None:
-    """However long it takes: before the record nothing may go out, and with it one attempt may."""
+    """However long it takes: before the record nothing may be sent, and after it one attempt may."""
     item = keyless.deposited()
-    store.befall("append", *[AWAY] * 30)
-    store.befall("load", *[AWAY] * 30)
+    store.inject("append", *[AWAY] * 30)
+    store.inject("load", *[AWAY] * 30)
     keyless.submit(item)
     keyless.run_until(lambda: store.troubles_left == 0)
     assert keyless.cleared() == []
@@ -67,7 +67,7 @@ def test_a_death_at_any_message_lets_one_submission_out(
     keyless.router.tell(stream(), Passivate())
     keyless.run()
     if kind is Retry:
-        store.befall("load", AWAY)
+        store.inject("load", AWAY)
     for number, item in enumerate(items):
         keyless.submit(item, number)
     keyless.run(5.0)
@@ -79,18 +79,18 @@ def test_a_death_at_any_message_lets_one_submission_out(
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
+def test_a_death_during_the_permissions_neither_loses_nor_doubles_one(keyless: Customers, nth: int) -> None:
     """When the nth SubmissionRecorded of a write kills the actor, each is sent once: twice could be two payments."""
     items = [keyless.deposited() for _ in range(4)]
     keyless.send()  # in flight first, so that the submissions share a write
     for number, item in enumerate(items):
         keyless.submit(item, number)
-    tell, told = keyless.supervisor.tell, []
+    tell, reported = keyless.supervisor.tell, []
 
     def deadly(message: object) -> None:
         if isinstance(message, SubmissionRecorded):
-            told.append(message)
-            if len(told) == nth:
+            reported.append(message)
+            if len(reported) == nth:
                 raise RuntimeError("no")
         tell(message)
 
@@ -103,9 +103,9 @@ def test_a_death_amid_the_permissions_neither_loses_nor_doubles_one(keyless: Cus
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_journal_that_dies_lets_one_submission_out(keyless: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """The same when the journal is killed before or after its commit."""
+    """The same must hold when the journal is killed before or after its commit."""
     item = keyless.deposited()
-    store.befall("append", Trouble(SystemExit(), after=stored))
+    store.inject("append", Trouble(SystemExit(), after=stored))
     keyless.submit(item)
     keyless.run(5.0)
     assert keyless.submitted() == [(item.work_id, 1)]
@@ -113,9 +113,9 @@ def test_a_journal_that_dies_lets_one_submission_out(keyless: Customers, store: 
 
 
 def test_what_was_settled_after_an_uncertain_commit_is_not_sent(keyless: Customers, store: TroubledStore) -> None:
-    """Also when the attempt turns out to be on record, what has its end by then is not sent, and its work ends."""
+    """A transaction that has ended meanwhile is not sent, even if the attempt is on record, and its work ends."""
     item = keyless.deposited()
-    store.befall("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
+    store.inject("append", Trouble(UNCERTAIN, after=True), UNCERTAIN)
     keyless.submit(item)
     keyless.run_until(lambda: store.troubles_left == 0)
     keyless.on_record(item, Failed(Kind.DEPOSIT, item.work_id, "do_not_honor", None, "no"))
@@ -130,7 +130,7 @@ def test_another_process_attempt_is_not_taken_for_its_own(
 ) -> None:
     """A write that was not stored is not recognised by an attempt that another process made."""
     item = keyless.deposited()
-    store.befall("append", UNCERTAIN, UNCERTAIN)
+    store.inject("append", UNCERTAIN, UNCERTAIN)
     keyless.submit(item)
     keyless.run_until(lambda: store.troubles_left == 0)
     keyless.real.retire_owner(OWNER, unsent=True)
@@ -155,7 +155,7 @@ def test_work_that_is_delivered_twice_may_go_out_once(
 ) -> None:
     """Under one token there is one sending, however often it is delivered, and each delivery frees its slot."""
     item = keyless.deposited()
-    store.befall("append", *trouble)
+    store.inject("append", *trouble)
     keyless.submit(item, 1)
     if later:
         keyless.run(5.0)
@@ -167,7 +167,7 @@ def test_work_that_is_delivered_twice_may_go_out_once(
 
 
 def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) -> None:
-    """A submission that always meets a defect frees its slot, and its work goes on as not sent."""
+    """A submission that always meets a defect frees its slot, and its work continues as not sent."""
     item = keyless.deposited()
     assert item.transaction is not None
     neighbour = keyless.deposited()
@@ -186,7 +186,7 @@ def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) ->
 def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
     keyless: Customers, store: TroubledStore, *, stored: bool
 ) -> None:
-    """A defect that these data meet at every commit must not hold a gateway's slot for ever."""
+    """A defect that these data meet at every commit must not hold a gateway's slot without limit."""
     item = keyless.deposited()
     append = store.append
 
@@ -209,10 +209,10 @@ def test_a_submission_that_the_store_always_fails_at_does_not_keep_its_slot(
 def test_a_token_that_two_processes_hold_sends_once(
     keyless: Customers, another_process: Callable[[], Customers], steps: int, trouble: list[Any]
 ) -> None:
-    """Two processes have the work: however far one is when the other records the attempt, one may send it."""
+    """Two processes have the work: at whatever step one is when the other records the attempt, only one may send it."""
     item = keyless.deposited()
     troubled = TroubledStore(keyless.real)
-    troubled.befall("append", *trouble)
+    troubled.inject("append", *trouble)
     other = replace(another_process(), policy=KEYLESS, store=troubled)
     other.submit(item, 2)
     for _ in range(steps):
@@ -237,7 +237,7 @@ def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
     troubled = TroubledStore(keyless.real)
     other = replace(another_process(), policy=KEYLESS, store=troubled)
     fatal = Fatal(other, kind, after=True)
-    troubled.befall("append", *trouble)
+    troubled.inject("append", *trouble)
     other.submit(item, 2)
     other.run(60.0)
     assert (fatal.left, troubled.troubles_left) == (0, 0)
@@ -248,7 +248,7 @@ def test_an_attempt_that_is_on_record_is_not_taken_for_its_own(
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit()])
 def test_a_death_over_a_refused_submission_loses_no_slot(keyless: Customers, error: BaseException) -> None:
-    """The successor repeats that nothing may go out: otherwise the slot would never come free."""
+    """The successor repeats that nothing may be sent: otherwise the slot would never become free."""
     item = keyless.deposited()
     keyless.real.retire_owner(OWNER, unsent=True)
     tell = keyless.supervisor.tell

@@ -43,7 +43,7 @@ class AtOnce:
         self.held = False
 
     def schedule(self, runnable: Runnable, /) -> None:
-        """Run it now, unless it was scheduled by a running one."""
+        """Run it now, unless a running one scheduled it."""
         self._waiting.append(runnable)
         if not self.held:
             self.run()
@@ -64,7 +64,7 @@ class AtOnce:
             self._running = False
 
 
-class Die(Exception):  # noqa: N818  # told to an actor, it is a command
+class Die(Exception):  # noqa: N818  # sent to an actor, it is a command
     """A message that kills the actor."""
 
 
@@ -91,7 +91,7 @@ class Recorder(ServiceActor):
         return f"did {message}"
 
     def recover(self) -> Sequence[Any]:
-        """What a message made it keep."""
+        """What a message made the actor keep."""
         return self.keeps
 
 

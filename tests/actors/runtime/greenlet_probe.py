@@ -32,20 +32,20 @@ from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
+from tests.actors.support import GATEWAY, RecordingListener, SmallGateway, stream
 
 CLIENTS, DEPOSITS, CONCURRENT = 200, 5, 50
 native_sleep = monkey.get_original("time", "sleep")
 
 
-def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the order of its acts
+def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scenario, step by step
     """See the module."""
     pool = ThreadPool(1)
     commits: list[int] = []
 
     def offload(job: Callable[[], None]) -> None:
         def slow() -> None:
-            native_sleep(0.005)  # a disk that takes its time, and holds no greenlet up
+            native_sleep(0.005)  # a slow disk, which blocks no greenlet
             job()
 
         before = ticks[0]
@@ -72,7 +72,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
 
     gateway.answer = answer
     options = GatewaySettings(GATEWAY, "gateway_a", "http://127.0.0.1:1/a", max_concurrent=CONCURRENT)
-    facade = ServiceFacade(runtime, {GATEWAY: gateway}, Heard(), request_deadline_s=30.0)
+    facade = ServiceFacade(runtime, {GATEWAY: gateway}, RecordingListener(), request_deadline_s=30.0)
     system = PaymentSystem(
         service=facade,
         runtime=runtime,
@@ -80,7 +80,7 @@ def main(folder: Path) -> dict[str, object]:  # noqa: C901 - one scene, in the o
         queue=LocalQueue(),
         gateways={GATEWAY: (gateway, options)},
         settings=SystemSettings(),
-        listener=Heard(),
+        listener=RecordingListener(),
         exclusive=True,
     )
     system.start()

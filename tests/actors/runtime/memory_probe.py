@@ -3,7 +3,7 @@
 ``python -m tests.actors.runtime.memory_probe 100000``
 
 Every customer has stored one deposit that is not finished yet, and its actor keeps it in memory. Then all become idle,
-are stopped by the sweep, and one is woken again. ``--greenlets``: as under gunicorn's gevent worker.
+are stopped by the sweep, and one is started again. ``--greenlets``: as under gunicorn's gevent worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from messaging.local import LocalQueue
 from store.codec import Metadata
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
+from tests.actors.support import GATEWAY, RecordingListener, SmallGateway, stream
 
 OUTSTANDING = 500
 IDLE_S = 120.0
@@ -54,7 +54,7 @@ class Runtime(LiveRuntime):
         return time.monotonic() + self.ahead_s
 
 
-class Deaf(Heard):
+class SilentListener(RecordingListener):
     """A listener without effects."""
 
     def recorded(self, *_: object) -> None:
@@ -81,7 +81,7 @@ def main(customers: int, folder: Path) -> dict[str, float]:
     store = SqliteStore(folder / "payments.db", clock=runtime.now, synchronous="OFF")
     options = GatewaySettings(GATEWAY, "gateway_a", "http://127.0.0.1:1/a")
     gateway = SmallGateway()
-    facade = ServiceFacade(runtime, {GATEWAY: gateway}, Deaf(), request_deadline_s=60.0)
+    facade = ServiceFacade(runtime, {GATEWAY: gateway}, SilentListener(), request_deadline_s=60.0)
     system = PaymentSystem(
         service=facade,
         runtime=runtime,
@@ -89,7 +89,7 @@ def main(customers: int, folder: Path) -> dict[str, float]:
         queue=LocalQueue(),
         gateways={GATEWAY: (gateway, options)},
         settings=SystemSettings(passivate_after_s=IDLE_S, processing=False),
-        listener=Deaf(),
+        listener=SilentListener(),
         exclusive=True,
     )
     system.start()

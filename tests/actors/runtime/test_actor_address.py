@@ -20,7 +20,7 @@ from tests.actors.runtime.fixtures import ByHand, Die, Recorder, Refusable
 
 CHECKOUT = Path(__file__).parents[3]
 WAIT_S = 60.0
-TELLERS, MESSAGES, WINDOW = 6, 1_500, 3
+SENDERS, MESSAGES, WINDOW = 6, 1_500, 3
 
 
 @pytest.fixture
@@ -66,9 +66,7 @@ def test_an_address_lives_from_its_start_and_after_each_death(log: list[Any]) ->
     assert address.deaths > 0
 
 
-def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
-    runtime: SimulatedRuntime, log: list[Any]
-) -> None:
+def test_the_first_restart_is_immediate_and_close_ones_wait_longer(runtime: SimulatedRuntime, log: list[Any]) -> None:
     """Deaths in close succession are followed by growing delays below a second, until a quiet time."""
     starts: list[float] = []
 
@@ -96,18 +94,20 @@ def test_the_first_restart_is_at_once_and_close_ones_wait_longer_and_longer(
     assert address.deaths == len(starts) - 1 == 9
 
 
-def test_who_cannot_begin_does_not_spin_and_keeps_what_waits(runtime: SimulatedRuntime, log: list[Any]) -> None:
+def test_an_actor_whose_start_fails_is_retried_with_delays_and_loses_nothing(
+    runtime: SimulatedRuntime, log: list[Any]
+) -> None:
     """An actor whose start fails is retried a few times a second, and loses no message."""
     tries: list[float] = []
 
-    class Hopeless(Recorder):
+    class FailsAtStart(Recorder):
         def on_start(self) -> None:
             tries.append(runtime.monotonic())
-            if hopeless:
+            if failing:
                 raise SystemExit
 
-    hopeless = True
-    address = address_of(runtime, Hopeless, log, capacity=3)
+    failing = True
+    address = address_of(runtime, FailsAtStart, log, capacity=3)
     for number in range(3):
         address.tell(f"before {number}")
     began = runtime.monotonic()
@@ -116,14 +116,14 @@ def test_who_cannot_begin_does_not_spin_and_keeps_what_waits(runtime: SimulatedR
         address.tell(f"during {number}")
         assert not alive(address)
     assert 20 <= len(tries) <= 30
-    hopeless = False
+    failing = False
     runtime.run(until=runtime.monotonic() + 1.0)
     assert alive(address)
     assert log == [f"before {number}" for number in range(3)] + [f"during {number}" for number in range(20)]
 
 
-def test_only_commands_are_refused_between_two_lives(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """Between two lives a full address refuses refusable messages and holds the others."""
+def test_only_commands_are_refused_during_a_restart(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """During a restart a full address refuses refusable messages and holds the others."""
     address = address_of(runtime, Recorder, log, capacity=3)
     for _ in range(2):
         address.tell(die_when_taken)
@@ -139,8 +139,8 @@ def test_only_commands_are_refused_between_two_lives(runtime: SimulatedRuntime, 
     assert [entry for entry in log if entry != "start"] == [*commands, "an answer"]
 
 
-def test_alive_is_who_has_begun_and_not_died(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """Not alive before its start, between two lives, and after a silent stop; otherwise alive."""
+def test_an_actor_is_alive_from_its_start_until_its_death(runtime: SimulatedRuntime, log: list[Any]) -> None:
+    """It is not alive before its start, during a restart, and after a silent stop; otherwise it is alive."""
     address = address_of(runtime, Recorder, log)
     seen = [address.alive]
     address.start()
@@ -156,7 +156,7 @@ def test_alive_is_who_has_begun_and_not_died(runtime: SimulatedRuntime, log: lis
     assert seen == [False, False, True, False, True, False, True, False, True]
 
 
-def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log: list[Any]) -> None:
+def test_a_constructor_that_fails_is_called_again(runtime: SimulatedRuntime, log: list[Any]) -> None:
     """A constructor that fails for a while delays the successor, and no message is lost."""
     makes: list[float] = []
 
@@ -173,9 +173,9 @@ def test_who_cannot_be_made_again_is_tried_again(runtime: SimulatedRuntime, log:
     address.tell("waited")
     runtime.run(until=runtime.monotonic() + 1.0)
     assert not alive(address)
-    address.tell("told meanwhile")
+    address.tell("sent meanwhile")
     runtime.run()
-    assert log == ["start", "start", "waited", "told meanwhile"]
+    assert log == ["start", "start", "waited", "sent meanwhile"]
     assert len(makes) == 13
 
 
@@ -183,8 +183,8 @@ class Tally:
     """The messages that the actors handled, in order for each sender."""
 
     def __init__(self) -> None:
-        self.order: dict[int, list[int]] = {number: [] for number in range(TELLERS)}
-        self.windows = [threading.Semaphore(WINDOW) for _ in range(TELLERS)]
+        self.order: dict[int, list[int]] = {number: [] for number in range(SENDERS)}
+        self.windows = [threading.Semaphore(WINDOW) for _ in range(SENDERS)]
         self.lives = 0
         self.died_of: set[tuple[int, int]] = set()
 
@@ -204,12 +204,12 @@ class Mortal(ServiceActor):
 
     def receive(self, message: tuple[int, int]) -> None:
         """Log it."""
-        teller, number = message
+        sender, number = message
         if number % 20 == 0 and message not in self._tally.died_of:
             self._tally.died_of.add(message)
             raise SystemExit if number % 40 else Die
-        self._tally.order[teller].append(number)
-        self._tally.windows[teller].release()
+        self._tally.order[sender].append(number)
+        self._tally.windows[sender].release()
 
 
 @pytest.fixture
@@ -227,35 +227,35 @@ def live(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     assert runtime.stop(WAIT_S)
 
 
-def test_deaths_under_fire_lose_double_and_disorder_nothing(live: LiveRuntime) -> None:
+def test_deaths_under_load_lose_double_and_reorder_nothing(live: LiveRuntime) -> None:
     """Sent from many threads while the actor dies repeatedly, each message is handled once, in its sender's order."""
     tally = Tally()
     address = ActorAddress(
         lambda: Mortal(tally),
         live.dispatcher("one", 1),
-        capacity=TELLERS * MESSAGES,
+        capacity=SENDERS * MESSAGES,
         monotonic=live.monotonic,
         after=live.after,
     )
 
-    def teller(number: int) -> None:
+    def sender(number: int) -> None:
         for message in range(MESSAGES):
             if not tally.windows[number].acquire(timeout=WAIT_S):
-                return  # something was lost, and the order will tell
+                return  # a message was lost, which the check of the order shows
             address.tell((number, message))
         for _ in range(WINDOW):
             tally.windows[number].acquire(timeout=WAIT_S)
 
-    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    threads = [threading.Thread(target=sender, args=(number,)) for number in range(SENDERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(2 * WAIT_S)
     assert all(order == [*range(MESSAGES)] for order in tally.order.values())
-    assert address.deaths >= TELLERS * MESSAGES // 20
+    assert address.deaths >= SENDERS * MESSAGES // 20
 
 
-def test_alive_is_told_of_real_threads(live: LiveRuntime) -> None:
+def test_alive_is_correct_with_real_threads(live: LiveRuntime) -> None:
     """Read from another thread, ``alive`` is False until the successor has started."""
     gate, began = threading.Event(), threading.Semaphore(0)
 
@@ -286,7 +286,7 @@ def test_it_holds_on_greenlets_as_well() -> None:
     """Production runs the actors on greenlets: the same tests pass there."""
     program = (
         "from gevent import monkey; monkey.patch_all(); import sys, pytest; "
-        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'fire or threads', sys.argv[1]]))"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'load or threads', sys.argv[1]]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, __file__],

@@ -66,7 +66,7 @@ class Gate:
             self._changed.notify_all()
 
 
-def test_an_executor_runs_no_more_than_it_may(executor: GrowingExecutor) -> None:
+def test_an_executor_runs_no_more_than_its_limit(executor: GrowingExecutor) -> None:
     """However much is submitted, at most the limit runs at once, and all of it runs in the end."""
     gate = Gate()
     for _ in range(20):
@@ -110,7 +110,7 @@ def test_an_executor_survives_what_it_runs(executor: GrowingExecutor, caplog: py
     assert "unexpected error" in caplog.text
 
 
-def test_an_executor_loses_nothing_under_fire(executor: GrowingExecutor) -> None:
+def test_an_executor_loses_nothing_under_load(executor: GrowingExecutor) -> None:
     """Submitted from many threads at once, every function runs exactly once."""
     ran: list[int] = []
     done = threading.Semaphore(0)
@@ -165,8 +165,8 @@ def test_a_dispatcher_of_one_thread_keeps_to_it() -> None:
     assert order == [(number, "alone-0") for number in range(100)]
 
 
-def test_stopping_a_dispatcher_says_whether_it_stopped() -> None:
-    """A thread that does not end in time is reported, and not waited for."""
+def test_stopping_a_dispatcher_reports_whether_it_stopped() -> None:
+    """A thread that does not end in time is reported, and the stop does not wait for it."""
     dispatcher, gate = ThreadDispatcher("stuck", 1), Gate()
     dispatcher.submit(gate)
     assert gate.wait(lambda: gate.inside == 1)
@@ -175,7 +175,7 @@ def test_stopping_a_dispatcher_says_whether_it_stopped() -> None:
     assert dispatcher.stop(WAIT_S)
 
 
-def test_timers_go_off_in_order_of_their_time(timers: Timers) -> None:
+def test_timers_fire_in_order_of_their_time(timers: Timers) -> None:
     """In order of time; equal times keep their order."""
     order: list[str] = []
     done = threading.Event()
@@ -186,7 +186,7 @@ def test_timers_go_off_in_order_of_their_time(timers: Timers) -> None:
     assert order == ["a", "b", "c"]
 
 
-def test_a_cancelled_timer_does_not_go_off(timers: Timers) -> None:
+def test_a_cancelled_timer_does_not_fire(timers: Timers) -> None:
     """After cancel the function is not called."""
     called: list[str] = []
     done = threading.Event()
@@ -198,7 +198,7 @@ def test_a_cancelled_timer_does_not_go_off(timers: Timers) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), SystemExit("a kill")])
-def test_a_timer_that_raises_does_not_silence_the_others(timers: Timers, error: BaseException) -> None:
+def test_a_timer_that_raises_does_not_stop_the_others(timers: Timers, error: BaseException) -> None:
     """Whatever a timer's function raises, a kill included, the next one fires."""
 
     def fail() -> None:
@@ -210,7 +210,7 @@ def test_a_timer_that_raises_does_not_silence_the_others(timers: Timers, error: 
     assert done.wait(WAIT_S)
 
 
-def test_an_earlier_timer_is_not_kept_by_a_later_one(timers: Timers) -> None:
+def test_an_earlier_timer_is_not_delayed_by_a_later_one(timers: Timers) -> None:
     """A thread that waits for an hour wakes for an earlier timer."""
     done = threading.Event()
     timers.after(3600.0, lambda: None)
@@ -218,7 +218,7 @@ def test_an_earlier_timer_is_not_kept_by_a_later_one(timers: Timers) -> None:
     assert done.wait(WAIT_S)
 
 
-def test_nothing_goes_off_after_the_stop() -> None:
+def test_nothing_fires_after_the_stop() -> None:
     """No timer fires after stop has returned."""
     timers, called = Timers(), threading.Event()
     timers.after(0.01, called.set)
@@ -246,7 +246,7 @@ def test_the_live_runtime_stops_all_that_it_made() -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_a_live_runtime_that_cannot_stop_says_so() -> None:
+def test_a_live_runtime_that_cannot_stop_reports_it() -> None:
     """A call that hangs does not delay the stop beyond its timeout."""
     runtime, gate = LiveRuntime(), Gate()
     runtime.executor("stuck", 1).submit(gate)

@@ -1,4 +1,4 @@
-"""Production runs the actors on greenlets: the same parts, patched, in a process of their own."""
+"""Production runs the actors on greenlets: the same actors, patched, in a separate process."""
 
 from __future__ import annotations
 

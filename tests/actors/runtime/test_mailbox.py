@@ -64,17 +64,17 @@ def test_a_message_that_comes_during_a_run_wakes_the_actor(log: list[Any], dispa
     """No wake-up is lost: a message that arrives during a run is handled in that run or the next."""
     ref = launch(log, dispatcher)
 
-    def tells_more(_: Recorder) -> None:
+    def sends_more(_: Recorder) -> None:
         for number in range(QUOTA + 1):
-            ref.tell(f"told during the run {number}")
+            ref.tell(f"sent during the run {number}")
 
-    ref.tell(tells_more)
+    ref.tell(sends_more)
     dispatcher.run()
     assert len(log) == 1 + QUOTA + 1
     assert mailbox_of(ref).at_rest
 
 
-def test_a_busy_actor_lets_others_have_their_turn(dispatcher: ByHand) -> None:
+def test_a_busy_actor_lets_others_run(dispatcher: ByHand) -> None:
     """An actor handles at most QUOTA messages in a row before another one runs."""
     log: list[Any] = []
     busy, other = launch(log, dispatcher, 1_000), launch(log, dispatcher)
@@ -86,7 +86,7 @@ def test_a_busy_actor_lets_others_have_their_turn(dispatcher: ByHand) -> None:
     assert [entry for entry in log if isinstance(entry, int)] == list(range(3 * QUOTA))
 
 
-def test_a_teller_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHand) -> None:
+def test_a_sender_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHand) -> None:
     """A caller that waits anyway runs the actor; if it runs already, the message is queued."""
     ref = launch(log, dispatcher)
     mailbox = mailbox_of(ref)
@@ -94,12 +94,12 @@ def test_a_teller_may_run_an_idle_actor_itself(log: list[Any], dispatcher: ByHan
     assert log == []
     dispatcher.run()
 
-    def tells_itself(_: Recorder) -> None:
-        mailbox.put_and_run(Envelope("told amid a run"))
+    def sends_to_itself(_: Recorder) -> None:
+        mailbox.put_and_run(Envelope("sent during a run"))
         log.append("the run goes on")
 
-    mailbox.put_and_run(Envelope(tells_itself))
-    assert log == ["start", "before it was started", "the run goes on", "told amid a run"]
+    mailbox.put_and_run(Envelope(sends_to_itself))
+    assert log == ["start", "before it was started", "the run goes on", "sent during a run"]
     assert not dispatcher.scheduled
     assert mailbox.at_rest
 
@@ -126,7 +126,7 @@ def test_a_closed_mailbox_takes_nothing(log: list[Any], dispatcher: ByHand) -> N
     with pytest.raises(ActorDeadError):
         ref.tell("late")
     with pytest.raises(ActorDeadError):
-        mailbox_of(ref).put(None)  # type: ignore[arg-type]  # not even looked at
+        mailbox_of(ref).put(None)  # type: ignore[arg-type]  # its type does not matter
     assert log == ["start"]
 
 
@@ -142,7 +142,7 @@ def test_closing_if_empty_is_one_step(log: list[Any], dispatcher: ByHand) -> Non
         ref.tell("late")
 
 
-def test_a_stopped_actor_is_let_go(log: list[Any], dispatcher: ByHand) -> None:
+def test_a_stopped_actor_is_released(log: list[Any], dispatcher: ByHand) -> None:
     """No reference holds an actor after its end: 100,000 of them come and go."""
     ref = launch(log, dispatcher)
     actor = mailbox_of(ref)._actor
@@ -155,7 +155,7 @@ def test_a_stopped_actor_is_let_go(log: list[Any], dispatcher: ByHand) -> None:
     assert weak() is None
 
 
-def test_what_an_ended_actor_has_not_handled_is_handed_over(log: list[Any], dispatcher: ByHand) -> None:
+def test_messages_that_an_ended_actor_has_not_handled_are_passed_on(log: list[Any], dispatcher: ByHand) -> None:
     """Messages that wait when an actor dies go to on_end in order; asks get an error."""
     left: list[Any] = []
     recorder = Recorder(log)

@@ -17,11 +17,11 @@ from actors.runtime.actor import ServiceActor
 from actors.runtime.dispatchers import ThreadDispatcher
 from actors.runtime.router import Router
 
-TELLERS = 6
+SENDERS = 6
 MESSAGES = 5_000
 KEYS = 5
 WINDOW = 3
-"""Unhandled messages of a sender: few, so that actors are idle sometimes, and stop."""
+"""Unhandled messages of a sender: few, so that actors are sometimes idle and stop."""
 WAIT_S = 30.0
 
 
@@ -52,19 +52,19 @@ class Tally:
         self.lives = 0
         self.deaths = 0
         self.all_there = threading.Event()
-        self.windows = [threading.Semaphore(WINDOW) for _ in range(TELLERS)]
+        self.windows = [threading.Semaphore(WINDOW) for _ in range(SENDERS)]
         self._left = expected
         self._lock = threading.Lock()
 
-    def count(self, teller: int, number: int) -> None:
+    def count(self, sender: int, number: int) -> None:
         """Count a handled message."""
         with self._lock:
-            self.handled[teller, number] += 1
-            self.order.setdefault(teller, []).append(number)
+            self.handled[sender, number] += 1
+            self.order.setdefault(sender, []).append(number)
             self._left -= 1
             if not self._left:
                 self.all_there.set()
-        self.windows[teller].release()
+        self.windows[sender].release()
 
 
 class Counting(ServiceActor):
@@ -91,7 +91,7 @@ class Counting(ServiceActor):
             elif message == "die":
                 self.ack()
                 self._tally.deaths += 1
-                raise RuntimeError("told to")
+                raise RuntimeError("sent to")
             else:
                 self._tally.count(*message)
         finally:
@@ -102,15 +102,15 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, 
     """Every sender sends its share to each key, while actors are stopped or killed repeatedly."""
     done = threading.Event()
 
-    def teller(number: int) -> None:
+    def sender(number: int) -> None:
         for message in range(MESSAGES):
             if not tally.windows[number].acquire(timeout=WAIT_S):
-                return  # something was lost, and the count will tell
+                return  # a message was lost, which the count shows
             router.tell(message % KEYS, (number, message), run_here=run_here)
             if message % 25 == 0:
                 router.tell(message % KEYS, disturbance)
 
-    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    threads = [threading.Thread(target=sender, args=(number,)) for number in range(SENDERS)]
     disturber = threading.Thread(target=_disturb, args=(router, disturbance, done))
     for thread in [disturber, *threads]:
         thread.start()
@@ -119,7 +119,7 @@ def tell_from_many_threads(router: Router[int], tally: Tally, disturbance: str, 
     arrived = tally.all_there.wait(WAIT_S)
     done.set()
     disturber.join(WAIT_S)
-    assert arrived, f"{TELLERS * MESSAGES - tally.handled.total()} messages were lost"
+    assert arrived, f"{SENDERS * MESSAGES - tally.handled.total()} messages were lost"
 
 
 def _disturb(router: Router[int], disturbance: str, done: threading.Event) -> None:
@@ -138,29 +138,29 @@ def test_no_message_is_lost_or_doubled_while_actors_come_and_go(
     """Messages from many threads race with passivation and deaths: each is handled once, by one thread."""
     caplog.set_level("CRITICAL")
     caplog.set_level("CRITICAL", logger="pykka")
-    tally = Tally(TELLERS * MESSAGES)
+    tally = Tally(SENDERS * MESSAGES)
     router: Router[int] = Router(
-        lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
+        lambda _: Counting(tally), dispatcher, capacity=SENDERS * MESSAGES, monotonic=time.monotonic
     )
     tell_from_many_threads(router, tally, disturbance, run_here=run_here)
     assert set(tally.handled.values()) == {1}
-    assert len(tally.handled) == TELLERS * MESSAGES
+    assert len(tally.handled) == SENDERS * MESSAGES
     assert tally.overlaps == 0
-    assert tally.lives > 3 * KEYS, "actors hardly came and went: this has tested nothing"
+    assert tally.lives > 3 * KEYS, "too few actors started and stopped for a meaningful test"
 
 
-def test_one_tellers_messages_to_one_actor_keep_their_order(dispatcher: ThreadDispatcher) -> None:
+def test_one_senders_messages_to_one_actor_keep_their_order(dispatcher: ThreadDispatcher) -> None:
     """While an actor lives, messages of one thread are handled in order."""
-    tally = Tally(TELLERS * MESSAGES)
+    tally = Tally(SENDERS * MESSAGES)
     router: Router[int] = Router(
-        lambda _: Counting(tally), dispatcher, capacity=TELLERS * MESSAGES, monotonic=time.monotonic
+        lambda _: Counting(tally), dispatcher, capacity=SENDERS * MESSAGES, monotonic=time.monotonic
     )
 
-    def teller(number: int) -> None:
+    def sender(number: int) -> None:
         for message in range(MESSAGES):
             router.tell(0, (number, message))
 
-    threads = [threading.Thread(target=teller, args=(number,)) for number in range(TELLERS)]
+    threads = [threading.Thread(target=sender, args=(number,)) for number in range(SENDERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -182,7 +182,7 @@ def test_a_lone_message_always_wakes_an_idle_actor(dispatcher: ThreadDispatcher)
     ref = Answering().launch(dispatcher, 10)
     for number in range(10_000):
         ref.tell(number)
-        assert turn.acquire(timeout=WAIT_S), f"message {number} woke nobody"
+        assert turn.acquire(timeout=WAIT_S), f"message {number} woke no actor"
 
 
 def test_an_ask_is_answered_from_another_thread(dispatcher: ThreadDispatcher) -> None:
@@ -198,7 +198,7 @@ def test_an_ask_is_answered_from_another_thread(dispatcher: ThreadDispatcher) ->
     def asker(first: int) -> None:
         wrong.extend(n for n in range(first, first + 500) if ref.ask(n, timeout=WAIT_S) != 2 * n)
 
-    threads = [threading.Thread(target=asker, args=(1_000 * number,)) for number in range(TELLERS)]
+    threads = [threading.Thread(target=asker, args=(1_000 * number,)) for number in range(SENDERS)]
     for thread in threads:
         thread.start()
     for thread in threads:

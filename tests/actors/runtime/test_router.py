@@ -54,7 +54,9 @@ def test_a_key_has_one_actor(router: Router[str], dispatcher: ByHand, log: list[
     assert len(router) == 2
 
 
-def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHand, log: list[Any]) -> None:
+def test_a_stopped_actor_is_replaced_at_the_next_message(
+    router: Router[str], dispatcher: ByHand, log: list[Any]
+) -> None:
     """A message to a stopped actor starts a new one; nothing is lost, and the sender gets no error."""
     router.tell("a", stopping)
     dispatcher.run()
@@ -65,17 +67,17 @@ def test_who_stopped_is_replaced_when_told(router: Router[str], dispatcher: ByHa
     assert router.deaths == 0
 
 
-def test_a_message_told_while_the_actor_stops_wakes_the_next_one(
+def test_a_message_sent_while_the_actor_stops_starts_the_next_one(
     router: Router[str], dispatcher: ByHand, log: list[Any]
 ) -> None:
     """Between the closing of the mailbox and the actor's end, a message goes to a successor."""
 
-    def stops_and_is_told(actor: Recorder) -> None:
+    def stops_and_gets_a_message(actor: Recorder) -> None:
         assert actor.actor_inbox.close_if_empty()
         router.tell("a", "in between")
         actor._stop()
 
-    router.tell("a", stops_and_is_told)
+    router.tell("a", stops_and_gets_a_message)
     dispatcher.run()
     assert log == ["start a", "start a", "in between"]
     assert len(router) == 1
@@ -95,7 +97,7 @@ def test_idle_actors_are_found_oldest_first(router: Router[str], dispatcher: ByH
     assert len(router.idle(10.0, 10)) == 3 + 1
 
 
-def test_being_told_something_is_not_being_idle(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
+def test_a_message_ends_idleness(router: Router[str], dispatcher: ByHand, clock: Clock) -> None:
     """A message resets an actor's idle time."""
     router.tell("a", 1)
     clock.now = 9.0
@@ -118,7 +120,7 @@ def test_messages_close_together_are_noted_once(log: list[Any], dispatcher: ByHa
     assert router.idle(10.0, 10) == []
 
 
-def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatcher: ByHand) -> None:
+def test_a_router_is_at_rest_when_no_actor_has_work(router: Router[str], dispatcher: ByHand) -> None:
     """A router with a waiting message is not at rest."""
     rests = [router.at_rest]
     router.tell("a", 1)
@@ -131,7 +133,7 @@ def test_at_rest_is_when_nobody_has_anything_to_do(router: Router[str], dispatch
     assert rests == [True, False, False, True]
 
 
-def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -> None:
+def test_an_actor_that_cannot_be_made_is_the_senders_error(dispatcher: ByHand) -> None:
     """When the constructor fails, the sender gets the error, and the next message tries again."""
     makes = []
 
@@ -149,7 +151,7 @@ def test_an_actor_that_cannot_be_made_is_the_tellers_error(dispatcher: ByHand) -
 
 
 def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
-    """The constructor is foreign code: it may send to its own address, and there is one actor all the same."""
+    """The constructor is foreign code: it may send to its own address, and there is still one actor."""
 
     def make(key: str) -> Recorder:
         if key == "a" and not len(addresses):
@@ -165,7 +167,7 @@ def test_an_actor_is_made_without_a_lock(log: list[Any], dispatcher: ByHand, clo
 
 
 def test_the_messages_that_wait_are_counted(log: list[Any], dispatcher: ByHand, clock: Clock) -> None:
-    """Those of the most recently used actors, up to a limit, and those held for successors."""
+    """The count covers the most recently used actors, up to a limit, and messages held for successors."""
     router: Router[str] = Router(lambda _: Recorder(log), dispatcher, capacity=10, monotonic=clock)
     for key in "aab":
         router.tell(key, 1)

@@ -14,7 +14,7 @@ from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.port import Committed
 from tests.actors.runtime.fixtures import ByHand, Die, Recorder
-from tests.actors.support import Heard, Inbox, TroubledStore
+from tests.actors.support import Inbox, RecordingListener, TroubledStore
 from tests.store.builders import Customer
 
 
@@ -39,22 +39,22 @@ def launched(actor: Recorder, dispatcher: ByHand) -> Reference:
     return ref
 
 
-def test_an_idle_actor_handles_in_the_caller_what_its_address_is_told(log: list[Any]) -> None:
+def test_an_idle_actor_handles_a_message_in_the_senders_thread(log: list[Any]) -> None:
     """No dispatcher is needed after the start; while the actor runs, a message is queued."""
     dispatcher = ByHand()
     address = address_of(Recorder, log, dispatcher)
 
-    def tells_itself(_: Recorder) -> None:
-        address.tell("told amid a run")
+    def sends_to_itself(_: Recorder) -> None:
+        address.tell("sent during a run")
         log.append("the run goes on")
 
-    address.tell("told when idle")
-    address.tell(tells_itself)
-    assert log == ["start", "first", "told when idle", "the run goes on", "told amid a run"]
+    address.tell("sent when idle")
+    address.tell(sends_to_itself)
+    assert log == ["start", "first", "sent when idle", "the run goes on", "sent during a run"]
     assert not dispatcher.scheduled
 
 
-def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> None:
+def test_an_actor_that_dies_in_the_senders_thread_does_not_harm_the_sender(log: list[Any]) -> None:
     """The sender gets no error, and its next message is handled by a successor."""
     dispatcher = ByHand()
     address = address_of(Recorder, log, dispatcher)
@@ -65,7 +65,7 @@ def test_an_actor_that_dies_in_its_teller_does_not_harm_it(log: list[Any]) -> No
     assert address.deaths > 0
 
 
-def test_a_writer_hears_of_its_write_without_a_hand_over(
+def test_a_writer_gets_its_result_without_a_hand_over(
     runtime: SimulatedRuntime, store: TroubledStore, log: list[Any]
 ) -> None:
     """The journal runs an idle writer; one that dies of its answer costs no other writer its answer."""
@@ -80,7 +80,10 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(
     refs = [launched(Recorder(log), writers), launched(Mortal([]), writers), launched(Recorder(log), writers)]
     inbox = Inbox()
     journal = JournalActor(
-        store=store, listener=Heard(), monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
+        store=store,
+        listener=RecordingListener(),
+        monotonic=runtime.monotonic,
+        generations=Generations(runtime.monotonic),
     ).launch(ours, 10)
     recipients: list[Recipient] = [*refs, inbox]
     for serial, writer in enumerate(recipients):
@@ -92,10 +95,10 @@ def test_a_writer_hears_of_its_write_without_a_hand_over(
 
 
 def test_the_deterministic_runtime_saves_no_hand_over(runtime: SimulatedRuntime, log: list[Any]) -> None:
-    """There every message is queued, so that every order that threads permit is tried."""
+    """In that runtime every message is queued, so that every order that threads permit is tried."""
     ref = Recorder(log).launch(runtime.dispatcher("one", 1), 10)
     runtime.run()
-    ref.tell_here("told")
+    ref.tell_here("sent")
     assert log == ["start"]
     runtime.run()
-    assert log == ["start", "told"]
+    assert log == ["start", "sent"]

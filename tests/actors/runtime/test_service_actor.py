@@ -90,7 +90,7 @@ def test_an_actor_that_cannot_start_does_not_hold_its_messages(
     """When on_start fails with any error, a successor gets the messages."""
     makes = 0
 
-    class Unlucky(Recorder):
+    class FailsOnce(Recorder):
         def on_start(self) -> None:
             nonlocal makes
             makes += 1
@@ -98,10 +98,10 @@ def test_an_actor_that_cannot_start_does_not_hold_its_messages(
                 raise failure
             super().on_start()
 
-    address = ActorAddress(lambda: Unlucky(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
-    address.tell("told")
+    address = ActorAddress(lambda: FailsOnce(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    address.tell("sent")
     dispatcher.run()
-    assert log == ["start", "told"]
+    assert log == ["start", "sent"]
 
 
 def test_what_killed_an_actor_goes_to_its_successor_a_few_times(log: list[Any], dispatcher: ByHand) -> None:

@@ -58,7 +58,7 @@ def test_different_seeds_give_different_orders() -> None:
     assert len({order(seed) for seed in range(10)}) == 10
 
 
-def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
+def test_time_passes_only_when_no_work_is_left() -> None:
     """Virtual time passes only to the next timer, and never beyond the requested end."""
     runtime = SimulatedRuntime(random.Random(1), started_at=5.0)
     called: list[float] = []
@@ -70,7 +70,7 @@ def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
     assert called == [6.0, 7.0, 8.0]
 
 
-def test_timers_also_go_off_in_the_middle_of_things() -> None:
+def test_timers_also_fire_while_work_is_pending() -> None:
     """Sometimes time passes although work is pending: timers fire in every order."""
     left_over = [_left_when_the_timer_goes_off(seed) for seed in range(20)]
     assert any(left_over)
@@ -96,7 +96,7 @@ def _left_when_the_timer_goes_off(seed: int) -> int:
     return at_the_timer[0]
 
 
-def test_a_cancelled_timer_is_as_if_it_had_never_been() -> None:
+def test_a_cancelled_timer_has_no_effect() -> None:
     """It is not called, and time does not advance to it."""
     runtime = SimulatedRuntime(random.Random(1))
     runtime.after(5.0, lambda: pytest.fail("cancelled")).cancel()

@@ -36,7 +36,7 @@ def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand
 
     def keeps_and_dies(actor: Recorder) -> None:
         if not killed:
-            actor.keeps = ["salvaged 1", "salvaged 2"]
+            actor.keeps = ["recovered 1", "recovered 2"]
             killed.append(actor)
             raise Die
         log.append("delivered again")
@@ -44,21 +44,21 @@ def test_a_successor_takes_over_in_order(router: Router[str], dispatcher: ByHand
     router.tell("a", keeps_and_dies)
     router.tell("a", "waited")
     dispatcher.run()
-    assert log == ["start a", "start a", "salvaged 1", "salvaged 2", "delivered again", "waited"]
+    assert log == ["start a", "start a", "recovered 1", "recovered 2", "delivered again", "waited"]
     assert router.deaths == 1
 
 
-def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], dispatcher: ByHand) -> None:
+def test_a_message_sent_during_a_replacement_comes_last(log: list[Any], dispatcher: ByHand) -> None:
     """A message between death and restart comes after all earlier messages."""
 
-    class Told(Recorder):
+    class SendsInRecover(Recorder):
         def recover(self) -> Sequence[Any]:
             addresses.tell("a", "while it died 1")
             addresses.tell("a", "while it died 2")
             assert not addresses.at_rest
-            return ["salvaged"]
+            return ["recovered"]
 
-    addresses: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    addresses: Router[str] = Router(lambda _: SendsInRecover(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
 
     def dies(actor: Recorder) -> None:
         actor.ack()
@@ -67,15 +67,15 @@ def test_a_message_told_while_the_dead_are_replaced_comes_last(log: list[Any], d
     addresses.tell("a", dies)
     addresses.tell("a", "waited")
     dispatcher.run()
-    assert log == ["start", "start", "salvaged", "waited", "while it died 1", "while it died 2"]
+    assert log == ["start", "start", "recovered", "waited", "while it died 1", "while it died 2"]
     assert addresses.at_rest
 
 
-def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -> None:
+def test_the_bound_holds_during_a_restart(log: list[Any], dispatcher: ByHand) -> None:
     """During a restart the capacity of the mailbox applies, and only to refusable messages."""
     commands = [Refusable() for _ in range(3)]
 
-    class Told(Recorder):
+    class SendsInRecover(Recorder):
         def recover(self) -> Sequence[Any]:
             for command in commands:
                 addresses.tell("a", command)
@@ -84,7 +84,7 @@ def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -
             addresses.tell("a", "an answer")
             return ()
 
-    addresses: Router[str] = Router(lambda _: Told(log), dispatcher, capacity=3, monotonic=lambda: 0.0)
+    addresses: Router[str] = Router(lambda _: SendsInRecover(log), dispatcher, capacity=3, monotonic=lambda: 0.0)
 
     def dies(actor: Recorder) -> None:
         actor.ack()
@@ -97,36 +97,36 @@ def test_the_bound_holds_between_two_lives(log: list[Any], dispatcher: ByHand) -
 
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_recovery_that_fails_is_repeated(log: list[Any], dispatcher: ByHand, failures: int) -> None:
-    """The cause of death may hit ``recover`` as well: it is repeated, and the successor starts in any case."""
+    """The cause of death may affect ``recover`` as well: it is repeated, and the successor starts in any case."""
     left = [SystemExit("a kill"), Die()][:failures]
 
-    class Unlucky(Recorder):
+    class FailsOnce(Recorder):
         def recover(self) -> Sequence[Any]:
             if left:
                 raise left.pop()
             return self.keeps
 
-    router: Router[str] = Router(lambda _: Unlucky(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    router: Router[str] = Router(lambda _: FailsOnce(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
 
     def keeps_and_dies(actor: Recorder) -> None:
-        actor.keeps = ["salvaged"]
+        actor.keeps = ["recovered"]
         actor.ack()
         raise Die
 
     router.tell("a", keeps_and_dies)
     router.tell("a", "waited")
     dispatcher.run()
-    assert log == ["start", "start", "salvaged", "waited"]
+    assert log == ["start", "start", "recovered", "waited"]
 
 
 def test_a_recovery_that_always_fails_costs_no_other_message(log: list[Any], dispatcher: ByHand) -> None:
-    """Messages that wait for an actor that cannot be recovered are handled all the same."""
+    """Messages that wait for an actor that cannot be recovered are still handled."""
 
-    class Stubborn(Recorder):
+    class AlwaysFails(Recorder):
         def recover(self) -> Sequence[Any]:
             raise Die
 
-    router: Router[str] = Router(lambda _: Stubborn(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
+    router: Router[str] = Router(lambda _: AlwaysFails(log), dispatcher, capacity=10, monotonic=lambda: 0.0)
     router.tell("a", Die())
     router.tell("a", "waited")
     dispatcher.run()
@@ -153,7 +153,7 @@ def test_a_full_successor_refuses_nothing_that_was_accepted(log: list[Any], disp
     assert [entry for entry in log if entry != "start"] == [*kept, *waiting]
 
 
-def test_a_successor_is_not_forgotten_for_its_predecessor(log: list[Any]) -> None:
+def test_a_key_belongs_to_the_successor_of_its_actor(log: list[Any]) -> None:
     """When an actor dies within its sender's call, the key belongs to its successor: one actor for a key."""
     dispatcher = AtOnce()  # the actor dies, and its successor lives, before tell comes back
     made: list[Recorder] = []
@@ -206,6 +206,6 @@ def test_a_successor_that_cannot_be_made_loses_nothing(log: list[Any], dispatche
     assert not router.at_rest
     with pytest.raises(Die):
         router.tell("a", "refused")
-    router.tell("a", "told since")
+    router.tell("a", "sent since")
     dispatcher.run()
-    assert log == ["start", "start", "waited", "told since"]
+    assert log == ["start", "start", "waited", "sent since"]

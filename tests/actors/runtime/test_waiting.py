@@ -35,8 +35,8 @@ def in_threads(count: int, job: Callable[[int], None]) -> None:
         assert not thread.is_alive()
 
 
-def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
-    """It is returned at once."""
+def test_an_answer_that_is_set_already_needs_no_timer(runtime: LiveRuntime) -> None:
+    """The answer is returned at once."""
     reply: Future[int] = Future()
     reply.set(7)
     waiting = Waiting(runtime, LONG_S)
@@ -45,7 +45,7 @@ def test_an_answer_that_is_there_needs_no_timer(runtime: LiveRuntime) -> None:
 
 
 def test_an_answer_ends_the_wait(runtime: LiveRuntime) -> None:
-    """Long before its timeout."""
+    """The wait ends long before its timeout."""
     reply: Future[int] = Future()
     runtime.after(SOON_S, lambda: reply.set(7))
     assert Waiting(runtime, LONG_S).wait(reply) == 7
@@ -78,8 +78,8 @@ def test_an_error_is_raised_by_the_wait(runtime: LiveRuntime) -> None:
         Waiting(runtime, LONG_S).wait(reply)
 
 
-def test_the_timer_rests_when_nobody_waits_and_begins_again(runtime: LiveRuntime) -> None:
-    """However often: no thread waits for ever because the timer had just stopped."""
+def test_the_timer_stops_when_no_thread_waits_and_starts_again(runtime: LiveRuntime) -> None:
+    """This holds repeatedly: no thread waits without limit because the timer has just stopped."""
     waiting = Waiting(runtime, 4 * SOON_S / 10)
     for _ in range(20):
         with pytest.raises(Timeout):
@@ -87,8 +87,8 @@ def test_the_timer_rests_when_nobody_waits_and_begins_again(runtime: LiveRuntime
     assert waiting._until == {}
 
 
-def test_of_many_each_gets_its_own_answer_or_is_let_go(runtime: LiveRuntime) -> None:
-    """Also when replies come just as the wait times out."""
+def test_of_many_each_gets_its_own_answer_or_a_timeout(runtime: LiveRuntime) -> None:
+    """This holds also when replies arrive just as the wait times out."""
     waiting = Waiting(runtime, SOON_S)
     results: list[int | None] = []
 
@@ -104,5 +104,5 @@ def test_of_many_each_gets_its_own_answer_or_is_let_go(runtime: LiveRuntime) -> 
 
     in_threads(100, wait)
     assert len(results) == 100
-    assert results.count(None) >= 34, "those that nobody answers"
+    assert results.count(None) >= 34, "the requests without an answer"
     assert waiting._until == {}

@@ -18,7 +18,7 @@ from actors.scheduler import SchedulerActor
 from messaging.local import LocalQueue
 from store.port import DeadLetterFilter, StreamKey, WorkItem, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, OWNER, Heard, Inbox, TroubledStore
+from tests.actors.support import GATEWAY, OWNER, Inbox, RecordingListener, TroubledStore
 from tests.store.builders import Customer, Step, move
 
 LEASE_S = 15.0
@@ -35,7 +35,7 @@ class Scenario:
     lease_s: float = LEASE_S
     supervisor: Inbox = field(default_factory=Inbox)
     customers: Inbox = field(default_factory=Inbox)
-    heard: Heard = field(default_factory=Heard)
+    heard: RecordingListener = field(default_factory=RecordingListener)
 
     def __post_init__(self) -> None:
         self.real.register_owner(OWNER)
@@ -100,18 +100,18 @@ class Scenario:
         )
 
     def start(self) -> None:
-        """Begin, and let the first beat be over."""
+        """Start, and run until the first beat is over."""
         self.address.start()
         self.run(0.0)
 
     def run(self, seconds: float) -> None:
-        """Let everything happen that happens within ``seconds``, and let these pass."""
+        """Run everything that is due within ``seconds``, and advance the clock by them."""
         until = self.runtime.monotonic() + seconds
         self.runtime.run(until)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def queued(self, count: int = 1, first: int = 1, owner: str | None = None, delay_s: float = 0.0) -> list[str]:
-        """Put so many pieces of work into the store, due in ``delay_s``."""
+        """Store ``count`` pieces of work that are due in ``delay_s``."""
         ids = [f"t-{number:04}" for number in range(first, first + count)]
         writes: list[Write] = []
         for key in ids:
@@ -128,15 +128,15 @@ class Scenario:
         return StreamKey("main", f"c-{key}")
 
     def claimed(self) -> list[str]:
-        """The work that the supervisor was given, in order."""
+        """The ids of the work that the supervisor received, in order."""
         return [item.work_id for item in self.items()]
 
     def items(self) -> list[WorkItem]:
-        """The same with all that is known of it."""
+        """The items of that work."""
         return [item for submit in self.supervisor.of(Submit) for item in submit.items]
 
     def retry(self, where: DeadLetterFilter = DeadLetterFilter(), merchant: str = "main") -> Future[int]:  # noqa: B008  # a value
-        """Order that dead letters be done again, and let that be handled."""
+        """Retry dead letters as an operator, and run until the command is handled."""
         reply: Future[int] = Future()
         self.dead_letters.tell(RetryDead(merchant, where, reply))
         self.run(0.0)

@@ -36,7 +36,7 @@ def followed(scenario: Scenario) -> int:
 
 @pytest.mark.parametrize("back_s", [1.5, 60.0, 3 * HOUR_S, 40 * 24 * HOUR_S])
 def test_work_is_due_when_it_was_to_be(scenario: Scenario, back_s: float) -> None:
-    """Neither later nor earlier, which would put load on a failing gateway."""
+    """It is due neither later nor earlier, because earlier retries would put load on a failing gateway."""
     ids = scenario.queued(2, delay_s=DUE_S)
     scenario.runtime.wall_offset_s -= back_s
     scenario.run(DUE_S - 1.0)
@@ -66,7 +66,7 @@ def test_a_clock_that_goes_on_is_left_alone(scenario: Scenario) -> None:
     assert followed(scenario) == 0
 
 
-def test_a_clock_that_was_ahead_and_is_put_right(scenario: Scenario) -> None:
+def test_a_clock_that_was_ahead_and_is_corrected(scenario: Scenario) -> None:
     """Work that was planned by the wrong clock keeps its delay."""
     scenario.runtime.wall_offset_s += 3 * HOUR_S
     scenario.run(LEASE_S)
@@ -92,10 +92,10 @@ def test_dues_follow_every_time(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), RuntimeError("a defect"), SystemExit()])
-def test_a_store_that_fails_at_it_is_asked_again(scenario: Scenario, error: BaseException) -> None:
-    """Until it has moved them, and no more after that."""
+def test_due_times_are_moved_after_the_store_failed(scenario: Scenario, error: BaseException) -> None:
+    """The move is repeated until the store has done it, and not after that."""
     ids = scenario.queued(delay_s=DUE_S)
-    scenario.store.befall("clock_set_back", error, error)
+    scenario.store.inject("clock_set_back", error, error)
     scenario.runtime.wall_offset_s -= HOUR_S
     scenario.run(DUE_S + BEAT_S)
     assert scenario.claimed() == ids
@@ -103,11 +103,11 @@ def test_a_store_that_fails_at_it_is_asked_again(scenario: Scenario, error: Base
     assert followed(scenario) == 3
 
 
-def test_a_successor_knows_what_the_clock_showed(scenario: Scenario) -> None:
+def test_a_successor_keeps_the_readings_of_the_clocks(scenario: Scenario) -> None:
     """An actor that dies between the clock's step and its detection loses nothing."""
     ids = scenario.queued(delay_s=DUE_S)
     scenario.runtime.wall_offset_s -= HOUR_S
-    scenario.store.befall("claim_work", SystemExit())
+    scenario.store.inject("claim_work", SystemExit())
     scenario.address.tell(WorkDue(GATEWAY, 0.0))
     scenario.run(1.0)
     assert scenario.address.deaths == 1
@@ -131,10 +131,10 @@ def test_a_deposit_does_not_wait_for_hours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [2 * 24 * HOUR_S, 365 * 24 * HOUR_S])
-def test_a_clock_that_was_put_right_while_the_service_was_down(
+def test_a_clock_that_was_corrected_while_the_service_was_down(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, ahead_s: float
 ) -> None:
-    """No process observed it, but no due time is further away than the longest delay, and a warning is logged."""
+    """No process observed the change, but no due time is later than the longest delay, and a warning is logged."""
     world = World(tmp_path, 1)
     fates = ["answered", "refused"]
     world.provider.fate = lambda _: fates.pop()
@@ -156,7 +156,7 @@ def test_a_clock_that_was_put_right_while_the_service_was_down(
 def test_plans_by_a_clock_that_is_right_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A restart keeps all due times."""
     world = World(tmp_path, 1, fates=("silent",))
-    world.provider.deaf = 1.0
+    world.provider.unanswered_share = 1.0
     world.send(3)
     world.run(HOUR_S)
     due_s = world.real.next_due_s(GATEWAY)

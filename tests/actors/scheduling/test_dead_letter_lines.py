@@ -40,10 +40,10 @@ def letters(customers: Customers) -> list[tuple[str, WorkState]]:
         (LAST, Unknown("timeout"), [WorkState.DEAD]),
     ],
 )
-def test_a_dead_letter_is_told(
+def test_a_dead_letter_is_reported(
     customers: Customers, attempts: int, result: CallResult, states: list[WorkState]
 ) -> None:
-    """Work that waits for a re-send or an operator, and none that is retried, looked up or done."""
+    """Work that waits for a re-send or an operator is reported; work that is retried, looked up or done is not."""
     item = replace(customers.deposited(), attempts=attempts)
     customers.report(item, result)
     customers.run()
@@ -51,10 +51,10 @@ def test_a_dead_letter_is_told(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_it_is_told_when_it_is_stored(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
-    """Once, or not at all if this process cannot tell its commit from another's; never without being stored."""
+def test_it_is_reported_when_it_is_stored(customers: Customers, store: TroubledStore, *, stored: bool) -> None:
+    """It is reported at most once: never unless stored, and not when this process cannot identify its own commit."""
     item = replace(customers.deposited(), attempts=POLICY.max_retries)
-    store.befall("append", Trouble(CommitUncertainError("cut"), after=stored))
+    store.inject("append", Trouble(CommitUncertainError("cut"), after=stored))
     customers.report(item, NotSent("refused"))
     customers.run(5.0)
     assert letters(customers) == ([] if stored else [(item.work_id, WorkState.DEAD)])
@@ -62,7 +62,7 @@ def test_it_is_told_when_it_is_stored(customers: Customers, store: TroubledStore
 
 
 def test_a_stale_report_is_no_dead_letter(customers: Customers) -> None:
-    """Another owner has the work, and reports it."""
+    """Another owner has the work, so that owner reports it."""
     item = replace(customers.deposited(), attempts=POLICY.max_retries)
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.report(item, NotSent("refused"))

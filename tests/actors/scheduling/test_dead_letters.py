@@ -1,4 +1,4 @@
-"""The dead-letter actor: re-sends what is due, parks what cannot be read, and holds nothing that must survive it."""
+"""The dead-letter actor: re-sends what is due, parks what cannot be read, and has no state that its successor needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from actors.dead_letters import RESENDS_MAX, TIMER_MAX_S
-from actors.messages import CapacityFree, DeadLettered, ParkWork
+from actors.messages import CapacityFree, DeadLettered, ParkWork, ResendDue
 from actors.runtime.simulated import SimulatedRuntime
 from messaging.port import WorkHint
 from store.errors import StoreUnavailableError
@@ -21,7 +21,7 @@ from tests.actors.support import GATEWAY, OWNER, TroubledStore
 
 @pytest.fixture
 def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Scenario:
-    """Both actors, begun, in a process whose scheduler claims nothing by itself: its capacity is used up."""
+    """Both actors, started, in a process whose scheduler claims nothing by itself: its capacity is used up."""
     scenario = Scenario(runtime, store, real_store)
     scenario.start()
     return scenario
@@ -29,7 +29,7 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 @pytest.fixture
 def hints(scenario: Scenario) -> list[tuple[float, str]]:
-    """What is announced from now on, with the seconds since then. The scheduler receives none of it."""
+    """The announcements from now on, with the seconds since then. The scheduler receives none of them."""
     hints: list[tuple[float, str]] = []
     began = scenario.runtime.monotonic()
 
@@ -49,7 +49,7 @@ def letter(key: str, delay_s: float, state: WorkState = WorkState.DEAD) -> DeadL
 def test_a_dead_letter_is_reported_and_announced_when_it_is_due(
     scenario: Scenario, hints: list[tuple[float, str]]
 ) -> None:
-    """Once, in the order of the due times, and never before them; a parked one is reported only."""
+    """Each is announced once, in order of due time and never earlier; a parked one is only reported."""
     for message in (letter("late", 30.0), letter("parked", 0.0, WorkState.PARKED), letter("soon", 2.0)):
         scenario.dead_letters.tell(message)
     scenario.run(100.0)
@@ -58,7 +58,7 @@ def test_a_dead_letter_is_reported_and_announced_when_it_is_due(
 
 
 def test_a_due_dead_letter_is_claimed(scenario: Scenario) -> None:
-    """Its announcement makes the scheduler claim it, although its own timers know nothing of it."""
+    """Its announcement makes the scheduler claim it, although it has no timer of its own for it."""
     [key] = scenario.queued(delay_s=1.0)
     scenario.dead_letters.tell(letter(key, 1.0))
     scenario.run(0.9)
@@ -88,12 +88,25 @@ def test_nearer_dead_letters_do_not_pile_up_timers(scenario: Scenario, hints: li
     assert hints == []
 
 
+def test_a_late_timer_leaves_no_second_one(scenario: Scenario, hints: list[tuple[float, str]]) -> None:
+    """A timer of a predecessor, or one that fires as it is replaced, does not run on beside the present timer."""
+    scenario.dead_letters.tell(letter("far", 10_000.0))
+    scenario.run(1.0)
+    before = len(scenario.runtime._timers)
+    for _ in range(50):
+        scenario.dead_letters.tell(ResendDue())
+        scenario.run(0.01)
+    scenario.run(2 * TIMER_MAX_S)
+    assert len(scenario.runtime._timers) <= before + 1
+    assert hints == []
+
+
 def test_a_death_loses_timers_only(scenario: Scenario) -> None:
     """What a dead actor had timed is claimed by the scheduler, from the store."""
     [key] = scenario.queued(delay_s=TIMER_MAX_S + 1.0)
     scenario.dead_letters.tell(letter(key, TIMER_MAX_S + 1.0))
     scenario.run(0.1)
-    scenario.store.befall("retry_dead", SystemExit())
+    scenario.store.inject("retry_dead", SystemExit())
     scenario.retry()
     assert scenario.dead_letters.deaths == 1
     scenario.run(TIMER_MAX_S + LEASE_S)
@@ -103,7 +116,7 @@ def test_a_death_loses_timers_only(scenario: Scenario) -> None:
 def test_a_dead_letter_that_kills_its_actor_is_not_reported_twice(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listener that fails costs a line, and nothing counts double."""
+    """A listener that fails loses one report, and no dead letter counts twice."""
     reported: list[str] = []
 
     def fail(item: object, _move: object) -> None:
@@ -123,7 +136,7 @@ def test_work_that_cannot_be_parked_is_given_back(
     """Parked after one death, or given back when it kills every actor: the work does not stay leased."""
     [key] = scenario.queued(owner=OWNER)
     leased = replace(work(), work_id=key, token=1, stream=scenario.stream_of(key))
-    store.befall("append", *[SystemExit()] * deaths)
+    store.inject("append", *[SystemExit()] * deaths)
     with caplog.at_level(logging.ERROR):
         scenario.dead_letters.tell(ParkWork(leased, "cannot be read"))
         scenario.run(2 * LEASE_S)
@@ -138,7 +151,7 @@ def test_work_that_cannot_be_parked_is_given_back(
 
 
 def test_work_of_another_owner_is_not_parked(scenario: Scenario) -> None:
-    """Its token is stale here by then, and the parking stores nothing."""
+    """The token of this process is stale, so the parking stores nothing."""
     [key] = scenario.queued(owner=OWNER)
     leased = replace(work(), work_id=key, token=1, stream=scenario.stream_of(key))
     scenario.real.retire_owner(OWNER, unsent=True)
@@ -153,7 +166,7 @@ def test_work_of_another_owner_is_not_parked(scenario: Scenario) -> None:
 def test_a_retry_reaches_the_scheduler_although_it_died(scenario: Scenario, store: TroubledStore) -> None:
     """The operator's answer does not wait for the scheduler, and the work is claimed after its restart."""
     [key] = scenario.queued(delay_s=3_600.0)
-    store.befall("claim_work", StoreUnavailableError("away"), SystemExit())
+    store.inject("claim_work", StoreUnavailableError("away"), SystemExit())
     reply = scenario.retry()
     assert reply.get(timeout=0) == 1
     scenario.run(2 * LEASE_S)

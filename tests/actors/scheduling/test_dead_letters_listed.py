@@ -67,11 +67,11 @@ def stuck(service: Service, count: int) -> set[str]:
         run(service, 0.5)
         if len(listed(service)) == count:
             return listed(service)
-    raise AssertionError("they never were")
+    raise AssertionError("there were no dead letters")
 
 
 def test_dead_letters_stay_listed_behind_a_breaker_that_an_operator_opened(service: Service) -> None:
-    """However long it stays open and however long they have been due; after that all of them are sent."""
+    """They stay listed however long it stays open and they have been due. After that all of them are sent."""
     letters = stuck(service, 5)
     order(service, "open")
     calls = len(service.gateway.calls)

@@ -41,7 +41,7 @@ def given_back(scenario: Scenario) -> int:
 
 
 def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
-    """With the next beat, neither before nor again after it; the work is claimed again."""
+    """They are given back at the next beat, neither earlier nor twice; the work is claimed again."""
     scenario.run(LEASE_S)
     assert (scenario.claimed(), given_back(scenario)) == ([], 0)
     scenario.leases.doubt()
@@ -53,9 +53,9 @@ def test_all_leases_are_given_back_once(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("error", [AWAY, CommitUncertainError("cut"), RuntimeError("a defect"), SystemExit()])
-def test_a_store_that_does_not_take_them_back_is_asked_again(scenario: Scenario, error: BaseException) -> None:
-    """However it fails, and even if the actor dies of it: the doubt remains."""
-    scenario.store.befall("retire_owner", error, error)
+def test_leases_are_given_back_after_the_store_failed(scenario: Scenario, error: BaseException) -> None:
+    """However it fails, and even if the actor dies of it, the leases are given back later."""
+    scenario.store.inject("retire_owner", error, error)
     scenario.leases.doubt()
     scenario.run(4 * BEAT_S)
     assert scenario.store.troubles_left == 0
@@ -85,9 +85,9 @@ def test_a_doubt_at_that_moment_is_kept(scenario: Scenario, monkeypatch: pytest.
 def test_a_process_that_gives_leases_back_is_not_reported_dead(
     scenario: Scenario, caplog: pytest.LogCaptureFixture, *, uncertain: bool
 ) -> None:
-    """The process goes on as the same owner: a log line that claims otherwise would mislead operators."""
+    """The process continues as the same owner: a log line that states otherwise would mislead operators."""
     if uncertain:
-        scenario.store.befall("claim_work", CommitUncertainError("cut"))
+        scenario.store.inject("claim_work", CommitUncertainError("cut"))
     else:
         scenario.leases.doubt()
     with caplog.at_level(logging.WARNING):
@@ -102,12 +102,12 @@ def test_a_process_that_gives_leases_back_is_not_reported_dead(
 def test_a_lease_that_cannot_be_given_up_is_reported(
     keyless: Customers, store: TroubledStore, error: BaseException | None
 ) -> None:
-    """However the store fails; but not for a lease that was given up, or that another owner has."""
+    """It is reported for every failure of the store, but not if the lease was given up or another owner has it."""
     item = keyless.deposited()
     assert item.transaction is not None
     odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
     if error is not None:
-        store.befall("append", *[error] * 50)
+        store.inject("append", *[error] * 50)
     keyless.submit(odd)
     keyless.run(60.0)
     assert [cleared.item for cleared in keyless.cleared()] == [None]
@@ -151,7 +151,7 @@ def test_a_retired_process_holds_no_lease(scenario: Scenario) -> None:
 def test_a_process_that_retires_during_a_beat_stays_retired(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
-    """The same when the beat was under way."""
+    """The same must hold when the beat was under way."""
     original = getattr(scenario.store, again)
 
     def amid(*arguments: Any, **more: Any) -> Any:
@@ -175,17 +175,17 @@ def test_a_long_lease_delays_no_work(runtime: SimulatedRuntime, store: TroubledS
 
 
 @pytest.mark.parametrize("late_s", [0.1, 4.0, 10.0])
-def test_a_claim_that_lands_late_is_given_back_all_the_same(
+def test_a_claim_that_lands_late_is_given_back(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, late_s: float
 ) -> None:
     """A claim whose connection was cut may be committed after its process gave all leases back."""
     scenario = Scenario(runtime, store, real_store)
-    store.befall("claim_work", CommitUncertainError("cut"), CommitUncertainError("cut"))  # of either gateway
+    store.inject("claim_work", CommitUncertainError("cut"), CommitUncertainError("cut"))  # work of both gateways
     scenario.start()
     scenario.run(late_s)
     scenario.backpressure.claimable[GATEWAY] = 0
     scenario.queued()
-    (late,) = scenario.real.claim_work(OWNER, GATEWAY, 10)  # what the process never hears of
+    (late,) = scenario.real.claim_work(OWNER, GATEWAY, 10)  # without a result for the process
     scenario.backpressure.claimable[GATEWAY] = 10
     scenario.run(LANDS_WITHIN_S + BEAT_S)
     assert scenario.claimed() == [late.work_id]

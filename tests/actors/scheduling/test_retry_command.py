@@ -28,7 +28,7 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
     return scenario
 
 
-def lay(
+def store_letter(
     scenario: Scenario, key: str, state: WorkState, *, gateway: str = GATEWAY, merchant: str = "main", **changes: Any
 ) -> str:
     """A dead letter that is due tomorrow."""
@@ -58,12 +58,12 @@ def lay(
 )
 def test_dead_letters_are_retried_at_once(scenario: Scenario, where: DeadLetterFilter, expected: list[str]) -> None:
     """The merchant's matching ones, and no others, go to the supervisor; the answer is their number."""
-    lay(scenario, "a-dead", WorkState.DEAD)
-    lay(scenario, "a-parked", WorkState.PARKED)
-    lay(scenario, "b-dead", WorkState.DEAD, gateway="gatewayB")
-    lay(scenario, "queued", WorkState.QUEUED)
-    lay(scenario, "theirs", WorkState.DEAD, merchant="other")
-    lay(scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC")  # no process sends it, no list shows it
+    store_letter(scenario, "a-dead", WorkState.DEAD)
+    store_letter(scenario, "a-parked", WorkState.PARKED)
+    store_letter(scenario, "b-dead", WorkState.DEAD, gateway="gatewayB")
+    store_letter(scenario, "queued", WorkState.QUEUED)
+    store_letter(scenario, "theirs", WorkState.DEAD, merchant="other")
+    store_letter(scenario, "unconfigured", WorkState.DEAD, gateway="gatewayC")  # no process sends it, no list shows it
     reply = scenario.retry(where)
     assert reply.get(timeout=0) == len(expected)
     assert sorted(scenario.claimed()) == expected
@@ -74,9 +74,9 @@ def test_dead_letters_are_retried_at_once(scenario: Scenario, where: DeadLetterF
 
 def test_a_retry_that_is_partly_done_is_not_reported_as_unchanged(scenario: Scenario, store: TroubledStore) -> None:
     """It is executed gateway by gateway: the first one's letters are queued, whatever happens at the next."""
-    lay(scenario, "x", WorkState.PARKED)
-    lay(scenario, "y", WorkState.PARKED, gateway="gatewayB")
-    store.befall("retry_dead", None, AWAY)
+    store_letter(scenario, "x", WorkState.PARKED)
+    store_letter(scenario, "y", WorkState.PARKED, gateway="gatewayB")
+    store.inject("retry_dead", None, AWAY)
     with pytest.raises(TimeoutError):
         scenario.retry().get(timeout=0)
     scenario.run(LEASE_S)
@@ -90,7 +90,7 @@ def test_a_retry_without_capacity_waits(scenario: Scenario) -> None:
     scenario.queued(1)
     scenario.run(LEASE_S)
     assert len(scenario.claimed()) == 1
-    lay(scenario, "x", WorkState.PARKED)
+    store_letter(scenario, "x", WorkState.PARKED)
     assert scenario.retry().get(timeout=0) == 1
     assert len(scenario.claimed()) == 1
     scenario.address.tell(CapacityFree(GATEWAY))
@@ -102,9 +102,9 @@ def test_a_retry_without_capacity_waits(scenario: Scenario) -> None:
 def test_a_retry_that_the_store_fails_is_answered_with_its_error(
     scenario: Scenario, store: TroubledStore, error: Exception
 ) -> None:
-    """The caller gets the error, nothing has changed, and the actors go on."""
-    lay(scenario, "x", WorkState.PARKED)
-    store.befall("retry_dead", error)
+    """The caller gets the error, nothing has changed, and the actors live."""
+    store_letter(scenario, "x", WorkState.PARKED)
+    store.inject("retry_dead", error)
     reply = scenario.retry()
     with pytest.raises(type(error)):
         reply.get(timeout=0)
@@ -119,8 +119,8 @@ def test_a_retry_with_an_uncertain_commit_is_a_timeout(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
     """A store error would mean that nothing has changed, which may be false."""
-    lay(scenario, "x", WorkState.PARKED)
-    store.befall("retry_dead", Trouble(CommitUncertainError("cut"), after=stored))
+    store_letter(scenario, "x", WorkState.PARKED)
+    store.inject("retry_dead", Trouble(CommitUncertainError("cut"), after=stored))
     reply = scenario.retry()
     with pytest.raises(TimeoutError):
         reply.get(timeout=0)
@@ -133,8 +133,8 @@ def test_a_retry_that_kills_is_executed_and_answered_once(
     scenario: Scenario, store: TroubledStore, *, after: bool
 ) -> None:
     """Redelivered to the successor, it is executed and answered normally."""
-    lay(scenario, "x", WorkState.PARKED)
-    store.befall("retry_dead", Trouble(SystemExit(), after=after))
+    store_letter(scenario, "x", WorkState.PARKED)
+    store.inject("retry_dead", Trouble(SystemExit(), after=after))
     reply = scenario.retry()
     scenario.run(LEASE_S)
     assert scenario.dead_letters.deaths == 1
@@ -144,7 +144,7 @@ def test_a_retry_that_kills_is_executed_and_answered_once(
 
 def test_a_repeated_retry_is_answered_once(scenario: Scenario) -> None:
     """A repeated command whose reply is set: setting it twice would kill the actor."""
-    lay(scenario, "x", WorkState.PARKED)
+    store_letter(scenario, "x", WorkState.PARKED)
     reply: Future[int] = Future()
     reply.set(0)
     scenario.dead_letters.tell(RetryDead("main", DeadLetterFilter(), reply))
@@ -158,7 +158,7 @@ def test_lookups_that_cannot_be_pulled_forward_keep_their_time(
     scenario: Scenario, store: TroubledStore, error: Exception
 ) -> None:
     """They keep their due times; the actor continues to beat and to claim."""
-    store.befall("hasten_lookups", error)
+    store.inject("hasten_lookups", error)
     scenario.address.tell(Recovered(GATEWAY))
     scenario.run(0.0)
     ids = scenario.queued(1)
@@ -168,10 +168,10 @@ def test_lookups_that_cannot_be_pulled_forward_keep_their_time(
 
 def test_lookups_at_a_recovered_gateway_are_due_at_once(scenario: Scenario) -> None:
     """All its open lookups are claimed now; dead letters and other gateways keep their due times."""
-    lay(scenario, "lookup", WorkState.QUEUED, action=Action.RESOLVE)
-    lay(scenario, "theirs", WorkState.QUEUED, action=Action.RESOLVE, gateway="gatewayB")
-    lay(scenario, "dead", WorkState.DEAD)
-    lay(scenario, "retry", WorkState.QUEUED)
+    store_letter(scenario, "lookup", WorkState.QUEUED, action=Action.RESOLVE)
+    store_letter(scenario, "theirs", WorkState.QUEUED, action=Action.RESOLVE, gateway="gatewayB")
+    store_letter(scenario, "dead", WorkState.DEAD)
+    store_letter(scenario, "retry", WorkState.QUEUED)
     scenario.address.tell(Recovered(GATEWAY))
     scenario.run(LEASE_S)
     assert scenario.claimed() == ["lookup"]

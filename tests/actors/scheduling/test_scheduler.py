@@ -32,18 +32,18 @@ def test_what_is_queued_at_the_start_is_claimed(scenario: Scenario) -> None:
 def test_work_is_claimed_when_it_is_due_and_not_before(scenario: Scenario) -> None:
     """Work with a due time is claimed at that time, announced or not."""
     scenario.start()
-    [told] = scenario.queued(delay_s=2.0)
+    [reported] = scenario.queued(delay_s=2.0)
     scenario.address.tell(WorkDue(GATEWAY, 2.0))
     scenario.run(1.9)
     assert scenario.claimed() == []
     scenario.run(0.3)
-    assert scenario.claimed() == [told]
+    assert scenario.claimed() == [reported]
     scenario.address.tell(CapacityFree(GATEWAY))
     [untold] = scenario.queued(first=2, delay_s=7.0)
     scenario.run(6.9)
-    assert scenario.claimed() == [told]
+    assert scenario.claimed() == [reported]
     scenario.run(LEASE_S / 3)
-    assert scenario.claimed() == [told, untold]
+    assert scenario.claimed() == [reported, untold]
 
 
 def test_an_earlier_time_moves_the_timer_forward(scenario: Scenario) -> None:
@@ -76,7 +76,7 @@ def test_one_gateways_batch_holds_up_no_other(scenario: Scenario, real_store: Sq
 
 
 def test_the_work_of_a_dead_owner_is_taken_over(scenario: Scenario, real_store: SqliteStore) -> None:
-    """At any time: when an owner has not beaten for a lease, its work is claimed here."""
+    """At any time: when an owner sends no heartbeat for the time of a lease, its work is claimed here."""
     scenario.start()
     real_store.register_owner("dead")
     ids = scenario.queued(2, owner="dead")
@@ -88,7 +88,7 @@ def test_the_work_of_a_dead_owner_is_taken_over(scenario: Scenario, real_store: 
 
 
 def test_a_living_process_keeps_its_leases(scenario: Scenario) -> None:
-    """The beat comes often enough that no process takes this one for dead."""
+    """The heartbeat is sent often enough that no process considers this one dead."""
     scenario.start()
     for _ in range(20):
         scenario.run(LEASE_S / 2)
@@ -96,7 +96,7 @@ def test_a_living_process_keeps_its_leases(scenario: Scenario) -> None:
 
 
 def test_a_process_that_was_taken_for_dead_registers_again(scenario: Scenario, real_store: SqliteStore) -> None:
-    """A process that others took for dead registers again, and claims again."""
+    """A process that others considered dead registers again, and claims again."""
     scenario.start()
     real_store.retire_owner(OWNER, unsent=True)
     ids = scenario.queued(1)
@@ -108,7 +108,7 @@ def test_a_process_that_was_taken_for_dead_registers_again(scenario: Scenario, r
 def test_a_process_that_only_accepts_claims_nothing(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
 ) -> None:
-    """Without processing it beats, and leaves all work to other processes."""
+    """Without processing it sends heartbeats, and leaves all work to other processes."""
     scenario = Scenario(runtime, store, real_store, processing=False)
     scenario.queued(1)
     scenario.start()
@@ -123,11 +123,11 @@ def test_a_process_that_only_accepts_claims_nothing(
 def test_a_failing_store_does_not_stop_it(
     scenario: Scenario, store: TroubledStore, method: str, error: Exception
 ) -> None:
-    """Whichever call fails, and however: it continues to beat, and claims when the store works again."""
+    """Whichever call fails, and with any error, it continues to beat, and claims when the store works again."""
     scenario.start()
     if method == "register_owner":
         scenario.real.retire_owner(OWNER, unsent=True)
-    store.befall(method, error, error)
+    store.inject(method, error, error)
     ids = scenario.queued(2)
     scenario.address.tell(WorkDue(GATEWAY, 0.0))
     scenario.run(6 * LEASE_S)
@@ -141,7 +141,7 @@ def test_a_store_that_always_fails_is_not_called_in_a_loop(
     scenario: Scenario, store: TroubledStore, method: str
 ) -> None:
     """A permanent defect costs a few calls per beat: no busy loop, and no other actor is delayed."""
-    store.befall(method, *[RuntimeError("a defect") for _ in range(20_000)])
+    store.inject(method, *[RuntimeError("a defect") for _ in range(20_000)])
     scenario.queued(1)
     scenario.address.start()
     until = scenario.runtime.monotonic() + 60.0
@@ -153,12 +153,12 @@ def test_a_store_that_always_fails_is_not_called_in_a_loop(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_claim_whose_commit_is_uncertain_strands_no_work(
+def test_a_claim_whose_commit_is_uncertain_leaves_no_work_leased(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
     """Work that a lost claim leased to this process is claimed again within a few beats."""
     ids = scenario.queued(3)
-    store.befall("claim_work", Trouble(CommitUncertainError("cut"), after=stored))
+    store.inject("claim_work", Trouble(CommitUncertainError("cut"), after=stored))
     scenario.start()
     for _ in range(10):
         scenario.run(LEASE_S)
@@ -167,12 +167,12 @@ def test_a_claim_whose_commit_is_uncertain_strands_no_work(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_claim_that_kills_its_actor_strands_no_work(
+def test_a_claim_that_kills_its_actor_leaves_no_work_leased(
     scenario: Scenario, store: TroubledStore, *, stored: bool
 ) -> None:
-    """The same when the actor died of it: its successor gives all leases back."""
+    """The same must hold when the actor died of it: its successor gives all leases back."""
     ids = scenario.queued(3)
-    store.befall("claim_work", Trouble(SystemExit(), after=stored))
+    store.inject("claim_work", Trouble(SystemExit(), after=stored))
     scenario.start()
     for _ in range(10):
         scenario.run(LEASE_S)
@@ -199,7 +199,7 @@ def test_deaths_do_not_multiply_its_beats(scenario: Scenario, store: TroubledSto
     """After many deaths there is one beat every third of a lease, and not one per actor."""
     scenario.start()
     for _ in range(20):
-        store.befall("heartbeat", SystemExit())
+        store.inject("heartbeat", SystemExit())
         scenario.run(LEASE_S)
     before = store.calls.count("heartbeat")
     scenario.run(10 * LEASE_S)
@@ -212,7 +212,7 @@ def test_readiness_follows_the_store(scenario: Scenario, method: str) -> None:
     """While the store refuses the beat, this process is not ready, with the reason; the next beat ends that."""
     scenario.start()
     seen = [scenario.health.problem]
-    scenario.store.befall(method, StoreUnavailableError("gone"))
+    scenario.store.inject(method, StoreUnavailableError("gone"))
     for _ in range(2):
         scenario.run(LEASE_S / 3 + 0.1)
         seen.append(scenario.health.problem)
@@ -220,7 +220,7 @@ def test_readiness_follows_the_store(scenario: Scenario, method: str) -> None:
 
 
 def test_nothing_is_claimed_while_the_service_stops(scenario: Scenario) -> None:
-    """Work that becomes due then is left to the next process, without a lease that delays it."""
+    """Work that becomes due then is left to the next process, without a lease that would delay it."""
     scenario.start()
     scenario.backpressure.drain()
     scenario.queued(3)

@@ -44,12 +44,12 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 def keep(scenario: Scenario, payload: bytes) -> None:
     """Store a callback that is not matched yet."""
-    nobody, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
+    gateway_stream, queue = stream_of_gateway(GATEWAY), queue_of(GATEWAY)
     work = OpenWork("callback:1", None, queue, Action.APPLY, EVENT_TYPE, None, payload)
-    scenario.real.append([Write(nobody, Head(), (Part(work=(work,)),))])
+    scenario.real.append([Write(gateway_stream, Head(), (Part(work=(work,)),))])
 
 
-def told(scenario: Scenario) -> list[bool]:
+def reported(scenario: Scenario) -> list[bool]:
     """For each report to customers' actors, whether its transaction was found."""
     return [report.command is not None for report in scenario.customers.of(StoredCallbackOperation)]
 
@@ -61,16 +61,16 @@ def test_a_stored_callback_needs_no_breaker(scenario: Scenario, *, known: bool) 
         scenario.real.append([Customer("c1").deposit("t-1", owner="somebody")])
     keep(scenario, orjson.dumps(SAID))
     scenario.run(BEAT_MAX_S + 0.1)
-    assert told(scenario) == [known]
+    assert reported(scenario) == [known]
     assert scenario.supervisor.of(Submit) == []
 
 
 def test_one_that_could_not_be_looked_at_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
     """It does not stay leased to a process in which no actor works on it."""
     keep(scenario, orjson.dumps(SAID))
-    store.befall("stream_of", StoreUnavailableError("away"))
+    store.inject("stream_of", StoreUnavailableError("away"))
     scenario.run(LANDS_WITHIN_S)
-    assert told(scenario) == [False]
+    assert reported(scenario) == [False]
 
 
 def test_one_that_cannot_be_read_waits_for_an_operator(scenario: Scenario) -> None:
@@ -81,13 +81,13 @@ def test_one_that_cannot_be_read_waits_for_an_operator(scenario: Scenario) -> No
     assert letter is not None
     assert letter.state is WorkState.PARKED
     assert "cannot be read" in letter.item.errors[-1].error
-    assert told(scenario) == []
+    assert reported(scenario) == []
 
 
 def test_one_that_could_not_be_parked_is_given_back(scenario: Scenario, store: TroubledStore) -> None:
     """The store fails at that moment: the next beat gives the lease back, and the callback is parked after that."""
     keep(scenario, b"{")
-    store.befall("append", StoreUnavailableError("away"))
+    store.inject("append", StoreUnavailableError("away"))
     scenario.run(LANDS_WITHIN_S)
     assert store.troubles_left == 0
     letter = scenario.real.dead_letter("main", "callback:1")

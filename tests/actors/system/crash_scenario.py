@@ -1,4 +1,4 @@
-"""A service in virtual time that meets a little of everything, and the judgement of what came of it."""
+"""A service in virtual time to which every kind of event happens, and the check of its results."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from store.codec import Metadata
 from store.errors import CommitUncertainError
 from store.port import Action, DeadLetterFilter, GatewayMode, Head, OpenWork, Part, WorkState, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, Heard, SmallGateway, TroubledStore, stream
+from tests.actors.support import GATEWAY, RecordingListener, SmallGateway, TroubledStore, stream
 from tests.actors.system.fault_injection import Killer
 
 ALIVE_WITHIN_S: Final = 1.0
 END_S: Final = 400.0
-"""Virtual time in which all must come to its end, lookups and the settling of a provider without keys included."""
+"""Virtual time in which everything must end, including lookups and the settlement delay of a provider without keys."""
 SETTINGS: Final = SystemSettings(passivate_after_s=3.0)
 PARKED: Final = {(queue_of(GATEWAY), WorkState.PARKED): 1}
 """The work that is left at the end: a stored callback that no process can read."""
 
 
 class Provider(SmallGateway):
-    """Counts effects, and answers the first call of some customers' orders with trouble."""
+    """Counts effects, and answers the first call of some customers' orders with an error."""
 
     def __init__(self, *, honours_keys: bool) -> None:
         super().__init__()
         self.honours_keys = honours_keys
         self.moved: Counter[str] = Counter()
-        self.hopeless = True
+        self.refusing = True
         self._met: set[str] = set()
         self.answer = self._answer
 
@@ -60,7 +60,7 @@ class Provider(SmallGateway):
         key, customer = order.transaction_id, order.customer_id
         first = key not in self._met
         self._met.add(key)
-        if (customer == "discarded" and self.hopeless) or (customer == "refused" and first):
+        if (customer == "discarded" and self.refusing) or (customer == "refused" and first):
             raise NotSentError("connection refused")
         if customer == "never" and first:
             raise OutcomeUnknownError("no answer, and no effect")
@@ -92,7 +92,7 @@ class Scenario:
             lookup_after_s=(1.0, 2.0, 5.0),
             breaker=BreakerSettings(sleep_s=1.0),
         )
-        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, Heard())
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, RecordingListener())
         self.system = PaymentSystem(
             service=self.facade,
             runtime=self.runtime,
@@ -100,7 +100,7 @@ class Scenario:
             queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=replace(SETTINGS, load_threads=8 if honours_keys else 0),  # there, and where the actor runs
-            listener=Heard(),
+            listener=RecordingListener(),
             exclusive=True,
         )
         self.requests: list[ReceiveOperation] = []
@@ -111,7 +111,7 @@ class Scenario:
         self._died_at: float | None = None
 
     def play(self) -> None:
-        """From the start to the drain."""
+        """Run from the start to the drain."""
         self.system.start()
         self.run(0.5)
         self.store_unreadable_callback()
@@ -127,7 +127,7 @@ class Scenario:
         self.order("auto")
         self.ask()
         self.run(2.0)
-        self.store.befall("append", CommitUncertainError("cut"), CommitUncertainError("cut"))
+        self.store.inject("append", CommitUncertainError("cut"), CommitUncertainError("cut"))
         self.deposit("c7")
         self.deposit("discarded")
         self.run(5.0)
@@ -137,10 +137,10 @@ class Scenario:
             if self.discard():
                 break
         else:  # it may not be discarded: after a lost lease it may have been sent
-            self.provider.hopeless = False
+            self.provider.refusing = False
             self.retry_dead()
         self.run_until_done()
-        self.run(2 * SETTINGS.lease_s / 3)  # two beats: what the first of them missed the second has noticed
+        self.run(2 * SETTINGS.lease_s / 3)  # two beats: the second one detects what the first one missed
 
     def run(self, seconds: float) -> None:
         """Let virtual ``seconds`` pass. Whenever an actor is dead, the service must report a problem."""
@@ -150,19 +150,19 @@ class Scenario:
             if not dead:
                 self._died_at = None
                 continue
-            assert self.facade.problems(), f"{dead} is dead, and the service says that it is ready"
+            assert self.facade.problems(), f"{dead} is dead, and the service reports that it is ready"
             self._died_at = self.runtime.monotonic() if self._died_at is None else self._died_at
             self.dead_for_s = max(self.dead_for_s, self.runtime.monotonic() - self._died_at)
         self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
 
     def run_until_done(self) -> None:
-        """Until only the unreadable callback is left, or for long enough."""
+        """Run until only the unreadable callback is left, or for END_S seconds."""
         for _ in range(int(END_S / 5)):
             if self.real.work_counts() == PARKED:
                 return
             self.run(5.0)
 
-    # what the world does
+    # external events
 
     def _send(self, kind: Kind, customer: str, minor: int) -> ReceiveOperation:
         command = Receive(kind, self.runtime.new_id(), GATEWAY, Money(minor, "USD"), {})
@@ -184,7 +184,7 @@ class Scenario:
         self.real.append([Write(stream_of_gateway(GATEWAY), Head(), (Part(work=(work,)),))])
 
     def begin_generation(self) -> None:
-        """Another process finds that the store was put back; with work that waits here, and a breaker that is open."""
+        """Another process finds that the store was restored, while work waits here and a breaker is open."""
         self.real.begin_generation(self.real.feed().generation)
         self.run(2 * BEAT_MAX_S)
 
@@ -205,7 +205,7 @@ class Scenario:
                 reply.get(timeout=0)
             except RuntimeError:
                 continue
-            except Timeout:  # the judgement decides
+            except Timeout:  # ``judge`` decides
                 pass
             return
 
@@ -225,7 +225,7 @@ class Scenario:
         for letter in self.real.dead_letters("main", DeadLetterFilter(), before=None, limit=10):
             if letter.item.action is Action.APPLY:
                 continue
-            command = Discard(letter.item.work_id, "nobody wants it")
+            command = Discard(letter.item.work_id, "it is not needed any more")
             request = DiscardOperation(command, letter.item, Metadata("p"))
             request.deadline = self.runtime.monotonic() + 10.0
             self.system.actors.customers.tell(letter.item.stream, request)
@@ -233,7 +233,7 @@ class Scenario:
             break
         return False
 
-    # what must have come of it
+    # the required results
 
     def judge(self) -> None:
         """Every caller is answered, each deposit ended with one effect, and all is at rest."""
@@ -262,8 +262,8 @@ class Scenario:
         assert self.system.at_rest, "the drain does not end"
 
     def _judge_answers(self) -> None:
-        everybody = (*self.requests, *self.refused, *self.discards)
-        assert all(it.reply.done for it in everybody), "a client was not answered"
+        all_requests = (*self.requests, *self.refused, *self.discards)
+        assert all(it.reply.done for it in all_requests), "a client was not answered"
         assert all(reply.done for reply in self.asked), "an operator was not answered"
         refusals = [it for it in self.requests if not isinstance(it.reply.get(timeout=0), Accepted)]
         refusals += [it for it in self.refused if not isinstance(it.reply.get(timeout=0), Refused)]

@@ -1,4 +1,4 @@
-"""Throws an error into an actor of a whole service: at a message, before or after its handler, or at a call in it."""
+"""Throws an error in an actor of a whole service: before or after the handler of a message, or at a call in it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from actors.customer.context import CustomerContext
 from actors.gateways.bulkhead import Bulkhead
 from actors.runtime.actor import ServiceActor
 
-ON_START, SALVAGE = "on_start", "salvage"
-"""What stands in a message's place where an actor begins, and where its successor is told what it had in work."""
+ON_START, RECOVER = "on_start", "recover"
+"""The names, in place of a message's, of an actor's start and of ``recover``."""
 _WATCHED = (
     "_runtime",
     "_store",
@@ -30,7 +30,7 @@ _WATCHED = (
     "_listener",
     "_address",
 )
-"""What actors call, by the names that they keep it under."""
+"""What actors call, by the names of their attributes."""
 _WATCHED_OF_CUSTOMERS = (
     "runtime",
     "store",
@@ -49,7 +49,7 @@ _WATCHED_OF_CUSTOMERS = (
 
 
 class Point(NamedTuple):
-    """Where an error can be thrown: an actor's class, a message's, and the place at that message."""
+    """Where an error can be thrown: the class of an actor, the class of a message, and the place at that message."""
 
     actor: str
     message: str
@@ -68,7 +68,7 @@ class Killer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """For the actors that are launched as long as the block lasts."""
+        """Watch the actors that are launched within the block."""
         original = ServiceActor.launch
 
         def launch(actor: ServiceActor, *arguments: Any) -> Any:
@@ -109,12 +109,12 @@ class Killer:
             self._watch_bulkhead(bulkhead)
         actor.receive = self._around(actor, actor.receive)  # type: ignore[method-assign, assignment]  # of this one
         begin, recover = actor.on_start, actor.recover
-        watched_begin, watched_salvage = (
+        watched_begin, watched_recover = (
             self._around(actor, lambda _: begin()),
             self._around(actor, lambda _: recover()),
         )
         actor.on_start = lambda: watched_begin(ON_START)  # type: ignore[method-assign]
-        actor.recover = lambda: watched_salvage(SALVAGE)  # type: ignore[method-assign]
+        actor.recover = lambda: watched_recover(RECOVER)  # type: ignore[method-assign]
 
     def _watch_bulkhead(self, bulkhead: Bulkhead) -> None:
         if not isinstance(bulkhead.executor, _Watched):  # bulkheads outlive their actors
@@ -138,7 +138,7 @@ class Killer:
 
 
 class _Watched:
-    """Stands for ``target`` and reports each call of it to the killer first."""
+    """A stand-in for ``target`` that reports each call of it to the killer first."""
 
     def __init__(self, target: Any, killer: Killer) -> None:
         self._target, self._killer = target, killer

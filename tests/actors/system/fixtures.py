@@ -1,4 +1,4 @@
-"""A whole payment system with one small gateway, on whatever runtime and store a test has."""
+"""A whole payment system with one small gateway, on the runtime and the store of a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from messaging.local import LocalQueue
 from store.backend import PaymentStore
 from store.codec import Metadata
 from store.port import Store
-from tests.actors.support import GATEWAY, Heard, SmallGateway, stream
+from tests.actors.support import GATEWAY, RecordingListener, SmallGateway, stream
 
 SETTINGS = SystemSettings(passivate_after_s=5.0)
 
@@ -35,7 +35,7 @@ class Service:
     settings: SystemSettings = SETTINGS
     max_concurrent: int = 5
     exclusive: bool = True
-    heard: Heard = field(default_factory=Heard)
+    heard: RecordingListener = field(default_factory=RecordingListener)
     request_deadline_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Service:
         return self.facade.send(stream(customer), ReceiveOperation(self.command(), Metadata("r")))
 
     def status(self, transaction_id: str) -> Status:
-        """As the store has it."""
+        """The transaction's status in the store."""
         view = self.real.transaction("main", transaction_id)
         assert view is not None
         return view.transaction.status

@@ -1,4 +1,4 @@
-"""A provider without idempotency keys that may lose, queue or refuse what it is sent, and a book of what it did."""
+"""A provider without idempotency keys that may lose, queue or refuse orders, and a record of what it did."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, Heard, TroubledStore, stream
+from tests.actors.support import GATEWAY, RecordingListener, TroubledStore, stream
 from tests.store.templates import new_sqlite
 
 DAY_S: Final = 86_400.0
@@ -33,13 +33,13 @@ TIMEOUT_S: Final = 5.0
 SETTLE_S: Final = 60.0
 DECLINED: Final = Declined("do_not_honor", Category.HARD, "no")
 FATES: Final = ("answered", "answered", "silent", "lost", "queued", "refused", "declined")
-"""What may become of a sending; ``silent`` is an effect without an answer."""
+"""The possible results of a sending; ``silent`` is an effect without an answer."""
 
 
 class KeylessProvider:
     """Implements gateways.port.Gateway: each sending that arrives is an effect of its own, sooner or later.
 
-    ``fate`` decides what becomes of a sending. ``watch`` is called for each before anything happens.
+    ``fate`` decides the result of a sending. ``watch`` is called for each sending before anything happens.
     """
 
     def __init__(self, runtime: SimulatedRuntime, chance: random.Random, fates: tuple[str, ...] = FATES) -> None:
@@ -49,11 +49,11 @@ class KeylessProvider:
         self.runtime, self._chance = runtime, chance
         self.fate: Callable[[Order], str] = lambda _: chance.choice(fates)
         self.watch: Callable[[Order], None] = lambda _: None
-        self.deaf = 0.1
+        self.unanswered_share = 0.1
         """Share of lookups that have no answer."""
         self.sendings: Counter[str] = Counter()
         self.arrivals: list[tuple[float, str, bool]] = []
-        """When a sending was, or will be, worked on; whose it is; whether the money moves then."""
+        """For each sending: when it was or will be processed, its transaction, and whether the money moves then."""
 
     def submit(self, order: Order) -> Outcome:
         """See Gateway."""
@@ -71,8 +71,8 @@ class KeylessProvider:
         return self._found(order.transaction_id)[-1]
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """See Gateway; what stands in the queue is not found."""
-        if self._chance.random() < self.deaf:
+        """See Gateway; a queued order is not found."""
+        if self._chance.random() < self.unanswered_share:
             raise OutcomeUnknownError("HTTP 503")
         found = self._found(order.transaction_id)
         return found[-1] if found else NotReceived()
@@ -91,7 +91,7 @@ class KeylessProvider:
 
 
 class World:
-    """The file, the provider and one process after the other."""
+    """The database file, the provider, and processes that run one after the other."""
 
     def __init__(self, folder: Path, seed: int, fates: tuple[str, ...] = FATES) -> None:
         self.chance = random.Random(seed)
@@ -104,14 +104,14 @@ class World:
         self.boot()
 
     def boot(self) -> None:
-        """A process begins."""
+        """Start a process."""
         self.provider.runtime = self.runtime
         self.real = SqliteStore(self.path, clock=self.runtime.now, synchronous="OFF")
         self.store = TroubledStore(self.real)
         options = GatewaySettings(
             GATEWAY, "gateway_b", "http://127.0.0.1:1/b", timeout_s=TIMEOUT_S, max_concurrent=3, settle_s=SETTLE_S
         )
-        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, Heard())
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: self.provider}, RecordingListener())
         self.system = PaymentSystem(
             service=self.facade,
             runtime=self.runtime,
@@ -119,19 +119,19 @@ class World:
             queue=LocalQueue(),
             gateways={GATEWAY: (self.provider, options)},
             settings=SETTINGS,
-            listener=Heard(),
+            listener=RecordingListener(),
             exclusive=True,
         )
         self.system.start()
 
     def crash(self, down_s: float = 1.0) -> None:
-        """The process is gone with all that it had in memory, and another begins."""
+        """The process ends and loses all its memory, and another one starts."""
         self.real.close()
         self.runtime = SimulatedRuntime(self.chance, started_at=self.runtime.monotonic() + down_s)
         self.boot()
 
     def send(self, count: int = 1, customers: int = 2) -> list[str]:
-        """Deposits from some customers; their ids."""
+        """Send deposits from some customers and return their ids."""
         ids = []
         for number in range(count):
             command = Receive(Kind.DEPOSIT, self.runtime.new_id(), GATEWAY, Money(100, "USD"), {})
@@ -142,7 +142,7 @@ class World:
         return ids
 
     def steps(self, count: int) -> None:
-        """Let so many things happen."""
+        """Run ``count`` steps."""
         for _ in range(count):
             if not self.runtime.step(self.runtime.monotonic() + 1.0):
                 return
@@ -154,17 +154,17 @@ class World:
             if not self.runtime.step(end):
                 self.runtime.advance(max(end - self.runtime.monotonic(), 0.0))
                 return
-        raise RuntimeError("it goes on and on")
+        raise RuntimeError("it does not end")
 
     def leap(self, seconds: float) -> None:
-        """Let ``seconds`` pass with what happens in them late and in portions: an idle service ticks every second."""
+        """Let ``seconds`` pass in large portions, so that events are late: an idle service ticks every second."""
         end = self.runtime.monotonic() + seconds
         while self.runtime.monotonic() < end:
             self.runtime.advance(1800.0)
             self.run(7.0)
 
     def finish(self) -> None:
-        """Let everything come to its end."""
+        """Run until everything has ended."""
         self.run(1.0)
         for _ in range(200):
             if not self.real.work_counts():
@@ -183,7 +183,7 @@ class World:
         return [recorded.event for recorded in self.events() if isinstance(recorded.event, ReviewOpened)]
 
     def statuses(self) -> dict[str, Status]:
-        """As the read tables have it."""
+        """The statuses in the read tables."""
         with self.real.audit() as audit:
             return {row.transaction_id: row.status for key in audit.streams() for row in audit.transactions(key)}
 
@@ -206,6 +206,6 @@ class World:
             assert self.reviews() == []
 
     def _watch(self, order: Order) -> None:
-        """A sending begins: it must be on record by now."""
+        """A sending begins: it must be on record already."""
         on_record = self.submitted(order.transaction_id)
         assert on_record > self.provider.sendings[order.transaction_id], "sent without a record of it"

@@ -1,6 +1,6 @@
-"""In which order things may happen to one transaction, and the provider that has a part in them.
+"""The orders in which things may happen to one transaction, and the provider that takes part in them.
 
-The provider's call waits in the middle until the test lets its answer come; the provider has acted by then.
+The call to the provider waits until the test releases its answer; the provider has acted already.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from gateways.port import Order, WebhookPayload
 from tests.actors.support import GATEWAY
 
 REFERENCE: Final = "P-1"
-"""What the provider calls the first thing that it was asked for."""
+"""The provider's reference for the first order."""
 AMOUNT: Final = 700
-"""What is moved, in minor units."""
+"""The amount that is moved, in minor units."""
 DECLINED: Final = Declined("do_not_honor", Category.HARD, "no", REFERENCE)
 
 
 class Step(NamedTuple):
-    """One thing that happens. ``dies``: the process dies over it, once it is stored and before any answer.
+    """One thing that happens. ``dies``: whether and when the process dies at it.
 
-    ``unstored``: it dies just before that.
+    ``unstored``: just before it is stored. ``unanswered``: after it is stored and before any answer.
     """
 
     what: str
-    dies: Literal["", "unstored", "untold"] = ""
+    dies: Literal["", "unstored", "unanswered"] = ""
 
     def __str__(self) -> str:
         return f"{self.what}/{self.dies}" if self.dies else self.what
 
 
 CRASH: Final = Step("crash")
-DEATHS: Final[tuple[Literal["unstored", "untold"], ...]] = ("unstored", "untold")
+DEATHS: Final[tuple[Literal["unstored", "unanswered"], ...]] = ("unstored", "unanswered")
 
 
-def heard(order: Sequence[Step]) -> tuple[Step, ...]:
-    """The same without an answer that comes after the process that waited for it died; leaving it out is equal."""
+def observable(order: Sequence[Step]) -> tuple[Step, ...]:
+    """The order without an answer that arrives after the waiting process died, because such an answer has no effect."""
     crash = next((place for place, step in enumerate(order) if step == CRASH or step.dies), len(order))
     return tuple(step for place, step in enumerate(order) if step.what != "answer" or place <= crash)
 
 
 def orders(things: Sequence[str]) -> Iterator[tuple[Step, ...]]:
-    """Every order of ``things``, equal ones being equal: without a crash, and with one at every place.
+    """Every different order of ``things``: without a crash, and with a crash at every place.
 
-    That is between any two, before the first, after the last, and within each before it is stored or answered.
+    The places are before the first, between any two, after the last, and in each one before it is stored or answered.
     """
     for order in sorted({*permutations(things)}):
         steps = tuple(Step(what) for what in order)
@@ -68,7 +68,7 @@ class Scenario:
     """What the provider does with its one request, and what it reports.
 
     ``answer``: success, pending, declined or lost. ``completes``: whether the money moves. ``says``: the content of its
-    callbacks, which is the truth unless they contradict it.
+    callbacks, which is true unless they contradict the provider's state.
     """
 
     answer: str
@@ -99,7 +99,7 @@ class Provider:
         """The call that waits for its answer."""
 
     def settle(self) -> None:
-        """The final truth about what was pending."""
+        """Decide the final result of a pending payment."""
         self.settled = True
 
     def submit(self, _order: Order) -> Outcome:

@@ -34,12 +34,12 @@ from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import AppendResult, Head, Part, StoredEvent, StreamKey, Write
 from store.queries import TransactionView
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import GATEWAY, Heard, TroubledStore, stream
+from tests.actors.support import GATEWAY, RecordingListener, TroubledStore, stream
 from tests.actors.system.ordered_provider import AMOUNT, Provider, Step
 from tests.store.templates import new_sqlite
 
 FUNDS: Final = 5_000
-"""What the customer has before anything happens, in minor units."""
+"""The customer's balance before anything happens, in minor units."""
 
 _SETTINGS: Final = SystemSettings(lease_s=3.0, load_threads=0)
 _OPTIONS: Final = GatewaySettings(
@@ -48,11 +48,11 @@ _OPTIONS: Final = GatewaySettings(
 _SLICE_S: Final = 0.25
 _STEPS_MAX: Final = 20_000
 _SILENCE_S: Final = 0.5
-"""Between the death of all processes and the next start."""
+"""The time between the death of all processes and the next start."""
 
 
 class _Calls:
-    """A bulkhead whose calls may wait in the middle."""
+    """A bulkhead whose calls may wait before they return."""
 
     def __init__(self, place: Executor) -> None:
         self._place = place
@@ -68,7 +68,7 @@ class _Runtime(SimulatedRuntime):
 
 
 class _MortalStore(TroubledStore):
-    """A store over whose next commit its process may die."""
+    """A store at whose next commit its process may die."""
 
     def __init__(self, store: SqliteStore) -> None:
         super().__init__(store)
@@ -81,21 +81,21 @@ class _MortalStore(TroubledStore):
             self.dead = True
             raise StoreUnavailableError("the process is dead")
         results = super().append(writes)
-        if self.dies == "untold":
+        if self.dies == "unanswered":
             self.dead = True
             raise CommitUncertainError("the process is dead")
         return results
 
 
-class Fixture:
-    """A store in a file, on which one world after the other stands, each with a customer of its own; and the time."""
+class SharedStore:
+    """A store in a file, which several worlds use one after the other, each with its own customer; and the time."""
 
     def __init__(self, path: Path) -> None:
         new_sqlite(path)
         self.chance = random.Random(1)
         self.now = 100.0
         self.clock = SimulatedRuntime(self.chance, started_at=self.now).now
-        """The wall clock of whoever uses the store just now."""
+        """The wall clock of the present user of the store."""
         self.store = SqliteStore(path, clock=self._wall_clock, synchronous="OFF")
         self._worlds = 0
 
@@ -114,14 +114,14 @@ class Fixture:
 
 
 class Process:
-    """A whole payment system on the ground's store, from its start to its death."""
+    """A whole payment system on the shared store, from its start to its death."""
 
-    def __init__(self, ground: Fixture, provider: Provider, *, exclusive: bool) -> None:
-        self.runtime = _Runtime(ground.chance, started_at=ground.now)
-        self._ground = ground
-        self.store = _MortalStore(ground.store)
+    def __init__(self, shared: SharedStore, provider: Provider, *, exclusive: bool) -> None:
+        self.runtime = _Runtime(shared.chance, started_at=shared.now)
+        self._shared = shared
+        self.store = _MortalStore(shared.store)
         self.frozen = False
-        self.facade = ServiceFacade(self.runtime, {GATEWAY: provider}, Heard())
+        self.facade = ServiceFacade(self.runtime, {GATEWAY: provider}, RecordingListener())
         self.system = PaymentSystem(
             service=self.facade,
             runtime=self.runtime,
@@ -129,16 +129,16 @@ class Process:
             queue=LocalQueue(),
             gateways={GATEWAY: (provider, _OPTIONS)},
             settings=_SETTINGS,
-            listener=Heard(),
+            listener=RecordingListener(),
             exclusive=exclusive,
         )
-        self.facade._waiting = self  # type: ignore[assignment]  # a waiting thread lets everything else go on
-        ground.clock = self.runtime.now
+        self.facade._waiting = self  # type: ignore[assignment]  # while a thread waits, everything else runs
+        shared.clock = self.runtime.now
         self.system.start()
 
     def wait(self, reply: Future[Any]) -> Any:
-        """Let things happen until there is an answer. Raises pykka.Timeout when the process dies before."""
-        self._ground.clock = self.runtime.now
+        """Run until there is an answer. Raises pykka.Timeout when the process dies before."""
+        self._shared.clock = self.runtime.now
         until = self.runtime.monotonic() + 5.0
         while not reply.done and not self.store.dead and self.runtime.step(until):
             pass
@@ -147,34 +147,34 @@ class Process:
         return reply.get(timeout=0)
 
     def run(self, until: float) -> None:
-        """Let everything happen that happens until then."""
-        self._ground.clock = self.runtime.now
+        """Run everything that is due before ``until``."""
+        self._shared.clock = self.runtime.now
         for _ in range(_STEPS_MAX):
             if self.store.dead:
                 return
             if not self.runtime.step(until):
                 self.runtime.advance(max(until - self.runtime.monotonic(), 0.0))
                 return
-        raise RuntimeError("it goes on and on")
+        raise RuntimeError("it does not end")
 
 
 @dataclass
 class World:
-    """A customer with money, one transaction, its provider, and the processes that live."""
+    """A customer with money, one transaction, its provider, and the live processes."""
 
-    ground: Fixture
+    shared: SharedStore
     provider: Provider
     kind: Kind
     processes: list[Process] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     """Event ids of the callbacks that were answered as taken."""
     owed: set[str] = field(default_factory=set)
-    """Those that were sent, and not answered so: the provider will send them again."""
+    """Event ids of the callbacks that were sent and not answered as taken: the provider will send them again."""
     _lost: bool = False
     """The process that made the call is dead."""
 
     def __post_init__(self) -> None:
-        self.customer = self.ground.new_customer()
+        self.customer = self.shared.new_customer()
         first = self._boot(exclusive=True)
         self.transaction_id = first.runtime.new_id()
         command = Receive(self.kind, self.transaction_id, GATEWAY, Money(AMOUNT, "USD"), {})
@@ -183,7 +183,7 @@ class World:
         assert self.provider.out is not None, "the call is out"
 
     def happen(self, step: Step) -> None:
-        """One step; the process that it happens to may die over it."""
+        """Perform one step; the process that it happens to may die at it."""
         for process in self.processes:
             process.store.dies = step.dies
         match step.what:
@@ -199,11 +199,11 @@ class World:
             self._crash()
 
     def event_id(self, name: str) -> str:
-        """Of the callback that an order calls so."""
+        """The event id of the callback with that name in an order."""
         return f"{name}-{self.customer.id}"
 
     def call_back(self, event_id: str) -> None:
-        """The provider calls back; whether that is taken may stay unknown to it."""
+        """The provider sends a callback; it may get no answer."""
         self.provider.settle()
         if event_id not in self.taken:
             self.owed.add(event_id)
@@ -214,7 +214,7 @@ class World:
             self.owed.discard(event_id)
 
     def finish(self) -> None:
-        """The provider repeats what was not taken, and everything comes to its end."""
+        """The provider repeats callbacks that were not taken, until everything has ended."""
         for _ in range(40):
             for event_id in sorted(self.owed):
                 self.call_back(event_id)
@@ -224,59 +224,59 @@ class World:
         self.run(0.5)
 
     def run(self, seconds: float) -> None:
-        """Let everything happen that happens within ``seconds``, in all processes that are not frozen."""
-        end = self.ground.now + seconds
+        """Run everything that is due within ``seconds``, in all processes that are not frozen."""
+        end = self.shared.now + seconds
         while True:
-            self.ground.now = min(self.ground.now + _SLICE_S, end)
+            self.shared.now = min(self.shared.now + _SLICE_S, end)
             for process in self.processes:
                 if not process.frozen:
-                    process.run(self.ground.now)
-            if self.ground.now >= end or any(process.store.dead for process in self.processes):
+                    process.run(self.shared.now)
+            if self.shared.now >= end or any(process.store.dead for process in self.processes):
                 return
 
     def events(self) -> Sequence[StoredEvent]:
         """The customer's stream."""
-        return self.ground.store.stream_events(self.customer, after=0, limit=100)
+        return self.shared.store.stream_events(self.customer, after=0, limit=100)
 
     @property
     def transaction(self) -> TransactionView:
-        """As clients see it; LookupError without one."""
-        view = self.ground.store.transaction("main", self.transaction_id)
+        """The transaction as clients see it; LookupError without one."""
+        view = self.shared.store.transaction("main", self.transaction_id)
         if view is None:
             raise LookupError(self.transaction_id)
         return view
 
     @property
     def reviews(self) -> int:
-        """How many of the customer's are open."""
-        views = self.ground.store.reviews("main", "open", before=None, limit=10_000)
+        """The number of the customer's open reviews."""
+        views = self.shared.store.reviews("main", "open", before=None, limit=10_000)
         return sum(view.customer_id == self.customer.id for view in views)
 
     @property
     def work(self) -> dict[tuple[str, str], int]:
-        """What is left to do."""
-        return self.ground.store.work_counts()
+        """The counts of unfinished work."""
+        return self.shared.store.work_counts()
 
     @property
     def balance(self) -> Balance:
-        """The customer's."""
-        view = self.ground.store.customer(self.customer)
+        """The customer's balance."""
+        view = self.shared.store.customer(self.customer)
         assert view is not None
         return dict(view.balances)["USD"]
 
     def close(self) -> None:
-        """End all processes: they are gone with all that they had in memory."""
+        """End all processes, which lose all their memory."""
         while self.processes:
             self.processes.pop().store.dead = True
-        self.ground.now += _SILENCE_S
+        self.shared.now += _SILENCE_S
 
     def _boot(self, *, exclusive: bool) -> Process:
-        process = Process(self.ground, self.provider, exclusive=exclusive)
+        process = Process(self.shared, self.provider, exclusive=exclusive)
         self.processes.append(process)
         return process
 
     def _answer(self) -> None:
-        """The call's answer reaches the process that waits for it, unless that died."""
+        """The call's answer reaches the process that waits for it, unless that process died."""
         call, self.provider.out = self.provider.out, None
         assert call is not None
         if self._lost:
@@ -284,7 +284,7 @@ class World:
         for process in self.processes:
             if process.frozen:
                 process.frozen = False
-                process.runtime.advance(self.ground.now - process.runtime.monotonic())
+                process.runtime.advance(self.shared.now - process.runtime.monotonic())
         call.switch()
         self.run(0.1)
 
@@ -305,7 +305,7 @@ class World:
                 return
 
     def _crash(self) -> None:
-        """All processes die; half a second later there is one again."""
+        """All processes die; half a second later one starts."""
         self._lost = True
         self.close()
         self._boot(exclusive=True)

@@ -1,7 +1,7 @@
 """An error in any actor at any message: the actor is restarted within a second, and nothing is lost.
 
-The points to hit are taken from a scenario in which nothing goes wrong. A new message joins by itself; one that the
-scenario does not show is a failure.
+The points to hit are those that a scenario without errors passes. A new message is included automatically; a message
+that the scenario does not use is a failure.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from actors.operations.outcome import OutcomeOperation
 from actors.operations.receive import ReceiveOperation
 from actors.operations.submission import SubmissionOperation
 from tests.actors.system.crash_scenario import Scenario
-from tests.actors.system.fault_injection import ON_START, SALVAGE, Killer, Point
+from tests.actors.system.fault_injection import ON_START, RECOVER, Killer, Point
 from tests.store.templates import new_sqlite
 
 NO_MESSAGES = {"NotSent", "NotTried", "Unhandled", "Unanswered", "Recipient"}
-"""Classes of actors/messages.py that no actor is told by themselves."""
+"""Classes of actors/messages.py that are not sent to an actor by themselves."""
 
 
 class Kill(BaseException):
-    """Nothing that code expects."""
+    """An error that no code expects."""
 
 
 KILLS: tuple[type[BaseException], ...] = (Kill, SystemExit, GreenletExit)
@@ -37,7 +37,7 @@ KILLS: tuple[type[BaseException], ...] = (Kill, SystemExit, GreenletExit)
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Actors die here by the hundred: disable their logs."""
+    """Hundreds of actors die here: disable their logs."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -53,7 +53,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def play(empty: Path, tmp_path: Path) -> Callable[..., Killer]:
-    """Plays a scene with a killer among its actors, to its judgement."""
+    """A function that plays a scenario with a killer and checks the results."""
 
     def play(killer: Killer, *, honours_keys: bool) -> Killer:
         path = tmp_path / "payments.db"
@@ -98,12 +98,12 @@ def play_each(
 def test_an_error_at_any_point_loses_nothing(
     play: Callable[..., Killer], place: str, errors: tuple[type[BaseException], ...], *, honours_keys: bool
 ) -> None:
-    """Thrown at any message of any actor, before or after its handler or at any call that it makes: all ends well."""
+    """Thrown at any message of any actor, before or after its handler or at any call in it: the results are correct."""
     points = play(Killer(), honours_keys=honours_keys).passed
     hit = [
         point for point in sorted(points) if (point.place if point.place in {"before", "after"} else "call") == place
     ]
-    assert len(hit) > 20, "hardly anything was hit: this has tested nothing"
+    assert len(hit) > 20, "too few points were hit for a meaningful test"
     play_each(play, [(point,) for point in hit], errors, honours_keys=honours_keys)
 
 
@@ -111,15 +111,15 @@ def test_an_error_at_any_point_loses_nothing(
 def test_an_error_during_recovery_loses_nothing(
     play: Callable[..., Killer], errors: tuple[type[BaseException], ...]
 ) -> None:
-    """An actor that dies at any message, and again while it gives away what it had in work, has lost nothing of it."""
+    """An actor that dies at any message, and again in ``recover``, loses nothing that it had in work."""
     points = play(Killer(), honours_keys=False).passed
-    died = [point for point in sorted(points) if point.place == "before" and point.message not in {ON_START, SALVAGE}]
-    twice = [(point, Point(point.actor, SALVAGE, place)) for point in died for place in ("before", "after")]
+    died = [point for point in sorted(points) if point.place == "before" and point.message not in {ON_START, RECOVER}]
+    twice = [(point, Point(point.actor, RECOVER, place)) for point in died for place in ("before", "after")]
     play_each(play, twice, errors, honours_keys=False)
 
 
 def test_each_message_is_met(play: Callable[..., Killer]) -> None:
-    """The scenes show every message that there is between the actors: what is not seen here is hit nowhere."""
+    """The scenarios contain every message between actors: a message that is missing here would be tested nowhere."""
     seen = {point.message for keys in (True, False) for point in play(Killer(), honours_keys=keys).passed}
     there = {
         name

@@ -1,4 +1,4 @@
-"""A whole payment system at a gateway without keys, in virtual time: wherever it dies, at most one effect each."""
+"""A whole payment system at a gateway without keys, in virtual time: at most one effect, wherever it dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.actors.system.keyless_world import DAY_S, SETTLE_S, TIMEOUT_S, World
 
 @pytest.mark.parametrize("steps", [*range(40), *range(40, 80, 4)])
 def test_a_successor_finishes_with_at_most_one_effect(tmp_path: Path, steps: int) -> None:
-    """Wherever the process was dropped: all that is on record comes to its end, and none of it is paid twice."""
+    """Wherever the process ended, every deposit on record ends, and none is paid twice."""
     world = World(tmp_path, steps)
     world.send(5)
     world.steps(steps)
@@ -27,7 +27,7 @@ def test_a_successor_finishes_with_at_most_one_effect(tmp_path: Path, steps: int
 
 @pytest.mark.parametrize("seed", range(20))
 def test_many_deaths_make_no_second_effect(tmp_path: Path, seed: int) -> None:
-    """However often and wherever processes die, with deposits coming in between."""
+    """This holds however often and wherever processes die, with deposits in between."""
     world = World(tmp_path, seed)
     for _ in range(6):
         world.send(world.chance.randrange(4))
@@ -55,7 +55,7 @@ def test_a_store_that_fails_makes_no_second_effect(tmp_path: Path, seed: int) ->
         for method in ("append", "append", "append", "load", "claim_work"):
             laid = [None] * 3 + [world.chance.choice(troubles[: 2 if method == "load" else 6]) for _ in range(6)]
             world.chance.shuffle(laid)
-            world.store.befall(method, *laid)
+            world.store.inject(method, *laid)
         world.send(3)
         world.run(world.chance.choice([0.0, 1.0, 70.0]))
     world.finish()
@@ -63,7 +63,7 @@ def test_a_store_that_fails_makes_no_second_effect(tmp_path: Path, seed: int) ->
 
 
 def test_what_is_queued_for_the_whole_wait_is_not_sent_again(tmp_path: Path) -> None:
-    """Up to the sender's deadline and the settling time "not found" is no reason to pay again."""
+    """Until the sender's deadline and the settlement delay have passed, "not found" is no reason to pay again."""
     world = World(tmp_path, 1, fates=("queued",))
     ids = world.send(6)
     world.finish()
@@ -73,7 +73,7 @@ def test_what_is_queued_for_the_whole_wait_is_not_sent_again(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("at_s", [0.0, 1.0, 30.0, 64.0])
 def test_a_successor_waits_the_whole_time_again(tmp_path: Path, at_s: float) -> None:
-    """What the dead process sent may still stand in a queue: its successor counts from when it began."""
+    """What the dead process sent may still be in a queue: its successor counts from its own start."""
     world = World(tmp_path, 1, fates=("lost",))
     [key] = world.send()
     while not world.provider.sendings[key]:
@@ -90,7 +90,7 @@ def test_a_successor_waits_the_whole_time_again(tmp_path: Path, at_s: float) -> 
 
 
 def test_what_was_lost_is_sent_again_soon_after_that(tmp_path: Path) -> None:
-    """Once "never received" counts, the money is not kept waiting for the rest of the schedule."""
+    """Once "never received" counts, the deposit does not wait for the rest of the schedule."""
     world = World(tmp_path, 1, fates=("lost",))
     [key] = world.send()
     world.run(TIMEOUT_S + SETTLE_S - 1.0)
@@ -103,7 +103,7 @@ def test_what_was_lost_is_sent_again_soon_after_that(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jump_s", [-7200.0, 7200.0, 3 * DAY_S])
 def test_a_wall_clock_that_jumps_sends_nothing_early(tmp_path: Path, jump_s: float) -> None:
-    """The wait is real time; lookups that come early find out nothing that counts."""
+    """The wait is real time; early lookups give no result that counts."""
     world = World(tmp_path, 1, fates=("queued",))
     ids = world.send(3)
     world.run(1.0)
@@ -116,7 +116,7 @@ def test_a_wall_clock_that_jumps_sends_nothing_early(tmp_path: Path, jump_s: flo
 
 
 def test_a_sending_that_was_refused_is_tried_again_without_a_lookup(tmp_path: Path) -> None:
-    """Surely not sent is no doubt: it becomes neither unknown nor, in the end, undiscardable."""
+    """What was surely not sent is not in doubt: it never becomes unknown, and it stays discardable."""
     world = World(tmp_path, 1, fates=("refused",))
     [key] = world.send()
     world.run(600.0)
@@ -161,7 +161,7 @@ def test_a_gateway_without_lookups_is_sent_once_wherever_the_process_dies(tmp_pa
 
 
 def test_what_waits_for_a_slot_when_the_process_dies_is_simply_sent(tmp_path: Path) -> None:
-    """Leased is not submitted: without a record of a sending there is no doubt, and no lookup."""
+    """Work that is only leased was not submitted: without a record of a sending there is no doubt, and no lookup."""
     world = World(tmp_path, 1, fates=("answered",))
     world.system.drain()
     world.run(0.1)
@@ -175,7 +175,7 @@ def test_what_waits_for_a_slot_when_the_process_dies_is_simply_sent(tmp_path: Pa
 
 @pytest.mark.parametrize("steps", range(0, 80, 8))
 def test_a_drained_process_leaves_no_doubt(tmp_path: Path, steps: int) -> None:
-    """A process that stops in good order gives back what it did not send as unsent, whatever the moment."""
+    """A process that stops in order gives back unsent work as unsent, at any moment of the stop."""
     world = World(tmp_path, steps, fates=("answered",))
     ids = world.send(8)
     world.steps(steps)

@@ -20,25 +20,25 @@ from tests.actors.system.fixtures import Service
 METHODS = [name for name, _ in inspect.getmembers(Listener, inspect.isfunction) if not name.startswith("_")]
 
 
-class Ear:
+class Recorder:
     """Keeps each report under its name."""
 
-    def __init__(self, name: str, heard: list[tuple[str, str, tuple[object, ...]]]) -> None:
-        self._name, self._heard = name, heard
+    def __init__(self, name: str, reports: list[tuple[str, str, tuple[object, ...]]]) -> None:
+        self._name, self._reports = name, reports
 
     def __getattr__(self, method: str) -> Callable[..., None]:
-        return lambda *arguments: self._heard.append((self._name, method, arguments))
+        return lambda *arguments: self._reports.append((self._name, method, arguments))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_of_several_listeners_gets_every_report(method: str) -> None:
     """Each report goes to each listener, unchanged, in their order."""
-    heard: list[tuple[str, str, tuple[object, ...]]] = []
-    ears: list[Any] = [Ear("first", heard), Ear("second", heard)]
+    reports: list[tuple[str, str, tuple[object, ...]]] = []
+    recorders: list[Any] = [Recorder("first", reports), Recorder("second", reports)]
     parameters = inspect.signature(getattr(Listener, method)).parameters
     arguments = tuple(object() for name in parameters if name != "self")
-    getattr(Listeners(*ears), method)(*arguments)
-    assert heard == [("first", method, arguments), ("second", method, arguments)]
+    getattr(Listeners(*recorders), method)(*arguments)
+    assert reports == [("first", method, arguments), ("second", method, arguments)]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def scenario(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlite
 
 
 def test_work_that_is_taken_over(scenario: Scenario) -> None:
-    """As much as a dead process left, once."""
+    """The work that a dead process left is reported once."""
     scenario.start()
     scenario.real.register_owner("dead")
     scenario.queued(2, owner="dead")
@@ -57,7 +57,7 @@ def test_work_that_is_taken_over(scenario: Scenario) -> None:
 
 
 def test_leases_that_are_lost(scenario: Scenario) -> None:
-    """Once for each time that others held this process for dead."""
+    """The loss is reported once for each time that others considered this process dead."""
     scenario.start()
     for losses in (1, 2):
         scenario.real.retire_owner(OWNER, unsent=True)
@@ -75,7 +75,7 @@ def test_no_lease_is_lost_at_the_end(scenario: Scenario) -> None:
 
 
 def test_callbacks(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> None:
-    """Each callback is reported with its reply; here a gateway that sends none."""
+    """Each callback is reported with its reply, here for a gateway that sends no callbacks."""
     service = Service(runtime, store, real_store)
     service.system.start()
     assert service.facade.callback(GATEWAY, {}, b"{}", Metadata("r")) == SignatureInvalid()

@@ -16,7 +16,7 @@ from tests.actors.system.keyless_world import World
 
 
 def order(world: World, mode: str) -> Future[GatewayStatus]:
-    """Give an order as the door does, without waiting."""
+    """Set a breaker's mode as the service facade does, without waiting."""
     reply: Future[GatewayStatus] = Future()
     world.system.actors.breaker_sync.tell(SetBreakerMode(GatewayMode(GATEWAY, mode, "maintenance"), reply))
     return reply
@@ -27,12 +27,12 @@ def status(world: World) -> GatewayStatus:
     reply: Future[tuple[GatewayStatus, ...]] = Future()
     world.system.actors.supervisor.tell(StatusRequest(reply))
     world.run(0.0)
-    [told] = reply.get(timeout=0)
-    return told
+    [reported] = reply.get(timeout=0)
+    return reported
 
 
 def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: Path) -> None:
-    """What is held open stays so in the next process, whatever waits for it; left to itself again it all goes out."""
+    """A breaker that is forced open stays open in the next process, with work that waits. In auto, all work is sent."""
     world = World(tmp_path, 1, fates=("answered",))
     world.run(1.0)
     reply = order(world, "open")
@@ -55,7 +55,7 @@ def test_a_mode_survives_a_restart_and_holds_before_anything_is_sent(tmp_path: P
 
 
 def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> None:
-    """The operator may know better than the statistics."""
+    """The operator's mode has precedence over the statistics."""
     world = World(tmp_path, 1, fates=("refused",))
     order(world, "closed")
     world.run(1.0)
@@ -68,7 +68,7 @@ def test_forced_closed_everything_goes_out_whatever_happens(tmp_path: Path) -> N
 
 
 def test_a_process_does_not_start_without_the_breaker_modes(tmp_path: Path) -> None:
-    """Without the operator's modes the process would send what is held back."""
+    """Without the operator's modes the process would send work that must wait."""
     world = World(tmp_path, 1)
     world.send(1)
     world.run(1.0)
@@ -81,13 +81,13 @@ def test_an_outage_that_ends_is_followed_by_lookups_at_once(tmp_path: Path) -> N
     """What became unknown during the outage is looked up when the gateway is back, and not hours later."""
     world = World(tmp_path, 3, fates=("silent",))
     world.run(1.0)
-    world.provider.deaf = 1.0
+    world.provider.unanswered_share = 1.0
     ids = world.send(8)
     world.run(3 * 3600.0)  # the next lookup is hours away
     assert {view.value for view in world.statuses().values()} <= {"unknown", "pending"}
-    world.provider.deaf = 0.0
+    world.provider.unanswered_share = 0.0
     world.provider.fate = lambda _: "answered"
-    world.send(12)  # that the gateway answers again shows with the next thing that is sent there
+    world.send(12)  # the next sending shows that the gateway answers again
     world.run(300.0)
     assert [world.statuses()[key].value for key in ids] == ["completed"] * 8
     world.finish()
@@ -96,7 +96,7 @@ def test_an_outage_that_ends_is_followed_by_lookups_at_once(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", ["event type", "transaction", "row"])
 def test_poison_is_parked_with_its_error_and_blocks_nothing(tmp_path: Path, kind: str) -> None:
-    """Three kinds of poison: retried, each is parked again, and the deposits around it are done."""
+    """Three kinds of poison: retried, each is parked again, and the deposits around it are completed."""
     world = World(tmp_path, 1, fates=("answered",))
     order(world, "open")
     world.run(1.0)

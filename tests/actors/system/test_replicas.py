@@ -58,7 +58,7 @@ def deposit(service: Service) -> Reply:
 def test_a_deposit_is_neither_acknowledged_nor_sent_before_the_replica_has_it(
     replicated: Replicated, how: str | None
 ) -> None:
-    """Whichever side ends the wait. Once the replica is back the key has one transaction, which is charged once."""
+    """This holds whichever side ends the wait. When the replica is back, the key has one transaction, charged once."""
     url = replicated.new_database()
     with serving(url) as service:
         replicated.go_away()
@@ -76,10 +76,10 @@ def test_a_deposit_is_neither_acknowledged_nor_sent_before_the_replica_has_it(
 
 
 def test_after_a_failover_without_the_last_commit_it_is_charged_once(replicated: Replicated) -> None:
-    """It was visible on the old primary, and is gone with it; under the same key it is one payment on the new one."""
+    """It was visible on the old primary and is lost with it. Under the same key it is one payment on the new one."""
     primary, url = replicated.server, replicated.new_database()
     with embedded_server(durable=False, primary=primary) as standby:
-        standby.stop()  # what comes now it does not get
+        standby.stop()  # it does not receive what is committed from now on
         database = url.rpartition("/")[2]
         hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
         with serving(f"postgresql://postgres@{hosts}/{database}") as service:

@@ -1,7 +1,7 @@
 """A store that is put back to an earlier state under a running process, or while none runs.
 
-What was committed last is gone: a promoted replica had not got it, or it came after the backup. The providers keep what
-they did. So nothing may be sent a second time to a provider without keys, and no answer may be lost.
+The last commits are lost: a promoted replica had not received them, or they came after the backup. The providers keep
+what they did. So nothing may be sent a second time to a provider without keys, and no answer may be lost.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Changing(World):
         return copy
 
     def put_back(self, copy: Path) -> None:
-        """The same process finds the database as it was then."""
+        """Restore the database under the running process."""
         self.real.close()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
@@ -53,12 +53,12 @@ class Changing(World):
         self.store._store = self.real
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Let things happen one by one until then."""
+        """Run step by step until ``condition`` holds."""
         for _ in range(100_000):
             if condition():
                 return
             assert self.runtime.step(self.runtime.monotonic() + 100.0), "nothing happens any more"
-        raise AssertionError("it does not come to that")
+        raise AssertionError("the condition is never met")
 
     def is_leased(self) -> bool:
         """Whether there is one piece of work, and it is leased."""
@@ -66,7 +66,7 @@ class Changing(World):
 
 
 class Keyed(Changing):
-    """The same with a provider that honours keys: what arrived under one is done once, and answered alike."""
+    """The same with a provider that honours keys: an order under one key is done once, with one answer."""
 
     honours_keys = True
 
@@ -87,7 +87,7 @@ class Keyed(Changing):
 
 
 def silent(_order: Order) -> str:
-    """An effect, and no answer."""
+    """Have an effect, and no answer."""
     return "silent"
 
 
@@ -98,14 +98,14 @@ def answered(_order: Order) -> str:
 
 @pytest.fixture(params=[Changing, Keyed])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Changing:
-    """One that answers and never fails, for each kind of provider."""
+    """A world whose provider answers and never fails, for each kind of provider."""
     it: Changing = request.param(tmp_path, 1, ("answered",))
-    it.provider.deaf = 0.0
+    it.provider.unanswered_share = 0.0
     return it
 
 
 def test_an_answer_finds_the_store_before_the_sending(world: Changing) -> None:
-    """The row is leased to this very process under an earlier token: the answer is recorded, nothing sent again."""
+    """The row is leased to this same process under an earlier token: the answer is recorded, nothing is sent again."""
     copies: list[Path] = []
 
     def cut(_order: Order) -> str:
@@ -117,7 +117,7 @@ def test_an_answer_finds_the_store_before_the_sending(world: Changing) -> None:
     (key,) = world.send(customers=1)
     world.until(world.is_leased)
     copies.append(world.keep())
-    world.run(1.0)  # before a beat or a lookup can have a part in it
+    world.run(1.0)  # before a beat or a lookup can take part
     assert world.statuses() == {key: Status.COMPLETED}
     world.run(2 * BEAT_MAX_S)
     assert world.statuses() == {key: Status.COMPLETED}
@@ -146,7 +146,7 @@ def test_work_without_a_worker_is_looked_up(world: Changing) -> None:
 
 
 def test_what_is_queued_in_the_earlier_state_was_sent_since(world: Changing) -> None:
-    """A transaction that was not taken up yet is not sent blindly a second time, by this process or the next."""
+    """A transaction that was not taken up yet is not sent again without a lookup, by this process or the next."""
     world.system.drain()
     world.run(0.1)
     (key,) = world.send(customers=1)
@@ -186,7 +186,7 @@ def test_an_answer_about_what_is_not_on_record_any_more(world: Changing) -> None
     assert world.real.work_counts() == {}
     assert world.provider.sendings[key] == 1
     world.provider.fate = answered
-    (other,) = world.send(customers=1)  # the same customer goes on
+    (other,) = world.send(customers=1)  # the same customer sends again
     world.finish()
     assert world.statuses() == {other: Status.COMPLETED}
     assert not world.facade.problems()
@@ -209,7 +209,7 @@ def test_what_waits_for_a_slot_and_is_not_on_record_any_more(world: Changing) ->
 
 
 def test_a_client_finds_the_earlier_state(world: Changing) -> None:
-    """The customer's actor goes on from what is on record, and not from what it remembers."""
+    """The customer's actor continues from the record, and not from its state in memory."""
     copy = world.keep()
     world.send(2, customers=1)
     world.run(1.0)
@@ -225,14 +225,14 @@ def test_a_client_finds_the_earlier_state(world: Changing) -> None:
 def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
     """Restored at any moment, under a running process or before the next one: no transaction on record pays twice.
 
-    Only the provider has a record of later sendings. Nothing stays open for ever, and what is on record ends as the
-    provider has it.
+    Only the provider has a record of later sendings. Nothing stays unfinished, and each transaction on record
+    ends as the provider has it.
     """
     world = kind(tmp_path, seed)
     chance = world.chance
     for _ in range(3):
         world.run(BEAT_MAX_S)
-        world.runtime.advance(STRAGGLERS_S + 1.0)  # what follows stems from no generation before
+        world.runtime.advance(STRAGGLERS_S + 1.0)  # no later event belongs to an earlier generation
         world.send(chance.randint(1, 3))
         world.steps(chance.randint(0, 60))
         copy = world.keep()
@@ -262,7 +262,7 @@ def test_at_any_moment(tmp_path: Path, seed: int, kind: type[Changing]) -> None:
 
 
 def test_a_breaker_that_is_not_on_record_any_more(world: Changing) -> None:
-    """Its record was lost with the last commits: the next generation begins once, and not again and again."""
+    """Its record was lost with the last commits: the next generation begins only once."""
     copy = world.keep()
     world.provider.fate = lambda _order: "refused"
     world.send(8)
@@ -275,7 +275,7 @@ def test_a_breaker_that_is_not_on_record_any_more(world: Changing) -> None:
 
 
 def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
-    """A new generation lets no call out to a gateway with an open breaker, on record and in the process."""
+    """In a new generation no call goes to a gateway whose breaker is open, on record and in the process."""
     world.provider.fate = lambda _order: "refused"
     world.send(8)
     world.until(lambda: "gatewayA" in world.real.breakers())
@@ -292,7 +292,7 @@ def test_a_breaker_that_is_open_stays_open(world: Changing) -> None:
 
 
 def test_what_is_stored_while_a_generation_begins() -> None:
-    """It was stored in the one before, and may be lost with that: it shows nothing of the new one."""
+    """A write of the previous generation may be lost with it, so it is no mark in the new generation."""
 
     class Old(int):
         def __ne__(self, other: object) -> bool:

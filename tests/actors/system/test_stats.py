@@ -1,4 +1,4 @@
-"""What operators watch of a process: what waits and what is out, from any thread, at any moment, at once."""
+"""Statistics of a process: what waits and which calls run, from any thread, at any moment, without blocking."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def live(tmp_path: Path) -> Iterator[Service]:
 
 def test_a_process_that_does_nothing(live: Service) -> None:
     """Before its start and at rest nothing waits, and reading the stats starts no actor."""
-    nobody = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
-    idle = (QUIET, 0, nobody, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
+    no_requests = {"commands": AdmissionStats(0, 0, 0, 128), "others": AdmissionStats(0, 0, 0, OTHERS_MAX)}
+    idle = (QUIET, 0, no_requests, (GatewayStats(GATEWAY, "closed", 0, 0, 5),))
     assert live.system.stats() == idle
     assert not live.system.actors.journal.alive
     live.system.start()
@@ -47,7 +47,7 @@ def test_a_process_that_does_nothing(live: Service) -> None:
 
 
 def test_calls_that_are_out(live: Service) -> None:
-    """With the provider stuck all slots are taken, and the rest waits for one; each customer's actor counts."""
+    """While the provider does not answer, all slots are taken and other work waits; each customer's actor counts."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -65,7 +65,7 @@ def test_calls_that_are_out(live: Service) -> None:
 
 
 def test_requests_and_writes_that_wait(live: Service) -> None:
-    """With the store stuck in a commit the writes of others wait in the journal's mailbox, and their requests wait."""
+    """While the store hangs in a commit, other writes wait in the journal's mailbox, and their requests wait."""
     gate, real = threading.Event(), live.store.append
 
     def stuck(writes: list[Write]) -> list[AppendResult]:

@@ -56,15 +56,15 @@ def test_a_service_that_has_not_started_stores_nothing(
     assert service.facade.problems()
 
 
-@pytest.mark.parametrize("befallen", ["release_dead", "gateway_modes", "breakers", "register_owner"])
+@pytest.mark.parametrize("failing", ["release_dead", "gateway_modes", "breakers", "register_owner"])
 def test_before_the_start_no_operator_command_starts_an_actor(
-    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, befallen: str
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, failing: str
 ) -> None:
     """Due work would be sent before the operator's modes are read, so no operator command is accepted either."""
-    # Nobody steps the runtime while this thread waits.
+    # The runtime makes no step while this thread waits.
     service = Service(runtime, store, real_store, request_deadline_s=0.01)
     real_store.set_gateway_mode(GatewayMode(GATEWAY, "open", "maintenance"))
-    store.befall(befallen, StoreUnavailableError("away"))
+    store.inject(failing, StoreUnavailableError("away"))
     with pytest.raises(StoreUnavailableError):
         service.system.start()
     before = [*store.calls]
@@ -84,7 +84,7 @@ def test_before_the_start_no_operator_command_starts_an_actor(
 def test_a_successor_finishes_what_a_killed_process_left(
     runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore, path: Path, steps: int
 ) -> None:
-    """Wherever the first process was dropped, the next one finishes all that is on record, each with one effect."""
+    """Wherever the first process ended, the next one finishes every deposit on record, each with one effect."""
     first = Service(runtime, store, real_store)
     first.system.start()
     sent = [first.send(f"c{n % 2}") for n in range(6)]
@@ -106,8 +106,8 @@ def test_a_successor_finishes_what_a_killed_process_left(
     next_store.close()
 
 
-def test_a_drain_that_has_not_come_through_is_not_rest(simulated: Service) -> None:
-    """While the supervisor may still send, nothing is at rest, or leases would be given back under its feet."""
+def test_a_service_is_not_at_rest_before_the_drain_is_handled(simulated: Service) -> None:
+    """While the supervisor may still send, the system is not at rest: leases given back then could be sent twice."""
     sent = simulated.send()
     assert not isinstance(sent, NotStored)
     runtime = simulated.runtime
@@ -124,7 +124,7 @@ def test_a_drain_that_has_not_come_through_is_not_rest(simulated: Service) -> No
 
 
 def test_no_outcome_is_on_its_way_when_a_drained_service_is_at_rest(simulated: Service) -> None:
-    """Once at rest, what the calls came to is stored: giving the leases back then makes no answer a stale one."""
+    """At rest, the outcomes of all calls are stored, so giving the leases back makes no answer stale."""
     runtime = simulated.runtime
     assert isinstance(runtime, SimulatedRuntime)
     sent = [simulated.send(f"c{n}") for n in range(8)]
@@ -142,7 +142,7 @@ def test_no_outcome_is_on_its_way_when_a_drained_service_is_at_rest(simulated: S
 
 
 def test_idle_customers_are_stopped_and_come_back(simulated: Service) -> None:
-    """Memory is bounded by recent activity: idle actors are stopped, and come back on demand."""
+    """Memory is bounded by recent activity: idle actors are stopped, and started again on demand."""
     for number in range(20):
         simulated.send(f"c{number}")
     run(simulated, 2.0)
@@ -157,7 +157,7 @@ def test_idle_customers_are_stopped_and_come_back(simulated: Service) -> None:
 
 
 def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep stops at most so many at a time, and the next sweeps the rest."""
+    """A sweep stops a bounded number of actors, and the next sweeps stop the others."""
     monkeypatch.setattr("actors.system.SWEEP_MAX", 10)
     for number in range(35):
         simulated.send(f"c{number}")
@@ -168,11 +168,11 @@ def test_a_burst_of_idle_customers_is_stopped_in_portions(simulated: Service, mo
 
 
 def test_the_service_goes_on_while_the_store_is_away_for_a_while(simulated: Service, store: TroubledStore) -> None:
-    """Through a minute without a store nothing that was accepted is lost, and what came meanwhile is refused."""
+    """During a minute without the store no accepted command is lost, and new commands are refused."""
     before = simulated.send("a")
     run(simulated, 0.0)
     for method in ("append", "load", "claim_work", "heartbeat", "release_dead", "next_due_s"):
-        store.befall(method, *[Trouble(StoreUnavailableError("away")) for _ in range(12)])
+        store.inject(method, *[Trouble(StoreUnavailableError("away")) for _ in range(12)])
     meanwhile = simulated.send("b")
     run(simulated, 60.0)
     store._trouble.clear()

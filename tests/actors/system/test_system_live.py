@@ -1,4 +1,4 @@
-"""The whole system on real threads and a real file, from the door to the provider and back."""
+"""The whole system on real threads and a real file, from the service facade to the provider and back."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ WAIT_S = 30.0
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for threads to come to something; fails when they do not."""
+    """Wait until ``condition`` holds; fails after a deadline."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition was never met"
         threading.Event().wait(0.002)
 
 
@@ -57,7 +57,7 @@ def live(path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
 
 
 def test_deposits_from_many_threads_are_completed_once_each(live: Service) -> None:
-    """A deposit goes from the door to the provider and back into the store, many at a time, each with one effect."""
+    """A deposit goes from the facade to the provider and back into the store, many at a time, each with one effect."""
     replies: list[Reply] = []
 
     def client(number: int) -> None:
@@ -85,7 +85,7 @@ def test_an_acceptance_is_durable_when_it_is_sent(live: Service) -> None:
 
 
 def test_a_provider_that_hangs_holds_up_no_acceptance(live: Service) -> None:
-    """With every slot of the gateway stuck, deposits are still accepted, and done once it moves again."""
+    """With every slot of the gateway stuck, deposits are still accepted, and completed when it answers again."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -104,7 +104,7 @@ def test_a_provider_that_hangs_holds_up_no_acceptance(live: Service) -> None:
 
 
 def test_a_drained_service_leaves_nothing_half_done(live: Service, path: Path) -> None:
-    """After the drain the calls that are out end and are recorded, the rest is queued, and a new process does it."""
+    """After the drain, running calls end and are recorded, other work is queued, and a new process does it."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -147,7 +147,7 @@ def test_what_is_being_sent_cannot_be_resolved(live: Service) -> None:
     until(lambda: live.gateway.at_once == 1)
     transaction = received.transaction
     command = Resolve(
-        transaction.transaction_id, completed=False, version=transaction.version, reason="asked by telephone"
+        transaction.transaction_id, completed=False, version=transaction.version, reason="confirmed by telephone"
     )
     work = live.real.work("main", transaction.transaction_id)
     assert work is not None
@@ -159,8 +159,8 @@ def test_what_is_being_sent_cannot_be_resolved(live: Service) -> None:
     assert live.status(transaction.transaction_id) is Status.COMPLETED
 
 
-def test_what_may_be_out_is_given_back_in_doubt(live: Service) -> None:
-    """A service that ends before its calls do gives their work back as what may have been sent."""
+def test_work_of_running_calls_is_given_back_as_possibly_sent(live: Service) -> None:
+    """A service that ends before its calls gives their work back as possibly sent."""
     gate = threading.Event()
 
     def hang(order: Order) -> Outcome:
@@ -181,13 +181,13 @@ def test_what_may_be_out_is_given_back_in_doubt(live: Service) -> None:
 
 
 class _Callbacks:
-    """Callbacks that are genuine and cannot be read."""
+    """Callbacks with valid signatures that cannot be read."""
 
     def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
         return "evt-1"
 
     def read(self, _body: bytes) -> UnusablePayload:
-        return UnusablePayload("nothing that is known here")
+        return UnusablePayload("an unknown format")
 
 
 def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
@@ -205,7 +205,7 @@ def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
 def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that waited until its deadline gets the truth: never written, or uncertain."""
+    """A client that waited until its deadline gets a correct answer: never written, or uncertain."""
     monkeypatch.setattr("actors.service.GRACE_S", 0.1)
     runtime = LiveRuntime()
     real = SqliteStore(path, clock=runtime.now)

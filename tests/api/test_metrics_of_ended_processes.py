@@ -17,13 +17,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from api.metrics import dead
-from api.metrics.dead import add_up, as_it_is
+from api.metrics import ended
+from api.metrics.ended import add_up, scrape_lock
 from server.metrics_files import reserve
 from tests.scraping import Samples, of, read
 from tests.tooling.checkout import CHECKOUT
 
-# Makes every series that one process can have, with gateways of long names, in the folder of its argument.
+# Creates every series that one process can have, with gateways of long names, in the folder of its argument.
 _EVERY_SERIES: Final = """
 import os, sys
 from itertools import product
@@ -69,7 +69,7 @@ for number in range(10):
 
 
 def count(folder: Path, pid: int, counted: float, *, routes: int = 1) -> None:
-    """Leave what a process leaves that has counted so many on each of ``routes``."""
+    """Create the files of a process that counted ``counted`` requests on each of ``routes``."""
     reserve(folder, pid, 1)
     for kind, names in (("counter", ["n_total"]), ("histogram", ["h_sum", "h_bucket"])):
         values = MmapedDict(str(folder / f"{kind}_{pid}.db"))  # type: ignore[no-untyped-call]
@@ -83,19 +83,19 @@ def count(folder: Path, pid: int, counted: float, *, routes: int = 1) -> None:
 
 
 def scrape(folder: Path) -> Samples:
-    """What all of them come to."""
+    """The sums over all processes."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     return read(generate_latest(registry).decode())
 
 
-def test_the_dead_are_added_up_in_two_files(tmp_path: Path) -> None:
-    """However many they are; what they counted stays, and their gauges go."""
+def test_ended_processes_are_added_up_in_two_files(tmp_path: Path) -> None:
+    """However many processes ended, two files contain their counts. Their gauges are deleted."""
     for pid in range(1, 40):
         count(tmp_path, pid, pid, routes=pid)
-        gone = {pid}
-        add_up(tmp_path, gone)
-        assert gone == set()
+        dead = {pid}
+        add_up(tmp_path, dead)
+        assert dead == set()
     count(tmp_path, 40, 0.5)
     samples = scrape(tmp_path)
     assert of(samples, "n_total", route="/ä/0") == of(samples, "h_sum", route="/ä/0") == sum(range(40)) + 0.5
@@ -107,33 +107,36 @@ def test_the_dead_are_added_up_in_two_files(tmp_path: Path) -> None:
     }
 
 
-def test_nobody_adds_up_while_somebody_is_scraped(tmp_path: Path) -> None:
-    """A scrape would see a count twice or not at all. Adding up is done at the next death."""
+def test_nothing_is_added_up_during_a_scrape(tmp_path: Path) -> None:
+    """Nothing is added up during a scrape, which would see a count twice or not at all.
+
+    The next ended process repeats it.
+    """
     count(tmp_path, 1, 1)
     count(tmp_path, 2, 2)
-    gone = {1}
-    with as_it_is(tmp_path), as_it_is(tmp_path):
-        add_up(tmp_path, gone)
-        assert gone == {1}
+    dead = {1}
+    with scrape_lock(tmp_path), scrape_lock(tmp_path):
+        add_up(tmp_path, dead)
+        assert dead == {1}
         assert (tmp_path / "counter_1.db").exists()
-    gone.add(2)
-    add_up(tmp_path, gone)
-    assert gone == set()
+    dead.add(2)
+    add_up(tmp_path, dead)
+    assert dead == set()
     assert of(scrape(tmp_path), "n_total", route="/ä/0") == 3
 
 
-def test_a_scrape_waits_for_its_turn_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that adds up may be frozen meanwhile."""
-    monkeypatch.setattr(dead, "WAIT_S", 0.0)
+def test_a_scrape_waits_a_limited_time_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape waits a limited time for the lock, because the process that holds it may be frozen."""
+    monkeypatch.setattr(ended, "WAIT_S", 0.0)
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError), as_it_is(tmp_path):
+        with pytest.raises(BlockingIOError), scrape_lock(tmp_path):
             pass
-    with as_it_is(tmp_path):
+    with scrape_lock(tmp_path):
         pass
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_file_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An unreadable file is logged and ignored: it would fail every scrape."""
     for pid, content in ((1, b""), (2, struct.pack("iii", 100, 0, 5000))):
         (tmp_path / f"counter_{pid}.db").write_bytes(content)
@@ -145,7 +148,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptu
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 300 KiB, as if the file system were full."""
+    """No file may grow beyond 300 KiB, as on a full file system."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300 * 1024, hard))
     yield
@@ -153,7 +156,7 @@ def small_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_files")
-def test_without_room_for_all_files_there_is_none(tmp_path: Path) -> None:
+def test_without_space_for_all_files_there_is_none(tmp_path: Path) -> None:
     """No scrape sees a partial file."""
     with pytest.raises(OSError, match="File too large"):
         reserve(tmp_path, 1, 1)
@@ -161,7 +164,7 @@ def test_without_room_for_all_files_there_is_none(tmp_path: Path) -> None:
 
 
 def test_files_are_not_sparse(tmp_path: Path) -> None:
-    """Each page of them is there from the start. A file that is there already is left as it is."""
+    """Each page of the files exists from the start. An existing file is not changed."""
     count(tmp_path, 1, 1)
     reserve(tmp_path, 1, 3)
     assert of(scrape(tmp_path), "n_total", route="/ä/0") == 1
@@ -169,8 +172,8 @@ def test_files_are_not_sparse(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gateways", [1, 20])
-def test_there_is_room_for_every_series(tmp_path: Path, gateways: int) -> None:
-    """No file has to grow, which would make it sparse; and a third of each is free for what is yet to be measured."""
+def test_the_files_hold_every_series(tmp_path: Path, gateways: int) -> None:
+    """No file has to grow, which would make it sparse. A third of each is free for future metrics."""
     subprocess.run(
         [sys.executable, "-c", _EVERY_SERIES, str(tmp_path), str(gateways)], cwd=CHECKOUT, check=True, timeout=60
     )

@@ -27,13 +27,14 @@ WAIT_S: Final = 1.0
 _TURN_S: Final = 0.005
 _KINDS: Final = ("counter", "histogram")
 _ENTRY_MAX: Final = 4 + 8 + 16
-"""Bytes of an entry beside its key: a length, padding, and two doubles."""
+"""Bytes of an entry in addition to its key: a length, padding, and two doubles."""
 
 
 def add_up(folder: Path, dead: set[int]) -> None:
     """Add the counts of the ``dead`` processes to those of earlier ones, and delete their gauges.
 
-    Removes the finished ones from ``dead``: none while a scrape holds the lock. Never blocks. Raises OSError.
+    Removes the finished processes from ``dead``; it removes none while a scrape holds the lock. Never blocks.
+    Raises OSError.
     """
     for pid in dead:
         mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
@@ -52,8 +53,8 @@ def add_up(folder: Path, dead: set[int]) -> None:
 
 
 @contextmanager
-def as_it_is(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder`` against adding up. Raises OSError: no such folder, or no lock in time."""
+def scrape_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder``, so that nothing is added up. Raises OSError: no such folder, or no lock in time."""
     descriptor = _open_lock(folder)
     try:
         deadline = time.monotonic() + WAIT_S
@@ -80,7 +81,7 @@ def _add_up(whole: Path, left: list[Path]) -> None:
         for key, value in _read(file).items():
             sums[key] += value
     draft = whole.with_suffix(".draft")
-    # In its full size, and not sparse: see server.metrics_files.
+    # The file has its full size and is not sparse: see server.metrics_files.
     draft.write_bytes(bytes(8 + sum(len(key.encode()) + _ENTRY_MAX for key in sums)))
     values = MmapedDict(str(draft))  # type: ignore[no-untyped-call]
     for key, value in sums.items():

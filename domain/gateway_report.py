@@ -31,7 +31,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GatewayReport:
     """The report of ``gateway`` at ``at``; None for members that are absent or not text.
 
     ``event_id`` is the callback's, ``reference`` our reference in it, ``gateway_reference`` the gateway's.
@@ -64,16 +64,16 @@ class Expected:
     gateway_reference: str | None = None
 
 
-def plain(text: str, length_max: int = TEXT_MAX) -> str:
+def storable_text(text: str, length_max: int = TEXT_MAX) -> str:
     """``text`` in its stored form: card numbers masked, unstorable characters escaped, cut to ``length_max``."""
     shown = _UNSTORABLE.sub(_escape, masked(text))
     # The escaped or cut text may contain a card number.
     return masked(masked(shown)[:length_max])
 
 
-def plain_body(body: bytes) -> str:
-    """The beginning of ``body`` as text, stored as ``plain`` stores it; bytes that are not UTF-8 are escaped."""
-    return plain(body[: 4 * BODY_MAX].decode("utf-8", "backslashreplace"), BODY_MAX)
+def storable_body(body: bytes) -> str:
+    """The beginning of ``body`` as text, stored as ``storable_text`` does; bytes that are not UTF-8 are escaped."""
+    return storable_text(body[: 4 * BODY_MAX].decode("utf-8", "backslashreplace"), BODY_MAX)
 
 
 def _escape(match: re.Match[str]) -> str:
