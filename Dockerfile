@@ -1,6 +1,6 @@
 # One image for the service and the simulated providers, which differ in their command. It runs as an unprivileged user
-# on a read-only file system. Writable are only /app/var (a volume for the embedded store and the simulator), and /tmp
-# and /dev/shm (in memory).
+# on a read-only file system. Only these folders are writable: /app/var (a volume for the embedded store and the
+# simulator), and /tmp and /dev/shm (in memory).
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \

@@ -1,4 +1,4 @@
-"""How much random testing a run of the tests does.
+"""The amount of random testing in a test run.
 
 The environment variable ``TESTS_EFFORT``, which ``make test EFFORT=4`` sets, multiplies the number of examples.
 """

@@ -1,4 +1,4 @@
-"""A measurement's database, on both stores: made, asked, and gone afterwards."""
+"""The database of a measurement, on both stores: it is created, queried and removed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def target(request: pytest.FixtureRequest) -> Target:
     return SQLITE if request.param == "sqlite" else Target(2, request.getfixturevalue("postgresql_url"))
 
 
-def test_what_is_asked(target: Target, tmp_path: Path) -> None:
-    """Of one pending and one completed deposit: what is left to do, every status, how long it took, what is wrong."""
+def test_queries_of_a_measurement(target: Target, tmp_path: Path) -> None:
+    """With one pending and one completed deposit, queries return remaining work, statuses, durations and problems."""
     with new_database(target, tmp_path) as database:
         backend_of(database.url, root=CHECKOUT).migrate()
         store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())
@@ -46,8 +46,8 @@ def test_what_is_asked(target: Target, tmp_path: Path) -> None:
         assert record.verify(database) == []
 
 
-def test_what_a_server_is_asked(postgresql_url: str, tmp_path: Path) -> None:
-    """Its tables with their rows, its processes on this machine, what it writes; and then the database is gone."""
+def test_queries_of_a_server(postgresql_url: str, tmp_path: Path) -> None:
+    """Queries return tables with rows, local server processes and bytes written; then the database is gone."""
     with new_database(Target(2, postgresql_url), tmp_path) as database:
         assert isinstance(database, PostgresqlDatabase)
         store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())

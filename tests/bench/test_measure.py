@@ -31,7 +31,7 @@ def test_sqlite() -> None:
 
 
 def test_postgresql(postgresql_url: str) -> None:
-    """On PostgreSQL the CPU time, log and tables of the server and the commits of the journal are measured, too."""
+    """On PostgreSQL the server's CPU time, log and tables and the journal's commits are measured, too."""
     conditions = _conditions(Target(2, postgresql_url))
     conditions = replace(conditions, log_level="DEBUG")
     measured = measure(COMPLETE, conditions, storage=True)
@@ -41,7 +41,7 @@ def test_postgresql(postgresql_url: str) -> None:
     assert measured.database_us > 0
     assert measured.log_bytes > 1000
     assert len(measured.completion_times) == len(measured.latencies) > 0
-    # What was received and completed within the measured time; a write may carry several deposits.
+    # Deposits received and completed within the measured time; a write may carry several deposits.
     assert 0 < sum(batch.committed for batch in measured.batches) <= 2 * len(measured.latencies)
     assert sum(batch.conflicts for batch in measured.batches) > 0
     routed = measure(ACCEPT, replace(conditions, routed=True))

@@ -36,8 +36,8 @@ def _on_postgresql(figure: str, rate: float) -> Measured:
     return measured
 
 
-def test_a_ground() -> None:
-    """A target has its conditions and ratios with their spread, and server figures only with a server."""
+def test_the_section_of_a_target() -> None:
+    """The section of a target has its conditions, ratios with their spread, and server figures only with a server."""
     rounds = {
         EMPTY: [_measured(EMPTY, rate) for rate in (4000.0, 4000.0, 4000.0)],
         ACCEPT: [_measured(ACCEPT, 2000.0), _measured(ACCEPT, 2400.0)],
@@ -56,7 +56,7 @@ def test_a_ground() -> None:
 
 
 def test_a_server() -> None:
-    """With a server its CPU time is in the ratio and in a column; the share of each worker is reported."""
+    """With a server, its CPU time is in the ratio and in a column; the share of each worker is reported."""
     rounds = {
         EMPTY: [_measured(EMPTY, 4000.0)] * 2,
         ACCEPT: [_on_postgresql(ACCEPT, 2000.0)],
@@ -70,7 +70,7 @@ def test_a_server() -> None:
 
 
 def test_conflicts_commits_and_storage() -> None:
-    """Shares are of all writes of all runs, and storage is divided by the deposits that it holds."""
+    """Shares refer to all writes of all runs, and storage is divided by the number of stored deposits."""
     first, second = _on_postgresql(COMPLETE, 100.0), _on_postgresql(COMPLETE, 300.0)
     first.batches = [Batch(1, 1, 0, 5.0), Batch(6, 3, 3, 20.0)]
     second.batches = [Batch(1, 1, 0, 6.0)]
@@ -95,7 +95,7 @@ def test_conflicts_commits_and_storage() -> None:
 
 
 def test_disturbance() -> None:
-    """The page warns when other processes were at work in any measurement, and only then."""
+    """The page warns if and only if other processes used CPU time during a measurement."""
     quiet, busy = _measured(ACCEPT, 1.0), _on_postgresql(ACCEPT, 1.0)
     busy.others_cpu = 0.5
     outcomes = [
@@ -107,13 +107,13 @@ def test_disturbance() -> None:
 
 
 def test_one_number_of_connections() -> None:
-    """When all figures had the same load the page states it once."""
+    """When all figures had the same number of connections, the page states it once."""
     alike = replace(CONDITIONS, connections={EMPTY: 32, ACCEPT: 32})
     assert "- connections: 32\n" in report.render({}, [Outcome(alike)])
 
 
 def test_problems() -> None:
-    """A problem is named with its target, figure and round."""
+    """A problem is reported with its target, figure and round."""
     outcomes = [
         Outcome(CONDITIONS, {EMPTY: [_measured(EMPTY, 1.0)], ACCEPT: [_measured(ACCEPT, 1.0, "3 are lost")]}),
         Outcome(

@@ -23,7 +23,7 @@ def test_names() -> None:
 
 @pytest.mark.parametrize("target", [SQLITE, Target(3, "postgresql://server/postgres")])
 def test_settings(target: Target, tmp_path: Path) -> None:
-    """The service gets its database and workers, and the empty resource the same number of workers."""
+    """The service gets its database and workers; the empty resource gets the same number of workers."""
     url = target.new_database_url(tmp_path, "new")
     service, empty = Settings.from_environ(target.settings(url)), Settings.from_environ(target.settings())
     assert service.database_url == url
@@ -38,7 +38,7 @@ def test_database_urls(tmp_path: Path) -> None:
 
 
 def test_which_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment names it, as for the tests; else it is this machine's."""
+    """The server is that of the environment, as for the tests; else that of this machine."""
     monkeypatch.delenv(VARIABLE, raising=False)
     assert server_url() == LOCAL_SERVER
     monkeypatch.setenv(VARIABLE, "postgresql://server/postgres")
@@ -53,7 +53,7 @@ def test_no_server() -> None:
 
 
 def test_a_server(postgresql_url: str) -> None:
-    """A server that answers will do, and a role that may create no database will not."""
+    """A server that answers is accepted; a role that cannot create databases is refused."""
     assert refusal(postgresql_url) == ""
     with psycopg.connect(postgresql_url, autocommit=True) as admin:
         role = sql.Identifier("payments_bench_test_role")
@@ -67,7 +67,7 @@ def test_a_server(postgresql_url: str) -> None:
 
 
 def test_without_a_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then SQLite alone is measured, and one line says why; a run for PostgreSQL alone measures nothing."""
+    """Without a server only SQLite is measured, and one line says why; a run for PostgreSQL alone measures nothing."""
     monkeypatch.setenv(VARIABLE, f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
     assert choose_targets("both", 2) == [SQLITE]
     line = capsys.readouterr().err
@@ -79,6 +79,6 @@ def test_without_a_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_with_a_server(monkeypatch: pytest.MonkeyPatch, postgresql_url: str) -> None:
-    """Then both are, PostgreSQL with as many workers as were asked for."""
+    """With a server both stores are measured, PostgreSQL with the requested number of workers."""
     monkeypatch.setenv(VARIABLE, postgresql_url)
     assert choose_targets("both", 3) == [SQLITE, Target(3, postgresql_url)]

@@ -1,4 +1,4 @@
-"""Tests of the mutation runner: what counts as caught, what does not, and how a stale table is reported."""
+"""Tests of the mutation runner: what counts as caught, what does not, and how an outdated table is reported."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ LOWER = replace(UPPER, name="lower-end", old="0 <", new="-1 <", breaks="nothing 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A checkout with one function, and a test of one of its two ends."""
+    """A checkout with one function, and a test of one of its two limits."""
     (tmp_path / "limit.py").write_text(LIMIT)
     (tmp_path / "test_limit.py").write_text(GUARD)
     (tmp_path / "setup.cfg").write_text("[tool:pytest]\npythonpath = .\n")
@@ -76,7 +76,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_caught_and_survived(tree: Path) -> None:
-    """A mutant is caught when a test of it fails, and survives when all pass; the checkout stays as it is."""
+    """A mutant is caught if one of its tests fails, and survives if all pass; the checkout stays unchanged."""
     results = {result.mutant.name: result for result in judge_all([UPPER, LOWER], tree, jobs=2)}
     assert (results["upper-end"].verdict, results["lower-end"].verdict) == (CAUGHT, SURVIVED)
     assert results["upper-end"].by == "test_limit.py::test_upper_end"
@@ -96,14 +96,14 @@ def test_caught_and_survived(tree: Path) -> None:
     ids=lambda mutant: mutant.name,
 )
 def test_broken_is_not_caught(tree: Path, mutant: Mutant) -> None:
-    """Code that does not run, or a test that does not start, proves nothing about the tests."""
+    """Code that does not run, or a test that does not start, does not count as caught."""
     assert judge(mutant, tree).verdict == UNJUDGED
     assert (tree / "limit.py").read_text() == LIMIT
 
 
 @pytest.mark.parametrize(("hangs", "verdict"), [(False, UNJUDGED), (True, CAUGHT)])
 def test_hanging_counts_where_the_table_says_so(tree: Path, *, hangs: bool, verdict: str) -> None:
-    """A timeout is not judged, unless the table says that the mutant hangs."""
+    """A timeout is not judged, unless the table states that the mutant hangs."""
     mutant = replace(UPPER, old="WAIT = False", new="WAIT = True", hangs=hangs)
     assert judge(mutant, tree, timeout_s=5.0).verdict == verdict
 

@@ -1,4 +1,4 @@
-"""Requests generated from the OpenAPI document, each with a canary in one field, so that new fields are covered."""
+"""Requests from the OpenAPI document, each with a canary in one field; this also covers new fields."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode
 from tests.processes.canaries import API_KEY, CVV, WEBHOOK_SECRET, new_card, spellings
 
 OTHER_HEADERS: Final = ("User-Agent", "Cookie", "Referer", "X-Forwarded-For", "webhook-id", "webhook-signature")
-"""Headers that no route announces."""
+"""Headers that no route documents."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request. ``refused``: it holds what must not be taken, where it would be kept."""
+class CanaryRequest:
+    """A request. ``refused``: it has a canary in a field that would be stored, so it must be refused."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Asked:
     refused: bool = True
 
 
-def requests(document: Mapping[str, Any], ids: Mapping[str, str]) -> Iterator[Asked]:
+def requests(document: Mapping[str, Any], ids: Mapping[str, str]) -> Iterator[CanaryRequest]:
     """Every route with a card number, and an API key, in each field of its path, query, body and headers.
 
     ``ids`` fill the paths.
@@ -35,8 +35,8 @@ def requests(document: Mapping[str, Any], ids: Mapping[str, str]) -> Iterator[As
     for template, item in document["paths"].items():
         path = template.format_map(ids)
         for name in (parameter["name"] for parameter in item.get("parameters", ())):
-            yield Asked("GET", template.format_map({**ids, name: quote(_card(next(spelled)))}))
-            yield Asked("GET", template.format_map({**ids, name: API_KEY}))
+            yield CanaryRequest("GET", template.format_map({**ids, name: quote(_card(next(spelled)))}))
+            yield CanaryRequest("GET", template.format_map({**ids, name: API_KEY}))
         for method, operation in item.items():
             if method in {"get", "post"}:
                 members = _example(document, operation)
@@ -65,33 +65,33 @@ def _example(document: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[
 
 def _of_parameter(
     method: str, path: str, parameter: Mapping[str, Any], members: object, spelling: int
-) -> Iterator[Asked]:
+) -> Iterator[CanaryRequest]:
     name: str = parameter["name"]
     if parameter["in"] == "query":
-        yield Asked(method, f"{path}?{urlencode({name: _card(spelling)})}")
-        yield Asked(method, f"{path}?{urlencode({_card(spelling): 'x'})}")
-        yield Asked(method, f"{path}?{urlencode({name: API_KEY})}")
+        yield CanaryRequest(method, f"{path}?{urlencode({name: _card(spelling)})}")
+        yield CanaryRequest(method, f"{path}?{urlencode({_card(spelling): 'x'})}")
+        yield CanaryRequest(method, f"{path}?{urlencode({name: API_KEY})}")
     elif name == "traceparent":
         for trace in (
             f"00-{'0' * 16}{new_card()}-00f067aa0ba902b7-01",
             f"00-{'a' * 32}-{new_card()}-01",
             f"01-{'a' * 32}-00f067aa0ba902b7-01-{API_KEY}",
         ):
-            yield Asked(method, path, _json(members), {name: trace}, refused=False)
+            yield CanaryRequest(method, path, _json(members), {name: trace}, refused=False)
     else:
         for text in (_card(spelling % 4), API_KEY, WEBHOOK_SECRET):
-            yield Asked(method, path, _json(members), {name: text}, refused=name == "Idempotency-Key")
+            yield CanaryRequest(method, path, _json(members), {name: text}, refused=name == "Idempotency-Key")
 
 
-def _of_others(method: str, path: str, members: object) -> Iterator[Asked]:
+def _of_others(method: str, path: str, members: object) -> Iterator[CanaryRequest]:
     for name in OTHER_HEADERS:
-        yield Asked(method, path, _json(members), {name: _card(0)}, refused=False)
-    yield Asked(method, path, _json(members), {"Authorization": f"Bearer {API_KEY}"}, refused=False)
+        yield CanaryRequest(method, path, _json(members), {name: _card(0)}, refused=False)
+    yield CanaryRequest(method, path, _json(members), {"Authorization": f"Bearer {API_KEY}"}, refused=False)
 
 
 def _of_body(
     document: Mapping[str, Any], operation: Mapping[str, Any], path: str, members: Mapping[str, Any]
-) -> Iterator[Asked]:
+) -> Iterator[CanaryRequest]:
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
@@ -102,11 +102,11 @@ def _of_body(
         nested = [{"deep": [{text: number}]}]
         secrets = (API_KEY, f"see {WEBHOOK_SECRET}", {"order": API_KEY}, {API_KEY: "7"})
         for value in (text, number, float(number), {"order": text}, {text: "7"}, {"cvv": CVV}, nested, *secrets):
-            yield Asked("POST", path, _json({**members, name: value}))
+            yield CanaryRequest("POST", path, _json({**members, name: value}))
     card = new_card()
-    yield Asked("POST", path, _json({**members, card: "x"}))
-    yield Asked("POST", path, f'{{"{card}": 1, "{card}": 2}}'.encode())
+    yield CanaryRequest("POST", path, _json({**members, card: "x"}))
+    yield CanaryRequest("POST", path, f'{{"{card}": 1, "{card}": 2}}'.encode())
     escaped = "".join(f"\\u003{digit}" for digit in card)
-    yield Asked("POST", path, f'{{"unknown": "{escaped}"}}'.encode())
-    yield Asked("POST", path, f'{{"cut": {card}'.encode())
-    yield Asked("POST", path, card.encode())
+    yield CanaryRequest("POST", path, f'{{"unknown": "{escaped}"}}'.encode())
+    yield CanaryRequest("POST", path, f'{{"cut": {card}'.encode())
+    yield CanaryRequest("POST", path, card.encode())

@@ -1,4 +1,4 @@
-"""An installation for each test, ended in any case, with its logs in the report of a failed test."""
+"""An installation for each test, which always ends its processes and adds their logs to the report of a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes.targets import SQLITE, Target
 
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    """An installation in which nothing runs yet; on SQLite unless the test names another target."""
+    """An installation without running processes, on SQLite unless the test names another target."""
     target: Target = getattr(request, "param", SQLITE)
     with ExitStack() as stack:
         postgresql = None

@@ -12,7 +12,7 @@ from tests.processes.installation import Books, Installation
 
 
 def wrong_ends(installation: Installation, customers: Sequence[str]) -> list[str]:
-    """What is wrong with all that these customers have, at rest, as sentences."""
+    """Problems in the final state of these customers, as sentences."""
     books = installation.books()
     found: list[str] = []
     for customer in customers:
@@ -40,11 +40,11 @@ def _transactions(
             yield f"4: {key} is {status}, and the provider has moved money for it {len(effects)} times"
         named = effects or [line["id"] for line in books.taken if line["reference"] == key and line["id"] is not None]
         if named and transaction["gateway_reference"] not in named:
-            yield f"8: {key} has the reference {transaction['gateway_reference']}, and the provider calls it {named}"
+            yield f"8: {key} has the reference {transaction['gateway_reference']}, but at the provider it is {named}"
         if sum(name.endswith(("Completed", "Failed")) for name in types[key]) != 1:
-            yield f"6: {key} has not one end: {types[key]}"
+            yield f"6: {key} has not exactly one final event: {types[key]}"
         if sum(name.endswith("Received") for name in types[key]) != 1:
-            yield f"1: {key} was not received once: {types[key]}"
+            yield f"1: {key} was not received exactly once: {types[key]}"
         if transaction["attention"] is not None:
             yield f"10: {key} needs attention: {transaction['attention']}"
 
@@ -57,4 +57,4 @@ def _balance(installation: Installation, customer: str, owned: Sequence[Mapping[
             total += sign * Decimal(transaction["amount"])
     (balance,) = installation.get(f"/v1/customers/{customer}").body["balances"]
     if (Decimal(balance["available"]), Decimal(balance["reserved"])) != (total, Decimal(0)):
-        yield f"7: {customer} has {balance}, and the completed transactions come to {total}"
+        yield f"7: {customer} has {balance}, and the sum of the completed transactions is {total}"

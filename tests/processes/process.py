@@ -1,4 +1,4 @@
-"""One process of a test: its own group, its output in files, and waiting with a deadline."""
+"""One process of a test, with its own process group, output files, and waits with a deadline."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PATIENCE_S: Final = 60.0
 """How long a step may take; only a broken process reaches this limit."""
 
 _POLL_S: Final = 0.03
-# Runs the rest of its command line as a process that is killed when this one ends, however that happens (Linux). Not
-# as a preexec_fn, which could hang: clients run in threads while a service is started.
+# Runs the rest of its command line as a process that is killed when this one ends in any way (Linux). It is not a
+# preexec_fn, because that could hang: clients run in threads while a service starts.
 _UNTIL_WE_END: Final = (
     "import ctypes, os, sys; PR_SET_PDEATHSIG, SIGKILL = 1, 9; ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL);"
     " os.execv(sys.argv[1], sys.argv[1:])"
@@ -31,7 +31,7 @@ class Process:
     """A running command; its output is in ``<name>.out`` and ``<name>.err`` of ``folder``.
 
     With ``output``, a descriptor, its output goes there.
-    The first word of ``command`` is a path. Create it in the main thread: it ends with the thread that created it.
+    The first word of ``command`` is a path. Create the process in the main thread: it ends with the creating thread.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Process:
         return self._err.read_text(errors="replace")
 
     def said(self, message: str) -> int:
-        """The number of JSON log lines with this message, from it and its children."""
+        """The number of JSON log lines with this message, from the process and its children."""
         return self.out.count(f'"message":"{message}"')
 
     @property
     def logs(self) -> str:
-        """The last lines of both, for the report of a failed test."""
+        """The last lines of both outputs, for the report of a failed test."""
         said = {"out": self.out[-_SHOWN_CHARACTERS:], "err": self.err[-_SHOWN_CHARACTERS:]}
         return "\n".join(f"--- {self.name}.{kind}\n{text}" for kind, text in said.items() if text)
 
@@ -99,7 +99,7 @@ class Process:
 
     def send_to_group(self, signum: signal.Signals) -> None:
         """Send a signal to its process group, as a terminal does; do nothing when the group has ended."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it once only the dead are left
+        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it when only ended processes are left
             os.killpg(self.pid, signum)
 
     def wait(self) -> int:
@@ -107,7 +107,7 @@ class Process:
         return self._popen.wait(PATIENCE_S)
 
     def end(self) -> None:
-        """End all of its group at once, whatever state it is in."""
+        """Kill its whole group at once, in any state."""
         self.send_to_group(signal.SIGKILL)
         self._popen.wait(PATIENCE_S)
 
@@ -124,18 +124,18 @@ def processes_with(variable: str, value: str) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
-    """Return as soon as ``condition`` holds; fail when it does not ``within_s``."""
+    """Return as soon as ``condition`` holds; fail if this takes longer than ``within_s``."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {within_s:g} s without reaching: {what}"
         time.sleep(_POLL_S)
 
 
 def free_port() -> int:
     """A free port of the loopback interface.
 
-    It is below the ephemeral ports. A client that retries while the service is down could otherwise get the very port
-    that it calls, connect to itself, and block the port for the service.
+    It is below the ephemeral ports. Otherwise a client that retries while the service is down could get the same port
+    as its own, connect to itself, and block the port for the service.
     """
     while True:
         port = random.randrange(10_000, 32_000)

@@ -1,6 +1,6 @@
-"""A client that sends given bytes over one connection and reads HTTP answers.
+"""A client that sends arbitrary bytes over one connection and reads HTTP answers.
 
-After an answer only the next answer or the end of the connection is valid.
+After an answer, only the next answer or the end of the connection is valid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HEAD_BYTES_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Told:
+class RawAnswer:
     """One answer; ``headers`` by names in lower case."""
 
     status: int
@@ -40,16 +40,16 @@ class Wire:
         self._come = b""
 
     def send(self, data: bytes) -> None:
-        """Send all of it, or as much as the service takes before it hangs up."""
+        """Send all bytes, or as many as the service reads before it closes the connection."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.sendall(data)
 
     def stop_sending(self) -> None:
-        """Say that nothing more will come."""
+        """Close the sending side of the connection."""
         self._connection.shutdown(socket.SHUT_WR)
 
-    def answer(self, *, to_head: bool = False) -> Told | None:
-        """The next answer; None when the service hangs up instead. ``to_head``: it has no body, whatever its length."""
+    def answer(self, *, to_head: bool = False) -> RawAnswer | None:
+        """The next answer, or None if the service closes the connection. ``to_head``: it has a length but no body."""
         while b"\r\n\r\n" not in self._come:
             assert len(self._come) < _HEAD_BYTES_MAX
             if not self._more():
@@ -60,13 +60,13 @@ class Wire:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         length = 0 if to_head else int(headers.get("content-length", "0"))
         while len(self._come) < length:
-            assert self._more(), "the answer breaks off"
+            assert self._more(), "the answer is incomplete"
         body, self._come = self._come[:length], self._come[length:]
-        return Told(int(status.split()[1]), headers, body)
+        return RawAnswer(int(status.split()[1]), headers, body)
 
     @property
     def ended(self) -> bool:
-        """Whether the service has hung up, and had nothing more to say."""
+        """Whether the service has closed the connection without another answer."""
         return self.answer() is None
 
     def _more(self) -> bool:
@@ -86,7 +86,7 @@ def wire(port: int) -> Iterator[Wire]:
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str, version: str = "1.1") -> bytes:
-    """A request with the length of its body, a type, and ``headers``."""
+    """A request with the length of its body, a content type, and ``headers``."""
     lines = [f"{method} {path} HTTP/{version}", "Host: service", *headers]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]

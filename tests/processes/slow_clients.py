@@ -1,4 +1,4 @@
-"""Slow clients: raw connections that send a byte at intervals, or nothing, and report how they end."""
+"""Slow clients: raw connections that send one byte at intervals, or nothing, and record how they end."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.processes.installation import HOST
 from tests.processes.process import PATIENCE_S
 
 _EVERY_S: Final = 0.1
-"""From each byte to the next: far less than any deadline."""
+"""The time between two bytes, far below any deadline."""
 _DESCRIPTORS: Final = 4096
 
 
 @dataclass(eq=False, slots=True)
 class Slow:
-    """One connection: ``unsent`` trickles out; ``answer`` is what came. ``ended``: the service has closed it."""
+    """One connection. ``unsent`` is sent slowly; ``answer`` was received. ``ended``: the service has closed it."""
 
     endpoint: socket.socket
     unsent: bytes = b""
@@ -33,17 +33,17 @@ class Slow:
 
     @property
     def status(self) -> int | None:
-        """Of the answer, if there is one."""
+        """The status of the answer, if there is one."""
         return int(self.answer.split(b" ", 2)[1]) if self.answer else None
 
     @property
     def closes(self) -> bool:
-        """Whether the answer says that the connection is closed."""
+        """Whether the answer announces that the connection closes."""
         return b"\r\nconnection: close\r\n" in self.answer.lower()
 
 
 def connect(stack: ExitStack, port: int, count: int, begins: bytes = b"", trickles: bytes = b"") -> list[Slow]:
-    """So many connections of clients that send ``begins`` at once, and ``trickles`` a byte at a time."""
+    """Open ``count`` connections that send ``begins`` at once, and ``trickles`` one byte at a time."""
     slow = []
     for _ in range(count):
         endpoint = stack.enter_context(closing(socket.create_connection((HOST, port), PATIENCE_S)))
@@ -54,19 +54,19 @@ def connect(stack: ExitStack, port: int, count: int, begins: bytes = b"", trickl
 
 
 def trickle_until_ended(clients: Sequence[Slow]) -> None:
-    """Go on until the service has ended all of these connections; fail when it does not."""
+    """Continue until the service has closed all of these connections; fail if it does not."""
     deadline = time.monotonic() + PATIENCE_S
     while left := [client for client in clients if not client.ended]:
-        assert time.monotonic() < deadline, f"{len(left)} connections live on"
+        assert time.monotonic() < deadline, f"{len(left)} connections are still open"
         step(left)
 
 
 def step(clients: Iterable[Slow]) -> None:
-    """A byte of each, and whatever has come for them."""
+    """Send one byte on each connection, and read what has arrived."""
     by_descriptor = {client.endpoint.fileno(): client for client in clients if not client.ended}
     poll = select.poll()
     for descriptor, client in by_descriptor.items():
-        with suppress(OSError):  # the service has closed it, which is about to be seen
+        with suppress(OSError):  # the service has closed it; the read below detects this
             client.endpoint.send(client.unsent[:1])
         client.unsent = client.unsent[1:]
         poll.register(descriptor, select.POLLIN)
@@ -82,7 +82,7 @@ def step(clients: Iterable[Slow]) -> None:
 
 
 def permit_many_descriptors() -> None:
-    """For this process and those that it starts; skips the test where the system does not let us."""
+    """Raise the limit for this process and its children; skip the test if the system does not permit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < _DESCRIPTORS:
         pytest.skip(f"a process may have only {hard} descriptors here, and this needs {_DESCRIPTORS}")
@@ -90,5 +90,5 @@ def permit_many_descriptors() -> None:
 
 
 def descriptors(pid: int) -> int:
-    """How many a process has open (Linux)."""
+    """The number of open descriptors of a process (Linux)."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

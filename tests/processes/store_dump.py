@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 _PULSE: Final = frozenset({"owners"})
-"""Tables that change for the sole reason that a service lives."""
+"""Tables that change only because a service runs."""
 
 
 def everything(database_url: str) -> dict[str, list[tuple[Any, ...]]]:

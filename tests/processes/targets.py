@@ -26,5 +26,5 @@ def on_postgresql(workers: int) -> Target:
 
 
 def on(*targets: Target) -> pytest.MarkDecorator:
-    """Run a test that uses ``installation`` on each target."""
+    """Decorator: run a test that uses ``installation`` on each target."""
     return pytest.mark.parametrize("installation", targets, indirect=True, ids=str)

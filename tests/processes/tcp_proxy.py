@@ -16,7 +16,7 @@ _CHUNK: Final = 65_536
 
 
 class Line:
-    """Listens on its own port and forwards all bytes to the server of ``url``, unless it is cut."""
+    """Listens on its own port and forwards all bytes to the server of ``url``, unless the connection is cut."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -27,7 +27,7 @@ class Line:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.mend()
+        self.restore()
 
     def cut(self) -> None:
         """Refuse new connections and break all open ones."""
@@ -37,7 +37,7 @@ class Line:
             _close(listener)
         self.break_off()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Accept connections again."""
         listener = socket.create_server((_HOST, self._port))
         with self._lock:
@@ -45,7 +45,7 @@ class Line:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def break_off(self) -> None:
-        """Break all open connections at once; new ones are accepted unless the proxy is cut."""
+        """Break all open connections at once; new ones are accepted unless the line is cut."""
         with self._lock:
             broken, self._open = self._open, set()
         for one in broken:
@@ -95,7 +95,7 @@ def line_to(url: str) -> Iterator[Line]:
 
 
 def _close(one: socket.socket) -> None:
-    """Close it, and wake threads that wait for it."""
+    """Close a socket, and wake threads that wait for it."""
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()

@@ -1,7 +1,7 @@
-"""Delivery of callbacks: each goes to some process, again and again until the answer is 200.
+"""Delivery of callbacks: each is sent to some process, and repeated until the answer is 200.
 
-Letters are lost on their way, come twice, and their answers get lost; processes die and freeze over them. What stands
-in a letter ``telling`` decides.
+Callbacks and their answers are lost or repeated; processes die and freeze while they handle them. The content of a
+callback comes from ``provider_callbacks``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
 
 ANSWER_WITHIN_S: Final = 12.0
-"""So long a provider waits for its 200."""
+"""Time that a provider waits for its 200."""
 AGAIN_S: Final = (1.0, 5.0, 60.0, 600.0)
-"""And so long before it tries again."""
+"""Time before it tries again."""
 ANSWERS: Final = {Taken: "taken", SignatureInvalid: "unverified", NotStored: "not-stored", Uncertain: "uncertain"}
 
 
@@ -44,7 +44,7 @@ class Delivery:
 
 
 class Notifier:
-    """Brings letters to processes. ``find`` says which process the next one comes to, None: none can be reached."""
+    """Delivers callbacks. ``find`` returns the process for the next one, or None if no process is reachable."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Notifier:
 
     @property
     def next_s(self) -> float | None:
-        """Seconds until something is planned; None when nothing is."""
+        """Seconds until the next planned step; None without one."""
         return max(min(self._planned.values()) - self._timeline.now, 0.0) if self._planned else None
 
     def at(self, when: float, function: Callable[[], None]) -> None:
-        """Have ``function`` called at the time ``when``; it is something that is still to be done."""
+        """Plan a call of ``function`` at the time ``when``; until then it counts as unfinished."""
         number = next(self._numbers)
         self._planned[number] = max(when, self._timeline.now)
 
@@ -76,23 +76,23 @@ class Notifier:
         self._timeline.after(self._planned[number] - self._timeline.now, do)
 
     def after(self, delay_s: float, function: Callable[[], None]) -> None:
-        """The same ``delay_s`` seconds from now."""
+        """Plan a call of ``function`` in ``delay_s`` seconds."""
         self.at(self._timeline.now + delay_s, function)
 
     def send(self, letter: Delivery) -> None:
-        """One try at ``letter``; more follow until it is taken."""
-        self._bring(letter)
+        """Deliver ``letter``, and repeat until a process accepts it."""
+        self._deliver_to_some_process(letter)
         if self._happens(0.05):
-            self.after(self._chance.choice([0.0, 0.0, 1.0, 600.0]), lambda: self._bring(letter))
+            self.after(self._chance.choice([0.0, 0.0, 1.0, 600.0]), lambda: self._deliver_to_some_process(letter))
         if not letter.forged:
             letter.tries += 1
-            self.after(ANSWER_WITHIN_S, lambda: self._look_after(letter))
+            self.after(ANSWER_WITHIN_S, lambda: self._retry_unless_taken(letter))
 
-    def _look_after(self, letter: Delivery) -> None:
+    def _retry_unless_taken(self, letter: Delivery) -> None:
         if not letter.taken:
             self.after(AGAIN_S[min(letter.tries, len(AGAIN_S)) - 1], lambda: self.send(letter))
 
-    def _bring(self, letter: Delivery) -> None:
+    def _deliver_to_some_process(self, letter: Delivery) -> None:
         process = self._find()
         if process is not None and not self._happens(0.1):
             self._deliver(letter, process)
@@ -111,20 +111,20 @@ class Notifier:
 
         def thread() -> None:
             reply: Reply | SignatureInvalid | None = None
-            # A defect is told to the provider as a 503; a store that dies takes the process with it.
+            # The provider gets a 503 for a defect; if the store dies, the process dies as well.
             with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 headers = {"id": letter.event_id, "secret": secret}
                 reply = facade.callback(letter.gateway, headers, letter.body, Metadata(f"c-{runtime.random():.6f}"))
             if reply is not None:
-                self._before_it_is_told(process)
+                self._before_the_answer(process)
                 self._history.add("told", runtime.monotonic(), answer=ANSWERS[type(reply)], **where)
-            if isinstance(reply, Taken) and not self._happens(0.05):  # else the answer is lost on its way
+            if isinstance(reply, Taken) and not self._happens(0.05):  # else the answer is lost
                 letter.taken = True
 
         runtime.begin(thread)
 
-    def _before_it_is_told(self, process: Process) -> None:
-        """The process may die here, or stand still, with everything done but the last word."""
+    def _before_the_answer(self, process: Process) -> None:
+        """Maybe end or freeze the process here, when only the answer is missing."""
         runtime = process.runtime
         if self._happens(0.01):
             process.store.crashed = True

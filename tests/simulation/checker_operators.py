@@ -1,4 +1,4 @@
-"""Operator commands against the record: each is applied once, to the reviewed version, and none is invented."""
+"""Operator commands: each is applied once, to the reviewed version, and the record has no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.history import History
 Entry = Mapping[str, Any]
 
 
-def people_violations(history: History, fold: Fold) -> Iterator[str]:
+def operator_violations(history: History, fold: Fold) -> Iterator[str]:
     """Promises 4, 7 and 14 for resolutions, adjustments and closed reviews."""
     answers = {entry["who"]: entry["answer"] for entry in history.of("ordered")}
     yield from _resolutions(history, fold, answers)
@@ -24,17 +24,17 @@ def _resolutions(history: History, fold: Fold, answers: Mapping[str, str]) -> It
     for who, order in orders.items():
         seen, answer = fold.transactions[order["id"]], answers.get(who)
         if answer == "accepted" and seen.status != order["said"]:
-            yield f"4: {who} settled {order['id']} as {order['said']}, and it is {seen.status}"
+            yield f"4: {who} resolved {order['id']} as {order['said']}, and it is {seen.status}"
         if answer in {"refused", "not-stored"} and seen.who == who:
-            yield f"14: {who} was answered {answer}, and settled {order['id']}"
+            yield f"14: {who} was answered {answer}, and resolved {order['id']}"
     for key, seen in fold.transactions.items():
         if not is_operator(seen.who):
             continue
         order_of = orders.get(seen.who or "")
         if order_of is None or order_of["id"] != key or order_of["said"] != seen.status:
-            yield f"4: {key} was settled as {seen.status} by {seen.who}, whose command was {order_of}"
+            yield f"4: {key} was resolved as {seen.status} by {seen.who}, whose command was {order_of}"
         elif order_of["version"] != seen.settled_at:
-            yield f"4: {key} was settled in version {seen.settled_at}; {seen.who} had seen {order_of['version']}"
+            yield f"4: {key} was resolved in version {seen.settled_at}; {seen.who} had read {order_of['version']}"
 
 
 def _adjustments(history: History, fold: Fold, answers: Mapping[str, str]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _adjustments(history: History, fold: Fold, answers: Mapping[str, str]) -> It
     for key, order in orders.items():
         answer, made = answers.get(order["who"]), key in fold.adjustments
         if answer == "adjusted" and not made:
-            yield f"7: the adjustment {key} was told to be made, and was not"
+            yield f"7: the adjustment {key} was answered as made, and was not made"
         if answer in {"refused", "not-stored", "replayed"} and made:
             yield f"14: the adjustment {key} was answered {answer}, and was made"
     for key, made_so in fold.adjustments.items():

@@ -9,12 +9,12 @@ from tests.simulation.folding import TERMINAL, Fold, is_callback, is_operator
 from tests.simulation.history import History
 
 UNFENCED: Final = ("Received", "ReviewOpened", "ReviewClosed", "BalanceAdjusted")
-"""Ends of the types of events that may be appended without having the work."""
+"""Ends of the types of events that may be appended without a lease on the work."""
 CALLBACK: Final = "callback:"
 """The prefix of the ids of work for callbacks without a transaction."""
 DAY_S: Final = 86_400.0
 CLOCK_OFF_S: Final = 9_000.0
-"""How much the wall clock, which tells when work is due, may have jumped."""
+"""Maximum jump of the wall clock, which determines when work is due."""
 
 
 def token_violations(history: History) -> Iterator[str]:
@@ -26,7 +26,7 @@ def token_violations(history: History) -> Iterator[str]:
             yield from _changed(entry["rows"], rows)
         elif entry["what"] == "write":
             ids = {event[0] for part in entry["parts"] for event in part["events"]}
-            if not ids or not ids <= seen:  # else it is the same write again: the first one counted
+            if not ids or not ids <= seen:  # else it repeats an earlier write, which was checked
                 seen |= ids
                 for part in entry["parts"]:
                     yield from _fenced(part, rows)
@@ -43,7 +43,7 @@ def _changed(changes: Mapping[str, list[Any] | None], rows: dict[str, list[Any]]
             continue
         (token, _, owner), (token_before, _, owner_before) = row, before
         if token < token_before or (token == token_before and owner_before not in {owner, "moved"}):
-            yield f"12: the work of {key} went from {before} to {row} under no new token"
+            yield f"12: the work of {key} went from {before} to {row} without a new token"
 
 
 def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str]:
@@ -62,12 +62,12 @@ def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str
         if change == "move":
             if fence is None or fence[0] != key:
                 yield f"12: the work of {key} was moved without its token"
-            elif key in rows:  # under the next token; the next entry names its owner
+            elif key in rows:  # moved under the next token; the next entry names its owner
                 rows[key] = [rows[key][0] + 1, "moved", "moved"]
 
 
 def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
-    """Promise 10: every open transaction has work or a review at any time, and at rest a review."""
+    """Promise 10: every open transaction has work or a review at any time, and a review at rest."""
     gateways = {entry["name"]: entry for entry in history.of("gateway")}
     reviewed = {asked.transaction for asked in fold.reviews.values()}
     unfinished: set[str] = set()
@@ -92,7 +92,7 @@ def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
 
 
 def _callbacks_left(history: History) -> Iterator[str]:
-    """Those that were kept until their transaction is known have an end as well."""
+    """Callbacks that waited for their transaction are applied or reviewed at rest."""
     left: set[str] = set()
     for entry in history.of("work"):
         for key, row in entry["rows"].items():
@@ -103,7 +103,7 @@ def _callbacks_left(history: History) -> Iterator[str]:
 
 
 def _reviews(history: History, fold: Fold) -> Iterator[str]:
-    """Calls never contradict the record, but for what it has from elsewhere: else a day must have told nothing."""
+    """A call opens a review only against a callback's or operator's outcome, or after a day without an outcome."""
     sent_at = {entry["id"]: entry["at"] for entry in history.of("sent")}
     for entry in history.of("write"):
         for part in entry["parts"]:

@@ -18,13 +18,13 @@ AnyStore = SqliteStore | PostgresqlStore
 
 
 class Database(Protocol):
-    """One for each world; everything runs in one thread, so that nothing ever waits for a lock."""
+    """The database of a world. Everything runs in one thread, so that no statement waits for a lock."""
 
     is_server: bool
     """Whether it has its own clock and connections, and allows several processes."""
 
     def open(self, clock: Callable[[], datetime]) -> AnyStore:
-        """A new store for a process; ``clock`` gives the time where no server does."""
+        """A new store for a process; ``clock`` gives the time if there is no server."""
 
     def tell_time(self, now: datetime) -> None:
         """Set the server's clock."""
@@ -51,7 +51,7 @@ class File:
         return SqliteStore(self._path, clock=clock, synchronous="OFF")
 
     def tell_time(self, now: datetime) -> None:
-        """The processes bring their clocks."""
+        """Do nothing: the processes have their own clocks."""
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """See Database."""
@@ -63,7 +63,7 @@ class File:
 
 
 class Server:
-    """A schema, cleared before, on a PostgreSQL server whose clock the tests set."""
+    """An empty schema on a PostgreSQL server; the tests set its clock."""
 
     is_server = True
 
@@ -72,7 +72,7 @@ class Server:
         self._time: datetime | None = None
         schema.clear()
 
-    def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # it has its own
+    def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # the server has its own clock
         """See Database."""
         return PostgresqlStore(self._schema.conninfo(), writers=1, readers=1)
 

@@ -18,12 +18,12 @@ from tests.simulation.provider_callbacks import Callbacks
 from tests.simulation.timeline import Timeline
 
 GATEWAYS: Final = [("gatewayA", True, True), ("gatewayB", False, True), ("gatewayC", False, False)]
-"""Names, and whether they honour keys and can be asked. The last is a bore: what it leaves open and never tells
-only an operator can resolve."""
+"""Names, and whether they honour keys and have lookups. The last has neither: without a callback, only an operator
+can resolve an unknown outcome there."""
 
 
 class Environment:
-    """What outlives every process. ``rate`` gives a rate of faults; ``find`` the process that a provider reaches."""
+    """All parts that outlive processes. ``rate`` returns a rate of faults, ``find`` the process for a callback."""
 
     def __init__(
         self,
@@ -52,39 +52,39 @@ class Environment:
             )
             for name, keys, looks_up in GATEWAYS
         ]
-        self.client = Client(chance, history, [*names[:2] * 4, names[2]], self._callbacks.hear_of)
+        self.client = Client(chance, history, [*names[:2] * 4, names[2]], self._callbacks.after_request)
         self._operator = Operator(chance, history, names)
-        self._person = ResolvingOperator(chance, history, {provider.name: provider for provider in self.providers})
+        self._resolver = ResolvingOperator(chance, history, {provider.name: provider for provider in self.providers})
 
-    def meddle(self, find: Callable[[], Process]) -> None:
-        """People give orders, or do not."""
+    def act(self, find: Callable[[], Process]) -> None:
+        """Let operators send commands at random."""
         if self._chance.random() < 0.3 * self._operator_rate:
-            self._operator.meddle(find())
+            self._operator.act(find())
         if self._chance.random() < 0.5 * self._person_rate:
             for _ in range(self._chance.randint(1, 3)):
-                self._person.meddle(find())
+                self._resolver.act(find())
 
     def cut_off_a_provider(self) -> None:
-        """It cannot be reached for a while."""
+        """Make a provider unreachable for a while."""
         self._chance.choice(self.providers).fail_for(self._chance.choice([5.0, 40.0, 400.0]))
 
     def be_calm(self) -> None:
-        """Nothing goes wrong any more."""
+        """End all faults."""
         self.notifier.calm = self._callbacks.calm = True
         for provider in self.providers:
             provider.calm = True
 
-    def put_right(self, process: Process) -> None:
-        """Take all orders back, and have everything done again that was given up."""
+    def end_orders_and_retry(self, process: Process) -> None:
+        """Set all breakers to "auto" again, and retry all dead letters."""
         for provider in self.providers:
             self._operator.order_mode(process, provider.name, "auto")
         self.retry(process)
 
     def retry(self, process: Process) -> None:
-        """Have all dead letters done again."""
+        """Retry all dead letters."""
         self._operator.retry(process, DeadLetterFilter())
 
-    def tell_truth(self) -> None:
-        """Have the providers say what has become of everything."""
+    def record_outcomes(self) -> None:
+        """Write the true outcomes of all orders into the history."""
         for provider in self.providers:
-            provider.tell_truth()
+            provider.record_outcomes()

@@ -1,9 +1,9 @@
-"""Messages that arrive twice or late, as at-least-once delivery allows, and virtual waiting.
+"""Messages that arrive twice or late, as at-least-once delivery allows, and waits in virtual time.
 
-Only what the design must survive comes twice: work (its token shows that it was claimed before), reports (fenced by the
-same token), answers to loads and appends (told by their number), what is said of shared breakers (by its epoch), and
-mere hints. What two actors of one process tell each other in person, such as
-SubmissionRecorded and CallFinished, comes once, but its sender may be slow.
+Only messages that the design must tolerate twice are repeated. These are work (its token shows that it was claimed
+before), reports (fenced by the same token), answers to loads and appends (identified by their number), records of
+shared breakers (identified by their epoch), and hints without content. Direct messages between two actors of one
+process, such as SubmissionRecorded and CallFinished, arrive once, but their sender may be slow.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ TWICE: Final = (
     ProbeWanted,
 )
 WAIT_S: Final = 0.05
-"""How often a virtual thread looks whether its answer is there."""
+"""Interval at which a virtual thread checks for its answer."""
 
 
 class MessageFaults:
-    """It applies to the process that runs on the time line; outside of all processes nothing happens."""
+    """Repeats and delays messages of the process that runs on the time line; does nothing outside of processes."""
 
     def __init__(self, chance: random.Random, timeline: Timeline, rate: float) -> None:
         self._chance, self._timeline, self._rate = chance, timeline, rate
@@ -67,7 +67,7 @@ class MessageFaults:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """For as long as the block lasts."""
+        """Install the faults within the block."""
         put, put_and_run, get = Mailbox.put, Mailbox.put_and_run, Future.get
 
         def put_maybe_twice(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
@@ -102,10 +102,10 @@ class MessageFaults:
 
             runtime.after(self._chance.choice([0.0, 0.0, 0.1, 3.0, 100.0]), put_late)
         if isinstance(message, OutcomeOperation) and runtime.job is not None and self._happens():
-            runtime.pause(self._chance.choice([0.01, 1.0, 15.0]))  # and its CallFinished comes late
+            runtime.pause(self._chance.choice([0.01, 1.0, 15.0]))  # so that its CallFinished is late
 
     def _wait(self, reply: Future[Any], timeout: float | None) -> float | None:
-        """In a virtual thread: wait in virtual time. For how long to wait in real time then."""
+        """In a virtual thread, wait in virtual time; return how long to wait in real time afterwards."""
         runtime = self._timeline.current
         if runtime is None or runtime.job is None:
             return timeout
@@ -115,11 +115,11 @@ class MessageFaults:
         return 0
 
     def _again(self, message: object) -> object | None:
-        """What comes once more; None for most."""
+        """The message to repeat; None for most messages."""
         if isinstance(message, OutcomeOperation) and not message.stale:
             return OutcomeOperation(message.item, message.result, message.asked_at) if self._happens() else None
         if isinstance(message, TWICE) and self._happens():
-            # Room is owed once for what was claimed; the work itself is what comes twice.
+            # Each claim gets one CapacityFree, so the repetition of the work is not marked as claimed.
             return Submit(message.gateway, message.items) if isinstance(message, Submit) else message
         return None
 

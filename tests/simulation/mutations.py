@@ -15,7 +15,7 @@ Entry = dict[str, Any]
 
 
 def suits(history: History) -> bool:
-    """Whether everything happened in ``history`` that the mutations need."""
+    """Whether ``history`` has all events that the mutations need."""
     happened = {
         (entry["what"], entry.get("state") or entry.get("code") or entry.get("answer") or entry.get("gateway"))
         for entry in history.entries
@@ -70,7 +70,7 @@ def _drop_first(what: str) -> Callable[[History], None]:
 
 
 def _answered_effect(history: History) -> Entry:
-    """The first effect of a transaction that a call completed. Callbacks and operators are judged by other rules."""
+    """The first effect of a transaction that a call completed; other rules judge callbacks and operators."""
     fold = Fold()
     assert [*fold_streams(history, fold)] == []
     for effect in _all(history, "effect"):
@@ -85,7 +85,7 @@ def _without_effect(history: History) -> None:
 
 
 def _parts(history: History, *, kind_of_event: str) -> Iterator[tuple[Entry, Entry]]:
-    """Writes and those of their parts that hold an event whose type ends so."""
+    """Parts, with their writes, that hold an event with this end of its type."""
     for entry in _all(history, "write"):
         for part in entry["parts"]:
             if any(event[1].endswith(kind_of_event) for event in part["events"]):
@@ -126,13 +126,13 @@ def _accepted_as_it_never_was(history: History) -> None:
 
 
 def _seen_and_gone(history: History) -> None:
-    """Accepted by one process, and not found at another."""
+    """A transaction that one process accepted is not found at another."""
     read = next(entry for entry in _all(history, "read") if entry["version"] is not None)
     read["version"] = None
 
 
 def _seen_going_back(history: History) -> None:
-    """Some time after it was seen at its end, it is seen again as it was received."""
+    """Some time after a client read a final status, it reads the first status again."""
     read = next(entry for entry in _all(history, "read") if entry["status"] == "completed")
     answer = _first(history, "answer", id=read["id"], answer="accepted")
     again = {**read, "version": answer["version"], "status": "pending", "process": read["process"] + 1}
@@ -172,7 +172,7 @@ def _submitted_as_second(history: History) -> None:
 
 
 def _two_for_a_key(history: History) -> None:
-    """Of two commands that both became transactions it is said that they came under one key."""
+    """Give the same key to two commands that both became transactions."""
     first, second = (
         _first(history, "sent", id=answer["id"]) for answer in _all(history, "answer", answer="accepted")[:2]
     )
@@ -180,7 +180,7 @@ def _two_for_a_key(history: History) -> None:
     second["kind"] = first["kind"]
 
 
-def _told_of_another(history: History) -> None:
+def _answered_with_another(history: History) -> None:
     replayed = _first(history, "answer", answer="replayed")
     others = [each for each in _all(history, "answer", answer="accepted") if each["id"] != replayed["of"]]
     replayed["of"] = others[0]["id"]
@@ -191,7 +191,7 @@ def _refused_again_for_nothing(history: History) -> None:
     replayed |= {"answer": "refused", "code": f"{SHORT} again"}
 
 
-def _reused_by_nobody(history: History) -> None:
+def _reused_without_another_request(history: History) -> None:
     replayed = _first(history, "answer", answer="replayed")
     replayed |= {"answer": "refused", "code": "idempotency-key-reused"}
     key = _first(history, "sent", id=replayed["id"])["key"]
@@ -251,7 +251,7 @@ def _sent_without_record(history: History) -> None:
 
 
 def _sent_again(history: History) -> None:
-    """A call that may have arrived, then at once another, both on record."""
+    """A call that may have arrived is followed at once by another one, both on record."""
     call = _first(history, "call", gateway="gatewayB", verb="submit")
     write, part = next(each for each in _parts(history, kind_of_event="Submitted") if _is_of(each[1], call["key"]))
     again = copy.deepcopy(write)
@@ -271,7 +271,7 @@ def _submission_with_keys(history: History) -> None:
     _insert_before(history, call, _write(event))
 
 
-def _looked_up_where_nobody_answers(history: History) -> None:
+def _looked_up_without_lookups(history: History) -> None:
     history.entries.append({**_first(history, "call"), "gateway": "gatewayC", "verb": "lookup", "number": -1})
 
 
@@ -308,13 +308,13 @@ def _against_orders(history: History) -> None:
 
 
 ANOTHER: Final = 7
-"""A process that nothing hinders."""
+"""The number of a process that nothing hinders."""
 LATE_S: Final = 2.1
-"""Longer than such a one may take to hear of what others have done."""
+"""Longer than such a process may take to read the changes of others."""
 
 
 def _unordered_record(history: History, state: str) -> Entry:
-    """The first record of that state of a breaker without an earlier operator command."""
+    """The first record of this state of a breaker without an earlier operator command."""
     ordered: set[str] = set()
     for entry in history.entries:
         if entry["what"] == "mode":
@@ -371,7 +371,7 @@ def _probe_once_more(history: History) -> None:
 
 
 def _reported(history: History) -> Entry:
-    """Part of a write by which a call's outcome was recorded."""
+    """The part of a write that recorded a call's outcome."""
     parts = (part for _, part in _parts(history, kind_of_event="Completed") if part["fence"])
     return next(
         part for part in parts if not any(is_callback(cause) or is_operator(who) for cause, who in part["causes"])
@@ -419,14 +419,14 @@ MUTATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
     (_drop_first("answer"), "1: "),
     (_accepted_as_it_never_was, "1: "),
     (_two_for_a_key, "2: .* became 2"),
-    (_told_of_another, "2: "),
+    (_answered_with_another, "2: "),
     (_refused_again_for_nothing, "2: .* refusal"),
-    (_reused_by_nobody, "2: .* something else"),
+    (_reused_without_another_request, "2: .* which no client sent"),
     (_double_effect, "3: "),
     (_sent_without_record, "3: "),
     (_sent_again, "3: "),
     (_submission_with_keys, "3: "),
-    (_looked_up_where_nobody_answers, "3: "),
+    (_looked_up_without_lookups, "3: "),
     (_without_effect, "4: "),
     (_replace_type("DepositCompleted", "DepositFailed"), "4: "),
     (_discarded_in_doubt, "4: "),
@@ -452,10 +452,10 @@ MUTATIONS: Final[list[tuple[Callable[[History], None], str]]] = [
     (_while_open, "13: .* while its breaker was open"),
     (_two_probes, "13: .* beside the probe"),
     (_against_orders, "13: .* against the operator's order"),
-    (_while_open_at_another, "13: .* although another process had found it open"),
+    (_while_open_at_another, "13: .* although another process had recorded it as open"),
     (_against_orders_at_another, "13: .* against the operator's order"),
     (_probe_of_another, r"13: a probe to .* while process \d+ had the probe"),
     (_probe_once_more, "13: a second probe"),
     (_not_stored, "14: "),
 ]
-"""What to do to a history, and what the checker's sentence about it begins with, as a regular expression."""
+"""Mutations of a history, each with a regular expression for the beginning of the checker's sentence about it."""

@@ -32,7 +32,7 @@ def has_callbacks(history: History) -> bool:
 
 
 def bodies(history: History) -> Iterator[tuple[Entry, Entry]]:
-    """The events at rest, as the dump holds them and what stands in them."""
+    """The events at rest, each as in the dump and with its parsed body."""
     for dump in history.entries:
         if dump["what"] == "dump" and dump["when"] == "rest":
             for event in dump["events"]:
@@ -55,13 +55,13 @@ def _parts(history: History) -> Iterator[Entry]:
 
 
 def _is_left_to_calls(part: Entry) -> bool:
-    """Whether no callback ended anything in it."""
+    """Whether no callback ended a transaction in this part."""
     names = [event[1] for event, (cause, _) in zip(part["events"], part["causes"], strict=True) if is_callback(cause)]
     return not any(name.endswith(("Completed", "Failed")) for name in names)
 
 
 def first(found: Iterator[Any]) -> Any:
-    """There is one: ``suits`` has seen to it."""
+    """The first item. There is one, because ``has_callbacks`` holds."""
     return next(found)
 
 
@@ -82,7 +82,7 @@ def _completed(history: History) -> tuple[Entry, Entry]:
 
 
 def _reviewed(history: History) -> tuple[Entry, Entry] | None:
-    """A review of a callback that was taken in one body only."""
+    """A review of a callback that was accepted with only one body."""
     taken = {f"{told['gateway']}:{told['event']}" for told in history.of("told") if told["answer"] == "taken"}
     for event, body in bodies(history):
         cause = _cause(body)
@@ -94,14 +94,14 @@ def _reviewed(history: History) -> tuple[Entry, Entry] | None:
 
 
 def append(history: History, body: Entry) -> None:
-    """One more event at rest, in the stream of ``body``."""
+    """Add an event at rest to the stream of ``body``."""
     for dump in history.entries:
         if dump["what"] == "dump" and dump["when"] == "rest" and dump["stream"][1] == body["stream_id"]:
             dump["events"].append({**dump["events"][-1], "body": json.dumps(body)})
 
 
 def replace(event: Entry, body: Entry) -> None:
-    """Have ``event`` say something else."""
+    """Replace the content of ``event``."""
     event["body"] = json.dumps(body)
 
 
@@ -112,11 +112,11 @@ def _forged_and_taken(history: History) -> None:
     first(entry for entry in history.entries if entry.get("answer") == "unverified")["answer"] = "taken"
 
 
-def _true_and_not_believed(history: History) -> None:
+def _genuine_and_refused(history: History) -> None:
     first(entry for entry in history.entries if entry.get("answer") == "taken")["answer"] = "unverified"
 
 
-def _of_nobody(history: History) -> None:
+def _of_an_unknown_callback(history: History) -> None:
     _, body = _completed(history)
     for entry in _callback(history, _cause(body) or ""):
         entry["event"] = "another"
@@ -157,7 +157,7 @@ def _reviewed_for_nothing(history: History) -> None:
     append(history, {**body, "type": "ReviewOpened", "data": data})
 
 
-def _told_and_forgotten(history: History) -> None:
+def _answered_and_not_applied(history: History) -> None:
     found = _reviewed(history)
     assert found is not None
     event, body = found
@@ -185,7 +185,7 @@ def _unfenced(history: History) -> None:
 # keys
 
 
-def _refused_and_then_not(history: History) -> None:
+def _refused_and_accepted(history: History) -> None:
     accepted = {answer["id"] for answer in history.of("answer") if answer["answer"] == "accepted"}
     sent: Entry = first(entry for entry in history.entries if entry["what"] == "sent" and entry["id"] in accepted)
     refused: Entry = first(entry for entry in history.entries if entry.get("code") == SHORT and "of" in entry)
@@ -194,7 +194,7 @@ def _refused_and_then_not(history: History) -> None:
     sent["kind"] = again["kind"]
 
 
-def _let_go(history: History) -> None:
+def _claim_removed(history: History) -> None:
     claims = _claims(history)
     claims[:] = [claim for claim in claims if not claim[0].startswith("idempotency:")]
 
@@ -205,27 +205,27 @@ def _held_for_another(history: History) -> None:
             claim[2] = json.dumps({"fingerprint": "", "transaction_id": "another"})
 
 
-def _held_for_nobody(history: History) -> None:
+def _held_without_a_request(history: History) -> None:
     _claims(history).append(["idempotency:deposit:main", "another", "{}"])
 
 
 CALLBACKS: Final[list[tuple[Falsify, str]]] = [
-    (_refused_and_then_not, "2: .* was refused, and then became"),
-    (_let_go, "2: .* is not held"),
+    (_refused_and_accepted, "2: .* was refused, and then became"),
+    (_claim_removed, "2: .* is not held"),
     (_held_for_another, "2: .* is held by another"),
-    (_held_for_nobody, "14: .* no client ever sent"),
+    (_held_without_a_request, "14: .* no client ever sent"),
     (_applied_twice, "8: .* 2 times"),
-    (_reviewed_twice, "8: .* under 2 reviews"),
+    (_reviewed_twice, "8: .* has 2 reviews"),
     (_forged_and_taken, "9: .* forged: True, was answered taken"),
-    (_true_and_not_believed, "9: .* forged: False, was answered unverified"),
-    (_of_nobody, "9: .* for its cause"),
-    (_other_than_was_said, "9: .* for its cause"),
-    (_of_other_money, "9: .* for its cause"),
-    (_told_and_forgotten, "9: .* neither applied nor under review"),
+    (_genuine_and_refused, "9: .* forged: False, was answered unverified"),
+    (_of_an_unknown_callback, "9: .* has the cause"),
+    (_other_than_was_said, "9: .* has the cause"),
+    (_of_other_money, "9: .* has the cause"),
+    (_answered_and_not_applied, "9: .* neither applied nor under review"),
     (_stored_otherwise, "9: .* is stored as"),
-    (_taken_and_not_stored, "9: .* was taken and is not stored"),
-    (_reviewed_for_nothing, "10: .* as it said"),
+    (_taken_and_not_stored, "9: .* got a 200, and is not stored"),
+    (_reviewed_for_nothing, "10: .* agrees with the record"),
     (_never_matched, "10: .* neither applied nor reviewed"),
     (_unfenced, "12: .* without a token"),
 ]
-"""For histories of which ``has_callbacks`` holds."""
+"""Mutations of histories for which ``has_callbacks`` holds."""

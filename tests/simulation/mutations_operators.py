@@ -14,7 +14,7 @@ Falsify = Callable[[History], None]
 
 
 def has_operator_commands(history: History) -> bool:
-    """Whether people resolved, adjusted and closed."""
+    """Whether operators resolved a transaction, adjusted a balance and closed a review."""
     done = {body["type"] for _, body in bodies(history) if is_operator(body["metadata"].get("who"))}
     answers = {(entry["order"], entry["answer"]) for entry in history.of("ordered")}
     wanted = {("resolving", "accepted"), ("adjusting", "adjusted"), ("adjusting", "refused"), ("closing", "closed")}
@@ -33,7 +33,7 @@ def _answer(history: History, what: str, answer: str) -> Entry:
     return told
 
 
-def _looked_at_another_version(history: History) -> None:
+def _reviewed_another_version(history: History) -> None:
     _order(history, "resolving", "accepted")["version"] += 1
 
 
@@ -42,7 +42,7 @@ def _ordered_otherwise(history: History) -> None:
     order["said"] = {"completed": "failed", "failed": "completed"}[order["said"]]
 
 
-def _settled_against_the_truth(history: History) -> None:
+def _resolved_against_the_truth(history: History) -> None:
     order = _order(history, "resolving", "accepted")
     order["right"] = True
     if order["said"] == "completed":
@@ -56,7 +56,7 @@ def _effect_of(order: Entry) -> tuple[str, str]:
     return "effect", order["id"]
 
 
-def _settled_all_the_same(history: History) -> None:
+def _resolved_despite_a_refusal(history: History) -> None:
     _answer(history, "resolving", "accepted")["answer"] = "refused"
 
 
@@ -68,7 +68,7 @@ def _correction_lost(history: History) -> None:
     _answer(history, "adjusting", "refused")["answer"] = "adjusted"
 
 
-def _corrected_all_the_same(history: History) -> None:
+def _corrected_despite_a_refusal(history: History) -> None:
     _answer(history, "adjusting", "adjusted")["answer"] = "not-stored"
 
 
@@ -91,26 +91,26 @@ def _refused_a_correction_for_nothing(history: History) -> None:
     _order(history, "adjusting", "refused")["amount"] = "-0"
 
 
-def _closed_by_nobody(history: History) -> None:
+def _closed_without_a_command(history: History) -> None:
     _order(history, "closing", "closed")["who"] = "another"
 
 
-def _told_to_be_closed(history: History) -> None:
+def _answered_as_closed(history: History) -> None:
     _order(history, "closing", "closed")["id"] = "another"
 
 
 OPERATORS: Final[list[tuple[Falsify, str]]] = [
-    (_looked_at_another_version, "4: .* was settled in version"),
+    (_reviewed_another_version, "4: .* was resolved in version"),
     (_ordered_otherwise, "4: .* whose command was"),
-    (_settled_against_the_truth, "4: .* had found out"),
-    (_settled_all_the_same, "14: .* was answered refused, and settled"),
+    (_resolved_against_the_truth, "4: .* resolved it"),
+    (_resolved_despite_a_refusal, "14: .* was answered refused, and resolved"),
     (_other_correction, "7: the adjustment .* and ordered as"),
-    (_correction_lost, "7: the adjustment .* told to be made"),
+    (_correction_lost, "7: the adjustment .* answered as made"),
     (_corrected_twice, "7: the adjustment .* was made twice"),
     (_corrected_below_zero, "7: the adjustment .* below zero"),
     (_refused_a_correction_for_nothing, "7: .* was refused although"),
-    (_corrected_all_the_same, "14: the adjustment .* and was made"),
-    (_closed_by_nobody, "10: .* never ordered it"),
-    (_told_to_be_closed, "10: .* is closed, and it is not"),
+    (_corrected_despite_a_refusal, "14: the adjustment .* and was made"),
+    (_closed_without_a_command, "10: .* without a command"),
+    (_answered_as_closed, "10: .* is closed, and it is open"),
 ]
-"""For histories of which ``has_operator_commands`` holds."""
+"""Mutations of histories for which ``has_operator_commands`` holds."""

@@ -1,4 +1,4 @@
-"""An operator at some process; each command runs in a virtual thread and waits for its answer."""
+"""An operator that sends commands to any process; each runs in a virtual thread and waits for its answer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.simulation.threads import ThreadedRuntime
 
 
 class Operator:
-    """Orders breakers open or closed, retries dead letters, and discards them."""
+    """Forces breakers open or closed, and retries or discards dead letters."""
 
     def __init__(self, chance: random.Random, history: History, gateways: Sequence[str]) -> None:
         self._chance, self._history, self._gateways = chance, history, gateways
         self._ordering: dict[str, ThreadedRuntime] = {}
 
-    def meddle(self, process: Process) -> None:
-        """Some order or other."""
+    def act(self, process: Process) -> None:
+        """Send a random command."""
         draw, gateway = self._chance.random(), self._chance.choice(self._gateways)
         if draw < 0.3:
             self.order_mode(process, gateway, self._chance.choice(["open", "closed", "auto"]))
@@ -39,7 +39,7 @@ class Operator:
                 self._discard(process, letter)
 
     def order_mode(self, process: Process, gateway: str, mode: str) -> None:
-        """Force a breaker, or let go of it; one order at a time, so that it is known which came last."""
+        """Set a breaker's mode. Only one command runs at a time, so that the last one is known."""
         before = self._ordering.get(gateway)
         if before is not None and not before.dead:
             return
@@ -58,7 +58,7 @@ class Operator:
         self._try(runtime, order)
 
     def retry(self, process: Process, where: DeadLetterFilter) -> None:
-        """Have dead letters done again."""
+        """Retry dead letters."""
         facade = process.facade
         self._try(process.runtime, lambda: _ignore(facade.retry_dead_letters("main", where)))
 
@@ -71,7 +71,7 @@ class Operator:
             reply = facade.execute(letter.item.stream, request)
             self._history.add("discard", runtime.monotonic(), id=command.transaction_id, answer=ANSWERS[type(reply)])
 
-        # Now, or after something else has happened to it.
+        # Discard it now, or after another event about it.
         self._try(runtime, discard, delay_s=self._chance.choice([0.0, 0.0, 0.01, 5.0]))
 
     def _try(self, runtime: ThreadedRuntime, order: Callable[[], None], *, delay_s: float = 0.0) -> None:
@@ -84,4 +84,4 @@ class Operator:
 
 
 def _ignore(_result: object) -> None:
-    """A retried dead letter shows in the store."""
+    """Ignore the result: the store shows the retried dead letters."""

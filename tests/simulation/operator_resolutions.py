@@ -1,6 +1,6 @@
 """Operators that resolve transactions, adjust balances, and close reviews.
 
-Each acts in a virtual thread of some process and waits for the answer there. ``who`` names the order on record.
+Each command runs in a virtual thread of a process and waits for its answer. ``who`` identifies the command on record.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from tests.simulation.threads import ThreadedRuntime
 
 OPEN: Final = (Status.UNKNOWN, Status.UNKNOWN, Status.PROCESSED, Status.PROCESSED, Status.PENDING)
 WRONG: Final = 0.2
-"""Share of the words about a transaction for which the provider was not asked."""
+"""Share of the resolutions for which the operator did not ask the provider."""
 STAY_S: Final = (0.0, 0.0, 0.01, 5.0, 60.0)
-"""Between looking and ordering."""
+"""Time between reading and the command."""
 ANSWERS: Final = {
     Accepted: "accepted",
     Adjusted: "adjusted",
@@ -54,7 +54,7 @@ class _Correction:
     key: str | None
 
     @property
-    def once(self) -> IdempotencyKey | None:
+    def idempotency_key(self) -> IdempotencyKey | None:
         if self.key is None:
             return None
         fingerprint = f"{self.customer} {self.money.text} {self.money.currency}"
@@ -62,15 +62,15 @@ class _Correction:
 
 
 class ResolvingOperator:
-    """Resolves transactions, mostly after asking the provider."""
+    """Resolves transactions, mostly after a lookup at the provider."""
 
     def __init__(self, chance: random.Random, history: History, providers: Mapping[str, SimulatedProvider]) -> None:
         self._chance, self._history, self._providers = chance, history, providers
         self._numbers = count(1)
         self._keyed: list[_Correction] = []
 
-    def meddle(self, process: Process) -> None:
-        """Some order or other."""
+    def act(self, process: Process) -> None:
+        """Send a random command."""
         draw = self._chance.random()
         if draw < 0.45:
             self._resolve(process)
@@ -116,7 +116,7 @@ class ResolvingOperator:
         else:
             wanted = self._new_correction()
         if process.real.customer(StreamKey("main", wanted.customer)) is None:
-            return  # the API has no customer to correct
+            return  # then the API has no customer to correct
         who, adjustment_id, money = self._new_name(), process.runtime.new_id(), wanted.money
         command = Adjust(adjustment_id, money, "simulated", "none")
         order = {"customer": wanted.customer, "amount": money.text, "currency": money.currency, "key": wanted.key}
@@ -125,7 +125,7 @@ class ResolvingOperator:
             process.runtime,
             "adjusting",
             {"process": process.number, "who": who, "id": adjustment_id, **order},
-            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.once)),
+            lambda: facade.execute(stream, AdjustOperation(command, Metadata(who, who=who), wanted.idempotency_key)),
         )
 
     def _new_correction(self) -> _Correction:
@@ -142,7 +142,7 @@ class ResolvingOperator:
         if not found:
             return
         view = self._chance.choice(found)
-        for _ in range(self._chance.choice([1, 1, 2])):  # two may look at the same one
+        for _ in range(self._chance.choice([1, 1, 2])):  # two operators may read the same one
             self._say_closed(process, view)
 
     def _say_closed(self, process: Process, view: ReviewView) -> None:
@@ -165,7 +165,7 @@ class ResolvingOperator:
         *,
         delay_s: float = 0.0,
     ) -> None:
-        """Give the order ``what``, and write down what the answer was, if there was one."""
+        """Send the command ``what``, and record the answer, if there is one."""
 
         def thread() -> None:
             self._history.add(what, runtime.monotonic(), **order)

@@ -1,4 +1,4 @@
-"""Callbacks of providers: outcomes of orders, and sometimes impossible or forged ones."""
+"""Callbacks of providers: outcomes of orders, and sometimes impossible or forged reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNREADABLE: Final = (b"", b"{", b"\xff\xfe", b"[]", b'{"reference": 5}', b'{"sta
 
 
 class Callbacks:
-    """Of all providers. ``rate`` is how often there is something odd about one."""
+    """Creates the callbacks of all providers. ``rate`` is the rate of odd callbacks."""
 
     def __init__(self, chance: random.Random, notifier: Notifier, rate: float, gateways: Sequence[str]) -> None:
         self._chance, self._notifier, self._rate, self._gateways = chance, notifier, rate, gateways
@@ -27,7 +27,7 @@ class Callbacks:
         self.calm = False
 
     def tell(self, gateway: str, order: Order, reference: str, status: str) -> None:
-        """The provider's true word about ``order``, and perhaps something that is like it."""
+        """Send the true outcome of ``order``, and sometimes also an odd callback about it."""
         said = _said(order.transaction_id, reference, status, order.money)
         letter = self._letter(gateway, said)
         self._notifier.send(letter)
@@ -35,8 +35,8 @@ class Callbacks:
         if odd is not None and not self.calm and self._chance.random() < 0.3 * self._rate:
             self._notifier.after(self._chance.choice(ODD_S), lambda: self._notifier.send(odd))
 
-    def hear_of(self, gateway: str, transaction_id: str, money: Money) -> None:
-        """A client has just requested it: sometimes a callback arrives before the call."""
+    def after_request(self, gateway: str, transaction_id: str, money: Money) -> None:
+        """After a client's request, sometimes send a callback before the call."""
         if self.calm or self._chance.random() >= 0.02 * self._rate:
             return
         status = self._chance.choice(["completed", "failed"])
@@ -44,11 +44,11 @@ class Callbacks:
         self._notifier.after(self._chance.choice([0.0, 0.0, 0.001, 0.01, 1.0]), lambda: self._notifier.send(letter))
 
     def late_s(self) -> float:
-        """How long after its end a provider tells of an order."""
+        """Delay of a callback after the end of its order."""
         return 0.0 if self.calm else self._chance.choice(LATE_S)
 
     def _odd(self, gateway: str, letter: Delivery, said: dict[str, Any]) -> Delivery | None:
-        """Something like ``letter``, which said ``said``."""
+        """An odd variant of ``letter``, whose content is ``said``."""
         other = {"completed": "failed", "failed": "completed"}[said["status"]]
         more = {**said, "amount": f"1{said['amount']}"}
         match self._chance.randrange(8):

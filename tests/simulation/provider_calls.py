@@ -1,6 +1,6 @@
 """Calls from one process to a provider: they take time, and any fault may occur on the way.
 
-A process that is frozen in the middle of a call finds its answer when it is woken, as old as that is, or gives it up.
+A process that is frozen during a call gets the old answer when it continues, or gives the call up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.simulation.threads import ThreadedRuntime
 
 
 class CallingGateway:
-    """Implements gateways.port.Gateway. ``die`` is called now and then amid a call: the process is to end there."""
+    """Implements gateways.port.Gateway. ``die`` is sometimes called during a call, and ends the process there."""
 
     currencies = frozenset({"USD", "JPY"})
 
@@ -32,11 +32,11 @@ class CallingGateway:
         self._chance = provider.chance
 
     def submit(self, order: Order) -> Outcome:
-        """An effect of its own, or one for each key that is remembered."""
+        """Submit the order: each call has an effect, or each remembered key has one."""
         return self._call("submit", order, self._submit)  # type: ignore[return-value]  # see _submit
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """The truth at some moment between question and answer, unless the way is blocked."""
+        """Look the order up: returns its state at a moment between request and answer, unless a fault occurs."""
         return self._call("lookup", order, self._lookup)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class CallingGateway:
             provider.fail_for(self._chance.choice([1.0, 30.0, 300.0]))
 
     def _wait_until(self, when: float, deadline: float | None = None) -> None:
-        """Wait; the answer may be there although the process was held up past its own deadline, or is given up."""
+        """Wait until ``when``. After a freeze beyond the deadline, return the answer or give the call up."""
         if not self._provider.calm:
             self._runtime.pause(max(when - self._now(), 0.0))
             if deadline is not None and self._now() > deadline and self._chance.random() < 0.5:

@@ -32,17 +32,17 @@ T = TypeVar("T")
 
 
 class Eyes:
-    """Sees what all processes together have made of the work, and writes each change into the history."""
+    """Observes the work, breakers and claims of all processes, and writes each change into the history."""
 
     def __init__(self, database: Database, history: History, timeline: Timeline) -> None:
         self._database, self._history, self._timeline = database, history, timeline
         self._rows: dict[str, list[Any]] = {}
         self._breakers: dict[str, int] = {}
         self.processes: dict[str, int] = {}
-        """Owners and their processes."""
+        """The process of each owner."""
 
     def look_at_breakers(self) -> None:
-        """Write down which of the shared breakers have changed since the last look."""
+        """Record which shared breakers have changed since the last look."""
         for gateway, epoch, state, prober in self._database.rows(
             "SELECT gateway, epoch, state, prober FROM breakers ORDER BY gateway"
         ):
@@ -52,7 +52,7 @@ class Eyes:
                 self._history.add("record", self._timeline.now, state=state, **who)
 
     def look(self) -> None:
-        """Write down what has changed since the last look."""
+        """Record which work has changed since the last look."""
         found = self._database.rows("SELECT work_id, token, state, owner FROM work")
         rows = {row[0]: list(row[1:]) for row in found}
         changed = {key: rows.get(key) for key in sorted({*rows, *self._rows}) if rows.get(key) != self._rows.get(key)}
@@ -61,13 +61,13 @@ class Eyes:
         self._rows = rows
 
     def look_at_claims(self) -> None:
-        """Write down everything that has happened once."""
+        """Record all claims."""
         rows = self._database.rows("SELECT scope, key, value FROM claims ORDER BY scope, key")
         claims = [[scope, key, bytes(value).decode("latin-1")] for scope, key, value in rows]
         self._history.add("claims", self._timeline.now, claims=claims)
 
     def left_to_do(self, for_people: str) -> set[str]:
-        """States of the work that is left; without that for the gateway ``for_people`` which came under review."""
+        """States of the remaining work, without work of the gateway ``for_people`` that is under review."""
         rows = self._database.rows(
             "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
             " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id)",
@@ -76,14 +76,14 @@ class Eyes:
         return {str(row[0]) for row in rows}
 
     def tell_time(self) -> None:
-        """Have the database know what time it is."""
+        """Set the database's clock."""
         self._database.tell_time(self._timeline.clock())
 
 
 class RecordingStore:
-    """Implements store.port.Store. Changes nothing of what the real one does.
+    """Implements store.port.Store: a real store whose calls are recorded.
 
-    ``servers_clock``: its times are a server's, and so nothing follows the clock of a process.
+    ``servers_clock``: the times are those of a server, so a process's clock has no influence.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class RecordingStore:
         self._real, self._eyes, self._history, self._timeline = store, eyes, history, timeline
         self._process, self._servers_clock = process, servers_clock
         self.owner: str | None = None
-        """The owner that was registered last."""
+        """The newest registered owner."""
         self._eyes.look()
 
     @property
     def _store(self) -> AnyStore:
-        """The real one, at this time."""
+        """The real store, with its clock set to the present time."""
         self._eyes.tell_time()
         return self._real
 

@@ -37,5 +37,5 @@ def _payload(said: Members) -> WebhookPayload | UnusablePayload:
 
 
 def secret_of(gateway: str) -> str:
-    """What the provider behind ``gateway`` shares with the service."""
+    """The secret that the provider of ``gateway`` shares with the service."""
     return f"secret of {gateway}"

@@ -7,7 +7,7 @@ from tests.simulation.history import History
 
 
 def dump(store: Auditable, history: History, at: float, when: str) -> None:
-    """Every stream."""
+    """Add every stream to the history."""
     with store.audit() as audit:
         for stream in audit.streams():
             events = [
@@ -24,7 +24,7 @@ def dump(store: Auditable, history: History, at: float, when: str) -> None:
 
 
 def tables(store: Auditable, history: History, at: float, when: str) -> None:
-    """Every read table, and the owner of each piece of work."""
+    """Add every read table, and the owner of each piece of work, to the history."""
     with store.audit() as audit:
         for stream in audit.streams():
             history.add(

@@ -24,7 +24,7 @@ CASES: Final = [
 ]
 
 
-# One worker of the test run needs the histories of one process, the other one those of two.
+# One worker of the test run creates the histories with one process, another worker those with two.
 @pytest.fixture(
     scope="module",
     params=[pytest.param(number, marks=pytest.mark.xdist_group(f"checker of {number}")) for number in (1, 2)],
@@ -32,7 +32,7 @@ CASES: Final = [
 def good(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Callable[[History], bool]], History]:
-    """Finds the first history, of one process or of two, in which everything occurred that the mutations need."""
+    """A function that finds the first history, with one or two processes, that has all events for the mutations."""
     known: list[History] = []
     found: dict[Callable[[History], bool], History] = {}
 
@@ -58,7 +58,7 @@ def test_a_mutated_history_is_reported(
     mutate: Callable[[History], None],
     promise: str,
 ) -> None:
-    """Each promise has at least one mutation that the checker reports under its number."""
+    """The checker reports each mutation under the number of the promise that it breaks."""
     history = History(copy.deepcopy(good(suits).entries))
     mutate(history)
     assert any(re.match(promise, found) for found in violations(history)), violations(history)

@@ -12,13 +12,13 @@ from tests.simulation.databases import Server
 from tests.simulation.world import simulate
 from tests.store.postgresql_server import Schema, new_schema
 
-# One worker of the test run: transactions of another one on the same server would change what these see of the log.
+# These tests run on one worker: other transactions on the same server would change what they read of its log.
 pytestmark = pytest.mark.xdist_group("server")
 
 
 @pytest.fixture(scope="module")
 def schema(postgresql_url: str) -> Iterator[Schema]:
-    """Tables for these tests alone, with a clock that they set."""
+    """Tables only for these tests, with a clock that they set."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
@@ -26,7 +26,7 @@ def schema(postgresql_url: str) -> Iterator[Schema]:
 
 @pytest.mark.parametrize("seed", range(1, 13))
 def test_no_promise_is_broken_on_a_server(schema: Schema, seed: int, tmp_path: Path) -> None:
-    """The promises hold for one to three processes on a server."""
+    """All promises hold for one to three processes on a PostgreSQL server."""
     found = violations(simulate(seed, tmp_path, processes=1 + seed % 3, database=Server(schema)))
     assert not found, f"seed {seed}: {found}"
 

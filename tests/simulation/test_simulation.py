@@ -1,6 +1,6 @@
 """The whole system under 250 seeds; a seed reproduces its history byte for byte.
 
-No seed is simulated twice: the first ones also show that each kind of fault occurs.
+No seed is simulated twice. The first seeds also show that each kind of fault occurs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LEASE_S = max(LEASES_S)
 
 @pytest.mark.parametrize("first", SEEDS[len(SEEDS_OF_FAULTS) :: SEEDS_EACH])
 def test_no_promise_is_broken_under_any_seed(first: int, tmp_path: Path) -> None:
-    """After any failure, crash or kill at any time every promise holds, and every transaction has ended.
+    """After any failure, crash or kill at any time, every promise holds and every transaction ends.
 
-    The seed also chooses whether one process has the store to itself, or two or three share it.
+    The seed also chooses whether one process has an exclusive store, or two or three share it.
     """
     for _ in _judged(range(first, first + SEEDS_EACH), tmp_path):
         pass
@@ -38,7 +38,7 @@ def test_no_promise_is_broken_under_any_seed(first: int, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_the_same_seed_gives_the_same_history_byte_for_byte(processes: int, tmp_path: Path) -> None:
-    """Nothing outside the seed, not even Python's hash seed, has an influence; another seed gives another history."""
+    """Only the seed determines the history, not even Python's hash seed; another seed gives another history."""
     histories = []
     for number, (seed, hash_seed) in enumerate([(11, "1"), (11, "2"), (12, "1")]):
         file = tmp_path / f"{number}.jsonl"
@@ -55,8 +55,8 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte(processes: int, tmp_
     assert histories[0] != histories[2]
 
 
-def test_faults_do_happen(tmp_path: Path) -> None:
-    """A simulation without faults proves nothing: over some seeds each kind occurs, and no promise is broken."""
+def test_each_kind_of_fault_occurs(tmp_path: Path) -> None:
+    """Each kind of fault occurs over some seeds, and no promise is broken; without faults this would show nothing."""
     met: set[tuple[str, str | None]] = set()
     calls: Counter[tuple[str, str]] = Counter()
     written: Counter[str] = Counter()
@@ -92,8 +92,8 @@ def test_faults_do_happen(tmp_path: Path) -> None:
     assert min(written[name] for name in ["ReviewOpened", "ReviewClosed", "BalanceAdjusted"]) > 0
 
 
-def test_processes_do_conflict(tmp_path: Path) -> None:
-    """Three processes on one store conflict, lose leases, freeze, are disconnected and die; no promise is broken."""
+def test_three_processes_conflict(tmp_path: Path) -> None:
+    """When three processes conflict, lose leases, freeze, are disconnected and die, no promise is broken."""
     happened: Counter[str] = Counter()
     taken_over = late = gone = 0
     for history in _judged(SEEDS_OF_THREE, tmp_path, processes=3):
@@ -113,12 +113,12 @@ def test_processes_do_conflict(tmp_path: Path) -> None:
 
 
 def _judged(seeds: Iterable[int], folder: Path, processes: int | None = None) -> Iterator[History]:
-    """Histories that the checker accepts."""
+    """Simulate the seeds, and assert that the checker accepts each history."""
     for seed in seeds:
         (folder / str(seed)).mkdir()
         history = simulate(seed, folder / str(seed), processes=processes)
         found = violations(history)
-        # No simulated database is put back from a backup, so no process may begin a generation.
+        # No simulated database is restored from a backup, so no process may begin a generation.
         found += [f"a process began a generation: {entry}" for entry in history.of("generation")]
         choice = "" if processes is None else f" PROCESSES={processes}"
         assert not found, f"seed {seed} (replay: make simulate SEEDS=1 FIRST={seed}{choice}): {found}"

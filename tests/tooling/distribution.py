@@ -1,8 +1,8 @@
-"""How ``make test`` spreads tests over worker processes: which tests stay together, and which ones start first.
+"""Distribution of tests over worker processes in ``make test``: which tests stay together, and which start first.
 
-A file stays together, because its tests share fixtures that take long to make. Tests of real processes take long
-themselves: each is a unit of its own unless its file shares a service. Long tests start first, so that all workers end
-at about the same time.
+The tests of a file stay together, because they share fixtures that are slow to create. Tests of real processes are slow
+themselves: each is a separate unit unless its file shares a service. Long tests start first, so that all workers end at
+about the same time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ STARTING_PROCESSES: Final = (PROCESSES, "tests/tooling/", "tests/cli/")
 
 
 def unit(test: str) -> str:
-    """What the test with this id must share a worker with."""
+    """The unit of the test with this id; the tests of a unit run on one worker."""
     file = test.partition("::")[0]
     return test if file.startswith(PROCESSES) and file not in SHARING_A_SERVICE else file
 
 
 def rank(test: pytest.Item) -> int:
-    """The place of a test in the order: tests of a lower rank start first."""
+    """The rank of a test; tests of a lower rank start first."""
     if test.get_closest_marker("slow") is not None:
         return 0
     return 1 if test.nodeid.startswith(STARTING_PROCESSES) else 2

@@ -1,4 +1,4 @@
-"""Checker of links and references: pages, paths, modules and files that texts of the checkout name must exist.
+"""Checker of references: links, paths and modules in texts of the checkout must exist.
 
 It reads pages (``.md``), comments and docstrings of Python files, and configuration files. It never opens a network
 connection: external links are checked for their form. ``python -m tests.tooling.references`` prints each problem.
@@ -22,24 +22,24 @@ from urllib.parse import unquote, urlsplit
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 ABSENT: Final = ("contract" + ".md", "design" + ".md", "facts" + ".md")
-"""Pages that are not part of the repository. A text states their rules itself."""
+"""Pages that are not part of the repository. A text must state their rules instead of naming the page."""
 
 EXAMPLES: Final = frozenset(
     {
-        "docker-compose.override.yml",  # readers write it themselves
-        "gateways/gateway_c.py",  # docs/adding-a-gateway.md makes these
+        "docker-compose.override.yml",  # a file that readers write themselves
+        "gateways/gateway_c.py",  # the example of docs/adding-a-gateway.md
         "gateways/simulator/gateway_c.py",
-        "migrations/NNNN_title.sql",  # the form of their names
-        "store/scratch/backend.py",  # docs/adding-a-store.md makes it
-        "actors/operations/add_note.py",  # tests/actors/operations/test_new_operation.py runs it
+        "migrations/NNNN_title.sql",  # placeholders in names
+        "store/scratch/backend.py",  # the example of docs/adding-a-store.md
+        "actors/operations/add_note.py",  # the example in tests/actors/operations/test_new_operation.py
         "page.md",  # an argument of a command
     }
 )
-"""Files that texts name and the checkout does not have."""
+"""Files that texts may name although the checkout does not have them."""
 
 _SKIPPED: Final = frozenset({"__pycache__", "var", "node_modules"})
 _HISTORY: Final = "CHANGELOG.md"
-"""It names things as they were called when they changed; only its links are checked."""
+"""The changelog uses the names of its time, so only its links are checked."""
 _ROOTS: Final = "actors|api|bench|cli|config|deploy|docs|domain|gateways|messaging|server|store|tests"
 _SUFFIXES: Final = "cfg|conf|conf\\.py|json|md|py|sh|sql|toml|txt|yml"
 _TEXTS: Final = frozenset({".cfg", ".conf", ".sh", ".sql", ".toml", ".yml"})
@@ -71,14 +71,14 @@ class Problem(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A text of a file that people read: a page, a comment, a docstring; and the line it begins on."""
+    """A text for readers (a page, a comment or a docstring), and its first line number."""
 
     line: int
     text: str
 
 
 class Tree:
-    """The files of a checkout, without what tools and the service make in it."""
+    """The files of a checkout, without the files that tools and the service create."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -112,7 +112,7 @@ class Tree:
         return self.exists(f"{name}.py") if "/" in name else any(fnmatch(one, f"{name}.py") for one in self.names)
 
     def defines(self, module: str) -> bool:
-        """Whether a dotted name is a module of the checkout, or a name that one defines."""
+        """Whether a dotted name is a module of the checkout, or a name that a module defines."""
         folder, *rest = module.split(".")
         for depth in range(len(rest), -1, -1):
             base = "/".join([folder, *rest[:depth]])
@@ -167,7 +167,7 @@ def passages(path: str, text: str) -> Iterator[Passage]:
 
 
 def _links(tree: Tree, path: str, page: str) -> Iterator[tuple[int, str]]:
-    """Links of a page that lead nowhere, with their place in it."""
+    """Broken links of a page, with their position."""
     prose = _FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), page)
     for link in (*_LINK.finditer(prose), *_BARE.finditer(prose)):
         target = urlsplit(link[1])
@@ -184,7 +184,7 @@ def _links(tree: Tree, path: str, page: str) -> Iterator[tuple[int, str]]:
 
 
 def _paths(tree: Tree, text: str) -> Iterator[tuple[int, str]]:
-    """Paths that begin with a folder of the checkout."""
+    """Problems of paths that begin with a folder of the checkout."""
     for named in (*_PATH.finditer(text), *_PAGE.finditer(text)):
         if named[1] not in EXAMPLES and not tree.exists(named[1]):
             yield named.start(), f"{named[1]} does not exist"
@@ -194,7 +194,7 @@ def _paths(tree: Tree, text: str) -> Iterator[tuple[int, str]]:
 
 
 def _quoted(tree: Tree, path: str, text: str) -> Iterator[tuple[int, str]]:
-    """Files and modules in backticks, and backticks alone: other text may use the same words."""
+    """Problems of files and modules in backticks. Other text may use the same words, so it is not checked."""
     for quoted in _QUOTED.finditer(text):
         name = quoted[2].strip()
         if name in EXAMPLES:
@@ -214,14 +214,14 @@ def _quoted(tree: Tree, path: str, text: str) -> Iterator[tuple[int, str]]:
 
 
 def _absent(text: str) -> Iterator[tuple[int, str]]:
-    """Pages that are not part of the repository."""
+    """Problems of pages that are not part of the repository."""
     for name in ABSENT:
         for found in re.finditer(rf"(?<![\w-]){re.escape(name)}", text):
             yield found.start(), f"{name} is not in the repository: state the rule"
 
 
 def problems_of(tree: Tree, path: str) -> list[Problem]:
-    """References of one file to what does not exist."""
+    """References of one file to targets that do not exist."""
     text = tree.read(path)
     found = [Problem(path, 1 + text.count("\n", 0, at), what) for at, what in _absent(text)]
     if path.endswith(".md"):
@@ -236,21 +236,21 @@ def problems_of(tree: Tree, path: str) -> list[Problem]:
 
 
 def is_checked(path: str) -> bool:
-    """Whether a file holds references: pages, code and configuration do."""
+    """Whether a file is checked: pages, code and configuration are."""
     name = path.rpartition("/")[2]
     return name in {"Makefile", "Dockerfile"} or name.endswith((".md", ".py")) or Path(name).suffix in _TEXTS
 
 
 def check(folder: Path) -> list[Problem]:
-    """All references of a checkout to what does not exist."""
+    """All references of a checkout to targets that do not exist."""
     tree = Tree(folder)
     return [problem for path in sorted(tree.files) if is_checked(path) for problem in problems_of(tree, path)]
 
 
 def main() -> int:
-    """Print each problem; 1 when there are any."""
+    """Print each problem; return 1 if there are any."""
     problems = check(CHECKOUT)
-    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "all links and references lead somewhere\n")
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems) or "all links and references exist\n")
     return 1 if problems else 0
 
 

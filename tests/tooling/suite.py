@@ -1,7 +1,7 @@
-"""``python -m tests.tooling.suite``: the test suite in parts, and what each part took.
+"""``python -m tests.tooling.suite``: run the test suite in parts, and print the time of each part.
 
-A part is one run of pytest. The budget of a part is for a machine with two cores that does nothing else; a part that
-takes longer is reported and does not fail.
+A part is one run of pytest. The budget of a part is for a machine with two idle cores. A part that takes longer is
+reported and does not fail.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Part:
     budget_s: int
 
     def arguments(self, parallel: Sequence[str]) -> list[str]:
-        """The arguments of pytest. ``parallel``: those that ask for several processes; none: one test at a time."""
+        """The arguments of pytest. ``parallel`` requests several processes; empty: one test at a time."""
         spread = [*parallel, "--dist", self.distribution] if parallel and self.distribution else []
         return [*spread, *(f"--ignore={path}" for path in self.ignored), *self.paths]
 
@@ -60,7 +60,7 @@ PARTS: Final = (
     ),
     Part(
         name="alone",
-        why="figures, and hundreds of calls with a deadline of one second, have the machine to themselves",
+        why="figures, and hundreds of calls with a deadline of one second, need the machine for themselves",
         paths=ALONE,
         budget_s=60,
     ),
@@ -99,14 +99,14 @@ def _cpu_s() -> float:
 
 
 def main() -> int:
-    """Exit status 1 when a part fails; every part runs all the same."""
+    """Run every part, and return exit status 1 when one fails."""
     parser = argparse.ArgumentParser(prog="suite", description=__doc__)
     parser.add_argument("--parallel", default="", help="arguments of pytest-xdist, for example '-n 2'")
-    parser.add_argument("--only", default="", help="the part to run; all parts without it")
+    parser.add_argument("--only", default="", help="run only this part")
     arguments = parser.parse_args()
     parts = [part for part in PARTS if arguments.only in {"", part.name}]
     if not parts:
-        parser.error(f"no part is called {arguments.only!r}")
+        parser.error(f"there is no part {arguments.only!r}")
     taken = list(run(parts, arguments.parallel.split()))
     _print("== tests: time by part, budgets for two idle cores", *map(str, taken))
     _print(

@@ -40,7 +40,7 @@ KNOWN_TO: Final = {
 
 
 def named_modules() -> set[str]:
-    """Modules inside rooms that rules name, with the packages that they are in: import-linter must find them."""
+    """Modules that rules name, with the packages that contain them; import-linter must find them."""
     parser = configparser.ConfigParser()
     parser.read(CHECKOUT / "setup.cfg")
     rules = [parser[section] for section in parser.sections() if section.startswith("importlinter:contract:")]
@@ -83,7 +83,7 @@ def lint(folder: Path, imports: dict[str, tuple[str, ...]]) -> tuple[int, str]:
 
 
 def test_allowed_imports(tmp_path: Path) -> None:
-    """What the table allows, and each library in its room (falcon in the simulator, too), breaks no rule."""
+    """Imports that the table allows, and each library in its package (falcon also in the simulator), break no rule."""
     allowed = {
         room: (*MAY_IMPORT[room], *(name for name, rooms in KNOWN_TO.items() if room in rooms)) for room in ROOMS
     }
@@ -92,7 +92,7 @@ def test_allowed_imports(tmp_path: Path) -> None:
 
 
 def test_forbidden_imports(tmp_path: Path) -> None:
-    """Everything that the table does not allow is reported, import by import."""
+    """Every import that the table does not allow is reported."""
     forbidden = {
         room: (
             *(other for other in ROOMS if other != room and other not in MAY_IMPORT[room]),
@@ -114,14 +114,14 @@ def test_forbidden_imports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["threading", "time", "random", "socket", "logging"])
 def test_the_domain_is_pure(tmp_path: Path, name: str) -> None:
-    """The domain has no clock, no chance, no threads and no I/O."""
+    """The domain imports no clock, randomness, threads or I/O."""
     status, output = lint(tmp_path, {**dict.fromkeys(ROOMS, ()), "domain": (name,)})
     assert status == 1
     assert f"domain.uses_{name} -> {name} " in output
 
 
 def test_every_room_has_a_rule() -> None:
-    """No room of the table is without a rule of its own."""
+    """Each package of the table has its own rule."""
     parser = configparser.ConfigParser()
     parser.read(CHECKOUT / "setup.cfg")
     for room in ROOMS:

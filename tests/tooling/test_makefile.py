@@ -1,4 +1,4 @@
-"""The commands of the Makefile: all documented ones exist, and a missing program is named."""
+"""The commands of the Makefile: all documented ones exist, and a missing program is reported."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_help() -> None:
     ],
 )
 def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], command: str) -> None:
-    """Each command sets up what a fresh clone lacks and then runs in the virtual environment."""
+    """Each command first sets up a fresh clone and then runs in the virtual environment."""
     done = make(fresh_clone, "--dry-run", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("-m venv --clear .venv") < done.stdout.index(command)
@@ -75,7 +75,7 @@ def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], co
 
 
 def test_setting_up_twice_does_nothing(fresh_clone: Path) -> None:
-    """With an environment newer than the lock file nothing is done and nothing is printed."""
+    """With an environment newer than the lock file, setup does and prints nothing."""
     python = fresh_clone / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n")
@@ -102,7 +102,7 @@ def test_a_python_without_venv(fresh_clone: Path) -> None:
 
 
 @pytest.mark.parametrize(("ci", "status", "made"), [("true", 1, []), ("", 0, ["test", "check"])])
-def test_continuous_integration_has_the_alerts_tested(tmp_path: Path, ci: str, status: int, made: list[str]) -> None:
+def test_continuous_integration_tests_the_alerts(tmp_path: Path, ci: str, status: int, made: list[str]) -> None:
     """Without promtool continuous integration fails, and a developer's run continues."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(CHECKOUT / ".ci/run", tmp_path / ".ci/run")

@@ -1,4 +1,4 @@
-"""The checker of links and references finds each kind of dead reference, and accepts each kind of live one."""
+"""The checker reports each kind of broken reference, and accepts each kind of valid one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkout without a dead reference."""
+    """A checkout without broken references."""
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(folder: Path, name: str, text: str) -> list[str]:
-    """What the checker reports when the checkout has one more file."""
+    """The checker's report when the checkout has one more file."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -64,7 +64,7 @@ def found(folder: Path, name: str, text: str) -> list[str]:
     ],
 )
 def test_dead_references_of_a_page(folder: Path, text: str, problem: str) -> None:
-    """A page's dead link, path, file or module is reported once or more, with its line."""
+    """A page's broken link, path, file or module is reported at least once, with its line."""
     assert problem in found(folder, "docs/new.md", text)
 
 
@@ -83,7 +83,7 @@ def test_dead_references_of_a_page(folder: Path, text: str, problem: str) -> Non
     ],
 )
 def test_live_references_of_a_page(folder: Path, text: str) -> None:
-    """Nothing is reported that exists, nor what only looks like a path of the checkout."""
+    """Existing targets are not reported, nor is text that only looks like a path of the checkout."""
     assert found(folder, "docs/new.md", text) == []
 
 
@@ -101,33 +101,33 @@ def test_live_references_of_a_page(folder: Path, text: str) -> None:
     ],
 )
 def test_dead_references_elsewhere(folder: Path, name: str, text: str, problem: str) -> None:
-    """Comments, docstrings and configuration are checked like pages."""
+    """Broken references in comments, docstrings and configuration are reported as in pages."""
     assert problem in found(folder, name, text)
 
 
 @pytest.mark.parametrize("absent", references.ABSENT)
 @pytest.mark.parametrize("name", ["docs/new.md", "store/new.py", "setup.cfg", "CHANGELOG.md"])
-def test_pages_that_are_not_there(folder: Path, name: str, absent: str) -> None:
-    """No text names a page that is not part of the repository, even in a string."""
+def test_pages_outside_the_repository(folder: Path, name: str, absent: str) -> None:
+    """A text that names a page outside the repository is reported, even in a string."""
     assert found(folder, name, f'x = "as {absent} says"\n') == [
         f"{name}:1: {absent} is not in the repository: state the rule"
     ]
 
 
 def test_strings_are_data(folder: Path) -> None:
-    """A string of the code that is no docstring may name what does not exist."""
+    """A string in code that is no docstring may name files that do not exist."""
     assert found(folder, "store/new.py", 'x = "store/gone.py"\n') == []
 
 
 def test_the_changelog_names_what_was(folder: Path) -> None:
-    """The changelog may name files that were renamed since, and its links must lead somewhere."""
+    """The changelog may name files that were renamed later, but its links must work."""
     assert found(folder, "CHANGELOG.md", "`store/old.py` [a](gone.md)\n") == [
         "CHANGELOG.md:1: link gone.md leads to no file"
     ]
 
 
 def test_what_tools_make_is_not_read(folder: Path) -> None:
-    """Virtual environments, caches and data are no part of the checkout."""
+    """Virtual environments, caches and data are not checked."""
     assert found(folder, ".venv/lib/new.md", "[a](gone.md)") == []
     assert found(folder, "var/new.md", "[a](gone.md)") == []
 

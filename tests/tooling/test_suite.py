@@ -1,4 +1,4 @@
-"""The parts of ``make test``: each test is in one part, and what a part took is printed."""
+"""The parts of ``make test``: each test is in one part, and the time of each part is printed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def _tests_in(path: Path) -> list[str]:
 
 
 def test_each_file_is_in_one_part() -> None:
-    """No test is left out, and none runs twice."""
+    """Each test file is in exactly one part."""
     counted = Counter(file for part in PARTS for file in _files(part))
     assert counted == Counter(_tests_in(CHECKOUT / "tests"))
 
 
 def test_paths_exist() -> None:
-    """A part names files and folders of the checkout."""
+    """The files and folders of each part exist."""
     missing = [path for part in PARTS for path in (*part.paths, *part.ignored) if not (CHECKOUT / path).exists()]
     assert missing == []
 
@@ -45,12 +45,12 @@ def test_paths_exist() -> None:
     ],
 )
 def test_arguments(part: Part, parallel: list[str], arguments: list[str]) -> None:
-    """A part that has the machine to itself runs one test at a time, whatever number of workers was asked for."""
+    """A part that needs the machine for itself runs one test at a time, for any requested number of workers."""
     assert part.arguments(parallel) == [*arguments, *(f"--ignore={path}" for path in part.ignored), *part.paths]
 
 
 def test_what_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Every part runs, also after one that fails. Time over the budget is reported, and is no failure."""
+    """Every part runs, also after one that fails. Time over the budget is reported and is not a failure."""
     (tmp_path / "test_good.py").write_text("def test_good(): pass\n")
     (tmp_path / "test_bad.py").write_text("def test_bad(): assert False\n")
     parts = [
@@ -68,7 +68,7 @@ def test_what_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 
 
 def test_units() -> None:
-    """Tests of processes may run at once unless they share a service; the tests of any other file stay together."""
+    """Tests of processes may run concurrently unless they share a service; those of any other file stay together."""
     assert unit("tests/processes/test_kill.py::test_a[b::c]") == "tests/processes/test_kill.py::test_a[b::c]"
     assert unit("tests/processes/test_bad_bytes.py::test_a") == "tests/processes/test_bad_bytes.py"
     assert unit("tests/store/test_codec.py::test_a[b::c]") == "tests/store/test_codec.py"

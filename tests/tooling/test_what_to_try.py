@@ -1,4 +1,4 @@
-"""The output of ``manage.py dev`` about a PostgreSQL database: its name, never its password."""
+"""The output of ``manage.py dev`` names a PostgreSQL database, never its password."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
     try:
         wait_for(
             lambda: process.poll() is not None or "Ctrl-C ends all of it" in stub_checkout.read("stdout"),
-            "dev says what to try",
+            "dev has printed its instructions",
         )
         text = stub_checkout.read("stdout")
         assert "  data        postgresql://payments@db:5432/payments\n" in text
@@ -34,6 +34,6 @@ def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
         ("postgresql://db?password=hidden", "postgresql://db"),
     ],
 )
-def test_wherever_a_password_stands(url: str, shown: str) -> None:
-    """Neither its place before the host nor one among the parameters is shown."""
+def test_a_password_is_hidden_in_every_place(url: str, shown: str) -> None:
+    """A password before the host or among the parameters is not shown."""
     assert without_password(url) == shown
