@@ -177,7 +177,7 @@ def test_callbacks(shell: Shell, service: Installation) -> None:
     assert "evt-cli-2" in line
     assert "waits_until:        20" in shell("callbacks", "show", one["id"])
     shell("callbacks", "show", "callback:none", status=1)
-    assert shell.err == "manage.py callbacks: 404 No such callback waits.\n"
+    assert shell.err == "manage.py callbacks: 404 No such waiting callback.\n"
 
 
 def test_rebuild_is_refused(service: Installation) -> None:

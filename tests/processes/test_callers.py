@@ -136,7 +136,7 @@ def test_merchants_are_separate(installation: Installation) -> None:
         (["create", "--merchant", "a b", "--scope", "operations"], "--merchant"),
         (["create", "--merchant", "acme", "--scope", "everything"], "--scope"),
         (["create", "--merchant", "acme", "--scope", "operations", "--expires-in", "soon"], "--expires-in"),
-        (["create", "--merchant", "acme", "--scope", "operations", "--expires-at", "2020-01-01T00:00:00Z"], "over"),
+        (["create", "--merchant", "acme", "--scope", "operations", "--expires-at", "2020-01-01T00:00:00Z"], "past"),
         (["create", "--merchant", "acme", "--scope", "operations", "--label", "a\x1bb"], "--label"),
         (["revoke", "pgw_secret"], "13 characters"),
     ],
