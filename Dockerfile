@@ -1,6 +1,6 @@
-# The service and the simulated providers, which differ in their command. Runs as a user without rights on a read-only
-# file system: only /app/var, a volume for the embedded store and the simulator, and /tmp and /dev/shm, in memory, are
-# written to.
+# One image for the service and the simulated providers, which differ in their command. It runs as an unprivileged user
+# on a read-only file system. Only these folders are writable: /app/var (a volume for the embedded store and the
+# simulator), and /tmp and /dev/shm (in memory).
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
@@ -14,12 +14,12 @@ RUN groupadd --system --gid 10001 payments \
 
 WORKDIR /app
 
-# The dependencies alone first: they change less often than the code.
+# Dependencies first, because they change less often than the code.
 COPY requirements.txt .
 RUN python -m pip install --require-hashes --requirement requirements.txt
 
 COPY . .
-# A volume that is mounted here for the first time takes over this owner.
+# A new volume that is mounted here gets this owner.
 RUN python -m compileall -q . \
     && mkdir var \
     && chown payments:payments var
@@ -27,9 +27,9 @@ RUN python -m compileall -q . \
 USER 10001:10001
 EXPOSE 8080
 
-# Whether the process lives; whether it can take deposits is what /readyz says, which an orchestrator should ask.
+# Liveness of the process. Orchestrators should use /readyz for readiness.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=3)"]
 
-# gunicorn, as process 1, takes SIGTERM and lets its workers finish what they have begun.
+# gunicorn, as process 1, handles SIGTERM and lets its workers finish their requests.
 CMD ["gunicorn", "wsgi:app"]

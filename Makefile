@@ -1,4 +1,4 @@
-# Everything a developer types. Needs Python 3.11 or newer and make; the rest is installed into .venv from locked
+# All commands for developers. Needs Python 3.11 or newer and make; the rest is installed into .venv from locked
 # requirements. PYTHON3=/path/to/python make … chooses another interpreter for it.
 
 VENV := .venv
@@ -7,8 +7,10 @@ PYTHON3 ?=
 SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
-# Two tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 2 --dist worksteal
+# Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
+PARALLEL ?= -n 3
+# Multiplies the random examples and the sizes of the tests.
+EFFORT ?= 1
 LOCK_FLAGS ?=
 ONLY ?=
 JOBS ?= 2
@@ -18,6 +20,9 @@ COMPILE = $(PYTHON) -m piptools compile --quiet --generate-hashes --allow-unsafe
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(LOCK_FLAGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start hundreds of processes. Without compiled files each of them compiles the service again.
+unexport PYTHONDONTWRITEBYTECODE
+export TESTS_EFFORT := $(EFFORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,12 +35,12 @@ help: ## this list
 setup: $(VENV)/installed ## virtual environment .venv with the locked dependencies (hashes)
 	@:
 
-# An environment whose interpreter is gone (removed, or moved by an upgrade) is made anew, too.
+# An environment without its interpreter (removed, or moved by an upgrade) is created again, too.
 ifneq ($(shell test -x $(PYTHON) && echo works),works)
 .PHONY: $(VENV)/installed
 endif
 
-# A new environment for each new lock: what is no longer required must not stay behind.
+# A new environment for each new lock: packages that are no longer required must not remain.
 $(VENV)/installed: requirements-dev.txt
 	@set -e; \
 	python3=; \
@@ -45,13 +50,13 @@ $(VENV)/installed: requirements-dev.txt
 		fi; \
 	done; \
 	if [ -z "$$python3" ]; then \
-		echo "make setup: needs Python 3.11 or newer, and $(or $(PYTHON3),none of python3 python3.11 … python) is one;" \
-			"PYTHON3=/path/to/python make setup names one" >&2; \
+		echo "make setup: needs Python 3.11 or newer; not found as: $(or $(PYTHON3),python3 python3.11 … python);" \
+			"use PYTHON3=/path/to/python make setup" >&2; \
 		exit 1; \
 	fi; \
 	if ! $$python3 -c 'import ensurepip, venv' 2>/dev/null; then \
-		echo "make setup: $$python3 lacks the modules venv and ensurepip; Debian and Ubuntu have them in a package of" \
-			"their own: apt install python3-venv" >&2; \
+		echo "make setup: $$python3 lacks the modules venv and ensurepip; Debian and Ubuntu have them in a separate" \
+			"package: apt install python3-venv" >&2; \
 		exit 1; \
 	fi; \
 	echo "setting up $(VENV) with $$($$python3 -V)"; \
@@ -59,39 +64,33 @@ $(VENV)/installed: requirements-dev.txt
 	$(PYTHON) -m pip install --quiet --require-hashes --requirement requirements-dev.txt; \
 	touch $@
 
-run: setup ## service, simulated providers and what to try; Ctrl-C ends all of it
+run: setup ## service and simulated providers, with commands to try; Ctrl-C stops everything
 	@exec $(PYTHON) manage.py dev
 
-# Short deadlines of calls, figures, and histories compared byte by byte have the machine to themselves.
-ON_A_SERVER := tests/simulation/test_postgresql.py
-ALONE := tests/bench tests/gateways $(ON_A_SERVER)
-
-test: setup ## the whole test suite; TESTS=path for a part of it
+test: setup ## the whole test suite; TESTS=path for a part of it, EFFORT=4 for more random examples
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m pytest $(PARALLEL) $(addprefix --ignore=,$(ALONE) tests/simulation)
-	@# In processes of their own: a simulated world decides when threads run, and others' must not be among them.
-	@$(PYTHON) -m pytest $(PARALLEL) tests/simulation --ignore=$(ON_A_SERVER)
-	@$(PYTHON) -m pytest $(ALONE)
+	@$(PYTHON) -m tests.tooling.suite --parallel "$(PARALLEL)"
 else
 	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
 endif
 
-check: setup ## ruff, mypy, import-linter, lock files, table of mutants
+check: setup ## ruff, mypy, import-linter, lock files, links and references, table of mutants
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo "not formatted: make format" >&2; exit 1; }
 	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(PYTHON) -m tests.tooling.lockfile check
+	@$(PYTHON) -m tests.tooling.references
 	@$(PYTHON) -m tests.mutants --check
 
-format: setup ## rewrite the code as make check wants it
+format: setup ## format the code as make check requires
 	@$(PYTHON) -m ruff check --fix --quiet . || true
 	@$(PYTHON) -m ruff format .
 
-bench: setup ## the figures, into bench/RESULTS.md
+bench: setup ## measure the performance; the figures go into bench/RESULTS.md
 	@$(PYTHON) -m bench
 
-simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed says
+simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed chooses
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))
 
 mutants: setup ## mutations of critical lines, each caught by a test; ONLY=name, REPORT=file, JOBS=2
@@ -102,7 +101,7 @@ coverage: setup ## the test suite with a report of the lines that it does not re
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report
 
-lock: setup ## requirements*.txt anew from setup.cfg; LOCK_FLAGS=--upgrade for newer versions
+lock: setup ## rebuild requirements*.txt from setup.cfg; LOCK_FLAGS=--upgrade for newer versions
 	@$(COMPILE) --output-file=requirements.txt setup.cfg
 	@$(COMPILE) --output-file=requirements-dev.txt --extra=dev --constraint=requirements.txt setup.cfg
 	@$(PYTHON) -m tests.tooling.lockfile stamp
@@ -111,13 +110,13 @@ lock: setup ## requirements*.txt anew from setup.cfg; LOCK_FLAGS=--upgrade for n
 image: ## the image payments:dev, with Docker or (Debian, as root) buildah
 	@deploy/image.sh build
 
-image-test: setup image ## the image, and a deposit through what compose starts of it
+image-test: setup image ## the image, and a test deposit through the containers of docker-compose.yml
 	@$(PYTHON) -m tests.tooling.image
 
-image-tools: ## what make image needs where there is no Docker (Debian, as root)
+image-tools: ## install what make image needs on a machine without Docker (Debian, as root)
 	@deploy/image.sh tools
 
-# Taken out of Debian's package, which would start a server: nothing but this program is installed, and no root needed.
+# Extracted from Debian's package, whose installation would start a server and need root. Only promtool is installed.
 monitoring-tools: setup ## promtool, which tests the alerts (Debian; as root it updates the lists of packages first)
 	@set -e; \
 	if [ "$$(id -u)" = 0 ]; then apt-get update --quiet=2; fi; \
@@ -127,6 +126,6 @@ monitoring-tools: setup ## promtool, which tests the alerts (Debian; as root it 
 	dpkg-deb --fsys-tarfile "$$folder"/prometheus_*.deb \
 		| tar --extract --directory=$(VENV)/bin --strip-components=3 ./usr/bin/promtool
 
-clean: ## remove .venv and caches; never var/, where the data lie
+clean: ## remove .venv and caches; never var/, which holds the data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

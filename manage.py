@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""The commands of an operator by their names; the work is done by the modules of ``cli``, one for each.
+"""The operator's command line: each command is a module of ``cli``.
 
-A module is imported when its command is asked for: ``simulator`` must not have what others bring before it is patched.
+Only the module of the given command is imported: ``simulator`` must patch itself before other modules are loaded.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ COMMANDS: Final = {
     "migrate": "Create the database's tables, or bring them to this version.",
     "simulator": "Run the simulated payment providers.",
     "verify": (
-        "Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."
+        "Check the stored events and the read tables; may run beside the service. Exit status 1: a problem was found."
     ),
     "backup": "Copy the embedded store to one file and check the copy; may run beside the service.",
-    "keys": "Make, list and revoke the API keys of callers; may run beside the service.",
-    "rebuild": "Write the read tables anew from the events, while no service runs. 1: some stream was left as it is.",
+    "keys": "Create, list and revoke the API keys of clients; may run beside the service.",
+    "rebuild": (
+        "Rebuild the read tables from the events, while no service runs. Exit status 1: a stream was left unchanged."
+    ),
     "restored": (
         "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
         " compare with the providers."
     ),
-    "transactions": "Look at transactions, and say how one ended.",
-    "customers": "Look at a customer, and correct a balance.",
-    "dead-letters": "Look at what failed too often, try it again, or give it up.",
-    "reviews": "Show contradictions of the record with what the gateway said, and close reviews.",
-    "callbacks": "Show callbacks that wait for their transaction.",
-    "breaker": "Look at the gateways' circuit breakers, and hold one open or closed.",
-    "tail": "Follow everything that happens.",
+    "transactions": "List transactions, and resolve one whose outcome the provider has confirmed.",
+    "customers": "Show a customer, and adjust a balance.",
+    "dead-letters": "List dead letters, retry or discard them.",
+    "reviews": "List contradictions between the record and the gateways, and close reviews.",
+    "callbacks": "List callbacks that wait for their transaction.",
+    "breaker": "Show the gateways' circuit breakers, and force one open or closed.",
+    "tail": "Follow all events.",
 }
 
 
@@ -58,7 +60,7 @@ def main(command_line: list[str]) -> int:
             parsers[name].error("every argument must be UTF-8 text")
     arguments = parser.parse_args(command_line)
     assert command is not None  # else the line above has ended the program
-    if sys.stdout is None:  # what is opened next would take its place and get what is meant for a reader
+    if sys.stdout is None:  # the next file that is opened would take its descriptor, and get the output
         remark(f"manage.py {name}: standard output is closed; nothing was done")
         return Exit.FAILED
     try:
@@ -76,7 +78,7 @@ def main(command_line: list[str]) -> int:
 
 
 def _is_not_text(argument: str) -> bool:
-    """Whether it holds bytes that are not UTF-8, which Python keeps as lone surrogates."""
+    """Whether it holds bytes that are not UTF-8; Python represents them as lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in argument)
 
 

@@ -1,359 +1,95 @@
-"""The composition root: settings, store, gateways, actors and app, put together in the order of their needs.
+"""The composition root: the parts of a worker, and the steps of their start in dependency order.
 
 ``gunicorn wsgi:app`` loads this file in each worker; gunicorn.conf.py then calls ``service.start``.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
 
-import orjson
-from gevent import monkey
-from gevent.threadpool import ThreadPool
-
-from actors.callbacks import gateway_of
 from actors.listeners import Listeners, LogListener
-from actors.once import Once
-from actors.replies import GatewayStatus, NotStored, Reply, Unverified
+from actors.process import ActorProcess
 from actors.runtime.runtime import LiveRuntime
-from actors.system import PaymentSystem, SystemSettings
 from api.app import create_app
+from api.callers import warn_without_keys
 from api.headers import REPEATED, UNDERSCORED
 from api.metrics.listener import MetricsListener
 from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
-from api.problems import MEDIA_TYPE, ProblemError, by_status
-from api.tracing import random_request_id
-from config import gateways_file, gunicorn_options
+from api.unreadable import UnreadableRequests
+from config import gateways_file
 from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
 from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
-from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
 from domain.money import MoneyError
-from gateways.registry import build_gateways, callback_secrets, read_settings, with_development_secret
+from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
-from store.codec import Metadata
-from store.errors import StoreError, StoreUnavailableError
-from store.factory import PaymentStore, lock_store, migrate, open_store
-from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
-from store.queries import DeadLetter
-
-logger: Final = logging.getLogger(__name__)
-
-DRAIN_S: Final = 8.0
-"""How long a stopping service waits for the calls that are out; their outcomes are looked up by the next otherwise."""
-
-START_AGAIN_S: Final = 2.0
-"""Wait before a store that could not be opened is tried again."""
-GC_THRESHOLDS: Final = (50_000, 20, 50)
-"""New objects before a search for garbage, and how many of these before a wider and a full one."""
+from messaging.local import LocalQueue
+from server import garbage, gunicorn_options
+from server.application import Application, HeaderKeys
+from server.lifecycle import Lifecycle, Step
+from server.offload import offload
+from store.backends import backend_of
+from store.errors import StoreError
+from store.service import ServiceStore
 
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse
+def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
+    """Put the parts together; nothing is opened yet. ``environ`` holds the secrets of callbacks.
 
-T = TypeVar("T")
+    Raises SettingsError, GatewaySettingsError, MoneyError.
+    """
+    tables = gateways_file.read(settings.gateways_file)
+    gateways = Gateways.configured(tables, environ, loopback=settings.bind.is_loopback)
+    hide(*gateways.secret_texts)
+    meters = Meters(gateways.by_name)
+    listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
+    runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
+    store = ServiceStore(backend, clock=runtime.now, offload=offload())
+    processing = settings.role is not Role.API
+    actors = ActorProcess(runtime, gateways.with_settings, settings, listener, LocalQueue(), processing=processing)
+    api = create_app(
+        actors.service,
+        store.queries,
+        default_currency=settings.default_currency,
+        checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
+        needs_keys=settings.auth_required,
+        meters=meters,
+    )
+    lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")
 
-_ABOUT_THE_START: Final = frozenset({"/healthz", "/readyz"})
+    def build() -> None:
+        actors.build(store.opened, exclusive=backend.exclusive, load_threads=backend.load_threads)
 
-
-class _StoppedError(Exception):
-    """The service was stopped while it was starting."""
-
-
-class _StoreToCome:
-    """Stands for the store until it is open: whoever asks is told to come back."""
-
-    def __init__(self) -> None:
-        self.store: PaymentStore | None = None
-
-    def __getattr__(self, name: str) -> object:
-        if self.store is None:
-            raise StoreUnavailableError("the service is starting")
-        return getattr(self.store, name)
-
-
-class Service:
-    """One worker process; ``environ`` holds the secrets of callbacks. Commands are "not stored" until it is ready."""
-
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        self._settings = settings
-        self._options = read_settings(gateways_file.read(settings.gateways_file))
-        secrets = callback_secrets(self._options, environ, loopback=settings.bind.is_loopback)
-        hide(*(secret for live in secrets.values() for secret in live))
-        self._gateways = build_gateways(self._options, secrets)
-        self._forgeable = with_development_secret(secrets)
-        self._currencies = {name: gateway.currencies for name, gateway in self._gateways.items()}
-        self._meters = Meters(self._gateways)
-        self._store = _StoreToCome()
-        self._system: PaymentSystem | None = None
-        self._runtime: LiveRuntime | None = None
-        self._open = ExitStack()
-        self._problem = "The service is starting."
-        self._stopped = threading.Event()
-        self._begun = threading.Event()
-        """The start has come to its end, or met trouble."""
-        self.app = create_app(
-            self,
-            cast("PaymentStore", self._store),
-            default_currency=settings.default_currency,
-            checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
-            needs_keys=settings.auth_required,
-            meters=self._meters,
+    def steps(connections: Callable[[], int]) -> Sequence[Step]:
+        sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after)
+        return (
+            Step("metrics", stop=meters.tallies.flush),
+            Step("store lock", lambda: store.lock(lifecycle.pause, lifecycle.report_problem), stop=store.unlock),
+            Step("tables", store.migrate),
+            Step("store", store.open, stop=store.close),
+            Step("gateways", gateways.warn, stop=gateways.close),
+            Step("actors", build, stop=actors.end),
+            Step("work", actors.start, drain=actors.drain, stop=actors.stop),
+            Step("sampler", sampler.sample),
+            Step("unconfigured gateways", actors.report_unconfigured),
+            Step("API keys", lambda: warn_without_keys(store.queries, needed=settings.auth_required)),
+            Step("garbage collection", garbage.freeze),
         )
 
-    def start(self, connections: Callable[[], int]) -> None:
-        """Start in the background: waiting for the store must not hold up the worker's own beat.
-
-        ``connections`` tells how many the worker has open.
-        """
-        threading.Thread(target=self._start, args=[connections], name="start", daemon=True).start()
-
-    def _start(self, connections: Callable[[], int]) -> None:
-        try:
-            self._start_in_order(connections)
-        except _StoppedError:
-            logger.info("stopped before it was ready")
-            self._begun.set()
-        except Exception:
-            self._problem = "The service could not start; its log says why."
-            logger.exception("the service could not start")
-            self._begun.set()
-
-    def _start_in_order(self, connections: Callable[[], int]) -> None:
-        settings = self._settings
-        url = settings.database_url
-        lock = self._open.enter_context(
-            self._until_it_works(
-                lambda: lock_store(
-                    url, root=CHECKOUT, sleep=self._sleep_unless_stopped, on_wait=self._say_that_it_waits
-                )
-            )
-        )
-        if settings.sqlite_path is not None:
-            self._until_it_works(lambda: migrate(url, root=CHECKOUT))
-        self._runtime = runtime = LiveRuntime()
-        store = self._until_it_works(
-            lambda: open_store(url, root=CHECKOUT, clock=runtime.now, offload=_offload(), lock=lock)
-        )
-        self._open.callback(store.close)
-        system = PaymentSystem(
-            runtime=runtime,
-            store=store,
-            gateways={name: (gateway, self._options[name]) for name, gateway in self._gateways.items()},
-            settings=SystemSettings(
-                request_deadline_s=settings.request_deadline_s,
-                commands_max=settings.commands_max,
-                passivate_after_s=settings.passivate_after_s,
-                lease_s=settings.lease_s,
-                dead_letter_first_s=settings.dead_letter_first_s,
-                dead_letter_max_s=settings.dead_letter_max_s,
-                dead_letter_attempts=settings.dead_letter_attempts,
-                load_threads=0 if settings.sqlite_path is not None else 8,
-                processing=settings.role is not Role.API,
-            ),
-            listener=Listeners(LogListener(InfoLines("payments").write), MetricsListener(self._meters)),
-            exclusive=settings.sqlite_path is not None,
-        )
-        self._store.store, self._system = store, system  # before it starts, so that a stop finds it
-        self._until_it_works(system.start)
-        Sampler(self._meters, system.figures, connections, lost_lines, runtime.after).sample()
-        for (gateway, state), count in sorted(store.work_counts().items()):
-            if gateway_of(gateway) not in self._options:
-                logger.error(
-                    "unfinished work of a gateway that is not configured: nobody does it",
-                    extra={"fields": {"gateway": gateway, "state": state, "count": count}},
-                )
-        self._warn_of_short_settling()
-        for gateway in self._forgeable:
-            logger.warning(
-                "callbacks are signed with the development secret, which everybody knows",
-                extra={"fields": {"gateway": gateway}},
-            )
-        if settings.auth_required and not self._until_it_works(store.has_api_keys):
-            logger.warning("there is no live API key, so nobody can call: manage.py keys create makes one")
-        # What lives from here on lives long: 100,000 customers' actors must not be searched for garbage all the time.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-        logger.info("ready")
-        self._begun.set()
-
-    def _warn_of_short_settling(self) -> None:
-        for name, built in self._gateways.items():
-            options = self._options[name]
-            if not built.honours_keys and options.settle_s < options.timeout_s:
-                logger.warning(
-                    "settle_s is short: what this gateway takes in later than that is paid twice",
-                    extra={"fields": {"gateway": name, "settle_s": options.settle_s, "timeout_s": options.timeout_s}},
-                )
-
-    def _until_it_works(self, step: Callable[[], T]) -> T:
-        """Try ``step`` again while the store fails: a disk may be mounted yet. Raises _StoppedError."""
-        while True:
-            try:
-                return step()
-            except StoreError as error:
-                problem = f"The store cannot be opened: {error}"
-                if problem != self._problem:
-                    logger.critical(problem)
-                self._problem = problem
-                self._begun.set()
-                self._sleep_unless_stopped(START_AGAIN_S)
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """The WSGI application. Who comes while the service starts waits, and is told "not stored" for trouble only."""
-        if not self._begun.is_set() and environ["PATH_INFO"] not in _ABOUT_THE_START:
-            self._begun.wait(self._settings.request_deadline_s)
-        connection = environ.get("gunicorn.socket")  # one of config.worker's
-        environ[REPEATED] = getattr(connection, "repeated_headers", ())
-        environ[UNDERSCORED] = getattr(connection, "underscored_headers", ())
-        return self.app(environ, start_response)
-
-    def unreadable(self, status: int, detail: str) -> tuple[str, str, bytes]:
-        """The id, media type and body of the answer to what never became a request; for the worker. It is counted."""
-        self._meters.unreadable_requests.labels(str(status)).inc()
-        return random_request_id(), MEDIA_TYPE, orjson.dumps(ProblemError(by_status(status), detail).body())
-
-    def drain(self) -> None:
-        """Not ready any more, and nothing new goes out to gateways; requests that still come are answered."""
-        self._problem = "The service is stopping."
-        self._stopped.set()
-        if self._system is not None:
-            self._system.drain()
-
-    def stop(self) -> None:
-        """After the last request: wait for the calls that are out, give the rest back, and close everything."""
-        self.drain()
-        system, runtime = self._system, self._runtime
-        if system is not None and runtime is not None:
-            deadline = time.monotonic() + DRAIN_S
-            while not system.at_rest and time.monotonic() < deadline:
-                time.sleep(0.02)
-            try:
-                system.retire()
-            except StoreError as error:
-                logger.warning("leases could not be given back: %s", error)
-            runtime.stop(timeout_s=1.0)
-        self._meters.tallies.flush()
-        for gateway in self._gateways.values():
-            gateway.close()
-        self._open.close()
-        logger.info("stopped")
-
-    def _sleep_unless_stopped(self, seconds: float) -> None:
-        if self._stopped.wait(seconds):
-            raise _StoppedError
-
-    def _say_that_it_waits(self) -> None:
-        self._problem = "Another process still uses the database."
-        self._begun.set()
-        logger.warning("another process still uses %s: waiting for its end", self._settings.sqlite_path)
-
-    # actors.payments.Payments, which the API asks
-
-    def new_transaction_id(self) -> str:
-        """See Payments."""
-        return self._ready().new_transaction_id()
-
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.receive(stream, command, metadata, once)
-
-    def gateways(self) -> Sequence[GatewayStatus]:
-        """See Payments."""
-        return self._ready().gateways()
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """See Payments."""
-        return self._currencies
-
-    def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
-        """See Payments."""
-        return self._ready().set_breaker_mode(mode)
-
-    def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """See Payments."""
-        return self._ready().retry_dead_letters(merchant, where)
-
-    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
-        """See Payments."""
-        return NotStored(self._problem) if self._system is None else self._system.discard(command, item, metadata)
-
-    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.resolve(stream, command, work, metadata)
-
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.adjust(stream, command, metadata, once)
-
-    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.close_review(stream, command, review, metadata)
-
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
-        """See Payments."""
-        if self._system is None:
-            return NotStored(self._problem)
-        return self._system.callback(gateway, headers, body, metadata)
-
-    def is_stopping(self) -> bool:
-        """See Payments."""
-        return self._stopped.is_set()
-
-    def problems(self) -> Sequence[str]:
-        """See Payments."""
-        if self._stopped.is_set() or self._system is None:
-            return [self._problem]
-        return self._system.problems()
-
-    def _ready(self) -> PaymentSystem:
-        if self._system is None:
-            raise StoreUnavailableError(self._problem)
-        return self._system
+    wait_s, header_keys = settings.request_deadline_s, HeaderKeys(REPEATED, UNDERSCORED)
+    return Application(
+        api, lifecycle, steps, wait_s=wait_s, header_keys=header_keys, unreadable=UnreadableRequests(meters)
+    )
 
 
-def _offload() -> Callable[[Callable[[], None]], None]:
-    """Under gevent, whatever blocks in C goes through a native thread, so that other greenlets go on."""
-    if not monkey.is_module_patched("threading"):
-        return lambda function: function()
-    pool = ThreadPool(1)
-
-    def run(function: Callable[[], None]) -> None:
-        pool.apply(function)
-
-    return run
-
-
-def _create() -> Service:
-    if "gunicorn.app.wsgiapp" in sys.modules and not gunicorn_options.in_force:
-        from gunicorn.arbiter import Arbiter  # noqa: PLC0415 (of no use without gunicorn)
-
-        sys.stderr.write(
-            f"wsgi:app runs only with its own gunicorn.conf.py: start gunicorn in {CHECKOUT} without -c,"
-            f" or with -c {CHECKOUT / 'gunicorn.conf.py'}\n"
-        )
-        raise SystemExit(Arbiter.APP_LOAD_ERROR)
+def _create() -> Application:
+    gunicorn_options.require_in_force(CHECKOUT)
     try:
-        return Service(Settings.from_environ(os.environ), os.environ)
+        return compose(Settings.from_environ(os.environ), os.environ)
     except (SettingsError, GatewaySettingsError) as error:
         problem = str(error)
     except MoneyError as error:
@@ -362,5 +98,4 @@ def _create() -> Service:
     raise SystemExit(2)
 
 
-service = _create()
-app = service
+service = app = _create()

@@ -1,1 +1,1 @@
-"""The concurrent part: the actor runtime on Pykka and the actors. The only room that knows both store and gateways."""
+"""The concurrent part: the actor runtime on Pykka and the actors. The only room that uses both store and gateways."""

@@ -1,8 +1,7 @@
-"""How many callers of a process may wait for the actors at a time. Others wait outside for a moment, then are refused.
+"""Admission control: excess requests queue briefly, then get 503.
 
-It counts, and knows nothing of what they ask. Who waits outside or is refused has reached no actor: he costs little,
-and nothing of his can ever be stored. So the actors have short turns however many callers come, and what calls to
-gateways need of each turn stays theirs.
+A bounded number of requests is processed at a time. A queued or refused request reaches no actor: it costs little, and
+nothing of it is ever stored. So actors stay responsive under any number of clients, and calls to gateways proceed.
 """
 
 from __future__ import annotations
@@ -11,48 +10,48 @@ from typing import Final
 
 from pykka import Timeout
 
-from actors.figures import AdmissionFigures
 from actors.replies import NotStored
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.locks import ShortLock
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
+from actors.stats import AdmissionStats
 
 PATIENCE_S: Final = 1.0
-"""How long somebody waits outside, give or take a sweep. That also bounds how many refusals a second there can be:
-clients that ask again at once, whatever they are told, would otherwise keep the process busy with nothing else."""
+"""How long an excess request is queued, accurate to one sweep. This also bounds the rate of refusals: clients that
+retry at once, despite ``Retry-After``, would otherwise keep the process busy with refusals."""
 RETRY_AFTER_MAX_S: Final = 3
-"""Who is refused is sent away for 1 s up to this, in turn, so that not all of them are back in the same second."""
+"""Refusals carry ``Retry-After`` from 1 s up to this, in turn, so that clients do not all return in the same second."""
 
 
 class Admission:
-    """Lets ``inside_max`` callers in at a time, in the order in which they came."""
+    """Admits at most ``inside_max`` requests at a time, in order of arrival."""
 
     def __init__(self, runtime: Runtime, inside_max: int, *, patience_s: float = PATIENCE_S) -> None:
         self._inside_max = inside_max
         self._patience = Waiting(runtime, patience_s)
         self._lock = ShortLock()
-        self._outside: dict[Reply[None], None] = {}  # a dictionary keeps the order, and lets anybody leave
+        self._outside: dict[Future[None], None] = {}  # a dictionary keeps the order, and any entry can be removed
         self._refused = 0
         self.inside = 0
-        """How many are in now."""
+        """The number of admitted requests."""
 
-    def figures(self) -> AdmissionFigures:
-        """All of it in numbers; never blocks."""
-        return AdmissionFigures(self.inside, self.outside, self._refused, self._inside_max)
+    def stats(self) -> AdmissionStats:
+        """Statistics; never blocks."""
+        return AdmissionStats(self.inside, self.outside, self._refused, self._inside_max)
 
     @property
     def outside(self) -> int:
-        """How many wait to be let in."""
+        """The number of queued requests."""
         return len(self._outside)
 
     def enter(self) -> NotStored | None:
-        """Come in, for as long as until ``leave``; or be told that there was no room. May block for a moment."""
+        """Admit a request until ``leave``; returns the refusal if its wait timed out. May block for a moment."""
         with self._lock:
-            if self.inside < self._inside_max:  # then nobody waits outside
+            if self.inside < self._inside_max:  # then none is queued
                 self.inside += 1
                 return None
-            turn: Reply[None] = Reply()
+            turn: Future[None] = Future()
             self._outside[turn] = None
         try:
             self._patience.wait(turn)
@@ -65,7 +64,7 @@ class Admission:
         return None
 
     def leave(self) -> None:
-        """Go out again: whoever waits for the longest has the place."""
+        """End an admitted request, and admit the one that is queued longest."""
         with self._lock:
             turn = next(iter(self._outside), None)
             if turn is None:

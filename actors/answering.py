@@ -1,15 +1,15 @@
-"""Answers to whoever waits outside the actors, when there is none but an error."""
+"""Error replies to callers outside the actors."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from actors.runtime.actor import Reply as Future
+from actors.runtime.actor import Future
 from store.errors import CommitUncertainError
 
 
 def fail(reply: Future[Any], error: Exception) -> None:
-    """Answer with ``error``; one after which nobody knows what was stored is no answer in time."""
+    """Reply with ``error``. An uncertain commit becomes a TimeoutError."""
     if isinstance(error, CommitUncertainError):
         error = TimeoutError(str(error))
     if not reply.done:

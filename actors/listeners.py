@@ -1,4 +1,4 @@
-"""What the actors tell the outside as it happens. They know this port only; who listens is the composition's choice."""
+"""The listener port: what actors report as it happens, for logs and metrics. The composition chooses the listeners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from actors.messages import CallResult, Unanswered
-from actors.replies import Reply, Unverified
+from actors.replies import Reply, SignatureInvalid
 from actors.work import read_context
 from domain.account import Transaction
 from domain.events import EVENT_TYPES, Received, Recorded, ReviewOpened, type_name
@@ -20,7 +20,7 @@ logger: Final = logging.getLogger("payments")
 
 
 class Listener(Protocol):
-    """Called in the actors' own time: must neither block nor raise."""
+    """Receives reports in the actors' threads: must neither block nor raise."""
 
     def recorded(
         self,
@@ -28,32 +28,32 @@ class Listener(Protocol):
         events: Sequence[tuple[Recorded, Metadata]],
         transactions: Mapping[str, Transaction],
     ) -> None:
-        """These events are durable. ``transactions``: at least those that they are about, as they leave them."""
+        """``events`` are durable. ``transactions``: at least those of the events, as of the last one."""
 
     def appended(self, results: Sequence[AppendResult | Unanswered], duration_s: float) -> None:
-        """So many writes went to the store together, and this became of each."""
+        """One group commit has ended, with a result for each write."""
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
-        """A gateway was called for ``item``."""
+        """A call to a gateway for ``item`` has ended."""
 
     def breaker_changed(self, gateway: str, state: str) -> None:
         """A gateway's breaker is now open, half_open or closed."""
 
     def dead_letter(self, item: WorkItem, move: MoveWork) -> None:
-        """``item`` failed once more and is a dead letter: tried again later (dead), or left to a person (parked)."""
+        """``item`` became a dead letter, and that is durable: re-sent later (dead), or left to an operator (parked)."""
 
     def leases_lost(self) -> None:
-        """This process was held for dead: its work went to others."""
+        """Other processes considered this process dead, and it lost its leases."""
 
     def taken_over(self, count: int) -> None:
-        """So many pieces of work of processes that are held for dead are anybody's again."""
+        """The leases of dead processes were released: ``count`` pieces of work."""
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
-        """A configured gateway, or somebody in its name, sent a callback and is told ``answer``."""
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
+        """A callback in the name of a configured gateway gets ``answer``."""
 
 
 class Listeners:
-    """Hands everything on to each of several listeners, in their order."""
+    """Passes every report to several listeners, in their order."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._all = listeners
@@ -98,7 +98,7 @@ class Listeners:
         for one in self._all:
             one.taken_over(count)
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
         for one in self._all:
             one.called_back(gateway, answer)
@@ -109,15 +109,15 @@ Line = tuple[str, dict[str, Any]]
 
 
 def log_each(lines: Iterable[Line]) -> None:
-    """Log ``lines`` at INFO as any other."""
+    """Log ``lines`` at INFO, one by one."""
     for message, fields in lines:
         logger.info(message, extra={"fields": fields})
 
 
 class LogListener:
-    """One log line for each step of a transaction, with its transaction and correlation id, and no personal data.
+    """Logs one line for each step of a transaction, with its transaction and correlation id, without personal data.
 
-    ``write`` takes the lines of what was recorded together; they are by far the most.
+    ``write`` takes the lines of events that were recorded together: the great majority of all lines.
     """
 
     def __init__(self, write: Callable[[Iterable[Line]], None] = log_each) -> None:
@@ -178,23 +178,23 @@ class LogListener:
             "next_attempt_in_s": None if parked else round(move.delay_s, 1),
             "reason": move.errors[-1].error if move.errors else None,
         }
-        level, message = (logging.ERROR, "parked for a person") if parked else (logging.WARNING, "dead letter")
+        level, message = (logging.ERROR, "parked for an operator") if parked else (logging.WARNING, "dead letter")
         logger.log(level, message, extra={"fields": fields})
 
     def leases_lost(self) -> None:
         """See Listener."""
-        logger.error("this process was held for dead; its work went to others")
+        logger.error("this process was considered dead; its leases were released")
 
     def taken_over(self, count: int) -> None:
         """See Listener."""
         logger.warning("took over work of dead processes", extra={"fields": {"count": count}})
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
-        """See Listener: what it leads to is logged as it is recorded, and why it is refused where that is found."""
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
+        """See Listener. Not logged here: its events are logged when recorded, its refusal where it is found."""
 
 
 _LOGGED: Final = ("gateway", "gateway_reference", "code", "category", "reason", "attempt", "review_id")
-"""What of an event is worth reading in a log, and holds nothing personal."""
+"""The members of events in log lines. None holds personal data."""
 _LOGGED_OF: Final = {
     cls: tuple(name for name in _LOGGED if name in {field.name for field in dataclasses.fields(cls)})
     for cls, _ in EVENT_TYPES.values()
@@ -221,7 +221,7 @@ def _line(stream: StreamKey, recorded: Recorded, metadata: Metadata) -> Line:
     return type_name(event), fields
 
 
-_LOGGED_SAID: Final = {
+_LOGGED_REPORT: Final = {
     "source": "source",
     "gateway": "gateway",
     "event_id": "callback_event_id",
@@ -233,7 +233,7 @@ _LOGGED_SAID: Final = {
     "currency": "said_currency",
     "message": "said_message",
 }
-"""The members of Said in a log line, and their names there; not the body, which may hold personal data."""
+"""The members of GatewayReport in log lines, and their field names. Not the body, which may hold personal data."""
 _LOGGED_EXPECTED: Final = {
     "gateway": "gateway",
     "status": "expected_status",
@@ -244,8 +244,8 @@ _LOGGED_EXPECTED: Final = {
 
 
 def _review_fields(event: ReviewOpened) -> dict[str, str]:
-    """The fields that an operator needs for the provider's support."""
-    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_SAID))
+    """The fields that an operator needs to contact the provider's support."""
+    pairs = ((event.expected, _LOGGED_EXPECTED), (event.said, _LOGGED_REPORT))
     found = {shown: getattr(it, name) for it, names in pairs if it is not None for name, shown in names.items()}
     return {name: value for name, value in found.items() if value is not None}
 

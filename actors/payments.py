@@ -1,65 +1,54 @@
-"""The door to the actors for everything that is not one: commands go in as values, answers come out as values."""
+"""The command interface that the API uses. Commands go in as values, replies come out as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from actors.once import Once
-from actors.replies import GatewayStatus, Reply, Unverified
-from domain.commands import Adjust, CloseReview, Discard, Receive, Resolve
+from actors.customer.command_operation import CommandOperation
+from actors.replies import GatewayStatus, Reply, SignatureInvalid
 from store.codec import Metadata
-from store.port import DeadLetterFilter, GatewayMode, Review, StreamKey, WorkItem
-from store.queries import DeadLetter
+from store.port import DeadLetterFilter, GatewayMode, StreamKey
 
 
 class Payments(Protocol):
-    """What the API may ask of the actors. Every method may block, up to the configured request deadline."""
+    """What the API needs of the actors. Every method may block, up to the configured request deadline."""
 
     def new_transaction_id(self) -> str:
-        """A new UUIDv7."""
+        """A new UUIDv7; never blocks."""
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
-        """Take on a deposit or withdrawal; returns when it is durable, refused or given up.
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
+        """Carry out a command on the stream of its customer; its deadline begins now.
 
-        With ``once`` it is carried out at most once, however often it comes.
+        Returns when its events are durable, it is refused, or the deadline has passed. With an idempotency key it is
+        carried out at most once, however often it is sent. Before the service is open nothing is stored.
         """
 
-    def gateways(self) -> Sequence[GatewayStatus]:
-        """All configured gateways, names ascending. Raises TimeoutError when their supervisor does not answer."""
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """The configured gateways and the currencies that each takes; never blocks."""
+    def callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | SignatureInvalid:
+        """Verify, store and apply a callback of a configured gateway; ``headers`` by names in lower case."""
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
-        """Force a configured gateway's breaker open or closed, or leave it to itself again; holds over restarts.
+        """Force a configured gateway's breaker open or closed, or return it to automatic; the mode survives restarts.
 
         Raises StoreError (nothing has changed), and TimeoutError when it is not known whether it has.
         """
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Have the merchant's dead letters that fit done again now; how many they are. Raises as above."""
+        """Queue the merchant's dead letters that match ``where`` again, and return their number. Raises as above."""
 
-    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
-        """Fail the transaction of the dead letter ``item`` for good; Refused where that could falsify the record."""
+    def gateways(self) -> Sequence[GatewayStatus]:
+        """All configured gateways, names ascending.
 
-    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
-        """Settle a transaction on a person's word; ``work`` is its work as he saw it, if it has any.
-
-        Refused when it was changed since he looked, has its end, or is on its way to its gateway.
+        Raises StoreError before the service is open, and TimeoutError when the supervisor does not answer.
         """
 
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
-        """Correct a customer's balance on a person's word. Refused for nobody's balance, and below zero."""
-
-    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """Close ``review``, which was open when a person looked at it; once, however often it is told."""
-
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
-        """Store and apply what a configured gateway says of its own accord; ``headers`` by names in lower case."""
+    def gateway_currencies(self) -> Mapping[str, frozenset[str]]:
+        """The configured gateways and the currencies that each takes; never blocks."""
 
     def is_stopping(self) -> bool:
-        """Whether this process was told to end; never blocks."""
+        """Whether this process is shutting down; never blocks."""
 
     def problems(self) -> Sequence[str]:
-        """Why the service is not ready, for people; empty when it is. Never blocks."""
+        """Why the service is not ready, in words; empty when it is. Never blocks."""

@@ -1,4 +1,4 @@
-"""What callers outside the actors are told: answers to commands, and the state of the gateways. Plain values."""
+"""Replies to callers outside the actors: results of commands, and the state of the gateways. Plain values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domain.account import Account, Refused, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The command's events are durable; ``transaction`` is as that commit left it."""
+    """The command's events are durable. ``transaction``: its state after that commit."""
 
     transaction: Transaction
 
@@ -24,7 +24,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """The correction of a balance is durable; ``account`` is as its write left it."""
+    """The correction of a balance is durable. ``account``: its state after that write."""
 
     adjustment_id: str
     account: Account
@@ -39,17 +39,17 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The callback is durable, and so is what follows from it; or it was so before."""
+    """The callback and what follows from it are durable, now or since an earlier delivery."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unverified:
-    """Nobody can have sent this callback but somebody else than the gateway. Nothing is stored."""
+class SignatureInvalid:
+    """Signature verification failed. Nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotStored:
-    """Nothing of the command is stored, and nothing ever will be. ``reason`` is for people."""
+    """Nothing of the command is stored, and nothing ever will be. ``reason`` is for clients and operators."""
 
     reason: str
     retry_after_s: int = 1
@@ -57,7 +57,7 @@ class NotStored:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """Whether the command is stored cannot be told before its deadline; asking for ``transaction_id`` later tells.
+    """Whether the command is stored was not known by its deadline. A later read of ``transaction_id`` shows it.
 
     None when the command is about no transaction.
     """
@@ -82,7 +82,7 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class BulkheadStatus:
-    """How many calls are out at a gateway, and how much work waits for a slot in this process."""
+    """How many calls run at a gateway, and how much work waits for a slot in this process."""
 
     in_flight: int
     waiting: int

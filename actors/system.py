@@ -1,328 +1,156 @@
-"""All actors of a process put together: start-up as a list of steps, the door for callers, and stop in reverse."""
+"""The payment system of a process: its actors, behind the service facade, from their start to their end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import count
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from pykka import ActorDeadError
 
-from actors.admission import Admission
-from actors.breaker import GatewayBreaker
-from actors.collaborators import Collaborators
-from actors.customer import CustomerStreamActor
-from actors.dead_letters import BEAT_MAX_S, DeadLetterActor, Health
-from actors.door import GRACE_S, Door
-from actors.era import Era
-from actors.figures import ProcessFigures
-from actors.intake import Intake
-from actors.journal import JournalActor
-from actors.lane import Lane
+from actors.composition import Actors
+from actors.gateways.retry_policy import DAY_S
+from actors.heartbeat import BEAT_MAX_S
 from actors.listeners import Listener
-from actors.messages import (
-    Drain,
-    Passivate,
-    Recipient,
-    Request,
-)
-from actors.policy import DAY_S, WorkPolicy
-from actors.runtime.dispatchers import InlineExecutor
-from actors.runtime.router import Address, Router
+from actors.messages import Drain, Passivate, WorkDue
 from actors.runtime.runtime import Runtime
-from actors.runtime.waiting import Waiting
-from actors.settling import Settling
-from actors.shared_breakers import ProbeTimes, SharedBreakersActor
-from actors.supervisor import GatewaySupervisorActor
+from actors.service import ServiceFacade
+from actors.settings import SystemSettings
+from actors.stats import ProcessStats
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
-from store.port import Store, StreamKey
+from messaging.port import WorkQueue
+from store.port import Store
 
 logger: Final = logging.getLogger(__name__)
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Request)
-
-MAILBOX_MAX: Final = 10_000
-CUSTOMER_MAILBOX_MAX: Final = 2_000
-OTHERS_MAX: Final = 128
-"""Callbacks and people's orders that may wait for their answer at a time, beside the commands."""
 SWEEP_S: Final = 1.0
 SWEEP_MAX: Final = 2_000
-"""Idle actors stopped in one sweep: a burst of 100,000 would hold up everybody else."""
+"""Idle actors that one sweep stops: 100,000 at once would hold up all others."""
 BUSIEST: Final = 1_000
-"""Customers whose mailboxes are counted: those that were told something last. Of 100,000 the others are idle."""
-PERMIT_GRACE_S: Final = 5.0
-"""How much longer than its calls may take a permit holds: for the record before them, and the report after them."""
+"""Customers whose mailboxes are counted: those with the latest messages. Of 100,000 the others are idle."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemSettings:
-    """What operators may set (contract.md, section 2); durations in seconds."""
+class PaymentSystem:
+    """The actors of one process, behind ``service``, which ``start`` opens.
 
-    request_deadline_s: float = 10.0
-    commands_max: int = 128
-    """Deposits and withdrawals that may wait for their answer at a time."""
-    passivate_after_s: float = 120.0
-    lease_s: float = 15.0
-    dead_letter_first_s: float = 10.0
-    dead_letter_max_s: float = 3600.0
-    dead_letter_attempts: int = 12
-    load_threads: int = 8
-    """Threads that load customers; 0 loads where the actor runs, for a store whose reads wait for no network."""
-    processing: bool = True
-    """Whether this process sends work to gateways, or only accepts it."""
-
-
-class _CustomerAddress:
-    """A stream's actor, whichever lives when it is told something."""
-
-    __slots__ = ("_router", "_run_here", "_stream")
-
-    def __init__(self, router: Router[StreamKey], stream: StreamKey, *, run_here: bool = False) -> None:
-        self._router, self._stream, self._run_here = router, stream, run_here
-
-    def tell(self, message: object) -> None:
-        self._router.tell(self._stream, message, run_here=self._run_here)
-
-
-class PaymentSystem(Door):
-    """The actors of one process. ``exclusive``: no other process works on this store, so all old leases are dead."""
+    ``exclusive``: no other process works on this store, so the owners of all old leases are dead.
+    """
 
     def __init__(
         self,
         *,
+        service: ServiceFacade,
         runtime: Runtime,
         store: Store,
+        queue: WorkQueue,
         gateways: Mapping[str, tuple[Gateway, GatewaySettings]],
         settings: SystemSettings,
         listener: Listener,
         exclusive: bool,
     ) -> None:
-        self._runtime, self._store, self._settings, self._exclusive = runtime, store, settings, exclusive
-        self._gateways = {name: gateway for name, (gateway, _) in gateways.items()}
-        self._owner = runtime.new_id()
-        self._listener = listener
-        self._stopping = False
-        self._request_deadline_s = settings.request_deadline_s
-        self._health = Health()
-        self._waiting = Waiting(runtime, settings.request_deadline_s + GRACE_S)
-        self._commands, self._others = Admission(runtime, settings.commands_max), Admission(runtime, OTHERS_MAX)
-        monotonic = runtime.monotonic
-        self._era = era = Era(monotonic)
-
-        self._alone: dict[str, Address] = {}
-
-        def alone(name: str, make: Callable[[], Any]) -> Address:
-            dispatcher = runtime.dispatcher(name, 1)
-            address = Address(
-                make,
-                dispatcher,
-                capacity=MAILBOX_MAX,
-                monotonic=monotonic,
-                after=runtime.after,
-                run_here=name == "supervisor",  # of the four the one that never blocks
-            )
-            self._alone[name] = address
-            return address
-
-        self._intake = intake = Intake(gateways, processing=settings.processing)
-        self._lanes = {name: self._lane(gateway, options, listener) for name, (gateway, options) in gateways.items()}
-        probe_times = {
-            name: ProbeTimes(options.breaker.sleep_s, _permit_s(options)) for name, (_, options) in gateways.items()
-        }
-        self._journal = alone(
-            "journal", lambda: JournalActor(store=store, listener=listener, monotonic=monotonic, era=era)
-        )
-        self._customers: Router[StreamKey] = Router(
-            lambda stream: CustomerStreamActor(stream=stream, collaborators=collaborators),
-            runtime.dispatcher("customers", 4),
-            capacity=CUSTOMER_MAILBOX_MAX,
-            monotonic=monotonic,
-            granularity_s=min(1.0, settings.passivate_after_s / 10),
-        )
-        self._dead_letters: Address = alone(
-            "dead-letters",
-            lambda: DeadLetterActor(
-                runtime=runtime,
-                store=store,
-                gateways=gateways,
-                owner=self._owner,
-                lease_s=settings.lease_s,
-                intake=intake,
-                supervisor=self._supervisor,
-                customer=self._customer,
-                self_address=self._dead_letters,
-                health=self._health,
-                era=era,
-                listener=listener,
-            ),
-        )
-        self._supervisor: Address = alone(
-            "supervisor",
-            lambda: GatewaySupervisorActor(
-                runtime=runtime,
-                lanes=self._lanes,
-                intake=intake,
-                # Most of what these are told comes from a call's thread, which has nothing else to do.
-                customer=lambda stream: _CustomerAddress(self._customers, stream, run_here=True),
-                dead_letters=self._dead_letters,
-                shared_breakers=self._shared_breakers,
-                self_address=self._supervisor,
-                listener=listener,
-            ),
-        )
-        self._shared_breakers: Address = alone(
-            "shared-breakers",
-            lambda: SharedBreakersActor(
-                runtime=runtime,
-                store=store,
-                gateways=probe_times,
-                owner=self._owner,
-                supervisor=self._supervisor,
-                self_address=self._shared_breakers,
-                store_is_earlier=era.doubt,
-            ),
-        )
-        collaborators = Collaborators(
-            runtime=runtime,
-            store=store,
-            loader=runtime.executor("loader", settings.load_threads) if settings.load_threads else InlineExecutor(),
-            journal=self._journal,
-            supervisor=self._supervisor,
-            dead_letters=self._dead_letters,
-            address=self._customer,
-            policies={name: self._policy(gateway, options) for name, (gateway, options) in gateways.items()},
-            intake=intake,
-            settling=Settling(monotonic, lambda: era.generation),
-            era=era,
-            owner=self._owner,
-            listener=listener,
-            leases_unknown=self._health.doubt_leases,
-            next_serial=count(1).__next__,
+        self._service, self._runtime, self._store, self._queue = service, runtime, store, queue
+        self._settings, self._exclusive = settings, exclusive
+        self._started = False
+        self.actors = Actors(
+            runtime=runtime, store=store, queue=queue, gateways=gateways, settings=settings, listener=listener
         )
         lookups = [wait_s for _, options in gateways.values() for wait_s in options.lookup_after_s]
         self._longest_wait_s = max(DAY_S, settings.dead_letter_max_s, *lookups, 0.0)
 
     def start(self) -> None:
-        """Begin to work, unfinished work of earlier processes included. Raises StoreError."""
-        self._era.begin(self._store.feed().generation)
+        """Begin to work, also on unfinished work of earlier processes, and open the facade.
+
+        Raises StoreError, after which it may be called again.
+        """
+        actors, store = self.actors, self._store
+        actors.generations.begin(store.feed().generation)
         if self._exclusive:
-            released = self._store.release_dead(0.0)
+            released = store.release_dead(0.0)
             if released:
                 logger.info("unfinished work found", extra={"fields": {"count": released}})
         self._follow_breakers()  # before anything can be sent
-        late = self._store.limit_dues(self._longest_wait_s)
+        late = store.limit_dues(self._longest_wait_s)
         if late:
             logger.warning("the clock was wrong when this was planned", extra={"fields": {"count": late}})
-        self._store.register_owner(self._owner)
-        for address in self._alone.values():
+        store.register_owner(actors.owner)
+        for address in actors.single.values():
             address.start()
+        if self._settings.processing:
+            self._queue.subscribe(actors.bulkheads, lambda hint: actors.scheduler.tell(WorkDue(hint.gateway, 0.0)))
         self._runtime.after(SWEEP_S, self._sweep)
         self._started = True
+        self._service.open(
+            customers=actors.customers,
+            supervisor=actors.supervisor,
+            dead_letters=actors.dead_letters,
+            breaker_sync=actors.breaker_sync,
+            store=store,
+            problems=self._problems,
+        )
 
     def _follow_breakers(self) -> None:
-        """Go on with the breakers as the other processes, and people, have them."""
+        """Bring the breakers to the state of the other processes, and to the modes that operators have set."""
         modes = self._store.gateway_modes()
         asked_at = self._runtime.monotonic()
         records = self._store.breakers()
-        for name, lane in self._lanes.items():
+        for name, bulkhead in self.actors.bulkheads.items():
             if name in records:
-                lane.breaker.follow(records[name], asked_at)
+                bulkhead.breaker.follow(records[name], asked_at)
             if name in modes:
-                lane.breaker.force(modes[name].mode)
-            self._intake.claimable[name] = lane.claimable
+                bulkhead.breaker.force(modes[name].mode)
+            self.actors.backpressure.claimable[name] = bulkhead.claimable
 
     def drain(self) -> None:
-        """Send nothing new to gateways. Commands that still come are stored, for the next process to go on with."""
-        self._stopping = True
+        """Send nothing new to gateways. Commands that still arrive are stored, for the next process to carry out."""
         if self._started:
-            self._supervisor.tell(Drain())
+            self.actors.supervisor.tell(Drain())
 
     @property
     def at_rest(self) -> bool:
-        """Whether, after ``drain``, no call is out or can go out, and nothing waits to be stored."""
-        # In this order: the drain has come through, then no call is out, then every outcome is stored.
-        if not self._intake.draining or any(lane.in_flight for lane in self._lanes.values()):
+        """Whether, after ``drain``, no call is in flight or can start, and nothing waits to be stored."""
+        actors = self.actors
+        # In this order: the drain has been handled, then no call is in flight, then every outcome is stored.
+        if not actors.backpressure.draining or any(bulkhead.in_flight for bulkhead in actors.bulkheads.values()):
             return False
-        return self._customers.at_rest
+        return actors.customers.at_rest
 
     def retire(self) -> None:
-        """Give back what is still leased: it is queued, and due at once. Raises StoreError."""
+        """Give back the work that is still leased: it is queued, and due at once. Raises StoreError."""
         if self._started:
-            self._health.retired = True  # first: a beat that finds its owner gone must know why
-            self._era.adopt(self._era.look(self._store))  # work of a lost state must not be given back as unsent
-            self._store.retire_owner(self._owner, unsent=self.at_rest)
+            actors = self.actors
+            actors.leases.retired = True  # first: a heartbeat that finds its owner gone needs the reason
+            # Work of a lost state must not be given back as unsent.
+            actors.generations.adopt(actors.generations.look(self._store))
+            self._store.retire_owner(actors.owner, unsent=self.at_rest)
 
-    def problems(self) -> Sequence[str]:
-        """Why the service is not ready, for people; empty when it is. Never blocks."""
-        if self._stopping:
-            return ["The service is stopping."]
-        if not self._started:
-            return ["The service is starting."]
-        dead = [f"The {name} actor is being restarted." for name, address in self._alone.items() if not address.alive]
+    def _problems(self) -> Sequence[str]:
+        """Why the actors are not ready, in words; empty when they are. Never blocks."""
+        single = self.actors.single.items()
+        dead = [f"The {name} actor is being restarted." for name, address in single if not address.alive]
         return [*dead, *self._store_problems()]
 
     def _store_problems(self) -> Sequence[str]:
-        if self._health.problem is not None:
-            return [self._health.problem]
-        silent_s = self._runtime.monotonic() - (self._health.beaten_at or self._runtime.monotonic())
+        health, now = self.actors.health, self._runtime.monotonic()
+        if health.problem is not None:
+            return [health.problem]
+        silent_s = now - (health.beaten_at or now)
         if silent_s > max(self._settings.lease_s, 2 * BEAT_MAX_S):
             return [f"The store has taken no heartbeat for {silent_s:.0f} s."]
         return []
 
-    def figures(self) -> ProcessFigures:
-        """The process as it is at this moment, give or take. Never blocks; for any thread."""
-        mailboxes = {name: address.waiting for name, address in self._alone.items()}
-        mailboxes["customers"] = self._customers.waiting(BUSIEST)
-        gateways = tuple(lane.figures(name) for name, lane in sorted(self._lanes.items()))
-        admissions = {"commands": self._commands.figures(), "others": self._others.figures()}
-        return ProcessFigures(mailboxes, len(self._customers), admissions, gateways)
-
-    # parts
-
-    def _customer(self, stream: StreamKey) -> Recipient:
-        return _CustomerAddress(self._customers, stream)
+    def stats(self) -> ProcessStats:
+        """The approximate present state in numbers. Never blocks; for any thread."""
+        actors = self.actors
+        mailboxes = {name: address.waiting for name, address in actors.single.items()}
+        mailboxes["customers"] = actors.customers.waiting(BUSIEST)
+        gateways = tuple(bulkhead.stats(name) for name, bulkhead in sorted(actors.bulkheads.items()))
+        return ProcessStats(mailboxes, len(actors.customers), self._service.admissions(), gateways)
 
     def _sweep(self) -> None:
+        """Stop idle customers' actors repeatedly."""
         self._runtime.after(SWEEP_S, self._sweep)
-        for ref in self._customers.idle(self._settings.passivate_after_s, SWEEP_MAX):
-            with suppress(ActorDeadError):  # it stopped between being found and being told: just as well
+        for ref in self.actors.customers.idle(self._settings.passivate_after_s, SWEEP_MAX):
+            with suppress(ActorDeadError):  # it has stopped meanwhile
                 ref.tell(Passivate())
-
-    def _lane(self, gateway: Gateway, options: GatewaySettings, listener: Listener) -> Lane:
-        name = gateway.name
-        breaker = GatewayBreaker(
-            owner=self._owner,
-            error_percent=options.breaker.error_percent,
-            request_volume=options.breaker.request_volume,
-            sleep_s=options.breaker.sleep_s,
-            window_s=options.breaker.window_s,
-            permit_s=_permit_s(options),
-            monotonic=self._runtime.monotonic,
-            now=self._runtime.now,
-            changed=lambda state: listener.breaker_changed(name, state),
-        )
-        executor = self._runtime.executor(f"gateway-{name}", options.max_concurrent)
-        return Lane(gateway, options.adapter, breaker, executor, options.max_concurrent)
-
-    def _policy(self, gateway: Gateway, options: GatewaySettings) -> WorkPolicy:
-        settings = self._settings
-        return WorkPolicy(
-            honours_keys=gateway.honours_keys,
-            max_retries=options.max_retries,
-            lookup_after_s=options.lookup_after_s,
-            dead_letter_first_s=settings.dead_letter_first_s,
-            dead_letter_max_s=settings.dead_letter_max_s,
-            dead_letter_attempts=settings.dead_letter_attempts,
-            looks_up=gateway.looks_up,
-            settle_s=options.timeout_s + options.settle_s,
-            permit_s=_permit_s(options),
-        )
-
-
-def _permit_s(options: GatewaySettings) -> float:
-    return 2 * options.timeout_s + PERMIT_GRACE_S  # a call may be a lookup and a submission

@@ -19,13 +19,13 @@ def event_type_of(kind: Kind) -> str:
     return f"{kind.value.capitalize()}Received"
 
 
-def context(metadata: Metadata, event_id: str) -> bytes:
-    """What the work carries so that later events name where they come from: caused by event ``event_id``."""
+def write_context(metadata: Metadata, event_id: str) -> bytes:
+    """The payload from which later events get their metadata: they are caused by event ``event_id``."""
     return orjson.dumps([metadata.correlation_id, event_id, metadata.traceparent])
 
 
 def read_context(payload: bytes) -> Metadata:
-    """The metadata of events that the work leads to. What cannot be read is no reason to leave the work undone."""
+    """The metadata of events that the work leads to. Unreadable metadata does not stop the work."""
     try:
         correlation_id, causation_id, traceparent = orjson.loads(payload)
         return Metadata(str(correlation_id), causation_id, traceparent)
@@ -47,7 +47,7 @@ def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> 
 
 
 def lost_item(stream: StreamKey, command: Receive) -> WorkItem:
-    """The same for a command of which nobody knows whether it was stored."""
+    """The item of a command whose transaction may or may not be stored."""
     event_type = event_type_of(command.kind)
     work_id = command.transaction_id
     return WorkItem(work_id, FIRST_TOKEN, stream, command.gateway, Action.SUBMIT, event_type, 0, (), None)

@@ -1,1 +1,1 @@
-"""The HTTP API: Falcon resources over the actors and the store's queries. Knows no gateway and no settings."""
+"""The HTTP API: Falcon resources over the actors and the store's queries. Independent of gateways and settings."""

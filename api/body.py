@@ -1,6 +1,6 @@
-"""Reads request bodies: media type, size, completeness, and what is left unread when a request is refused early.
+"""Reading of request bodies: media type, size, completeness, and the unread rest after an early refusal.
 
-Knows WSGI; knows nothing of what a body says.
+Independent of the content of a body.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import falcon
 
-from api.names import printable
 from api.problems import (
     BODY_TOO_LARGE,
     MALFORMED_BODY,
@@ -21,8 +20,9 @@ from api.problems import (
     ProblemError,
     invalid,
 )
-from api.strict_json import Duplicated, JsonError, parse
-from api.unwanted import refuse_unwanted
+from api.screening.body import screen_body
+from api.screening.names import printable
+from domain.strict_json import Duplicated, MalformedError, parse
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DRAIN_BYTES_MAX: Final = 1024 * 1024
@@ -32,16 +32,16 @@ _JSON: Final = "application/json"
 _JSON_WITH_CHARSET: Final = re.compile(r'application/json[ \t]*(;[ \t]*charset=("?)utf-8\2)?', re.ASCII | re.IGNORECASE)
 
 AFTER_BODY: Final = "payments.after_body"
-"""In a request's environment: to be called once its body is there, which may be long after its headers were."""
+"""The key in a request's environ for a function to call after the body was read, possibly long after the headers."""
 
-# Where a request's environment remembers how much of its body is still to be read (None: until it ends).
+# The key in a request's environ for the unread bytes of its body (None: until its end).
 _LEFT: Final = "payments.body_left"
 
 log = logging.getLogger(__name__)
 
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
-    """The JSON object in the request's body, without card data and secrets. Raises ProblemError: 400, 408, 413, 415."""
+    """Read the JSON object in the body; sensitive data are refused. Raises ProblemError: 400, 408, 413, 415."""
     content_type = req.content_type
     if content_type != _JSON and (content_type is None or _JSON_WITH_CHARSET.fullmatch(content_type) is None):
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
@@ -50,10 +50,10 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     data = _read(req.env)
     try:
         value = parse(data)
-    except JsonError as error:
+    except MalformedError as error:
         raise ProblemError(MALFORMED_BODY, str(error)) from None
     if isinstance(value, dict):
-        refuse_unwanted(value, data)
+        screen_body(value, data)
         return value
     if isinstance(value, Duplicated):
         raise invalid({printable(value.name): ["Given more than once."]})
@@ -61,19 +61,19 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
 
 
 def read_bytes(req: falcon.Request) -> bytes:
-    """The request's body as it came, be it empty. Raises ProblemError: 400, 408, 413."""
+    """Read the raw body, which may be empty. Raises ProblemError: 400, 408, 413."""
     return b"" if _left(req.env) == 0 else _read(req.env)
 
 
 def _read(env: dict[str, Any]) -> bytes:
-    if env.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":  # the server undoes this one alone
+    if env.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":  # the only encoding that the server decodes
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Transfer-Encoding, or chunked.")
     left = _left(env)
     if left == 0:
         raise ProblemError(MALFORMED_BODY, "The body is empty.")
     if left is not None and left > BODY_BYTES_MAX:
         raise ProblemError(BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
-    # One byte beyond the limit is asked of a body of unknown length: its arrival shows that the body is too large.
+    # For a body of unknown length, one byte beyond the limit shows that the body is too large.
     data = _take(env, BODY_BYTES_MAX + 1 if left is None else left)
     if left is None and len(data) > BODY_BYTES_MAX:
         raise ProblemError(BODY_TOO_LARGE, f"At most {BODY_BYTES_MAX} bytes.")
@@ -87,7 +87,7 @@ def _read(env: dict[str, Any]) -> bytes:
 
 
 def _left(env: dict[str, Any]) -> int | None:
-    """How many bytes of the body are still unread; None: to be read until it ends."""
+    """The number of unread bytes of the body; None: until its end."""
     if _LEFT in env:
         left: int | None = env[_LEFT]
         return left
@@ -111,8 +111,8 @@ def _take(env: dict[str, Any], size: int) -> bytes:
     except TimeoutError:
         log.info("a request's body took too long")
         env[_LEFT] = 0
-        raise ProblemError(REQUEST_TIMEOUT, "The body did not come to its end in time. Nothing was stored.") from None
-    except Exception as error:  # noqa: BLE001  # a server's errors about what a client sent have no common base
+        raise ProblemError(REQUEST_TIMEOUT, "The body was not received in time. Nothing was stored.") from None
+    except Exception as error:  # noqa: BLE001  # the server's errors about a body have no common base class
         log.info("a request's body could not be read: %s", type(error).__name__)
         env[_LEFT] = 0
         raise ProblemError(MALFORMED_BODY, "The body could not be read to its end.") from None
@@ -120,10 +120,10 @@ def _take(env: dict[str, Any], size: int) -> bytes:
 
 
 def drain(env: dict[str, Any]) -> None:
-    """Read what a refused request left unread, up to DRAIN_BYTES_MAX, so that its connection can serve the next.
+    """Read the rest of a refused request's body, up to DRAIN_BYTES_MAX, so that its connection can serve the next.
 
-    Of a larger body the rest is left to the server, which discards it or closes; one that announces more is not waited
-    for at all, since it may never come, and the refusal can be told at once.
+    The server discards the rest of a larger body, or closes the connection. A body that announces more is not read at
+    all: it may never arrive, and the refusal need not wait for it.
     """
     try:
         left = _left(env)
@@ -137,4 +137,4 @@ def drain(env: dict[str, Any]) -> None:
             budget -= got
         env[_LEFT] = 0
     except ProblemError:
-        env[_LEFT] = 0  # whatever it is, it cannot be read; the refusal under way says more
+        env[_LEFT] = 0  # the body is unreadable, and the refusal in progress states the reason

@@ -1,7 +1,7 @@
-"""Who is calling, and what he may do: the one place that decides whose customers and transactions a request is about.
+"""Authentication and authorization: the one place that decides to which merchant a request belongs.
 
-A request to an operation with scopes must bring a live API key with one of them (RFC 6750); what it is about is then
-the key's merchant and nothing else. Where the service needs no keys, everybody is the merchant ``main``.
+A request to an operation with scopes must send a live API key with one of them (RFC 6750). It has access to the key's
+merchant only. Where the service needs no keys, every request belongs to the merchant ``main``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from api.operations import OpenToAll, Operation
 from api.problems import INSUFFICIENT_SCOPE, UNAUTHENTICATED, ProblemError
 from api.tracing import remember_who
 from store.errors import StoreError, StoreUnavailableError
-from store.keys import ApiKey
-from store.port import HOUSE
-from store.queries import Queries
+from store.keys import ApiKey, ApiKeyStore
+from store.port import DEFAULT_MERCHANT
 
 REFRESH_S: Final = 0.3
-"""A key that was looked up so long ago is looked up again, by one request while the others go on."""
+"""The age at which a lookup is repeated: by one request, while the others use the old result."""
 KEPT_S: Final = 0.8
-"""Nobody relies on a lookup that began earlier: within a second a revoked key is good for nothing, everywhere."""
+"""The largest age of a lookup that is used, so that a revoked key is refused within a second in every process."""
 LOOKS_MAX: Final = 3
-"""Lookups in a row that took too long before the request is sent away."""
+"""The number of lookups in a row that take too long before a request gets 503."""
 KNOWN_MAX: Final = 10_000
-"""Keys that are remembered, and as many ids of which there is none; when there are more, all are forgotten."""
+"""The capacity of the cache for keys, and of the cache for unknown ids. A full cache is cleared."""
 
 _BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+) *")
 _IS_BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr]( .*)?")
@@ -47,17 +46,17 @@ log = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """Whom a request speaks for. ``presented``: by which key, where keys are needed."""
+    """The merchant of a request, and the API key that it presented where keys are needed."""
 
     merchant: str
     presented: Presented | None = None
 
 
-_ANYBODY: Final = Caller(HOUSE)
+_ANYBODY: Final = Caller(DEFAULT_MERCHANT)
 
 
 class _Lookup(NamedTuple):
-    """What the store said of a key from ``began`` on, until when it is live; times of the monotonic clock."""
+    """The store's answer for a key: read at ``began``, live until ``live_until``; times of the monotonic clock."""
 
     key: ApiKey | None
     began: float
@@ -65,12 +64,9 @@ class _Lookup(NamedTuple):
 
 
 class KnownKeys:
-    """The keys that were asked for lately, as the store had them less than KEPT_S ago.
+    """A cache of API keys, with entries of at most KEPT_S. Concurrent requests for a key share one lookup."""
 
-    For each there is one lookup at a time, and all who need it wait for that one.
-    """
-
-    def __init__(self, queries: Queries, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, queries: ApiKeyStore, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._queries, self._monotonic = queries, monotonic
         self._known: dict[str, _Lookup] = {}
         self._unknown: dict[str, _Lookup] = {}
@@ -78,15 +74,15 @@ class KnownKeys:
         self._lock = Lock()
 
     def check(self, presented: Presented) -> ApiKey | None:
-        """The key that was presented, if there is a live one; takes as long whatever is wrong.
+        """The presented key if it is live; else None. The duration is the same for every reason of a refusal.
 
-        Raises StoreUnavailableError when that cannot be told.
+        Raises StoreUnavailableError when the store does not answer in time.
         """
         lookup = self._recent(presented.key_id)
         key = lookup.key
         proven = hmac.compare_digest(_NO_KEY if key is None else key.digest, presented.digest)
         if key is None or not proven or not key.live or self._monotonic() >= lookup.live_until:
-            if key is not None:  # of ids that there are not anybody may send any number
+            if key is not None:  # unknown ids are not logged: a client may send any number of them
                 log.info("an API key was refused", extra={"fields": {"key_id": key.key_id, "proven": proven}})
             return None
         return key
@@ -109,10 +105,10 @@ class KnownKeys:
             known = self._look(key_id)
         if known is not None and self._monotonic() - known.began < KEPT_S:
             return known
-        raise StoreUnavailableError("API keys take too long to be looked up")
+        raise StoreUnavailableError("the lookup of an API key takes too long")
 
     def _look(self, key_id: str) -> _Lookup:
-        """Look it up, or wait for whoever does."""
+        """Look the key up, or wait for the lookup in progress."""
         with self._lock:
             others = self._under_way.get(key_id)
             mine: Future[_Lookup] = Future()
@@ -144,7 +140,7 @@ class KnownKeys:
 
 
 class Callers:
-    """Middleware: settles who calls before anything is read of the request's body. Needs keys unless ``keys`` is None.
+    """Middleware that authenticates a request before its body is read. ``keys`` None: no keys are needed.
 
     Raises ProblemError: 401 without a live key, 403 when the key has none of the operation's scopes.
     """
@@ -155,7 +151,7 @@ class Callers:
     def process_resource(
         self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: dict[str, Any]
     ) -> None:
-        """See the class."""
+        """Authenticate and authorize the request."""
         if self._keys is None:
             req.env[_ENV_KEY] = _ANYBODY
             return
@@ -163,7 +159,7 @@ class Callers:
         operation: Operation | None = getattr(resource, "operations", {}).get(method)
         if operation is None:
             if hasattr(resource, f"on_{method}") and not isinstance(resource, OpenToAll):
-                raise LookupError(f"nobody has said who may {req.method} {type(resource).__name__}")
+                raise LookupError(f"{req.method} of {type(resource).__name__} declares no scopes")
             return
         if not operation.scopes:
             return
@@ -175,7 +171,7 @@ class Callers:
         remember_who(req, f"api-key:{key.key_id}")
 
     def confirm(self, presented: Presented | None) -> None:
-        """For whoever was let in a while ago. Raises ProblemError (401) when the key is not live any more."""
+        """Check again during a long request. Raises ProblemError (401) when the key is no longer live."""
         if self._keys is not None and presented is not None and self._keys.check(presented) is None:
             raise _refused()
 
@@ -183,7 +179,7 @@ class Callers:
 def _authenticated(keys: KnownKeys, req: falcon.Request) -> tuple[ApiKey, Presented]:
     given: str = req.env.get("HTTP_AUTHORIZATION") or ""
     if _IS_BEARER.fullmatch(given) is None:
-        detail = "Send Authorization: Bearer with an API key."
+        detail = "Send an API key as Authorization: Bearer."
         raise ProblemError(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": _REALM})
     bearer = _BEARER.fullmatch(given)
     presented = None if bearer is None else read_api_key(bearer[1])
@@ -206,11 +202,17 @@ def _out_of_scope(operation: Operation) -> ProblemError:
 
 
 def caller_of(req: falcon.Request) -> Caller:
-    """Whom the request speaks for. Raises KeyError for an operation without scopes, which knows of no caller."""
+    """The caller of the request. Raises KeyError for an operation without scopes, which has no caller."""
     caller: Caller = req.env[_ENV_KEY]
     return caller
 
 
 def merchant_of(req: falcon.Request) -> str:
-    """The merchant whose customers and transactions the request is about."""
+    """The merchant to which the request belongs."""
     return caller_of(req).merchant
+
+
+def warn_without_keys(keys: ApiKeyStore, *, needed: bool) -> None:
+    """Log that no client can call the service while keys are ``needed`` and none is live. Raises StoreError."""
+    if needed and not keys.has_api_keys():
+        log.warning("there is no live API key, so no client can call: create one with manage.py keys create")

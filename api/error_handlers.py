@@ -1,4 +1,4 @@
-"""Turns everything that ends a request early into a problem document: ours, the framework's, and the unexpected."""
+"""Problem documents for all exceptions: problems of the API, errors of the framework, and unexpected errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
-    """Let every exception in ``app`` end in a problem document."""
+    """Make ``app`` answer every exception with a problem document."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _framework)
     app.add_error_handler(StoreUnavailableError, _store_unavailable)
@@ -42,7 +42,7 @@ def _framework(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
     kind = by_status(error.status_code)
     detail = error.description or f"{kind.title}."
     if kind is NOT_FOUND and req.path.endswith("/"):
-        detail += " Addresses of resources have no trailing slash."
+        detail += " Paths have no trailing slash."
     _render(req, resp, ProblemError(kind, detail, headers=dict(error.headers or {})))
 
 
@@ -61,4 +61,4 @@ def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _p
         exc_info=error,
         extra={"fields": {"correlation_id": request_id(req)}},
     )
-    _render(req, resp, ProblemError(INTERNAL_ERROR, "The failure is logged under the request's id."))
+    _render(req, resp, ProblemError(INTERNAL_ERROR, "The failure is logged with the request id."))

@@ -1,7 +1,4 @@
-"""The marshmallow fields that this API needs: each validates one kind of value and carries its own OpenAPI words.
-
-They know the rules of contract.md for single values, not which fields a command has.
-"""
+"""The marshmallow fields of this API: each validates one kind of value and has its own OpenAPI keywords."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from api.names import printable
 from api.paging import CursorKind, Place, decode_cursor
-from api.strict_json import Duplicated
+from api.screening.names import printable
 from domain.money import MoneyError, exponent_of
+from domain.strict_json import Duplicated
 
 DETAILS_MAX: Final = 20
 DETAIL_LENGTH_MAX: Final = 500
@@ -26,7 +23,7 @@ LIMIT_DEFAULT: Final = 50
 
 # Control characters (Unicode category Cc) and surrogates, which JSON can spell but UTF-8 cannot.
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# The same for the document, in which no surrogate can stand.
+# Control characters and surrogates for the document, which cannot contain surrogates.
 _FIT: Final = r"[^\x00-\x1f\x7f-\x9f]*"
 _NOT_BLANK: Final = rf"^{_FIT}[^\s\x00-\x1f\x7f-\x9f]{_FIT}$"
 
@@ -46,21 +43,21 @@ _T = TypeVar("_T")
 
 
 class Value(fields.Field[_T]):
-    """A field that is read in one step; there are no validators to run after it."""
+    """A field that is read in one step, without further validators."""
 
     def _read(self, value: Any) -> _T:
-        """What ``value`` means. Raises ValidationError."""
+        """Convert ``value``. Raises ValidationError."""
         raise NotImplementedError
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> _T:  # noqa: ARG002  # marshmallow's
         return self._read(value)
 
     def _validate(self, value: Any) -> None:
-        """Nothing is left to say."""
+        """Skip: ``_read`` validates."""
 
 
 class Amount(Value[str | int | Decimal]):
-    """A number, or the text of one. Whether it is an amount only its currency tells."""
+    """A number, or a number as text. Whether it is a valid amount depends on the currency."""
 
     def __init__(self, **kwargs: Any) -> None:
         number = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 10**12}
@@ -75,7 +72,7 @@ class Amount(Value[str | int | Decimal]):
 
 
 class SignedAmount(Amount):
-    """The same, which may be negative."""
+    """An amount that may be negative."""
 
     def __init__(self, **kwargs: Any) -> None:
         number = {"type": "number", "minimum": -(10**12), "maximum": 10**12, "not": {"enum": [0]}}
@@ -84,7 +81,7 @@ class SignedAmount(Amount):
 
 
 class Text(Value[str]):
-    """A string that ``pattern`` matches whole; ``wrong`` is the message for any other."""
+    """A string that matches the whole ``pattern``; ``wrong`` is the message for any other string."""
 
     def __init__(self, pattern: re.Pattern[str], wrong: str, **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", pattern=f"^{pattern.pattern}$"))
@@ -98,7 +95,7 @@ class Text(Value[str]):
 
 
 class Reason(Value[str]):
-    """What a person says for the record."""
+    """An operator's reason, a text for the record."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -113,12 +110,12 @@ class Reason(Value[str]):
         if not value.strip():
             raise ValidationError("Is blank.")
         if _UNFIT.search(value):
-            raise ValidationError("Holds a control character or a lone surrogate.")
+            raise ValidationError("Contains a control character or a lone surrogate.")
         return value
 
 
 class Choice(Value[_T]):
-    """One of a few words; ``choices`` says what each means."""
+    """One of a few words; ``choices`` maps each to its value."""
 
     def __init__(self, choices: Mapping[str, _T], **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", enum=list(choices)))
@@ -147,7 +144,7 @@ class Currency(Value[str]):
 
 
 class Details(Value[dict[str, str]]):
-    """A caller's own strings, passed on to the gateway."""
+    """The client's own strings, passed to the gateway."""
 
     def __init__(self, **kwargs: Any) -> None:
         values = {"type": "string", "maxLength": DETAIL_LENGTH_MAX, "pattern": f"^{_FIT}$"}
@@ -176,12 +173,12 @@ def _wrong_detail(key: str, text: object) -> str | None:
     if len(text) > DETAIL_LENGTH_MAX:
         return f"{printable(key)}: longer than {DETAIL_LENGTH_MAX} characters."
     if _UNFIT.search(text):
-        return f"{printable(key)}: holds a control character or a lone surrogate."
+        return f"{printable(key)}: contains a control character or a lone surrogate."
     return None
 
 
 class Timestamp(Value[datetime]):
-    """An RFC 3339 date and time with its offset, in UTC afterwards; finer than a microsecond is rounded up."""
+    """An RFC 3339 time with its offset, converted to UTC; fractions of a microsecond are rounded up."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", format="date-time"))
@@ -199,7 +196,7 @@ class Timestamp(Value[datetime]):
 
 
 class QueryTimestamp(Timestamp):
-    """The same in a query string, where an unencoded "+" arrives as a space."""
+    """A time in a query string, where an unencoded "+" arrives as a space."""
 
     def _wrong(self, value: object) -> str:
         hint = ' Write a "+" in a query as %2B.' if isinstance(value, str) and " " in value else ""
@@ -207,7 +204,7 @@ class QueryTimestamp(Timestamp):
 
 
 def _instant(minute: str, second: str, fraction: str, offset: str) -> datetime | None:
-    """The time in UTC, when there is such a one; 60 is a leap second."""
+    """The time in UTC; None when it does not exist. Second 60 is a leap second."""
     if int(second) > 60:
         return None
     micros = -(-int(fraction.ljust(32, "0")) // 10**26)
@@ -219,7 +216,7 @@ def _instant(minute: str, second: str, fraction: str, offset: str) -> datetime |
 
 
 class Limit(Value[int]):
-    """How many items a page has."""
+    """The largest number of items on a page."""
 
     def __init__(self, **kwargs: Any) -> None:
         bounds = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
@@ -232,7 +229,7 @@ class Limit(Value[int]):
 
 
 class Position(Value[int | None]):
-    """A place in the order of all events; 0 is before the first, None (``latest``) after the last of now."""
+    """A position among all events; 0 is before the first, None (``latest``) after the current last."""
 
     def __init__(self, **kwargs: Any) -> None:
         place = {"type": "integer", "minimum": 0, "maximum": POSITION_MAX}
@@ -248,7 +245,7 @@ class Position(Value[int | None]):
 
 
 class Wait(Value[float]):
-    """How long somebody is ready to wait, in seconds."""
+    """The longest time to wait, in seconds."""
 
     def __init__(self, **kwargs: Any) -> None:
         bounds = {"type": "number", "minimum": 0, "maximum": WAIT_MAX_S, "default": 0}
@@ -261,10 +258,10 @@ class Wait(Value[float]):
 
 
 class Cursor(Value[Place]):
-    """The ``next_cursor`` of the same kind of list; its value is the place just before the page."""
+    """The ``next_cursor`` of the same kind of list; its value is the place before the page."""
 
     def __init__(self, kind: CursorKind, **kwargs: Any) -> None:
-        words = {"pattern": "^[A-Za-z0-9_-]+$", "description": "The `next_cursor` of the page before."}
+        words = {"pattern": "^[A-Za-z0-9_-]+$", "description": "The `next_cursor` of the previous page."}
         super().__init__(**_described(kwargs, type="string", **words))
         self._kind = kind
 
@@ -276,7 +273,7 @@ class Cursor(Value[Place]):
 
 
 class EventPlace(Value[Place | None]):
-    """The cursor of an event; None (``latest``) means after the present last event."""
+    """The cursor of an event; None (``latest``) is after the current last event."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**_described(kwargs, type="string", pattern="^[A-Za-z0-9_-]+$"))
@@ -291,6 +288,6 @@ class EventPlace(Value[Place | None]):
 
 
 def _described(kwargs: dict[str, Any], **words: object) -> dict[str, Any]:
-    """The field's arguments with ``words`` of OpenAPI beside those that the schema gives."""
+    """The field's arguments with OpenAPI keywords; those that the schema gives override ``words``."""
     given: Mapping[str, object] = kwargs.pop("metadata", {})
     return {**kwargs, "metadata": {**words, **given}}

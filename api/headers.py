@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-import falcon
-
-from api.operations import Signed
 from api.problems import invalid
 
 REPEATED: Final = "payments.repeated_headers"
 """The key in a request's environ for the lower-case names of repeated headers."""
 UNDERSCORED: Final = "payments.underscored_headers"
-"""The same for headers that were dropped because they were spelled with underscores; with hyphens."""
+"""The key in a request's environ for the names of headers with underscores, which were dropped; here with hyphens."""
 
 READ: Final = ("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent", "X-Request-ID")
 """All headers that an operation reads. The server handles those that frame a request."""
@@ -27,18 +24,12 @@ def is_repeated(env: dict[str, Any], name: str) -> bool:
     return name in repeated
 
 
-class OnceOnly:
-    """Middleware that refuses repeated headers, except where a signature decides."""
-
-    def process_resource(
-        self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: dict[str, Any]
-    ) -> None:
-        """Refuse repeated headers. Raises ProblemError, which names them."""
-        env = req.env
-        if not (env.get(REPEATED) or env.get(UNDERSCORED)) or isinstance(resource, Signed):
-            return
-        wrong = {name: ["Given more than once."] for name in READ if is_repeated(env, name.lower())}
-        if _MUST_ARRIVE.lower() in env.get(UNDERSCORED, ()):
-            wrong.setdefault(_MUST_ARRIVE, []).append("Spelled with an underscore. Send it with a hyphen.")
-        if wrong:
-            raise invalid(wrong)
+def refuse_repeated(env: dict[str, Any]) -> None:
+    """Refuse repeated headers. Raises ProblemError, which names them."""
+    if not (env.get(REPEATED) or env.get(UNDERSCORED)):
+        return
+    wrong = {name: ["Given more than once."] for name in READ if is_repeated(env, name.lower())}
+    if _MUST_ARRIVE.lower() in env.get(UNDERSCORED, ()):
+        wrong.setdefault(_MUST_ARRIVE, []).append("Spelled with an underscore. Send it with a hyphen.")
+    if wrong:
+        raise invalid(wrong)

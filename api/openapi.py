@@ -1,4 +1,4 @@
-"""Builds the OpenAPI 3.0 document from the resources' operations and the schemas that validate. Serves nothing."""
+"""Build the OpenAPI 3.0 document from the resources' operations and the schemas that validate."""
 
 from __future__ import annotations
 
@@ -16,71 +16,75 @@ from api import idempotency
 from api.operations import JSON, Documented, Operation
 from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_ID
 from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, INSUFFICIENT_SCOPE, MEDIA_TYPE, UNAUTHENTICATED, ProblemType
-from api.responses import ProblemSchema
+from api.schemas.problems import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
 
 _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
-    "transaction_id": {"schema": {"type": "string", "format": "uuid"}, "description": "The transaction's id."},
+    "transaction_id": {"schema": {"type": "string", "format": "uuid"}, "description": "The id of the transaction."},
     "customer_id": {
         "schema": {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"},
-        "description": "Your own id of the customer.",
+        "description": "Your id of the customer.",
         "example": "12345",
     },
     "dead_letter_id": {
         "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
-        "description": "The dead letter's id.",
+        "description": "The id of the dead letter.",
     },
     "callback_id": {
         "schema": {"type": "string", "pattern": f"^{DEAD_LETTER_ID.pattern}$"},
-        "description": "The id under which the callback is stored.",
+        "description": "The id of the stored callback.",
     },
     "review_id": {
         "schema": {"type": "string", "pattern": f"^{REVIEW_ID.pattern}$"},
-        "description": "The review's id.",
+        "description": "The id of the review.",
     },
     "name": {
         "schema": {"type": "string", "pattern": f"^{GATEWAY_NAME.pattern}$"},
-        "description": "The gateway's name.",
+        "description": "The name of the gateway.",
         "example": "gatewayA",
     },
 }
 _NULLABLE: Final = ("Failure", "ReviewSaid", "ReviewExpected")
 _API_KEY: Final = "apiKey"
-_KEYS: Final = "`Authorization: Bearer pgw_…`. A key speaks for one merchant, whose customers and transactions it sees."
+_KEYS: Final = (
+    "`Authorization: Bearer pgw_…`. A key belongs to one merchant and gives access to its customers and transactions."
+)
 _NAMES: Final = re.compile(r"\{([a-z_]+)\}")
 
 _DESCRIPTION: Final = """Deposits and withdrawals through several payment providers.
 
-Every change is recorded before anything else happens: what was answered with 202 is never lost, and no status is ever
-a guess. Errors are problem documents (RFC 9457) that name each wrong field."""
+Every change is stored before the service acts on it, so a command with the answer 202 is never lost. A status is always
+based on evidence; while the outcome is not known, it is `unknown`. Errors are problem documents (RFC 9457) that name
+each wrong field."""
 
 _REQUEST_ID: Final = {
     "name": REQUEST_ID_HEADER,
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "An id of yours for the request, 1 to 128 visible ASCII characters; any other is replaced. "
-    "It is the correlation id of the events.",
+    "description": "Your id for the request, 1 to 128 visible ASCII characters. The service replaces any other. It "
+    "becomes the correlation id of the events.",
 }
 _IDEMPOTENCY_KEY: Final = {
     "name": idempotency.HEADER,
     "in": "header",
     "required": False,
     "schema": {"type": "string", "pattern": idempotency.PATTERN},
-    "description": "A name of yours for this command, 1 to 255 visible ASCII characters, bare or in double quotes: "
-    "however often the command comes with it, it is carried out once. Another command under the same key is refused.",
+    "description": "Your key for this command, 1 to 255 visible ASCII characters, bare or in double quotes. A command "
+    "with the same key is executed once, however often you send it. A different command with the same key is "
+    "refused.",
 }
 _TRACEPARENT: Final = {
     "name": "traceparent",
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "W3C trace context, kept with the events; ignored when it is not well-formed.",
+    "description": "The W3C trace context, stored with the events. It is ignored when it is malformed.",
 }
 
 
 def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> bytes:
-    """The document of ``routes`` (path templates and their resources), as JSON; with API keys where they are needed."""
+    """The document of ``routes`` (path templates and their resources) as JSON; ``needs_keys``: with API keys."""
     spec = APISpec(
         title="Payment gateway service",
         version="1",
@@ -90,13 +94,18 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
         servers=[{"url": "/"}],
     )
     spec.components.header(
-        REQUEST_ID_HEADER, {"schema": {"type": "string"}, "description": "The request's id: yours, or a new one."}
+        REQUEST_ID_HEADER,
+        {"schema": {"type": "string"}, "description": "The id of the request: yours, or a generated one."},
     )
     spec.components.header(
-        "Retry-After", {"schema": {"type": "integer", "minimum": 0}, "description": "Seconds to wait."}
+        "Retry-After",
+        {
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "Seconds to wait before you send the request again.",
+        },
     )
     spec.components.header(
-        "WWW-Authenticate", {"schema": {"type": "string"}, "description": "What would have been needed."}
+        "WWW-Authenticate", {"schema": {"type": "string"}, "description": "The authentication that is required."}
     )
     if needs_keys:
         spec.components.security_scheme(_API_KEY, {"type": "http", "scheme": "bearer", "description": _KEYS})
@@ -110,7 +119,7 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
         ]
         spec.path(path, operations=operations, parameters=parameters)
     document = spec.to_dict()
-    # A reference cannot be made nullable where it stands (OpenAPI 3.0.3); the schema that it names can.
+    # In OpenAPI 3.0.3 a reference cannot be nullable, but its schema can.
     for name in _NULLABLE:
         document["components"]["schemas"][name]["nullable"] = True
     return orjson.dumps(document)

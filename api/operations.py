@@ -1,4 +1,4 @@
-"""How a resource describes its operations to OpenAPI. Plain values; building the document is ``api.openapi``'s."""
+"""How a resource describes its operations. ``api.openapi`` builds the document from these values."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ READS: Final = frozenset({Scope.READ})
 OPERATES: Final = frozenset({Scope.OPERATIONS})
 
 READ_PROBLEMS: Final = (INVALID_REQUEST, UNAVAILABLE, INTERNAL_ERROR)
-"""What any read may end in."""
+"""Problems of a read."""
 
 LIST_PROBLEMS: Final = (*READ_PROBLEMS, POSITION_UNKNOWN)
 """Problems of a list."""
 
-ORDER_PROBLEMS: Final = (
+OPERATOR_PROBLEMS: Final = (
     *READ_PROBLEMS,
     MALFORMED_BODY,
     REQUEST_TIMEOUT,
@@ -45,12 +45,12 @@ ORDER_PROBLEMS: Final = (
     UNSUPPORTED_MEDIA_TYPE,
     OUTCOME_UNKNOWN,
 )
-"""What any order of a person about something may end in."""
+"""Problems of an operator's command on one resource."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The success of an operation. ``headers``: name to description; ``links``: name to OpenAPI link object.
+    """The success answer of an operation. ``headers``: name to description; ``links``: name to OpenAPI link object.
 
     ``optional_headers`` are not on every answer.
     """
@@ -66,21 +66,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one route. The schemas are those that validate."""
+    """One method of one route. The schemas also validate the requests."""
 
     operation_id: str
     tag: str
     summary: str
     description: str
     scopes: frozenset[Scope]
-    """The scope that an API key must have; OPEN: everybody may, without a key."""
+    """The scope that an API key needs; OPEN: no key is needed."""
     answer: Answer
     problems: tuple[ProblemType, ...] = ()
     body: type[Schema] | None = None
     body_examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     query: type[Schema] | None = None
     takes_key: bool = False
-    """Whether it may come with an Idempotency-Key."""
+    """Whether it accepts an Idempotency-Key."""
     behind_keys: Mapping[str, Any] = field(default_factory=dict)
     """Fields that differ where API keys are required."""
 
@@ -92,8 +92,8 @@ class Documented(Protocol):
 
 
 class Signed:
-    """A resource of signed requests, where only the signature decides about a request's headers."""
+    """A resource of signed requests: the signature alone validates the headers."""
 
 
 class OpenToAll:
-    """A resource of nobody's data that is no part of the document: assets of a page, ways to it."""
+    """A public resource outside the document: assets of a page, and redirects to it."""

@@ -1,6 +1,6 @@
-"""Lists page by page. A cursor is opaque: the kind of list and the key of the last item, never an offset.
+"""Pages of lists. A cursor is opaque: the kind of list and the key of the last item, never an offset.
 
-It carries the generation of the store, which goes up with each restore to an earlier state.
+It carries the generation of the store, which increases with each restore to an earlier state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class CursorKind(Enum):
-    """The lists that have pages: the letter in their cursors, and what their keys look like."""
+    """The lists that have pages: the letter in their cursors, and the form of their keys."""
 
     TRANSACTIONS = ("t", TRANSACTION_ID)
     VERSIONS = ("v", VERSION)
@@ -44,13 +44,13 @@ class Place(NamedTuple):
 
 
 def encode_cursor(kind: CursorKind, key: str, generation: int = 0) -> str:
-    """A URL-safe string for ``key``, which must be of the kind's form."""
+    """Encode ``key``, which must have the kind's form, as a URL-safe string."""
     text = f"{kind.letter}{generation}~{key}" if generation else f"{kind.letter}{key}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(kind: CursorKind, cursor: str) -> Place | None:
-    """The content of ``cursor``; None for text that ``encode_cursor`` cannot have made."""
+    """Decode ``cursor``; None for a text that ``encode_cursor`` does not make."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
@@ -65,7 +65,7 @@ def decode_cursor(kind: CursorKind, cursor: str) -> Place | None:
 def page(
     rows: Sequence[_T], limit: int, show: Callable[[_T], dict[str, Any]], cursor: Callable[[_T], str]
 ) -> dict[str, Any]:
-    """A page of ``rows``, which hold one more than ``limit`` when others follow."""
+    """Make a page of ``rows``, which are more than ``limit`` when another page follows."""
     shown = rows[:limit]
     return {
         "items": [show(row) for row in shown],

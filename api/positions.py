@@ -1,8 +1,8 @@
-"""Positions and cursors as clients see them. Each carries the store's generation; one of another generation gets 410.
+"""Positions and cursors on the wire. Each carries the store's generation; one of another generation gets 410.
 
 A position on the wire is ``generation * 2**40 + position``: ascending over generations, and exact in JSON below 2**53.
-Where API keys are required, clients see no positions, which would reveal the volume of others. They see cursors, each
-of which names an event of the merchant.
+Where API keys are required, clients get no positions, which would reveal the volume of other merchants. They get
+cursors, each of which names an event of the merchant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HASH_SHOWN: Final = 16
 
 
 class Position(NamedTuple):
-    """A place in the order of all events of a generation; 0 is before the first."""
+    """A position among all events of a generation; 0 is before the first."""
 
     generation: int
     position: int
@@ -36,7 +36,7 @@ class Position(NamedTuple):
 
     @property
     def is_beginning(self) -> bool:
-        """Whether it is before the first event, of whatever generation."""
+        """Whether it is before the first event of the first generation."""
         return self == (0, 0)
 
 
@@ -44,7 +44,7 @@ BEGINNING: Final = Position(0, 0)
 
 
 def event_cursor(generation: int, stored: StoredEvent | None) -> str:
-    """A merchant's place just after an event of its own; None: before the first."""
+    """The cursor after an event of the merchant; None: before the first event."""
     if stored is None:
         return encode_cursor(CursorKind.EVENTS, "0", generation)
     key = f"{stored.version}.{stored.hash.hex()[:_HASH_SHOWN]}.{stored.stream.id}"
@@ -52,7 +52,7 @@ def event_cursor(generation: int, stored: StoredEvent | None) -> str:
 
 
 def position_of(queries: Queries, merchant: str, place: Place) -> Position:
-    """The place that an event's cursor names. Raises ProblemError (410) when the merchant has no such event."""
+    """The position of an event's cursor. Raises ProblemError (410) when the merchant has no such event."""
     if place.key == "0":
         return Position(place.generation, 0)
     version, hash_shown, stream_id = place.key.split(".", 2)
@@ -63,9 +63,9 @@ def position_of(queries: Queries, merchant: str, place: Place) -> Position:
 
 
 def generation_for(queries: Queries, place: Place | None) -> int:
-    """The generation for a page's cursor; call it after the page was read.
+    """The generation for a page's cursor. Call it after the page was read.
 
-    Raises ProblemError (410) when ``place``, from which the page goes on, is of another.
+    Raises ProblemError (410) when ``place``, where the page begins, is of another generation.
     """
     generation = queries.feed().generation
     if place is not None and place.generation != generation:
@@ -74,7 +74,7 @@ def generation_for(queries: Queries, place: Place | None) -> int:
 
 
 def confirm(queries: Queries, after: Position) -> int:
-    """The generation now. Raises ProblemError (410) when ``after`` is of another one, or beyond its end."""
+    """The current generation. Raises ProblemError (410) when ``after`` is of another one, or beyond its end."""
     generation, last = queries.feed()
     if not after.is_beginning and (after.generation != generation or after.position > last):
         raise unknown(generation)
@@ -82,9 +82,9 @@ def confirm(queries: Queries, after: Position) -> int:
 
 
 def unknown(generation: int) -> ProblemError:
-    """410: events that the client has seen may not be on record."""
+    """410: events that the client received may no longer be on record."""
     detail = (
-        "The position is unknown: the database was restored to an earlier state, or ends before it. Begin again, and"
-        " drop the events that do not come again."
+        "The position is unknown: the database was restored to an earlier state, or ends before it. Read the feed from"
+        " the beginning, and drop the events that are not returned again."
     )
     return ProblemError(POSITION_UNKNOWN, detail, generation=generation)

@@ -1,20 +1,17 @@
-"""The one table of everything that the API may answer instead of success, as problem details (RFC 9457).
-
-It owns names, status codes and titles; it knows neither Falcon nor what led to a problem.
-"""
+"""The table of all problems that the API returns (RFC 9457): names, status codes and titles. Independent of Falcon."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from actors.once import KEY_REUSED
+from actors.customer.idempotency import KEY_REUSED
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ProblemType(NamedTuple):
-    """A kind of problem: ``name`` is the last part of its ``type``, stable for programs; ``title`` is for people."""
+    """A type of problem. ``name`` is the last part of its ``type`` and stable for programs; ``title`` is for people."""
 
     name: str
     status: int
@@ -23,32 +20,32 @@ class ProblemType(NamedTuple):
 
 INVALID_REQUEST: Final = ProblemType("invalid-request", 400, "The request is not valid")
 MALFORMED_BODY: Final = ProblemType("malformed-body", 400, "The body cannot be read")
-UNVERIFIED: Final = ProblemType("callback-unverified", 401, "The callback is not surely the gateway's")
-UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is needed")
-INSUFFICIENT_SCOPE: Final = ProblemType("insufficient-scope", 403, "The API key does not permit this")
-NOT_FOUND: Final = ProblemType("not-found", 404, "There is nothing under this address")
-METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed here")
-REQUEST_TIMEOUT: Final = ProblemType("request-timeout", 408, "The request took too long to come")
-NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding it could falsify the record")
+UNVERIFIED: Final = ProblemType("callback-unverified", 401, "Signature verification failed")
+UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "A valid API key is required")
+INSUFFICIENT_SCOPE: Final = ProblemType("insufficient-scope", 403, "The API key lacks the required scope")
+NOT_FOUND: Final = ProblemType("not-found", 404, "The resource does not exist")
+METHOD_NOT_ALLOWED: Final = ProblemType("method-not-allowed", 405, "The method is not allowed")
+REQUEST_TIMEOUT: Final = ProblemType("request-timeout", 408, "The request was not received in time")
+NOT_DISCARDABLE: Final = ProblemType("not-discardable", 409, "Discarding could falsify the record")
 GATEWAY_NOT_CONFIGURED: Final = ProblemType("gateway-not-configured", 409, "The gateway is not configured")
 IDEMPOTENCY_KEY_IN_FLIGHT: Final = ProblemType(
-    "idempotency-key-in-flight", 409, "The first request with this key is still under way"
+    "idempotency-key-in-flight", 409, "The first request with this key is in progress"
 )
-STALE_VERSION: Final = ProblemType("stale-version", 409, "It was changed since you looked")
-ALREADY_FINAL: Final = ProblemType("already-final", 409, "What is final never changes")
-STILL_UNDER_WAY: Final = ProblemType("still-under-way", 409, "The transaction is on its way to its gateway")
-DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being worked on")
-POSITION_UNKNOWN: Final = ProblemType("position-unknown", 410, "The position or cursor is not known")
+STALE_VERSION: Final = ProblemType("stale-version", 409, "The transaction has a newer version")
+ALREADY_FINAL: Final = ProblemType("already-final", 409, "The transaction has a final status")
+STILL_UNDER_WAY: Final = ProblemType("still-under-way", 409, "The transaction is being sent to its gateway")
+DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being processed")
+POSITION_UNKNOWN: Final = ProblemType("position-unknown", 410, "The position or cursor is unknown")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
-REFUSED: Final = ProblemType("refused", 422, "The command is refused")
-INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The customer has too little available")
-NO_SUCH_CUSTOMER: Final = ProblemType("no-such-customer", 422, "Nothing is on record of the customer")
+REFUSED: Final = ProblemType("refused", 422, "The command was refused")
+INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The available balance is too low")
+NO_SUCH_CUSTOMER: Final = ProblemType("no-such-customer", 422, "The customer has no events")
 IDEMPOTENCY_KEY_REUSED: Final = ProblemType(KEY_REUSED, 422, "The key was used for another command")
-INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service made a mistake")
-UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service cannot do this now")
+INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service failed unexpectedly")
+UNAVAILABLE: Final = ProblemType("unavailable", 503, "The service is temporarily unavailable")
 NOT_READY: Final = ProblemType("not-ready", 503, "The service is not ready")
-OUTCOME_UNKNOWN: Final = ProblemType("outcome-unknown", 504, "Whether the command was stored is not known yet")
+OUTCOME_UNKNOWN: Final = ProblemType("outcome-unknown", 504, "Whether the request was stored is unknown")
 
 PROBLEMS: Final[Mapping[str, ProblemType]] = {
     problem.name: problem
@@ -82,7 +79,7 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
     )
 }
 
-# What the framework itself may answer with, by status; anything else is told by its class.
+# The problems of the framework itself, by status.
 _BY_STATUS: Final[Mapping[int, ProblemType]] = {
     problem.status: problem
     for problem in (
@@ -97,7 +94,7 @@ _BY_STATUS: Final[Mapping[int, ProblemType]] = {
 }
 
 Errors = Mapping[str, Sequence[str]]
-"""Field (or header) to what is wrong with it."""
+"""Messages by field or header."""
 
 
 class ProblemError(Exception):
@@ -134,17 +131,17 @@ class ProblemError(Exception):
 
 
 def invalid(errors: Errors) -> ProblemError:
-    """A request whose named fields are wrong."""
+    """400: these fields or headers are wrong."""
     return ProblemError(INVALID_REQUEST, f"Wrong: {', '.join(errors)}.", errors=errors)
 
 
 def unavailable(detail: str, retry_after_s: int = 1) -> ProblemError:
-    """Nothing was stored; the same request may be sent again after ``retry_after_s``."""
+    """503: nothing was stored, and the client may repeat the request after ``retry_after_s``."""
     return ProblemError(UNAVAILABLE, detail, headers={"Retry-After": str(retry_after_s)})
 
 
 def by_status(status: int) -> ProblemType:
-    """The type that tells a bare status code."""
+    """The type for a bare status code."""
     known = _BY_STATUS.get(status)
     if known is not None:
         return known

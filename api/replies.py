@@ -1,4 +1,4 @@
-"""What the actors reply to a command, or fail to reply, as success or as a problem. Knows no HTTP but the problems."""
+"""Replies of the actors as values or problems. The only HTTP part are the problems."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def accepted(reply: Reply) -> Transaction:
-    """The transaction as the command left it. Raises ProblemError when the command was not accepted."""
+    """The transaction after the command. Raises ProblemError when the command was not accepted."""
     match reply:
         case Accepted(transaction=transaction):
             return transaction
         case Replayed(transaction_id=transaction_id):
-            raise LookupError(transaction_id)  # whoever sends a key reads the transaction as it is now
+            raise LookupError(transaction_id)  # the caller reads the current transaction instead
         case Refused(code=code, detail=detail, facts=facts, replayed=replayed):
             headers = {REPLAYED: "true"} if replayed else {}
             raise ProblemError(
@@ -34,38 +34,38 @@ def accepted(reply: Reply) -> Transaction:
         case NotStored(reason=reason, retry_after_s=retry_after_s):
             raise unavailable(reason, retry_after_s)
         case Uncertain(transaction_id=None):
-            raise ProblemError(OUTCOME_UNKNOWN, "Look whether it was carried out before you order it once more.")
+            raise ProblemError(OUTCOME_UNKNOWN, "Check whether the command was executed before you send it again.")
         case Uncertain(transaction_id=transaction_id):
             raise ProblemError(
                 OUTCOME_UNKNOWN,
-                f"Ask for /v1/transactions/{transaction_id} later: it is there when the command was stored.",
+                f"Get /v1/transactions/{transaction_id} later. It exists if the command was stored.",
                 transaction_id=transaction_id,
             )
         case Adjusted() | Closed() | Taken():
-            raise TypeError(f"{type(reply).__name__} is no reply to this command")
+            raise TypeError(f"{type(reply).__name__} is not a reply to this command")
         case _:
             assert_never(reply)
 
 
 def closed(reply: Reply) -> None:
-    """Raises ProblemError when the review was not closed."""
+    """Check that the review was closed. Raises ProblemError."""
     if not isinstance(reply, Closed):
         accepted(reply)
 
 
 def adjusted(reply: Reply) -> Account:
-    """The account with the corrected balance. Raises ProblemError when it was not corrected."""
+    """The account with the adjusted balance. Raises ProblemError when it was not adjusted."""
     if isinstance(reply, Adjusted):
         return reply.account
     accepted(reply)
-    raise TypeError(f"{type(reply).__name__} is no reply to a correction")
+    raise TypeError(f"{type(reply).__name__} is not a reply to an adjustment")
 
 
 def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str | None) -> Reply:
-    """What the actors reply to a command that they were given by ``ask``."""
+    """Call ``ask``, which sends a command to the actors, and return the reply."""
     try:
         return ask()
-    except Exception:  # whatever it is, the command is on its way: only "not known" is true now
+    except Exception:  # the command may still be executed, so the outcome is uncertain
         log.exception(
             "a command ended without a reply",
             extra={"fields": {"transaction_id": transaction_id, "correlation_id": request_id(req)}},
@@ -75,7 +75,7 @@ def replied(ask: Callable[[], Reply], req: falcon.Request, transaction_id: str |
 
 @contextmanager
 def reading_again(address: str, **extensions: object) -> Iterator[None]:
-    """Translate errors of the read that replays a command under its key.
+    """Translate errors of the read for the replay of a command.
 
     Raises ProblemError 504 when the store cannot be read: the command is stored, so 503 would be wrong.
     """
@@ -83,22 +83,22 @@ def reading_again(address: str, **extensions: object) -> Iterator[None]:
         yield
     except StoreError as error:
         log.warning("the record of an idempotency key cannot be read: %s", error)
-        detail = f"The command is on record. Ask for {address} later, or repeat the command under the same key."
+        detail = f"The command is stored. Get {address} later, or repeat the command with the same key."
         raise ProblemError(OUTCOME_UNKNOWN, detail, **dict[str, Any](extensions)) from None
 
 
 @contextmanager
-def ordering(address: str) -> Iterator[None]:
-    """Around an order that may be given again without harm; ``address`` shows what became of it.
+def executing(address: str) -> Iterator[None]:
+    """Translate errors of a command that is safe to repeat; ``address`` shows its result.
 
-    Raises ProblemError: 503 when nothing has changed, 504 when that is not known.
+    Raises ProblemError: 503 when nothing was changed, 504 when that is not known.
     """
     try:
         yield
     except (TimeoutError, CommitUncertainError) as error:
-        log.warning("whether an order was carried out is not known: %s", error)
-        detail = f"Ask for {address} to see what holds now. The same order once more does no harm."
+        log.warning("whether a command was executed is not known: %s", error)
+        detail = f"Get {address} to see the current state. It is safe to repeat the command."
         raise ProblemError(OUTCOME_UNKNOWN, detail) from None
     except StoreError as error:
-        log.warning("an order was not carried out: %s", error)
-        raise unavailable("The store does not take the order. Nothing has changed.") from None
+        log.warning("a command was not executed: %s", error)
+        raise unavailable("The store does not accept the command. Nothing was changed.") from None

@@ -1,7 +1,6 @@
-"""What ties a request to what it sets in motion: its own id, echoed on every answer, and the caller's trace.
+"""Correlation of a request with its effects: the request id in every answer, and the client's trace context.
 
-A caller's values that do not fit the rules, or that hold a card number or a secret, are replaced or ignored, never
-refused.
+Malformed values of a client, and values with a card number or a secret, are replaced or ignored, never refused.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, Final
 import falcon
 
 from api.headers import is_repeated
-from api.unwanted import unwanted_in
+from api.screening.envelope import found_in_header
 from store.codec import Metadata
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
@@ -48,39 +47,44 @@ def random_request_id() -> str:
 
 
 class RequestIds:
-    """Middleware: every request has an id, the caller's or a new one, and every answer repeats it."""
+    """Middleware that gives every request an id, the client's or a new one, and repeats it in the answer."""
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Settle the id before anything can fail."""
+        """Set the id."""
         self._settle(req.env)
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, *_: object) -> None:
-        """Repeat the id, also on what was refused before ``process_request`` ran."""
+        """Repeat the id, also for requests that were refused before ``process_request``."""
         resp.set_header(_HEADER_KEY, req.env.get(_ENV_KEY) or self._settle(req.env))
 
     def _settle(self, env: dict[str, Any]) -> str:
         given: str | None = env.get("HTTP_X_REQUEST_ID")
-        fits = given and _REQUEST_ID.fullmatch(given) and not unwanted_in(given) and not is_repeated(env, _HEADER_KEY)
+        fits = (
+            given
+            and _REQUEST_ID.fullmatch(given)
+            and not found_in_header(env, given)
+            and not is_repeated(env, _HEADER_KEY)
+        )
         settled = given if given and fits else self._new_id()
         env[_ENV_KEY] = settled
         return settled
 
 
 def request_id(req: falcon.Request) -> str:
-    """The id that RequestIds settled; empty for a request that it never saw."""
+    """The id that RequestIds set; empty for a request without one."""
     settled: str = req.env.get(_ENV_KEY, "")
     return settled
 
 
 def metadata(req: falcon.Request) -> Metadata:
-    """What the events of this request remember of it."""
+    """The metadata of the events that this request causes."""
     traceparent: str | None = req.env.get("HTTP_TRACEPARENT")
     if traceparent is not None and (
         _TRACEPARENT.fullmatch(traceparent) is None
-        or unwanted_in(traceparent)
+        or found_in_header(req.env, traceparent)
         or is_repeated(req.env, TRACEPARENT_HEADER)
     ):
         traceparent = None
@@ -88,10 +92,10 @@ def metadata(req: falcon.Request) -> Metadata:
 
 
 def remember_who(req: falcon.Request, who: str) -> None:
-    """Have the events of this request say who it was."""
+    """Set ``who`` in the metadata of the events that this request causes."""
     req.env[_WHO] = who
 
 
-def note_order(req: falcon.Request, what: str, **fields: object) -> None:
-    """Log an order of a person that leaves no event, before it is given: what else would tell who gave it."""
+def log_operator_command(req: falcon.Request, what: str, **fields: object) -> None:
+    """Log an operator's command before it is executed. It causes no event, so the log is its only trace."""
     log.warning(what, extra={"fields": {**fields, "who": req.env.get(_WHO), "correlation_id": request_id(req)}})

@@ -1,4 +1,4 @@
-"""Values of the domain and the store as the JSON objects of contract.md section 3. Knows no HTTP."""
+"""Values of the domain and the store as JSON objects, in the shapes of ``api.schemas``. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from actors.callbacks import gateway_of, read_payload
+from actors.operations.waiting_callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
 from api.positions import Position, event_cursor
 from domain.account import Transaction
+from domain.gateway_report import GatewayReport
 from domain.money import minor_to_text
-from domain.said import Said
-from store.codec import expected_data, read_body, said_data, timestamp
+from store.codec import expected_data, read_body, report_data, timestamp
 from store.errors import CorruptStoreError
 from store.port import StoredEvent, WorkState
 from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
 
 LETTER_STATES: Final[Mapping[WorkState, str]] = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}
-"""The states of work that make it a dead letter, in the API's words."""
+"""The states of work that make it a dead letter, with their names in the API."""
 
 
 def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]:
-    """A transaction; ``attention`` as the store's queries tell it."""
+    """A transaction; ``attention`` comes from the store's queries."""
     failure = it.failure
     created_at = timestamp(it.created_at)
     return {
@@ -50,7 +50,7 @@ def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]
 
 
 def transaction_view(view: TransactionView) -> dict[str, Any]:
-    """A transaction with what people should know of it."""
+    """A transaction with its ``attention``."""
     return transaction(view.transaction, view.attention)
 
 
@@ -71,7 +71,7 @@ def customer(customer_id: str, view: CustomerView) -> dict[str, Any]:
 
 
 def event(stored: StoredEvent, generation: int, *, sees_all: bool) -> dict[str, Any]:
-    """An event as it is stored, whether or not this version of the service knows its type.
+    """An event as it is stored, also of a type that this version of the service does not know.
 
     ``sees_all``: show the position among all events, which reveals the volume of all merchants; else a cursor.
     """
@@ -141,14 +141,14 @@ def waiting_callback(it: DeadLetter) -> dict[str, Any]:
     try:
         stored = read_payload(item)
     except CorruptStoreError:  # the timer parks it as a dead letter
-        said, waits_until = _NO_SAID, None
+        report, waits_until = _NO_REPORT, None
     else:
-        said, waits_until = _said(stored.said), timestamp(stored.waits_until)
+        report, waits_until = _report(stored.report), timestamp(stored.waits_until)
     return {
         "id": item.work_id,
         "gateway": gateway_of(item.gateway),
-        **{name: said[name] for name in _CALLBACK},
-        "received_at": timestamp(it.created_at) if said["at"] is None else said["at"],
+        **{name: report[name] for name in _CALLBACK},
+        "received_at": timestamp(it.created_at) if report["at"] is None else report["at"],
         "waits_until": waits_until,
         "attempts": item.attempts,
         "next_attempt_at": _time(it.next_attempt_at),
@@ -156,11 +156,11 @@ def waiting_callback(it: DeadLetter) -> dict[str, Any]:
 
 
 _CALLBACK: Final = ["event_id", "reference", "gateway_reference", "status", "amount", "currency", "body", "body_bytes"]
-"""The members of a waiting callback that are shown."""
+"""The members of the gateway's report that a waiting callback shows."""
 
 
 def review(it: ReviewView) -> dict[str, Any]:
-    """A review with its subject, what the gateway said, and what was on record."""
+    """A review with its subject, what the gateway reported, and what was on record."""
     row = it.review
     return {
         "id": row.review_id,
@@ -171,16 +171,16 @@ def review(it: ReviewView) -> dict[str, Any]:
         "state": row.state,
         "opened_at": timestamp(row.opened_at),
         "closed_at": _time(row.closed_at),
-        "said": row.said and _said(row.said),
+        "said": row.said and _report(row.said),
         "expected": row.expected and expected_data(row.expected),
     }
 
 
-def _said(said: Said) -> dict[str, Any]:
-    return _NO_SAID | said_data(said)
+def _report(report: GatewayReport) -> dict[str, Any]:
+    return _NO_REPORT | report_data(report)
 
 
-_NO_SAID: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(Said))
+_NO_REPORT: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(GatewayReport))
 
 
 def _time(at: datetime | None) -> str | None:

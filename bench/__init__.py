@@ -1,1 +1,1 @@
-"""The benchmark: how much of an empty Falcon resource's throughput the service keeps. Run by ``make bench``."""
+"""The benchmark: the service's throughput in proportion to an empty Falcon resource. Run by ``make bench``."""

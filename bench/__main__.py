@@ -1,7 +1,7 @@
-"""``python -m bench``: what it takes from the command line, the order of the measurements, and what it says of them.
+"""``python -m bench``: command line, order of the measurements, and their report.
 
-Exit status 1: a request failed, an accepted deposit was not completed, or ``verify`` found something. How fast it
-was decides nothing.
+The exit status is 1 if a request failed, an accepted deposit was not completed, or ``verify`` found a problem. The
+measured speed does not affect it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import psycopg
 
 from bench import contention, machine, report, scaling
 from bench.facts import facts
-from bench.grounds import SQLITE, Ground, refusal, server_url
 from bench.measure import Measured, measure
 from bench.profiling import ProfileError, profile
 from bench.report import Outcome
 from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
 from bench.setups import EMPTY, FIGURES, Conditions
+from bench.targets import SQLITE, Target, refusal, server_url
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
 _SCALING: Final = CHECKOUT / "docs" / "scaling.md"
@@ -32,20 +32,20 @@ _CONFLICTS: Final = "conflicts"
 
 
 def main() -> int:
-    """Measure, or profile, as the command line says."""
+    """Measure or profile, according to the command line."""
     options = _options()
-    # So that every process, folder and database is cleaned up when this one is ended.
+    # Ensures that every process, folder and database is cleaned up when this process is ended.
     signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(143))
     cores = machine.use_two_cores()
-    grounds = choose_grounds(options.store, options.workers)
-    if not grounds:
+    targets = choose_targets(options.store, options.workers)
+    if not targets:
         return 1
     try:
         if options.profile:
-            conditions = _searched(_conditions(options, grounds[0]), [options.profile])
+            conditions = _with_connections(_conditions(options, targets[0]), [options.profile])
             _say(profile(options.profile, conditions))
             return 0
-        return _measure(options, grounds, cores)
+        return _measure(options, targets, cores)
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -56,25 +56,25 @@ def main() -> int:
         return 130
 
 
-def choose_grounds(store: str, workers: int) -> list[Ground]:
-    """Those that can be measured on; says which one cannot."""
-    grounds = [] if store == "postgresql" else [SQLITE]
+def choose_targets(store: str, workers: int) -> list[Target]:
+    """The usable targets. Prints the reason if PostgreSQL is not usable."""
+    targets = [] if store == "postgresql" else [SQLITE]
     if store != "sqlite":
         url = server_url()
         if reason := refusal(url):
-            sys.stderr.write(f"{reason}{': SQLite alone' if grounds else ''}\n")
+            sys.stderr.write(f"{reason}{': SQLite alone' if targets else ''}\n")
         else:
-            grounds.append(Ground(workers, url))
-    return grounds
+            targets.append(Target(workers, url))
+    return targets
 
 
-def _measure(options: argparse.Namespace, grounds: Sequence[Ground], cores: int) -> int:
-    described = facts(cores, grounds, (_RESULTS, _SCALING))
-    outcomes = [_measure_ground(options, ground) for ground in grounds]
+def _measure(options: argparse.Namespace, targets: Sequence[Target], cores: int) -> int:
+    described = facts(cores, targets, (_RESULTS, _SCALING))
+    outcomes = [_measure_target(options, target) for target in targets]
     page = report.render(described, outcomes)
     _say(f"\n{page}")
     if options.only or options.store != "both":
-        _say(f"{_RESULTS.relative_to(CHECKOUT)} is left as it was: not all figures were measured")
+        _say(f"{_RESULTS.relative_to(CHECKOUT)} is unchanged: not all figures were measured")
     else:
         _RESULTS.write_text(page, encoding="utf-8")
         _rewrite_scaling(described, outcomes)
@@ -91,15 +91,15 @@ def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) 
             _SCALING.write_text(scaling.put(_SCALING.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
-def _measure_ground(options: argparse.Namespace, ground: Ground) -> Outcome:
-    _say(ground.name)
+def _measure_target(options: argparse.Namespace, target: Target) -> Outcome:
+    _say(target.name)
     only = options.only or [*FIGURES[1:], _CONFLICTS]
     figures = [figure for figure in FIGURES[1:] if figure in only]
     if figures:
         figures.insert(0, EMPTY)
-    conflicts = ground.server_url and _CONFLICTS in only
-    conditions = _conditions(options, ground)
-    conditions = _searched(conditions, [*figures, *(contention.FIGURES if conflicts else ())])
+    conflicts = target.server_url and _CONFLICTS in only
+    conditions = _conditions(options, target)
+    conditions = _with_connections(conditions, [*figures, *(contention.FIGURES if conflicts else ())])
     outcome = Outcome(conditions, _rounds(conditions, figures, options.rounds))
     if conflicts:
         _say("conflicts")
@@ -128,9 +128,9 @@ def _measure_one(figure: str, conditions: Conditions) -> Measured:
     return measured
 
 
-def _conditions(options: argparse.Namespace, ground: Ground) -> Conditions:
+def _conditions(options: argparse.Namespace, target: Target) -> Conditions:
     return Conditions(
-        ground=ground,
+        target=target,
         seconds=options.seconds,
         warm_up_s=min(2.0, options.seconds),
         connections=dict.fromkeys(FIGURES, options.connections),
@@ -139,33 +139,53 @@ def _conditions(options: argparse.Namespace, ground: Ground) -> Conditions:
     )
 
 
-def _searched(conditions: Conditions, figures: Sequence[str]) -> Conditions:
-    """With the numbers of connections of ``figures``, those that are best when none was asked for."""
+def _with_connections(conditions: Conditions, figures: Sequence[str]) -> Conditions:
+    """``conditions`` with the number of connections of each figure: the given one, or else the best one."""
     wanted = {figure: conditions.connections[figure] for figure in figures}
     if not all(wanted.values()):
-        _say("looking for the best numbers of connections")
+        _say("searching for the best numbers of connections")
         wanted = best_connections(list(wanted), conditions, _say)
     return replace(conditions, connections=wanted)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="How fast the service is, by comparison.")
-    parser.add_argument("--store", choices=_STORES, default="both", help="where the service keeps its data")
-    parser.add_argument("--workers", type=int, default=2, help="of a service on PostgreSQL (default 2)")
-    parser.add_argument("--rounds", type=int, default=4, help="how often each figure is measured (default 4)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each time (default 5)")
-    parser.add_argument("--only", nargs="+", choices=(*FIGURES[1:], _CONFLICTS), help="these, and what they need")
-    parser.add_argument(
-        "--connections", type=int, default=0, help="clients; 0 (the default) looks for each side's best"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the speed of the service in proportion to an empty Falcon resource.",
     )
-    parser.add_argument("--customers", type=int, default=10_000, help="different ones (default 10000)")
-    parser.add_argument("--unfinished", type=int, default=256, help="accepted, not completed, at most (default 256)")
-    parser.add_argument("--profile", choices=FIGURES, help="where the time goes, instead (of the first store)")
+    parser.add_argument("--store", choices=_STORES, default="both", help="the stores to measure")
+    parser.add_argument("--workers", type=int, default=2, help="workers of the service on PostgreSQL (default 2)")
+    parser.add_argument("--rounds", type=int, default=4, help="measurements of each figure (default 4)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of one measurement (default 5)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=(*FIGURES[1:], _CONFLICTS),
+        help="measure only these figures, and those that they are compared with",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=0,
+        help="number of clients; 0 (the default) searches for the best number of each server",
+    )
+    parser.add_argument("--customers", type=int, default=10_000, help="number of different customers (default 10000)")
+    parser.add_argument(
+        "--unfinished",
+        type=int,
+        default=256,
+        help="maximum number of accepted deposits that are not completed (default 256)",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=FIGURES,
+        help="show where a worker spends its time (on the first store) instead of measuring",
+    )
     options = parser.parse_args()
     if min(options.rounds, options.seconds, options.customers, options.workers) < 1:
-        parser.error("--rounds, --seconds, --customers and --workers are at least 1")
+        parser.error("--rounds, --seconds, --customers and --workers must be at least 1")
     if options.connections < 0 or options.unfinished < max(CANDIDATES) or options.unfinished < options.connections:
-        parser.error(f"--unfinished is at least {max(CANDIDATES)}, and at least --connections")
+        parser.error(f"--unfinished must be at least {max(CANDIDATES)}, and at least --connections")
     return options
 
 

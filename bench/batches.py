@@ -1,4 +1,4 @@
-"""What the journal says of each of its commits: how many writes it carried, and how many of them met a conflict."""
+"""The journal's log of its commits: the number of writes, and of conflicts among them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Batch(NamedTuple):
 
 
 def batches(lines: Iterable[bytes]) -> list[Batch]:
-    """Those that lines of the service's log at DEBUG speak of."""
-    said = (orjson.loads(line) for line in lines if _MARK in line)
-    return [Batch(*(line[name] for name in Batch._fields)) for line in said]
+    """Parse the commits in lines of the service's log at DEBUG."""
+    entries = (orjson.loads(line) for line in lines if _MARK in line)
+    return [Batch(*(line[name] for name in Batch._fields)) for line in entries]
 
 
 def batches_since(log: Path, offset: int) -> list[Batch]:
-    """Those that ``log`` speaks of beyond its first ``offset`` bytes."""
+    """Parse the commits in ``log`` after its first ``offset`` bytes."""
     with log.open("rb") as file:
         file.seek(offset)
         return batches(file)
 
 
 def conflict_share(of: Iterable[Batch]) -> float:
-    """Which share of the writes met a conflict; each of these is decided and written again."""
+    """Share of writes with a conflict; each of these is decided and written again."""
     writes, conflicts = 0, 0
     for batch in of:
         writes, conflicts = writes + batch.writes, conflicts + batch.conflicts

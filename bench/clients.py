@@ -1,8 +1,8 @@
-"""The clients' connections, as many to each worker of a server.
+"""The clients' connections, in equal numbers to each worker of a server.
 
-The workers of one gunicorn accept from one socket, and whichever is quicker gets a connection, which it then keeps.
-One worker may so get most of them. Proxies that open connections all the time even that out; a few clients that keep
-theirs would measure the luck of their first moment instead of the server.
+The workers of one gunicorn accept from one socket. The quicker worker gets a connection and keeps it, so one worker can
+get most of them. Proxies that open connections all the time level this out. A few clients with kept connections would
+measure the chance of their first moment, not the server.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ _BURST_MIN: Final = 8
 
 
 class Connections(NamedTuple):
-    """Open connections, which worker has each, and what share the busiest one took before they were evened out."""
+    """Open connections, the worker of each, and the busiest worker's share before they were levelled out."""
 
     sockets: list[socket.socket]
     owners: list[int]
-    """The worker's place among those that were given."""
+    """The index of each connection's worker among the given workers."""
     busiest: float
 
 
 def connect(address: tuple[str, int], count: int, workers: Sequence[int]) -> Connections:
-    """``count`` connections to ``address``, the same number to each of the processes ``workers``, or one more.
+    """Open ``count`` connections to ``address``, equally many to each of the processes ``workers``, or one more.
 
-    More are opened, and closed again, until it is so. No workers: wherever they come. Raises OSError.
+    It opens more connections and closes the excess ones until the numbers are equal. Without workers the distribution
+    is arbitrary. Raises OSError.
     """
     if len(workers) < 2:
         return Connections([_connect(address) for _ in range(count)], [0] * count, 1.0)
-    open_to = {pid: count // len(workers) + (number < count % len(workers)) for number, pid in enumerate(workers)}
+    missing = {pid: count // len(workers) + (number < count % len(workers)) for number, pid in enumerate(workers)}
     kept: list[socket.socket] = []
-    kept_by: list[int] = []
+    kept_owners: list[int] = []
     busiest, deadline = 0.0, time.monotonic() + _SPREAD_WITHIN_S
     while len(kept) < count:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"a worker takes no connections: {open_to} are missing, by process")
+            raise TimeoutError(f"a worker accepts no connections: {missing} are missing, by process")
         new = [_connect(address) for _ in range(max(_BURST_MIN, count - len(kept)))]
         owners = _owners(address, new, workers)
         busiest = busiest or max(Counter(owners).values()) / len(new)
         for endpoint, owner in zip(new, owners, strict=True):
-            if open_to[owner]:
-                open_to[owner] -= 1
+            if missing[owner]:
+                missing[owner] -= 1
                 kept.append(endpoint)
-                kept_by.append(workers.index(owner))
+                kept_owners.append(workers.index(owner))
             else:
                 endpoint.close()
-    return Connections(kept, kept_by, busiest)
+    return Connections(kept, kept_owners, busiest)
 
 
 def _connect(address: tuple[str, int]) -> socket.socket:
@@ -64,7 +65,7 @@ def _connect(address: tuple[str, int]) -> socket.socket:
 
 
 def _owners(address: tuple[str, int], endpoints: Iterable[socket.socket], workers: Sequence[int]) -> list[int]:
-    """Which worker has accepted each; waits until all are."""
+    """The worker that accepted each connection. Waits until all are accepted."""
     ports = [endpoint.getsockname()[1] for endpoint in endpoints]
     deadline = time.monotonic() + _ACCEPTED_WITHIN_S
     while True:

@@ -1,9 +1,9 @@
-"""How often writes of several workers meet, and what that costs: by the number of customers.
+"""The frequency and the cost of conflicts between workers, by the number of customers.
 
-Each of a few workers remembers the customers that it has met. The fewer they are, the likelier another worker has
-written to the stream since then: the version key refuses the write, the loser folds in what it missed, and decides and
-writes again. Where all requests of a customer go to the same worker nothing of that happens, so the same load is
-measured that way, too: the difference is what conflicts cost.
+Each of a few workers keeps the state of recent customers. With fewer customers it is more probable that another worker
+has written to the stream since. The version key then refuses the write. The worker applies the missed events, and
+decides and writes again. Without conflicts, each customer's requests go to one worker. The same load is measured this
+way, too: the difference is the cost of conflicts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OF_STORAGE: Final = (COMPLETE, max(CUSTOMERS), False)
 
 @dataclass(slots=True)
 class Contention:
-    """A figure with so many customers, measured a few times with the journal's own account of its commits."""
+    """A figure with a number of customers, measured a few times, with the journal's log of its commits."""
 
     figure: str
     customers: int
@@ -38,7 +38,9 @@ class Contention:
 
 
 def contention(conditions: Conditions, rounds: int, say: Callable[[str], None]) -> list[Contention]:
-    """Measure all of it ``rounds`` times; the first with most customers that completes tells of storage, too.
+    """Measure every row ``rounds`` times.
+
+    The first row with most customers that completes deposits also measures storage.
 
     Raises ServerError.
     """

@@ -1,6 +1,6 @@
-"""The database under a measurement: made for it, asked what it holds and what that took, and gone afterwards.
+"""The database under a measurement: it is created for the measurement, queried after it, and then dropped.
 
-One small port, ``Database``, for both stores: what is checked and counted is the same on both.
+One small port, ``Database``, serves both stores, so both have the same checks and counts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import apsw
 import psycopg
 from psycopg import sql
 
-from bench.grounds import Ground
 from bench.servers import CHECKOUT
-from store.factory import migrate
+from bench.targets import Target
+from store.backends import backend_of
 from store.sqlite.connection import open_reader
 
 _SERVER_SETTINGS: Final = (
@@ -34,15 +34,15 @@ _SERVER_SETTINGS: Final = (
 
 
 class Written(NamedTuple):
-    """What a server has written to its log of changes since it was set up."""
+    """Bytes and full pages in a server's write-ahead log since its start."""
 
     wal_bytes: int
     full_pages: int
-    """Pages that stand there as a whole, because a checkpoint had been since they were last changed."""
+    """Pages that the log contains completely, because a checkpoint preceded their change."""
 
 
 class Table(NamedTuple):
-    """How much a table takes."""
+    """The size of a table."""
 
     name: str
     rows: int
@@ -51,24 +51,24 @@ class Table(NamedTuple):
 
 
 class Database(Protocol):
-    """What the bench asks of either store."""
+    """The queries of the bench to either store."""
 
     @property
     def url(self) -> str:
-        """As the service is told it."""
+        """The URL for the service."""
 
     def unfinished(self) -> int:
-        """Pieces of work that are left; finished work has no row."""
+        """The number of unfinished pieces of work; finished work has no row."""
 
     def statuses(self) -> dict[str, str]:
-        """Of every transaction."""
+        """The status of every transaction."""
 
     def completion_times_s(self) -> Iterator[tuple[str, float]]:
-        """Of every transaction the seconds from received to its last change, by the service's own clock."""
+        """For every transaction the seconds from its receipt to its last change, by the service's own clock."""
 
 
 class SqliteDatabase:
-    """A file that the service makes when it starts."""
+    """A file that the service creates when it starts."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -91,13 +91,13 @@ class SqliteDatabase:
         return ((transaction_id, took_us / 1_000_000) for transaction_id, took_us in rows)
 
     def close(self) -> None:
-        """Let go of the file, if it was read."""
+        """Close the file."""
         if "_reader" in self.__dict__:
             self._reader.close()
 
 
 class PostgresqlDatabase:
-    """A migrated database of a server, over a connection that is not the service's."""
+    """A migrated database of a server, over a separate connection."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -123,7 +123,7 @@ class PostgresqlDatabase:
 
     @cached_property
     def is_on_this_machine(self) -> bool:
-        """Whether the server's processes can be seen from here: its own one is then named after this database."""
+        """Whether the server runs on this machine: then a process with the name of this database is visible."""
         name, pid = self._rows("SELECT current_database(), pg_backend_pid()")[0]
         try:
             return name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -131,7 +131,7 @@ class PostgresqlDatabase:
             return False
 
     def server_pids(self) -> list[int]:
-        """The server's processes that work for this database, and those that write for all; not the bench's own."""
+        """The server's processes for this database, and those that write for all databases, without the bench's own."""
         query = (
             "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (datname = current_database()"
             " OR backend_type IN ('checkpointer', 'background writer', 'walwriter'))"
@@ -139,12 +139,12 @@ class PostgresqlDatabase:
         return [row[0] for row in self._rows(query)] if self.is_on_this_machine else []
 
     def written(self) -> Written:
-        """Of the whole server: other databases' changes, too."""
+        """The written log of the whole server, including changes of other databases."""
         row = self._rows("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'), wal_fpi FROM pg_stat_wal")[0]
         return Written(int(row[0]), int(row[1]))
 
     def tables(self) -> list[Table]:
-        """Every table, the greatest first."""
+        """All tables, the largest first."""
         query = (
             "SELECT relname, pg_table_size(oid), pg_indexes_size(oid) FROM pg_class"
             " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
@@ -157,38 +157,38 @@ class PostgresqlDatabase:
         return 0 if row is None else int(row[0])
 
     def pack(self) -> None:
-        """Write every table anew, without what is dead in it."""
+        """Rewrite every table without dead rows."""
         for table in self.tables():
             self._connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(table.name)))
 
     def server_settings(self) -> dict[str, str]:
-        """Those that decide how fast and how safely the server writes."""
+        """The settings that affect how fast and how safely the server writes."""
         return {name: str(self._rows(f"SHOW {name}")[0][0]) for name in _SERVER_SETTINGS}
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
 @contextmanager
-def new_database(ground: Ground, folder: Path) -> Iterator[SqliteDatabase | PostgresqlDatabase]:
-    """A database of ``ground`` for one measurement."""
+def new_database(target: Target, folder: Path) -> Iterator[SqliteDatabase | PostgresqlDatabase]:
+    """A new database of ``target`` for one measurement."""
     name = f"payments_bench_{uuid.uuid4().hex}"
-    url = ground.new_database_url(folder, name)
-    if not ground.server_url:
+    url = target.new_database_url(folder, name)
+    if not target.server_url:
         with closing(SqliteDatabase(url)) as file:
             yield file
         return
     identifier = sql.Identifier(name)
-    _on_server(ground, sql.SQL("CREATE DATABASE {}").format(identifier))
+    _on_server(target, sql.SQL("CREATE DATABASE {}").format(identifier))
     try:
-        migrate(url, root=CHECKOUT)
+        backend_of(url, root=CHECKOUT).migrate()
         with closing(PostgresqlDatabase(url)) as database:
             yield database
     finally:
-        _on_server(ground, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+        _on_server(target, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
 
-def _on_server(ground: Ground, statement: sql.Composed) -> None:
-    with psycopg.connect(ground.server_url, autocommit=True) as admin:
+def _on_server(target: Target, statement: sql.Composed) -> None:
+    with psycopg.connect(target.server_url, autocommit=True) as admin:
         admin.execute(statement)

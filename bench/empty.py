@@ -1,4 +1,4 @@
-"""The measure: what a Falcon resource costs that reads a JSON body and answers with a small one, and does no more.
+"""The reference: the cost of a Falcon resource that only reads a JSON body and answers with a small one.
 
 Run as ``gunicorn --config bench/empty_gunicorn.py``.
 """
@@ -9,10 +9,10 @@ import falcon
 
 
 class EmptyResource:
-    """Falcon's own way, with nothing added and nothing left out."""
+    """A plain Falcon resource."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Read, and answer 202."""
+        """Read the body, and answer 202."""
         command = req.get_media()
         resp.status = falcon.HTTP_202
         resp.media = {"transaction_id": "0", "status": "pending", "customer_id": command["customer_id"]}

@@ -1,4 +1,4 @@
-"""Runs the empty resource exactly as gunicorn.conf.py runs the service, but for what starts and stops the service."""
+"""Runs the empty resource exactly as gunicorn.conf.py runs the service, without the service's start and stop."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ wsgi_app = "bench.empty:app"
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Say so, as the service does."""
+    """Log that the worker is ready, as the service does."""
     worker.log.info("ready")

@@ -1,4 +1,4 @@
-"""Where and with what is measured, for the top of the page."""
+"""Facts about the machine and the versions, for the beginning of the results page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ import apsw
 
 from bench import machine
 from bench.databases import PostgresqlDatabase, new_database
-from bench.grounds import Ground
 from bench.servers import CHECKOUT
+from bench.targets import Target
 
 _LIBRARIES: Final = ("falcon", "gunicorn", "gevent", "marshmallow", "pykka", "orjson", "apsw", "psycopg")
 
 
-def facts(cores: int, grounds: Iterable[Ground], written: Collection[Path]) -> dict[str, str]:
-    """Names and values; ``written`` are the pages that the bench writes, which may lie there changed."""
+def facts(cores: int, targets: Iterable[Target], written: Collection[Path]) -> dict[str, str]:
+    """Names and values.
+
+    ``written`` are the pages that the bench writes: changes of them do not count for the commit.
+    """
     with tempfile.TemporaryDirectory(prefix="payments-bench-") as name:
         disk = f"{machine.file_system(Path(name))}, a page on it after {machine.sync_ms(Path(name)):.2f} ms (median)"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
@@ -33,17 +36,17 @@ def facts(cores: int, grounds: Iterable[Ground], written: Collection[Path]) -> d
         "commit": _commit(written),
         "machine": f"{machine.processor()}, {cores} cores of {os.cpu_count()} used; {platform.system()}; disk {disk}",
         "software": f"Python {platform.python_version()}, {libraries}, SQLite {apsw.sqlite_lib_version()}",
-        "service": "settings and gateways file as shipped but for addresses, database and workers; log lines at INFO,"
+        "service": "settings and gateways file as shipped except addresses, database and workers; log lines at INFO,"
         " as JSON, into a file",
     }
-    for ground in grounds:
-        if ground.server_url:
-            found["PostgreSQL"] = _server(ground)
+    for target in targets:
+        if target.server_url:
+            found["PostgreSQL"] = _server(target)
     return found
 
 
-def _server(ground: Ground) -> str:
-    with tempfile.TemporaryDirectory() as name, new_database(ground, Path(name)) as database:
+def _server(target: Target) -> str:
+    with tempfile.TemporaryDirectory() as name, new_database(target, Path(name)) as database:
         assert isinstance(database, PostgresqlDatabase)
         settings = database.server_settings()
         here = database.is_on_this_machine
@@ -56,11 +59,11 @@ def _commit(written: Collection[Path]) -> str:
     if git is None or not (CHECKOUT / ".git").exists():
         return "unknown"
 
-    def said(*arguments: str) -> str:
+    def git_output(*arguments: str) -> str:
         done = subprocess.run([git, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     own = tuple(path.name for path in written)
-    changed = [line for line in said("status", "--porcelain").splitlines() if not line.endswith(own)]
-    commit = said("rev-parse", "--verify", "--short=12", "HEAD") or "none"
+    changed = [line for line in git_output("status", "--porcelain").splitlines() if not line.endswith(own)]
+    commit = git_output("rev-parse", "--verify", "--short=12", "HEAD") or "none"
     return f"{commit}, with changes" if changed else commit

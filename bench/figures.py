@@ -1,4 +1,4 @@
-"""The arithmetic of the figures: percentiles, ratios of interleaved rounds, and their spread. Pure."""
+"""The arithmetic of the figures: percentiles, ratios of interleaved rounds, and their spread. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some values with the least and the greatest."""
+    """The median of some values, with the minimum and the maximum."""
 
     median: float
     least: float
@@ -17,12 +17,12 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """The spread of at least one value."""
         return Spread(statistics.median(values), min(values), max(values))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least ``percent`` of the values do not exceed; 0 of none (nearest rank)."""
+    """The smallest value that at least ``percent`` of the values do not exceed; 0 without values (nearest rank)."""
     ordered = sorted(values)
     if not ordered:
         return 0.0
@@ -31,10 +31,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def ratios(rates: Sequence[float], bases: Sequence[float]) -> list[float]:
-    """Each round's rate to the base around it.
+    """The ratio of each round's rate to the base rates before and after it.
 
-    ``bases`` has one value more than there are rounds: a round lies between two of them, and is measured by their
-    mean, so that a machine that gets slower or faster during a run moves no ratio.
+    ``bases`` has one more value than there are rounds. A round is divided by the mean of its two neighbours, so that a
+    machine that gets slower or faster during a run changes no ratio.
     """
     if len(bases) != len(rates) + 1:
         raise ValueError("a round lies between two bases")

@@ -1,4 +1,4 @@
-"""What the page says of itself."""
+"""The explanations on the results page."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from typing import Final
 HOW_TO_READ: Final = """\
 ## How to read it
 
-- Compare ratios, not rates: rates are this machine's, and of this minute. A round's ratio is its rate to the mean of
-  the empty resource's rates just before and just after it. The tables give the median of the rounds and, in brackets,
-  the least and the greatest.
-- **Empty Falcon resource**: reads a JSON body, answers 202 with a small one; under gunicorn with the very settings of
-  the service, and as many workers. Each side is loaded with the number of connections that suits it best, searched in
-  the same way for both before the first round: the empty resource's best is with fewer than the service's, whose
-  commits carry what waits.
-- **Connections**, which the clients keep, are spread evenly over the workers, on both sides alike. The workers of one
-  gunicorn accept from one socket and the quicker one gets the connection, so that of themselves they share unevenly:
-  the bench opens connections, sees which worker has accepted each, and closes what is too much for one.
+- Compare ratios, not rates: rates depend on this machine and this minute. The ratio of a round is its rate divided by
+  the mean of the empty resource's rates just before and just after it. The tables give the median of the rounds, with
+  the minimum and the maximum in brackets.
+- **Empty Falcon resource**: reads a JSON body and answers 202 with a small one, under gunicorn with the settings and
+  the number of workers of the service. Each side is loaded with its best number of connections, which the same search
+  finds for both before the first round. The empty resource's best number is smaller: the service's commits carry all
+  waiting writes, so it needs more.
+- **Connections** are kept, and spread evenly over the workers on both sides. The workers of one gunicorn accept from
+  one socket, and the quicker one gets the connection, so they share unevenly. The bench opens connections, finds the
+  worker of each, and closes those that are too many for one.
 - **Accepted**: `POST /v1/deposit` answered with 202, which is sent after the commit is on disk. The service runs with
   `PAYMENTS_ROLE=api`: the work stays queued in the store.
-- **Completed**: the whole way, service in the role `all`, to a provider process that answers at once. Clients are a
-  closed loop, and wait while as many deposits as named above are accepted and not completed, so that the service is
-  saturated and its backlog bounded. Counted are the deposits that were answered with 202, all of which the store must
-  hold as `completed` in the end; the time is from the first POST until no work is left in the store, so that the
-  backlog which is left when the load ends is worked off within it.
-- **Many customers** are drawn at random; *first touches* says how many deposits were a customer's first, which costs
-  a read of the store. **One customer**: all deposits go to one stream, and on PostgreSQL to all workers, which then
-  meet each other's writes all the time.
-- *CPU per deposit* is what the workers' processes used, the kernel's share of sockets and disk included, and what
-  PostgreSQL's used: its processes for this database, and those that write for all of its databases. It is what other
-  load on the machine disturbs least; *by CPU* is the ratio of the sums of these times, and so what the ratio of the
-  rates would be if no process ever had to wait for a core. *Cores* are what each used; load and provider run beside
-  the service on the same two cores. *Others* is everything else on these cores, the kernel's own threads included:
-  above 0.1 the figures are not to be trusted.
-- *Log of changes* is PostgreSQL's write-ahead log, of the whole server, for one deposit of the figure's own time.
-- **Conflicts** and **commits** were measured in runs of their own, with log lines at DEBUG: the journal then says of
-  each of its commits how many writes it carried, how many met a conflict, and how long it took. Such lines cost time,
-  so compare these rates with each other only. A write that meets a conflict appends nothing; what it lost against
-  comes back with the answer, and the deposit is decided and written again. Where each customer is served by one
-  worker, as a proxy could arrange it, there is none: two rows with as many customers differ by what conflicts cost.
-  *Writes per deposit* is 1 for an accepted and 2 for a completed one when none meets a conflict, and less when one
-  write carries several deposits of one customer.
-- **On disk**: what the tables of a database take after so many completed deposits, divided by their number; *packed*
-  is the same once everything that is dead has been cleared away (`VACUUM FULL`), and so what stays in the long run. A
-  customer's rows are counted with the few deposits that it had here.
-- Every run also checks: all requests answered with 202, every transaction of an answer stored and, where it applies,
-  completed, no deposit twice at the provider, `manage.py verify` without a finding, no warning in the service's log.
-  A conflict is no problem.
+- **Completed**: the whole path, with the service in the role `all` and a provider process that answers at once. Clients
+  are a closed loop. They wait while as many deposits as named above are accepted and not completed, so the service is
+  saturated and its backlog bounded. The count is of deposits that were answered with 202; at the end the store must
+  hold all of them as `completed`. The time runs from the first POST until no work is left in the store, so it includes
+  the backlog at the end of the load.
+- **Many customers** are drawn at random. *First touches* is the share of deposits that were a customer's first, which
+  costs a read of the store. **One customer**: all deposits go to one stream, and on PostgreSQL to all workers, whose
+  writes then conflict all the time.
+- *CPU per deposit* is the CPU time of the workers' processes, including the kernel's for sockets and disk, and that of
+  PostgreSQL's: its processes for this database, and those that write for all of its databases. Other load on the
+  machine disturbs it least. *By CPU* is the ratio of the sums of these times: the ratio of the rates if no process
+  ever had to wait for a core. *Cores* is the use of each process group; load and provider run beside the service on the
+  same two cores. *Others* is everything else on these cores, including the kernel's threads. Above 0.1 the results are
+  not reliable.
+- *Log of changes* is PostgreSQL's write-ahead log, of the whole server, per deposit during the measurement.
+- **Conflicts** and **commits** were measured in separate runs with log lines at DEBUG. The journal then logs for each
+  of its commits the number of writes, the number of conflicts, and the duration. These lines cost time, so compare
+  these rates only with each other. A write with a conflict appends nothing. The missed events come back with the
+  answer, and the deposit is decided and written again. If one worker serves each customer, as a proxy could arrange,
+  there are no conflicts: two rows with the same number of customers differ by the cost of conflicts. *Writes per
+  deposit* without conflicts is 1 for an accepted deposit and 2 for a completed one, and less when one write carries
+  several deposits of one customer.
+- **On disk**: the size of the tables of a database after so many completed deposits, divided by their number. *Packed*
+  is the size after dead rows were removed (`VACUUM FULL`), which remains in the long run. A customer's rows are divided
+  by the few deposits of that customer here.
+- Every run also checks that all requests were answered with 202, that every transaction of an answer is stored and,
+  where applicable, completed, that the provider has no deposit twice, that `manage.py verify` finds no problem, and
+  that the service logged no warning. A conflict is not a problem.
 """

@@ -1,7 +1,7 @@
-"""The load: a fixed number of clients in a closed loop, each with one kept connection and one request under way.
+"""The load: a fixed number of clients in a closed loop, each with one kept connection and one open request.
 
-Raw sockets and epoll: a request costs its sender two system calls and little else, so that the two cores are the
-service's. It knows requests and answers, and nothing of who serves them.
+It uses raw sockets and epoll: a request costs the sender little more than two system calls, so that the two cores serve
+the service. The processing of the requests is opaque here.
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ ACCEPTED: Final = 202
 _WAIT_S: Final = 1.0
 _PARKED_WAIT_S: Final = 0.001
 _LAST_ANSWER_S: Final = 15.0
-"""How long the last answers may take; the service itself gives up after 10 s."""
+"""Maximum wait for the last answers. The service itself gives up after 10 s."""
 
 
 @dataclass(slots=True)
 class Sample:
-    """What the clients saw. Times are ``time.perf_counter``; latencies are seconds from request to whole answer."""
+    """The clients' observations.
+
+    Times are ``time.perf_counter``; latencies are seconds from request to complete answer.
+    """
 
     began: float = 0.0
     seconds: float = 0.0
-    """For how long requests were sent."""
+    """Duration of sending."""
     in_time: int = 0
-    """Answers 202 within that time."""
+    """Answers with status 202 within that duration."""
     accepted: list[str] = field(default_factory=list)
-    """The transaction of every 202, also of those that came after it."""
+    """The transactions of all 202 answers, including those after that duration."""
     latencies: list[float] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
     busiest: float = 1.0
-    """Share of the connections that one worker had taken before they were evened out."""
+    """The busiest worker's share of the connections before they were levelled out."""
 
     @property
     def rate(self) -> float:
@@ -57,11 +60,10 @@ class _Client:
 
 
 class Load:
-    """``connections`` clients of ``address``, as many of each of its ``workers``.
+    """``connections`` clients of ``address``, in equal numbers for each of its ``workers``.
 
-    ``requests`` never end: one iterator for all, or one for each worker.
-    ``finished`` and ``unfinished_max`` bound what the service has accepted and not finished: a client whose turn it
-    is waits while there is that much of it.
+    ``requests`` are endless: one iterator for all, or one for each worker. ``finished`` and ``unfinished_max`` limit
+    the deposits that are accepted and not finished. At the limit, clients wait before their next request.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Load:
         self._finished, self._unfinished_max = finished, unfinished_max
 
     def run(self, seconds: float) -> Sample:
-        """Send for so long, then wait for the last answers."""
+        """Send requests for ``seconds``, then wait for the last answers."""
         connections = connect(self._address, self._connections, self._workers)
         clients = {
             endpoint.fileno(): _Client(endpoint, self._requests[owner % len(self._requests)])
@@ -127,7 +129,7 @@ class Load:
         return sample
 
     def _room_from_now(self) -> Callable[[int], int]:
-        """How many more requests may be sent when so many have been, from now on."""
+        """A function from the number of requests sent to the number that may still be sent, counted from now."""
         finished = self._finished
         if finished is None:
             return lambda _sent: self._connections
@@ -142,7 +144,7 @@ class Load:
 
     @staticmethod
     def _receive(client: _Client, sample: Sample, deadline: float) -> bool | None:
-        """True once the answer is whole, False before; None when there will be none on this connection."""
+        """Return True when the answer is complete, False before, and None if this connection will have none."""
         try:
             data = client.endpoint.recv(65536)
         except OSError as error:

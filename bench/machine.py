@@ -1,4 +1,4 @@
-"""What the kernel tells of processes and of the machine (Linux's /proc). Reads, and starts nothing."""
+"""The kernel's data about processes and the machine (Linux's /proc). Read-only."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _CORES: Final = 2
 
 
 def use_two_cores() -> int:
-    """Keep this process and those that it starts from now on to two cores; how many they have."""
+    """Restrict this process and the processes that it starts to two cores; return the number of cores."""
     cores = sorted(os.sched_getaffinity(0))[:_CORES]
     os.sched_setaffinity(0, cores)
     return len(cores)
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of CPU time that the process has used, all its threads together."""
+    """Seconds of CPU time that the process has used in all of its threads."""
     return _cpu_s(Path(f"/proc/{pid}/stat"))
 
 
 def thread_cpu_s(pid: int, thread: int) -> float:
-    """The same of one thread; the main thread's number is the process's."""
+    """Seconds of CPU time of one thread; the main thread's number is the process's."""
     return _cpu_s(Path(f"/proc/{pid}/task/{thread}/stat"))
 
 
@@ -49,7 +49,7 @@ def children(pid: int) -> list[int]:
 
 
 def busy_s() -> float:
-    """Seconds of CPU time that everything on this process's cores has used, and what other guests took of them."""
+    """Seconds of CPU time that everything on this process's cores has used, including time stolen by other guests."""
     busy = 0
     for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
         name, *ticks = line.split()
@@ -60,7 +60,7 @@ def busy_s() -> float:
 
 
 def sync_ms(folder: Path, times: int = 51) -> float:
-    """How long it takes to get a page onto the disk under ``folder``; the median, in milliseconds."""
+    """Milliseconds to sync a page to the disk under ``folder``; the median."""
     page, took = os.urandom(4096), []
     path = folder / "sync"
     with path.open("wb", buffering=0) as file:
@@ -82,18 +82,18 @@ def file_system(folder: Path) -> str:
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """The name of the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
 
 
 def accepted(port: int, pids: Iterable[int]) -> dict[int, int]:
-    """The connections to ``port`` (IPv4) that one of the processes has accepted: the client's port, and which it is."""
+    """The connections to ``port`` (IPv4) that the processes have accepted: the client's port and the process."""
     holders = {}
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(FileNotFoundError):  # closed by now
+            with suppress(FileNotFoundError):  # closed meanwhile
                 holders[str(descriptor.readlink())] = pid
     found = {}
     for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""One measurement of one figure: start what it needs, warm it up, load it, watch it, and check what it left behind."""
+"""One measurement of one figure: start its processes, warm up, load, observe, and check the result."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NOTHING: Final = Written(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What so many deposits took of a PostgreSQL database."""
+    """Size of a PostgreSQL database after a number of deposits."""
 
     deposits: int
     tables: list[Table]
-    """As they lie."""
+    """As they are."""
     packed: list[Table]
-    """Without what is dead in them."""
+    """Without dead rows."""
 
 
 @dataclass(slots=True)
@@ -40,32 +40,32 @@ class Measured:
     """From a request to its 202."""
     cpu: Mapping[str, float] = field(default_factory=dict)
     others_cpu: float = 0.0
-    """What everything else on these cores used meanwhile."""
+    """Use of the same cores by everything else meanwhile."""
     worker_us: float = 0.0
-    """CPU time of the service's workers for one deposit, in microseconds."""
+    """CPU time of the service's workers per deposit, in microseconds."""
     database_us: float = 0.0
-    """The same of the database server's processes; none with SQLite, which works in the worker."""
+    """The same for the database server's processes; zero with SQLite, which runs in the worker."""
     worker_bytes: int = 0
     """Memory of all workers."""
     busiest: float = 1.0
-    """Share of the connections that one worker took before they were evened out."""
+    """The busiest worker's share of the connections before they were levelled out."""
     first_touches: float = 0.0
-    """Share of the deposits whose customer had none before."""
+    """Share of the deposits that were their customer's first."""
     backlog: int = 0
     """Accepted and not completed when the load ended."""
     log_bytes: float = 0.0
-    """What the database server wrote to its log of changes for one deposit."""
+    """Bytes that the database server wrote to its write-ahead log per deposit."""
     full_pages: float = 0.0
-    """Whole pages among it, for one deposit."""
+    """Complete pages in it per deposit."""
     completion_times: list[float] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
-    """Commits of the journal, where the service's log level lets it say so."""
+    """Commits of the journal, if the service's log level includes them."""
     storage: Storage | None = None
     problems: list[str] = field(default_factory=list)
 
 
 def measure(figure: str, conditions: Conditions, *, storage: bool = False) -> Measured:
-    """Measure ``figure`` once, on processes and a database made for it; ``storage``: PostgreSQL's tables, too.
+    """Measure ``figure`` once, with new processes and a new database. ``storage``: measure PostgreSQL's tables, too.
 
     Raises ServerError.
     """
@@ -100,10 +100,10 @@ def _measure_service(setup: ServiceSetup, figure: str, conditions: Conditions, *
         record.wait_until_finished(database)
     drawn, first, answered = _drawn(requests), _first(requests), provider.answered()
     logged = service.log.stat().st_size
-    passing, written = _of_server(setup)
+    short_lived, written = _of_server(setup)
 
     before = written()
-    with Watch({"worker": service.workers, "load": [os.getpid()], "provider": [provider.pid]}, passing) as watch:
+    with Watch({"worker": service.workers, "load": [os.getpid()], "provider": [provider.pid]}, short_lived) as watch:
         sample = load.run(conditions.seconds)
         measured = Measured(figure, sample.rate, sample.latencies, busiest=sample.busiest)
         if completing:
@@ -138,7 +138,7 @@ def _first(requests: Sequence[Requests]) -> int:
 
 
 def _of_server(setup: ServiceSetup) -> tuple[Callable[[], list[int]] | None, Callable[[], Written]]:
-    """How to ask for the processes of the database server, and for what it has written; nothing of SQLite."""
+    """The functions that return the database server's processes and its written log; none for SQLite."""
     database = setup.database
     if isinstance(database, PostgresqlDatabase):
         return database.server_pids, database.written

@@ -1,8 +1,8 @@
-"""Where the time of a deposit goes: samples the service's worker under load with py-spy, which needs ptrace.
+"""Where a deposit spends its time: samples the service's worker under load with py-spy, which needs ptrace.
 
-Samples are of one worker's main thread, where all greenlets run. The commit's wait for the disk is on a thread of
-its own and holds up nobody but the commit. A sample is of time passed, not of CPU time: on a machine that is busy
-otherwise, a system call that lets another process run looks dearer than it is.
+The samples are of one worker's main thread, where all greenlets run. The commit waits for the disk on a separate
+thread, and this delays nothing but the commit. A sample measures elapsed time and not CPU time. On a busy machine a
+system call during which another process runs appears more expensive than it is.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _STARTS_WITHIN_S: Final = 0.5
 
 
 class ProfileError(Exception):
-    """There is no profile; the text says why."""
+    """No profile was made; the text has the reason."""
 
 
 def profile(figure: str, conditions: Conditions) -> str:
-    """Load the service for ``conditions.seconds`` and tell where its worker's time went. Raises ProfileError."""
+    """Load the service for ``conditions.seconds``; return where its worker spent the time. Raises ProfileError."""
     py_spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     if py_spy is None:
         raise ProfileError("py-spy is not installed: pip install py-spy")
@@ -49,10 +49,10 @@ def profile(figure: str, conditions: Conditions) -> str:
             raise ProfileError(f"py-spy: {errors.decode(errors='replace').strip()[-500:]}")
         folded = output.read_text(encoding="utf-8").splitlines()
         summary = rooms.summarise(folded, f"thread ({worker})", str(servers.CHECKOUT))
-    # The clients' connections, and so the deposits, are evenly spread.
+    # The clients' connections, and therefore the deposits, are evenly distributed.
     us_per_deposit = used_s * len(server.workers) / max(1, len(sample.accepted)) * 1_000_000
     title = (
-        f"{figure} on {conditions.ground.name}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU"
+        f"{figure} on {conditions.target.name}: {sample.rate:,.0f}/s while sampled, {us_per_deposit:,.0f} us of CPU"
         f" of a worker's main thread for a deposit, {summary.total} samples; log lines at INFO go to a file\n\n"
     )
     return title + rooms.render(summary, us_per_deposit) + "\n"

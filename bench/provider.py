@@ -1,7 +1,7 @@
-"""A payment provider that answers at once and costs next to nothing: gatewayA's side of the wire, in one process.
+"""A payment provider that answers at once and at very low cost: gatewayA's side of the wire, in one process.
 
-It says "success" to every deposit and remembers the references, so that lookups get the truth and a reference that is
-sent twice is seen. How much it did stands in a file of two counters that the bench reads without asking.
+It answers "success" to every deposit and stores the references. So lookups get the true state, and repeated references
+are counted. Its counters are in a file that the bench reads without a request.
 
 Run as ``python -m bench.provider LISTENING_DESCRIPTOR COUNTERS_FILE``.
 """
@@ -26,7 +26,7 @@ _BAD_REQUEST: Final = answer(b"400 Bad Request", b'{"error": "bad_request"}')
 
 
 class Counters:
-    """The counters' file, shared between the provider, which writes, and the bench."""
+    """The file of the counters: the provider writes it, and the bench reads it."""
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
@@ -34,22 +34,22 @@ class Counters:
 
     @staticmethod
     def create(path: Path) -> Counters:
-        """Make the file, all zero."""
+        """Create the file with counters of zero."""
         path.write_bytes(bytes(COUNTERS.size))
         return Counters(path)
 
     def write(self, answered: int, different: int) -> None:
-        """Publish both."""
+        """Write both counters."""
         COUNTERS.pack_into(self._map, 0, answered, different)
 
     def read(self) -> tuple[int, int]:
-        """Both as they are now."""
+        """Read both counters."""
         answered, different = COUNTERS.unpack_from(self._map)
         return answered, different
 
 
 class Provider:
-    """What the provider knows."""
+    """The provider's state."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -75,7 +75,7 @@ def _success(reference: bytes) -> bytes:
 
 
 def serve(listener: socket.socket, provider: Provider) -> None:
-    """Answer for ever."""
+    """Serve until the process is killed."""
     listener.settimeout(0)
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)
@@ -111,7 +111,7 @@ def serve(listener: socket.socket, provider: Provider) -> None:
 
 
 def main(descriptor: str, counters: str) -> None:
-    """Run in a process of its own."""
+    """Run as a separate process."""
     serve(socket.socket(fileno=int(descriptor)), Provider(Counters(Path(counters))))
 
 

@@ -1,4 +1,4 @@
-"""What the service's database says once the load is over: that every acknowledged deposit is there, and finished."""
+"""Checks of the database after the load: every acknowledged deposit is stored and finished."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bench.servers import CHECKOUT, clean_environ
 
 _POLL_S: Final = 0.01
 _STALLED_S: Final = 20.0
-"""Work that does not get less for so long is given up."""
+"""Wait at most this long without progress."""
 
 
 def wait_until_finished(database: Database) -> int:
-    """Wait until nothing is left to do; how much is, when it does not get less any more."""
+    """Wait until no work is left; return the number of unfinished pieces when there is no more progress."""
     least, since = sys.maxsize, time.monotonic()
     while True:
-        # Finished work has no row, so this gets cheaper towards the end, when it matters.
+        # Finished work has no row, so this query gets cheaper towards the end, when its time matters.
         left = database.unfinished()
         if left == 0:
             return 0
@@ -33,24 +33,24 @@ def wait_until_finished(database: Database) -> int:
 
 
 def completion_times_s(database: Database, transaction_ids: Iterable[str]) -> list[float]:
-    """Of each of these, the seconds from received to completed, by the service's own clock."""
+    """For each of these transactions, the seconds from its receipt to its completion, by the service's own clock."""
     wanted = set(transaction_ids)
     return [took_s for transaction_id, took_s in database.completion_times_s() if transaction_id in wanted]
 
 
 def check_deposits(database: Database, accepted: list[str], status: str) -> list[str]:
-    """What is wrong with the deposits that were answered with 202, all of which must have ``status`` by now."""
+    """Problems of the deposits that were answered with 202, all of which must have ``status`` by now."""
     stored = database.statuses()
     problems = []
     if len(set(accepted)) != len(accepted):
-        problems.append(f"{len(accepted) - len(set(accepted))} answers name a transaction that another names, too")
+        problems.append(f"{len(accepted) - len(set(accepted))} answers contain a transaction of another answer")
     found = Counter(stored.get(transaction_id, "not stored") for transaction_id in set(accepted))
     problems += [f"{count} accepted deposits are {what}" for what, count in found.items() if what != status]
     return problems
 
 
 def verify(database: Database) -> list[str]:
-    """What ``manage.py verify`` finds wrong."""
+    """Problems that ``manage.py verify`` finds."""
     done = subprocess.run(
         [sys.executable, "manage.py", "verify"],
         cwd=CHECKOUT,

@@ -1,4 +1,4 @@
-"""The page: conditions, the tables of each ground, and how to read them. Pure; what it is told it writes down."""
+"""The results page: conditions, the tables of each target, and the explanations. No I/O."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DISTURBED_CORES: Final = 0.1
 
 @dataclass(slots=True)
 class Outcome:
-    """What was measured on one ground."""
+    """The measurements on one target."""
 
     conditions: Conditions
     rounds: Rounds = field(default_factory=dict)
     contention: Sequence[Contention] = ()
 
     def measurements(self) -> Iterator[tuple[str, Measured]]:
-        """Every one, with what it was of."""
+        """Every measurement with its figure."""
         for figure, measurements in self.rounds.items():
             for number, measured in enumerate(measurements, 1):
                 yield f"{figure}, round {number}", measured
@@ -37,26 +37,26 @@ class Outcome:
 
 
 def render(facts: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """The page; ``facts`` are the names and values that say where and with what was measured."""
+    """Make the page. ``facts`` are names and values of the machine, the versions and the settings."""
     parts = ["# Results", _list(facts)]
     for outcome in outcomes:
-        parts += _ground(outcome)
+        parts += _target(outcome)
     parts += [_disturbance(outcomes), HOW_TO_READ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
-    """Everything that went wrong, with the ground, the figure and the round where it did."""
+    """All problems, with their target, figure and round."""
     return [
-        f"{outcome.conditions.ground.name}: {where}: {problem}"
+        f"{outcome.conditions.target.name}: {where}: {problem}"
         for outcome in outcomes
         for where, measured in outcome.measurements()
         for problem in measured.problems
     ]
 
 
-def _ground(outcome: Outcome) -> list[str]:
-    parts = [f"## {outcome.conditions.ground.name}", _conditions(outcome)]
+def _target(outcome: Outcome) -> list[str]:
+    parts = [f"## {outcome.conditions.target.name}", _conditions(outcome)]
     if outcome.rounds:
         parts += ["### Figures", report_figures.figures(outcome.rounds)]
         parts += ["### What it took", report_figures.costs(outcome.rounds)]
@@ -77,10 +77,10 @@ def _conditions(outcome: Outcome) -> str:
         )
         facts["customers"] = f"{conditions.customers:,}"
     facts["connections"] = _connections(conditions.connections)
-    if conditions.ground.workers > 1:
+    if conditions.target.workers > 1:
         busiest = [measured.busiest for _, measured in outcome.measurements()]
-        facts["spread of connections"] = (
-            f"the same number to each worker; of themselves the busiest took"
+        facts["distribution of connections"] = (
+            "the same number to each worker; before this the busiest had"
             f" {Spread.of(busiest).median:.0%} of them ({min(busiest):.0%}..{max(busiest):.0%})"
         )
     facts["accepted and not completed"] = f"at most {conditions.unfinished_max} deposits"
@@ -95,7 +95,7 @@ def _connections(connections: Mapping[str, int]) -> str:
 
 
 def disturbed(outcomes: Sequence[Outcome]) -> bool:
-    """Whether other processes were at work meanwhile."""
+    """Whether other processes used the cores during the measurement."""
     return max(_others(outcomes), default=0.0) > _DISTURBED_CORES
 
 

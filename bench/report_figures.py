@@ -1,4 +1,4 @@
-"""The tables of one ground: the figures as ratios to the empty resource, and what they took. Pure."""
+"""The tables of one target: the figures as ratios to the empty resource, and their cost. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.tables import median, percentiles, spread, table
 from bench.watch import DATABASE
 
 Rounds = Mapping[str, Sequence[Measured]]
-"""The measurements of each figure, in order; of the empty resource one more."""
+"""The measurements of each figure, in order; the empty resource has one more."""
 
 WORDS: Final = {
     EMPTY: "empty Falcon resource",
@@ -24,7 +24,7 @@ WORDS: Final = {
 
 
 def figures(rounds: Rounds) -> str:
-    """How many, compared with the empty resource, and how soon."""
+    """Rates, compared with the empty resource, and latencies."""
     header = ["figure", "÷ empty", "by CPU", "per second", "202 after p50 / p99, ms", "completed after p50 / p99, ms"]
     rows = []
     for figure, measurements in rounds.items():
@@ -49,7 +49,7 @@ def _ratio(figure: str, rounds: Rounds, rate: Callable[[Measured], float]) -> st
 
 
 def costs(rounds: Rounds) -> str:
-    """What of the machine each figure took; PostgreSQL's columns where its processes were seen."""
+    """The cost of each figure; with PostgreSQL's columns if its processes are visible."""
     server = any(DATABASE in one.cpu for measurements in rounds.values() for one in measurements)
     header = ["figure", "CPU per deposit, us: workers", *(["PostgreSQL"] if server else []), "cores: workers"]
     header += [*(["PostgreSQL"] if server else []), "load", "provider", "others", "workers' memory, MB"]

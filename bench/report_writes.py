@@ -1,4 +1,4 @@
-"""The tables that only PostgreSQL has: conflicts, the journal's commits, and what deposits take on disk. Pure."""
+"""Tables for PostgreSQL only: conflicts, the journal's commits, and bytes of deposits on disk. No I/O."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.report_figures import WORDS
 from bench.tables import median, spread, table
 
 _WORTH_A_ROW_BYTES: Final = 20
-"""For each deposit; what an empty table takes is not."""
+"""Per deposit, without the size of an empty table."""
 
 
 def conflicts(rows: Sequence[Contention]) -> str:
-    """How many writes met a conflict, and what a deposit cost then."""
+    """The share of writes with a conflict, and the cost of a deposit at that share."""
     header = ["figure", "customers", "each served by", "writes with a conflict", "writes per deposit", "per second"]
     header += ["CPU per deposit, us: workers", "PostgreSQL"]
     return table(
@@ -39,7 +39,7 @@ def conflicts(rows: Sequence[Contention]) -> str:
 
 
 def commits(rows: Sequence[Contention]) -> str:
-    """How many writes a commit carried, and how long it took."""
+    """Number of writes and duration of the commits."""
     header = [
         "figure",
         "customers",
@@ -71,7 +71,7 @@ def _commits_row(row: Contention) -> list[str]:
 
 
 def storage(rows: Sequence[Contention]) -> str:
-    """What each table takes for one deposit; empty when nobody looked."""
+    """The bytes per deposit in each table; empty when not measured."""
     found = next((run.storage for row in rows for run in row.runs if run.storage is not None), None)
     return "" if found is None else _storage(found)
 

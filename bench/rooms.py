@@ -1,7 +1,7 @@
-"""Sampled stacks summed up: by room, by line, and by function with all that it calls. Pure.
+"""Sums of sampled stacks: by room, by line, and by function with its callees. No I/O.
 
-A sample belongs to the innermost frame that is in some room. Frames of the standard library, and of gevent's
-sockets, are in none: their time is their caller's.
+A room is a group of packages. A sample belongs to the innermost frame that is in a room. Frames of the standard library
+and of gevent's sockets are in no room, so their time belongs to their caller.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ _OURS: Final = {
 _FILES: Final = {
     "config/logging.py": LOGGING,
     "actors/listeners.py": LOGGING,
-    "api/strict_json.py": JSON,
-    "gateways/strict_json.py": JSON,
+    "domain/strict_json.py": JSON,
     "wsgi.py": OTHER,
 }
 _STANDARD: Final = {"json": JSON, "logging": LOGGING}
@@ -65,14 +64,14 @@ class Frame:
 
 @dataclass(slots=True)
 class Summary:
-    """Samples by what they were in, and their sum."""
+    """Samples by room, by line and by function, and their total."""
 
     total: int = 0
     rooms: Counter[str] = field(default_factory=Counter)
     lines: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     """By function, file and line of the frame that the sample belongs to."""
     functions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Our functions, with all that they call."""
+    """Our functions, with their callees."""
 
 
 def frame_of(text: str, checkout: str) -> Frame:
@@ -116,7 +115,7 @@ def summarise(folded: Iterable[str], thread: str, checkout: str) -> Summary:
 
 
 def render(summary: Summary, us_per_deposit: float, top: int = 40) -> str:
-    """The summary as text; ``us_per_deposit`` is what all samples together stand for."""
+    """The summary as text. ``us_per_deposit`` is the time of all samples together, per deposit."""
     total = max(1, summary.total)
 
     def row(count: int, *words: str) -> str:
@@ -124,10 +123,10 @@ def render(summary: Summary, us_per_deposit: float, top: int = 40) -> str:
 
     lines = ["  share  us/dep.  room"]
     lines += [row(count, room) for room, count in summary.rooms.most_common()]
-    lines += ["", "  share  us/dep.  line (with what it calls outside of all rooms)"]
+    lines += ["", "  share  us/dep.  line (with its callees outside of all rooms)"]
     lines += [
         row(count, f"{file}:{number}", function) for (function, file, number), count in summary.lines.most_common(top)
     ]
-    lines += ["", "  share  us/dep.  function of ours, with all that it calls"]
+    lines += ["", "  share  us/dep.  our function, with its callees"]
     lines += [row(count, file, function) for (function, file), count in summary.functions.most_common(top)]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""The arithmetic of docs/scaling.md: what the measured costs of a deposit come to at other rates. Pure.
+"""The calculation of docs/scaling.md: the measured costs of a deposit at other rates. No I/O.
 
-It stands between two marks in that page, and is written anew with every whole run, so that nobody copies figures.
+The result is between two marks in that page. Every complete run rewrites it, so that no figures are copied by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END: Final = "<!-- end of figures -->"
 RATES: Final = (1_000, 10_000, 100_000)
 
 USED: Final = 0.6
-"""Share of a core that is planned to be used: queues grow long before it is all used."""
+"""The planned use of a core: queues grow long before a core is used completely."""
 SERVER_CORES: Final = 16
 SERVER_LOG_BYTES_PER_S: Final = 200_000_000
 
@@ -29,17 +29,17 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one completed deposit takes."""
+    """The cost of one completed deposit."""
 
     rate: float
-    """How many a second were completed where that was measured."""
+    """Completed deposits per second in the measurement."""
     worker_us: float
     database_us: float
     log_bytes: float
     stored_bytes: float
-    """In all tables, indexes included, once what is dead is cleared away."""
+    """In all tables and indexes, without dead rows."""
     event_bytes: float
-    """Of these, in the events alone, which nothing ever deletes."""
+    """The part of it in the events, which are never deleted."""
 
     def workers(self, rate: float) -> int:
         """Worker processes, each of which can use one core."""
@@ -51,13 +51,13 @@ class Costs:
 
     @property
     def server_rate(self) -> float:
-        """What one server of the planned size takes: its cores or its log decide."""
+        """Deposits per second of one server of the planned size, limited by its cores or its log."""
         by_cores = SERVER_CORES * USED * 1_000_000 / self.database_us
         return min(by_cores, SERVER_LOG_BYTES_PER_S / self.log_bytes)
 
 
 def costs(outcome: Outcome) -> Costs | None:
-    """From a ground's measurements with many customers; None where storage or the server's CPU was not measured."""
+    """The costs from a target's measurements with many customers; None without storage or the server's CPU."""
     runs = outcome.rounds.get(COMPLETE, ())
     storage = next((run.storage for row in outcome.contention for run in row.runs if run.storage is not None), None)
     if not runs or storage is None or not all(run.database_us for run in runs):
@@ -77,7 +77,7 @@ def render(of: Costs, facts: Mapping[str, str], *, disturbed: bool) -> str:
     """The tables."""
     source = f"Measured {facts.get('date', '')}, commit {facts.get('commit', '')}; {facts.get('machine', '')}."
     if disturbed:
-        source += " **Provisional:** the machine was busy with other work, too."
+        source += " **Provisional:** the machine was also busy with other work."
     measured = [
         ["worker, us of CPU", f"{of.worker_us:,.0f}"],
         ["PostgreSQL, us of CPU", f"{of.database_us:,.0f}"],
@@ -111,7 +111,7 @@ def _size_of_server(of: Costs) -> str:
 
 
 def put(page: str, figures: str) -> str:
-    """``page`` with ``figures`` between its marks. Raises ValueError when it has none."""
+    """``page`` with ``figures`` between its marks. Raises ValueError if a mark is missing."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

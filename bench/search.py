@@ -1,7 +1,7 @@
-"""How many connections suit each side best: the empty resource, and the service that accepts or completes.
+"""The best number of connections of each server: the empty resource, and the service that accepts or completes.
 
-A ratio of two servers is fair when each is at its best. The empty resource is so with few connections; the service,
-whose commits carry what waits for them, with more.
+A ratio of two servers is fair when each has its best number of connections. The empty resource needs few. The service
+needs more, because its commits carry all waiting writes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETING,
 CANDIDATES: Final = (8, 16, 32, 64, 128)
 
 _SAME_AS: Final = {EMPTY: EMPTY, ACCEPT: ACCEPT, ACCEPT_HOT: ACCEPT, COMPLETE: COMPLETE, COMPLETE_HOT: COMPLETE}
-"""The figure whose best number a figure is measured with: one customer with that of many."""
+"""For each figure, the figure that is searched for it: many customers also for one customer."""
 _TRIAL_S: Final = 1.5
 _AS_GOOD: Final = 0.99
 
 
 def best_connections(figures: Collection[str], conditions: Conditions, say: Callable[[str], None]) -> dict[str, int]:
-    """For each of ``figures`` the number of connections at which its server is at its best. Raises ServerError."""
+    """The best number of connections for each of ``figures``. Raises ServerError."""
     best: dict[str, int] = {}
     for searched in dict.fromkeys(_SAME_AS[figure] for figure in figures):
         rates = _rates(searched, conditions)
@@ -35,12 +35,15 @@ def best_connections(figures: Collection[str], conditions: Conditions, say: Call
 
 
 def fewest_as_good(rates: Mapping[int, float]) -> int:
-    """The number of connections with the best rate, or with one as good (1 %): the fewest of these."""
+    """The smallest number of connections whose rate is within 1 % of the best rate."""
     return min(connections for connections, rate in rates.items() if rate >= _AS_GOOD * max(rates.values()))
 
 
 def _rates(figure: str, conditions: Conditions) -> dict[int, float]:
-    """The mean of short trials of each candidate, on the way up and down again: what drifts meets all alike."""
+    """The mean rate of each candidate over short trials, in ascending and then descending order.
+
+    A change of the machine's speed then affects all candidates alike.
+    """
     with _trial(figure, conditions) as trial:
         trial(CANDIDATES[0], conditions.warm_up_s)
         trials: dict[int, list[float]] = {connections: [] for connections in CANDIDATES}
@@ -51,7 +54,7 @@ def _rates(figure: str, conditions: Conditions) -> dict[int, float]:
 
 @contextmanager
 def _trial(figure: str, conditions: Conditions) -> Iterator[Callable[[int, float], float]]:
-    """Loads a new server of ``figure`` with so many connections for so many seconds; gives answers per second."""
+    """Yield a function that loads a new server of ``figure`` for a time, and returns the answers per second."""
     if figure == EMPTY:
         with setups.empty_resource(conditions) as server:
             requests = setups.requests_to(server, conditions)

@@ -1,4 +1,4 @@
-"""The processes under measurement, each started on a free loopback port and ended with its ``with`` block."""
+"""The processes under measurement. Each is started on a free loopback port, and ended with its ``with`` block."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 40.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _READY: Final = b'"message":"ready"'
-"""What each worker logs once it can answer."""
+"""Log message of a ready worker."""
 _GIVEN_UP: Final = b'"message":"the service could not start"'
-"""What one logs that never will."""
+"""Log message of a worker that failed to start."""
 _URL: Final = re.compile(r'^(url *= *)"[^"]*"', re.MULTILINE)
 
 
 class ServerError(Exception):
-    """A process did not start, or did not stay; the text says what its log says."""
+    """A process did not start or ended early; the text has its log's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A gunicorn, all of whose workers are ready."""
+    """A gunicorn master whose workers are all ready."""
 
     address: tuple[str, int]
     master: int
@@ -47,38 +47,38 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The address as a Host header names it."""
+        """The address in the form of a Host header."""
         return f"{self.address[0]}:{self.address[1]}"
 
     def complaints(self) -> list[str]:
-        """The lines of its log that are no information."""
+        """The lines of its log above INFO."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [line for line in lines if '"level":"INFO"' not in line and '"level":"DEBUG"' not in line]
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderProcess:
-    """The provider; what it counts is read without asking it."""
+    """The provider; its counters are read without a request."""
 
     address: tuple[str, int]
     pid: int
     counters: Counters
 
     def answered(self) -> int:
-        """Submissions that it has answered."""
+        """The number of submissions that it has answered."""
         return self.counters.read()[0]
 
 
 @contextmanager
 def empty_resource(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    """The empty Falcon resource under gunicorn; of ``settings`` it heeds those that gunicorn's configuration reads."""
+    """The empty Falcon resource under gunicorn. Of ``settings`` it uses those that gunicorn's configuration reads."""
     with _gunicorn(folder, "empty", ["--config", "bench/empty_gunicorn.py"], settings) as server:
         yield server
 
 
 @contextmanager
 def service(folder: Path, settings: Mapping[str, str], provider: tuple[str, int]) -> Iterator[Server]:
-    """The service as in production, with ``settings``; every gateway's URL is the provider's."""
+    """The service as in production, with ``settings``. The URL of every gateway is the provider's."""
     shipped = (CHECKOUT / "config" / "gateways.toml").read_text(encoding="utf-8")
     gateways = folder / "gateways.toml"
     gateways.write_text(_URL.sub(rf'\1"http://{provider[0]}:{provider[1]}"', shipped), encoding="utf-8")
@@ -99,7 +99,7 @@ def provider(folder: Path) -> Iterator[ProviderProcess]:
 
 
 def clean_environ(settings: Mapping[str, str]) -> dict[str, str]:
-    """This environment with ``settings`` alone of those that the service and gunicorn read."""
+    """This environment, with ``settings`` in place of all other settings of the service and gunicorn."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PAYMENTS_", "GUNICORN_"))}
     return {**kept, **settings}
 
@@ -112,8 +112,8 @@ def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[s
     log = folder / f"{name}.log"
     with _process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as process:
         deadline = time.monotonic() + _READY_WITHIN_S
-        while (said := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
-            if process.poll() is not None or _GIVEN_UP in said or time.monotonic() > deadline:
+        while (output := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
+            if process.poll() is not None or _GIVEN_UP in output or time.monotonic() > deadline:
                 raise ServerError(f"{name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.05)
         yield Server(address, process.pid, tuple(children(process.pid)), log)
@@ -123,7 +123,7 @@ def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[s
 def _process(
     command: list[str], log: Path, environ: Mapping[str, str], keep: tuple[int, ...] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its output in ``log``, in a group of its own that ends with the block or with this process."""
+    """A process with its output in ``log``, in its own process group. It ends with the block or with this process."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,

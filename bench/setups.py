@@ -1,6 +1,6 @@
-"""What a figure is measured on, started for it: the server, and for the service a database and a provider, too.
+"""Starts the processes of a figure: the server, and for the service a database and a provider.
 
-It also draws the requests that go with it. Measuring, the search for connections and the profiler all begin here.
+It also draws the requests. The measurement, the search for connections and the profiler use it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 
 from bench import servers, wire
 from bench.databases import PostgresqlDatabase, SqliteDatabase, new_database
-from bench.grounds import Ground
 from bench.load import Load
+from bench.targets import Target
 
 EMPTY: Final = "empty"
 ACCEPT: Final = "accept"
@@ -32,30 +32,30 @@ _CALLBACK_SECRETS: Final = {
     "PAYMENTS_GATEWAY_A_SECRETS": f"whsec_{b64encode(b'a secret of the bench').decode()}",
     "PAYMENTS_GATEWAY_B_SECRETS": "another secret of the bench",
 }
-"""Nobody calls back; without any the service warns of it."""
+"""No callbacks are sent, but without secrets the service would log a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What is the same in all measurements of a run."""
+    """The conditions common to all measurements of a run."""
 
-    ground: Ground
+    target: Target
     seconds: float
     warm_up_s: float
     connections: Mapping[str, int]
-    """Clients of each figure, each with one request under way."""
+    """Clients of each figure, each with one open request."""
     customers: int
     unfinished_max: int
-    """Deposits that may be accepted and not completed, in the figures that count completions."""
+    """Limit of deposits that are accepted and not completed, in the figures that count completions."""
     log_level: str = "INFO"
     routed: bool = False
     """Whether all requests of a customer go to the same worker."""
 
 
 class Requests(Iterator[bytes]):
-    """Deposits of customers drawn at random from a fixed set; counts whom it meets for the first time.
+    """Deposits of customers drawn at random from a fixed set. ``first`` counts the customers drawn for the first time.
 
-    ``part`` of ``parts``: only of those customers that fall to that part.
+    ``part`` of ``parts``: only the customers of that part.
     """
 
     def __init__(self, host: str, customers: int, part: int = 0, parts: int = 1) -> None:
@@ -75,7 +75,10 @@ class Requests(Iterator[bytes]):
 
 
 class ServiceSetup:
-    """A service on a database of its own, and the provider that it calls; ``stop`` ends both, not the database."""
+    """A service with its own database, and the provider that it calls.
+
+    ``stop`` ends the processes but not the database.
+    """
 
     def __init__(
         self,
@@ -88,16 +91,16 @@ class ServiceSetup:
         self._processes = processes
 
     def stop(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._processes.close()
 
 
 @contextmanager
 def empty_resource(conditions: Conditions) -> Iterator[servers.Server]:
-    """The empty resource with as many workers as the service has on this ground."""
+    """The empty resource with the number of workers that the service has on this target."""
     with (
         tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
-        servers.empty_resource(Path(name), conditions.ground.settings()) as server,
+        servers.empty_resource(Path(name), conditions.target.settings()) as server,
     ):
         yield server
 
@@ -107,11 +110,11 @@ def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
     """The service in the role that ``figure`` needs. Raises ServerError."""
     with (
         tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
-        new_database(conditions.ground, Path(name)) as database,
+        new_database(conditions.target, Path(name)) as database,
         ExitStack() as processes,
     ):
         settings = {
-            **conditions.ground.settings(database.url),
+            **conditions.target.settings(database.url),
             "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
             **_CALLBACK_SECRETS,
             "PAYMENTS_LOG_LEVEL": conditions.log_level,
@@ -122,12 +125,12 @@ def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
 
 
 def for_figure(figure: str, conditions: Conditions) -> Conditions:
-    """The conditions with as many customers as ``figure`` is about."""
+    """The conditions with the number of customers of ``figure``."""
     return replace(conditions, customers=1) if figure in {ACCEPT_HOT, COMPLETE_HOT} else conditions
 
 
 def requests_to(server: servers.Server, conditions: Conditions) -> list[Requests]:
-    """What is sent to the server: anything to any worker, or to each worker what concerns its own customers."""
+    """The requests to the server: one iterator for all workers, or one per worker for its own customers."""
     parts = len(server.workers) if conditions.routed else 1
     return [Requests(server.host, conditions.customers, part, parts) for part in range(parts)]
 
@@ -135,7 +138,7 @@ def requests_to(server: servers.Server, conditions: Conditions) -> list[Requests
 def load_of(
     setup: ServiceSetup, figure: str, requests: Sequence[Requests], connections: int, conditions: Conditions
 ) -> Load:
-    """Clients of the service; where completions count, they wait while too much is not completed."""
+    """The clients of the service. Where completions count, they wait while too many deposits are not completed."""
     return Load(
         setup.server.address,
         connections,

@@ -1,4 +1,4 @@
-"""Tables of Markdown, and values as they stand in them. Pure."""
+"""Markdown tables, and the formats of their values. No I/O."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from bench.figures import Spread, percentile
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is words and whose others are numbers."""
+    """A table whose first column is text and whose other columns are numbers."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def spread(values: Sequence[float], template: str) -> str:
-    """The median, and in brackets the least and the greatest unless there is only one value."""
+    """The median, and in brackets the minimum and the maximum if there are several values."""
     of = Spread.of(values)
     if len(values) == 1:
         return template.format(of.median)
@@ -22,12 +22,12 @@ def spread(values: Sequence[float], template: str) -> str:
 
 
 def median(values: Iterable[float], template: str) -> str:
-    """The median alone."""
+    """The median only."""
     return template.format(Spread.of(list(values)).median)
 
 
 def percentiles(rounds: Iterable[Sequence[float]]) -> str:
-    """Of seconds, in milliseconds: the median of the rounds' medians and that of their 99th percentiles."""
+    """The median of the rounds' medians and the median of their 99th percentiles, from seconds to milliseconds."""
     each = [values for values in rounds if values]
     if not each:
         return ""

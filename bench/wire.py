@@ -1,6 +1,6 @@
-"""HTTP/1.1 as the bench speaks it: prebuilt requests, and just enough reading to see where a message ends.
+"""Minimal HTTP/1.1 for the bench: prepared requests, and the parsing that finds the end of a message.
 
-Both peers are known programs on loopback, so nothing here is strict, and nothing is read that is not needed.
+Both peers are known programs on loopback, so parsing is not strict and reads only the needed parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOOKUP: Final = re.compile(rb"GET /\S*/([^/\s]+) HTTP")
 
 
 def deposit(host: str, customer_id: str, path: str = DEPOSIT_PATH) -> bytes:
-    """The whole request for one deposit, as a client library would send it."""
+    """The complete request for one deposit, as a client library would send it."""
     body = json.dumps({"amount": 100.0, "gateway": "gatewayA", "customer_id": customer_id}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n"
@@ -29,16 +29,16 @@ def deposit(host: str, customer_id: str, path: str = DEPOSIT_PATH) -> bytes:
 
 
 def customers(count: int, seed: int) -> list[str]:
-    """So many different customer ids, the same ones for the same seed.
+    """``count`` different customer ids; the same seed gives the same ids.
 
-    The letter touches the digits: by chance there may be no others, and alone they could read as a card number.
+    The letter before the digits prevents an id of digits only, which could read as a card number.
     """
     chance = random.Random(seed)
     return [f"c{chance.getrandbits(64):016x}" for _ in range(count)]
 
 
 def end_of_message(data: bytes) -> int:
-    """Where the first message in ``data`` ends; 0 while it is not complete."""
+    """The end of the first message in ``data``; 0 while it is not complete."""
     head = data.find(b"\r\n\r\n")
     if head < 0:
         return 0
@@ -53,23 +53,23 @@ def status_of(answer: bytes) -> int:
 
 
 def transaction_id_of(answer: bytes) -> str | None:
-    """The transaction that an answer names."""
+    """The transaction id in an answer."""
     found = _ID.search(answer)
     return None if found is None else found[1].decode()
 
 
 def reference_of(request: bytes) -> bytes | None:
-    """The key of a request to the provider: of a submission, its idempotency key."""
+    """The key of a request to the provider: for a submission, its idempotency key."""
     found = _REFERENCE.search(request) if request.startswith(b"POST ") else None
     return None if found is None else found[1]
 
 
 def looked_up(request: bytes) -> bytes | None:
-    """The reference that a lookup asks for."""
+    """The reference of a lookup."""
     found = _LOOKUP.match(request)
     return None if found is None else found[1]
 
 
 def answer(status: bytes, body: bytes) -> bytes:
-    """An answer with a JSON body; ``status`` with its reason, such as ``200 OK``."""
+    """An answer with a JSON body. ``status`` includes the reason, such as ``200 OK``."""
     return b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)

@@ -1,4 +1,4 @@
-"""Commands that ask a running service: their actions, the options that all of these have, and how one is run."""
+"""Commands that call a running service: their actions, their common options, and their execution."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from config.client import ClientSettings
 
 LIMIT_DEFAULT: Final = 50
 TIMEOUT_DEFAULT_S: Final = 30.0
-"""Beyond the service's own deadline for a command (PAYMENTS_REQUEST_DEADLINE_S), unless that was raised."""
+"""More than the default of the service's own deadline for a command (PAYMENTS_REQUEST_DEADLINE_S)."""
 _TIMEOUT_MAX_S: Final = 3600.0
 _EPILOG: Final = """\
 environment:
-  PAYMENTS_URL      where the service is; without it http://<PAYMENTS_BIND>
-  PAYMENTS_API_KEY  sent as Authorization: Bearer; there is no option for it, since others see a command line
+  PAYMENTS_URL      URL of the service; default http://<PAYMENTS_BIND>
+  PAYMENTS_API_KEY  sent as Authorization: Bearer; not an option, since other users can see command lines
 
 exit status:
   0    done
   1    the service refused it, or the output cannot be written; standard error has the reason
   2    an argument or a setting is wrong
-  3    an order may have been carried out, or its answer cannot be written; standard error says how to find out.
-       Answers that are not the service's own, such as a proxy's 503, have this status
-  4    the service cannot be reached, or itself answers that it cannot do it now; nothing was done
-  130  Ctrl-C; an order that was sent may have been carried out
+  3    the command may have been carried out, or its answer cannot be written; standard error describes how to
+       find out. Answers that do not come from the service itself, such as a proxy's 503, have this status
+  4    the service cannot be reached, or answers that it cannot do it now; nothing was done
+  130  Ctrl-C; a command that was sent may have been carried out
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What an action works with."""
+    """The collaborators of an action."""
 
     client: Client
     output: Output
 
 
 Action = Callable[[Tools, argparse.Namespace], None]
-"""Does what its arguments say. Raises CommandError."""
+"""Carries out one action with its arguments. Raises CommandError."""
 
 
 class Actions:
-    """The actions of one command; with a ``default``, the command alone does that."""
+    """The actions of one command. ``default`` is the action of the command without one."""
 
     def __init__(self, parser: argparse.ArgumentParser, default: Action | None = None) -> None:
         self._has_default = default is not None
@@ -56,55 +56,57 @@ class Actions:
         self._subparsers = parser.add_subparsers(dest="action", required=default is None, metavar="ACTION")
 
     def add(self, name: str, act: Action, text: str) -> argparse.ArgumentParser:
-        """An action with the options of all; the parser is for those of its own."""
+        """Add an action with the common options; returns its parser for further ones."""
         parser = self._subparsers.add_parser(name, help=text, description=text)
         add_common(parser, act, is_below=self._has_default)
         return parser
 
 
 def add_common(parser: argparse.ArgumentParser, act: Action, *, is_below: bool = False) -> None:
-    """Let ``parser`` know ``act`` and the options of all actions.
+    """Add ``act`` and the common options to ``parser``.
 
-    ``is_below``: the parser above has them, too, and what was said there holds unless it is said here again.
+    ``is_below``: the parent parser has the options too, and its values apply unless they are repeated here.
     """
     _explain(parser)
     parser.set_defaults(act=act)
     as_json, url, timeout_s = (argparse.SUPPRESS,) * 3 if is_below else (False, None, TIMEOUT_DEFAULT_S)
     parser.add_argument(
         "--json", dest="as_json", action="store_true", default=as_json,
-        help="one JSON object a line, as the API gives it",
+        help="one JSON object per line, as the API returns it",
     )  # fmt: skip
-    parser.add_argument("--url", metavar="URL", default=url, help="where the service is (else PAYMENTS_URL)")
+    parser.add_argument("--url", metavar="URL", default=url, help="URL of the service (default: PAYMENTS_URL)")
     parser.add_argument(
         "--timeout", dest="timeout_s", type=_seconds, metavar="SECONDS", default=timeout_s,
-        help=f"for each question, in all (default: {TIMEOUT_DEFAULT_S:g})",
+        help=f"total time per request (default: {TIMEOUT_DEFAULT_S:g})",
     )  # fmt: skip
 
 
 def add_listing(parser: argparse.ArgumentParser) -> None:
-    """How much of a list is wanted."""
+    """Add the options for the length of a list."""
     wanted = parser.add_mutually_exclusive_group()
     wanted.add_argument("--limit", type=_count, metavar="N", default=LIMIT_DEFAULT, help="(default: %(default)d)")
     wanted.add_argument("--all", dest="limit", action="store_const", const=None, help="the whole list")
 
 
 def add_reason(parser: argparse.ArgumentParser, *, evidence: bool = False) -> None:
-    """Why a person orders something, for the record; nothing is asked for."""
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="why, for the record")
+    """Add the required reason, and the evidence, of an operator command."""
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="the reason, for the record")
     if evidence:
-        parser.add_argument("--evidence", required=True, metavar="TEXT", help="what shows it: a statement, a ticket")
+        parser.add_argument(
+            "--evidence", required=True, metavar="TEXT", help="the evidence, such as a statement or a ticket"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for. Raises CommandError and SettingsError."""
+    """Carry out the action. Raises CommandError and SettingsError."""
     settings = ClientSettings.from_environ(os.environ, url=arguments.url)
     act: Action = arguments.act
     client = Client(settings, timeout_s=arguments.timeout_s)
     try:
         act(Tools(client, Output(as_json=arguments.as_json)), arguments)
     except OutputError as error:
-        if client.has_ordered:
-            raise CommandError(f"the order was carried out, but {error}", Exit.UNKNOWN) from error
+        if client.has_sent:
+            raise CommandError(f"the command was carried out, but {error}", Exit.UNKNOWN) from error
         raise
     return Exit.DONE
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,9 @@ from cli.command import CommandError, Exit, remark, say, service_settings
 from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
-from store.errors import StoreError
-from store.factory import back_up, open_file_audit
+from store.backend import Backend
+from store.backends import backend_of
+from store.errors import NotSupportedError, StoreError
 from store.verify import Tally, verify
 
 _PROBLEMS_MAX: Final = 20
@@ -40,20 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the backup, check it, and rename it to the target."""
     settings = service_settings(logging.STDERR)
-    source, target = settings.sqlite_path, arguments.file
-    if source is None:
-        raise CommandError(
-            "the database is a PostgreSQL server's: back it up with pg_basebackup or pg_dump (docs/backup.md)"
-        )
+    target: Path = arguments.file
     unchecked = target.with_name(f".{target.name}.{os.getpid()}.unchecked")
     try:
-        _require_free(target, source, overwrite=arguments.overwrite)
-        back_up(settings.database_url, unchecked, root=CHECKOUT)
-        tally = _check(unchecked)
-        _require_free(target, source, overwrite=arguments.overwrite)
+        backend = backend_of(settings.database_url, root=CHECKOUT)
+        source_files = backend.backup_files()
+        _require_free(target, source_files, overwrite=arguments.overwrite)
+        backend.back_up(unchecked)
+        tally = _check(backend, unchecked)
+        _require_free(target, source_files, overwrite=arguments.overwrite)
         size = unchecked.stat().st_size
         unchecked.replace(target)
         _sync(target.parent)
+    except NotSupportedError as error:
+        raise CommandError(str(error)) from error
     except StoreError as error:
         raise CommandError(f"{target} was not written: {error}") from error
     except OSError as error:
@@ -63,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
             with suppress(OSError):
                 unchecked.with_name(f"{unchecked.name}{suffix}").unlink(missing_ok=True)
     counted = f"{tally.streams} streams, {tally.events} events, {size} bytes, 0 problems"
-    say(printable(f"{counted} in {target}, copied from {source}"))
+    say(printable(f"{counted} in {target}, copied from {backend.file}"))
     if not tally.events:
-        remark(printable(f"warning: there are no events in {source}: is it the database that was meant?"))
+        remark(printable(f"warning: there are no events in {backend.file}: is it the right database?"))
     return Exit.DONE
 
 
@@ -76,10 +78,9 @@ def _file(text: str) -> Path:
     return path
 
 
-def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:
+def _require_free(target: Path, source_files: Sequence[Path], *, overwrite: bool) -> None:
     """Raise CommandError when the copy must not be renamed to ``target``."""
-    base = source.resolve()
-    for name in (base, *(base.with_name(f"{base.name}{suffix}") for suffix in ("-wal", "-shm", "-journal", ".lock"))):
+    for name in source_files:
         if target.resolve() == name or (target.exists() and name.exists() and target.samefile(name)):
             raise CommandError(f"{target} is a file of the database itself")
     if target.is_dir():
@@ -90,10 +91,10 @@ def _require_free(target: Path, source: Path, *, overwrite: bool) -> None:
         raise CommandError(f"{target} exists: name another file, or permit it with --overwrite")
 
 
-def _check(copy: Path) -> Tally:
+def _check(backend: Backend, copy: Path) -> Tally:
     """Counts of the copy. Raises CommandError when it has problems."""
     tally, problems = Tally(), 0
-    with open_file_audit(copy) as audit:
+    with backend.audit_copy(copy) as audit:
         for problem in verify(audit, (), tally):
             problems += 1
             if problems <= _PROBLEMS_MAX:

@@ -1,4 +1,4 @@
-"""``manage.py breaker``: the gateways' circuit breakers, and a person's orders to one."""
+"""``manage.py breaker``: show the gateways' circuit breakers, and force one open or closed."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from cli.text import argument, at, shown
 __all__ = ["add_arguments", "run"]
 
 _MODES: Final = {
-    "open": "No calls to the gateway until the next order, restarts included: its work waits.",
-    "closed": "All calls to the gateway until the next order, restarts included, whatever comes of them.",
-    "auto": "Leave the breaker to itself again.",
+    "open": "Stop all calls to the gateway until the mode is changed, over restarts. Its work waits.",
+    "closed": "Allow all calls to the gateway until the mode is changed, over restarts, whatever fails.",
+    "auto": "Return the breaker to normal operation.",
 }
 _COLUMNS: Final[Columns] = {
     "GATEWAY": Column(lambda it: shown(it["name"]), is_whole=True),
     "BREAKER": Column(lambda it: shown(it["breaker"]["state"])),
     "MODE": Column(lambda it: shown(it["breaker"]["mode"])),
     "ERRORS": Column(lambda it: shown(f"{it['breaker']['error_percent']} % of {it['breaker']['requests']}")),
-    "REOPENS": Column(lambda it: at(it["breaker"]["reopens_at"]), may_go=True),
+    "REOPENS": Column(lambda it: at(it["breaker"]["reopens_at"]), is_optional=True),
     "IN FLIGHT": Column(lambda it: shown(f"{it['bulkhead']['in_flight']} of {it['bulkhead']['max_concurrent']}")),
     "WAITING": Column(lambda it: shown(it["bulkhead"]["waiting"])),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Show, which is what it does without an action, open, closed, auto."""
+    """Declare show (the default), open, closed, auto."""
     actions = Actions(parser, default=_show)
     parser.set_defaults(gateway=None)
-    show = actions.add("show", _show, "All gateways, or one.")
+    show = actions.add("show", _show, "Show all gateways, or one.")
     show.add_argument("gateway", nargs="?", metavar="GATEWAY")
     for mode, text in _MODES.items():
-        order = actions.add(mode, partial(_order, mode), text)
-        order.add_argument("gateway", metavar="GATEWAY")
-        add_reason(order)
+        action = actions.add(mode, partial(_set_mode, mode), text)
+        action.add_argument("gateway", metavar="GATEWAY")
+        add_reason(action)
 
 
 def _show(tools: Tools, arguments: argparse.Namespace) -> None:
@@ -50,13 +50,13 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
         tools.output.thing(it, _values(it))
 
 
-def _order(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
-    order = {"mode": mode, "reason": arguments.reason}
-    it = tools.client.order(
+def _set_mode(mode: str, tools: Tools, arguments: argparse.Namespace) -> None:
+    wanted = {"mode": mode, "reason": arguments.reason}
+    it = tools.client.send(
         *("gateways", arguments.gateway, "breaker"),
-        body=order,
+        body=wanted,
         members=("name", "breaker", "bulkhead"),
-        look=f"See: manage.py breaker show {argument(arguments.gateway)}. A repetition is safe.",
+        how_to_check=f"See: manage.py breaker show {argument(arguments.gateway)}. A repetition is safe.",
     )
     tools.output.thing(it, _values(it))
 

@@ -1,4 +1,4 @@
-"""``manage.py callbacks``: callbacks that wait for their transaction."""
+"""``manage.py callbacks``: show callbacks that wait for their transaction."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _COLUMNS: Final[Columns] = {
     "CALLBACK": Column(lambda it: shown(it["id"]), is_whole=True),
     "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True),
     "EVENT ID": Column(lambda it: shown(it["event_id"]), is_whole=True),
-    "REFERENCE": Column(lambda it: shown(it["reference"]), may_go=True),
-    "AMOUNT": Column(lambda it: shown(it["amount"]), is_right=True, may_go=True),
-    "CURRENCY": Column(lambda it: shown(it["currency"]), may_go=True),
+    "REFERENCE": Column(lambda it: shown(it["reference"]), is_optional=True),
+    "AMOUNT": Column(lambda it: shown(it["amount"]), is_right=True, is_optional=True),
+    "CURRENCY": Column(lambda it: shown(it["currency"]), is_optional=True),
     "WAITS UNTIL": Column(lambda it: at(it["waits_until"])),
-    "RECEIVED": Column(lambda it: at(it["received_at"]), may_go=True),
+    "RECEIVED": Column(lambda it: at(it["received_at"]), is_optional=True),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show."""
+    """Declare list, show."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Callbacks that wait for their transaction, newest first.")
+    listing = actions.add("list", _list, "List callbacks that wait for their transaction, newest first.")
     listing.add_argument("--gateway", metavar="NAME")
     add_listing(listing)
-    show = actions.add("show", _show, "One waiting callback with its body.")
+    show = actions.add("show", _show, "Show one waiting callback with its body.")
     show.add_argument("id", metavar="ID")
 
 

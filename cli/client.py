@@ -1,7 +1,7 @@
-"""Asks a running service over HTTP: a key, a total deadline, whole lists, and what each way of failing means.
+"""HTTP client of a running service: API key, total deadline, complete lists, and the meaning of each failure.
 
-It knows the conventions of the API (lists, problems) and none of its routes. Redirects are not followed: the key is for
-the service that was named.
+It implements the conventions of the API (lists, problems), not its routes. It follows no redirects, because the key is
+for the configured service only.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from types import FrameType
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.answers import is_problem, is_success, meaning_of_a_read, meaning_of_failure
 from cli.command import CommandError, Exit, remark
+from cli.responses import is_problem, is_success, meaning_of_a_read, meaning_of_failure
 from cli.text import printable
 from config.client import ClientSettings
 
 Json = dict[str, Any]
-"""An object as the API gives it."""
+"""A JSON object of the API."""
 
 PAGE_MAX: Final = 200
 _ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
 
 
 class Client:
-    """Asks the service that ``settings`` name; each question has ``timeout_s`` in all. For the main thread alone."""
+    """Calls the service of ``settings``; ``timeout_s`` is the total time per request. For the main thread only."""
 
     def __init__(self, settings: ClientSettings, *, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
-        self.has_ordered = False
-        """Whether an order was carried out: from then on no failure means that nothing happened."""
+        self.has_sent = False
+        """Whether a command was carried out. After that, a failure does not mean that nothing happened."""
 
     def get(self, *path: str, members: Sequence[str] = (), **query: object) -> Json:
-        """The object with ``members`` under ``/v1/`` and these parts of a path; ``query`` without what is None.
+        """Get the object with ``members`` at ``/v1/`` and these parts of a path. None is omitted from ``query``.
 
         Raises CommandError: UNREACHABLE when there is no answer now, FAILED when the service refuses.
         """
@@ -48,39 +48,39 @@ class Client:
             return found
         raise self._failure(status, media_type, answer, meaning_of_a_read(status))
 
-    def order(
+    def send(
         self,
         *path: str,
         members: Sequence[str],
-        look: str,
+        how_to_check: str,
         body: Mapping[str, object] | None = None,
         key: str | None = None,
     ) -> Json:
-        """POST ``body`` there, under an idempotency key if one is given; the answer is an object with ``members``.
+        """POST ``body``, under an idempotency key if one is given. The answer is an object with ``members``.
 
-        ``look`` tells the operator how to find out whether the order was carried out.
+        ``how_to_check`` describes to the operator how to find out whether the command was carried out.
 
-        Raises CommandError: UNREACHABLE and FAILED when it surely was not carried out, UNKNOWN when that is not known.
+        Raises CommandError: UNREACHABLE and FAILED when it was surely not carried out, UNKNOWN when that is unknown.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
-        doubt = f"the order may have been carried out. {look}"
+        advice = f"the command may have been carried out. {how_to_check}"
         try:
             status, media_type, raw = self._exchange("POST", _target(path, {}), body or {}, headers)
         except KeyboardInterrupt:
-            remark(f"interrupted: {doubt}")
+            remark(f"interrupted: {advice}")
             raise
         except CommandError as error:
-            raise _with_doubt(error, doubt) from error
+            raise _with_advice(error, advice) from error
         answer = _parsed(media_type, raw)
         if not is_success(status, answer, members):
             failure = self._failure(status, media_type, answer, meaning_of_failure(status, media_type, answer))
-            raise _with_doubt(failure, doubt)
-        self.has_ordered = True
+            raise _with_advice(failure, advice)
+        self.has_sent = True
         it: Json = answer
         return it
 
     def pages(self, *path: str, at_most: int | None, **query: object) -> Iterator[tuple[Sequence[Json], bool]]:
-        """A list page by page until ``at_most`` items (None: all of it), and whether more follow."""
+        """Get a list page by page, up to ``at_most`` items (None: all), and whether more follow."""
         left, cursor = at_most, None
         while True:
             limit = PAGE_MAX if left is None else min(left, PAGE_MAX)
@@ -95,8 +95,8 @@ class Client:
         if is_problem(answer):
             problem = str(answer.get("type", "")).removeprefix("/problems/")
             return CommandError(problem_line(status, answer), meaning, problem)
-        what = f"status {status}, {media_type or 'no type'}"
-        return CommandError(f"{self._settings} does not answer as the payment service: {printable(what)}", meaning)
+        received = f"status {status}, {media_type or 'no type'}"
+        return CommandError(f"{self._settings} does not answer as the payment service: {printable(received)}", meaning)
 
     def _exchange(self, method: str, target: str, body: object, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         sent = False
@@ -133,10 +133,10 @@ class Client:
 
 
 def problem_line(status: int, problem: Mapping[str, Any]) -> str:
-    """A problem document as one line: status, detail, and each field with what is wrong with it."""
+    """A problem document as one line: status, detail, and each field with its errors."""
     errors = problem.get("errors")
     fields = errors.items() if isinstance(errors, dict) else ()
-    wrong = [f"{name}: {' '.join(map(str, said)) if isinstance(said, list) else said}" for name, said in fields]
+    wrong = [f"{name}: {' '.join(map(str, text)) if isinstance(text, list) else text}" for name, text in fields]
     return printable(" ".join([f"{status} {problem['detail']}", *wrong]))
 
 
@@ -150,11 +150,13 @@ def _parsed(media_type: str, raw: bytes) -> Any:  # noqa: ANN401  # any JSON val
         return None
 
 
-def _with_doubt(error: CommandError, doubt: str) -> CommandError:
-    """``error``, with advice for an order that may have been carried out."""
+def _with_advice(error: CommandError, advice: str) -> CommandError:
+    """``error``, with advice for a command that may have been carried out."""
     if error.status is not Exit.UNKNOWN:
         return error
-    return CommandError(f"{error} That is, {doubt}" if str(error).endswith(".") else f"{error}: {doubt}", error.status)
+    return CommandError(
+        f"{error} That is, {advice}" if str(error).endswith(".") else f"{error}: {advice}", error.status
+    )
 
 
 def _target(path: Sequence[str], query: Mapping[str, object]) -> str:
@@ -165,7 +167,7 @@ def _target(path: Sequence[str], query: Mapping[str, object]) -> str:
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after ``seconds``: a socket's own timeout begins anew with each byte."""
+    """Raise TimeoutError in the block after ``seconds``. A socket's own timeout restarts with each byte."""
 
     def end(_signum: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"no answer within {seconds:g} s")

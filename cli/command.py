@@ -1,4 +1,4 @@
-"""What every command needs: exit statuses, the errors that end one, settings, and lines for the operator."""
+"""Common parts of all commands: exit statuses, errors, settings, and lines for the operator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Exit(IntEnum):
     USAGE = 2
     """A setting or an argument is wrong."""
     UNKNOWN = 3
-    """An order may have been carried out, or was and its answer could not be written: look before you repeat it."""
+    """The command may have been carried out, or was and its answer could not be written: check before a repetition."""
     UNREACHABLE = 4
-    """The service cannot be reached, or itself answers that it cannot do it now. Nothing was done."""
+    """The service cannot be reached, or answers that it cannot do it now. Nothing was done."""
 
 
 class CommandError(Exception):
-    """A command cannot go on; the text is one line for the operator."""
+    """A command cannot continue; the text is one line for the operator."""
 
     def __init__(self, text: str, status: Exit = Exit.FAILED, problem: str | None = None) -> None:
         super().__init__(text)
@@ -38,18 +38,18 @@ class CommandError(Exception):
 
 
 class OutputError(CommandError):
-    """Standard output does not take what was asked for."""
+    """The result cannot be written to standard output."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output cannot be written: {error.strerror or error}")
 
 
 class ReaderGoneError(OutputError):
-    """Whoever read standard output has gone: he has all that he wanted, as of a list that goes through head."""
+    """The reader of standard output has closed it, as ``head`` does when it has enough lines."""
 
 
 def service_settings(log_to: int, *, buffer: bool = False) -> Settings:
-    """The service's settings, and logging as they say, to the stream of that number. Raises SettingsError.
+    """Read the service's settings and configure logging to that file descriptor. Raises SettingsError.
 
     With ``buffer`` logging never waits for the reader, as a server needs.
     """
@@ -60,7 +60,7 @@ def service_settings(log_to: int, *, buffer: bool = False) -> Settings:
 
 
 def write(text: str) -> None:
-    """What was asked for, on standard output and at once. Raises OutputError."""
+    """Write the result to standard output, unbuffered. Raises OutputError."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -72,14 +72,14 @@ def write(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line on how a command gets on, whose status tells the end: nothing must keep it from what it started."""
+    """Write a progress line. A failure to write it does not stop the command; the exit status shows the result."""
     with suppress(OutputError):
         write(f"{text}\n")
 
 
 def remark(text: str) -> None:
-    """A line on standard error. Where that takes nothing the command goes on: its status has to do."""
-    if sys.stderr is not None:  # closed by whoever started it
+    """Write a line to standard error. A failure to write it does not stop the command."""
+    if sys.stderr is not None:  # closed by the parent process
         with suppress(OSError):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()

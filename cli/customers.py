@@ -1,4 +1,4 @@
-"""``manage.py customers``: what a customer has, and a person's correction of it."""
+"""``manage.py customers``: show and correct a customer's balances."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Show, adjust."""
+    """Declare show, adjust."""
     actions = Actions(parser)
-    show = actions.add("show", _show, "A customer's balances.")
+    show = actions.add("show", _show, "Show a customer's balances.")
     show.add_argument("customer_id", metavar="ID")
     adjust = actions.add("adjust", _adjust, "Correct a balance; never below zero.")
     adjust.add_argument("customer_id", metavar="ID")
-    adjust.add_argument("amount", metavar="AMOUNT", help="added to what is available, such as 10.50 or -10.50")
+    adjust.add_argument("amount", metavar="AMOUNT", help="added to the available balance, such as 10.50 or -10.50")
     adjust.add_argument("currency", metavar="CURRENCY")
     add_reason(adjust, evidence=True)
     adjust.add_argument(
         "--idempotency-key",
         metavar="KEY",
         type=_key,
-        help="the same correction under the same key is made once (default: a new one)",
+        help="a correction repeated under its key is made once (default: a new key)",
     )
 
 
@@ -61,13 +61,13 @@ def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
     key = arguments.idempotency_key
     if key is None:
         key = str(uuid.uuid4())
-        remark(f"idempotency key: {key}")  # before it is sent, so that the order can always be repeated safely
-    order = {name: getattr(arguments, name) for name in ("amount", "currency", "reason", "evidence")}
-    it = tools.client.order(
+        remark(f"idempotency key: {key}")  # before it is sent, so that the command can always be repeated safely
+    correction = {name: getattr(arguments, name) for name in ("amount", "currency", "reason", "evidence")}
+    it = tools.client.send(
         *("customers", arguments.customer_id, "adjustments"),
-        body=order,
+        body=correction,
         key=key,
         members=("customer_id", "version", "balances"),
-        look=f"Repeat it with --idempotency-key {argument(key)}: the correction is made at most once.",
+        how_to_check=f"Repeat it with --idempotency-key {argument(key)}: the correction is made at most once.",
     )
     tools.output.thing(it, _values(it))

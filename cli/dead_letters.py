@@ -1,4 +1,4 @@
-"""``manage.py dead-letters``: what failed too often, and a person's orders about it."""
+"""``manage.py dead-letters``: show, retry and discard work that failed too often."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ __all__ = ["add_arguments", "run"]
 _COLUMNS: Final[Columns] = {
     "DEAD LETTER": Column(lambda it: shown(it["id"]), is_whole=True),
     "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True),
-    "ACTION": Column(lambda it: shown(it["action"]), may_go=True),
+    "ACTION": Column(lambda it: shown(it["action"]), is_optional=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "ATTEMPTS": Column(lambda it: shown(it["attempts"]), may_go=True),
-    "NEXT ATTEMPT": Column(lambda it: at(it["next_attempt_at"]), may_go=True),
+    "ATTEMPTS": Column(lambda it: shown(it["attempts"]), is_optional=True),
+    "NEXT ATTEMPT": Column(lambda it: at(it["next_attempt_at"]), is_optional=True),
     "LAST ERROR": Column(lambda it: shown(it["errors"][-1]["error"]) if it["errors"] else NOTHING),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show, retry, retry-all, discard."""
+    """Declare list, show, retry, retry-all, discard."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Dead letters, newest first.")
+    listing = actions.add("list", _list, "List dead letters, newest first.")
     _add_filters(listing)
     add_listing(listing)
-    show = actions.add("show", _show, "One dead letter with the errors of its attempts.")
+    show = actions.add("show", _show, "Show one dead letter with the errors of its attempts.")
     show.add_argument("id", metavar="ID")
-    retry = actions.add("retry", _retry, "Try one again now.")
+    retry = actions.add("retry", _retry, "Retry one now.")
     retry.add_argument("id", metavar="ID")
-    _add_filters(actions.add("retry-all", _retry_all, "Try again all that fit; without a filter that is all."))
-    discard = actions.add("discard", _discard, "Give one up that surely never reached the gateway: it has failed.")
+    _add_filters(actions.add("retry-all", _retry_all, "Retry all that match; without a filter, all."))
+    discard = actions.add(
+        "discard", _discard, "Discard one that surely never reached the gateway. Its transaction becomes failed."
+    )
     discard.add_argument("id", metavar="ID")
     add_reason(discard)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateway", metavar="NAME")
-    parser.add_argument("--state", metavar="STATE", help="waiting (for its next attempt) or parked (for a person)")
+    parser.add_argument("--state", metavar="STATE", help="waiting (for its next attempt) or parked (for an operator)")
 
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
@@ -66,10 +68,10 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order(
+    it = tools.client.send(
         *("dead-letters", arguments.id, "retry"),
         members=("id",),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A repetition is safe.",
+        how_to_check=f"See: manage.py dead-letters show {argument(arguments.id)}. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['id'])}")
 
@@ -77,20 +79,20 @@ def _retry(tools: Tools, arguments: argparse.Namespace) -> None:
 def _retry_all(tools: Tools, arguments: argparse.Namespace) -> None:
     given = {"gateway": arguments.gateway, "state": arguments.state}
     where = {name: value for name, value in given.items() if value is not None}
-    it = tools.client.order(
+    it = tools.client.send(
         *("dead-letters", "retry"),
         body=where,
         members=("count",),
-        look="See: manage.py dead-letters list. A repetition is safe.",
+        how_to_check="See: manage.py dead-letters list. A repetition is safe.",
     )
     tools.output.line(it, f"tried again: {shown(it['count'])}")
 
 
 def _discard(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order(
+    it = tools.client.send(
         *("dead-letters", arguments.id, "discard"),
         body={"reason": arguments.reason},
         members=("transaction_id", "status"),
-        look=f"See: manage.py dead-letters show {argument(arguments.id)}. A discarded one is gone.",
+        how_to_check=f"See: manage.py dead-letters show {argument(arguments.id)}. A discarded one is gone.",
     )
     tools.output.thing(it, transactions.values(it))

@@ -1,4 +1,4 @@
-"""``manage.py dev``: everything on this machine, and what it tells a newcomer."""
+"""``manage.py dev``: the service with simulated providers on this machine, and first steps for a new user."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Final
 from cli.command import CommandError, say
 from cli.text import without_password
 from config import gateways_file
-from config.processes import ChildError, Children, StopAskedError
 from config.settings import CHECKOUT, Settings, SettingsError
-from config.values import Address, parse_address
+from config.values import BindAddress, parse_address
 from domain.money import MoneyError, exponent_of
 from gateways.development import SIMULATOR_SECRETS
 from gateways.registry import callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
+from server.processes import ChildError, Children, StopAskedError
 
 _READY_WITHIN_S: Final = 60.0
 _STOPS_WITHIN_S: Final = 5.0
-# Beyond the longest request: gunicorn's own graceful_timeout (gunicorn.conf.py), which kills its workers, and a bit.
+# Beyond the longest request: more than the graceful_timeout of gunicorn.conf.py, after which it kills its workers.
 _SERVICE_STOPS_WITHIN_S: Final = 40.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Add nothing: the command has no arguments."""
     del parser
 
 
@@ -38,7 +38,7 @@ def run(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_environ(environ)
     provider = parse_address("SIMULATOR_BIND", environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
     try:
-        # The service would say the same, amid the lines of three processes.
+        # The service would report the same, between the lines of three processes.
         exponent_of(settings.default_currency)
         gateways = read_settings(gateways_file.read(settings.gateways_file))
         secrets = callback_secrets(gateways, environ, loopback=settings.bind.is_loopback)
@@ -48,12 +48,12 @@ def run(_arguments: argparse.Namespace) -> int:
         raise SettingsError(f"PAYMENTS_GATEWAYS_FILE {settings.gateways_file}: {error}") from error
     for name, variable in SIMULATOR_SECRETS.items():
         if name in secrets and not environ.get(variable):
-            environ[variable] = secrets[name][0]  # the newest, as a provider signs after a change of secrets
+            environ[variable] = secrets[name][0]  # the newest, like a provider after a change of secrets
     _require_free(settings.bind, "PAYMENTS_BIND")
     _require_free(provider, "SIMULATOR_BIND")
     service_stops_within_s = settings.request_deadline_s + _SERVICE_STOPS_WITHIN_S
     manage = [sys.executable, str(CHECKOUT / "manage.py")]
-    # A browser's idle connection would hold up Ctrl-C for as long as it is kept.
+    # An idle connection of a browser delays Ctrl-C for as long as it is kept.
     gunicorn = [sys.executable, "-m", "gunicorn", "--keep-alive", "2", "wsgi:app"]
     children = Children(CHECKOUT, environ, say)
     try:
@@ -73,7 +73,7 @@ def run(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_free(address: Address, setting: str) -> None:
+def _require_free(address: BindAddress, setting: str) -> None:
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -81,11 +81,11 @@ def _require_free(address: Address, setting: str) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror}; end what does, or set {setting} to another address"
+        message = f"cannot listen on {address}: {error.strerror}; stop the program that does, or change {setting}"
         raise CommandError(message) from error
 
 
-def _answers(address: Address, path: str) -> bool:
+def _answers(address: BindAddress, path: str) -> bool:
     target = address.callable_here
     connection = http.client.HTTPConnection(target.host, target.port, timeout=2)
     try:
@@ -97,7 +97,7 @@ def _answers(address: Address, path: str) -> bool:
         connection.close()
 
 
-def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, str]) -> str:
+def _what_to_try(settings: Settings, provider: BindAddress, environ: Mapping[str, str]) -> str:
     here = settings.bind.callable_here
     service = f"http://localhost:{here.port}" if here.is_loopback else f"http://{here}"
     key = '-H "Authorization: Bearer $KEY" ' if settings.auth_required else ""
@@ -105,7 +105,7 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
     text = f"""
   service     {service}
   its API     {service}/swagger/index.html
-  simulator   http://{provider.callable_here}/ledger (what the providers did)
+  simulator   http://{provider.callable_here}/ledger (effects at the providers)
   data        {settings.sqlite_path or without_password(settings.database_url)}
               {ledger}
 
@@ -118,7 +118,7 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
 """
     if key:
         text += """
-  Callers need an API key here; with the same settings as this command:
+  Clients need an API key here; with the same settings as this command:
               KEY=$(.venv/bin/python manage.py keys create --merchant main \\
                 --scope payments:write,payments:read,operations)
 """
@@ -126,7 +126,8 @@ def _what_to_try(settings: Settings, provider: Address, environ: Mapping[str, st
     if not any(f"//{provider}/" in url for url in urls):
         at = f"http://{provider}"
         text += f"""
-  Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so nothing comes
-  to its end here. Change the URLs of a copy to {at}/gatewayA and so on, and name it in PAYMENTS_GATEWAYS_FILE.
+  Note: no gateway of {settings.gateways_file} has a URL at the simulator ({at}), so no
+  transaction completes here. Change the URLs of a copy to {at}/gatewayA and so on, and name the copy in
+  PAYMENTS_GATEWAYS_FILE.
 """
     return text

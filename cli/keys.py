@@ -1,4 +1,4 @@
-"""Make, list and revoke the API keys of callers; works on the store, whether or not a service runs."""
+"""``manage.py keys``: create, list and revoke API keys in the store; a service may run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from cli.output import Column, Columns, Output
 from cli.text import at, shown
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.codec import timestamp
 from store.errors import StoreError
-from store.factory import open_keyring
 from store.keys import Keyring, ListedKey, NewKey, Scope, scopes_text
 
 _FOR: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -33,31 +33,36 @@ _COLUMNS: Final[Columns] = {
     "MERCHANT": Column(lambda it: shown(it["merchant"])),
     "SCOPES": Column(lambda it: shown(it["scopes"])),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "EXPIRES": Column(lambda it: at(it["expires_at"]), may_go=True),
-    "LABEL": Column(lambda it: shown(it["label"] or None), may_go=True),
+    "EXPIRES": Column(lambda it: at(it["expires_at"]), is_optional=True),
+    "LABEL": Column(lambda it: shown(it["label"] or None), is_optional=True),
 }
 
 
 _EPILOG: Final = """\
 exit status:
   0    done
-  1    there is no such key, a new one cannot be shown, or the store cannot do it: standard error says why
+  1    there is no such key, a new key cannot be shown, or the store failed; standard error has the reason
   2    an argument or a setting is wrong
   3    the key is revoked, but standard output cannot be written
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Create, list, revoke."""
+    """Declare the commands create, list and revoke."""
     parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
-    orders = parser.add_subparsers(dest="order", required=True, metavar="ORDER")
-    create = orders.add_parser(
+    commands = parser.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")
+    create = commands.add_parser(
         "create",
-        help="make a key, and show it this once",
-        description="Make a key, and show it this once: only a digest of it is kept. Any number of a merchant's keys"
-        " are live at once, so a new one can be handed out before the old one is revoked.",
+        help="create a key and show it once",
+        description="Create a key and show it once: only its digest is stored. A merchant may have any number of live"
+        " keys, so a new one can be distributed before the old one is revoked.",
     )
-    create.add_argument("--merchant", required=True, type=_merchant, help="whose customers and transactions it sees")
+    create.add_argument(
+        "--merchant",
+        required=True,
+        type=_merchant,
+        help="the merchant whose data the key can reach",
+    )
     create.add_argument(
         "--scope",
         "--scopes",
@@ -66,30 +71,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         type=_scopes,
         metavar="SCOPE",
-        help=f"what it permits: {', '.join(Scope)}; several with commas, or this argument again",
+        help=f"the scopes of the key: {', '.join(Scope)}; separate several by commas, or repeat the argument",
     )
-    create.add_argument("--label", default="", type=_label, help="for people, as who has it")
+    create.add_argument("--label", default="", type=_label, help="a note for operators, such as its user")
     until = create.add_mutually_exclusive_group()
-    until.add_argument("--expires-in", type=_duration, metavar="TIME", help="such as 90d, 12h, 30m or 45s; else never")
+    until.add_argument(
+        "--expires-in",
+        type=_duration,
+        metavar="TIME",
+        help="90d, 12h, 30m or 45s; default: never",
+    )
     until.add_argument("--expires-at", type=_instant, metavar="TIME", help="such as 2027-01-31T00:00:00Z")
-    listing = orders.add_parser("list", help="all keys, revoked and expired ones as well", description="All keys.")
-    listing.add_argument("--merchant", type=_merchant, help="only this merchant's")
-    revoke = orders.add_parser(
+    listing = commands.add_parser(
+        "list",
+        help="list all keys, revoked and expired ones included",
+        description="List all keys, revoked and expired ones included.",
+    )
+    listing.add_argument("--merchant", type=_merchant, help="list only keys of this merchant")
+    revoke = commands.add_parser(
         "revoke",
-        help="make a key useless, everywhere within a second",
-        description="Make a key useless, everywhere within a second. Twice does no harm.",
+        help="revoke a key; it takes effect everywhere within a second",
+        description="Revoke a key. It takes effect everywhere within a second. Repeating the command does no harm.",
     )
     revoke.add_argument("key_id", type=_key_id, metavar="ID", help="the 13 characters after pgw_")
-    for order in (create, listing, revoke):
-        order.add_argument("--json", action="store_true", help="for scripts: one object on a line")
+    for command in (create, listing, revoke):
+        command.add_argument("--json", action="store_true", help="for scripts: one JSON object per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry the order out. 1: there is no such key."""
+    """Run the command. Returns 1 when there is no such key."""
     settings = service_settings(logging.STDERR)
     try:
-        with open_keyring(settings.migration_database_url, root=CHECKOUT, clock=_now) as keyring:
-            return _ORDERS[arguments.order](keyring, arguments)
+        with backend_of(settings.migration_database_url, root=CHECKOUT).keyring(clock=_now) as keyring:
+            return _COMMANDS[arguments.keys_command](keyring, arguments)
     except StoreError as error:
         raise CommandError(str(error)) from error
 
@@ -102,22 +116,22 @@ def _create(keyring: Keyring, arguments: argparse.Namespace) -> int:
     key = NewKey(*presented, arguments.merchant, frozenset(arguments.scopes), arguments.label, expires_at)
     made = keyring.add(key)
     if not arguments.json:
-        remark("Keep it well: it is shown this once.")
+        remark("Store the key safely: it is shown only once.")
     try:
         write(f"{json.dumps({'key': text, **_shown(made)}) if arguments.json else text}\n")
     except OutputError as error:
-        _take_back(keyring, made.key_id, error)
+        _revoke_unshown(keyring, made.key_id, error)
     return Exit.DONE
 
 
-def _take_back(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
-    """A key that nobody has seen must not live on: some of it may have been written."""
+def _revoke_unshown(keyring: Keyring, key_id: str, error: OutputError) -> NoReturn:
+    """Revoke a key that could not be shown: a part of it may have been written."""
     try:
         keyring.revoke(key_id)
     except StoreError as refusal:
-        text = f"{key_id} could not be shown ({error}), and lives on, since it could not be revoked: {refusal}"
+        text = f"{key_id} could not be shown ({error}), and is still live, because it could not be revoked: {refusal}"
         raise CommandError(text) from refusal
-    raise CommandError(f"{key_id} is revoked again, since it could not be shown: {error}") from error
+    raise CommandError(f"{key_id} is revoked, because it could not be shown: {error}") from error
 
 
 def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
@@ -129,15 +143,15 @@ def _list(keyring: Keyring, arguments: argparse.Namespace) -> int:
 def _revoke(keyring: Keyring, arguments: argparse.Namespace) -> int:
     if not keyring.revoke(arguments.key_id):
         raise CommandError(f"there is no API key {arguments.key_id}")
-    said = {"key_id": arguments.key_id, "state": "revoked"}
+    revoked = {"key_id": arguments.key_id, "state": "revoked"}
     try:
-        write(f"{json.dumps(said) if arguments.json else f'{arguments.key_id} is revoked'}\n")
+        write(f"{json.dumps(revoked) if arguments.json else f'{arguments.key_id} is revoked'}\n")
     except OutputError as error:
         raise CommandError(f"{arguments.key_id} is revoked, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE
 
 
-_ORDERS: Final = {"create": _create, "list": _list, "revoke": _revoke}
+_COMMANDS: Final = {"create": _create, "list": _list, "revoke": _revoke}
 
 
 def _shown(key: ListedKey) -> Json:
@@ -172,7 +186,7 @@ def _scopes(text: str) -> list[Scope]:
 
 
 def _key_id(text: str) -> str:
-    # Whoever has a key that leaked has all of it. What was typed instead of one is not repeated: it may be another.
+    # An operator who revokes a leaked key may paste all of it. The error does not repeat the text: it may be a secret.
     key_id = id_in(text)
     if key_id is None:
         raise argparse.ArgumentTypeError("not the id of an API key, the 13 characters after pgw_")
@@ -198,5 +212,5 @@ def _instant(text: str) -> datetime:
     except ValidationError:
         raise argparse.ArgumentTypeError(f"not an RFC 3339 time such as 2027-01-31T00:00:00Z: {text!a}") from None
     if at <= _now():
-        raise argparse.ArgumentTypeError(f"is over: {text!a}")
+        raise argparse.ArgumentTypeError(f"is in the past: {text!a}")
     return at

@@ -1,6 +1,6 @@
-"""What was asked for, on standard output: tables on a terminal, plain lines for pipes, JSON for scripts.
+"""Results on standard output: tables on a terminal, plain lines for pipes, JSON for scripts.
 
-A row's cells and a thing's values are texts that ``cli.text`` has made harmless; rich is never given markup.
+Cells and values are texts that ``cli.text`` has escaped; rich never gets markup.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from cli.command import remark, write
 
 
 class Column(NamedTuple):
-    """How an item's cell is made, and what becomes of the column on a terminal."""
+    """How an item's cell is made, and how the column behaves on a terminal."""
 
     cell: Callable[[Json], str]
     is_whole: bool = False
-    """Never folded: an id, which people copy."""
+    """Never folded: an id, which operators copy."""
     is_right: bool = False
-    may_go: bool = False
-    """Left out where the terminal is narrow, the last one first."""
+    is_optional: bool = False
+    """Left out on a narrow terminal, the last column first."""
 
 
 Columns = dict[str, Column]
@@ -38,18 +38,18 @@ _GAP: Final = "  "
 _BETWEEN: Final = 3
 """Characters between two columns of a table."""
 _FOLDED: Final = 12
-"""What a column that folds has at least."""
+"""Minimum width of a folding column."""
 
 
 class Output:
-    """Writes to standard output, at once, and what is for people besides to standard error. Raises OutputError."""
+    """Writes results to standard output, unbuffered, and messages to standard error. Raises OutputError."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._console = Console(highlight=False) if sys.stdout.isatty() and not as_json else None
 
     def listing(self, columns: Columns, pages: Iterable[tuple[Sequence[Json], bool]]) -> None:
-        """A list page by page, as soon as each is there, and a word when it is not all."""
+        """Write a list page by page as the pages arrive, and a message when more items exist."""
         widths = [len(heading) for heading in columns]
         count, is_cut = 0, False
         left_out: set[str] = set()
@@ -76,7 +76,7 @@ class Output:
             remark(f"the first {count}; more with --limit or --all")
 
     def thing(self, item: Json, values: Iterable[tuple[str, str]]) -> None:
-        """One object: ``item`` for scripts, ``values`` by their names for people."""
+        """Write one object: ``item`` for scripts, or ``values`` by their names."""
         if self.as_json:
             self._json_lines([item])
             return
@@ -84,7 +84,7 @@ class Output:
         self._rows([], rows, [0, 0], with_heading=False)
 
     def line(self, item: Json, text: str) -> None:
-        """One of many that come one by one."""
+        """Write one item of a stream."""
         if self.as_json:
             self._json_lines([item])
         else:
@@ -94,13 +94,13 @@ class Output:
         lines = [headings, *rows] if with_heading else rows
         for number in range(len(widths)):
             widths[number] = max(widths[number], *(len(line[number]) for line in lines))
-        # Neither folded nor cut: whoever searches the lines for an id finds it, and whoever copies it has all of it.
+        # Neither folded nor cut, so that ids can be searched and copied.
         self._write(
             _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         )
 
     def _json_lines(self, items: Iterable[Json]) -> None:
-        # In ASCII: a terminal that shows them takes no orders from what is in them.
+        # In ASCII, so that no control sequence in the data reaches a terminal.
         self._write(json.dumps(item) for item in items)
 
     @staticmethod
@@ -109,16 +109,16 @@ class Output:
 
 
 def _fitting(columns: Columns, rows: list[list[str]], width: int) -> dict[str, int] | None:
-    """The columns that a table of at most ``width`` has room for, and what each needs; None: not for all that stay."""
+    """The columns that fit into ``width``, with their minimum widths; None when the required ones do not fit."""
     needs = {}
     for number, (heading, column) in enumerate(columns.items()):
         natural = max(map(cell_len, (heading, *(row[number] for row in rows))))
         needs[heading] = natural if column.is_whole else min(natural, max(_FOLDED, cell_len(heading)))
-    may_go = [heading for heading, column in columns.items() if column.may_go]
+    is_optional = [heading for heading, column in columns.items() if column.is_optional]
     while sum(needs.values()) + _BETWEEN * (len(needs) - 1) > width:
-        if not may_go:
+        if not is_optional:
             return None
-        del needs[may_go.pop()]
+        del needs[is_optional.pop()]
     return needs
 
 

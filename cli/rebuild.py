@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: the read tables anew, with a bar on a terminal and a line now and then elsewhere."""
+"""``manage.py rebuild``: rebuild the read tables, with a progress bar on terminals and progress lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from cli.command import CommandError, Exit, say, service_settings
 from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.errors import StoreError
-from store.factory import open_rebuild
 from store.rebuild import Tally, rebuild
 
 _EPILOG: Final = """\
-Streams whose events are not sound, or whose rows know more than the events, are named and left as they are.
-What ends it half-way does no harm: run it again.
+Streams with unsound events, and streams whose rows contain more than their events, are listed and stay as they are.
+An interruption does no harm: run the command again.
 On PostgreSQL it needs the role that owns the tables (PAYMENTS_MIGRATION_DATABASE_URL).
 
 exit status:
-  0    the read tables are what the events say
-  1    some stream was left as it is, a service runs, or the database does not answer
+  0    the read tables agree with the events
+  1    a stream stays as it is, a service runs, or the database does not answer
   2    an argument or a setting is wrong
   130  Ctrl-C
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whether events that are gone are given up."""
+    """Declare whether missing events are accepted."""
     parser.add_argument(
         "--accept-cut",
         action="store_true",
-        help="rebuild streams that have lost their last events, too: what only the rows tell of these is gone then",
+        help="also rebuild streams that have lost their last events; their newer rows are lost then",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Rebuild, and say what came of it."""
+    """Rebuild, and print the result."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
         with (
-            open_rebuild(settings.migration_database_url, root=CHECKOUT) as store,
+            backend_of(settings.migration_database_url, root=CHECKOUT).rebuild() as store,
             _progress(store.last_position()) as advance,
         ):
             for problem in rebuild(store, tally, accept_cut=arguments.accept_cut):
@@ -57,20 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
                 if problem is not None:
                     problems += 1
                     stream = "/".join(problem.stream) if problem.stream else "-"
-                    say(printable(f"left as it is: {stream} version {problem.version or '-'}: {problem.text}"))
+                    say(printable(f"left unchanged: {stream} version {problem.version or '-'}: {problem.text}"))
     except StoreError as error:
-        raise CommandError(f"{error} ({_said(tally)})" if tally.streams else str(error)) from error
-    say(f"{_said(tally)}, {problems} problems")
+        raise CommandError(f"{error} ({_counts(tally)})" if tally.streams else str(error)) from error
+    say(f"{_counts(tally)}, {problems} problems")
     return Exit.FAILED if problems else Exit.DONE
 
 
-def _said(tally: Tally) -> str:
+def _counts(tally: Tally) -> str:
     return f"{tally.streams} streams, {tally.events} events, {tally.rebuilt} streams rebuilt"
 
 
 @contextmanager
 def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
-    """What to tell how far it is, of about so many events."""
+    """Yield a function that reports the progress, of about ``events`` events."""
     if not sys.stdout.isatty():
         yield _tenths(events)
         return
@@ -82,13 +82,13 @@ def _progress(events: int) -> Iterator[Callable[[Tally], None]]:
 
 
 def _tenths(events: int) -> Callable[[Tally], None]:
-    told = 0
+    reported = 0
 
     def advance(tally: Tally) -> None:
-        nonlocal told
+        nonlocal reported
         tenth = min(10 * tally.events // max(events, 1), 10)
-        if tenth > told:
-            told = tenth
+        if tenth > reported:
+            reported = tenth
             say(f"{10 * tenth} % of about {events} events")
 
     return advance

@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a restored database, and lists what to compare with the providers."""
+"""``manage.py restored``: mark a restored database, and list what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
 from domain.money import minor_to_text
+from store.backends import backend_of
 from store.codec import read_body, timestamp
 from store.errors import StoreError
-from store.factory import open_restoring
 from store.restored import OpenTransaction, Restored
 
 _EPILOG: Final = """\
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Mark the database, and list what to compare."""
     settings = service_settings(logging.STDERR)
     try:
-        with open_restoring(settings.migration_database_url, root=CHECKOUT, now=datetime.now(UTC)) as restoring:
+        with backend_of(settings.migration_database_url, root=CHECKOUT).restore(now=datetime.now(UTC)) as restoring:
             restored = restoring.mark(arguments.generation)
     except StoreError as error:
         raise CommandError(str(error)) from error
@@ -98,9 +98,9 @@ def _lines(it: Restored) -> list[str]:
         *lines,
         "compare with each provider:",
         f"  - its ledger since {since}: a reference that is not on record here was acknowledged and lost",
-        f"  - its callbacks since {since}: have it send them again",
-        "  - the unfinished transactions: their lookups begin with the service; what stays unknown is for a person",
-        "tell consumers of events: their positions get 410 (position-unknown), and they begin anew",
+        f"  - its callbacks since {since}: request that it sends them again",
+        "  - the unfinished transactions: lookups begin with the service; resolve those that stay unknown",
+        "inform consumers of events: their positions get 410 (position-unknown), and they begin again",
     ]
 
 

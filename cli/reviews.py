@@ -1,4 +1,4 @@
-"""``manage.py reviews``: contradictions of the record, and the order to close a review."""
+"""``manage.py reviews``: show contradictions of the record, and close reviews."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["add_arguments", "run"]
 _COLUMNS: Final[Columns] = {
     "REVIEW": Column(lambda it: shown(it["id"]), is_whole=True),
     "STATE": Column(lambda it: shown(it["state"]), is_whole=True),
-    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, may_go=True),
-    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, may_go=True),
-    "OPENED": Column(lambda it: at(it["opened_at"]), may_go=True),
-    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, may_go=True),
-    "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, may_go=True),
-    "SAID": Column(lambda it: _said(it, "status", "amount", "currency"), may_go=True),
+    "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True, is_optional=True),
+    "GATEWAY": Column(lambda it: shown(it.get("gateway")), is_whole=True, is_optional=True),
+    "OPENED": Column(lambda it: at(it["opened_at"]), is_optional=True),
+    "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True, is_optional=True),
+    "EVENT ID": Column(lambda it: _said(it, "event_id"), is_whole=True, is_optional=True),
+    "SAID": Column(lambda it: _said(it, "status", "amount", "currency"), is_optional=True),
     "REASON": Column(lambda it: shown(it["reason"])),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show, close."""
+    """Declare list, show, close."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Reviews, newest first.")
+    listing = actions.add("list", _list, "List reviews, newest first.")
     listing.add_argument("--state", metavar="STATE", help="open or closed")
     add_listing(listing)
-    show = actions.add("show", _show, "One review: what the gateway said, and what was on record then.")
+    show = actions.add("show", _show, "Show one review: the gateway's report, and the record at that time.")
     show.add_argument("id", metavar="ID")
-    close = actions.add("close", _close, "Say that you looked; what is closed stays as it is.")
+    close = actions.add("close", _close, "Close a review. A closed review does not change.")
     close.add_argument("id", metavar="ID")
     add_reason(close)
 
@@ -50,11 +50,11 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _close(tools: Tools, arguments: argparse.Namespace) -> None:
-    it = tools.client.order(
+    it = tools.client.send(
         *("reviews", arguments.id, "close"),
         body={"reason": arguments.reason},
         members=("id", "state"),
-        look="See: manage.py reviews list. A repetition does not change a closed review.",
+        how_to_check="See: manage.py reviews list. A repetition does not change a closed review.",
     )
     tools.output.thing(it, _values(it))
 

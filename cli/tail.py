@@ -23,36 +23,38 @@ _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 10.0
 _PLACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _POSITION_UNKNOWN: Final = "position-unknown"
-_PARTING: Final = re.compile(r"""[\s'"\\]|^$""")
+_SPLITTING: Final = re.compile(r"""[\s'"\\]|^$""")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to begin, and what to leave out."""
+    """Declare the start and the filters."""
     add_common(parser, _follow)
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
         "--after",
         type=_place,
         metavar="POSITION",
-        help="go on after this event: its position, or its cursor where API keys are required (default: now)",
+        help="continue after this event: its position, or its cursor where API keys are required (default: now)",
     )
-    begin.add_argument("--from-start", action="store_true", help="from the first event on")
-    parser.add_argument("--customer", metavar="ID", help="only this customer's")
-    parser.add_argument("--type", action="append", metavar="TYPE", help="only these, such as DepositFailed; repeatable")
+    begin.add_argument("--from-start", action="store_true", help="begin with the first event")
+    parser.add_argument("--customer", metavar="ID", help="only events of this customer")
+    parser.add_argument(
+        "--type", action="append", metavar="TYPE", help="only events of this type, such as DepositFailed; repeatable"
+    )
 
 
 def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
     after = arguments.after
     if after is None and not arguments.from_start:
         after = tools.client.get("events", after="latest")["next_cursor"]
-    wait = f"{min(_WAIT_S, arguments.timeout_s / 2):.3f}"  # the answer that nothing came is there in time
+    wait = f"{min(_WAIT_S, arguments.timeout_s / 2):.3f}"  # so that an empty answer arrives before the timeout
     backoff_s = 0.0
     while True:
         try:
             page = tools.client.get("events", after=after, limit=PAGE_MAX, wait=wait)
         except CommandError as error:
             if error.problem == _POSITION_UNKNOWN:
-                raise CommandError(_put_back(after), error.status) from error
+                raise CommandError(_position_unknown(after), error.status) from error
             if error.status is not Exit.UNREACHABLE:
                 raise
             if not backoff_s:
@@ -61,7 +63,7 @@ def _follow(tools: Tools, arguments: argparse.Namespace) -> None:
             time.sleep(backoff_s)
             continue
         if backoff_s:
-            remark(f"there again; going on after position {after if after is not None else 0}")
+            remark(f"connected again; continuing after position {after if after is not None else 0}")
             backoff_s = 0.0
         for event in page["items"]:
             if _is_wanted(event, arguments):
@@ -73,9 +75,9 @@ def _place_of(event: Json) -> str:
     return str(event["position"] if "position" in event else event["cursor"])
 
 
-def _put_back(after: str | None) -> str:
+def _position_unknown(after: str | None) -> str:
     return (
-        f"the service does not know position {after}: its database was restored to an earlier state, or is another one."
+        f"position {after} is unknown: the database was restored to an earlier state, or is another one."
         " Events that were shown before may no longer be on record. Begin again with --from-start, or without --after"
     )
 
@@ -88,14 +90,14 @@ def _is_wanted(event: Json, arguments: argparse.Namespace) -> bool:
 
 def _line(event: Json) -> str:
     stream = f"{shown(event['stream_name'])}/{shown(event['stream_id'])}"
-    what = f"{at(event['occurred_at'])}  {shown(_place_of(event))}  {stream}  {shown(event['version'])}"
+    prefix = f"{at(event['occurred_at'])}  {shown(_place_of(event))}  {stream}  {shown(event['version'])}"
     data = " ".join(f"{printable(name)}={_quoted(shown(value))}" for name, value in event["data"].items())
-    return f"{what}  {shown(event['type'])}  {data or NOTHING}"
+    return f"{prefix}  {shown(event['type'])}  {data or NOTHING}"
 
 
 def _quoted(text: str) -> str:
-    """As a shell would need it, where it would take one value for several."""
-    return shlex.quote(text) if _PARTING.search(text) else text
+    """Quoted as for a shell, where the value would otherwise split."""
+    return shlex.quote(text) if _SPLITTING.search(text) else text
 
 
 def _place(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Text from elsewhere (reasons, messages, names) on its way to a terminal. Knows no terminal."""
+"""Escaping and formatting of foreign text (reasons, messages, names) for output."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ NOTHING: Final = "-"
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, with everything escaped that does not show itself.
+    """``text`` on one line, with all unprintable characters escaped.
 
-    Control characters would move the cursor or forge lines, and marks of direction would turn the text around.
+    Control characters could move the cursor or forge lines, and direction marks could reorder the text.
     """
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    """A JSON value for people: a dash for null, the values of a list or object one after the other."""
+    """A JSON value as text: a dash for null; the values of lists and objects separated by spaces."""
     if value is None or value in ([], {}):
         return NOTHING
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""``manage.py transactions``: what became of them, and a person's word on how one ended."""
+"""``manage.py transactions``: show transactions, and resolve unfinished ones."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ __all__ = ["add_arguments", "run", "values"]
 
 _COLUMNS: Final[Columns] = {
     "TRANSACTION": Column(lambda it: shown(it["transaction_id"]), is_whole=True),
-    "TYPE": Column(lambda it: shown(it["type"]), may_go=True),
+    "TYPE": Column(lambda it: shown(it["type"]), is_optional=True),
     "STATUS": Column(lambda it: shown(it["status"]), is_whole=True),
-    "ATTENTION": Column(lambda it: shown(it["attention"]), may_go=True),
+    "ATTENTION": Column(lambda it: shown(it["attention"]), is_optional=True),
     "AMOUNT": Column(lambda it: shown(f"{it['amount']} {it['currency']}"), is_whole=True, is_right=True),
-    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, may_go=True),
+    "GATEWAY": Column(lambda it: shown(it["gateway"]), is_whole=True, is_optional=True),
     "CUSTOMER": Column(lambda it: shown(it["customer_id"]), is_whole=True),
-    "CREATED": Column(lambda it: at(it["created_at"]), may_go=True),
+    "CREATED": Column(lambda it: at(it["created_at"]), is_optional=True),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """List, show, resolve."""
+    """Declare list, show, resolve."""
     actions = Actions(parser)
-    listing = actions.add("list", _list, "Transactions, newest first.")
+    listing = actions.add("list", _list, "List transactions, newest first.")
     listing.add_argument("--customer", dest="customer_id", metavar="ID")
     listing.add_argument("--status", metavar="STATUS", help="pending, unknown, processed, completed or failed")
     listing.add_argument("--gateway", metavar="NAME")
     listing.add_argument("--type", metavar="TYPE", help="deposit or withdrawal")
     listing.add_argument(
-        "--from", dest="created_from", type=_time, metavar="TIME", help="created then or later (RFC 3339)"
+        "--from", dest="created_from", type=_time, metavar="TIME", help="created at this time or later (RFC 3339)"
     )
-    listing.add_argument("--to", dest="created_to", type=_time, metavar="TIME", help="created before")
+    listing.add_argument("--to", dest="created_to", type=_time, metavar="TIME", help="created before this time")
     add_listing(listing)
-    show = actions.add("show", _show, "One transaction.")
+    show = actions.add("show", _show, "Show one transaction.")
     show.add_argument("transaction_id", metavar="ID")
-    resolve = actions.add("resolve", _resolve, "Say how one ended that has no end yet, as the provider told you.")
+    resolve = actions.add("resolve", _resolve, "Record how an unfinished transaction ended, as the provider confirmed.")
     resolve.add_argument("transaction_id", metavar="ID")
     resolve.add_argument("outcome", choices=("completed", "failed"))
     add_reason(resolve, evidence=True)
     resolve.add_argument(
-        "--version", type=int, metavar="N", help="the one that you looked at (default: as it is now, shown first)"
+        "--version",
+        type=int,
+        metavar="N",
+        help="the version that you reviewed (default: the present one, which is printed first)",
     )
 
 
 def _time(text: str) -> str:
-    """``text``, checked here because the service's own error speaks of URLs."""
+    """Check ``text`` here, because the service's own error refers to URLs."""
     try:
         Timestamp().deserialize(text)
     except ValidationError:
@@ -65,7 +68,7 @@ def _time(text: str) -> str:
 
 
 def values(it: Json) -> Iterator[tuple[str, str]]:
-    """All that is known of a transaction."""
+    """All members of a transaction."""
     for name in ("transaction_id", "type", "status", "attention"):
         yield name, shown(it[name])
     yield "amount", shown(f"{it['amount']} {it['currency']}")
@@ -92,11 +95,11 @@ def _resolve(tools: Tools, arguments: argparse.Namespace) -> None:
         seen = tools.client.get("transactions", arguments.transaction_id, members=("status", "version"))
         version = seen["version"]
         remark(f"is {shown(seen['status'])}, version {shown(version)} now")
-    order = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
-    it = tools.client.order(
+    resolution = {"outcome": arguments.outcome, "reason": arguments.reason, "evidence": arguments.evidence}
+    it = tools.client.send(
         *("transactions", arguments.transaction_id, "resolution"),
-        body=order | {"version": version},
+        body=resolution | {"version": version},
         members=("transaction_id", "status"),
-        look=f"See: manage.py transactions show {argument(arguments.transaction_id)}.",
+        how_to_check=f"See: manage.py transactions show {argument(arguments.transaction_id)}.",
     )
     tools.output.thing(it, values(it))

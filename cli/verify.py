@@ -1,4 +1,4 @@
-"""``manage.py verify``: what ``store.verify`` finds, a line each."""
+"""``manage.py verify``: print each problem that ``store.verify`` finds on one line."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from cli.command import CommandError, Exit, ReaderGoneError, remark, service_set
 from cli.text import printable, without_password
 from config import logging
 from config.settings import CHECKOUT
+from store.backends import backend_of
 from store.errors import StoreError
-from store.factory import open_audit
 from store.verify import Tally, export_heads, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Heads that are kept elsewhere."""
-    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads exported earlier: a cut tail shows")
-    parser.add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads when all is well")
+    """Declare the files of exported heads."""
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads exported earlier, which show a cut tail")
+    parser.add_argument("--export-heads", type=Path, metavar="FILE", help="write all heads if there are no problems")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check the stored events and what is derived from them; may run beside the service. 1: something is wrong."""
+    """Check the stored events and the rows derived from them. Returns 1 when there are problems."""
     settings = service_settings(logging.STDERR)
     tally, problems = Tally(), 0
     try:
+        backend = backend_of(settings.database_url, root=CHECKOUT)
         heads = arguments.heads.read_text().splitlines() if arguments.heads else []
-        with open_audit(settings.database_url, root=CHECKOUT) as audit:
+        with backend.audit() as audit:
             for problem in verify(audit, heads, tally):
                 problems += 1
                 stream = "/".join(problem.stream) if problem.stream else "-"
@@ -34,12 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
                 write(f"{printable(line)}\n")
             if arguments.export_heads and not problems:
                 arguments.export_heads.write_text("".join(f"{line}\n" for line in export_heads(audit)))
-        where = settings.sqlite_path or without_password(settings.database_url)
+        where = backend.file or without_password(settings.database_url)
         counted = f"{tally.streams} streams, {tally.events} events, {tally.heads} earlier heads, {problems} problems"
         write(f"{counted} in {printable(str(where))}\n")
         if not tally.events:
-            remark(printable(f"warning: there are no events in {where}: is it the database that was meant?"))
-    except ReaderGoneError:  # what he has seen is true
+            remark(printable(f"warning: there are no events in {where}: is it the right database?"))
+    except ReaderGoneError:  # the lines before it are correct
         pass
     except (StoreError, OSError, UnicodeDecodeError) as error:
         raise CommandError(str(error)) from error

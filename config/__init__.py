@@ -1,1 +1,1 @@
-"""What the operator chose (settings, logging, the gateways file), and child processes. It knows no other room."""
+"""Configuration: settings, the gateways file, and logging. It imports no other package of the service."""

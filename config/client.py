@@ -1,4 +1,4 @@
-"""The settings of those who ask a running service: where it is, and the key that lets them in."""
+"""The settings of a client of a running service: its address and the API key."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from config.settings import CLIENTS_VARIABLES, refuse_bytes, refuse_unknown, variable_names
-from config.values import Reader, SettingsError, url_refusal
+from config.settings import DEFAULT_BIND, PREFIX, refuse_bytes, refuse_unknown
+from config.values import BindAddress, SettingsError, read, url_refusal
 
 _URL: Final = "an address such as http://127.0.0.1:8080 or https://payments.example.com/prefix"
 _KEY: Final = re.compile(r"[!-~]{1,512}")
 _PATH: Final = re.compile(r"[!-~]*")
 
 
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """The variables that a client reads."""
+
+    bind: BindAddress
+    url: str
+    api_key: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """Where the service is, and who asks."""
+    """The address of a service, and the API key for it."""
 
     https: bool
     host: str
     port: int
     prefix: str
-    """Before each path; without a slash at its end."""
+    """The beginning of each path, without a slash at its end."""
     api_key: str | None = field(repr=False)
 
     def __str__(self) -> str:
@@ -33,28 +42,28 @@ class ClientSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, url: str | None = None) -> ClientSettings:
-        """Read them; ``url`` goes before PAYMENTS_URL, and without both PAYMENTS_BIND says where it is.
+        """Read the settings; ``url`` overrides PAYMENTS_URL, which defaults to the address in PAYMENTS_BIND.
 
-        Raises SettingsError with one line that names what is wrong.
+        Raises SettingsError with one line that names the wrong setting.
         """
-        reader = Reader(environ)
-        refuse_bytes(reader)
-        bind = reader.address("PAYMENTS_BIND", "127.0.0.1:8080")
-        given = reader.text("PAYMENTS_URL", f"http://{bind.callable_here}")
-        key = reader.text("PAYMENTS_API_KEY", "")
-        reader.names |= variable_names() | CLIENTS_VARIABLES
-        refuse_unknown(reader)
+        refuse_bytes(environ)
+        given = read(_Variables, environ, PREFIX)
+        refuse_unknown(environ)
+        bind: BindAddress = given.get("bind", DEFAULT_BIND)
+        key: str | None = given.get("api_key")
         if key and _KEY.fullmatch(key) is None:
-            raise SettingsError("PAYMENTS_API_KEY is no API key: 1 to 512 visible ASCII characters")
-        name, given = ("PAYMENTS_URL", given) if url is None else ("--url", url)
-        parts, port = _parts(name, given)
+            raise SettingsError("PAYMENTS_API_KEY must be 1 to 512 visible ASCII characters")
+        name, address = "--url", url
+        if address is None:
+            name, address = "PAYMENTS_URL", given.get("url", f"http://{bind.callable_here}")
+        parts, port = _parts(name, address)
         https = parts.scheme == "https"
         return cls(
             https=https,
             host=parts.hostname or "",
             port=port or (443 if https else 80),
             prefix=parts.path.rstrip("/"),
-            api_key=key or None,
+            api_key=key,
         )
 
 
@@ -62,7 +71,7 @@ def _parts(name: str, url: str) -> tuple[SplitResult, int | None]:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # brackets that do not match, a port that is none
+    except ValueError:  # unbalanced brackets, or not a port
         raise url_refusal(name, _URL, url) from None
     extras = parts.username is not None or parts.query or parts.fragment
     fits = _PATH.fullmatch(url) and parts.scheme in {"http", "https"} and parts.hostname and not extras

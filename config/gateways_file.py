@@ -1,4 +1,4 @@
-"""The gateways file as plain tables. It owns reading TOML, and leaves what the tables mean to ``gateways``."""
+"""Read the gateways file as plain TOML tables. ``gateways`` checks their content."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from config.values import SettingsError
 def read(path: Path) -> dict[str, dict[str, object]]:
     """One table per gateway, in the file's order.
 
-    Raises SettingsError with one line: the file is missing or unreadable, it is not TOML (with the line), or
-    something in it stands outside of a table.
+    Raises SettingsError with one line: the file is missing, unreadable, not TOML (with the line in it), or has a value
+    outside of a table.
     """
     name = f"PAYMENTS_GATEWAYS_FILE {path}"
     try:
-        # Neither a pipe, which the workers would find empty, nor a device without an end.
+        # A pipe would be empty for the workers, and a device may have no end.
         stray = not stat.S_ISREG(path.stat().st_mode)
         content = {} if stray else tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors write a BOM
     except OSError as error:
@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     strays = [key for key in content if key not in tables]
     if strays:
-        message = f"{name} holds {strays[0]!r} outside of a gateway's table"
+        message = f"{name} has {strays[0]!r} outside of a gateway's table"
         raise SettingsError(message)
     if not tables:
         message = f"{name} names no gateway"

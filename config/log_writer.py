@@ -1,6 +1,6 @@
 """Write log lines without waiting for their reader: a bounded buffer, emptied by a thread of the operating system.
 
-It knows descriptors and bytes, not records or formats. It uses threads of the operating system even in a process that
+It handles descriptors and bytes, not records or formats. It uses threads of the operating system even in a process that
 gevent has patched, because a greenlet would block the worker.
 """
 
@@ -11,16 +11,16 @@ import os
 import select
 import sys
 import time
-from _queue import Empty, SimpleQueue  # gevent replaces the class in the module queue
+from _queue import Empty, SimpleQueue  # gevent replaces the class in the module ``queue``
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
 BUFFER_BYTES_MAX: Final = 512 * 1024
-"""The buffer of one process for a blocked reader: about 600 deposits."""
+"""The size of one process's buffer for a blocked reader: about 600 deposits."""
 FLUSH_S: Final = 2.0
-"""The wait at the end of a process for its last lines to be read."""
+"""The time for which an ending process waits until its last lines are read."""
 _FULL_S: Final = 0.02
 """The wait before the next write to a descriptor that another program made non-blocking."""
 
@@ -41,7 +41,7 @@ def write_all(descriptor: int, lines: bytes) -> None:
 
 @dataclass(slots=True)
 class _Gap:
-    """Lines that did not fit, at this place of the buffer."""
+    """Lines that did not fit at this place of the buffer."""
 
     since: float = field(default_factory=time.time)
     lines: int = 0
@@ -70,10 +70,10 @@ class BufferedWriter:
         self._descriptor, self._bytes_max = descriptor, bytes_max
         self.notice: Callable[[int, float], bytes] = _plain_notice
         """Makes the line that reports how many lines were lost, and since when (seconds since 1970)."""
-        self.begin_anew()
+        self.reset()
 
-    def begin_anew(self) -> None:
-        """Reset the state, as a forked child must: it has no thread, and the lines are its parent's."""
+    def reset(self) -> None:
+        """Reset the state, as a forked child must: it has no thread, and the buffered lines are its parent's."""
         self.lock = _native("_thread", "RLock")()
         """Reentrant, since a signal handler may log during ``write``. Never held during a blocking call."""
         self.lost = 0
@@ -82,7 +82,7 @@ class BufferedWriter:
         self._bytes = 0
         self._gap: _Gap | None = None
         self._running = False
-        self._untold, self._untold_since = 0, 0.0
+        self._unreported, self._unreported_since = 0, 0.0
         self._torn = False
 
     def write(self, lines: bytes) -> None:
@@ -132,7 +132,7 @@ class BufferedWriter:
                 entry = self._entries.get(not piece)
             except Empty:
                 entry = b""
-            # On a pipe, only what one write takes is never mixed with the lines of other processes.
+            # On a pipe, only the data of one write never mixes with the lines of other processes.
             if isinstance(entry, bytes) and entry and len(piece) + len(entry) <= select.PIPE_BUF:
                 piece += entry
                 continue
@@ -147,38 +147,38 @@ class BufferedWriter:
                 self._close_gap(entry)
 
     def _deliver(self, piece: bytes) -> None:
-        told = self._tell()
-        written = told and self._written(piece)
+        reported = self._report_lost()
+        written = reported and self._written(piece)
         with self.lock:
             self._bytes -= len(piece)
             if not written:
                 self.lost += piece.count(b"\n")
         if not written:
-            self._add_untold(piece.count(b"\n"), time.time())
+            self._add_unreported(piece.count(b"\n"), time.time())
 
     def _close_gap(self, gap: _Gap) -> None:
         with self.lock:
             if self._gap is gap:
                 self._gap = None
-        self._add_untold(gap.lines, gap.since)
-        self._tell()
+        self._add_unreported(gap.lines, gap.since)
+        self._report_lost()
 
-    def _add_untold(self, lines: int, since: float) -> None:
-        if not self._untold:
-            self._untold_since = since
-        self._untold += lines
+    def _add_unreported(self, lines: int, since: float) -> None:
+        if not self._unreported:
+            self._unreported_since = since
+        self._unreported += lines
 
-    def _tell(self) -> bool:
+    def _report_lost(self) -> bool:
         """Report lost lines, if any. False when nothing can be written now."""
-        if not self._untold:
+        if not self._unreported:
             return True
         try:
-            notice = self.notice(self._untold, self._untold_since)
+            notice = self.notice(self._unreported, self._unreported_since)
         except Exception:  # noqa: BLE001 - an error in a format must not end the thread
-            notice = _plain_notice(self._untold, self._untold_since)
+            notice = _plain_notice(self._unreported, self._unreported_since)
         if not self._written(notice):
             return False
-        self._untold = 0
+        self._unreported = 0
         return True
 
     def _written(self, lines: bytes) -> bool:
@@ -227,10 +227,10 @@ def flush_all() -> None:
         writer.flush(max(deadline - time.monotonic(), 0.0))
 
 
-def _begin_all_anew() -> None:
+def _reset_all() -> None:
     for writer in _writers.values():
-        writer.begin_anew()
+        writer.reset()
 
 
 atexit.register(flush_all)
-os.register_at_fork(after_in_child=_begin_all_anew)
+os.register_at_fork(after_in_child=_reset_all)

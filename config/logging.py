@@ -1,11 +1,10 @@
-"""How log lines look and where they go: JSON for machines or text for people, one record to one write.
+"""Format and destination of log lines: JSON for machines or text for people, one write per record.
 
-A service writes through ``config.log_writer``, which never waits for the reader; operator commands write directly.
+A service writes through ``config.log_writer``, which never waits for the reader. Operator commands write directly.
 
-It decides nothing about what is logged and never looks at the environment. Fields of a record come as
-``extra={"fields": {...}}``. The lines that every deposit writes go through ``InfoLines``, which spares them the record:
-a line costs one dictionary and one ``orjson.dumps``, and lines that belong together one ``write``. No line leaves but
-through a ``Redaction``.
+This module reads no environment. The fields of a record are ``extra={"fields": {...}}``. The lines of every deposit go
+through ``InfoLines`` without log records: a line costs one dictionary and one ``orjson.dumps``, and related lines share
+one ``write``. Every line passes a ``Redaction``.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ STDERR: Final = 2
 
 _OWN_KEYS: Final = frozenset({"time", "level", "logger", "message", "exception", "stack"})
 _OF_THE_CODE: Final = frozenset({"time", "level", "logger"})
-"""What no caller or provider has a part in."""
-# What a terminal would obey instead of showing: C0 without tab and newline, DEL and C1.
+"""Keys whose values never come from a client or provider."""
+# Characters that a terminal interprets instead of showing: C0 without tab and newline, DEL and C1.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 
 
@@ -39,8 +38,8 @@ class LineHandler(logging.Handler):
     """Writes each record with one ``write`` to a file descriptor.
 
     One call writes one whole line, so lines of greenlets, threads and worker processes do not mix and no lock is
-    needed. A line that cannot be written, as when nobody reads the pipe any more, is dropped: no payment fails for
-    its log. With ``buffer`` no write waits for the reader, and lines that do not fit are dropped as well.
+    needed. A line that cannot be written, for example to a closed pipe, is dropped: no payment fails because of its
+    log. With ``buffer``, no write waits for the reader, and lines that do not fit are dropped as well.
     """
 
     def __init__(self, descriptor: int = STDOUT, *, buffer: bool = False) -> None:
@@ -55,16 +54,19 @@ class LineHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format and write; a record that cannot be formatted is reported by the standard library on stderr."""
+        """Format and write the record. The standard library reports a record that cannot be formatted on stderr."""
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
-        except Exception:  # noqa: BLE001 - logging's own rule: emit never raises into the program
+        except Exception:  # noqa: BLE001 - logging's own rule: emit never raises
             self.handleError(record)
             return
         self.write(line)
 
     def write(self, lines: bytes) -> None:
-        """Write whole lines. What a pipe takes at once (``PIPE_BUF``) does not mix with other processes' lines."""
+        """Write whole lines.
+
+        The lines of one write to a pipe, up to ``PIPE_BUF``, do not mix with other processes' lines.
+        """
         if self._writer is None:
             write_all(self._descriptor, lines)
         else:
@@ -82,8 +84,7 @@ class LineHandler(logging.Handler):
 class JsonFormatter(logging.Formatter):
     """One JSON object: ``time`` (RFC 3339, UTC, microseconds), ``level``, ``logger``, ``message``, then the fields.
 
-    A field that would hide one of these names gets a ``field_`` before its own. Nothing leaves but through
-    ``redaction``.
+    A field with one of these names gets the prefix ``field_``. Every line passes ``redaction``.
     """
 
     def __init__(self, redaction: Redaction) -> None:
@@ -105,14 +106,14 @@ class JsonFormatter(logging.Formatter):
         return (written if self.redaction.is_clean(written) else self.redacted(line)).decode()
 
     def redacted(self, line: dict[str, Any]) -> bytes:
-        """``line`` as JSON fit to leave the process, when a look at its bytes has raised doubts."""
+        """``line`` as redacted JSON, for lines that did not pass the quick look."""
         fit = {key: value for key, value in line.items() if key in _OF_THE_CODE}
         return _json(fit | self.redaction.members({key: value for key, value in line.items() if key not in fit}))
 
     def time(self, created: float) -> str:
-        """``created``, in seconds since 1970, as lines have it."""
+        """``created``, in seconds since 1970, in the format of lines."""
         second, micros = divmod(int(created * 1_000_000), 1_000_000)
-        # The pair is replaced as a whole, so that another thread never sees one second with another's text.
+        # The pair is replaced as a whole, so that another thread never combines one second with another second's text.
         cached, text = self._second
         if second != cached:
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -134,22 +135,22 @@ def _json(line: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(line, default=str)
     except TypeError:
-        # Lone surrogates, keys that are no texts, integers above 64 bits: rare, and still worth a line.
+        # Lone surrogates, keys that are not texts, integers above 64 bits: rare, but still logged.
         texts = {str(key): value if isinstance(value, str) else repr(value) for key, value in line.items()}
         return json.dumps(texts).encode()
 
 
 class InfoLines:
-    """What one logger says at INFO, many lines at once: the very lines of its ``info``, without a record for each.
+    """Many lines of one logger at INFO at once: the same lines as from its ``info``, without a record for each.
 
-    Where anything but one JSON ``LineHandler`` listens, as in tests and for people, each line is logged as usual.
+    With other handlers than one JSON ``LineHandler``, as in tests and on a console, each line is logged as usual.
     """
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
     def write(self, lines: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Log each message with its fields; ``lines`` is not looked at when nobody listens."""
+        """Log each message with its fields; ``lines`` is not read when INFO is disabled."""
         logger = self._logger
         if not logger.isEnabledFor(logging.INFO):
             return
@@ -163,7 +164,7 @@ class InfoLines:
             handler.write(texts)
 
     def _made(self, lines: Iterable[tuple[str, dict[str, Any]]], formatter: JsonFormatter) -> Iterator[bytes]:
-        """The lines in pieces that a pipe takes at once, as many in each as fit."""
+        """The lines in pieces that a pipe accepts in one write, as many in each as fit."""
         logger, now = self._logger, formatter.time(time.time())
         made: list[dict[str, Any]] = []
         texts: list[bytes] = []
@@ -171,11 +172,11 @@ class InfoLines:
             try:
                 line = _line(now, "INFO", logger.name, message) | _renamed(fields)
                 texts.append(_json(line))
-            except Exception:  # noqa: BLE001 - no payment fails for its log: the handler says what is wrong
+            except Exception:  # noqa: BLE001 - no payment fails because of its log: the handler reports the error
                 logger.info(message, extra={"fields": fields})
                 continue
             made.append(line)
-        if not formatter.redaction.is_clean(b"\n".join(texts)):  # one look for all of them
+        if not formatter.redaction.is_clean(b"\n".join(texts)):  # one search for all lines
             texts = [formatter.redacted(line) for line in made]
         piece = b""
         for text in texts:
@@ -187,7 +188,7 @@ class InfoLines:
             yield piece
 
     def _only_listener(self) -> LineHandler | None:
-        """The handler at the root, when it is all that hears this logger and hears everything."""
+        """The root handler, if it is the only handler of this logger and handles all its lines."""
         logger, handlers = self._logger, logging.root.handlers
         if logger.handlers or logger.filters or not logger.propagate or len(handlers) != 1:
             return None
@@ -198,7 +199,7 @@ class InfoLines:
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Local time, level, logger, message and ``key=value`` fields; control characters are shown, not obeyed."""
+    """Local time, level, logger, message and ``key=value`` fields; control characters are escaped."""
 
     def __init__(self, redaction: Redaction) -> None:
         super().__init__("%(asctime)s %(levelname)-8s %(name)s: %(message)s", "%H:%M:%S")
@@ -221,8 +222,8 @@ def dict_config(
 ) -> dict[str, Any]:
     """The configuration for ``logging.config.dictConfig``: everything, gunicorn included, goes to ``descriptor``.
 
-    ``log_format`` is ``json`` or ``console``, ``buffer`` as for ``LineHandler``. There is no access log: each
-    transaction's own lines tell more.
+    ``log_format`` is ``json`` or ``console``, ``buffer`` as for ``LineHandler``. There is no access log: the
+    lines of each transaction are more detailed.
     """
     formatter = {"json": JsonFormatter, "console": ConsoleFormatter}[log_format]
     return {
@@ -236,18 +237,18 @@ def dict_config(
         "loggers": {
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
-            # Pykka logs the traceback of every exception that an ask answers with, at INFO.
+            # Pykka logs the traceback of every exception that an ask returns, at INFO.
             "pykka": {"level": "WARNING"},
         },
     }
 
 
 def skip_unused_details() -> None:
-    """Spare each record the search for its caller and the names of thread and process, which no format shows.
+    """Skip the search for each record's caller, thread and process, which no format shows.
 
-    From "Optimization" in the standard library's logging how-to. It holds for the whole process.
+    From "Optimization" in the standard library's logging how-to. It applies to the whole process.
     """
-    logging._srcfile = None  # noqa: SLF001 - the how-to names this very variable
+    logging._srcfile = None  # noqa: SLF001 - the how-to names this variable
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False

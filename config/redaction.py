@@ -1,8 +1,7 @@
-"""What no log line may hold, and what stands there instead: secrets by their form or value, and card numbers.
+"""Redaction of log lines: secrets by their form or value, and card numbers.
 
-A quick look at the finished bytes lets nearly every line pass; only one that fails it is taken apart. How a card number
-reads is not known here: whoever sets logging up hands that in. The known values are the process's own,
-as logging is.
+Nearly every line passes a quick look at its bytes; only the others are searched in detail. The rules for card numbers
+are an argument (``CardRules``). The known secret values belong to the process, as logging does.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 HIDDEN: Final = "[hidden]"
 LENGTH_MIN: Final = 8
-"""Known values that are shorter could be ordinary words, and are hidden only where their place tells them."""
-LOOKED_AT_MAX: Final = 16_384
-"""How much of one text is looked at, in characters; what is behind is cut off."""
+"""The shortest known value that is hidden everywhere. Shorter values may be ordinary words and need a context."""
+SEARCHED_MAX: Final = 16_384
+"""The number of characters of a text that are searched. The rest is cut off."""
 CUT: Final = " [cut]"
 
-_LINES_LOOKED_AT_MAX: Final = 65_536
+_LINES_SEARCHED_MAX: Final = 65_536
 _DEPTH_MAX: Final = 8
-# What may be left of a secret or number that the cut went through.
+# The longest possible remainder of a secret or number at the cut.
 _CUT_THROUGH_MAX: Final = 256
 
-# Each search through a line costs a quarter of a microsecond, so one searches for three: with these letters taken for
-# each other, "bea" of "bearer", "sec" of "whsec_" and "pgw" are the same. Only then each is looked for by itself.
+# Each search through a line costs a quarter of a microsecond, so one search replaces three. With these letters mapped
+# to each other, "bea" of "bearer", "sec" of "whsec_" and "pgw" are equal. Only a hit starts the separate searches.
 _ALIKE: Final = bytes.maketrans(b"BSPbspEGegACWacw", b"xxxxxxyyyyzzzzzz")
 _ANY_HINT: Final = b"xyz"
 _HINTS: Final = (b"bearer", b"whsec_", b"pgw_")
@@ -46,20 +45,21 @@ _lock: Final = threading.Lock()
 
 
 def hide(*secrets: str) -> None:
-    """From now on ``secrets`` stand in no log line of this process; of a URL only its password is one."""
+    """Hide ``secrets`` in all further log lines of this process. Only the password of a URL is a secret."""
     global _known, _known_bytes  # noqa: PLW0603 - as process-wide as logging is
     values = {each for secret in secrets for each in _values(secret) if len(each) >= LENGTH_MIN}
     with _lock:
         _known = tuple(sorted({*_known, *values}, key=len, reverse=True))
-        # As a JSON text has them: what it escapes is looked for in the parts between.
+        # As in a JSON text: the longest part without characters that JSON escapes.
         parts = (max(re.split(r"[^ !#-\[\]-~]", value), key=len) for value in _known)
         _known_bytes = tuple({part.encode("ascii") for part in parts if not part.startswith("whsec_")})
 
 
 class CardRules(Protocol):
-    """How card numbers are found: ``domain.cards`` is one.
+    """The rules for card numbers, such as ``domain.cards``.
 
-    For a quick look a line's bytes are translated by ``ZEROS``, without ``BETWEEN``: no ``ENOUGH`` there, no number.
+    Quick look: when the bytes of a line, translated by ``ZEROS`` and without ``BETWEEN``, lack ``ENOUGH``, the line
+    contains no card number.
     """
 
     @property
@@ -74,14 +74,14 @@ class CardRules(Protocol):
 
 
 class Redaction:
-    """Makes lines fit to leave the process."""
+    """Removes secrets and card numbers from log lines."""
 
     def __init__(self, cards: CardRules) -> None:
         self._table = cards.ZEROS.translate(_ALIKE)
         self._between, self._enough, self._mask_cards = cards.BETWEEN, cards.ENOUGH, cards.masked
 
     def is_clean(self, lines: bytes) -> bool:
-        """Whether ``lines``, UTF-8, surely hold nothing that must not be seen."""
+        """Whether ``lines``, UTF-8, certainly contain no secret and no card number."""
         plain = lines.translate(self._table, self._between)
         if (
             # Words that became neighbours may form a secret together, so the result is searched again.
@@ -91,18 +91,18 @@ class Redaction:
             or b"\\" in lines
             or b"%" in lines
             or not lines.isascii()
-        ) and not self._is_clean_looked_at_again(lines):
+        ) and not self._is_clean_in_detail(lines):
             return False
         for known in _known_bytes:  # noqa: SIM110 - a generator for each line is dear
             if known in lines:
                 return False
         return True
 
-    def _is_clean_looked_at_again(self, lines: bytes) -> bool:
-        """The same but for known values, of what the quick look did not let pass."""
-        if len(lines) > _LINES_LOOKED_AT_MAX:  # each value by itself, and of each no more than its bound
+    def _is_clean_in_detail(self, lines: bytes) -> bool:
+        """The detailed search, without known values, for lines that did not pass the quick look."""
+        if len(lines) > _LINES_SEARCHED_MAX:  # too long: each value is searched by itself, up to its limit
             return False
-        if b"://" in lines or b"\\" in lines or b"%" in lines:  # what JSON or a URL escapes cannot be seen here
+        if b"://" in lines or b"\\" in lines or b"%" in lines:  # escapes of JSON or URLs may hide a secret
             return False
         plain = lines.lower()
         if any(hint in plain for hint in _HINTS):
@@ -111,9 +111,9 @@ class Redaction:
         return self._mask_cards(text) == text
 
     def text(self, text: str) -> str:
-        """``text`` without secrets and card numbers; of a very long one the beginning."""
-        if len(text) > LOOKED_AT_MAX:
-            return self._shown(text[:LOOKED_AT_MAX])[:-_CUT_THROUGH_MAX] + CUT
+        """``text`` without secrets and card numbers; a very long text is cut."""
+        if len(text) > SEARCHED_MAX:
+            return self._shown(text[:SEARCHED_MAX])[:-_CUT_THROUGH_MAX] + CUT
         return text if self.is_clean(text.encode("utf-8", "replace")) else self._shown(text)
 
     def _shown(self, text: str) -> str:
@@ -132,7 +132,7 @@ class Redaction:
         return word[0] if self._mask_cards(decoded) == decoded else HIDDEN
 
     def members(self, members: Mapping[object, object]) -> dict[str, object]:
-        """The members of a line's object, whatever they hold; a number that reads as a card number becomes a text."""
+        """The redacted members of a line's object; a number that reads as a card number becomes a text."""
         return {self.text(str(key)): self._value(value, 1) for key, value in members.items()}
 
     def _value(self, value: object, depth: int) -> object:
@@ -150,7 +150,7 @@ class Redaction:
 
 
 def _values(secret: str) -> Iterator[str]:
-    """The forms in which ``secret`` may appear: as it is, or escaped in a URL, by Python or by JSON."""
+    """The forms in which ``secret`` may appear: plain, or escaped in a URL, by Python or by JSON."""
     values = [secret]
     if "://" in secret:
         parts = urlsplit(secret)

@@ -1,7 +1,7 @@
-"""The settings: one frozen value, read once from the environment by whoever starts a process.
+"""The settings of the service: one frozen value, read once from the environment when a process starts.
 
-It owns every variable of the service, its default and its bounds. It opens no file and knows no other room; what
-the gateways file says is read by ``config.gateways_file`` and judged by ``gateways``.
+It owns every variable of the service with its default and bounds: a new setting is one field of ``Settings``. It opens
+no file. ``config.gateways_file`` reads the gateways file, ``gateways`` checks its content.
 """
 
 from __future__ import annotations
@@ -11,29 +11,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from config.urls import broker_url, sqlite_path, sqlite_url
-from config.values import Address, Reader, SettingsError
+from msgspec import Meta
 
-__all__ = ["CHECKOUT", "Address", "Auth", "LogFormat", "LogLevel", "Role", "Settings", "SettingsError", "Withdrawals"]
+from config import values
+from config.urls import broker_url, database_url, sqlite_path
+from config.values import BindAddress, SettingsError
+
+__all__ = [
+    "CHECKOUT",
+    "Auth",
+    "BindAddress",
+    "LogFormat",
+    "LogLevel",
+    "Role",
+    "Settings",
+    "SettingsError",
+    "Withdrawals",
+]
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
-"""The folder that the service runs from; relative paths in settings begin here, whatever the working directory."""
+"""The folder of the service. Relative paths in settings begin here, whatever the working directory is."""
 
 CLIENTS_VARIABLES: Final = frozenset({"PAYMENTS_URL", "PAYMENTS_API_KEY"})
-"""What ``config.client`` reads: known here, so that one environment does for the service and for those who ask it."""
+"""The variables of ``config.client``. They are accepted here, so that service and client can share an environment."""
 
-_PREFIX: Final = "PAYMENTS_"
+PREFIX: Final = "PAYMENTS_"
+DEFAULT_BIND: Final = BindAddress("127.0.0.1", 8080)
+_DEFAULT_DATABASE: Final = "sqlite:///var/payments.db"
 _TESTS_PREFIX: Final = "PAYMENTS_TEST_"
 _SECRETS_SUFFIX: Final = "_SECRETS"
-_WORKERS_MAX: Final = 256
-_COMMANDS_MAX: Final = 700  # fewer than a worker has connections: callbacks and reads must still get in
-_DAY_S: Final = 86_400.0
+_DAY_S: Final = 86_400
 
 
 class Role(StrEnum):
-    """What a process does: take commands (``api``), call gateways (``processor``) or both."""
+    """The role of a process: accept commands (``api``), call gateways (``processor``), or both."""
 
     ALL = "all"
     API = "api"
@@ -41,14 +54,14 @@ class Role(StrEnum):
 
 
 class Withdrawals(StrEnum):
-    """Whether a withdrawal needs a balance here, or balances are kept elsewhere."""
+    """Whether a withdrawal needs a balance in this service, or balances are kept elsewhere."""
 
     CHECKED = "checked"
     UNCHECKED = "unchecked"
 
 
 class Auth(StrEnum):
-    """Whether callers need API keys. ``auto``: unless the service is bound to loopback."""
+    """Whether clients need API keys. ``auto``: unless the service is bound to loopback."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -56,7 +69,7 @@ class Auth(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe lines that are written."""
+    """The lowest level of the lines that are written."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -74,122 +87,97 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator can choose. URLs are left out of its ``repr``: they may hold passwords.
+    """All settings of the service. URLs are left out of its ``repr``, because they may contain passwords.
 
     **Authentication.** ``PAYMENTS_AUTH=auto`` (the default) needs no keys while the service is bound to loopback, and
-    needs them bound elsewhere. ``off`` serves without keys wherever it is bound: it is for a private network, where
-    everybody who can reach the port may move money.
+    needs them bound elsewhere. ``off`` serves without keys wherever it is bound. It is for private networks: every
+    client that can reach the port may move money.
     """
 
-    bind: Address
-    workers: int
-    """Processes that serve HTTP; always 1 with SQLite, which one process owns."""
-    database_url: str = field(repr=False)
+    bind: BindAddress = DEFAULT_BIND
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that serve HTTP: always 1 with SQLite, which one process owns; with PostgreSQL one per core."""
+    database_url: str = field(default=_DEFAULT_DATABASE, repr=False)
     """PostgreSQL as given; SQLite as ``sqlite:///`` and the absolute path, so that it means the same everywhere."""
-    sqlite_path: Path | None
-    """The database's file, absolute; None with PostgreSQL."""
-    migration_database_url: str = field(repr=False)
+    migration_database_url: str = field(default=_DEFAULT_DATABASE, repr=False)
     """The same database under the role that owns its tables."""
-    broker_url: str | None = field(repr=False)
+    broker_url: str | None = field(default=None, repr=False)
     """None: the local queue."""
-    role: Role
-    gateways_file: Path
-    default_currency: str
-    """Three capital letters; whether there is such a currency is for ``domain.money`` to say."""
-    withdrawals: Withdrawals
-    auth: Auth
-    request_deadline_s: float
-    commands_max: int
+    role: Role = Role.ALL
+    gateways_file: Path = Path("config/gateways.toml")
+    default_currency: Annotated[
+        str, Meta(pattern=r"^[A-Z]{3}\Z", description="an ISO 4217 code in capital letters, such as USD")
+    ] = "USD"
+    """Three capital letters. ``domain.money`` checks that the currency exists."""
+    withdrawals: Withdrawals = Withdrawals.CHECKED
+    auth: Auth = Auth.AUTO
+    request_deadline_s: Annotated[float, Meta(ge=0.1, le=120)] = 10.0
+    # The maximum is below the connections of a worker, so that callbacks and reads are served as well.
+    commands_max: Annotated[int, Meta(ge=1, le=700)] = 128
     """Deposits and withdrawals of a process that may wait for their answer at a time."""
-    passivate_after_s: float
-    lease_s: float
-    dead_letter_first_s: float
-    dead_letter_max_s: float
-    dead_letter_attempts: int
-    log_level: LogLevel
-    log_format: LogFormat
+    passivate_after_s: Annotated[float, Meta(ge=0.1, le=_DAY_S)] = 120.0
+    lease_s: Annotated[float, Meta(ge=1, le=3600)] = 15.0
+    dead_letter_first_s: Annotated[float, Meta(ge=0.01, le=_DAY_S)] = 10.0
+    dead_letter_max_s: Annotated[float, Meta(ge=0.01, le=30 * _DAY_S)] = 3600.0
+    dead_letter_attempts: Annotated[int, Meta(ge=1, le=1000)] = 12
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.JSON
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file, absolute; None with PostgreSQL."""
+        return sqlite_path(self.database_url)
 
     @property
     def secret_urls(self) -> tuple[str, ...]:
-        """All that may hold a password."""
+        """All values that may contain a password."""
         return (self.database_url, self.migration_database_url, self.broker_url or "")
 
     @property
     def auth_required(self) -> bool:
-        """Whether callers need API keys."""
+        """Whether clients need API keys."""
         return self.auth is Auth.REQUIRED or (self.auth is Auth.AUTO and not self.bind.is_loopback)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, checkout: Path = CHECKOUT, cores: int = 0) -> Settings:
         """Read all settings; ``cores`` (0: those of this machine) is the default number of workers with PostgreSQL.
 
-        Raises SettingsError with one line that names the first variable that is wrong.
+        Raises SettingsError with one line that names the first wrong variable.
         """
-        reader = Reader(environ)
-        refuse_bytes(reader)
-        settings = _read(reader, checkout, cores or _cores())
-        reader.names |= CLIENTS_VARIABLES
-        refuse_unknown(reader)
+        refuse_bytes(environ)
+        given = values.read(cls, environ, PREFIX)
+        refuse_unknown(environ)
+        url = database_url("PAYMENTS_DATABASE_URL", given.get("database_url", _DEFAULT_DATABASE), checkout)
+        given["database_url"] = url
+        owners_url = given.get("migration_database_url", url)
+        given["migration_database_url"] = database_url("PAYMENTS_MIGRATION_DATABASE_URL", owners_url, checkout)
+        given["broker_url"] = broker_url("PAYMENTS_BROKER_URL", given.get("broker_url", ""))
+        given["gateways_file"] = checkout / given.get("gateways_file", "config/gateways.toml")
+        given.setdefault("workers", 1 if sqlite_path(url) else cores or _cores())
+        settings = cls(**given)
         _refuse_contradictions(settings)
-        _refuse_what_is_not_built(settings)
+        _refuse_unsupported(settings)
         return settings
 
 
 def _cores() -> int:
-    # The cores that this process may use, which a container limits; not every system can tell.
+    # The cores that this process may use, which a container limits. Not every system reports them.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def variable_names() -> frozenset[str]:
     """The names of all variables that ``Settings`` reads."""
-    reader = Reader({})
-    _read(reader, CHECKOUT, 1)
-    return frozenset(reader.names)
+    return frozenset(values.variables_of(Settings, PREFIX))
 
 
-def refuse_bytes(reader: Reader) -> None:
-    """Refuse variables of ours that are not UTF-8. Raises SettingsError."""
-    reader.refuse_bytes(_PREFIX, "SIMULATOR_")
+def refuse_bytes(environ: Mapping[str, str]) -> None:
+    """Refuse variables of the service and its simulator that are not UTF-8. Raises SettingsError."""
+    values.refuse_bytes(environ, PREFIX, "SIMULATOR_")
 
 
-def refuse_unknown(reader: Reader) -> None:
-    """Refuse variables of ours that ``reader`` was not asked for. Raises SettingsError."""
-    reader.refuse_unknown(_PREFIX, _TESTS_PREFIX, _SECRETS_SUFFIX)
-
-
-def _read(reader: Reader, checkout: Path, cores: int) -> Settings:
-    database_url, path = _database(reader, "PAYMENTS_DATABASE_URL", "sqlite:///var/payments.db", checkout)
-    migration_url, _ = _database(reader, "PAYMENTS_MIGRATION_DATABASE_URL", database_url, checkout)
-    return Settings(
-        bind=reader.address("PAYMENTS_BIND", "127.0.0.1:8080"),
-        workers=reader.whole("PAYMENTS_WORKERS", 1 if path else cores, 1, _WORKERS_MAX),
-        database_url=database_url,
-        sqlite_path=path,
-        migration_database_url=migration_url,
-        broker_url=broker_url("PAYMENTS_BROKER_URL", reader.text("PAYMENTS_BROKER_URL", "")),
-        role=reader.word("PAYMENTS_ROLE", Role.ALL),
-        gateways_file=checkout / reader.text("PAYMENTS_GATEWAYS_FILE", "config/gateways.toml"),
-        default_currency=reader.matching(
-            "PAYMENTS_DEFAULT_CURRENCY", "USD", "[A-Z]{3}", "an ISO 4217 code in capital letters, such as USD"
-        ),
-        withdrawals=reader.word("PAYMENTS_WITHDRAWALS", Withdrawals.CHECKED),
-        auth=reader.word("PAYMENTS_AUTH", Auth.AUTO),
-        request_deadline_s=reader.seconds("PAYMENTS_REQUEST_DEADLINE_S", 10, 0.1, 120),
-        commands_max=reader.whole("PAYMENTS_COMMANDS_MAX", 128, 1, _COMMANDS_MAX),
-        passivate_after_s=reader.seconds("PAYMENTS_PASSIVATE_AFTER_S", 120, 0.1, _DAY_S),
-        lease_s=reader.seconds("PAYMENTS_LEASE_S", 15, 1, 3600),
-        dead_letter_first_s=reader.seconds("PAYMENTS_DEAD_LETTER_FIRST_S", 10, 0.01, _DAY_S),
-        dead_letter_max_s=reader.seconds("PAYMENTS_DEAD_LETTER_MAX_S", 3600, 0.01, 30 * _DAY_S),
-        dead_letter_attempts=reader.whole("PAYMENTS_DEAD_LETTER_ATTEMPTS", 12, 1, 1000),
-        log_level=reader.word("PAYMENTS_LOG_LEVEL", LogLevel.INFO),
-        log_format=reader.word("PAYMENTS_LOG_FORMAT", LogFormat.JSON),
-    )
-
-
-def _database(reader: Reader, name: str, default: str, checkout: Path) -> tuple[str, Path | None]:
-    url = reader.text(name, default)
-    path = sqlite_path(name, url, checkout)
-    return (url, None) if path is None else (sqlite_url(path), path)
+def refuse_unknown(environ: Mapping[str, str]) -> None:
+    """Refuse unknown variables with the service's prefix. Raises SettingsError."""
+    values.refuse_unknown(environ, variable_names() | CLIENTS_VARIABLES, PREFIX, _TESTS_PREFIX, _SECRETS_SUFFIX)
 
 
 def _refuse_contradictions(settings: Settings) -> None:
@@ -210,12 +198,12 @@ def _refuse_contradictions(settings: Settings) -> None:
         raise SettingsError(message)
 
 
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    """What the contract promises and this version cannot do yet; each line goes when its part is built."""
+def _refuse_unsupported(settings: Settings) -> None:
+    """Refuse documented values that this version does not support yet."""
     if settings.broker_url is not None:
-        message = "PAYMENTS_BROKER_URL: RabbitMQ is not built yet, leave it empty for the local queue"
+        message = "PAYMENTS_BROKER_URL: RabbitMQ is not supported yet, leave it empty for the local queue"
     elif settings.role is Role.PROCESSOR:
-        message = "PAYMENTS_ROLE: processor is not built yet, use all (or api, which accepts and does not process)"
+        message = "PAYMENTS_ROLE: processor is not supported yet, use all (or api, which accepts and does not process)"
     else:
         return
     raise SettingsError(message)

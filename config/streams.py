@@ -27,7 +27,7 @@ def occupy() -> None:
 class _RedactedStream:
     """Standard error for output outside logging, such as uncaught errors in Python, gevent and gunicorn.
 
-    With a ``writer``, whole lines go through it, so that they never wait for the reader.
+    With a ``writer``, whole lines go through it, so that a write never waits for the reader.
     """
 
     def __init__(self, stream: TextIO, redaction: Redaction, writer: BufferedWriter | None) -> None:

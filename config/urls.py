@@ -1,6 +1,6 @@
-"""Database and broker URLs: which ones are accepted, and which file a SQLite URL means.
+"""Database and broker URLs: which ones are accepted, and which file a SQLite URL names.
 
-It opens nothing. No message shows more of a URL than its scheme, because a password may stand in the rest.
+It opens nothing. No message shows more of a URL than its scheme, because the rest may contain a password.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _BROKER: Final = "empty (the local queue) or amqp://user@host/vhost"
 _SQLITE: Final = "sqlite:///"
 
 
-def sqlite_path(name: str, url: str, checkout: Path) -> Path | None:
-    """The absolute path of a SQLite URL, or None for a well-formed PostgreSQL URL.
+def database_url(name: str, url: str, checkout: Path) -> str:
+    """A PostgreSQL URL unchanged; a SQLite URL with the absolute path of its file.
 
-    Three slashes mean a path from ``checkout``, four an absolute one; what a URL must escape (``%20``) is unescaped.
-    Raises SettingsError for everything else.
+    Three slashes mean a path from ``checkout``, four an absolute path. URL escapes (``%20``) are decoded. Raises
+    SettingsError for everything else.
     """
     if url.startswith("postgresql://"):
         _split(name, url, _DATABASE)
-        return None
+        return url
     if not url.startswith(_SQLITE):
         raise url_refusal(name, _DATABASE, url)
     path = url.removeprefix(_SQLITE)
     if path in {"", ":memory:"}:
-        message = f"{name} must name a file: what is only in memory is lost with the process"
+        message = f"{name} must name a file: data in memory are lost with the process"
         raise SettingsError(message)
     if path.endswith("/") or "?" in path or "#" in path:
         message = f"{name} must name a file, without '?' and '#' and without a slash at its end"
@@ -43,16 +43,16 @@ def sqlite_path(name: str, url: str, checkout: Path) -> Path | None:
     if "\0" in str(file):
         message = f"{name} must name a file: a path contains no NUL"
         raise SettingsError(message)
-    return file
+    return _SQLITE + quote(str(file))
 
 
-def sqlite_url(path: Path) -> str:
-    """The URL that names ``path``, an absolute one, whatever the working directory is."""
-    return _SQLITE + quote(str(path))
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite URL from ``database_url``; None for PostgreSQL."""
+    return Path(unquote(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
 
 
 def broker_url(name: str, url: str) -> str | None:
-    """The broker's URL, or None when there is none. Raises SettingsError when it is not AMQP."""
+    """The broker's URL; None for an empty text. Raises SettingsError when it is not AMQP."""
     if not url:
         return None
     if not url.startswith(("amqp://", "amqps://")) or not _split(name, url, _BROKER).hostname:
@@ -63,7 +63,7 @@ def broker_url(name: str, url: str) -> str | None:
 def _split(name: str, url: str, accepted: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        if "," not in parts.netloc:  # libpq takes several hosts, which have no single port
+        if "," not in parts.netloc:  # libpq accepts several hosts, which have no single port
             _ = parts.port
     except ValueError:
         raise url_refusal(name, accepted, url) from None

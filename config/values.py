@@ -1,7 +1,8 @@
-"""How one setting is read from its text: types, bounds and the words of every refusal.
+"""Reading of one setting from its text: types, bounds, and the text of every refusal.
 
-It does not know which settings there are. A refusal is one line that names the variable and says what is accepted.
-It shows the value, except where that may hold a secret: URLs, and variables that nobody knows.
+The fields of a dataclass declare the settings, with their bounds as ``msgspec.Meta``. This module has no list of
+settings. A refusal is one line that names the variable and states what is accepted. It shows the value, except where
+that may contain a secret: URLs and unknown variables.
 """
 
 from __future__ import annotations
@@ -9,21 +10,26 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
-Word = TypeVar("Word", bound=StrEnum)
+import msgspec
 
-_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SPELLINGS: Final[Mapping[type, tuple[re.Pattern[str], str]]] = {
+    int: (_WHOLE, "a whole number"),
+    float: (re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII), "a number of seconds"),
+}
+"""Numbers without signs, exponents, infinities and underscores, and their names in a refusal."""
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://", re.ASCII)
 _SHOWN_LENGTH_MAX: Final = 80
 _PORT_MAX: Final = 65535
 
-# Kubernetes sets these in every container that runs beside a Service whose name begins with "payments".
+# Kubernetes sets these in every container beside a Service whose name begins with "payments".
 _SERVICE_LINK: Final = re.compile(
     r"PAYMENTS_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 )
@@ -31,12 +37,12 @@ _SERVICE_LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://", re.ASCII)
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used. The text is one line for the operator, and holds no secret."""
+    """A setting is not usable. The text is one line for the operator and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens: ``host`` is a name or an IP address without brackets."""
+class BindAddress:
+    """The address of a server socket; ``host`` is a name or an IP address without brackets."""
 
     host: str
     port: int
@@ -46,7 +52,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs on this machine can reach it. Of names, only ``localhost`` counts."""
+        """Whether only programs on this machine can reach it. The only such name is ``localhost``."""
         if self.host.lower() == "localhost":
             return True
         try:
@@ -57,19 +63,19 @@ class Address:
         return (mapped or ip).is_loopback
 
     @property
-    def callable_here(self) -> Address:
-        """The address to call from this machine: loopback where the server listens on every interface."""
+    def callable_here(self) -> BindAddress:
+        """The address for calls from this machine: loopback where the server listens on every interface."""
         try:
             ip = ipaddress.ip_address(self.host)
         except ValueError:
             return self
         if not ip.is_unspecified:
             return self
-        return Address("127.0.0.1" if ip.version == 4 else "::1", self.port)
+        return BindAddress("127.0.0.1" if ip.version == 4 else "::1", self.port)
 
 
 def refusal(name: str, accepted: str, value: str) -> SettingsError:
-    """The error that shows the value. Never for one that may hold a secret."""
+    """The error that shows the value. It is not for values that may contain a secret."""
     shown = value if len(value) <= _SHOWN_LENGTH_MAX else value[:_SHOWN_LENGTH_MAX] + "…"
     return SettingsError(f"{name} must be {accepted}, not {shown!r}")
 
@@ -84,14 +90,14 @@ def is_text(value: str) -> bool:
 
 
 def url_refusal(name: str, accepted: str, value: str) -> SettingsError:
-    """The error for a URL: in a mistyped one a password may stand anywhere, so only its scheme is shown."""
+    """The error for a URL. It shows only the scheme, because a mistyped URL may contain a password anywhere."""
     scheme = _SCHEME.match(value)
     shown = f"'{scheme[0]}…'" if scheme else "a text without a scheme"
     return SettingsError(f"{name} must be {accepted}, not {shown}")
 
 
-def parse_address(name: str, text: str) -> Address:
-    """Read ``host:port``, an IPv6 address in brackets. Raises SettingsError, which calls the setting ``name``."""
+def parse_address(name: str, text: str) -> BindAddress:
+    """Read ``host:port``, an IPv6 address in brackets. Raises SettingsError that names the setting ``name``."""
     accepted = "host:port, such as 127.0.0.1:8080 or [::1]:8080"
     host, _, port = text.rpartition(":")
     if not _WHOLE.fullmatch(port) or not 1 <= int(port) <= _PORT_MAX:
@@ -102,90 +108,83 @@ def parse_address(name: str, text: str) -> Address:
             raise refusal(name, accepted, text)
     elif not _is_ip(host, version=4) and not _is_host_name(host):
         raise refusal(name, accepted, text)
-    return Address(host, int(port))
+    return BindAddress(host, int(port))
 
 
-class Reader:
-    """Reads typed values out of an environment and remembers which variables were asked for.
+def variables_of(settings: type, prefix: str) -> dict[str, str]:
+    """The variable of each field of the dataclass ``settings``, by its name."""
+    return {prefix + field.name.upper(): field.name for field in fields(settings)}
 
-    A variable that is set to the empty text counts as not set. Every method raises SettingsError.
+
+def read(settings: type, environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """The values of the variables that are set, by the fields of the dataclass ``settings``.
+
+    An empty variable counts as not set. Raises SettingsError for the first wrong value.
     """
+    hints = get_type_hints(settings, include_extras=True)
+    return {
+        field: _value(name, text, hints[field])
+        for name, field in variables_of(settings, prefix).items()
+        if (text := environ.get(name))
+    }
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.names: set[str] = set()
 
-    def text(self, name: str, default: str) -> str:
-        """The value as it stands."""
-        self.names.add(name)
-        return self._environ.get(name) or default
+def _value(name: str, text: str, hint: Any) -> Any:  # noqa: ANN401 - any type of a field
+    kind, rules = (get_args(hint) if get_origin(hint) is Annotated else (hint, msgspec.Meta()))[:2]
+    if kind is BindAddress:
+        return parse_address(name, text)
+    spelling, called = _SPELLINGS.get(kind, (None, ""))
+    if spelling is not None:
+        accepted = f"{called} from {rules.ge} to {rules.le}"
+    else:
+        accepted = f"one of {', '.join(kind)}" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
+    with suppress(msgspec.ValidationError):
+        if spelling is None:
+            return msgspec.convert(text, hint, dec_hook=_construct)
+        if spelling.fullmatch(text):
+            return msgspec.convert(kind(text), hint)
+    raise refusal(name, rules.description or accepted, text)
 
-    def word(self, name: str, default: Word) -> Word:
-        """One of the words of the default's enumeration."""
-        words = type(default)
-        text = self.text(name, default)
-        try:
-            return words(text)
-        except ValueError:
-            raise refusal(name, f"one of {', '.join(words)}", text) from None
 
-    def matching(self, name: str, default: str, pattern: str, accepted: str) -> str:
-        """A text that matches the whole of ``pattern``."""
-        text = self.text(name, default)
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise refusal(name, accepted, text)
-        return text
+def _construct(kind: type, text: str) -> object:
+    return kind(text)
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number from ``low`` to ``high``."""
-        text = self.text(name, str(default))
-        if not _WHOLE.fullmatch(text) or not low <= int(text) <= high:
-            raise refusal(name, f"a whole number from {low} to {high}", text)
-        return int(text)
 
-    def seconds(self, name: str, default: float, low: float, high: float) -> float:
-        """A number of seconds from ``low`` to ``high``; no exponents, no infinity."""
-        text = self.text(name, str(default))
-        if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
-            raise refusal(name, f"a number of seconds from {low:g} to {high:g}", text)
-        return float(text)
+def refuse_bytes(environ: Mapping[str, str], *prefixes: str) -> None:
+    """Refuse a variable with one of these prefixes whose value is not UTF-8. Raises SettingsError.
 
-    def address(self, name: str, default: str) -> Address:
-        """Where a server listens, see ``parse_address``."""
-        return parse_address(name, self.text(name, default))
-
-    def refuse_bytes(self, *prefixes: str) -> None:
-        """Refuse a variable with one of these prefixes whose value is not UTF-8, which no URL, path or secret here is.
-
-        Python decodes such bytes as lone surrogates, which fail later when a line is written or a file is opened.
-        """
-        for name in sorted(self._environ):
-            if name.startswith(prefixes) and not is_text(self._environ[name]):
-                message = f"{name} must be UTF-8 text"
-                raise SettingsError(message)
-
-    def refuse_unknown(self, prefix: str, tests_prefix: str, secrets_suffix: str) -> None:
-        """Refuse a variable that begins with ``prefix`` and that nothing has asked for.
-
-        A mistyped name would otherwise be ignored in silence, and the default used instead. Callback secrets (the
-        gateways file names their variables), variables of the test suite and what Kubernetes sets are let through.
-        The value is never shown: it may be a secret under a mistyped name.
-        """
-        for name in sorted(self._environ.keys() - self.names):
-            if not name.startswith(prefix) or name.startswith(tests_prefix) or name.endswith(secrets_suffix):
-                continue
-            if _SERVICE_LINK.fullmatch(name) or _SERVICE_LINK_URL.match(self._environ[name]):
-                continue
-            known = {known.removeprefix(prefix): known for known in self.names}
-            close = difflib.get_close_matches(name.removeprefix(prefix), sorted(known), n=1, cutoff=0.7)
-            if close:
-                hint = f"did you mean {known[close[0]]}?"
-            elif f"{name}S".endswith(secrets_suffix):
-                hint = f"did you mean {name}S?"
-            else:
-                hint = f"callback secrets end in {secrets_suffix}, all other settings are listed in the README"
-            message = f"{name} is not a setting: {hint}"
+    Python decodes such bytes as lone surrogates, which fail later when a line is written or a file is opened.
+    """
+    for name in sorted(environ):
+        if name.startswith(prefixes) and not is_text(environ[name]):
+            message = f"{name} must be UTF-8 text"
             raise SettingsError(message)
+
+
+def refuse_unknown(
+    environ: Mapping[str, str], known: Collection[str], prefix: str, tests_prefix: str, secrets_suffix: str
+) -> None:
+    """Refuse a variable that begins with ``prefix`` and is not ``known``. Raises SettingsError.
+
+    Otherwise a mistyped name would be ignored silently, and the default used instead. Callback secrets (the
+    gateways file names their variables), variables of the test suite and what Kubernetes sets are permitted. The
+    value is never shown: it may be a secret under a mistyped name.
+    """
+    for name in sorted(environ.keys() - known):
+        if not name.startswith(prefix) or name.startswith(tests_prefix) or name.endswith(secrets_suffix):
+            continue
+        if _SERVICE_LINK.fullmatch(name) or _SERVICE_LINK_URL.match(environ[name]):
+            continue
+        plain = {each.removeprefix(prefix): each for each in known}
+        close = difflib.get_close_matches(name.removeprefix(prefix), sorted(plain), n=1, cutoff=0.7)
+        if close:
+            hint = f"did you mean {plain[close[0]]}?"
+        elif f"{name}S".endswith(secrets_suffix):
+            hint = f"did you mean {name}S?"
+        else:
+            hint = f"callback secrets end in {secrets_suffix}, all other settings are listed in the README"
+        message = f"{name} is not a setting: {hint}"
+        raise SettingsError(message)
 
 
 def _is_ip(host: str, *, version: int) -> bool:

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The image of the Dockerfile, built and run with Docker or, where no Docker engine answers, with Debian's buildah.
+# Builds and runs the image of the Dockerfile with Docker or, where no Docker engine answers, with Debian's buildah.
 #
 #   deploy/image.sh tools                          installs what is needed in place of Docker (Debian, as root)
-#   deploy/image.sh reason                         one line that says what is missing; nothing when all is there
+#   deploy/image.sh reason                         one line that names what is missing; nothing if complete
 #   deploy/image.sh build                          the image payments:dev
 #   deploy/image.sh run [FLAG…] -- [COMMAND…]      one container on this machine's network, until it ends; without a
 #                                                  command the image's own. FLAG: --env=NAME=VALUE, --volume=FROM:TO[:ro]
 #
-# Buildah needs no daemon and no registry: its base is a Debian of its own, made by debootstrap and kept, like all of
-# buildah's images here, in IMAGE_STORE. What the image installs is the same; the base is not, so that what is built here
-# is for trying, and what is deployed is built with Docker. Settings, all of them optional:
+# Buildah needs no daemon and no registry. Its base is a Debian made by debootstrap and kept, like all of buildah's
+# images here, in IMAGE_STORE. The installed packages are the same, but the base is not: use this image for tests, and
+# build the deployed image with Docker. Optional settings:
 #
-#   IMAGE_STORE    where buildah keeps images (~/.cache/payments-image); remove it to begin anew
+#   IMAGE_STORE    where buildah keeps images (~/.cache/payments-image); remove it to start over
 #   IMAGE_MIRROR   the Debian mirror (http://deb.debian.org/debian)
-#   PIP_CERT, PIP_INDEX_URL    handed to pip in the build, and not kept in the image
+#   PIP_CERT, PIP_INDEX_URL    passed to pip in the build, and not kept in the image
 set -euo pipefail
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -70,7 +70,7 @@ tools() {
         buildah ca-certificates debian-archive-keyring debootstrap procps
 }
 
-# What is made on the way, and is gone afterwards however this ends.
+# Temporary objects, removed at the end in every case.
 scratch=
 container=
 clean_up() {
@@ -84,7 +84,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 143' INT TERM
 
-# A Debian with Python, under the name that FROM gives; its python is called as in the image of that name.
+# A Debian with Python under the name in FROM; its python has the same name as in that image.
 make_base() {
     local base=$1 root
     root=$scratch/base
@@ -111,7 +111,7 @@ build_with_buildah() {
     if ! buildah_ inspect --type image "$base" >/dev/null 2>&1; then
         make_base "$base"
     fi
-    # As files that are there during the build alone; an environment would stay in the image.
+    # As files that exist only during the build; environment variables would stay in the image.
     { echo "[global]"; [ -z "${PIP_INDEX_URL:-}" ] || echo "index-url = $PIP_INDEX_URL"; } >"$scratch/pip.conf"
     flags=()
     if [ -n "${PIP_CERT:-}" ]; then
@@ -121,7 +121,7 @@ build_with_buildah() {
     flags+=(--volume "$scratch/pip.conf:/etc/pip.conf:ro")
     buildah_ build --isolation chroot --network host --pull-never --format docker "${flags[@]}" \
         --tag "$image" "$checkout"
-    # The image that had the name before would take as much space again.
+    # The previous image of that name would take the same space again.
     buildah_ rmi --prune --force >/dev/null
 }
 
@@ -134,7 +134,7 @@ build() {
     fi
 }
 
-# What comes before "--" is in flags afterwards, what comes after it in command.
+# Puts the arguments before "--" into flags, and those after it into command.
 split_arguments() {
     flags=()
     while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
@@ -145,8 +145,8 @@ split_arguments() {
     command=("$@")
 }
 
-# Buildah knows no read-only root, so it is made one before, in a mount namespace that ends with the container. Only
-# /run, which is root's, stays writable: buildah itself leaves a file there.
+# Buildah has no read-only root, so one is mounted before, in a mount namespace that ends with the container. Only /run,
+# which belongs to root, stays writable: buildah writes a file there.
 read -r -d '' read_only <<'END' || true
 set -euo pipefail
 root=$1
@@ -157,12 +157,12 @@ mount --types tmpfs --options mode=755 tmpfs "$root/run"
 exec "$@"
 END
 
-# Buildah kills what it runs when it is told to end itself. So the command, which runs below three processes of
-# buildah's own, is told instead.
+# On SIGTERM buildah kills the command. So the signal goes to the command itself, which runs below three processes of
+# buildah.
 end_command() {
     local pid=$1 below
     for _ in 1 2 3; do
-        # Not so far yet: then nothing is lost.
+        # Not started yet: nothing to lose.
         below=$(pgrep --oldest --parent "$pid") || break
         pid=$below
     done
@@ -181,7 +181,7 @@ run_with_buildah() {
     unshare --mount --propagation private -- bash -c "$read_only" read-only "$root" "${buildah[@]}" run \
         --isolation chroot --network host --cap-drop all --mount type=tmpfs,destination=/tmp "${flags[@]}" \
         "$container" -- setpriv --no-new-privs "${command[@]}" &
-    # It ends in its own time; this script waits for it.
+    # This script waits until the command has ended.
     trap 'end_command "$!"' INT TERM
     while kill -0 "$!" 2>/dev/null; do
         status=0

@@ -1,1 +1,1 @@
-"""The rules of the money: values, commands, events and the transaction state machine. No I/O, no clock, no threads."""
+"""Rules about money: values, commands, events and the state machine. No I/O, no clock, no threads."""

@@ -1,4 +1,6 @@
-"""A customer's account: its state and the two pure functions of the state machine, ``decide`` and ``evolve``.
+"""A customer's account: its state, and the transitions of a transaction.
+
+``domain.state_machine`` decides on commands and applies events.
 
 ::
 
@@ -13,48 +15,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
-from domain.commands import (
-    Adjust,
-    CloseReview,
-    Command,
-    Discard,
-    OpenReview,
-    Receive,
-    RecordCallback,
-    RecordOutcome,
-    RecordSubmission,
-    Resolve,
-    TransactionCommand,
-)
 from domain.events import (
-    BalanceAdjusted,
-    Completed,
-    Event,
-    Failed,
     Kind,
-    OutcomeUnknown,
-    Processed,
-    Received,
-    Recorded,
-    ReviewClosed,
-    ReviewOpened,
-    Submitted,
 )
-from domain.money import Money, minor_to_text
-from domain.outcomes import Approved, Category, Declined, Unknown
-from domain.references import are_same
-from domain.said import Expected
+from domain.money import Money
+from domain.outcomes import Category
 
 
 class Status(StrEnum):
-    """Where a transaction stands, as clients see it."""
+    """The state of a transaction, as clients see it."""
 
     PENDING = "pending"
     UNKNOWN = "unknown"
@@ -64,16 +40,16 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing may change it any more."""
+        """Whether the status is final."""
         return self in TERMINAL
 
 
 RESOLVED: Final = "resolved"
-"""The code of a failure that a person found out about elsewhere."""
+"""The code of a failure that an operator recorded."""
 INSUFFICIENT_FUNDS: Final = "insufficient-funds"
-"""The code of the refusal of a withdrawal that the balance does not cover."""
+"""The code of the refusal of a withdrawal above the available balance."""
 DISCARDED: Final = "discarded"
-"""The code of a failure that a person ordered."""
+"""The code of a failure by an operator's discard."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
@@ -85,16 +61,20 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.FAILED: frozenset(),
     }
 )
-"""Every change of status that the record may hold (design.md, section 3)."""
+"""Every change of status that the record may hold; any other is an IllegalTransitionError."""
+
+
+class UnknownTransactionError(LookupError):
+    """The account does not hold the transaction that the command names; it must be loaded first."""
 
 
 class IllegalTransitionError(Exception):
-    """An event does not follow from the state before it: the record or the code is broken."""
+    """An event does not follow from the state before it: the record or the code is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transaction failed, in the normalised codes of contract.md section 4."""
+    """Why a transaction failed, in the normalised codes that every gateway maps its own codes to."""
 
     code: str
     category: Category | None
@@ -123,7 +103,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a customer has in one currency, in minor units; neither part is ever negative."""
+    """A customer's balance in one currency, in minor units; neither part is ever negative."""
 
     available: int = 0
     reserved: int = 0
@@ -131,301 +111,30 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a decision needs of a customer: the version, the balances, and those transactions that are looked at."""
+    """The state that a decision needs: version, balances, and the transactions concerned."""
 
     customer_id: str
     version: int = 0
     balances: Mapping[str, Balance] = field(default_factory=dict)
     transactions: Mapping[str, Transaction] = field(default_factory=dict)
 
+    def transaction(self, transaction_id: str) -> Transaction:
+        """The transaction with this id. Raises UnknownTransactionError."""
+        try:
+            return self.transactions[transaction_id]
+        except KeyError:
+            raise UnknownTransactionError(transaction_id) from None
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The command is not carried out and no event is recorded; ``code`` names the problem, ``detail`` is for people.
+    """The command is refused and no event is recorded. ``code`` names the problem, ``detail`` explains it to people.
 
-    ``facts`` are what programs may want to know, such as the amount that is available. ``replayed``: the same command
-    was refused before under the same idempotency key, and this is what it was told.
+    ``facts`` are values for programs, such as the available amount. ``replayed``: the same command was refused before
+    under the same idempotency key, and this is the recorded refusal.
     """
 
     code: str
     detail: str
     facts: Mapping[str, str] = field(default_factory=dict)
     replayed: bool = False
-
-
-class UnknownTransactionError(LookupError):
-    """The account does not hold the transaction that the command names; it must be loaded first."""
-
-
-def decide(account: Account, command: Command) -> Sequence[Event] | Refused:
-    """The events that ``command`` leads to, possibly none, or why it is refused.
-
-    Raises UnknownTransactionError when the command names a transaction that ``account`` does not hold.
-    """
-    match command:
-        case Receive():
-            return _receive(account, command)
-        case Adjust():
-            return _adjust(account, command)
-        case CloseReview():
-            return (ReviewClosed(command.review_id, command.reason),)
-        case _:
-            return _decide_on(account, _transaction(account, command.transaction_id), command)
-
-
-def _decide_on(account: Account, transaction: Transaction, command: TransactionCommand) -> Sequence[Event] | Refused:
-    match command:
-        case RecordSubmission():
-            if transaction.status.terminal or command.attempt <= transaction.submissions:
-                return ()
-            return (Submitted(transaction.kind, transaction.transaction_id, command.attempt),)
-        case RecordOutcome():
-            return _record_outcome(account, transaction, command.outcome)
-        case RecordCallback():
-            return _record_callback(account, transaction, command)
-        case Discard():
-            return _discard(transaction, command.reason)
-        case Resolve():
-            return _resolve(transaction, command)
-        case OpenReview():
-            return () if transaction.status.terminal else (review_of(account, transaction, command.reason),)
-        case _:
-            assert_never(command)
-
-
-def _transaction(account: Account, transaction_id: str) -> Transaction:
-    try:
-        return account.transactions[transaction_id]
-    except KeyError:
-        raise UnknownTransactionError(transaction_id) from None
-
-
-def _receive(account: Account, command: Receive) -> Sequence[Event] | Refused:
-    if command.transaction_id in account.transactions:
-        return ()  # the same command again: its event is on record
-    reserve = command.kind is Kind.WITHDRAWAL and command.checked
-    if reserve and (refused := _short(account, command.money)) is not None:
-        return refused
-    return (Received(command.kind, command.transaction_id, command.gateway, command.money, command.details, reserve),)
-
-
-def _short(account: Account, money: Money) -> Refused | None:
-    """The refusal of a command that takes ``money``, when less is available."""
-    currency = money.currency
-    available = account.balances.get(currency, Balance()).available
-    if available >= money.minor:
-        return None
-    text = minor_to_text(available, currency)
-    detail = f"{text} {currency} available, {money.text} asked for."
-    return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})
-
-
-def _record_callback(account: Account, transaction: Transaction, command: RecordCallback) -> Sequence[Event]:
-    known = transaction.gateway_reference
-    if command.gateway != transaction.gateway:
-        return (review_of(account, transaction, "A callback came from another gateway than the transaction's."),)
-    if command.money != transaction.money:
-        return (review_of(account, transaction, "A callback names another amount than is on record."),)
-    if _contradicts(known, command.reference):
-        return (review_of(account, transaction, "A callback names another reference than is on record."),)
-    outcome = command.outcome
-    if isinstance(outcome, Approved):
-        return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
-    if transaction.submissions > 1 and known is None and not transaction.status.terminal:
-        # Each sending is a payment of its own for a gateway without keys: that one failed says nothing of the others.
-        return (review_of(account, transaction, "A callback reports as failed what was sent more than once."),)
-    return _record_outcome(account, transaction, replace(outcome, reference=command.reference))
-
-
-def _record_outcome(
-    account: Account, transaction: Transaction, outcome: Approved | Declined | Unknown
-) -> Sequence[Event]:
-    kind, transaction_id, status = transaction.kind, transaction.transaction_id, transaction.status
-    match outcome:
-        case Unknown(reason=reason):
-            return (OutcomeUnknown(kind, transaction_id, reason),) if status is Status.PENDING else ()
-        case Approved(reference=reference, final=final):
-            known = transaction.gateway_reference
-            if status is Status.FAILED and (final or _contradicts(known, reference)):
-                return (review_of(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
-            if status is Status.FAILED:  # the first answer, "accepted", late: a failure may well follow on that
-                return ()
-            if _contradicts(known, reference):
-                return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
-            if status is Status.COMPLETED:
-                return ()
-            processed = () if status is Status.PROCESSED else (Processed(kind, transaction_id, reference),)
-            return (*processed, Completed(kind, transaction_id)) if final else processed
-        case Declined():
-            return _fail(account, transaction, outcome)
-        case _:
-            assert_never(outcome)
-
-
-def _contradicts(known: str | None, reference: str) -> bool:
-    return known is not None and not are_same(known, reference)
-
-
-def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequence[Event]:
-    known, reference = transaction.gateway_reference, outcome.reference
-    if transaction.status is Status.COMPLETED:
-        return (review_of(account, transaction, "The gateway reports as failed what is recorded as completed."),)
-    if transaction.status is Status.FAILED:
-        return ()
-    if reference is not None and _contradicts(known, reference):
-        return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
-    kind, transaction_id = transaction.kind, transaction.transaction_id
-    return (Failed(kind, transaction_id, outcome.code, outcome.category, outcome.message, reference),)
-
-
-def _discard(transaction: Transaction, reason: str) -> Sequence[Event] | Refused:
-    if transaction.status is Status.PENDING and not transaction.gateway_reference:
-        return (Failed(transaction.kind, transaction.transaction_id, DISCARDED, None, reason),)
-    detail = f"The transaction is {transaction.status}: only what surely never was sent may be."
-    return Refused("not-discardable", detail)
-
-
-def _resolve(transaction: Transaction, command: Resolve) -> Sequence[Event] | Refused:
-    kind, transaction_id = transaction.kind, transaction.transaction_id
-    if command.version != transaction.version:
-        detail = f"It was changed since: its version is {transaction.version}, and {command.version} was looked at."
-        return Refused("stale-version", detail)
-    if transaction.status.terminal:
-        return Refused("already-final", f"It is {transaction.status}, which never changes.")
-    if not command.completed:
-        return (Failed(kind, transaction_id, RESOLVED, None, command.reason),)
-    processed = () if transaction.status is Status.PROCESSED else (Processed(kind, transaction_id, None),)
-    return (*processed, Completed(kind, transaction_id))
-
-
-def _adjust(account: Account, command: Adjust) -> Sequence[Event] | Refused:
-    money = command.money
-    if money.minor < 0 and (refused := _short(account, Money(-money.minor, money.currency))) is not None:
-        return refused
-    return (BalanceAdjusted(command.adjustment_id, money, command.reason, command.evidence),)
-
-
-def review_of(account: Account, transaction: Transaction, reason: str) -> ReviewOpened:
-    """The next event of ``account``: a review of ``transaction``, with what is on record of it."""
-    transaction_id, money = transaction.transaction_id, transaction.money
-    status, reference = transaction.status.value, transaction.gateway_reference
-    expected = Expected(transaction.gateway, status, money.text, money.currency, reference)
-    # The version is taken once in a stream, and so is an id that is made of it.
-    return ReviewOpened(f"{transaction_id}.{account.version + 1}", transaction_id, reason, expected=expected)
-
-
-def evolve(account: Account, recorded: Recorded) -> Account:
-    """The account after ``recorded``, which must be its next event.
-
-    Raises IllegalTransitionError when the event does not follow from the state, and UnknownTransactionError when
-    it names a transaction that ``account`` does not hold.
-    """
-    if recorded.version != account.version + 1:
-        raise IllegalTransitionError(f"version {recorded.version} does not follow {account.version}")
-    event = recorded.event
-    if isinstance(event, ReviewOpened | ReviewClosed):
-        return replace(account, version=recorded.version)
-    if isinstance(event, BalanceAdjusted):
-        balances = _moved(account.balances, event.money.currency, event.money.minor, 0)
-        return replace(account, version=recorded.version, balances=balances)
-    if isinstance(event, Received):
-        if event.transaction_id in account.transactions:
-            raise IllegalTransitionError(f"{event.transaction_id} received twice")
-        transaction = Transaction(
-            transaction_id=event.transaction_id,
-            kind=event.kind,
-            customer_id=account.customer_id,
-            gateway=event.gateway,
-            money=event.money,
-            details=event.details,
-            status=Status.PENDING,
-            reserved=event.reserved,
-            submissions=0,
-            gateway_reference=None,
-            failure=None,
-            version=recorded.version,
-            created_at=recorded.occurred_at,
-            updated_at=recorded.occurred_at,
-        )
-    else:
-        transaction = _advance(_transaction(account, event.transaction_id), event, recorded)
-    return Account(
-        account.customer_id,
-        recorded.version,
-        _rebalance(account.balances, transaction, event),
-        {**account.transactions, transaction.transaction_id: transaction},
-    )
-
-
-def _advance(
-    transaction: Transaction, event: Submitted | OutcomeUnknown | Processed | Completed | Failed, recorded: Recorded
-) -> Transaction:
-    status, submissions = transaction.status, transaction.submissions
-    reference, failure = transaction.gateway_reference, transaction.failure
-    match event:
-        case Submitted(attempt=attempt):
-            if status.terminal or attempt <= submissions:
-                raise IllegalTransitionError(f"attempt {attempt} of {transaction.transaction_id} after {submissions}")
-            submissions = attempt
-        case OutcomeUnknown():
-            status = _step(transaction, Status.UNKNOWN)
-        case Processed(gateway_reference=reference):
-            status = _step(transaction, Status.PROCESSED)
-        case Completed():
-            status = _step(transaction, Status.COMPLETED)
-        case Failed():
-            status = _step(transaction, Status.FAILED)
-            failure = Failure(event.code, event.category, event.message)
-            reference = event.gateway_reference or reference
-        case _:
-            assert_never(event)
-    return Transaction(  # not dataclasses.replace: it costs as much as all the rest of a decision
-        transaction.transaction_id,
-        transaction.kind,
-        transaction.customer_id,
-        transaction.gateway,
-        transaction.money,
-        transaction.details,
-        status,
-        transaction.reserved,
-        submissions,
-        reference,
-        failure,
-        recorded.version,
-        transaction.created_at,
-        recorded.occurred_at,
-    )
-
-
-def _step(transaction: Transaction, to: Status) -> Status:
-    if to not in TRANSITIONS[transaction.status]:
-        raise IllegalTransitionError(f"{transaction.transaction_id}: {transaction.status} to {to}")
-    return to
-
-
-def _rebalance(balances: Mapping[str, Balance], transaction: Transaction, event: Event) -> Mapping[str, Balance]:
-    """The balances after ``event``: what is reserved leaves it once, and only a completed deposit adds."""
-    minor = transaction.money.minor
-    available = reserved = 0
-    if transaction.kind is Kind.DEPOSIT:
-        if isinstance(event, Completed):
-            available = minor
-    elif transaction.reserved:
-        if isinstance(event, Received):
-            available, reserved = -minor, minor
-        elif isinstance(event, Completed):
-            reserved = -minor
-        elif isinstance(event, Failed):
-            available, reserved = minor, -minor
-    if not available and not reserved:
-        return balances
-    return _moved(balances, transaction.money.currency, available, reserved)
-
-
-def _moved(balances: Mapping[str, Balance], currency: str, available: int, reserved: int) -> Mapping[str, Balance]:
-    """The balances with so much more (or less) in a currency. Raises IllegalTransitionError below zero."""
-    before = balances.get(currency, Balance())
-    after = Balance(before.available + available, before.reserved + reserved)
-    if after.available < 0 or after.reserved < 0:
-        raise IllegalTransitionError(f"the balance in {currency} would fall below zero")
-    return {**balances, currency: after}

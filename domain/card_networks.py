@@ -68,7 +68,7 @@ _DOUBLED: Final = bytes.maketrans(bytes(range(10)), bytes((0, 2, 4, 6, 8, 1, 3, 
 
 
 def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where card numbers begin and end in ``digits``, in ASCII; they may overlap. Takes linear time.
+    """The first and last places of card numbers in ``digits``, in ASCII; they may overlap. Takes linear time.
 
     ``bounds``: where a number may begin or end, ascending from 0 to the last. The check digit is that of Luhn
     (ISO/IEC 7812-1, annex B). Sums are computed once, so that each check costs one subtraction.
@@ -93,7 +93,7 @@ def numbers_in(digits: bytes, bounds: Sequence[int]) -> Iterator[tuple[int, int]
 
 
 def _sums(values: bytes, doubled: int) -> list[int]:
-    """The sums of Luhn from the beginning up to each place; at ``doubled``, 0 or 1, and each second one, doubled."""
+    """The Luhn sums up to each place, with every second digit doubled, from place ``doubled`` (0 or 1) on."""
     weighed = bytearray(values)
     weighed[doubled::2] = values[doubled::2].translate(_DOUBLED)
     return [0, *accumulate(weighed)]

@@ -22,7 +22,7 @@ from domain.innocent_forms import is_innocent_list, without_innocent
 
 __all__ = ["BETWEEN", "DIGITS_MAX", "DIGITS_MIN", "ENOUGH", "ZEROS", "holds_card", "masked", "may_hold_card"]
 
-# For the quick look at bytes: any digit is a zero, and what may stand between two is left out.
+# For the fast check of bytes: every digit becomes a zero, and characters that may separate digits are removed.
 ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 BETWEEN: Final = bytes(code for code in range(128) if not chr(code).isalnum())
 ENOUGH: Final = b"0" * DIGITS_MIN
@@ -42,7 +42,7 @@ _LAST: Final = 4
 _FIRST_MAX: Final = 6
 
 _Found = tuple[int, bytes, Iterable[tuple[int, int]]]
-"""Where digits and separators begin in a text, these in their plain form, and where numbers stand, by digits."""
+"""The place of a run of digits and separators in a text, its plain form, and the card numbers by digits."""
 
 
 def may_hold_card(data: bytes) -> bool:
@@ -75,7 +75,7 @@ def _hidden(text: str, *, whole: bool) -> str:
     """``text`` with asterisks for card numbers, or for their middles; the same object when it holds none."""
     characters: list[str] | None = None
     for begin, run, numbers in _found(text, touched=True):
-        changes = [0] * (len(run) + 1)  # by digits: how many numbers begin or end to hide it
+        changes = [0] * (len(run) + 1)  # per digit: how many numbers begin to hide it, minus those that end
         for start, end in numbers:
             first, last = (0, 0) if whole else (min(_FIRST_MAX, end - start - _LAST - _MIDDLE_MIN), _LAST)
             changes[start + first] += 1
@@ -113,7 +113,7 @@ def _plain(text: str, *, touched: bool) -> bytes:
     if not text.isascii():
         text = text.translate({ord(char): _kind(char) for char in set(text) if not char.isascii()})
     plain = text.encode("ascii").translate(_KINDS)
-    if plain.count(b"*") >= _MIDDLE_MIN:  # this many are a mask: the digits on its sides are not one number
+    if plain.count(b"*") >= _MIDDLE_MIN:  # so many asterisks are a mask: the digits around it are not one number
         plain = _ASTERISKS.sub(_broken, plain)
     plain = plain.replace(b"*", b"-")
     return plain if touched or b"x" not in plain else _TOUCHED.sub(_broken, plain)

@@ -1,4 +1,4 @@
-"""The commands that a customer's stream decides on, imperative. Ids and facts of the world arrive inside them."""
+"""Commands on a customer's stream, named in the imperative. They contain all ids and external facts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from domain.outcomes import Approved, Declined, Unknown
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Take on a deposit or withdrawal under the new id ``transaction_id``.
+    """Accept a deposit or withdrawal under the new id ``transaction_id``.
 
-    ``checked``: a withdrawal reserves its amount and is refused when too little is available.
+    ``checked``: a withdrawal reserves its amount, and is refused above the available balance.
     """
 
     kind: Kind
@@ -27,7 +27,7 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class RecordSubmission:
-    """Write down, before the first byte goes out, that attempt number ``attempt`` (from 1) is about to be sent."""
+    """Record, before the first byte is sent, that attempt number ``attempt`` (from 1) is about to be sent."""
 
     transaction_id: str
     attempt: int
@@ -35,7 +35,7 @@ class RecordSubmission:
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """Write down what a call, a lookup or a callback said of a transaction."""
+    """Record the outcome of a call, a lookup or a callback."""
 
     transaction_id: str
     outcome: Approved | Declined | Unknown
@@ -43,9 +43,9 @@ class RecordOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Give a transaction up of which every attempt surely never reached its gateway; ``reason`` is a person's.
+    """End a transaction whose attempts surely never reached its gateway; ``reason`` is the operator's.
 
-    Whether that is so the record alone cannot tell: whoever issues the command has made sure of it.
+    The record alone cannot prove this: the issuer of the command must have checked it.
     """
 
     transaction_id: str
@@ -54,7 +54,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class OpenReview:
-    """Ask for a person: nothing else will settle the transaction, or something about it cannot be right."""
+    """Open a review for an operator: the outcome stays unknown, or something contradicts the record."""
 
     transaction_id: str
     reason: str
@@ -62,10 +62,7 @@ class OpenReview:
 
 @dataclass(frozen=True, slots=True)
 class RecordCallback:
-    """Write down what ``gateway`` said of its own accord, under its own ``reference`` and about ``money``.
-
-    It says how the transaction ended.
-    """
+    """Record a callback of ``gateway``: how the transaction ended, with the gateway's ``reference`` and ``money``."""
 
     transaction_id: str
     gateway: str
@@ -76,7 +73,7 @@ class RecordCallback:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """A person who asked elsewhere says how the transaction ended; he saw it at ``version``."""
+    """Record the outcome that an operator confirmed elsewhere, after reviewing ``version``."""
 
     transaction_id: str
     completed: bool
@@ -86,7 +83,7 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """A person corrects what a customer has available by ``money``, which may be negative."""
+    """Correct the available balance by ``money``, which may be negative."""
 
     adjustment_id: str
     money: Money
@@ -96,12 +93,12 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class CloseReview:
-    """A person has looked at what the open review ``review_id`` asked for."""
+    """Close the open review ``review_id``."""
 
     review_id: str
     reason: str
 
 
 TransactionCommand = RecordSubmission | RecordOutcome | RecordCallback | Discard | OpenReview | Resolve
-"""Those about a transaction that is there."""
+"""Commands about an existing transaction."""
 Command = Receive | TransactionCommand | Adjust | CloseReview

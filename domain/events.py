@@ -1,4 +1,4 @@
-"""The events of a customer's stream, past tense, and the stable names that they are stored under.
+"""Events of a customer's stream, named in the past tense, and their stable stored names.
 
 One class serves deposits and withdrawals; the stored type carries the kind: ``DepositReceived``.
 """
@@ -11,13 +11,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Category
-from domain.said import Expected, Said
 
 
 class Kind(StrEnum):
-    """Which way the money goes."""
+    """The direction of the money."""
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The command is durable; the gateway has not been asked yet. ``reserved``: a withdrawal took it from available."""
+    """The command is durable, and not sent yet. ``reserved``: a withdrawal took it from the available balance."""
 
     kind: Kind
     transaction_id: str
@@ -37,7 +37,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Attempt number ``attempt`` (from 1) is about to be sent to a gateway that knows no idempotency keys."""
+    """Attempt number ``attempt`` (from 1) is about to be sent to a gateway without idempotency keys."""
 
     kind: Kind
     transaction_id: str
@@ -55,9 +55,9 @@ class OutcomeUnknown:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The gateway accepted the transaction under ``gateway_reference``; the final word is still to come.
+    """The gateway accepted the transaction under ``gateway_reference``; the final outcome follows.
 
-    Without a reference when a person said so who does not know it.
+    None: an operator recorded it without a reference.
     """
 
     kind: Kind
@@ -75,7 +75,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Final: the money surely did not move. ``gateway_reference`` when the gateway named one as it said so."""
+    """Final: the money surely did not move. ``gateway_reference``: from the gateway's report, if it had one."""
 
     kind: Kind
     transaction_id: str
@@ -87,7 +87,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class BalanceAdjusted:
-    """A person corrected what is available by ``money``, which may be negative."""
+    """An operator corrected the available balance by ``money``, which may be negative."""
 
     adjustment_id: str
     money: Money
@@ -99,19 +99,19 @@ class BalanceAdjusted:
 class ReviewOpened:
     """Something contradicts the record, so that an operator must review it.
 
-    ``said``: what a gateway said, ``expected``: what was on record then. Events of earlier versions have neither.
+    ``said``: the gateway's report, ``expected``: the record at that time. Events of earlier versions have neither.
     """
 
     review_id: str
     transaction_id: str | None
     reason: str
-    said: Said | None = None
+    said: GatewayReport | None = None
     expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewClosed:
-    """A person looked and wrote down ``reason``."""
+    """An operator closed the review with ``reason``."""
 
     review_id: str
     reason: str
@@ -119,7 +119,7 @@ class ReviewClosed:
 
 TransactionEvent = Received | Submitted | OutcomeUnknown | Processed | Completed | Failed
 AccountEvent = BalanceAdjusted | ReviewOpened | ReviewClosed
-"""Those that change no transaction."""
+"""Events that change no transaction."""
 Event = TransactionEvent | AccountEvent
 
 TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
@@ -131,26 +131,25 @@ TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
     Failed,
 )
 
-_TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
+TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
     **{(cls, kind): kind.value.capitalize() + cls.__name__ for cls in TRANSACTION_EVENTS for kind in Kind},
     (BalanceAdjusted, None): "BalanceAdjusted",
     (ReviewOpened, None): "ReviewOpened",
     (ReviewClosed, None): "ReviewClosed",
 }
-EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in _TYPE_NAMES.items()}
+"""Class and kind to stored type name."""
+EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in TYPE_NAMES.items()}
 """Stored type name to class and kind, such as ``DepositReceived`` to ``(Received, Kind.DEPOSIT)``."""
 
 
 def type_name(event: Event) -> str:
     """The stable name that ``event`` is stored under."""
-    if isinstance(event, AccountEvent):
-        return _TYPE_NAMES[type(event), None]
-    return _TYPE_NAMES[type(event), event.kind]
+    return TYPE_NAMES[type(event), getattr(event, "kind", None)]
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event at its place in its stream: what ``evolve`` folds."""
+    """An event with its version in the stream and its time: the input of ``evolve``."""
 
     version: int
     occurred_at: datetime

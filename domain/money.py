@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 MINOR_UNITS_MAX: Final = 10**12
-"""The largest amount that one command may move, in minor units (contract.md, section 3)."""
+"""The largest amount that one command may move, in minor units."""
 
 # ISO 4217:2015 with its amendments: active codes of money (no metals, funds or test codes), by number of decimals.
 _TWO_DECIMALS: Final = (
@@ -29,7 +29,7 @@ EXPONENTS: Final[dict[str, int]] = {
     **dict.fromkeys(_NO_DECIMALS.split(), 0),
     **dict.fromkeys(_THREE_DECIMALS.split(), 3),
 }
-"""Decimals of each currency that the service knows."""
+"""Number of decimals of each supported currency."""
 
 _TEXT_OF_DIGITS: Final = b"0123456789".ljust(256)
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
@@ -37,7 +37,7 @@ _STORED: Final = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
 
 
 class MoneyError(ValueError):
-    """An amount or a currency is not acceptable; the text says why, in words for the client."""
+    """An invalid amount or currency; the text explains it to the client."""
 
 
 class _NotPositiveError(MoneyError):
@@ -95,7 +95,7 @@ def parse_amount(value: str | int | Decimal, currency: str) -> Money:
 
 
 def parse_signed(value: str | int | Decimal, currency: str) -> Money:
-    """The same for an amount that may be negative, but not zero."""
+    """Read an amount as ``parse_amount`` does; it may be negative, but not zero."""
     try:
         if isinstance(value, str):
             negative, size = value.startswith("-"), value.removeprefix("-")
@@ -113,7 +113,7 @@ def _too_large(currency: str) -> MoneyError:
 
 
 def _number(value: str | int | Decimal, currency: str) -> Decimal:
-    """``value`` as a positive number of a size that arithmetic can bear."""
+    """``value`` as a positive number that is small enough for arithmetic."""
     if isinstance(value, str):
         if _AMOUNT.fullmatch(value) is None:
             raise MoneyError('Not an amount: digits with an optional fraction, such as "100.00".')
@@ -126,7 +126,7 @@ def _number(value: str | int | Decimal, currency: str) -> Decimal:
         raise MoneyError("Not a finite number.")
     if number <= 0:
         raise _NotPositiveError("Must be greater than zero.")
-    # A JSON number may be 1e999999999. How many zeros its text carries is bounded by the body it came in.
+    # A JSON number may be 1e999999999. The size of the request's body limits the zeros in its text.
     if number.adjusted() > 13:
         raise _too_large(currency)
     return number
@@ -136,7 +136,7 @@ def _significant(number: Decimal) -> tuple[str, int]:
     """The digits of a positive, finite ``number`` without trailing zeros, and the power of ten of the last one."""
     _, digits, power = number.as_tuple()
     assert isinstance(power, int)  # finite
-    text = bytes(digits).translate(_TEXT_OF_DIGITS).decode()  # ten times as fast as str() of each, of 64 KiB of them
+    text = bytes(digits).translate(_TEXT_OF_DIGITS).decode()  # for 64 KiB of digits ten times as fast as str() of each
     significant = text.rstrip("0")
     return significant, power + len(text) - len(significant)
 

@@ -1,10 +1,10 @@
-"""What a gateway's answer means: a value when the gateway spoke, an error when it cannot be told.
+"""The outcome of a gateway call: a value for a definite answer, an error otherwise.
 
 ::
 
     GatewayError
     ├── NotSentError          the request surely never reached the provider; sending again is safe
-    └── OutcomeUnknownError   it may have reached it; only a lookup, a callback or the same key may go on from here
+    └── OutcomeUnknownError   it may have reached it; only a lookup, a callback or the same key can continue
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 
 class Category(StrEnum):
-    """Whether a decline is worth another attempt by the customer (soft) or not (hard)."""
+    """Whether another attempt by the customer may succeed (soft) or not (hard)."""
 
     HARD = "hard"
     SOFT = "soft"
@@ -30,9 +30,9 @@ class Approved:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The gateway said, in a well-formed answer, that the money does not move. ``code`` is the normalised code.
+    """A well-formed answer that the money does not move. ``code`` is the normalised code.
 
-    ``reference`` is the gateway's own, if it named one.
+    ``reference`` is the gateway's own, if the answer has one.
     """
 
     code: str
@@ -43,21 +43,21 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can say yet whether the gateway acted; ``reason`` is for people."""
+    """Whether the gateway acted is not known; ``reason`` is for operators."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotReceived:
-    """A lookup's answer: the gateway has never seen this transaction."""
+    """Result of a lookup: the gateway has never received this transaction."""
 
 
 Outcome = Approved | Declined
 
 
 class GatewayError(Exception):
-    """A call to a gateway gave no outcome. The text is for logs and people and holds no secret."""
+    """A call to a gateway without an outcome. The text is for logs and operators and holds no secret."""
 
 
 class NotSentError(GatewayError):
@@ -65,4 +65,4 @@ class NotSentError(GatewayError):
 
 
 class OutcomeUnknownError(GatewayError):
-    """The request may have reached the provider: timeout, reset, 5xx, an answer that cannot be understood."""
+    """The request may have reached the provider: timeout, reset, 5xx, an unreadable answer."""

@@ -1,4 +1,4 @@
-"""Gateways' references: how one that reads as a card number is kept, and which two are the same. It knows no keys."""
+"""Gateways' references: the stored form of one that reads as a card number, and the comparison of two."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from domain.cards import masked
 
 CODE_BYTES: Final = 8
-"""How much of a code is kept behind what is masked."""
+"""Length of the code that is stored after a masked reference."""
 _HIDDEN_MIN: Final = 6  # the least number of masked digits of a card number
-# Letters alone: with digits behind it what is masked could read as another card number.
+# Letters only: with digits after it a masked reference could read as another card number.
 _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 _CODED: Final = re.compile(rf"(?s:(.*\*.*))~[a-p]{{{2 * CODE_BYTES}}}")
 
 
 def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
-    """``reference`` as it may be stored: masked where it reads as a card number, with a code that tells it from others.
+    """``reference`` in its stored form: if it reads as a card number it is masked, with a code that distinguishes it.
 
-    ``code``: CODE_BYTES that nobody can work out who does not have its key; None without one, and masked ones that
-    look alike are the same then.
+    ``code``: CODE_BYTES that cannot be computed without its key. None without a key; equally masked references are
+    then the same.
     """
     shown = masked(reference)
     if shown == reference or code is None:
@@ -28,33 +28,33 @@ def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
     return f"{shown}~{code(reference).hex().translate(_LETTERS)}"
 
 
-def are_same(known: str, said: str) -> bool:
-    """Whether two references are of one payment, as far as their stored forms show.
+def are_same(known: str, reported: str) -> bool:
+    """Whether two references may belong to one payment, judged by their stored forms.
 
     A masked reference without a code equals every reference with the same masked form. One with a code also equals a
     reference in full with that masked form, which an earlier version or another rule for card numbers left unmasked.
     """
-    if known == said:
+    if known == reported:
         return True
-    coded = [_CODED.fullmatch(known), _CODED.fullmatch(said)]
+    coded = [_CODED.fullmatch(known), _CODED.fullmatch(reported)]
     if all(coded):
         return False
-    one, other = (each if match is None else match[1] for each, match in zip((known, said), coded, strict=True))
+    one, other = (each if match is None else match[1] for each, match in zip((known, reported), coded, strict=True))
     if max(one.count("*"), other.count("*")) < _HIDDEN_MIN:
         return False
     return len(one) == len(other) and all(map(_may_be_same, one, other))
 
 
-def are_same_bodies(known: bytes, said: bytes) -> bool:
-    """Whether two bodies of callbacks are one message, as far as can be told of what was kept of them.
+def are_same_bodies(known: bytes, reported: bytes) -> bool:
+    """Whether two bodies of callbacks may be one message, judged by their stored forms.
 
-    Another version of the service may have hidden other digits, and left a number of JSON without quotes.
+    Another version of the service may have masked other digits, and left a JSON number without quotes.
     """
-    if known == said:
+    if known == reported:
         return True
-    if max(known.count(b"*"), said.count(b"*")) < _HIDDEN_MIN:
+    if max(known.count(b"*"), reported.count(b"*")) < _HIDDEN_MIN:
         return False
-    one, other = (each.replace(b'"', b"").decode("latin-1") for each in (known, said))
+    one, other = (each.replace(b'"', b"").decode("latin-1") for each in (known, reported))
     return len(one) == len(other) and all(map(_may_be_same, one, other))
 
 

@@ -1,8 +1,8 @@
-"""One TCP or TLS connection, posing as the socket of ``http.client``, every step of it bounded in time and size.
+"""One TCP or TLS connection as the socket of ``http.client``, with every step bounded in time and size.
 
-It knows no provider. Its socket never blocks: it is tried, and waited for no longer than the call's deadline leaves.
-A time limit of the socket's own would start anew with each read, under TLS in greenlets even with each packet, and so
-never end for a peer that sends a byte a second.
+Its socket never blocks: each operation is tried, and waits at most until the call's deadline. A socket timeout would
+restart with each read, under TLS in greenlets even with each packet. It would never end for a peer that sends a byte a
+second.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-"""What ``getaddrinfo`` finds."""
+ResolvedAddress = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""One result of ``getaddrinfo``."""
 
 
 class TransportError(HTTPException):
-    """What the transport itself objects to. The text repeats nothing of what was sent or received."""
+    """A violation found by the transport itself. The text quotes nothing that was sent or received."""
 
 
 class Deadline:
@@ -37,7 +37,7 @@ class Deadline:
         self._at = clock() + seconds
 
     def left_s(self) -> float:
-        """How many seconds are left, more than 0. Raises TimeoutError when none are."""
+        """The seconds left, more than 0. Raises TimeoutError when none are left."""
         left = self._at - self._clock()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -45,11 +45,11 @@ class Deadline:
 
 
 class Wire(io.BufferedReader):
-    """A connected socket and the one file on it, for one call after the other; ``tls`` has it speak TLS with ``host``.
+    """A connected socket and its one file, for consecutive calls. ``tls``: speak TLS with ``host``.
 
-    Bytes beyond an answer stay in sight here; a file of its own for each answer would lose them. Reading raises
-    OSError when the network fails, TimeoutError at the deadline, and TransportError when the answer grows too large
-    or the peer closes: the end of a connection is never taken for the end of an answer.
+    Bytes after a response stay visible here; a separate file per response would lose them. Reading raises OSError when
+    the network fails, TimeoutError at the deadline, and TransportError when the response is too large or the peer
+    closes. The end of a connection never counts as the end of a response.
     """
 
     def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
@@ -57,28 +57,28 @@ class Wire(io.BufferedReader):
         self._unsent: list[bytes] = []
         super().__init__(self._stream)
 
-    def start(self, deadline: Deadline, answer_bytes_max: int) -> None:
-        """Begin a call; for the first one over TLS, verify the peer. Raises OSError."""
-        self._stream.deadline, self._stream.room = deadline, answer_bytes_max
-        self._stream.shake_hands()
+    def start(self, deadline: Deadline, response_bytes_max: int) -> None:
+        """Begin a call. The first one over TLS verifies the peer. Raises OSError."""
+        self._stream.deadline, self._stream.bytes_left = deadline, response_bytes_max
+        self._stream.handshake()
 
     def sendall(self, data: bytes) -> None:
-        """Keep ``data`` for ``send_off``: nothing leaves before all is there, and then head and body together."""
+        """Buffer ``data`` for ``flush_request``, which sends head and body together."""
         self._unsent.append(data)
 
-    def send_off(self) -> None:
-        """Hand all that was kept to the network. Raises TimeoutError when the peer does not take it in time."""
+    def flush_request(self) -> None:
+        """Send the buffered request. Raises TimeoutError when the peer does not accept it in time."""
         rest = memoryview(b"".join(self._unsent))
         self._unsent.clear()
         while rest:
             rest = rest[self._stream.send(rest) :]
 
     def makefile(self, _mode: str) -> Self:
-        """The file to read answers from."""
+        """The file for reading responses."""
         return self
 
     def is_fresh(self) -> bool:
-        """Whether an idle connection still is one: not closed by the peer, and with nothing unasked-for on it."""
+        """Whether an idle connection is still usable: not closed by the peer, and without unexpected bytes."""
         self._stream.deadline = None
         try:
             return not self.peek(1)
@@ -86,23 +86,23 @@ class Wire(io.BufferedReader):
             return False
 
     def close(self) -> None:
-        """Do nothing; ``hang_up`` ends the connection.
+        """Do nothing; ``disconnect`` ends the connection.
 
-        ``http.client`` closes its file after each answer, and its socket even before a last answer has been read.
+        ``http.client`` closes its file after each response, and its socket even before a last response is read.
         """
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Close the connection at once."""
         self._stream.endpoint.close()
 
 
 class _Stream(io.RawIOBase):
-    """The bytes under a Wire. Without a deadline nothing is waited for."""
+    """The bytes under a Wire. Without a deadline it never waits."""
 
     def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
         connected.settimeout(0)
         self.deadline: Deadline | None = None
-        self.room = 0  # how many bytes of the answer may still come
+        self.bytes_left = 0  # of the response
         self.endpoint = connected
         self._send: Callable[[memoryview], int] = connected.send
         self._handshake: Callable[[], None] | None = None
@@ -119,22 +119,22 @@ class _Stream(io.RawIOBase):
         except BlockingIOError:
             return None
         if not received:
-            raise TransportError("the connection was closed before the answer was whole")
-        self.room -= received
-        if self.room < 0 and self.deadline is not None:
+            raise TransportError("the connection was closed before the answer was complete")
+        self.bytes_left -= received
+        if self.bytes_left < 0 and self.deadline is not None:
             raise TransportError("the answer is too large")
         return received
 
     def send(self, data: memoryview) -> int:
         return self._step(lambda: self._send(data), select.POLLOUT)
 
-    def shake_hands(self) -> None:
+    def handshake(self) -> None:
         if self._handshake is not None:
             self._step(self._handshake, select.POLLIN)
             self._handshake = None
 
     def _step(self, action: Callable[[], _T], awaited: int) -> _T:
-        """What ``action`` returns as soon as the socket lets it."""
+        """Run ``action`` as soon as the socket is ready; return its result."""
         while True:
             left_s = self.deadline.left_s() if self.deadline else 0.0
             try:
@@ -152,10 +152,10 @@ class _Stream(io.RawIOBase):
             ready.poll(math.ceil(left_s * 1000))
 
 
-def connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
-    """Connect to the first of ``addresses`` that answers; none of them may use up all the time.
+def connect(addresses: Sequence[ResolvedAddress], deadline: Deadline) -> socket.socket:
+    """Connect to the first of ``addresses`` that answers. No address may use up all the time.
 
-    Raises OSError, of the last address that was tried.
+    Raises the OSError of the last address tried.
     """
     error = OSError("the name has no addresses")
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -167,7 +167,7 @@ def connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
         except OSError as failure:
             endpoint.close()
             error = failure
-        except BaseException:  # a greenlet that is killed must not leave its socket behind
+        except BaseException:  # a killed greenlet must not leak its socket
             endpoint.close()
             raise
         else:

@@ -1,4 +1,4 @@
-"""What service and simulator share where no secret has been configured: loopback development, never anything else."""
+"""The secret that service and simulator share when none is configured: for development on loopback only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 CALLBACK_SECRET: Final = "whsec_Zm9yIGRldmVsb3BtZW50IG9ubHksIG5ldmVyIGluIHByb2R1Y3Rpb24="  # noqa: S105 (no secret)
 """Every gateway's callback secret in development, in the form of the Standard Webhooks specification.
 
-Gateways whose secret is plain text use the UTF-8 bytes of this very text.
+Gateways with plain text secrets use the UTF-8 bytes of this text.
 """
 
 SIMULATOR_SECRETS: Final[Mapping[str, str]] = MappingProxyType(
     {"gatewayA": "SIMULATOR_GATEWAY_A_SECRET", "gatewayB": "SIMULATOR_GATEWAY_B_SECRET"}
 )
-"""The simulator's gateways, by the names that end the paths of their callbacks, and the variables of their secrets."""
+"""The simulator's gateways (the last part of their callback paths) and the variables of their secrets."""

@@ -1,6 +1,6 @@
-"""gatewayA: JSON over HTTP, with idempotency keys (contract.md, section 4).
+"""gatewayA: JSON over HTTP, with idempotency keys.
 
-It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
+It maps the provider's responses to the outcomes of ``domain.outcomes``. Anything ambiguous is an unknown outcome.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
-from gateways.http import Answer, HttpClient
-from gateways.notices import Members, make_notice, read_notice
-from gateways.port import Gateway, Notice, Order, Unusable
+from domain.strict_json import MalformedError, parse_object
+from gateways.http import HttpClient, Response
+from gateways.port import Gateway, Order, UnusablePayload, WebhookPayload
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
-from gateways.strict_json import MalformedError, parse_object
+from gateways.webhook_payload import Members, make_payload, read_payload
 
 # --- facts ---
 
@@ -47,35 +47,33 @@ CODES: Final[Mapping[str, Category]] = MappingProxyType(
         "issuer_unavailable": Category.SOFT,
     }
 )
-"""The provider's codes are the normalised ones themselves."""
+"""The provider's codes are the normalised codes."""
 
 NOT_EXECUTED: Final[frozenset[int]] = frozenset()
-"""Statuses by which the provider promises that it did nothing: it promises so for none."""
+"""Statuses that guarantee that the provider did nothing. It guarantees this for none."""
 
 _PATHS: Final[Mapping[Kind, str]] = MappingProxyType({Kind.DEPOSIT: "/deposits", Kind.WITHDRAWAL: "/withdrawals"})
 _NOT_FOUND: Final = {"error": "not_found"}
 _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
-_CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")  # no digits: nothing that could be a card number
-
-
+_CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")  # no digits, so it cannot contain a card number
 _SIGNATURE: Final = re.compile(r"[^,]*|[^,]+,[^,]+")
-_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how one begins)
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (a prefix, not a secret)
 
 
 def build(settings: GatewaySettings, callback_keys: Sequence[bytes]) -> Gateway:
-    """Make the gateway that ``settings`` describe."""
+    """Make the gateway from its ``settings``."""
     return GatewayA(settings, callback_keys)
 
 
 def callback_key(secret: str) -> bytes:
-    """The key that the text ``whsec_<base64>`` stands for. Raises ValueError."""
+    """Decode the key of the text ``whsec_<base64>``. Raises ValueError."""
     prefix, encoded = secret[: len(_SECRET_PREFIX)], secret[len(_SECRET_PREFIX) :]
     if prefix != _SECRET_PREFIX:
         raise ValueError("not whsec_<base64>")
     return base64.b64decode(encoded, validate=True)
 
 
-# --- what it does ---
+# --- public verbs ---
 
 
 class GatewayA:
@@ -93,26 +91,26 @@ class GatewayA:
         )
 
     def submit(self, order: Order) -> Outcome:
-        """Ask for the money to be moved, under the transaction id as key. Raises NotSentError, OutcomeUnknownError."""
-        answer = self._send("POST", _PATHS[order.kind], order, _body(order))
-        if answer.status in NOT_EXECUTED:
-            raise NotSentError(f"{self.name}: answered {answer.status}, which promises that nothing was done")
-        return self._outcome(answer)
+        """Send the order with the transaction id as its key. Raises NotSentError, OutcomeUnknownError."""
+        response = self._send("POST", _PATHS[order.kind], order, _body(order))
+        if response.status in NOT_EXECUTED:
+            raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
+        return self._outcome(response)
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
-        answer = self._send("GET", f"{_PATHS[order.kind]}/{quote(order.transaction_id, safe='')}", order)
-        if answer.status == 404 and self._json(answer) == _NOT_FOUND:
+        """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
+        response = self._send("GET", f"{_PATHS[order.kind]}/{quote(order.transaction_id, safe='')}", order)
+        if response.status == 404 and self._json(response) == _NOT_FOUND:
             return NotReceived()
-        return self._outcome(answer)
+        return self._outcome(response)
 
     def close(self) -> None:
-        """Close pooled connections; calls under way may still finish."""
+        """Close pooled connections; calls in progress may still finish."""
         self._http.close()
 
     # --- one send ---
 
-    def _send(self, method: str, path: str, order: Order, body: bytes = b"") -> Answer:
+    def _send(self, method: str, path: str, order: Order, body: bytes = b"") -> Response:
         headers = {"Accept": "application/json"}
         if body:
             headers["Content-Type"] = "application/json"
@@ -123,16 +121,16 @@ class GatewayA:
 
     # --- parsing ---
 
-    def _outcome(self, answer: Answer) -> Outcome:
-        """What a final-looking answer says. Only a well-formed 200 says anything; raises OutcomeUnknownError."""
-        if answer.status != 200:
-            raise self._unknown(f"answered with status {answer.status}")
-        said = self._json(answer)
-        reference, status, code = said.get("transaction_id"), said.get("status"), said.get("code")
+    def _outcome(self, response: Response) -> Outcome:
+        """Parse the outcome. Only a well-formed 200 has one. Raises OutcomeUnknownError."""
+        if response.status != 200:
+            raise self._unknown(f"answered with status {response.status}")
+        members = self._json(response)
+        reference, status, code = members.get("transaction_id"), members.get("status"), members.get("code")
         if not isinstance(reference, str) or _REFERENCE.fullmatch(reference) is None:
             raise self._unknown("answered without a usable transaction_id")
         if code is not None and not isinstance(code, str):
-            raise self._unknown("answered with a code that is no text")
+            raise self._unknown("answered with a code that is not a string")
         match status:
             case "success":
                 return Approved(reference, final=True)
@@ -143,16 +141,16 @@ class GatewayA:
             case _:
                 raise self._unknown("answered with a status that is not known")
 
-    def _json(self, answer: Answer) -> dict[str, object]:
-        if answer.media_type not in {"", "application/json"}:
+    def _json(self, response: Response) -> dict[str, object]:
+        if response.media_type not in {"", "application/json"}:
             raise self._unknown("answered with another content type than JSON")
         try:
-            return parse_object(answer.body)
+            return parse_object(response.body)
         except MalformedError as error:
             raise self._unknown(f"answered with a body that cannot be read: {error}") from None
 
-    def _unknown(self, what: str) -> OutcomeUnknownError:
-        return OutcomeUnknownError(f"{self.name}: {what}")
+    def _unknown(self, problem: str) -> OutcomeUnknownError:
+        return OutcomeUnknownError(f"{self.name}: {problem}")
 
 
 # --- callbacks ---
@@ -165,28 +163,28 @@ class GatewayACallbacks:
         self._verifier = Verifier(_SCHEME, keys)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """The ``webhook-id``, which the body's ``event_id`` need not match. Raises UnverifiedError."""
+        """Verify, and return the ``webhook-id``. The body's ``event_id`` may differ. Raises SignatureInvalidError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice | Unusable:
-        """What ``body`` says; ``event_id``, ``extra_data`` and others do not matter."""
-        return read_notice(body, _notice)
+    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
+        """Parse ``body``. Other members, such as ``event_id`` and ``extra_data``, are ignored."""
+        return read_payload(body, _payload)
 
 
-def _notice(said: Members) -> Notice | Unusable:
-    return make_notice(
-        reference=said.get("reference"),
-        gateway_reference=said.get("transaction_id"),
-        status=said.get("status"),
-        amount=said.get("amount"),
-        currency=said.get("currency"),
+def _payload(members: Members) -> WebhookPayload | UnusablePayload:
+    return make_payload(
+        reference=members.get("reference"),
+        gateway_reference=members.get("transaction_id"),
+        status=members.get("status"),
+        amount=members.get("amount"),
+        currency=members.get("currency"),
     )
 
 
 def _signatures(header: str) -> Sequence[str]:
-    """The versions and signatures of a header; those of other versions than v1 equal none that we write."""
+    """Split the header into its versioned signatures. Versions other than v1 never match."""
     signatures = header.split(" ")
-    # A stray comma joins two headers of one name, which the specification does not know.
+    # Another comma means two joined headers of one name, which the specification does not allow.
     return signatures if all(_SIGNATURE.fullmatch(each) for each in signatures) else ()
 
 
@@ -218,7 +216,7 @@ def _body(order: Order) -> bytes:
 
 
 def _declined(code: str | None) -> Declined:
-    """A decline by its code. One that is not in the table is kept when it looks like a code, without a category."""
+    """The decline of a code. A code outside the table is kept if it has the form of one, without a category."""
     if code is None:
         return Declined("declined", None, "Declined without a code.")
     if _CODE.fullmatch(code) is None:

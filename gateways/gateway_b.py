@@ -1,6 +1,6 @@
-"""gatewayB: XML over HTTP, without idempotency keys: the same reference twice is two effects (contract.md, section 4).
+"""gatewayB: XML over HTTP, without idempotency keys: the same reference sent twice has two effects.
 
-It sorts what the provider says into the outcomes of ``domain.outcomes``; what was not said plainly is unknown.
+It maps the provider's responses to the outcomes of ``domain.outcomes``. Anything ambiguous is an unknown outcome.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
-from gateways.http import Answer, HttpClient
-from gateways.notices import Members, make_notice, read_notice
-from gateways.port import Gateway, Notice, Order, Unusable
+from gateways.http import HttpClient, Response
+from gateways.port import Gateway, Order, UnusablePayload, WebhookPayload
 from gateways.settings import GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_xml import MalformedError, parse_elements
+from gateways.webhook_payload import Members, make_payload, read_payload
 
 # --- facts ---
 
@@ -45,28 +45,28 @@ CODES: Final[Mapping[str, tuple[str, Category]]] = MappingProxyType(
         "91": ("issuer_unavailable", Category.SOFT),
     }
 )
-"""The provider's codes, of ISO 8583, and the normalised ones."""
+"""The provider's codes (ISO 8583) and the normalised codes."""
 
 NOT_EXECUTED: Final[frozenset[int]] = frozenset()
-"""Statuses by which the provider promises that it did nothing: it promises so for none."""
+"""Statuses that guarantee that the provider did nothing. It guarantees this for none."""
 
 _PATHS: Final[Mapping[Kind, str]] = MappingProxyType({Kind.DEPOSIT: "/deposit", Kind.WITHDRAWAL: "/withdraw"})
 _NOT_FOUND: Final = "not_found"
 _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
-_CODE: Final = re.compile(r"[0-9A-Z]{2}")  # too short for anything that must not be repeated
+_CODE: Final = re.compile(r"[0-9A-Z]{2}")  # too short to contain anything confidential
 
 
 def build(settings: GatewaySettings, callback_keys: Sequence[bytes]) -> Gateway:
-    """Make the gateway that ``settings`` describe."""
+    """Make the gateway from its ``settings``."""
     return GatewayB(settings, callback_keys)
 
 
 def callback_key(secret: str) -> bytes:
-    """The key that the text of ``secret`` stands for: its very bytes. Raises ValueError when it is no UTF-8."""
+    """The key is the UTF-8 text of ``secret`` itself. Raises ValueError when it has no UTF-8 form."""
     return secret.encode("utf-8")
 
 
-# --- what it does ---
+# --- public verbs ---
 
 
 class GatewayB:
@@ -84,95 +84,95 @@ class GatewayB:
         )
 
     def submit(self, order: Order) -> Outcome:
-        """Ask for the money to be moved: once more with each call. Raises NotSentError, OutcomeUnknownError."""
-        answer = self._send("POST", _PATHS[order.kind], _body(order))
-        if answer.status in NOT_EXECUTED:
-            raise NotSentError(f"{self.name}: answered {answer.status}, which promises that nothing was done")
-        return self._outcome(self._said(answer))
+        """Send the order. Each call is another payment. Raises NotSentError, OutcomeUnknownError."""
+        response = self._send("POST", _PATHS[order.kind], _body(order))
+        if response.status in NOT_EXECUTED:
+            raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
+        return self._outcome(self._elements(response))
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
-        said = self._said(self._send("GET", f"/status?reference={quote(order.transaction_id, safe='')}"))
-        if said.get("status") == _NOT_FOUND and not said.get("transaction_id"):
+        """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
+        elements = self._elements(self._send("GET", f"/status?reference={quote(order.transaction_id, safe='')}"))
+        if elements.get("status") == _NOT_FOUND and not elements.get("transaction_id"):
             return NotReceived()
-        return self._outcome(said)
+        return self._outcome(elements)
 
     def close(self) -> None:
-        """Close pooled connections; calls under way may still finish."""
+        """Close pooled connections; calls in progress may still finish."""
         self._http.close()
 
     # --- one send ---
 
-    def _send(self, method: str, path: str, body: bytes = b"") -> Answer:
+    def _send(self, method: str, path: str, body: bytes = b"") -> Response:
         headers = {"Accept": "application/xml"}
         if body:
             headers["Content-Type"] = "application/xml"
         else:
-            headers["Cache-Control"] = "no-store"  # "not found" of a moment ago would be a second payment
+            headers["Cache-Control"] = "no-store"  # a cached "not found" would lead to a second payment
         return self._http.request(method, path, headers, body)
 
     # --- parsing ---
 
-    def _outcome(self, said: Mapping[str, str]) -> Outcome:
-        """What a final-looking answer says. Raises OutcomeUnknownError."""
-        if _REFERENCE.fullmatch(said.get("transaction_id", "")) is None:
+    def _outcome(self, elements: Mapping[str, str]) -> Outcome:
+        """Parse the outcome. Raises OutcomeUnknownError."""
+        if _REFERENCE.fullmatch(elements.get("transaction_id", "")) is None:
             raise self._unknown("answered without a usable transaction_id")
-        match said.get("status"):
+        match elements.get("status"):
             case "success":
-                return Approved(said["transaction_id"], final=True)
+                return Approved(elements["transaction_id"], final=True)
             case "pending":
-                return Approved(said["transaction_id"], final=False)
+                return Approved(elements["transaction_id"], final=False)
             case "declined":
-                return replace(_declined(said.get("code", "")), reference=said["transaction_id"])
+                return replace(_declined(elements.get("code", "")), reference=elements["transaction_id"])
             case _:
                 raise self._unknown("answered with a status that is not known")
 
-    def _said(self, answer: Answer) -> Mapping[str, str]:
-        """The elements of the answer. Only a well-formed 200 says anything; raises OutcomeUnknownError."""
-        if answer.status != 200:
-            raise self._unknown(f"answered with status {answer.status}")
-        if answer.media_type not in {"", "application/xml", "text/xml"}:
+    def _elements(self, response: Response) -> Mapping[str, str]:
+        """The elements of the response, which must be a well-formed 200. Raises OutcomeUnknownError."""
+        if response.status != 200:
+            raise self._unknown(f"answered with status {response.status}")
+        if response.media_type not in {"", "application/xml", "text/xml"}:
             raise self._unknown("answered with another content type than XML")
-        if answer.headers.get_content_charset("utf-8") != "utf-8":
+        if response.headers.get_content_charset("utf-8") != "utf-8":
             raise self._unknown("answered in another encoding than UTF-8")
         try:
-            return parse_elements(answer.body, "response")
+            return parse_elements(response.body, "response")
         except MalformedError as error:
             raise self._unknown(f"answered with a body that cannot be read: {error}") from None
 
-    def _unknown(self, what: str) -> OutcomeUnknownError:
-        return OutcomeUnknownError(f"{self.name}: {what}")
+    def _unknown(self, problem: str) -> OutcomeUnknownError:
+        return OutcomeUnknownError(f"{self.name}: {problem}")
 
 
 # --- callbacks ---
 
 
 class GatewayBCallbacks:
-    """Callbacks signed in headers of its own, in JSON."""
+    """Callbacks in JSON, signed in the provider's own headers."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._verifier = Verifier(_SCHEME, keys)
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """The ``X-Gateway-Event-Id``. Raises UnverifiedError."""
+        """Verify, and return the ``X-Gateway-Event-Id``. Raises SignatureInvalidError."""
         return self._verifier.verify(headers, body, now)
 
-    def read(self, body: bytes) -> Notice | Unusable:
-        """What ``body`` says; unknown members do not matter."""
-        return read_notice(body, _notice)
+    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
+        """Parse ``body``. Unknown members are ignored."""
+        return read_payload(body, _payload)
 
 
-def _notice(said: Members) -> Notice | Unusable:
-    metadata = said.get("metadata")
+def _payload(members: Members) -> WebhookPayload | UnusablePayload:
+    metadata = members.get("metadata")
     about: Members = metadata if isinstance(metadata, dict) else {}
-    notice = make_notice(
+    payload = make_payload(
         reference=about.get("reference"),
-        gateway_reference=said.get("transaction_id"),
-        status=said.get("status"),
+        gateway_reference=members.get("transaction_id"),
+        status=members.get("status"),
         amount=about.get("amount"),
         currency=about.get("currency"),
     )
-    return notice if isinstance(metadata, dict) else Unusable("it has no metadata", verbatim=notice.verbatim)
+    return payload if isinstance(metadata, dict) else UnusablePayload("it has no metadata", raw=payload.raw)
 
 
 _SCHEME: Final = Scheme(
@@ -202,7 +202,7 @@ def _body(order: Order) -> bytes:
 
 
 def _declined(code: str) -> Declined:
-    """A decline by its code. One that is not in the table is shown to people when it looks like a code."""
+    """The decline of a code. A code outside the table is shown in the message if it has the form of one."""
     if not code:
         return Declined("declined", None, "Declined without a code.")
     if _CODE.fullmatch(code) is None:

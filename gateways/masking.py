@@ -1,7 +1,7 @@
-"""What every gateway says, without card numbers: the one way by which a provider's words come in, whatever adapter.
+"""Masks card numbers in everything that comes from providers, around every adapter.
 
-Providers know card numbers, and may repeat one in any text. What is told, kept or logged of their words has passed
-here; see docs/decisions/0012-card-numbers.md.
+Providers have card numbers, and may repeat one in any text. Every text from them that is returned, stored or logged
+passes here; see docs/decisions/0012-card-numbers.md.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from domain.cards import masked, may_hold_card
+from domain.gateway_report import TEXT_MAX, storable_text
 from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
-from domain.said import TEXT_MAX, plain
-from gateways.port import Callbacks, Gateway, Notice, Order, Unusable, UnverifiedError, Verbatim
+from gateways.port import Callbacks, Gateway, Order, RawMembers, SignatureInvalidError, UnusablePayload, WebhookPayload
 
 # An escape of JSON, or two for a surrogate pair.
 _ESCAPE: Final = re.compile(
     r'\\(?:u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[0-9a-fA-F]{4})|["\\/bfnrt])'
 )
-# What JSON must escape, and halves of characters, which have no UTF-8.
+# Characters that JSON must escape, and lone surrogates, which UTF-8 cannot encode.
 _STAYS_ESCAPED: Final = re.compile('[\x00-\x1f"\\\\\ud800-\udfff]')
 _STANDS_FOR_ESCAPE: Final = "\ud800"  # never in decoded text
-# Strings, and what may be numbers.
+# Strings, and possible numbers.
 _JSON_VALUES: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[-+.0-9eE*]++', re.DOTALL)
 
-_Said = TypeVar("_Said", Outcome, Outcome | NotReceived)
+_Result = TypeVar("_Result", Outcome, Outcome | NotReceived)
 
 
 def kept(body: bytes) -> bytes:
@@ -64,9 +64,9 @@ def kept(body: bytes) -> bytes:
 
 
 class MaskedGateway:
-    """``gateway``, whose outcomes and errors hold no card numbers; see ``gateways.port.Gateway``.
+    """``gateway`` with masked outcomes and errors; see ``gateways.port.Gateway``.
 
-    ``callback_keys``: what its callbacks are signed with, newest first.
+    ``callback_keys``: the keys of its callbacks, newest first.
     """
 
     def __init__(self, gateway: Gateway, callback_keys: Sequence[bytes]) -> None:
@@ -81,72 +81,72 @@ class MaskedGateway:
         self.adapter = gateway
 
     def submit(self, order: Order) -> Outcome:
-        """Ask the provider to move the money. Raises NotSentError, OutcomeUnknownError."""
-        return _said(lambda: self.adapter.submit(order), self._codes)
+        """Send ``order`` to the provider. Raises NotSentError, OutcomeUnknownError."""
+        return _masked_call(lambda: self.adapter.submit(order), self._codes)
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
-        return _said(lambda: self.adapter.lookup(order), self._codes)
+        """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
+        return _masked_call(lambda: self.adapter.lookup(order), self._codes)
 
     def close(self) -> None:
-        """Close pooled connections; calls under way may still finish."""
+        """Close pooled connections; calls in progress may still finish."""
         self.adapter.close()
 
 
 class MaskedCallbacks:
-    """``callbacks``, which tell no card numbers; see ``gateways.port.Callbacks``."""
+    """``callbacks`` with masked card numbers; see ``gateways.port.Callbacks``."""
 
     def __init__(self, callbacks: Callbacks, codes: _Codes) -> None:
         self._callbacks = callbacks
         self._codes = codes
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """The event id, or a code for it when it reads as a card number. Raises UnverifiedError.
+        """Verify, and return the event id, or its code when it reads as a card number. Raises SignatureInvalidError.
 
-        Masked, two such ids could be the same; the code is as different as they are, and nobody gets back from it.
+        Two masked ids could be equal. Codes are as distinct as the ids, and do not reveal them.
         """
         try:
             event_id = self._callbacks.verify(headers, body, now)
-        except UnverifiedError as error:
-            raise UnverifiedError(masked(str(error))) from None
+        except SignatureInvalidError as error:
+            raise SignatureInvalidError(masked(str(error))) from None
         if masked(event_id) == event_id:
             return event_id
         return f"coded-{self._codes.of(event_id).hex()}"
 
-    def read(self, body: bytes) -> Notice | Unusable:
-        """What ``body`` says, once it is verified."""
+    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
+        """Parse the verified ``body``."""
         read = self._callbacks.read(body)
-        verbatim = self._plain(read.verbatim)
-        if isinstance(read, Unusable):
+        raw = self._plain(read.raw)
+        if isinstance(read, UnusablePayload):
             reference = None if read.reference is None else masked(read.reference)
-            return Unusable(plain(read.problem), reference, verbatim)
-        return Notice(
+            return UnusablePayload(storable_text(read.problem), reference, raw)
+        return WebhookPayload(
             masked(read.reference),
             self._codes.kept(read.gateway_reference),
             read.money,
             _masked_outcome(read.outcome, self._codes),
-            verbatim,
+            raw,
         )
 
-    def _plain(self, said: Verbatim) -> Verbatim:
-        """Mask the provider's reference with its code, as elsewhere, so that people can compare the two."""
-        texts = [None if each is None else plain(each) for each in said]
-        if said.gateway_reference is not None and masked(said.gateway_reference) != said.gateway_reference:
-            texts[1] = plain(self._codes.kept(said.gateway_reference[:TEXT_MAX]))
-        return Verbatim(*texts)
+    def _plain(self, members: RawMembers) -> RawMembers:
+        """Mask all members. The provider's reference keeps its code, as elsewhere, so that operators can compare it."""
+        texts = [None if each is None else storable_text(each) for each in members]
+        if members.gateway_reference is not None and masked(members.gateway_reference) != members.gateway_reference:
+            texts[1] = storable_text(self._codes.kept(members.gateway_reference[:TEXT_MAX]))
+        return RawMembers(*texts)
 
 
 class _Codes:
-    """What tells texts apart that are masked alike. ``keys``: what callbacks are signed with, newest first."""
+    """Codes that distinguish equally masked texts. ``keys``: the keys of the callbacks, newest first."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        # The oldest live key: while a secret changes, repetitions are told by it as before. It never shows.
+        # The oldest live key: during a change of the secret, repetitions keep their codes. The key is never exposed.
         self._keyed = hmac.new(keys[-1] if keys else b"", digestmod="sha256")
-        # Under a key that everybody knows, a code would tell the hidden digits to anybody with a million tries.
+        # A code under a public key would reveal the hidden digits with a million tries.
         self._of_reference = self._code_of_reference if keys else None
 
     def of(self, text: str) -> bytes:
-        """The code of ``text``, from which nobody gets back."""
+        """The code of ``text``, which does not reveal it."""
         code = self._keyed.copy()
         code.update(text.encode())
         return code.digest()
@@ -173,13 +173,13 @@ def _is_json(text: str) -> bool:
 
 
 def _quoted(value: re.Match[str]) -> str:
-    """A JSON value, or a part of one, in quotes where digits of a number are hidden."""
+    """A JSON value, or a part of one; quoted if digits of a number are masked."""
     return value[0] if value[0].startswith('"') or "*" not in value[0] else f'"{value[0]}"'
 
 
-def _said(ask: Callable[[], _Said], codes: _Codes) -> _Said:
+def _masked_call(call: Callable[[], _Result], codes: _Codes) -> _Result:
     try:
-        outcome = ask()
+        outcome = call()
     except (NotSentError, OutcomeUnknownError) as error:
         text = str(error)
         shown = masked(text)

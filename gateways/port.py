@@ -1,7 +1,4 @@
-"""The port to a payment provider: what is sent, what comes back, what it says of its own accord later.
-
-One adapter file per gateway implements it.
-"""
+"""The port to a payment provider: orders, outcomes and callbacks. Each gateway has one adapter file."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from domain.outcomes import NotReceived, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a provider is asked to do: ``kind`` for ``money``, under our ``transaction_id`` as reference and key."""
+    """An order to a provider: ``kind`` for ``money``. ``transaction_id`` is its reference and idempotency key."""
 
     transaction_id: str
     kind: Kind
@@ -26,14 +23,14 @@ class Order:
     details: Mapping[str, str]
 
 
-class UnverifiedError(Exception):
-    """A callback is not surely from its provider. The text is for logs; it holds no secret, signature or body."""
+class SignatureInvalidError(Exception):
+    """Verification of a callback failed. The text is for logs and holds no secret, signature or body."""
 
 
-class Verbatim(NamedTuple):
-    """The members of a callback as it words them, for people; None for one that is absent or not a text or number.
+class RawMembers(NamedTuple):
+    """The members of a callback as received, for operators; None when absent or neither text nor number.
 
-    They are not checked, and no decision depends on them.
+    They are not validated, and no decision depends on them.
     """
 
     reference: str | None = None
@@ -43,51 +40,51 @@ class Verbatim(NamedTuple):
     currency: str | None = None
 
 
-class Notice(NamedTuple):
-    """What a callback says: how the order that we sent under ``reference`` ended.
+class WebhookPayload(NamedTuple):
+    """A callback's report: how the order with our ``reference`` ended.
 
-    ``gateway_reference`` is the provider's own reference, and ``money`` what it moved or did not move. Nothing of it
-    has been compared with the record; ``reference``, visible ASCII of at most 200 characters, may be nobody's.
+    ``gateway_reference`` is the provider's own reference, and ``money`` the amount that it moved or did not move. It
+    has not been compared with the record. ``reference``, visible ASCII of at most 200 characters, may match nothing.
     """
 
     reference: str
     gateway_reference: str
     money: Money
     outcome: Outcome
-    verbatim: Verbatim = Verbatim()
+    raw: RawMembers = RawMembers()
 
 
-class Unusable(NamedTuple):
-    """A verified callback that cannot be applied. ``problem`` is the reason, and repeats nothing of the body.
+class UnusablePayload(NamedTuple):
+    """A verified callback that cannot be applied. ``problem`` is the reason, and quotes nothing of the body.
 
-    ``reference`` is our order in it, in the form of a notice's, if it can be read: it assigns the review to a
+    ``reference`` is our reference in it, if readable, in the form of WebhookPayload's. It assigns the review to a
     transaction. An unusable callback changes no status.
     """
 
     problem: str
     reference: str | None = None
-    verbatim: Verbatim = Verbatim()
+    raw: RawMembers = RawMembers()
 
 
 class Callbacks(Protocol):
-    """How one provider's callbacks are verified, and then read. Both only compute."""
+    """Verification and parsing of one provider's callbacks. Both are pure computations."""
 
     def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """The event id by which repetitions are told, 1 to 255 characters of visible ASCII.
+        """Verify the signature; return the event id that identifies repetitions: 1 to 255 visible ASCII characters.
 
-        ``headers`` have their names in lower case; ``body`` is as it came, not parsed and written anew. Raises
-        UnverifiedError: a header is missing or malformed, no live secret made the signature, or the timestamp is more
-        than 300 s off ``now``.
+        ``headers`` have their names in lower case. ``body`` is exactly as received. Raises SignatureInvalidError: a
+        header is missing or malformed, no live secret made the signature, or the timestamp is more than 300 s off
+        ``now``.
         """
 
-    def read(self, body: bytes) -> Notice | Unusable:
-        """What ``body`` says, once it is verified."""
+    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
+        """Parse the verified ``body``."""
 
 
 class Gateway(Protocol):
     """One configured provider. Its methods block up to the total deadline and may be called from many threads.
 
-    A decline is a value; an error means that the outcome is not known (see ``domain.outcomes``).
+    A decline is a value; an error means that there is no outcome (see ``domain.outcomes``).
     """
 
     @property
@@ -96,29 +93,29 @@ class Gateway(Protocol):
 
     @property
     def currencies(self) -> frozenset[str]:
-        """The ISO 4217 codes that the provider takes."""
+        """The ISO 4217 codes that the provider accepts."""
 
     @property
     def honours_keys(self) -> bool:
-        """Whether the same key twice is surely one effect."""
+        """Whether two requests with one key surely have one effect."""
 
     @property
     def looks_up(self) -> bool:
-        """Whether the provider can be asked what became of an order; else ``lookup`` is never called."""
+        """Whether the provider supports lookups; without them ``lookup`` is never called."""
 
     @property
     def idempotency_window_s(self) -> float:
-        """For how long after its first use the provider remembers a key; 0 when it honours none."""
+        """Time after its first use for which the provider remembers a key; 0 without keys."""
 
     @property
     def callbacks(self) -> Callbacks | None:
-        """How its callbacks are taken; None when it makes none, or has no secrets."""
+        """Its callbacks; None when it sends none, or has no secrets."""
 
     def submit(self, order: Order) -> Outcome:
-        """Ask the provider to move the money. Raises NotSentError, OutcomeUnknownError."""
+        """Send ``order`` to the provider. Raises NotSentError, OutcomeUnknownError."""
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
-        """Ask what became of ``order``. Raises NotSentError, OutcomeUnknownError when that cannot be told now."""
+        """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
 
     def close(self) -> None:
-        """Close pooled connections; calls under way may still finish."""
+        """Close pooled connections; calls in progress may still finish."""

@@ -1,7 +1,7 @@
-"""Flat XML documents from outside, read so that nothing is guessed: one meaning per text, one kind of error.
+"""Strict reader of flat XML documents from outside: one meaning per text, one kind of error.
 
-What makes XML dangerous or ambiguous is refused at its first character: document types and with them all entities and
-everything external, attributes and namespaces, comments inside of values, other encodings than UTF-8.
+It refuses dangerous or ambiguous XML at once: document types (and so all entities and external references),
+attributes, namespaces, comments, and encodings other than UTF-8.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ _WHITESPACE: Final = " \t\r\n"  # XML's own; str.strip() would drop more
 
 
 class MalformedError(ValueError):
-    """The bytes are not one acceptable document; the text repeats none of them."""
+    """The bytes are not an acceptable document; the text quotes none of them."""
 
 
 def parse_elements(data: bytes, root: str) -> dict[str, str]:
-    """Read the document in ``data``: an element ``root`` of elements that hold nothing but text; name to text.
+    """Read the document in ``data``: an element ``root`` of elements that hold only text. Returns name to text.
 
-    An empty element has the text ``""``. Raises MalformedError, and nothing else, for whatever is not exactly that,
-    among it a name that comes twice.
+    An empty element has the text ``""``. Raises only MalformedError, for everything else, such as a repeated name.
     """
-    if b"\0" in data:  # in UTF-8 there is none; expat would take it for UTF-16, whatever encoding it is told
+    if b"\0" in data:  # never in UTF-8 text; expat would assume UTF-16, whatever the given encoding
         raise MalformedError("another encoding than UTF-8")
     reader = _Reader(root)
     try:
-        reader.parser.Parse(data, True)  # noqa: FBT003 (expat takes no keyword: this is all of it)
+        reader.parser.Parse(data, True)  # noqa: FBT003 (expat accepts no keyword; True: this is the whole document)
     except MalformedError:
         raise
     except (expat.ExpatError, ValueError):
@@ -36,13 +35,13 @@ def parse_elements(data: bytes, root: str) -> dict[str, str]:
 
 
 class _Reader:
-    """Listens to expat, which expands no entity and opens no file or address unless a document type declares one."""
+    """Handles expat's events. Without a document type expat expands no entity and opens no file or URL."""
 
     def __init__(self, root: str) -> None:
         self.values: dict[str, str] = {}
         self._root = root
         self._path: list[str] = []
-        # The encoding given here overrules what the document says of itself, which is then compared.
+        # The encoding given here overrides the document's declaration, which is compared with it.
         self.parser = expat.ParserCreate(_ENCODING)
         self.parser.buffer_text = True
         self.parser.XmlDeclHandler = _declaration
@@ -60,7 +59,7 @@ class _Reader:
             case 0 if name != self._root:
                 raise MalformedError("another root")
             case 1 if name in self.values:
-                raise MalformedError("a name that comes twice")
+                raise MalformedError("a repeated name")
             case 1:
                 self.values[name] = ""
             case 2:
@@ -89,7 +88,7 @@ def _document_type(*_declared: object) -> NoReturn:
 
 
 def _comment(_text: str) -> NoReturn:
-    # Parsers disagree on what <status>declined<!-- --> later</status> says.
+    # Parsers disagree on the text of <status>declined<!-- --> later</status>.
     raise MalformedError("a comment")
 
 

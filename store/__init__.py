@@ -1,1 +1,1 @@
-"""Durable storage: the store port and its adapters. It knows the domain's values, and nothing of actors or HTTP."""
+"""Durable storage: the store port and its adapters. It uses values of the domain, and nothing of actors or HTTP."""

@@ -1,7 +1,7 @@
 """Events to canonical bytes and back, and the hash chain over them.
 
-The canonical bytes of an event are its JSON with sorted keys and no white space (as RFC 8785 sorts, for the
-strings and integers used here). They are stored as they were hashed, so that no later version of this file can
+The canonical bytes of an event are its JSON with sorted keys and no white space. For the strings and integers used
+here, this is the order of RFC 8785. The bytes are stored as they were hashed, so a later version of this file cannot
 make an old event look changed.
 """
 
@@ -31,18 +31,18 @@ from domain.events import (
     Submitted,
     type_name,
 )
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import MoneyError, parse_stored
 from domain.outcomes import Category
-from domain.said import Expected, Said, Source
 from store.errors import CorruptStoreError
 from store.port import EncodedEvent, Head, StreamKey
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Who and what led to an event. ``correlation_id`` is one for all that a request set in motion.
+    """The origin of an event. All events that follow from one request have the same ``correlation_id``.
 
-    ``reason`` and ``evidence`` are those of a person who settled what the machine must not.
+    ``reason`` and ``evidence`` come from the operator who settled the outcome.
     """
 
     correlation_id: str
@@ -59,9 +59,9 @@ def chain(before: bytes, body: bytes) -> bytes:
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with microseconds."""
+    """The time as RFC 3339 in UTC with microseconds."""
     utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    if utc.microsecond:  # orjson leaves a fraction of zero out, and is five times as fast
+    if utc.microsecond:  # orjson omits a fraction of zero, and is five times as fast
         return orjson.dumps(utc, option=orjson.OPT_UTC_Z)[1:-1].decode()
     return utc.isoformat(timespec="microseconds")[:26] + "Z"
 
@@ -101,20 +101,20 @@ def _metadata(metadata: Metadata) -> dict[str, str]:
 
 
 def data_of(event: Event) -> dict[str, Any]:
-    """The event's own fields as JSON values; amounts as text with all decimals."""
+    """The event's own fields as JSON values. Amounts are text with all decimals."""
     return _ENCODERS[type(event)](event)
 
 
-def said_data(said: Said) -> dict[str, Any]:
-    """``said`` as JSON values, without absent members."""
-    pairs = ((name, getattr(said, name)) for name in _SAID)
-    return {"at": timestamp(said.at), **{name: value for name, value in pairs if value is not None}}
+def report_data(report: GatewayReport) -> dict[str, Any]:
+    """``report`` as JSON values, without absent members."""
+    pairs = ((name, getattr(report, name)) for name in _REPORT)
+    return {"at": timestamp(report.at), **{name: value for name, value in pairs if value is not None}}
 
 
-def said_in(data: Mapping[str, Any]) -> Said:
-    """The reverse. Raises ValueError, KeyError, TypeError, AttributeError for anything else."""
-    known = {name: data[name] for name in _SAID if name in data}
-    return Said(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
+def report_in(data: Mapping[str, Any]) -> GatewayReport:
+    """The reverse of ``report_data``. Raises ValueError, KeyError, TypeError or AttributeError for other values."""
+    known = {name: data[name] for name in _REPORT if name in data}
+    return GatewayReport(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
 
 
 def expected_data(expected: Expected) -> dict[str, Any]:
@@ -123,30 +123,37 @@ def expected_data(expected: Expected) -> dict[str, Any]:
 
 
 def expected_in(data: Mapping[str, Any]) -> Expected:
-    """The reverse. Raises KeyError and TypeError for anything else."""
+    """The reverse of ``expected_data``. Raises KeyError or TypeError for other values."""
     return Expected(**{name: data[name] for name in _EXPECTED})
 
 
-def review_texts(said: Said | None, expected: Expected | None) -> tuple[str | None, str | None]:
-    """Both as the JSON that a review's row holds."""
-    return (
-        None if said is None else orjson.dumps(said_data(said)).decode(),
-        None if expected is None else orjson.dumps(expected_data(expected)).decode(),
-    )
+def report_text(report: GatewayReport) -> str:
+    """``report`` as the JSON in a review's row."""
+    return orjson.dumps(report_data(report)).decode()
 
 
-def read_review_texts(said: str | None, expected: str | None) -> tuple[Said | None, Expected | None]:
-    """The reverse. Raises CorruptStoreError."""
+def read_report(text: str) -> GatewayReport:
+    """The reverse of ``report_text``. Raises ValueError."""
     try:
-        return (
-            None if said is None else said_in(orjson.loads(said)),
-            None if expected is None else expected_in(orjson.loads(expected)),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptStoreError(f"a review's row cannot be read: {error!r}") from error
+        return report_in(orjson.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"said: {error!r}") from error
 
 
-_SAID: Final = tuple(one.name for one in fields(Said) if one.name != "at")
+def expected_text(expected: Expected) -> str:
+    """``expected`` as the JSON in a review's row."""
+    return orjson.dumps(expected_data(expected)).decode()
+
+
+def read_expected(text: str) -> Expected:
+    """The reverse of ``expected_text``. Raises ValueError."""
+    try:
+        return expected_in(orjson.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected: {error!r}") from error
+
+
+_REPORT: Final = tuple(one.name for one in fields(GatewayReport) if one.name != "at")
 _EXPECTED: Final = tuple(one.name for one in fields(Expected))
 
 
@@ -187,7 +194,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
         "review_id": e.review_id,
         "transaction_id": e.transaction_id,
         "reason": e.reason,
-        **({} if e.said is None else {"said": said_data(e.said)}),
+        **({} if e.said is None else {"said": report_data(e.said)}),
         **({} if e.expected is None else {"expected": expected_data(e.expected)}),
     },
     ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
@@ -221,7 +228,7 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
         d["review_id"],
         d["transaction_id"],
         d["reason"],
-        said_in(d["said"]) if "said" in d else None,
+        report_in(d["said"]) if "said" in d else None,
         expected_in(d["expected"]) if "expected" in d else None,
     ),
     ReviewClosed: lambda _, d: ReviewClosed(d["review_id"], d["reason"]),
@@ -242,7 +249,7 @@ class Body:
 
 
 def read_body(body: bytes) -> Body:
-    """Read canonical bytes without looking at the event's own fields. Raises CorruptStoreError."""
+    """Read canonical bytes without the event's own fields. Raises CorruptStoreError."""
     try:
         raw = orjson.loads(body)
         return Body(
@@ -259,12 +266,12 @@ def read_body(body: bytes) -> Body:
 
 
 def decode(body: bytes) -> Recorded:
-    """The event in canonical bytes. Raises CorruptStoreError when they, or the type, are not of this version."""
+    """The event in canonical bytes. Raises CorruptStoreError when this version does not have such an event."""
     return recorded_in(read_body(body))
 
 
 def recorded_in(raw: Body) -> Recorded:
-    """The event in bytes that were read. Raises CorruptStoreError when it is not of this version."""
+    """The event in bytes that were read. Raises CorruptStoreError when this version does not have such an event."""
     try:
         cls, kind = EVENT_TYPES[raw.type]
         return Recorded(raw.version, raw.occurred_at, _DECODERS[cls](kind, raw.data))

@@ -1,6 +1,6 @@
-"""What the events of one stream add up to, and what does not hold among them. Pure logic over the Audit port.
+"""The fold of one stream's events, and the problems among them. Pure logic over the Audit port.
 
-Shared by those who compare the read tables with it (``store.verify``) and who write them anew (``store.rebuild``).
+``store.verify`` compares the read tables with it, ``store.rebuild`` writes them from it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError, evolve
+from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError
 from domain.events import AccountEvent, BalanceAdjusted, Recorded
+from domain.state_machine import evolve
 from store.codec import chain, read_body, recorded_in
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, Review, StoredEvent, StreamKey
@@ -21,7 +22,7 @@ _EMPTY: Final = Head()
 
 
 class Problem(NamedTuple):
-    """Something that does not hold; ``version`` is None when no single event is at fault."""
+    """Something that is wrong. ``version`` is None when no single event is at fault."""
 
     stream: StreamKey | None
     version: int | None
@@ -30,14 +31,14 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Fold:
-    """What the events of one stream add up to."""
+    """The state after the events of one stream."""
 
     account: Account
     transactions: dict[str, Transaction] = field(default_factory=dict)
     reviews: dict[str, Review] = field(default_factory=dict)
 
     def add(self, recorded: Recorded) -> None:
-        """Go on by an event. Raises IllegalTransitionError or UnknownTransactionError when it does not follow."""
+        """Apply an event. Raises IllegalTransitionError or UnknownTransactionError when it does not follow."""
         event = recorded.event
         if isinstance(event, AccountEvent):
             self.account = evolve(self.account, recorded)
@@ -46,7 +47,7 @@ class Fold:
                 if review is not None:
                     self.reviews[event.review_id] = review
             return
-        # evolve copies the transactions that it is given: give it the one that the event is about.
+        # evolve copies all transactions of its argument, so it gets only the one of the event.
         known = self.transactions.get(event.transaction_id)
         one = {} if known is None else {event.transaction_id: known}
         before = self.account
@@ -64,11 +65,11 @@ class Folded:
     head: Head = _EMPTY
     events: int = 0
     problems: list[Problem] = field(default_factory=list)
-    """What does not hold among the events themselves."""
+    """The problems among the events themselves."""
 
 
 def fold_stream(audit: Audit, stream: StreamKey) -> Folded:
-    """Read all events of ``stream``; its transactions are in memory at once, its events are not."""
+    """Read all events of ``stream``. Its transactions are in memory at once, its events are not."""
     fold = Fold(Account(stream.id))
     folded = Folded(fold)
     before: StoredEvent | None = None
@@ -84,7 +85,7 @@ def fold_stream(audit: Audit, stream: StreamKey) -> Folded:
             except (IllegalTransitionError, UnknownTransactionError) as error:
                 text = f"the event does not follow from those before it: {error}"
                 folded.problems.append(Problem(stream, stored.version, text))
-                folded.fold = None  # what comes after could only be measured by a wrong state
+                folded.fold = None  # later events would be compared with a wrong state
         before = stored
         folded.head = Head(stored.version, stored.hash)
     return folded
@@ -101,7 +102,7 @@ def _against(before: StoredEvent | None, stored: StoredEvent) -> Iterator[str]:
 
 
 def _read(stored: StoredEvent) -> tuple[Recorded | None, Sequence[str]]:
-    """The event, if it can be read, and how its columns differ from its bytes."""
+    """The event, if it can be read, and the differences between its columns and its bytes."""
     try:
         body = read_body(stored.body)
         recorded = recorded_in(body)

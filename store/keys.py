@@ -1,6 +1,6 @@
-"""API keys as the store has them: whose they are and what they permit. Of the secret only a digest is kept.
+"""API keys in the store: their merchant and their scopes. Only a digest of the secret is stored.
 
-What a key looks like and how it is checked is the API's business; who makes and revokes keys is the operator's.
+The API defines the format of a key and checks it; operators create and revoke keys.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Protocol
 
 
 class Scope(StrEnum):
-    """What a key may be used for. None includes another."""
+    """What a key permits. No scope includes another."""
 
     WRITE = "payments:write"
     """Deposits and withdrawals."""
     READ = "payments:read"
     """Transactions, customers and events."""
     OPERATIONS = "operations"
-    """What operators do: dead letters, reviews, breakers, corrections, metrics."""
+    """Operator commands: dead letters, reviews, breakers, corrections, metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as whoever checks one needs it; ``digest`` is the SHA-256 of its secret part."""
+    """A key for the check of a request; ``digest`` is the SHA-256 of its secret part."""
 
     key_id: str
     digest: bytes = field(repr=False)
@@ -34,7 +34,7 @@ class ApiKey:
     live: bool
     """Neither revoked nor expired, by the store's clock."""
     lasts_s: float | None
-    """Seconds until it expires; None: never."""
+    """Seconds until it expires; None: it never expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class NewKey:
     scopes: frozenset[Scope]
     label: str
     expires_at: datetime | None
+
+    def listed(self, created_at: datetime) -> ListedKey:
+        """Return the key as operators see it after its creation."""
+        return ListedKey(self.key_id, self.merchant, self.scopes, self.label, created_at, self.expires_at, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +66,36 @@ class ListedKey:
     revoked_at: datetime | None
 
 
+class ApiKeyStore(Protocol):
+    """The keys, for checking those of requests. Every method raises StoreUnavailableError."""
+
+    def api_key(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id, live or not; None when there is none."""
+
+    def has_api_keys(self) -> bool:
+        """Whether there is any live key."""
+
+
 class Keyring(Protocol):
-    """The keys, for whoever administers them. Every method raises StoreError."""
+    """The keys, for their administration. Every method raises StoreError."""
 
     def add(self, key: NewKey) -> ListedKey:
-        """Keep a new key. Raises UnstorableError when there is one of that id, or what it says cannot be."""
+        """Add a key. Raises UnstorableError when its id exists, or when a value cannot be stored."""
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
-        """All keys, or the merchant's, oldest first; revoked and expired ones as well."""
+        """Return all keys, or those of the merchant, oldest first, revoked and expired ones included."""
 
     def revoke(self, key_id: str) -> bool:
-        """Let a key be good for nothing from now on; False when there is none of that id. Twice does no harm."""
+        """Revoke a key at once; False when there is none with this id. Repeating the call does no harm."""
 
 
 def scopes_text(scopes: Iterable[Scope]) -> str:
-    """As a column has them: in the order of their definition, a space between two."""
+    """Return the scopes as a column holds them: in the order of their definition, separated by spaces."""
     given = frozenset(scopes)
     return " ".join(scope for scope in Scope if scope in given)
 
 
 def scopes_of(text: str) -> frozenset[Scope]:
-    """Back from ``scopes_text``; a scope of another version of the service permits nothing here."""
+    """Read what ``scopes_text`` wrote; a scope of another version of the service permits nothing here."""
     words = frozenset(text.split())
     return frozenset(scope for scope in Scope if scope in words)

@@ -1,4 +1,4 @@
-"""The one rule of a write that every adapter checks before it asks its database."""
+"""The rule for versions in a write, which every adapter checks before it calls its database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from store.port import EncodedEvent, Write
 
 
 def numbered_events(write: Write) -> list[EncodedEvent]:
-    """All events of ``write`` in order. Raises UnstorableError when they do not number on from its head."""
+    """Return all events of ``write`` in order. Raises UnstorableError unless their versions continue from its head."""
     events = [event for part in write.parts for event in part.events]
     version = write.head.version
     for event in events:

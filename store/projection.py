@@ -1,6 +1,6 @@
-"""The review rows that follow from events. Pure; used by whoever builds a Write and by ``store.verify``.
+"""The review rows that follow from events. Pure: the builders of a Write and ``store.folding`` use it.
 
-Transactions and balances need no projection of their own: ``domain.account.evolve`` is theirs.
+Transactions and balances need no projection here: ``domain.state_machine.evolve`` makes them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ CLOSED: Final = "closed"
 
 
 def project_review(before: Review | None, recorded: Recorded) -> Review | None:
-    """The row of the review that ``recorded`` is about, or None when it is about none.
+    """The row of the review after ``recorded``, or None when the event concerns no review.
 
-    ``before`` is that review's row so far. Raises IllegalTransitionError when the event does not follow from it: a
+    ``before`` is the row of that review before it. Raises IllegalTransitionError when the event does not follow: a
     review is opened once and closed once.
     """
     event = recorded.event

@@ -1,4 +1,4 @@
-"""What readers ask of the store: the API's answers and the audit. Nothing here changes anything."""
+"""The reading roles of the store port: the reads of the API and the audit."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any, Final, NamedTuple, Protocol
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
 from store.ids import beyond_id, lowest_id
-from store.keys import ApiKey
+from store.keys import ApiKeyStore
 from store.port import GATEWAYS, DeadLetterFilter, Feed, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
 
 
 class TransactionView(NamedTuple):
-    """A transaction as clients see it; ``attention``: None, ``dead_letter``, ``parked`` or ``review``."""
+    """A transaction as clients see it. ``attention`` is None, ``dead_letter``, ``parked`` or ``review``."""
 
     transaction: Transaction
     attention: str | None
 
 
 class CustomerView(NamedTuple):
-    """A customer's stream version and balances, currencies ascending."""
+    """The stream version and the balances of a customer, currencies ascending."""
 
     version: int
     balances: Sequence[tuple[str, Balance]]
 
 
 class DeadLetter(NamedTuple):
-    """A piece of work that failed too often, or that nobody can do; ``state`` is dead (due again) or parked.
+    """A piece of work that failed too often, or that no handler can do; ``state`` is dead (due again) or parked.
 
-    ``item.token`` is the work's at this moment: a fence with it holds only while nobody else takes the work up.
+    ``item.token`` is the present token: a fence with it holds until another process takes the work.
     ``item.transaction`` is None when there is none, or when its row cannot be read.
     """
 
@@ -46,7 +46,7 @@ class DeadLetter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TransactionFilter:
-    """Which transactions to list; None does not filter. ``created_to`` is exclusive."""
+    """A selection of transactions; None does not filter. ``created_to`` is exclusive."""
 
     customer_id: str | None = None
     status: Status | None = None
@@ -57,16 +57,16 @@ class TransactionFilter:
 
     @property
     def statuses(self) -> Sequence[Status]:
-        """Those that it lets through."""
+        """The statuses that pass the filter."""
         return tuple(Status) if self.status is None else (self.status,)
 
     @property
     def kinds(self) -> Sequence[Kind]:
-        """Those that it lets through."""
+        """The kinds that pass the filter."""
         return tuple(Kind) if self.kind is None else (self.kind,)
 
     def ids_below(self, before: str | None) -> tuple[str, str | None]:
-        """All that it lets through below ``before`` has an id not below the first answer, and below the second."""
+        """Return bounds of the ids below ``before`` that pass the filter: the lower, and the exclusive upper one."""
         lowest = "" if self.created_from is None else lowest_id(self.created_from)
         if self.created_to is None:
             return lowest, before
@@ -78,19 +78,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ReviewKey(NamedTuple):
-    """The place of a review in the list, which never changes and which no other has."""
+    """The unique and constant place of a review in the list."""
 
     opened_at: datetime
     review_id: str
 
     @property
     def text(self) -> str:
-        """For ``from_text``: microseconds since 1970, a dot, the id."""
+        """The key as text for ``from_text``: microseconds since 1970, a dot, the id."""
         return f"{(self.opened_at - _EPOCH) // timedelta(microseconds=1)}.{self.review_id}"
 
     @classmethod
     def from_text(cls, text: str) -> ReviewKey:
-        """Raises ValueError for what is no ``text`` of a key."""
+        """Read a key from its ``text``. Raises ValueError for any other text."""
         microseconds, dot, review_id = text.partition(".")
         if not (dot and review_id and microseconds.isascii() and microseconds.isdecimal()):
             raise ValueError(f"not the key of a review: {text!r}")
@@ -101,22 +101,22 @@ class ReviewKey(NamedTuple):
 
 
 class ReviewView(NamedTuple):
-    """A review and the stream that it is in."""
+    """A review and its stream."""
 
     stream: StreamKey
     review: Review
 
     @property
     def customer_id(self) -> str | None:
-        """The customer whom it is about; None when it is about a gateway only."""
+        """The customer concerned; None for a review of a gateway alone."""
         return None if self.stream.name == GATEWAYS else self.stream.id
 
     @property
     def gateway(self) -> str | None:
         """The gateway concerned; None for a review of an earlier version, whose event lacks it."""
-        told = self.review.said or self.review.expected
-        if told is not None:
-            return told.gateway
+        report = self.review.said or self.review.expected
+        if report is not None:
+            return report.gateway
         return self.stream.id if self.stream.name == GATEWAYS else None
 
     @property
@@ -126,24 +126,24 @@ class ReviewView(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """Unfinished work of one gateway in one state: how much, and how many seconds ago the oldest of it was opened."""
+    """Unfinished work of one gateway in one state: the number of pieces, and the age of the oldest in seconds."""
 
     pieces: int
     oldest_s: float
 
 
-class Figures(NamedTuple):
-    """How much of everything that waits there is, of all merchants together."""
+class StoreStats(NamedTuple):
+    """Counts of everything that waits, over all merchants."""
 
     unfinished: dict[tuple[str, str], Unfinished]
     """By (gateway, state), as in ``work_counts``."""
     unknown: dict[str, int]
-    """Transactions with the status ``unknown``, by gateway; 0 for one that has others."""
+    """Transactions with the status ``unknown``, by gateway; 0 for a gateway that has only others."""
     open_reviews: int
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> Figures:
-        """What the adapters read: rows of ``work``, ``unknown`` or ``reviews``, gateway, state, count, oldest."""
+    def of(cls, rows: Iterable[Sequence[Any]]) -> StoreStats:
+        """Make the counts from rows: ``work``, ``unknown`` or ``reviews``; gateway; state; count; age of the oldest."""
         unfinished: dict[tuple[str, str], Unfinished] = {}
         unknown: dict[str, int] = {}
         open_reviews = 0
@@ -158,107 +158,103 @@ class Figures(NamedTuple):
         return cls(unfinished, unknown, open_reviews)
 
 
-class Queries(Protocol):
-    """Reads for the API; each is one snapshot. Raises StoreUnavailableError."""
+class Queries(ApiKeyStore, Protocol):
+    """Reads of the API; each is one snapshot. Every method raises StoreUnavailableError."""
 
     def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """The merchant's transaction of that id."""
+        """Return the merchant's transaction with this id; None when there is none."""
 
     def transactions(
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
     ) -> Sequence[TransactionView]:
-        """Newest first, at most ``limit``, only ids below ``before``."""
+        """Return at most ``limit`` matching transactions of the merchant, newest first, with ids below ``before``."""
 
     def customer(self, stream: StreamKey) -> CustomerView | None:
-        """None for a customer without events."""
+        """Return the customer; None when the stream has no events."""
 
     def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending versions above ``after``."""
+        """Return at most ``limit`` events with versions above ``after``, ascending."""
 
     def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending positions above ``after``, of the merchant's streams, or of all streams when that is None.
+        """Return at most ``limit`` events with positions above ``after``, ascending.
 
-        Ends before the first position that may still be committed: whoever goes on from the last one that it got never
-        skips an event.
+        They are of the merchant's streams, or of all streams when ``merchant`` is None. The answer ends before the
+        first position that may still be committed: a reader that continues after the last event never skips one.
         """
 
     def last_position(self) -> int:
-        """Where ``all_events`` of all streams ends now; 0 when there are none."""
+        """Return the present end of ``all_events`` of all streams; 0 when there are none."""
 
     def newest_event(self, merchant: str) -> StoredEvent | None:
-        """The last event of ``all_events`` of the merchant's streams now; None when there are none."""
+        """Return the present last event of ``all_events`` of the merchant's streams; None when there are none."""
 
     def feed(self) -> Feed:
-        """See ``store.port.Store``; its ``last`` is never below what ``all_events`` has shown."""
+        """See ``store.port.GenerationStore``; ``last`` is never below a position that ``all_events`` returned."""
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """The review of that id, if the merchant sees it (``store.port.names_seen_by``), as in all lists below."""
+        """Return the review with this id; None when the merchant does not see it (``store.port.names_seen_by``)."""
 
     def reviews(
         self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
     ) -> Sequence[ReviewView]:
-        """The reviews that the merchant sees, newest first, below ``before``, at most ``limit``.
+        """Return at most ``limit`` reviews that the merchant sees, newest first, below ``before``.
 
         ``state`` is ``open``, ``closed``, or None for both.
         """
 
     def work_counts(self) -> dict[tuple[str, str], int]:
-        """Pieces of unfinished work by (gateway, state)."""
+        """Return the number of unfinished pieces of work by (gateway, state)."""
 
-    def figures(self) -> Figures:
-        """What operators watch. Reads all unfinished work, and of anything else no more than it counts."""
+    def stats(self) -> StoreStats:
+        """Return the counts for operators. Reads all unfinished work, and only the counted rows of other tables."""
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """The dead letters that the merchant sees and that fit, at most ``limit``.
+        """Return at most ``limit`` matching dead letters that the merchant sees, newest first.
 
-        Work ids descending (newest first) below ``before``.
-
-        One whose row cannot be read in full is listed all the same.
+        Work ids are descending and below ``before``. A dead letter with an unreadable row is listed as well.
         """
 
     def waiting_callbacks(
         self, merchant: str, queue: str | None, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """The stored callbacks that the merchant sees and that wait for their transaction, as work, at most ``limit``.
+        """Return at most ``limit`` stored callbacks that wait for their transaction, as work, newest first.
 
-        Work ids descending (newest first) below ``before``; of one gateway's ``queue``, or of all when that is None.
+        The merchant sees them; work ids are descending and below ``before``. ``queue`` is that of one gateway; None
+        selects all.
         """
 
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The piece of work of that id, in whatever state, if he sees it; a transaction's goes by the id of that."""
+        """Return the piece of work with this id in any state, if the merchant sees it; else None.
+
+        The work of a transaction has the id of the transaction.
+        """
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The dead letter of that id, if the merchant sees it; None as well when it is not dead now."""
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """The key of that id, be it live or not."""
-
-    def has_api_keys(self) -> bool:
-        """Whether there is any live key."""
+        """Return the dead letter with this id; None when the merchant does not see it, or when it is not dead now."""
 
     def ping(self) -> None:
-        """Do the least that shows that the store answers."""
+        """Check with the cheapest read that the store answers."""
 
 
 class Audit(Protocol):
     """The whole store in one snapshot, for ``verify``."""
 
     def missing(self) -> str | None:
-        """Evidence that the newest commits are missing from the data; None when there is none."""
+        """Return evidence that the newest commits are missing; None when there is none."""
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events, rows or a kept head, ascending."""
+        """Yield every stream that has events, rows or a kept head, ascending."""
 
     def events(self, stream: StreamKey) -> Iterator[StoredEvent]:
-        """All events of a stream by ascending version."""
+        """Yield all events of a stream by ascending version."""
 
     def head(self, stream: StreamKey) -> Head:
-        """The stream's end, of its events."""
+        """Return the end of a stream, by its events."""
 
     def kept_head(self, stream: StreamKey) -> Head | None:
-        """The head that appends go on from, where the store keeps that apart from the events."""
+        """Return the head that appends continue from, if the store keeps it apart from the events; else None."""
 
     def transactions(self, stream: StreamKey) -> Sequence[Transaction]:
         """The read rows of a stream, ids ascending."""
@@ -274,7 +270,7 @@ class Audit(Protocol):
 
 
 class Auditable(Protocol):
-    """A store that can be audited beside the running service."""
+    """A store that can be audited while the service runs."""
 
     def audit(self) -> AbstractContextManager[Audit]:
         """One consistent view of everything."""

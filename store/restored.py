@@ -11,7 +11,7 @@ from store.port import StoredEvent, StreamKey
 
 
 class OpenTransaction(NamedTuple):
-    """An unfinished transaction on record, of which the provider may know more."""
+    """An unfinished transaction on record. The provider may have its outcome."""
 
     transaction_id: str
     stream: StreamKey
@@ -35,7 +35,7 @@ class Restored:
 
 
 class Restoring(Protocol):
-    """A store on which no service works."""
+    """A store without a service."""
 
     def mark(self, at_least: int) -> Restored:
-        """Begin the next generation, or the one with the number ``at_least`` if that is higher; in one transaction."""
+        """Begin the next generation, or number ``at_least`` if that is higher, in one transaction."""

@@ -1,10 +1,9 @@
 """Checks a whole store against itself and against heads exported earlier. Pure logic over the Audit port.
 
-It finds what was changed behind the service's back: an event edited, exchanged or taken out breaks the chain of
-hashes or the numbering; a read row edited differs from the fold of the events. A tail cut off together with the
-rows that came of it is shown by the head that appends go on from, where the store keeps one apart from the events, and
-else by heads kept elsewhere alone. A position is under no hash (it is given at commit), so of positions only their
-order within a stream is checked.
+It finds changes that the service did not make. An edited, exchanged or removed event breaks the chain of hashes or
+the numbering. An edited read row differs from the fold of the events. A tail that was cut off together with its rows
+shows in heads that were exported. It also shows in the head that appends continue from, if the store keeps that apart.
+Positions are assigned at commit and are under no hash, so only their order within a stream is checked.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from enum import StrEnum
 import orjson
 
 from domain.account import Balance, Failure, Transaction
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import EXPONENTS, Money, minor_to_text
-from domain.said import Expected, Said
 from store.codec import timestamp
 from store.errors import CorruptStoreError
 from store.folding import Fold, Problem, fold_stream
@@ -28,12 +27,12 @@ from store.queries import Audit
 __all__ = ["Problem", "Tally", "export_heads", "verify"]
 
 _Row = Transaction | Balance | Review
-_Value = _Row | Said | Expected
+_Value = _Row | GatewayReport | Expected
 
 
 @dataclass(slots=True)
 class Tally:
-    """How much was looked at, for the last line of a report."""
+    """The amount of checked data, for the last line of a report."""
 
     streams: int = 0
     events: int = 0
@@ -41,9 +40,9 @@ class Tally:
 
 
 def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None = None) -> Iterator[Problem]:
-    """Yield evidence of missing data, then each problem of the streams, ascending, then those of ``heads``.
+    """Yield evidence of missing data, then the problems of the streams, ascending, then those of ``heads``.
 
-    ``heads`` are lines of ``export_heads``. Holds one stream's transactions in memory at a time.
+    ``heads`` are lines of ``export_heads``. Memory holds the transactions of one stream at a time.
     """
     tally = Tally() if tally is None else tally
     missing = audit.missing()
@@ -59,7 +58,7 @@ def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None 
 
 
 def export_heads(audit: Audit) -> Iterator[str]:
-    """The end of every stream as a line of JSON, to be kept where the store's administrators cannot change it."""
+    """Yield the end of every stream as JSON. Keep the lines where administrators of the store cannot change them."""
     for stream in audit.streams():
         head = audit.head(stream)
         if head.version > 0:
@@ -84,9 +83,9 @@ def _verify_stream(audit: Audit, stream: StreamKey, tally: Tally) -> Iterator[Pr
 def _verify_end(stream: StreamKey, kept: Head | None, end: Head) -> Iterator[Problem]:
     if kept is None or kept == end:
         return
-    text = "the last event is not the one that appends go on from"
+    text = "the last event is not the one that appends continue from"
     if kept.version != end.version:
-        text = f"the events end at version {end.version}, but appends go on from version {kept.version}"
+        text = f"the events end at version {end.version}, but appends continue from version {kept.version}"
         if kept.version > end.version:
             text += ": events are missing, which a backup may have"
     yield Problem(stream, kept.version, text)
@@ -109,7 +108,7 @@ def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Proble
             text = f"transaction {transaction.transaction_id} is {transaction.status}, but has work"
             yield Problem(stream, transaction.version, text)
         elif not transaction.status.terminal and transaction.transaction_id not in unfinished:
-            text = f"transaction {transaction.transaction_id} is {transaction.status}, but nobody works on it"
+            text = f"transaction {transaction.transaction_id} is {transaction.status}, but has no work"
             yield Problem(stream, transaction.version, text)
     for transaction_id in sorted(unfinished - fold.transactions.keys()):
         yield Problem(stream, None, f"there is work for transaction {transaction_id}, which has no events")
@@ -117,31 +116,31 @@ def _verify_rows(audit: Audit, stream: StreamKey, fold: Fold) -> Iterator[Proble
 
 def _compare(stream: StreamKey, what: str, folded: Mapping[str, _Row], rows: Mapping[str, _Row]) -> Iterator[Problem]:
     for key in sorted(folded.keys() | rows.keys()):
-        ought, is_ = folded.get(key), rows.get(key)
-        if ought == is_:
+        folded_row, stored_row = folded.get(key), rows.get(key)
+        if folded_row == stored_row:
             continue
-        version = ought.version if isinstance(ought, Transaction) else None
-        if ought is None:
+        version = folded_row.version if isinstance(folded_row, Transaction) else None
+        if folded_row is None:
             yield Problem(stream, version, f"the row of {what} {key} follows from no event")
-        elif is_ is None:
+        elif stored_row is None:
             yield Problem(stream, version, f"the row of {what} {key} is missing")
         else:
-            currency = key if isinstance(ought, Balance) else None
-            differences = ", ".join(_differences(ought, is_, currency))
+            currency = key if isinstance(folded_row, Balance) else None
+            differences = ", ".join(_differences(folded_row, stored_row, currency))
             yield Problem(stream, version, f"the row of {what} {key} differs from its events: {differences}")
 
 
-def _differences(ought: _Value, is_: _Value, currency: str | None) -> Iterator[str]:
-    for name in (one.name for one in fields(ought)):
-        expected, found = getattr(ought, name), getattr(is_, name)
-        if isinstance(expected, Said | Expected) and type(expected) is type(found):
+def _differences(folded_row: _Value, stored_row: _Value, currency: str | None) -> Iterator[str]:
+    for name in (one.name for one in fields(folded_row)):
+        expected, found = getattr(folded_row, name), getattr(stored_row, name)
+        if isinstance(expected, GatewayReport | Expected) and type(expected) is type(found):
             yield from (f"{name}.{text}" for text in _differences(expected, found, None))
         elif expected != found:
             yield f"{name} is {_worded(found, currency)}, not {_worded(expected, currency)}"
 
 
 def _worded(value: object, currency: str | None = None) -> str:
-    """A row's value for people; ``currency`` when its whole numbers are minor units."""
+    """Return a row's value as text; ``currency`` when its whole numbers are minor units."""
     match value:
         case None:
             return "nothing"
@@ -158,7 +157,7 @@ def _worded(value: object, currency: str | None = None) -> str:
         case Failure():
             return f"({', '.join(f'{one.name} {_worded(getattr(value, one.name))}' for one in fields(value))})"
         case _:
-            return repr(value)  # which escapes what would order something about a terminal
+            return repr(value)  # escapes control sequences of terminals
 
 
 def _verify_head(audit: Audit, line: str | bytes) -> Iterator[Problem]:

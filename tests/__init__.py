@@ -1,1 +1,1 @@
-"""The test suite: one folder for each room of the service."""
+"""The test suite: one folder for each package of the service."""

@@ -1,4 +1,4 @@
-"""Reads what Prometheus would read."""
+"""Reads metrics in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def read(text: str) -> Samples:
 
 
 def of(samples: Samples, name: str, **labels: str) -> float | None:
-    """The value of one series; None: there is none."""
+    """The value of one series, or None without such a series."""
     return samples.get((name, frozenset(labels.items())))

@@ -1,1 +1,1 @@
-"""The actor runtime: Pykka actors on mailboxes that a dispatcher runs, live on threads or deterministically."""
+"""The actor runtime: Pykka actors on mailboxes that a dispatcher runs, on threads or deterministically."""

@@ -1,7 +1,7 @@
-"""Our one actor class on Pykka's extension points, its addresses, and the reply that an asker waits for.
+"""The actor base class on Pykka's extension points, its references, and the future that holds a reply.
 
-Pykka keeps its receive loop, its messages and its failure rules; where the loop runs is the dispatcher's business.
-Actors here are in no global registry: who starts an actor owns it.
+Pykka provides the receive loop, the envelopes and the failure rules. The dispatcher decides where the loop runs. There
+is no global registry of actors: the code that starts an actor owns it.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ logger: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Reply(pykka.Future[T], Generic[T]):
-    """A future with one lock, set once by an actor and waited for by one thread outside the actors."""
+class Future(pykka.Future[T], Generic[T]):
+    """A future with one lock: set once by an actor, awaited by one thread outside the actors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._waits = threading.Lock()
-        self._waits.acquire()
-        self._answered = False
+        self._pending = threading.Lock()
+        self._pending.acquire()
+        self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def set(self, value: T | None = None) -> None:
-        """Give the answer. Raises RuntimeError the second time."""
-        if self._answered:
-            raise RuntimeError("answered twice")
+        """Set the reply. Raises RuntimeError the second time."""
+        if self._done:
+            raise RuntimeError("a reply was set twice")
         self._value = value
-        self._answered = True
+        self._done = True
         self.wake()
 
     def wake(self) -> None:
-        """Let whoever waits go on, with an answer or without."""
-        if self._waits.locked():
+        """Let the waiting thread continue, with a reply or without."""
+        if self._pending.locked():
             with suppress(RuntimeError):  # another thread did so a moment ago
-                self._waits.release()
+                self._pending.release()
 
     def set_exception(
         self, exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | Any | None = None
     ) -> None:
-        """Answer with an error (Pykka's way of failing an ask)."""
+        """Reply with an error, as Pykka does when an ask fails."""
         if exc_info is None:
             exc_info = sys.exc_info()
         self._error = exc_info[1]
@@ -63,18 +63,18 @@ class Reply(pykka.Future[T], Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether the answer is there."""
-        return self._answered
+        """Whether the reply is set."""
+        return self._done
 
     def get(self, *, timeout: float | None = None) -> T:
         """Wait up to ``timeout`` seconds, or until woken. Raises pykka.Timeout, or what the actor raised."""
-        if self._waits.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
-            self._waits.release()
-        if not self._answered:
-            raise Timeout("there was no answer in time")
+        if self._pending.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            self._pending.release()
+        if not self._done:
+            raise Timeout("there was no reply in time")
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]  # None only where the answer is None
+        return self._value  # type: ignore[return-value]  # None only where the reply is None
 
 
 class KilledError(Exception):
@@ -82,19 +82,19 @@ class KilledError(Exception):
 
 
 DELIVERIES_MAX: Final = 3
-"""How many actors one message may kill before it is given up."""
+"""How many actors one message may kill before it is dropped as poison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redelivery:
-    """A message that killed ``deaths`` actors before it came to this one."""
+    """A message that killed ``deaths`` actors before."""
 
     message: Any
     deaths: int
 
 
 class Reference(ActorRef[Any]):
-    """Pykka's reference to an actor of ours, whose mailbox says by itself that it is closed."""
+    """Pykka's reference to one of these actors. A closed mailbox raises ActorDeadError by itself."""
 
     actor_inbox: Mailbox
 
@@ -103,12 +103,12 @@ class Reference(ActorRef[Any]):
         self.actor_inbox.put(Envelope(message))
 
     def tell_here(self, message: Any) -> None:
-        """The same, and let the actor handle it in the caller if it is idle."""
+        """Send ``message``, and let an idle actor handle it in the caller's thread. Raises the same."""
         self.actor_inbox.put_and_run(Envelope(message))
 
 
 class _Flag:
-    """What Pykka asks of ``actor_stopped``, without the condition variable: 1.2 kB less in each idle actor."""
+    """The part of threading.Event that Pykka uses of ``actor_stopped``: 1.2 kB less in each idle actor."""
 
     __slots__ = ("_set",)
 
@@ -128,17 +128,17 @@ class ServiceActor(pykka.Actor):
     actor_inbox: Mailbox
     _actor_ref: Reference
     key: Any = None
-    """What it is called by whoever owns it."""
+    """Its name at its owner."""
     on_end: Callable[[ServiceActor, Sequence[Any]], None] | None = None
-    """Called once after the actor ended, in its context, with the messages that it has not handled."""
+    """Called once after the actor ended, in its context, with the messages that it did not handle."""
     failed: BaseException | None = None
-    """What ended the actor, unless it stopped by itself."""
+    """The error that ended the actor; None if it stopped itself."""
     _in_hand: Any = None
     """The message that is being handled, until its effect is in a state that outlives this actor."""
 
     def __init__(self) -> None:
         # Not super().__init__(): it makes a random URN and a threading.Event for each of 100,000 actors.
-        self.actor_urn = type(self).__name__  # what is logged of an actor; its key tells which one it is
+        self.actor_urn = type(self).__name__  # for log lines; the key identifies the actor
         self.actor_inbox = Mailbox()
         self.actor_stopped = _Flag()  # type: ignore[assignment]  # has the two methods that Pykka uses
         self._actor_ref = Reference(self)
@@ -149,7 +149,7 @@ class ServiceActor(pykka.Actor):
         raise NotImplementedError("use launch()")
 
     def launch(self, dispatcher: Dispatcher, capacity: int) -> Reference:
-        """Start on ``dispatcher`` with at most ``capacity`` waiting messages, and give the reference to it."""
+        """Start on ``dispatcher`` with at most ``capacity`` waiting messages; returns the reference."""
         self.actor_inbox.bind(self, dispatcher, capacity)
         return self._actor_ref
 
@@ -159,41 +159,41 @@ class ServiceActor(pykka.Actor):
 
     @property
     def at_rest(self) -> bool:
-        """Whether it waits for no answer and has nothing left to do."""
+        """Whether it awaits no answer and has nothing left to do."""
         return True
 
-    def salvage(self) -> Sequence[Any]:
-        """After an error: what it had taken (see ``took``) and not finished, for its successor."""
+    def recover(self) -> Sequence[Any]:
+        """Hook after an error: what it had taken (see ``ack``) and not finished, for its successor."""
         return ()
 
-    def given_up(self, message: Any) -> None:
-        """``message`` killed so many actors before they took it that it is dropped: answer whoever waits for it."""
+    def on_poison_message(self, message: Any) -> None:
+        """Hook: ``message`` killed DELIVERIES_MAX actors and is dropped. Reply to its sender if it awaits one."""
 
     def unhandled(self) -> Sequence[Any]:
-        """After an error: everything that its successor is to handle before what still waits in the mailbox."""
+        """After an error: what its successor handles before the messages that still wait in the mailbox."""
         killer = self._in_hand
         if killer is None:
-            return self.salvage()
+            return self.recover()
         message, deaths = (killer.message, killer.deaths + 1) if isinstance(killer, Redelivery) else (killer, 1)
         if deaths >= DELIVERIES_MAX:
-            logger.error("a message is given up: %s", type(message).__name__)  # what is in it may be personal
-            self.given_up(message)
-            return self.salvage()
-        return [*self.salvage(), Redelivery(message, deaths)]
+            logger.error("a poison message is dropped: %s", type(message).__name__)  # its content may be personal
+            self.on_poison_message(message)
+            return self.recover()
+        return [*self.recover(), Redelivery(message, deaths)]
 
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
         return Mailbox()
 
     @staticmethod
-    def _create_future() -> Reply[Any]:
-        return Reply()
+    def _create_future() -> Future[Any]:
+        return Future()
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("use launch()")
 
     def on_receive(self, message: Any) -> Any:
-        """Pykka's hook: keep whatever kills from reaching Pykka, which would stop every actor in the process."""
+        """Pykka's hook: keep a BaseException from Pykka, which would stop every actor in the process."""
         self._in_hand = message
         try:
             reply = self.receive(message.message if isinstance(message, Redelivery) else message)
@@ -204,8 +204,8 @@ class ServiceActor(pykka.Actor):
         self._in_hand = None
         return reply
 
-    def took(self) -> None:
-        """The message in hand is in a state that outlives this actor: whatever happens now, do not deliver it again."""
+    def ack(self) -> None:
+        """Acknowledge the message in hand: its effect outlives this actor, so it is not to be redelivered."""
         self._in_hand = None
 
     def on_failure(
@@ -214,13 +214,13 @@ class ServiceActor(pykka.Actor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
-        """Pykka's hook: remember why."""
+        """Pykka's hook: keep the error."""
         self.failed = exception_value
 
-    # What the mailbox calls, in this order: begin, handle_waiting again and again, end.
+    # Called by the mailbox in this order: begin, handle_waiting repeatedly, end.
 
     def begin(self) -> None:
-        """Run ``on_start`` in the actor's context; whatever it raises ends this actor and nothing else."""
+        """Run ``on_start`` in the actor's context; an error in it ends this actor only."""
         try:
             self.on_start()
         except BaseException as error:  # noqa: BLE001  # logged by Pykka
@@ -236,7 +236,7 @@ class ServiceActor(pykka.Actor):
         return True
 
     def end(self) -> None:
-        """Hand over what was not handled."""
+        """Pass the messages that were not handled to ``on_end``."""
         left = []
         while not self.actor_inbox.empty():
             envelope = self.actor_inbox.get()

@@ -1,4 +1,4 @@
-"""Dispatchers decide where actors run. This file owns threads; under gunicorn's gevent worker they are greenlets."""
+"""Dispatchers and executors: where actors and blocking calls run. Under the gevent worker, threads are greenlets."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Runnable(Protocol):
-    """Something with one bounded piece of work to do, such as a mailbox."""
+    """One bounded piece of work, such as a run of a mailbox."""
 
     def run(self) -> None:
-        """Do it."""
+        """Do the work."""
 
 
 class Dispatcher(Protocol):
-    """Runs what is scheduled, soon."""
+    """Runs scheduled work soon."""
 
     def schedule(self, runnable: Runnable, /) -> None:
         """Run ``runnable`` once, somewhere else than in the caller."""
 
     def run_here(self, runnable: Runnable, /) -> None:
-        """Run ``runnable`` once, for a caller who would be glad to do it: one hand-over less."""
+        """Run ``runnable`` once, in the caller if the dispatcher permits: one thread hand-over less."""
 
 
 class Executor(Protocol):
     """Runs functions that may block: calls to providers, reads of the store."""
 
     def submit(self, function: Callable[[], None], /) -> None:
-        """Call ``function`` once, somewhere else than in the caller. Whatever it raises is logged as a defect."""
+        """Call ``function`` once, somewhere else than in the caller. An error it raises is logged as a defect."""
 
 
 class InlineExecutor:
-    """Runs functions in the caller, for what takes less time than a hand-over."""
+    """Runs functions in the caller, for calls that are shorter than a thread hand-over."""
 
     def submit(self, function: Callable[[], None], /) -> None:
         """Call ``function`` now."""
@@ -70,7 +70,7 @@ class ThreadDispatcher:
         self._queue.put(function)
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads after what is queued; False when some did not end within ``timeout_s`` in all."""
+        """End the threads after the queued work; False if some did not end within ``timeout_s`` in total."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -81,12 +81,12 @@ class ThreadDispatcher:
         while (function := self._queue.get()) is not None:
             try:
                 function()
-            except BaseException:  # a thread serves many: it outlives what it ran, and the log shows the defect
+            except BaseException:  # a thread serves many actors and must survive one defect, which the log shows
                 logger.exception("unexpected error in %s", threading.current_thread().name)
 
 
 class GrowingExecutor:
-    """Up to ``threads`` threads, started when first needed: a bulkhead of hundreds costs nothing while it is idle."""
+    """Up to ``threads`` threads, started on demand: an idle bulkhead of hundreds costs nothing."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -96,7 +96,7 @@ class GrowingExecutor:
         self._idle = 0
 
     def submit(self, function: Callable[[], None], /) -> None:
-        """Call ``function`` on an idle thread, on a new one, or when the first gets free."""
+        """Call ``function`` on an idle thread, on a new one, or on the first that becomes free."""
         with self._lock:
             if self._idle > 0:
                 self._idle -= 1
@@ -106,11 +106,11 @@ class GrowingExecutor:
                 thread.start()
                 self._threads.append(thread)
             else:
-                self._idle -= 1  # owed: the next thread that gets free takes it at once
+                self._idle -= 1  # negative: the next thread that becomes free takes it at once
         self._queue.put(function)
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads after what is queued; False when some did not end within ``timeout_s`` in all."""
+        """End the threads after the queued work; False if some did not end within ``timeout_s`` in total."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:

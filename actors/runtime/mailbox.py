@@ -1,7 +1,7 @@
-"""A bounded, closable mailbox: the inbox of one actor, and the thing that a dispatcher runs.
+"""A bounded mailbox that can be closed: the inbox of one actor, and what a dispatcher runs.
 
 The state machine is Akka's: idle, scheduled, closed. A mailbox is in a dispatcher's queue at most once, so an
-actor is never run by two threads, and after a run it looks again before it goes idle, so no wake-up is lost.
+actor is never run by two threads. After a run it checks for messages again before it goes idle, so no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from actors.runtime.dispatchers import Dispatcher
 
 QUOTA: Final = 64
-"""Messages that an actor may handle in one run before others get their turn."""
+"""Messages that an actor may handle in one run before other actors run."""
 
 
 class MailboxFullError(Exception):
-    """The actor has as many messages waiting as it may have; this one was not accepted."""
+    """The actor has its maximum of waiting messages; this one was not accepted."""
 
 
 class Pause(BaseException):
-    """Leaves Pykka's receive loop between two messages. Never raised while a message is handled."""
+    """Leaves Pykka's receive loop between two messages. Never raised in a handler."""
 
 
 class Mailbox:
     """Messages to one actor, in order.
 
-    ``capacity`` bounds the waiting messages for those that say they may be refused (a class attribute
-    ``refusable``): new commands. Answers are as many as questions were asked, and are never refused.
+    ``capacity`` bounds the waiting messages that have a class attribute ``refusable``: new commands. Answers are
+    bounded by the number of requests, and are never refused.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._lock = ShortLock()
-        self._messages: deque[Envelope[Any]] | None = None  # an idle actor needs none: 600 bytes saved in each
+        self._messages: deque[Envelope[Any]] | None = None  # none while idle: 600 bytes less in each actor
         self._actor: ServiceActor | None = None
         self._dispatcher: Dispatcher | None = None
         self._scheduled = self._started = self._closed = False
@@ -60,24 +60,24 @@ class Mailbox:
         self.capacity = 0
 
     def bind(self, actor: ServiceActor, dispatcher: Dispatcher, capacity: int) -> None:
-        """Belong to ``actor`` (held strongly until it ends, since Pykka's references do not) and start it."""
+        """Attach to ``actor`` and start it. Holds it strongly until it ends: Pykka's references do not."""
         self._actor, self._dispatcher, self.capacity = actor, dispatcher, capacity
         self._scheduled = True
         dispatcher.schedule(self)
 
     def put(self, envelope: Envelope[Any], /) -> None:
-        """Accept a message. Raises ActorDeadError once closed, and MailboxFullError; it is not accepted then."""
+        """Accept a message. Raises ActorDeadError if closed, or MailboxFullError: then it is not accepted."""
         if self._accept(envelope):
             self._schedule()
 
     def put_and_run(self, envelope: Envelope[Any], /) -> None:
-        """The same, and unless the actor runs already, run it here, if the dispatcher has it so."""
+        """Accept a message, and run an idle actor in the caller if the dispatcher permits. Raises the same."""
         if self._accept(envelope):
             assert self._dispatcher is not None
             self._dispatcher.run_here(self)
 
     def _accept(self, envelope: Envelope[Any]) -> bool:
-        """Whether the caller has to see to it that the actor runs."""
+        """Accept a message; True when the caller has to schedule the actor."""
         with self._lock:
             if self._closed:
                 raise ActorDeadError("the actor has stopped")
@@ -90,18 +90,18 @@ class Mailbox:
             return idle
 
     def _schedule(self) -> None:
-        assert self._dispatcher is not None  # bound before the actor's reference is known to anybody
+        assert self._dispatcher is not None  # bound before the actor's reference is published
         self._dispatcher.schedule(self)
 
     def get(self) -> Envelope[Any]:
-        """The next message of this run. Raises Pause when there is none or the run's quota is spent."""
+        """The next message of this run. Raises Pause when none waits or the quota of the run is used up."""
         if not self._messages or (self._left <= 0 and not self._closed):
             raise Pause
         self._left -= 1
         return self._messages.popleft()
 
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no message waits."""
         return not self._messages
 
     def __len__(self) -> int:
@@ -109,12 +109,12 @@ class Mailbox:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing waits, runs, or is awaited by the actor."""
+        """Whether no message waits or is handled, and the actor awaits nothing."""
         actor = self._actor
         return not self._scheduled and (actor is None or actor.at_rest)
 
     def close_if_empty(self) -> bool:
-        """Close when nothing waits, as one step: whoever puts later is told, and nobody's message is lost."""
+        """Close if no message waits, atomically: a later put raises, and no message is lost."""
         with self._lock:
             if self._messages:
                 return False
@@ -122,7 +122,7 @@ class Mailbox:
             return True
 
     def run(self) -> None:
-        """Let the actor handle what waits, up to the quota. Called by the dispatcher, never by two threads at once."""
+        """Let the actor handle waiting messages, up to the quota. Called by the dispatcher, by one thread at a time."""
         actor = self._actor
         assert actor is not None
         self._left = QUOTA

@@ -1,8 +1,8 @@
-"""Addresses: by key, to actors that come to life when they are told something and go when they are idle.
+"""Routing by key to actors that are started on demand and stopped when idle, and addresses of single actors.
 
-A message told to an address is handled by a live actor, or the teller gets an error; it is never dropped. An actor
-that died of an error is replaced. Its successor gets first what it had in work, then what waited, then what came
-since: between the two lives messages are held here, and nobody else starts an actor of the same key.
+A message is handled by a live actor or its sender gets an error; it is never lost. An actor that died of an error is
+replaced. Its successor first receives the work in progress, then the waiting messages, then those that came since. In
+between, messages are held here, and no other actor of the key is started.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ logger: Final = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
-SALVAGES_MAX: Final = 3
-"""How often a dead actor is asked for what it had in work; what failed once may be the very thing that it died of."""
+RECOVERIES_MAX: Final = 3
+"""Attempts to recover the work of a dead actor: the first may fail for the same reason as the actor."""
 
 
 class Router(Generic[K]):
     """One actor for each key. ``capacity`` bounds each mailbox; ``monotonic`` times idleness.
 
-    A message that comes less than ``granularity_s`` after the last one that was noted does not count against idleness.
-    ``succeed`` is told of each end with a function that begins a successor, to call it now or later; until then
-    messages are held. Without it a successor begins at once, if there is anything for it to do.
+    A message within ``granularity_s`` of the last noted one does not reset idleness. ``restart`` is called at each end
+    with a function that starts a successor, to be called now or later; until then messages are held. Without it, a
+    successor starts at once, if there is anything for it to do.
     """
 
     def __init__(
@@ -45,31 +45,31 @@ class Router(Generic[K]):
         capacity: int,
         monotonic: Callable[[], float],
         granularity_s: float = 0.0,
-        succeed: Callable[[Callable[[], None]], None] | None = None,
+        restart: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._make, self._dispatcher, self._capacity, self._monotonic = make, dispatcher, capacity, monotonic
         self._granularity_s = granularity_s
-        self._succeed = succeed
-        self._on_end = self._ended  # bound once, not for each actor
+        self._restart = restart
+        self._on_end = self._ended  # bound once rather than for each actor
         self._lock = ShortLock()
-        # Least recently told first; with the time, so that a sweep need not ask anybody who is not idle.
+        # Least recently used first, with the time, so that a sweep stops at the first actor that is not idle.
         self._live: OrderedDict[K, tuple[Reference, float]] = OrderedDict()
         self._held: dict[K, list[Any]] = {}
-        """For the next actor of a key: the one before has ended, or is about to."""
+        """Messages for the successor of a key whose actor has ended or is ending."""
         self.deaths = 0
 
     def __len__(self) -> int:
-        """How many actors live."""
+        """The number of live actors."""
         return len(self._live)
 
     def tell(self, key: K, message: Any, *, run_here: bool = False) -> None:
-        """Send ``message`` to the actor of ``key``, starting it if need be. Raises MailboxFullError.
+        """Send ``message`` to the actor of ``key``, starting it if necessary. Raises MailboxFullError.
 
-        ``run_here``: let it run in the caller, who is about to wait for its answer: one hand-over less.
+        ``run_here``: let an idle actor run in the caller, for callers that wait for the answer anyway.
         """
         while True:
             entry = self._live.get(key)
-            if entry is None and self._succeed is not None and self._hold(key, None, message):
+            if entry is None and self._restart is not None and self._hold(key, None, message):
                 return
             ref = entry[0] if entry is not None else self.start(key)
             try:
@@ -77,7 +77,7 @@ class Router(Generic[K]):
                     ref.tell_here(message)
                 else:
                     ref.tell(message)
-            except ActorDeadError:  # it stopped a moment ago: the next one takes the message
+            except ActorDeadError:  # it has just stopped: its successor takes the message
                 if self._hold(key, ref, message):
                     return
                 continue
@@ -85,19 +85,19 @@ class Router(Generic[K]):
             if entry is not None and now - entry[1] >= self._granularity_s:
                 with self._lock:
                     entry = self._live.get(key)
-                    if entry is not None and entry[0] is ref:  # and not its successor, if it has ended meanwhile
+                    if entry is not None and entry[0] is ref:  # and not a successor, if it has ended meanwhile
                         self._live[key] = (ref, now)
                         self._live.move_to_end(key)
             return
 
     def idle(self, idle_s: float, limit: int) -> list[Reference]:
-        """Up to ``limit`` actors that were told nothing for ``idle_s`` seconds; each is named once in that time."""
+        """Up to ``limit`` actors without a message for ``idle_s`` seconds; each is returned once in that time."""
         found: list[Reference] = []
         now = self._monotonic()
         with self._lock:
             while len(found) < limit and self._live:
-                key, (ref, told_at) = next(iter(self._live.items()))
-                if now - told_at < idle_s:
+                key, (ref, used_at) = next(iter(self._live.items()))
+                if now - used_at < idle_s:
                     break
                 self._live[key] = (ref, now)
                 self._live.move_to_end(key)
@@ -105,7 +105,7 @@ class Router(Generic[K]):
         return found
 
     def waiting(self, limit: int) -> int:
-        """How many messages wait for the ``limit`` actors that were told something last, or for a successor."""
+        """Messages that wait for the ``limit`` most recently used actors, or for a successor."""
         with self._lock:
             refs = [ref for ref, _ in islice(reversed(self._live.values()), limit)]
             held = sum(map(len, self._held.values()))
@@ -113,7 +113,7 @@ class Router(Generic[K]):
 
     @property
     def at_rest(self) -> bool:
-        """Whether no actor has anything to do."""
+        """Whether no actor has work."""
         with self._lock:
             if self._held:
                 return False
@@ -121,11 +121,11 @@ class Router(Generic[K]):
         return all(ref.actor_inbox.at_rest for ref in refs)
 
     def start(self, key: K) -> Reference:
-        """The actor of ``key``, started if need be. Raises whatever making it does."""
+        """The actor of ``key``, started if necessary. Raises what its constructor raises."""
         entry = self._live.get(key)
         if entry is not None:
             return entry[0]
-        actor = self._make(key)  # foreign code: not under the lock, although two may be made and one be for nothing
+        actor = self._make(key)  # foreign code: not under the lock, even if two are made and one is dropped
         actor.key, actor.on_end = key, self._on_end
         now = self._monotonic()
         with self._lock:
@@ -133,29 +133,29 @@ class Router(Generic[K]):
             if entry is not None:
                 return entry[0]
             ref = actor.launch(self._dispatcher, self._capacity)
-            self._hand_over(key, ref)
-            self._live[key] = (ref, now)  # last: tellers look in here without the lock
+            self._deliver_held(key, ref)
+            self._live[key] = (ref, now)  # last: senders read it without the lock
             return ref
 
     def living(self, key: K) -> Reference | None:
-        """The actor of ``key``, if there is one."""
+        """The live actor of ``key``, if any."""
         entry = self._live.get(key)
         return None if entry is None else entry[0]
 
-    def _hand_over(self, key: K, ref: Reference) -> None:
-        """Give a new actor what is held for it, before anybody else can tell it anything. Under the lock."""
+    def _deliver_held(self, key: K, ref: Reference) -> None:
+        """Deliver the held messages to a new actor before any other message. Under the lock."""
         held = self._held.pop(key, [])
         for number, message in enumerate(held):
-            try:  # accepted once, and so not to be refused by a mailbox that is full
+            try:  # accepted before, and so not to be refused by a full mailbox
                 ref.tell(message if isinstance(message, Redelivery) else Redelivery(message, 0))
-            except ActorDeadError:  # it could not even begin: its end adds what it was given to the front
+            except ActorDeadError:  # it failed at its start: its end puts the delivered ones first
                 self._held[key] = held[number:]
                 return
 
     def _hold(self, key: K, ref: Reference | None, message: Any) -> bool:
-        """Keep ``message`` for the successor of ``ref``; None: of one that has ended. False: look for the actor again.
+        """Hold ``message`` for the successor of ``ref`` (None: of one that has ended).
 
-        Raises MailboxFullError.
+        False when the sender has to look up the actor again. Raises MailboxFullError.
         """
         with self._lock:
             entry = self._live.get(key)
@@ -176,50 +176,50 @@ class Router(Generic[K]):
             if actor.failed is not None:
                 self.deaths += 1
             self._live.pop(key, None)
-            if left or self._succeed is not None or key in self._held:
+            if left or self._restart is not None or key in self._held:
                 self._held[key] = [*left, *self._held.get(key, ())]
             is_needed = key in self._held
         if is_needed:
-            self._begin_successor(key)
+            self._start_successor(key)
 
-    def _begin_successor(self, key: K) -> None:
-        if self._succeed is None:
-            self._begin_again(key)
+    def _start_successor(self, key: K) -> None:
+        if self._restart is None:
+            self._start_again(key)
         else:
-            self._succeed(lambda: self._begin_again(key))
+            self._restart(lambda: self._start_again(key))
 
-    def _begin_again(self, key: K) -> None:
+    def _start_again(self, key: K) -> None:
         try:
             self.start(key)
-        except Exception:  # nobody is there to be told: what is held waits for the next attempt
+        except Exception:  # no caller to raise it to: held messages wait for the next attempt
             logger.exception("an actor cannot be made again", extra={"fields": {"actor": str(key)}})
-            if self._succeed is not None:
-                self._begin_successor(key)
+            if self._restart is not None:
+                self._start_successor(key)
 
 
 def _unhandled(actor: ServiceActor) -> Sequence[Any]:
-    """What the dead ``actor`` had in work. Its salvage is the actor's own code, and may fail as that did."""
-    for _ in range(SALVAGES_MAX):
+    """The work in progress of the dead ``actor``. Its ``recover`` may fail as its handler did."""
+    for _ in range(RECOVERIES_MAX):
         try:
             return actor.unhandled()
-        except BaseException:  # its successor must begin, whatever this is
-            logger.exception("an actor that died does not give away what it had in work")
+        except BaseException:  # its successor must start in any case
+            logger.exception("the work in progress of a dead actor cannot be recovered")
     return ()
 
 
-CLOSE_S: Final = 5.0
-"""Deaths that follow each other within this time have one cause, and are answered with growing waits."""
+SAME_CAUSE_S: Final = 5.0
+"""Deaths within this time of each other have one cause, and are followed by growing delays."""
 RESTART_FIRST_S: Final = 0.05
 RESTART_MAX_S: Final = 0.5
-"""Longest wait: whatever happens, a second after its death an actor has been begun again."""
+"""The longest delay: an actor is restarted within a second of its death in any case."""
 
 
-class Address:
-    """One actor that is always there: begun again when it ends, also when nobody tells it anything.
+class ActorAddress:
+    """The address of a single actor that is restarted whenever it ends, even without messages.
 
-    The first time at once, then after growing waits (by ``after``, a timer) while deaths follow each other closely.
-    Without a timer it is begun again when there is something for it to do. ``run_here``: one that is idle handles in
-    the caller what it is told, for actors that never block.
+    The first restart is immediate; deaths in close succession are followed by growing delays on the timer ``after``.
+    Without a timer it is restarted when a message comes. ``run_here``: an idle actor handles messages in the sender's
+    thread, for actors that never block.
     """
 
     def __init__(
@@ -238,12 +238,12 @@ class Address:
             dispatcher,
             capacity=capacity,
             monotonic=monotonic,
-            succeed=None if after is None else self._succeed,
+            restart=None if after is None else self._restart,
         )
         self._ref: Reference | None = None
-        self._begun: ActorRef[Any] | None = None
+        self._started: ActorRef[Any] | None = None
         self._ended_at = -math.inf
-        self._close_ends = 0
+        self._close_deaths = 0
 
     def tell(self, message: Any) -> None:
         """Send ``message``. Raises MailboxFullError."""
@@ -263,22 +263,22 @@ class Address:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait for the actor."""
+        """The number of messages that wait for the actor."""
         return self._router.waiting(1)
 
     def start(self) -> None:
-        """Have it live now, before anybody tells it anything."""
+        """Start the actor now, before any message."""
         self._router.start(None)
 
     @property
     def alive(self) -> bool:
-        """Whether the actor lives at this moment, and its start succeeded. Never blocks."""
-        ref = self._begun
+        """Whether the actor is alive now and its start succeeded. Never blocks."""
+        ref = self._started
         return ref is not None and ref.is_alive()
 
     @property
     def deaths(self) -> int:
-        """How often it died of an error so far."""
+        """How often the actor died of an error so far."""
         return self._router.deaths
 
     def _made(self, _key: None) -> ServiceActor:
@@ -287,16 +287,16 @@ class Address:
 
         def on_start() -> None:
             begin()
-            self._begun = actor.actor_ref
+            self._started = actor.actor_ref
 
-        actor.on_start = on_start  # type: ignore[method-assign]  # of this one: who lives is asked of the address
+        actor.on_start = on_start  # type: ignore[method-assign]  # of this actor only: ``alive`` depends on it
         return actor
 
-    def _succeed(self, begin: Callable[[], None]) -> None:
+    def _restart(self, begin: Callable[[], None]) -> None:
         now = self._monotonic()
-        self._close_ends = self._close_ends + 1 if now - self._ended_at < CLOSE_S else 0
+        self._close_deaths = self._close_deaths + 1 if now - self._ended_at < SAME_CAUSE_S else 0
         self._ended_at = now
-        if self._close_ends and self._after is not None:
-            self._after(min(RESTART_FIRST_S * 2 ** min(self._close_ends - 1, 10), RESTART_MAX_S), begin)
+        if self._close_deaths and self._after is not None:
+            self._after(min(RESTART_FIRST_S * 2 ** min(self._close_deaths - 1, 10), RESTART_MAX_S), begin)
         else:
             begin()

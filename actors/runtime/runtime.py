@@ -1,6 +1,6 @@
-"""Everything that is not deterministic, as one object: threads, clocks, timers, ids, chance.
+"""Everything not deterministic in one object: threads, clocks, timers, ids, randomness.
 
-``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the very same actors in one thread under a seed.
+``LiveRuntime`` is the real one; ``actors.runtime.simulated`` runs the same actors in one thread under a seed.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ from actors.runtime.dispatchers import Dispatcher, Executor, GrowingExecutor, Th
 
 logger: Final = logging.getLogger(__name__)
 
+_POLL_S: Final = 0.02
 _ENDS_DRAWN: Final = 400
 
 
 class Timer(Protocol):
-    """A function that will be called later."""
+    """A function to be called later."""
 
     def cancel(self) -> None:
-        """Do not call it, unless that has begun."""
+        """Cancel the call, unless it has begun."""
 
 
 class Runtime(Protocol):
-    """Where actors run and what they know of the world."""
+    """Where actors run, and everything outside the process's memory that they use."""
 
     def dispatcher(self, name: str, threads: int) -> Dispatcher:
-        """A new dispatcher of that many threads."""
+        """Make a dispatcher with this many threads."""
 
     def executor(self, name: str, threads: int) -> Executor:
-        """A new executor of at most that many threads."""
+        """Make an executor with at most this many threads."""
 
     def now(self) -> datetime:
-        """The wall clock, UTC. It may jump."""
+        """The time of the wall clock, UTC. It may jump."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back; for durations."""
+        """Seconds on the monotonic clock, for durations."""
 
     def random(self) -> float:
-        """A number in [0, 1)."""
+        """A random number in [0, 1)."""
 
     def new_id(self) -> str:
         """A new UUIDv7 (RFC 9562)."""
@@ -70,7 +71,7 @@ _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abc
 
 
 def _ends(count: int) -> list[str]:
-    """The rest of so many UUIDv7, of the system's randomness: texts are cut faster than numbers are printed."""
+    """The random parts of ``count`` UUIDv7. Slicing text is faster than formatting numbers."""
     drawn = os.urandom(10 * count).hex()
     digits = (drawn[at : at + 20] for at in range(0, len(drawn), 20))
     return [f"7{some[:3]}-{_VARIANT[some[3]]}{some[4:7]}-{some[7:19]}" for some in digits]
@@ -107,7 +108,7 @@ class Timers:
         return timer
 
     def stop(self) -> None:
-        """Call nothing any more."""
+        """Stop the thread; pending timers are never called."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -124,7 +125,7 @@ class Timers:
             if not timer.cancelled:
                 try:
                     timer.function()
-                except BaseException:  # all timers share this thread: one defect must not silence the others
+                except BaseException:  # all timers share this thread: one defect must not stop the others
                     logger.exception("unexpected error in a timer")
 
 
@@ -134,7 +135,7 @@ class LiveRuntime:
     def __init__(self) -> None:
         self._timers = Timers()
         self._pools: list[ThreadDispatcher | GrowingExecutor] = []
-        self._random: Final = random.Random()  # noqa: S311  # spreads waits; ids do not come from it
+        self._random: Final = random.Random()  # noqa: S311  # spreads delays only; ids do not come from it
         self._ends: list[str] = []
         self._beginning = (-1, "")
 
@@ -165,7 +166,7 @@ class LiveRuntime:
     def new_id(self) -> str:
         """See Runtime."""
         millis = time.time_ns() // 1_000_000
-        # The pair is replaced as a whole, so that another thread never sees one time with another's text.
+        # The pair is replaced as a whole: another thread never reads one time with the text of another.
         cached, beginning = self._beginning
         if millis != cached:
             beginning = _beginning(millis)
@@ -181,11 +182,20 @@ class LiveRuntime:
         """See Runtime."""
         return self._timers.after(delay_s, function)
 
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Block the calling thread until ``condition`` holds, for at most ``timeout_s``; whether it holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
     def stop(self, timeout_s: float) -> bool:
-        """End all threads after what they have queued; False when some did not end in time."""
+        """End all threads after their queued work; False if some did not end in time."""
         self._timers.stop()
         deadline = time.monotonic() + timeout_s
         ended = [
             pool.stop(max(deadline - time.monotonic(), 0.01)) for pool in self._pools
-        ]  # each of them, also after one that did not
+        ]  # all of them, even after one that did not
         return all(ended)

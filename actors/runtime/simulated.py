@@ -1,7 +1,7 @@
 """The deterministic runtime: actors, calls and timers in one thread, in an order that a seed decides.
 
-The same seed gives the same history. Time is virtual: it passes when nothing else is left to do, and now and then
-before that, so that timers also go off in the middle of things.
+The same seed gives the same history. Time is virtual. It passes when no other work is left, and sometimes before, so
+that timers also fire while work is pending.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from actors.runtime.runtime import Timer, uuid7
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 TIME_SLIPS: Final = 0.02
-"""Chance before each step that the clock goes on to the next timer although there is work to do."""
+"""Probability before each step that the clock advances to the next timer although work is pending."""
 
 
 class _Place:
-    """A dispatcher or executor: all of them share the one list of what can run."""
+    """A dispatcher or executor. All of them share one list of runnable work."""
 
     def __init__(self, ready: list[Callable[[], None]]) -> None:
         self._ready = ready
@@ -31,7 +31,7 @@ class _Place:
         self._ready.append(runnable.run)
 
     def run_here(self, runnable: Runnable, /) -> None:
-        self.schedule(runnable)  # a real one may find the actor busy, and so all orders happen here, too
+        self.schedule(runnable)  # in any order: a real dispatcher may find the actor busy
 
     def submit(self, function: Callable[[], None], /) -> None:
         self._ready.append(function)
@@ -48,7 +48,7 @@ class _SimulatedTimer:
 
 
 class SimulatedRuntime:
-    """A Runtime whose every choice comes from ``chance``. ``started_at``: seconds of virtual time already passed."""
+    """A Runtime whose choices all come from ``chance``. ``started_at``: virtual seconds that have already passed."""
 
     def __init__(self, chance: random.Random, *, started_at: float = 0.0) -> None:
         self._chance = chance
@@ -57,13 +57,13 @@ class SimulatedRuntime:
         self._numbers = count()
         self._monotonic = started_at
         self.wall_offset_s = 0.0
-        """How far the wall clock is off; a test may change it at any time."""
+        """The offset of the wall clock; a test may change it at any time."""
 
-    def dispatcher(self, name: str, threads: int) -> Dispatcher:  # noqa: ARG002  # there is one place for all
+    def dispatcher(self, name: str, threads: int) -> Dispatcher:  # noqa: ARG002  # all share one place
         """See Runtime."""
         return _Place(self._ready)
 
-    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # there is one place for all
+    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # all share one place
         """See Runtime."""
         return _Place(self._ready)
 
@@ -90,11 +90,11 @@ class SimulatedRuntime:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Let time pass without anything being done: what is due meanwhile is late."""
+        """Let time pass without running anything: timers due meanwhile are late."""
         self._monotonic += seconds
 
     def step(self, until: float | None = None) -> bool:
-        """Do one thing. False when there is nothing, or nothing before the virtual time ``until``."""
+        """Run one piece of work. False when there is none, or none before the virtual time ``until``."""
         if not self._ready or self._chance.random() < TIME_SLIPS:
             self._fire(until)
         if not self._ready:
@@ -106,12 +106,12 @@ class SimulatedRuntime:
         return True
 
     def run(self, until: float | None = None) -> None:
-        """Step until nothing is left, or nothing before ``until``."""
+        """Step until no work is left, or none before ``until``."""
         while self.step(until):
             pass
 
     def _fire(self, until: float | None) -> None:
-        """Go on to the next timer, if there is one in time, and let it and all that are due by then run."""
+        """Advance to the next timer, if it is in time, and make all timers due by then runnable."""
         while self._timers and self._timers[0][2].cancelled:
             heapq.heappop(self._timers)
         if not self._timers or (until is not None and self._timers[0][0] > until):

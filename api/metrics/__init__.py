@@ -1,1 +1,1 @@
-"""What Prometheus scrapes. The one place, with the route, that knows its client library."""
+"""Metrics for Prometheus. Only this package and its route import the client library."""

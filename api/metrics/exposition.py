@@ -1,4 +1,4 @@
-"""Everything that is scraped, as text: the meters of all processes added up, and what the store says."""
+"""The text for a scrape: the meters of all processes added up, and figures of the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from api.metrics.dead import as_it_is
+from api.metrics.ended import scrape_lock
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 
@@ -24,7 +24,7 @@ MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class ProcessesCollector(Collector):
-    """The meters of all processes added up; of this one alone where that fails, and a gauge that says which it is."""
+    """The meters of all processes added up, or of this process only when that fails. A gauge shows which."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
@@ -34,7 +34,7 @@ class ProcessesCollector(Collector):
         shared = self._all()
         yield GaugeMetricFamily(
             "payments_metrics_shared",
-            "1 when all workers are added up, 0 when the one that is scraped tells its own.",
+            "1 when all workers are added up, 0 when the metrics are of one worker only.",
             0 if shared is None else 1,
         )
         yield from self._meters.registry.collect() if shared is None else shared
@@ -44,10 +44,10 @@ class ProcessesCollector(Collector):
         if shared is None:
             return None
         folder = Path(shared)
-        if not (folder / f"counter_{os.getpid()}.db").exists():  # removed: what is there now knows nothing of this one
+        if not (folder / f"counter_{os.getpid()}.db").exists():  # the folder was replaced and lacks this process
             return None
         try:
-            with as_it_is(folder):
+            with scrape_lock(folder):
                 found: Iterable[Metric] = MultiProcessCollector(None, str(folder)).collect()  # type: ignore[no-untyped-call]
                 return [*found]
         except Exception:

@@ -1,4 +1,4 @@
-"""Falcon middleware that counts and times requests by method, route and status. Knows nothing of what they mean."""
+"""Falcon middleware that counts and times requests by method, route and status."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from api.metrics.meters import Meters
 
 _BEGAN: Final = "payments.began"
 PROBLEM: Final = "payments.problem"
-"""Where in a request's environ the name of the problem stands that it ended in."""
+"""The key in a request's environ for the name of the problem in its answer."""
 _UNKNOWN: Final = "unknown"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestMeters:
-    """Every request is counted once, under the template of its route: a path would be a series for each id."""
+    """Count every request once, by the template of its route: a path would make a series for each id."""
 
     def __init__(self, meters: Meters, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -31,11 +31,11 @@ class RequestMeters:
         self._seconds = cache(lambda method, route: observations(meters.http_seconds.labels(method, route)).observe)
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Note the time."""
+        """Store the start time."""
         req.env[_BEGAN] = self._clock()
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, *_: object) -> None:
-        """Count it. Without a beginning where it was refused before that was noted."""
+        """Count the request. There is no duration when it was refused before ``process_request``."""
         env = req.env
         method = req.method if req.method in _METHODS else _UNKNOWN
         route = req.uri_template or _UNKNOWN

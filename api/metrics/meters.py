@@ -1,8 +1,8 @@
-"""The meters: every metric that a process keeps, with its labels. Who moves them stands in the modules beside this.
+"""The meters: every metric of a process with its labels. The other modules of this package update them.
 
-A label is a name out of a table (a route, a gateway, a status), never an id and nothing personal, so that there are as
-many series as there are kinds of things. Where several processes serve one port, prometheus_client keeps each one's
-values in a file of its own (PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets), and whoever is scraped adds up all.
+The values of a label come from a table (routes, gateways, statuses). They are never ids and never personal, so the
+number of series is bounded. Where several processes serve one port, prometheus_client keeps a file per process
+(PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets), and the scraped process adds them up.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ APPEND_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 UNREADABLE: Final = ("400", "414", "415", "417", "431")
-"""The statuses of answers to what is no HTTP request."""
+"""The statuses of answers to malformed HTTP requests."""
 
 
 class Meters:
-    """All of them, in ``registry``. The series of ``gateways`` are there from the start, at nothing.
+    """All meters, in ``registry``. The series of ``gateways`` exist from the start with the value 0.
 
-    A series that appears with its first event has no increase by it, and no alert would see that.
+    A series that appears with its first event shows no increase, so an alert would miss that event.
     """
 
     def __init__(self, gateways: Collection[str] = ()) -> None:
@@ -66,19 +66,17 @@ class Meters:
             "payments_http_request_seconds", "From a request to its answer.", REQUEST_BUCKETS_S, "method", "route"
         )
         self.refused_requests = self._counter(
-            "payments_refused_requests_total", "Requests that waited in vain to be let in.", "kind"
+            "payments_refused_requests_total", "Requests that were refused after waiting for a free place.", "kind"
         )
         self.unreadable_requests = self._counter(
-            "payments_unreadable_requests_total", "Answers to what is no HTTP request.", "status"
+            "payments_unreadable_requests_total", "Answers to malformed HTTP requests.", "status"
         )
         self.problems = self._counter("payments_problems_total", "Requests that ended in a problem.", "type")
 
     def _transactions(self) -> None:
-        self.accepted = self._counter(
-            "payments_accepted_total", "Deposits and withdrawals made durable.", "type", "gateway"
-        )
+        self.accepted = self._counter("payments_accepted_total", "Deposits and withdrawals stored.", "type", "gateway")
         self.transactions = self._counter(
-            "payments_transactions_total", "Transactions that came to a status.", "type", "gateway", "status"
+            "payments_transactions_total", "Transactions that entered a status.", "type", "gateway", "status"
         )
         self.final_seconds = self._histogram(
             "payments_post_to_final_seconds",
@@ -93,7 +91,7 @@ class Meters:
 
     def _calls(self) -> None:
         self.calls = self._counter(
-            "payments_gateway_calls_total", "Calls to gateways that came to an end.", "gateway", "action", "result"
+            "payments_gateway_calls_total", "Calls to gateways that ended.", "gateway", "action", "result"
         )
         self.call_seconds = self._histogram(
             "payments_gateway_call_seconds", "Duration of calls to gateways.", CALL_BUCKETS_S, "gateway", "action"
@@ -110,33 +108,33 @@ class Meters:
             "livemax",
             "gateway",
         )
-        self.in_flight = self._gauge("payments_bulkhead_in_flight", "Calls that are out.", "livesum", "gateway")
+        self.in_flight = self._gauge("payments_bulkhead_in_flight", "Calls in progress.", "livesum", "gateway")
         self.waiting = self._gauge("payments_bulkhead_waiting", "Work that waits for a slot.", "livesum", "gateway")
-        self.slots = self._gauge("payments_bulkhead_slots", "Calls that may be out at once.", "livesum", "gateway")
+        self.slots = self._gauge(
+            "payments_bulkhead_slots", "The largest number of concurrent calls.", "livesum", "gateway"
+        )
 
     def _process(self) -> None:
-        self.appends = self._counter("payments_appends_total", "Writes to the store, by what became of them.", "result")
-        self.batch_writes = self._histogram("payments_batch_writes", "Writes of one commit.", BATCH_BUCKETS)
+        self.appends = self._counter("payments_appends_total", "Writes to the store by result.", "result")
+        self.batch_writes = self._histogram("payments_batch_writes", "Writes per commit.", BATCH_BUCKETS)
         self.append_seconds = self._histogram("payments_append_seconds", "Duration of commits.", APPEND_BUCKETS_S)
-        self.leases_lost = self._counter(
-            "payments_leases_lost_total", "Times that a process was held for dead while it lived."
-        )
+        self.leases_lost = self._counter("payments_leases_lost_total", "Times that a live process lost its leases.")
         self.taken_over = self._counter(
-            "payments_work_taken_over_total", "Pieces of work of dead processes that were taken over."
+            "payments_work_taken_over_total", "Pieces of work taken over from dead processes."
         )
         self.mailboxes = self._gauge(
-            "payments_mailbox_messages", "Messages that wait for actors of a kind.", "livesum", "actor"
+            "payments_mailbox_messages", "Messages waiting for actors of a kind.", "livesum", "actor"
         )
-        self.customers = self._gauge("payments_customer_actors", "Customers' actors that live.", "livesum")
+        self.customers = self._gauge("payments_customer_actors", "Live customer actors.", "livesum")
         self.waiting_requests = self._gauge(
             "payments_waiting_requests",
-            "Requests that wait for the actors' answer, or outside to be let in.",
+            "Requests waiting for the actors' answer (inside) or for a free place (outside).",
             "livesum",
             "kind",
             "place",
         )
         self.waiting_requests_max = self._gauge(
-            "payments_waiting_requests_max", "Requests that may be inside at once.", "livesum", "kind"
+            "payments_waiting_requests_max", "The largest number of requests inside.", "livesum", "kind"
         )
         self.connections = self._gauge("payments_connections", "Open connections.", "livesum")
         self.lost_log_lines = self._counter(

@@ -1,4 +1,4 @@
-"""Looks at what a process is in the middle of, once a second: what waits or is out cannot be counted as it passes."""
+"""Sample the current state of a process once a second: waiting work and calls in progress are not counters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from actors.figures import ProcessFigures
+from actors.stats import ProcessStats
 from api.metrics.meters import Meters
 
 EVERY_S: Final = 1.0
@@ -14,45 +14,45 @@ OPEN: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 
 class Sampler:
-    """Copies ``figures`` and counters into the meters at a fixed interval.
+    """Copies ``stats`` and counters into the meters at a fixed interval.
 
-    ``connections`` returns the open ones, ``lost_lines`` the log lines that this process has lost so far;
-    ``after`` is a timer: seconds, and what to call then.
+    ``connections`` returns the number of open connections, ``lost_lines`` the number of log lines that this process
+    lost so far. ``after`` is a timer: seconds, and the function to call then.
     """
 
     def __init__(
         self,
         meters: Meters,
-        figures: Callable[[], ProcessFigures],
+        stats: Callable[[], ProcessStats],
         connections: Callable[[], int],
         lost_lines: Callable[[], int],
         after: Callable[[float, Callable[[], None]], object],
     ) -> None:
-        self._meters, self._figures, self._connections, self._after = meters, figures, connections, after
+        self._meters, self._figures, self._connections, self._after = meters, stats, connections, after
         self._lost_lines, self._lost = lost_lines, 0
         self._refused: dict[str, int] = defaultdict(int)
-        """Of each kind, those that are counted."""
+        """The number already counted, by kind."""
 
     def sample(self) -> None:
-        """Look now, and again in a second."""
+        """Sample now, and again in a second."""
         self._after(EVERY_S, self.sample)
-        meters, figures = self._meters, self._figures()
+        meters, stats = self._meters, self._figures()
         meters.tallies.flush()
         meters.processes.set(1)
-        for actor, count in figures.mailboxes.items():
+        for actor, count in stats.mailboxes.items():
             meters.mailboxes.labels(actor).set(count)
-        meters.customers.set(figures.customers)
+        meters.customers.set(stats.customers)
         meters.connections.set(self._connections())
         lost = self._lost_lines()
         meters.lost_log_lines.inc(lost - self._lost)
         self._lost = lost
-        for kind, callers in figures.admissions.items():
+        for kind, callers in stats.admissions.items():
             meters.waiting_requests.labels(kind, "inside").set(callers.inside)
             meters.waiting_requests.labels(kind, "outside").set(callers.outside)
             meters.waiting_requests_max.labels(kind).set(callers.inside_max)
             meters.refused_requests.labels(kind).inc(callers.refused - self._refused[kind])
             self._refused[kind] = callers.refused
-        for gateway in figures.gateways:
+        for gateway in stats.gateways:
             name = gateway.name
             meters.breaker_open.labels(name).set(OPEN[gateway.breaker])
             meters.in_flight.labels(name).set(gateway.in_flight)

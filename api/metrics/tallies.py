@@ -1,8 +1,8 @@
-"""What moves often is counted in plain numbers, and added to the meters once a second, and before a scrape.
+"""Frequent counts in plain numbers, added to the meters once a second and before a scrape.
 
-Where several processes share a port, each step of a meter is a write under a lock into a file in memory: thirty to
-forty microseconds for a deposit, nearly a tenth of what it costs; so it is four. A process that is killed takes the
-counts of its last second along. Steps are single statements, which no other thread of CPython comes between.
+Where several processes share a port, each step of a meter is a write under a lock into a memory-mapped file. That costs
+30 to 40 microseconds for a deposit, nearly a tenth of its cost. Tallies cost four. A killed process loses the counts of
+its last second. Each step is one statement, which other threads of CPython do not interrupt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Spread(Histogram):
     """A histogram to which many observations can be added at once."""
 
     def add(self, counts: list[int], total: float) -> None:
-        """``counts``: how many of them fell into each bucket, the last of which has no bound; ``total``: their sum."""
+        """``counts``: observations per bucket, the last of which has no bound; ``total``: their sum."""
         for bucket, count in zip(self._buckets, counts, strict=True):
             if count:
                 bucket.inc(count)
@@ -37,11 +37,11 @@ class Count:
         self._counter, self._events = counter, 0
 
     def step(self, events: int = 1) -> None:
-        """Count so many."""
+        """Add to the count."""
         self._events += events
 
     def flush(self) -> None:
-        """Hand them on."""
+        """Add the tally to its meter."""
         events, self._events = self._events, 0
         if events:
             self._counter.inc(events)
@@ -57,12 +57,12 @@ class Observations:
         self._counts, self._total = [0] * len(self._bounds), 0.0
 
     def observe(self, value: float) -> None:
-        """Take one up."""
+        """Add a value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._total += value
 
     def flush(self) -> None:
-        """Hand them on."""
+        """Add the tally to its meter."""
         counts, self._counts = self._counts, [0] * len(self._bounds)
         total, self._total = self._total, 0.0
         if any(counts):
@@ -70,7 +70,7 @@ class Observations:
 
 
 class Tallies:
-    """All of a process."""
+    """All tallies of a process."""
 
     def __init__(self) -> None:
         self._all: list[Count | Observations] = []
@@ -82,12 +82,12 @@ class Tallies:
         return tally
 
     def observations(self, spread: Spread) -> Observations:
-        """The same for a histogram."""
+        """A new tally for a histogram, with its labels."""
         tally = Observations(spread)
         self._all.append(tally)
         return tally
 
     def flush(self) -> None:
-        """Bring the meters up to date."""
+        """Add all tallies to their meters."""
         for tally in [*self._all]:
             tally.flush()

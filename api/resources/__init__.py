@@ -1,1 +1,1 @@
-"""The resources: one responder per operation, each with its description for OpenAPI beside it."""
+"""The resources: one responder per operation, with its OpenAPI description beside it."""

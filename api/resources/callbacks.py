@@ -1,4 +1,7 @@
-"""Callbacks of gateways: read as raw bytes, verified and applied by the actors. Nothing of a forged one is kept."""
+"""Callbacks of gateways: read as raw bytes, then verified and applied by the actors.
+
+A forged callback is not stored.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import ClassVar
 import falcon
 
 from actors.payments import Payments
-from actors.replies import NotStored, Taken, Unverified
+from actors.replies import NotStored, SignatureInvalid, Taken
 from api.body import read_bytes
 from api.headers import is_repeated
 from api.operations import OPEN, Answer, Operation, Signed
@@ -25,26 +28,26 @@ from api.problems import (
     ProblemError,
     unavailable,
 )
-from api.responses import StateSchema
+from api.schemas.common import StateSchema
 from api.tracing import metadata, request_id
 
 log = logging.getLogger(__name__)
 
 
 class CallbackResource(Signed):
-    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.addresses``)."""
+    """``/v1/callbacks/{name}``, with or without trailing slashes and a query (``api.screening.envelope``)."""
 
     operations: ClassVar[Mapping[str, Operation]] = {
         "post": Operation(
             operation_id="receiveCallback",
             scopes=OPEN,
             tag="Callbacks",
-            summary="What a gateway says of its own accord",
-            description="For gateways alone: signed as each gateway signs. A verified callback is stored as it came "
-            "before it is answered with 200, whatever it says, and applied once for each of its event ids. Any query, "
-            "media type and slashes at the end of the address are ignored. A signed header that comes twice verifies "
-            "nothing.",
-            answer=Answer(200, "It is stored.", StateSchema),
+            summary="Receive a gateway's callback",
+            description="For gateways only. Each gateway signs its callbacks in its own way. A verified callback is "
+            "stored unchanged before the answer 200, regardless of its content, and is applied once per event id. The "
+            "query, the media type and slashes at the end of the path are ignored. A signed header that occurs twice "
+            "makes the signature invalid. After any error, send the callback again.",
+            answer=Answer(200, "The callback is stored.", StateSchema),
             problems=(
                 MALFORMED_BODY,
                 REQUEST_TIMEOUT,
@@ -62,7 +65,7 @@ class CallbackResource(Signed):
         self._payments = payments
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Take one on."""
+        """Receive a callback."""
         if name not in self._payments.gateway_currencies():
             raise ProblemError(NOT_FOUND, "No such gateway.")
         body = read_bytes(req)
@@ -70,15 +73,20 @@ class CallbackResource(Signed):
         headers = {header: value for header, value in given if not is_repeated(req.env, header)}
         try:
             reply = self._payments.callback(name, headers, body, metadata(req))
-        except Exception:  # the gateway sends it again, and then it is told by its event id whether it was stored
+        except Exception:  # the gateway repeats it, and its event id identifies it
             log.exception("a callback ended without a reply", extra={"fields": {"correlation_id": request_id(req)}})
-            raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.") from None
-        if isinstance(reply, Unverified):
-            detail = "The signature, its secret, or the time do not fit. Nothing was stored."
+            raise ProblemError(
+                OUTCOME_UNKNOWN,
+                "Whether the callback was stored is not known. Send it again: its event id identifies it.",
+            ) from None
+        if isinstance(reply, SignatureInvalid):
+            detail = "Signature verification failed, or the timestamp is out of range. Nothing was stored."
             raise ProblemError(UNVERIFIED, detail, headers={"WWW-Authenticate": "Signature"})
         if isinstance(reply, NotStored):
             raise unavailable(reply.reason, reply.retry_after_s)
         if isinstance(reply, Taken):
             resp.data = b'{"status":"ok"}'
             return
-        raise ProblemError(OUTCOME_UNKNOWN, "Send it again: it is told by its event id.")
+        raise ProblemError(
+            OUTCOME_UNKNOWN, "Whether the callback was stored is not known. Send it again: its event id identifies it."
+        )

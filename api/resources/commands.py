@@ -1,4 +1,4 @@
-"""Taking on deposits and withdrawals: a validated command goes to the actors, and what they reply is the answer."""
+"""Deposits and withdrawals: a validated command goes to the actors, and their reply becomes the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final
 import falcon
 import orjson
 
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
+from actors.operations.receive import ReceiveOperation
 from actors.payments import Payments
 from actors.replies import NotStored, Replayed, Reply
 from api import views
@@ -32,10 +33,9 @@ from api.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, reading_again, replied
-from api.requests import CommandSchema, read_payment
-from api.responses import TransactionSchema
+from api.schemas.transactions import CommandSchema, TransactionSchema, read_payment
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Receive
 from domain.events import Kind
@@ -58,21 +58,21 @@ _PROBLEMS: Final = (
 )
 
 _AFTERWARDS: Final = (
-    "After 503 nothing is stored and the request may be sent again. After 504 it is not known yet: ask for the "
-    "`transaction_id` in the problem, or send the same command again under the same `Idempotency-Key`; without one, do "
-    "not send it again before that is told."
+    "After 503 nothing is stored, and you may send the request again. After 504 it is not known whether the command is "
+    "stored. Get the transaction with the `transaction_id` of the problem, or send the same command again under the "
+    "same `Idempotency-Key`. Without a key, do not send it again before you have the answer."
 )
 
 
 def _answer_of(what: str) -> Answer:
     return Answer(
         202,
-        f"The {what} is durable.",
+        f"The {what} is stored. `Location` is its transaction.",
         TransactionSchema,
         headers={
-            "Location": "Where the transaction is.",
+            "Location": "The path of the transaction.",
         },
-        optional_headers={REPLAYED: "`true` when the same command was accepted before under the same key."},
+        optional_headers={REPLAYED: "`true` when this is the replay of a command with the same key."},
         links={
             "transaction": {
                 "operationId": "getTransaction",
@@ -91,8 +91,8 @@ def _answer_of(what: str) -> Answer:
 
 
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "the least": {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"},
-    "everything": {
+    "minimal": {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"},
+    "all fields": {
         "amount": "12.345",
         "currency": "KWD",
         "gateway": "gatewayA",
@@ -103,8 +103,8 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Till:
-    """What all commands of a process are taken on with. ``checked``: a withdrawal needs a balance here."""
+class CommandContext:
+    """The context of all commands of a process. ``checked``: a withdrawal needs a balance in this service."""
 
     payments: Payments
     queries: Queries
@@ -114,47 +114,48 @@ class Till:
 
 
 class _CommandResource:
-    """What deposits and withdrawals share."""
+    """The common part of deposits and withdrawals."""
 
     _kind: ClassVar[Kind]
 
-    def __init__(self, till: Till) -> None:
-        self._till = till
-        self._payments = till.payments
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
+        self._payments = context.payments
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take it on."""
+        """Accept a command."""
         refuse_query(req)
         key = read_key(req)
-        payment = read_payment(read_object(req), self._payments.gateway_currencies(), self._till.default_currency)
+        payment = read_payment(read_object(req), self._payments.gateway_currencies(), self._context.default_currency)
         transaction_id = self._payments.new_transaction_id()
         stream = StreamKey(merchant_of(req), payment.customer_id)
         command = Receive(
-            self._kind, transaction_id, payment.gateway, payment.money, payment.details, checked=self._till.checked
+            self._kind, transaction_id, payment.gateway, payment.money, payment.details, checked=self._context.checked
         )
         if key is None:
             self._answer(resp, stream, self._receive(stream, command, metadata(req), None, req))
             return
         claimed = once(key, stream, command)
-        under_way = self._till.under_way
+        under_way = self._context.under_way
         with under_way.entered(claimed):
             reply = self._receive(stream, command, metadata(req), claimed, req)
             if isinstance(reply, NotStored) and under_way.has_others(claimed):
-                detail = "Nothing was stored for this request. Send it again to hear what becomes of the first one."
+                detail = "Nothing was stored for this request. Send it again to get the result of the first one."
                 raise ProblemError(IDEMPOTENCY_KEY_IN_FLIGHT, detail, headers={"Retry-After": "1"})
         self._answer(resp, stream, reply)
 
     def _receive(
-        self, stream: StreamKey, command: Receive, about: Metadata, claimed: Once | None, req: falcon.Request
+        self, stream: StreamKey, command: Receive, about: Metadata, claimed: IdempotencyKey | None, req: falcon.Request
     ) -> Reply:
-        return replied(lambda: self._payments.receive(stream, command, about, claimed), req, command.transaction_id)
+        request = ReceiveOperation(command, about, claimed)
+        return replied(lambda: self._payments.execute(stream, request), req, command.transaction_id)
 
     def _answer(self, resp: falcon.Response, stream: StreamKey, reply: Reply) -> None:
         """The HTTP answer to a command. Raises ProblemError when it was not accepted."""
         if isinstance(reply, Replayed):
             with reading_again(f"/v1/transactions/{reply.transaction_id}", transaction_id=reply.transaction_id):
-                view = self._till.queries.transaction(stream.name, reply.transaction_id)
-            assert view is not None  # its id stands in a claim that was stored with it
+                view = self._context.queries.transaction(stream.name, reply.transaction_id)
+            assert view is not None  # the claim that contains its id was stored with it
             resp.set_header(REPLAYED, "true")
             said = views.transaction_view(view)
         else:
@@ -174,9 +175,8 @@ class DepositResource(_CommandResource):
             scopes=WRITES,
             tag="Commands",
             summary="Deposit money",
-            description="Takes money from a customer through a gateway. The answer 202 comes once the deposit is "
-            f"durable; the gateway is called after that. Ask for the transaction to see what became of it.\n\n"
-            f"{_AFTERWARDS}",
+            description="Takes money from a customer through a gateway. The answer 202 means that the deposit is "
+            f"stored. The gateway is called after that. Get the transaction to see the result.\n\n{_AFTERWARDS}",
             body=CommandSchema,
             body_examples=_EXAMPLES,
             takes_key=True,
@@ -196,11 +196,10 @@ class WithdrawalResource(_CommandResource):
             scopes=WRITES,
             tag="Commands",
             summary="Withdraw money",
-            description="Pays money out to a customer through a gateway. The amount is reserved from what the customer "
-            "has available in the commit that takes the withdrawal on; it leaves the reserve when the withdrawal is "
-            "completed, and is available again when it failed. What is short is refused with `insufficient-funds`, "
-            "and with the amount that is `available`.\n\n"
-            f"{_AFTERWARDS}",
+            description="Pays money to a customer through a gateway. The amount is reserved from the customer's "
+            "available balance when the withdrawal is stored. It leaves the reserve when the withdrawal completes, "
+            "and returns to the available balance when it fails. When the balance is too low, the answer is 422 "
+            f"`insufficient-funds` with the amount `available`.\n\n{_AFTERWARDS}",
             body=CommandSchema,
             body_examples=_EXAMPLES,
             takes_key=True,

@@ -1,4 +1,4 @@
-"""What a person settles because the machine must not: how a transaction ended, and what a customer has."""
+"""Corrections by operators: the final status of a transaction, and the balance of a customer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any, ClassVar, Final
 import falcon
 import orjson
 
+from actors.operations.adjust import AdjustOperation
+from actors.operations.resolve import ResolveOperation
 from actors.payments import Payments
 from actors.replies import Replayed
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
 from api.idempotency import REPLAYED, once_of, read_key
-from api.operations import OPERATES, ORDER_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, OPERATOR_PROBLEMS, Answer, Operation
 from api.patterns import CUSTOMER_ID, TRANSACTION_ID
 from api.problems import (
     ALREADY_FINAL,
@@ -29,10 +31,11 @@ from api.problems import (
     STILL_UNDER_WAY,
     ProblemError,
 )
-from api.query import refuse_query
 from api.replies import accepted, adjusted, reading_again, replied
-from api.requests import AdjustmentSchema, ResolutionSchema, read_adjustment, read_fields
-from api.responses import CustomerSchema, TransactionSchema
+from api.schemas.common import read_fields
+from api.schemas.customers import AdjustmentSchema, CustomerSchema, read_adjustment
+from api.schemas.transactions import ResolutionSchema, TransactionSchema
+from api.screening.query import refuse_query
 from api.tracing import metadata
 from domain.commands import Adjust, Resolve
 from store.port import StreamKey
@@ -47,22 +50,23 @@ class ResolutionResource:
             operation_id="resolveTransaction",
             scopes=OPERATES,
             tag="Transactions",
-            summary="Say how it ended",
-            description="For a person who has asked the provider himself: ends a transaction that has no end yet, as "
-            "`completed` or `failed`, with reason and evidence on record. `version` is the transaction's, as he saw "
-            "it. A later word of the provider that contradicts him opens a review. One that is on its way to its "
-            "gateway cannot be settled; nor can one that is final, whose money `adjustments` correct.",
+            summary="Resolve a transaction",
+            description="For operators who confirmed the outcome with the provider. Sets a transaction without a "
+            "final status to `completed` or `failed`, and keeps reason and evidence on record. Send the `version` "
+            "that you reviewed. If the provider reports a different result later, a review is opened. A transaction "
+            "that is being sent to its gateway cannot be resolved. To correct the money of a final transaction, "
+            "adjust the balance.",
             body=ResolutionSchema,
             body_examples={
-                "it happened": {
+                "completed": {
                     "outcome": "completed",
-                    "reason": "Seen on the provider's statement.",
+                    "reason": "Listed on the provider's statement.",
                     "evidence": "statement of 21 November, line 7",
                     "version": 2,
                 }
             },
-            answer=Answer(200, "The transaction, final.", TransactionSchema),
-            problems=(*ORDER_PROBLEMS, STALE_VERSION, ALREADY_FINAL, STILL_UNDER_WAY, DEAD_LETTER_BUSY, REFUSED),
+            answer=Answer(200, "The transaction with its final status.", TransactionSchema),
+            problems=(*OPERATOR_PROBLEMS, STALE_VERSION, ALREADY_FINAL, STILL_UNDER_WAY, DEAD_LETTER_BUSY, REFUSED),
         )
     }
 
@@ -71,7 +75,7 @@ class ResolutionResource:
         self._schema = ResolutionSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
-        """Settle it."""
+        """Resolve a transaction."""
         refuse_query(req)
         merchant = merchant_of(req)
         view = self._queries.transaction(merchant, transaction_id) if TRANSACTION_ID.fullmatch(transaction_id) else None
@@ -83,7 +87,8 @@ class ResolutionResource:
         work = self._queries.work(merchant, transaction_id)
         about = replace(metadata(req), reason=reason, evidence=given["evidence"])
         stream = StreamKey(merchant, view.transaction.customer_id)
-        reply = replied(lambda: self._payments.resolve(stream, command, work, about), req, transaction_id)
+        request = ResolveOperation.on(work, command, about)
+        reply = replied(lambda: self._payments.execute(stream, request), req, transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
 
 
@@ -95,12 +100,12 @@ class AdjustmentResource:
             operation_id="adjustBalance",
             scopes=OPERATES,
             tag="Customers",
-            summary="Correct a balance",
-            description="For a person: adds the amount, which may be negative, to what the customer has available, "
-            "with reason and evidence on record. Never below zero.",
+            summary="Adjust a balance",
+            description="For operators. Adds an amount, which may be negative, to the customer's available balance, "
+            "and keeps reason and evidence on record. The balance never goes below zero.",
             body=AdjustmentSchema,
             body_examples={
-                "less": {
+                "decrease": {
                     "amount": "-10.50",
                     "currency": "USD",
                     "reason": "Credited twice.",
@@ -110,12 +115,12 @@ class AdjustmentResource:
             takes_key=True,
             answer=Answer(
                 201,
-                "The customer with the corrected balance.",
+                "The customer with the new balance.",
                 CustomerSchema,
-                headers={"Location": "Where the customer is."},
-                optional_headers={REPLAYED: "`true` when the same correction was made before under the same key."},
+                headers={"Location": "The path of the customer."},
+                optional_headers={REPLAYED: "`true` when this is the replay of an adjustment with the same key."},
             ),
-            problems=(*ORDER_PROBLEMS, INSUFFICIENT_FUNDS, NO_SUCH_CUSTOMER, IDEMPOTENCY_KEY_REUSED, REFUSED),
+            problems=(*OPERATOR_PROBLEMS, INSUFFICIENT_FUNDS, NO_SUCH_CUSTOMER, IDEMPOTENCY_KEY_REUSED, REFUSED),
         )
     }
 
@@ -123,7 +128,7 @@ class AdjustmentResource:
         self._payments, self._queries = payments, queries
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
-        """Correct it."""
+        """Adjust a balance."""
         refuse_query(req)
         if CUSTOMER_ID.fullmatch(customer_id) is None:
             raise ProblemError(NOT_FOUND, "No such customer.")
@@ -136,13 +141,14 @@ class AdjustmentResource:
         command = Adjust(adjustment_id, given.money, given.reason, given.evidence)
         said: list[Any] = [customer_id, given.money.minor, given.money.currency, given.reason, given.evidence]
         once = None if key is None else once_of(_OPERATION, stream.name, key, said)
-        reply = replied(lambda: self._payments.adjust(stream, command, metadata(req), once), req, None)
+        request = AdjustOperation(command, metadata(req), once)
+        reply = replied(lambda: self._payments.execute(stream, request), req, None)
         if isinstance(reply, Replayed):
             resp.set_header(REPLAYED, "true")
             with reading_again(f"/v1/customers/{customer_id}"):
                 view = self._queries.customer(stream)
-            assert view is not None  # nothing of a customer is ever deleted
-        else:  # not asked of the store, which may not answer now: it is corrected, and "not stored" would be untrue
+            assert view is not None  # customers are never deleted
+        else:  # without a read: the adjustment is stored, so a failing store must not turn it into 503
             account = adjusted(reply)
             view = CustomerView(account.version, sorted(account.balances.items()))
         resp.status = falcon.HTTP_201

@@ -1,4 +1,4 @@
-"""Reading customers: their balances and the events of their streams, straight from the store's queries."""
+"""Reads of customers: balances, and the events of their streams, from the store's queries."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import CUSTOMER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
-from api.requests import VersionsQuery
-from api.responses import CustomerSchema, EventListSchema, MerchantEventListSchema
+from api.schemas.customers import CustomerSchema, VersionsQuery
+from api.schemas.events import EventListSchema, MerchantEventListSchema
+from api.screening.query import read_query, refuse_query
 from store.port import StoredEvent, StreamKey
 from store.queries import Queries
 
@@ -31,8 +31,8 @@ class CustomerResource:
             operation_id="getCustomer",
             scopes=READS,
             tag="Customers",
-            summary="One customer",
-            description="A customer's balances, by currency. There is no customer before its first event.",
+            summary="Get a customer",
+            description="Returns a customer with its balances by currency. A customer exists from its first event on.",
             answer=Answer(200, "The customer.", CustomerSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -42,7 +42,7 @@ class CustomerResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, customer_id: str) -> None:
-        """Show a customer."""
+        """Get a customer."""
         refuse_query(req)
         view = self._queries.customer(_stream(req, customer_id))
         if view is None:
@@ -58,8 +58,8 @@ class CustomerEventsResource:
             operation_id="listCustomerEvents",
             scopes=READS,
             tag="Customers",
-            summary="A customer's events",
-            description="Everything that happened to a customer's transactions, by ascending version.",
+            summary="List a customer's events",
+            description="Returns all events of a customer's stream by ascending version.",
             query=VersionsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=(*LIST_PROBLEMS, NOT_FOUND),

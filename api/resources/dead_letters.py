@@ -1,4 +1,4 @@
-"""Reading dead letters, one or many, straight from the store's queries."""
+"""Reads of dead letters from the store's queries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
-from api.requests import DeadLettersQuery, known_gateway
-from api.responses import DeadLetterListSchema, DeadLetterSchema
+from api.schemas.common import known_gateway
+from api.schemas.dead_letters import DeadLetterListSchema, DeadLetterSchema, DeadLettersQuery
+from api.screening.query import read_query, refuse_query
 from store.port import DeadLetterFilter
 from store.queries import DeadLetter, Queries
 
@@ -32,8 +32,9 @@ class DeadLetterResource:
             operation_id="getDeadLetter",
             scopes=OPERATES,
             tag="Dead letters",
-            summary="One dead letter",
-            description="A dead letter with the errors of its attempts. There is none once its work is taken up again.",
+            summary="Get a dead letter",
+            description="Returns a dead letter with the errors of its attempts. The answer is 404 once its work is "
+            "retried.",
             answer=Answer(200, "The dead letter.", DeadLetterSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -43,7 +44,7 @@ class DeadLetterResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, dead_letter_id: str) -> None:
-        """Show a dead letter."""
+        """Get a dead letter."""
         refuse_query(req)
         resp.data = orjson.dumps(views.dead_letter(find(self._queries, req, dead_letter_id)))
 
@@ -56,9 +57,9 @@ class DeadLettersResource:
             operation_id="listDeadLetters",
             scopes=OPERATES,
             tag="Dead letters",
-            summary="Many dead letters",
-            description="Work that failed too often, or that nothing can do, newest first. Filters that are given "
-            "must all fit.",
+            summary="List dead letters",
+            description="Returns work that failed too often, or that nothing can handle, newest first. A dead letter "
+            "is listed when it matches all given filters.",
             query=DeadLettersQuery,
             answer=Answer(200, "A page of dead letters.", DeadLetterListSchema),
             problems=LIST_PROBLEMS,
@@ -84,7 +85,7 @@ class DeadLettersResource:
 
 
 def find(queries: Queries, req: falcon.Request, dead_letter_id: str) -> DeadLetter:
-    """The caller's dead letter of that id. Raises ProblemError when there is none."""
+    """The merchant's dead letter with this id. Raises ProblemError when there is none."""
     letter = None
     if DEAD_LETTER_ID.fullmatch(dead_letter_id):
         letter = queries.dead_letter(merchant_of(req), dead_letter_id)

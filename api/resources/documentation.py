@@ -11,7 +11,7 @@ from swagger_ui_bundle import swagger_ui_path
 
 from api.operations import OPEN, Answer, OpenToAll, Operation
 from api.problems import INVALID_REQUEST, NOT_FOUND, ProblemError
-from api.query import refuse_query
+from api.screening.query import refuse_query
 
 INDEX: Final = "/swagger/index.html"
 
@@ -53,13 +53,13 @@ _SCRIPT: Final = b"""window.ui = SwaggerUIBundle({
   layout: "StandaloneLayout",
 });
 """
-# The page loads and calls nothing but its own origin. Swagger UI sets style attributes and has images in its styles.
+# The page loads from and calls its own origin only. Swagger UI sets style attributes and has images in its styles.
 _POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
 @cache
 def _content(asset: str) -> bytes:
-    """Read once: all who load the page share it, and whoever does not take it holds no copy."""
+    """Read a file once, on the first request for it."""
     data: bytes = (swagger_ui_path / asset).read_bytes()
     return data
 
@@ -72,8 +72,8 @@ class OpenApiResource:
             operation_id="getOpenApi",
             scopes=OPEN,
             tag="Documentation",
-            summary="This document",
-            description="OpenAPI 3.0, made from the schemas that validate.",
+            summary="Get the OpenAPI document",
+            description="Returns this OpenAPI 3.0 document. It is generated from the schemas that validate requests.",
             answer=Answer(200, "The document."),
             problems=(INVALID_REQUEST,),
         )
@@ -83,7 +83,7 @@ class OpenApiResource:
         self.document = b""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the OpenAPI document."""
+        """Get the OpenAPI document."""
         refuse_query(req)
         resp.data = self.document
 
@@ -96,15 +96,15 @@ class SwaggerPageResource:
             operation_id="getSwaggerPage",
             scopes=OPEN,
             tag="Documentation",
-            summary="This page",
-            description="Swagger UI on this document; every operation can be tried out.",
+            summary="Open Swagger UI",
+            description="Returns a page that shows this document and can send requests.",
             answer=Answer(200, "The page.", media_type="text/html"),
             problems=(INVALID_REQUEST,),
         )
     }
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show the page."""
+        """Get the page."""
         refuse_query(req)
         resp.content_type = "text/html; charset=utf-8"
         resp.set_header("content-security-policy", _POLICY)
@@ -112,10 +112,10 @@ class SwaggerPageResource:
 
 
 class SwaggerAssetResource(OpenToAll):
-    """``/swagger/{asset}``: what the page loads, and nothing else of the bundle."""
+    """``/swagger/{asset}``: the files that the page loads, and no other file of the bundle."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response, asset: str) -> None:
-        """Show a script, a style or an icon."""
+        """Get a script, a style or an icon."""
         if asset == _INITIALIZER:
             resp.content_type = "text/javascript; charset=utf-8"
             resp.data = _SCRIPT
@@ -129,9 +129,9 @@ class SwaggerAssetResource(OpenToAll):
 
 
 class ToSwaggerResource(OpenToAll):
-    """Addresses that people type and that lead to the page."""
+    """Short paths that redirect to the page."""
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Send the reader to the page."""
+        """Redirect to the page."""
         resp.status = falcon.HTTP_302
         resp.set_header("location", INDEX)

@@ -1,4 +1,4 @@
-"""The feed of all events in global order. Whoever asks may wait for the next one, and holds up nobody by that."""
+"""The feed of all events in global order. A request may wait for the next event without delaying other requests."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from api import views
 from api.callers import Callers, caller_of
 from api.operations import LIST_PROBLEMS, READS, Answer, Operation
 from api.positions import BEGINNING, Position, confirm, event_cursor, position_of
-from api.query import read_query
-from api.requests import EventsQuery, MerchantEventsQuery
-from api.responses import EventListSchema, MerchantEventListSchema
+from api.schemas.events import EventListSchema, EventsQuery, MerchantEventListSchema, MerchantEventsQuery
+from api.screening.query import read_query
 from store.port import StoredEvent
 from store.queries import Queries
 
 LOOK_EVERY_S: Final = 0.25
-"""How soon who waits is told of a new event. One look serves all who wait in a process."""
+"""The interval of the check for new events. One check serves all waiting requests of a process."""
 WAITING_MAX: Final = 400
-"""Requests of a process that may wait at a time; further ones are answered at once."""
+"""The largest number of waiting requests of a process. Further requests are answered at once."""
 WAITING_EACH_MAX: Final = 100
-"""How many of them one merchant may have, so that it leaves others a place."""
+"""The largest number of waiting requests of one merchant, so that other merchants can wait as well."""
 
 
 class Feed:
-    """Where all events end, looked at no more often than ``LOOK_EVERY_S``, however many ask.
+    """The events after a position. New events are checked for once per ``LOOK_EVERY_S``, however many requests wait.
 
-    Nobody waits any longer once the service is ``stopping``.
+    All requests are answered when the service is ``stopping``.
     """
 
     def __init__(
@@ -44,17 +43,18 @@ class Feed:
     ) -> None:
         self._queries, self._stopping, self._monotonic, self._sleep = queries, stopping, monotonic, sleep
         self._last = 0
-        self._barren: dict[str | None, tuple[int, int]] = {}
-        """Between which positions nothing was found the last time, by whose events were asked for."""
+        self._known_empty: dict[str | None, tuple[int, int]] = {}
+        """By merchant, the positions between which the last read found nothing."""
         self._looked_at = float("-inf")
         self._waiting: Counter[str | None] = Counter()
 
     def read(
         self, merchant: str | None, after: int, limit: int, wait_s: float, confirm: Callable[[], None] = lambda: None
     ) -> Sequence[StoredEvent]:
-        """The merchant's events above position ``after``; when there are none, those that come within ``wait_s``.
+        """The merchant's events after position ``after``; when there are none, those that arrive within ``wait_s``.
 
-        ``merchant`` None: everybody's. ``confirm`` is called before each look, and raises once he may not look.
+        ``merchant`` None: events of all merchants. ``confirm`` is called before each check, and raises when the access
+        was revoked.
         """
         rows = self._queries.all_events(merchant, after=after, limit=limit)
         if rows or wait_s <= 0 or not self._has_room(merchant):
@@ -66,10 +66,10 @@ class Feed:
                 self._sleep(min(LOOK_EVERY_S, max(deadline - self._monotonic(), 0.0)))
                 confirm()
                 newest = self._newest()
-                if newest > after and not self._is_barren(merchant, after, newest):
+                if newest > after and not self._is_known_empty(merchant, after, newest):
                     rows = self._queries.all_events(merchant, after=after, limit=limit)
-                    if not rows:  # others' events, or positions of what was never committed: nobody looks again
-                        self._barren[merchant] = (after, newest)
+                    if not rows:  # events of other merchants, or uncommitted positions
+                        self._known_empty[merchant] = (after, newest)
         finally:
             self._waiting[merchant] -= 1
             if not self._waiting[merchant]:
@@ -79,12 +79,12 @@ class Feed:
     def _has_room(self, merchant: str | None) -> bool:
         return self._waiting[merchant] < WAITING_EACH_MAX and self._waiting.total() < WAITING_MAX
 
-    def _is_barren(self, merchant: str | None, after: int, newest: int) -> bool:
-        first, last = self._barren.get(merchant, (0, 0))
+    def _is_known_empty(self, merchant: str | None, after: int, newest: int) -> bool:
+        first, last = self._known_empty.get(merchant, (0, 0))
         return first <= after and newest <= last
 
     def latest(self) -> int:
-        """The position that everything to come is above."""
+        """The position of the last event."""
         return self._queries.last_position()
 
     def _newest(self) -> int:
@@ -103,22 +103,24 @@ class EventsResource:
             operation_id="listEvents",
             scopes=READS,
             tag="Events",
-            summary="Everything that happened",
-            description="All events by ascending position, above `after`. Read on with `after` = the last position "
-            "that you got: no event is skipped or repeated. `next_cursor` is that position while more "
-            "follows at once. With `wait`, an answer without events comes only after so many seconds. `after=latest` "
-            "answers at once and without events: its `next_cursor` is the last position so far. A position of an "
+            summary="List events",
+            description="Returns all events above `after` by ascending position. To continue, send the position of "
+            "the last event as `after`; no event is skipped or repeated. `next_cursor` is that position while more "
+            "events are available. With `wait`, an answer without events is delayed by up to that many seconds. "
+            "`after=latest` returns no events, and `next_cursor` is the last position so far. A position of an "
             "earlier generation, or beyond the end, gets 410: the database was restored to an earlier state.",
             query=EventsQuery,
             answer=Answer(200, "A page of events.", EventListSchema),
             problems=LIST_PROBLEMS,
             behind_keys={
-                "description": "Your events in the order in which they were recorded, from `after` on. Read on with "
-                "`after` = the `cursor` of the last event that you got: no event is skipped or repeated. "
-                "`next_cursor` is that cursor while more follows at once. With `wait`, an answer without events "
-                "comes only after so many seconds. `after=latest` answers at once and without events: its "
-                "`next_cursor` is the place after your last event so far. A cursor of an earlier generation gets 410: "
-                "the database was restored to an earlier state.",
+                "description": "Returns your events after `after` in the order in which they were recorded. To "
+                "continue, "
+                "send the `cursor` of the last event as `after`; no event is skipped or repeated. `next_cursor` is "
+                "that "
+                "cursor while more events are available. With `wait`, an answer without events is delayed by up to "
+                "that "
+                "many seconds. `after=latest` returns no events, and `next_cursor` is the place after your last event "
+                "so far. A cursor of an earlier generation gets 410: the database was restored to an earlier state.",
                 "query": MerchantEventsQuery,
                 "answer": Answer(200, "A page of events.", MerchantEventListSchema),
             },
@@ -130,7 +132,7 @@ class EventsResource:
         self._schema = EventsQuery() if sees_all else MerchantEventsQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List events, or wait for one."""
+        """List events, or wait for the first."""
         query = read_query(req, self._schema)
         caller = caller_of(req)
         if query.get("after", BEGINNING) is None:
@@ -148,7 +150,7 @@ class EventsResource:
                 lambda: self._callers.confirm(caller.presented),
             )
             before, generation = generation, confirm(self._queries, after)
-            if before == generation:  # otherwise these may be events of another generation
+            if before == generation:  # otherwise the events may be of another generation
                 break
         shown = [views.event(row, generation, sees_all=self._sees_all) for row in rows[:limit]]
         following = self._place(generation, rows[limit - 1]) if len(rows) > limit else None
@@ -162,7 +164,7 @@ class EventsResource:
         return position_of(self._queries, merchant, query["after"])
 
     def _latest(self, merchant: str) -> str:
-        """The place after the last event so far."""
+        """The position or cursor of the last event."""
         while True:
             generation = self._queries.feed().generation
             if self._sees_all:

@@ -1,4 +1,4 @@
-"""The gateways with their breakers and bulkheads, as the actors tell it, and a person's orders to a breaker."""
+"""The gateways with their breakers and bulkheads, and the operator command that sets a breaker's mode."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from actors.payments import Payments
 from actors.replies import GatewayStatus
 from api import views
 from api.body import read_object
-from api.operations import OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.operations import OPERATES, OPERATOR_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, Place, encode_cursor, page
 from api.problems import NOT_FOUND, ProblemError, unavailable
-from api.query import read_query, refuse_query
-from api.replies import ordering
-from api.requests import BreakerOrderSchema, GatewaysQuery, read_fields
-from api.responses import GatewayListSchema, GatewaySchema
-from api.tracing import note_order
+from api.replies import executing
+from api.schemas.common import read_fields
+from api.schemas.gateways import BreakerOrderSchema, GatewayListSchema, GatewaySchema, GatewaysQuery
+from api.screening.query import read_query, refuse_query
+from api.tracing import log_operator_command
 from store.port import GatewayMode
 
 
@@ -31,8 +31,8 @@ class GatewaysResource:
             operation_id="listGateways",
             scopes=OPERATES,
             tag="Gateways",
-            summary="All gateways",
-            description="The configured gateways by name, with circuit breaker and bulkhead.",
+            summary="List gateways",
+            description="Returns the configured gateways by name, with their circuit breakers and bulkheads.",
             query=GatewaysQuery,
             answer=Answer(200, "A page of gateways.", GatewayListSchema),
             problems=READ_PROBLEMS,
@@ -44,7 +44,7 @@ class GatewaysResource:
         self._schema = GatewaysQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List the gateways."""
+        """List gateways."""
         query = read_query(req, self._schema)
         place: Place | None = query.get("cursor")
         after = "" if place is None else place.key
@@ -60,8 +60,8 @@ class GatewayResource:
             operation_id="getGateway",
             scopes=OPERATES,
             tag="Gateways",
-            summary="One gateway",
-            description="A configured gateway with circuit breaker and bulkhead.",
+            summary="Get a gateway",
+            description="Returns a configured gateway with its circuit breaker and bulkhead.",
             answer=Answer(200, "The gateway.", GatewaySchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -71,7 +71,7 @@ class GatewayResource:
         self._payments = payments
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Show a gateway."""
+        """Get a gateway."""
         refuse_query(req)
         if name in self._payments.gateway_currencies():
             for status in _statuses(self._payments):
@@ -89,17 +89,17 @@ class BreakerResource:
             operation_id="setBreakerMode",
             scopes=OPERATES,
             tag="Gateways",
-            summary="Hold a circuit breaker open or closed",
-            description="`open` stops all calls to the gateway; its work waits. `closed` lets all calls through, "
-            "whatever comes of them. `auto` leaves the breaker to itself again: after `open` a single call goes "
-            "first. An order holds until the next one, restarts included.",
+            summary="Set a breaker's mode",
+            description="`open` stops all calls to the gateway, and its work waits. `closed` permits all calls, "
+            "regardless of their results. `auto` lets the breaker decide again: after `open` it first permits a single "
+            "probe call. The mode applies until the next change, also after a restart.",
             body=BreakerOrderSchema,
             body_examples={
-                "stop": {"mode": "open", "reason": "The provider asked for it."},
-                "as usual": {"mode": "auto", "reason": "The provider is back."},
+                "open": {"mode": "open", "reason": "The provider announced maintenance."},
+                "auto": {"mode": "auto", "reason": "The maintenance is over."},
             },
-            answer=Answer(200, "The gateway as it is now.", GatewaySchema),
-            problems=ORDER_PROBLEMS,
+            answer=Answer(200, "The gateway with the new mode.", GatewaySchema),
+            problems=OPERATOR_PROBLEMS,
         )
     }
 
@@ -108,13 +108,13 @@ class BreakerResource:
         self._schema = BreakerOrderSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Give the order."""
+        """Set a breaker's mode."""
         refuse_query(req)
         if name not in self._payments.gateway_currencies():
             raise _no_gateway()
         order = read_fields(read_object(req), self._schema)
-        note_order(req, "breaker ordered", gateway=name, mode=order["mode"], reason=order["reason"])
-        with ordering(f"/v1/gateways/{name}"):
+        log_operator_command(req, "breaker mode requested", gateway=name, **order)
+        with executing(f"/v1/gateways/{name}"):
             status = self._payments.set_breaker_mode(GatewayMode(name, order["mode"], order["reason"]))
         resp.data = orjson.dumps(views.gateway(status))
 

@@ -1,4 +1,4 @@
-"""Whether the process lives and whether it can take work. Asks nobody, so that it is never late."""
+"""Liveness and readiness. Both answer from memory, so that they never wait."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import falcon
 from actors.payments import Payments
 from api.operations import OPEN, Answer, Operation
 from api.problems import INVALID_REQUEST, NOT_READY, ProblemError
-from api.query import refuse_query
-from api.responses import StateSchema
+from api.schemas.common import StateSchema
+from api.screening.query import refuse_query
 
 _OK: Final = b'{"status":"ok"}'
 _READY: Final = b'{"status":"ready"}'
@@ -25,15 +25,15 @@ class HealthResource:
             operation_id="getHealth",
             scopes=OPEN,
             tag="Health",
-            summary="Is it alive?",
-            description="Answers as long as the process serves requests at all.",
-            answer=Answer(200, "It is.", StateSchema),
+            summary="Check liveness",
+            description="Returns 200 as long as the process serves requests.",
+            answer=Answer(200, "The process is alive.", StateSchema),
             problems=(INVALID_REQUEST,),
         )
     }
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Say that the process lives."""
+        """Check liveness."""
         refuse_query(req)
         resp.data = _OK
 
@@ -46,9 +46,10 @@ class ReadinessResource:
             operation_id="getReadiness",
             scopes=OPEN,
             tag="Health",
-            summary="Can it take work?",
-            description="Ready when store and actors are, whatever the gateways do.",
-            answer=Answer(200, "It can.", StateSchema),
+            summary="Check readiness",
+            description="Returns 200 when the store and the actors are ready, regardless of the state of the gateways. "
+            "Otherwise returns 503 with the missing parts in `problems`.",
+            answer=Answer(200, "The service is ready.", StateSchema),
             problems=(INVALID_REQUEST, NOT_READY),
         )
     }
@@ -57,7 +58,7 @@ class ReadinessResource:
         self._payments = payments
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Say whether the service can take work."""
+        """Check readiness."""
         refuse_query(req)
         problems = list(self._payments.problems())
         if problems:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: the meters of all processes of this service, and what the store says."""
+"""The metrics for Prometheus: the meters of all processes of this service, and figures of the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 from api.operations import OPERATES, Answer, Operation
 from api.problems import INTERNAL_ERROR, INVALID_REQUEST
-from api.query import refuse_query
+from api.screening.query import refuse_query
 
 
 class MetricsResource:
@@ -23,10 +23,10 @@ class MetricsResource:
             operation_id="getMetrics",
             scopes=OPERATES,
             tag="Health",
-            summary="What is measured",
-            description="For Prometheus, in its text format 0.0.4. Counts are summed over the worker processes of this "
-            "service, whichever of them answers. `payments_store_up` is 0 while the store does not answer; the "
-            "figures that come from it are left out then.",
+            summary="Get metrics",
+            description="Returns metrics in the Prometheus text format 0.0.4. Counts are summed over all worker "
+            "processes of this service. `payments_store_up` is 0 while the store does not answer; the metrics from "
+            "the store are then missing.",
             answer=Answer(200, "The metrics.", media_type="text/plain"),
             problems=(INVALID_REQUEST, INTERNAL_ERROR),
         )
@@ -36,7 +36,7 @@ class MetricsResource:
         self._meters, self._store = meters, store
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Show them."""
+        """Get metrics."""
         refuse_query(req)
         resp.content_type = MEDIA_TYPE
         resp.data = exposition(self._meters, self._store)

@@ -1,4 +1,4 @@
-"""Reviews: what contradicts the record and a person must look at, and his word that he did."""
+"""Reviews: contradictions to the record that an operator must examine and close."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import ClassVar
 import falcon
 import orjson
 
+from actors.operations.close_review import CloseReviewOperation
 from actors.payments import Payments
 from api import views
 from api.body import read_object
 from api.callers import merchant_of
-from api.operations import LIST_PROBLEMS, OPERATES, ORDER_PROBLEMS, READ_PROBLEMS, Answer, Operation
+from api.operations import LIST_PROBLEMS, OPERATES, OPERATOR_PROBLEMS, READ_PROBLEMS, Answer, Operation
 from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import REVIEW_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, OUTCOME_UNKNOWN, ProblemError
-from api.query import read_query, refuse_query
 from api.replies import closed, replied
-from api.requests import CloseReviewSchema, ReviewsQuery, read_fields
-from api.responses import ReviewListSchema, ReviewSchema
+from api.schemas.common import read_fields
+from api.schemas.reviews import CloseReviewSchema, ReviewListSchema, ReviewSchema, ReviewsQuery
+from api.screening.query import read_query, refuse_query
 from api.tracing import metadata
 from domain.commands import CloseReview
 from store.errors import StoreError
@@ -37,9 +38,9 @@ class ReviewsResource:
             scopes=OPERATES,
             tag="Reviews",
             summary="List reviews",
-            description="Reviews, newest first. One is opened when something contradicts the record, or when nobody "
-            "but a person can find out what became of a transaction. It changes no status by itself. It shows what the "
-            "gateway said, and what was on record.",
+            description="Returns reviews, newest first. A review is opened when something contradicts the record, or "
+            "when the outcome of a transaction needs an operator. It does not change the transaction's status. It "
+            "shows what the gateway reported and what was on record.",
             query=ReviewsQuery,
             answer=Answer(200, "A page of reviews.", ReviewListSchema),
             problems=LIST_PROBLEMS,
@@ -70,7 +71,8 @@ class ReviewResource:
             scopes=OPERATES,
             tag="Reviews",
             summary="Get a review",
-            description="A review, open or closed: what the gateway said, and what was on record then.",
+            description="Returns an open or closed review: what the gateway reported, and what was on record at that "
+            "time.",
             answer=Answer(200, "The review.", ReviewSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -80,7 +82,7 @@ class ReviewResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
-        """Show it."""
+        """Get a review."""
         refuse_query(req)
         resp.data = orjson.dumps(views.review(_find(self._queries, req, review_id)))
 
@@ -93,12 +95,12 @@ class CloseReviewResource:
             operation_id="closeReview",
             scopes=OPERATES,
             tag="Reviews",
-            summary="Say that you looked",
-            description="Closes a review, with the reason on record. One that is closed already stays as it is.",
+            summary="Close a review",
+            description="Closes a review and keeps the reason on record. Closing a closed review changes nothing.",
             body=CloseReviewSchema,
-            body_examples={"why": {"reason": "The provider confirmed by telephone that it was a test."}},
-            answer=Answer(200, "The review, closed.", ReviewSchema),
-            problems=ORDER_PROBLEMS,
+            body_examples={"reason": {"reason": "The provider confirmed that the callback was a test."}},
+            answer=Answer(200, "The closed review.", ReviewSchema),
+            problems=OPERATOR_PROBLEMS,
         )
     }
 
@@ -107,19 +109,17 @@ class CloseReviewResource:
         self._schema = CloseReviewSchema()
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, review_id: str) -> None:
-        """Close it."""
+        """Close a review."""
         refuse_query(req)
         view = _find(self._queries, req, review_id)
         reason: str = read_fields(read_object(req), self._schema)["reason"]
-        command = CloseReview(review_id, reason)
-        # Also a closed review: it was only read, and a commit must confirm it.
-        closed(
-            replied(lambda: self._payments.close_review(view.stream, command, view.review, metadata(req)), req, None)
-        )
+        stream, request = view.stream, CloseReviewOperation(CloseReview(review_id, reason), view.review, metadata(req))
+        # Also for a closed review: it was only read, and a commit must confirm it.
+        closed(replied(lambda: self._payments.execute(stream, request), req, None))
         try:
             view = _find(self._queries, req, review_id)
         except StoreError:  # the review is closed, but the store cannot be read now
-            detail = f"The review is closed. Ask for /v1/reviews/{review_id} to see it."
+            detail = f"The review is closed. Get /v1/reviews/{review_id} to see it."
             raise ProblemError(OUTCOME_UNKNOWN, detail) from None
         resp.data = orjson.dumps(views.review(view))
 

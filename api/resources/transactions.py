@@ -1,4 +1,4 @@
-"""Reading transactions, one or many, straight from the store's queries."""
+"""Reads of transactions from the store's queries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import TRANSACTION_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
-from api.requests import TransactionsQuery, known_gateway
-from api.responses import TransactionListSchema, TransactionSchema
+from api.schemas.common import known_gateway
+from api.schemas.transactions import TransactionListSchema, TransactionSchema, TransactionsQuery
+from api.screening.query import read_query, refuse_query
 from store.queries import Queries, TransactionFilter, TransactionView
 
 
@@ -31,8 +31,9 @@ class TransactionResource:
             operation_id="getTransaction",
             scopes=READS,
             tag="Transactions",
-            summary="One transaction",
-            description="A transaction as it stands now.",
+            summary="Get a transaction",
+            description="Returns a transaction in its current state. Poll it after a command until `status` is "
+            "`completed` or `failed`.",
             answer=Answer(200, "The transaction.", TransactionSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -42,7 +43,7 @@ class TransactionResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
-        """Show a transaction."""
+        """Get a transaction."""
         refuse_query(req)
         view = None
         if TRANSACTION_ID.fullmatch(transaction_id):
@@ -60,8 +61,9 @@ class TransactionsResource:
             operation_id="listTransactions",
             scopes=READS,
             tag="Transactions",
-            summary="Many transactions",
-            description="Transactions, newest first. Filters that are given must all fit.",
+            summary="List transactions",
+            description="Returns transactions, newest first. A transaction is listed when it matches all given "
+            "filters.",
             query=TransactionsQuery,
             answer=Answer(200, "A page of transactions.", TransactionListSchema),
             problems=LIST_PROBLEMS,

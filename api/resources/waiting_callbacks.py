@@ -1,4 +1,4 @@
-"""Callbacks that wait for their transaction, from the store's queries."""
+"""Reads of callbacks that wait for their transaction, from the store's queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import falcon
 import orjson
 
-from actors.callbacks import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from actors.payments import Payments
 from api import views
 from api.callers import merchant_of
@@ -18,9 +18,9 @@ from api.paging import CursorKind, Place, encode_cursor, page
 from api.patterns import DEAD_LETTER_ID
 from api.positions import generation_for
 from api.problems import NOT_FOUND, ProblemError
-from api.query import read_query, refuse_query
-from api.requests import WaitingCallbacksQuery, known_gateway
-from api.responses import WaitingCallbackListSchema, WaitingCallbackSchema
+from api.schemas.callbacks import WaitingCallbackListSchema, WaitingCallbackSchema, WaitingCallbacksQuery
+from api.schemas.common import known_gateway
+from api.screening.query import read_query, refuse_query
 from store.port import Action, WorkState
 from store.queries import DeadLetter, Queries
 
@@ -35,9 +35,10 @@ class WaitingCallbackResource:
             operation_id="getWaitingCallback",
             scopes=OPERATES,
             tag="Callbacks",
-            summary="Get a callback that waits for its transaction",
-            description="404 after it was matched or became a review. Callbacks that name no known transaction "
-            "belong to their gateway, and are shown to callers of the merchant `main`.",
+            summary="Get a waiting callback",
+            description="Returns a verified callback that waits for its transaction. The answer is 404 after it was "
+            "matched or became a review. Callbacks without a known transaction are visible to the merchant `main` "
+            "only.",
             answer=Answer(200, "The callback.", WaitingCallbackSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -47,11 +48,11 @@ class WaitingCallbackResource:
         self._queries = queries
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, callback_id: str) -> None:
-        """Show it."""
+        """Get a waiting callback."""
         refuse_query(req)
         found = self._queries.work(merchant_of(req), callback_id) if DEAD_LETTER_ID.fullmatch(callback_id) else None
         if found is None or found.item.action is not Action.APPLY or found.state not in _WAITS:
-            raise ProblemError(NOT_FOUND, "No such callback waits.")
+            raise ProblemError(NOT_FOUND, "No such waiting callback.")
         resp.data = orjson.dumps(views.waiting_callback(found))
 
 
@@ -63,10 +64,9 @@ class WaitingCallbacksResource:
             operation_id="listWaitingCallbacks",
             scopes=OPERATES,
             tag="Callbacks",
-            summary="List callbacks that wait for their transaction",
-            description="Verified callbacks that name no transaction on record, newest first. Each is matched again "
-            "at growing intervals, and becomes a review after an hour. They belong to their gateway, and are shown to "
-            "callers of the merchant `main`.",
+            summary="List waiting callbacks",
+            description="Returns verified callbacks that wait for their transaction, newest first. Callbacks without "
+            "a known transaction are visible to the merchant `main` only.",
             query=WaitingCallbacksQuery,
             answer=Answer(200, "A page of callbacks.", WaitingCallbackListSchema),
             problems=LIST_PROBLEMS,
@@ -79,7 +79,7 @@ class WaitingCallbacksResource:
         self._schema = WaitingCallbacksQuery()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """List them."""
+        """List waiting callbacks."""
         query = read_query(req, self._schema)
         limit: int = query["limit"]
         gateway = known_gateway(query, self._payments.gateway_currencies())

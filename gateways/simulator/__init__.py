@@ -1,6 +1,6 @@
-"""A stand-in for the real providers, with a ledger of the money that it moved (contract.md, section 5).
+"""Simulated providers, with a ledger of the money that they moved.
 
-It runs as a process of its own and shares nothing with the service but the wire and the development secret.
+The simulator is a separate process. It shares only the wire format and the development secret with the service.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 
 def run(environ: Mapping[str, str]) -> None:
-    """Serve until SIGINT or SIGTERM, as ``SIMULATOR_*`` in ``environ`` say. Raises SystemExit with one line of text.
+    """Serve until SIGINT or SIGTERM, with the settings ``SIMULATOR_*`` of ``environ``.
 
-    Call it first of all in a process of its own: it turns threads, sockets and sleeps into greenlets.
+    Call it first in a separate process: it patches threads, sockets and sleeps into greenlets. Raises SystemExit with
+    one line of text.
     """
     from gevent import monkey  # noqa: PLC0415 (importing this package must not bring gevent in)
 

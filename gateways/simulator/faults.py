@@ -1,4 +1,4 @@
-"""The troubles that ``POST /faults`` orders, by gateway, and whether a call meets one; knows no wire format."""
+"""Faults that ``POST /faults`` injects, by gateway, and the draw for each call. Independent of the wire formats."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LATENCY_S_MAX: Final = 60.0
 
 
 class FaultsError(ValueError):
-    """An order that makes no sense; the text says why."""
+    """An invalid request to inject faults; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Shares (0 to 1) of calls, lookups included, that meet a trouble.
+    """Shares (0 to 1) of calls, lookups included, that get a fault.
 
-    ``unknown``: done, and then the connection is closed without an answer. ``error``: status 500, nothing done.
-    ``refuse``: the connection is closed, nothing done. ``outage``: the same for all calls, or for a share of them.
-    ``latency_s`` passes before anything else.
+    ``unknown``: the call has its effect, then the connection is closed without a response. ``error``: status 500, no
+    effect. ``refuse``: the connection is closed, no effect. ``outage``: the same for all calls, or a share of them.
+    ``latency_s`` passes before everything else.
     """
 
     unknown: float = 0.0
@@ -31,36 +31,36 @@ class Faults:
     outage: float = 0.0
 
 
-class FaultBook:
-    """The faults in force for each of ``gateways``."""
+class FaultInjection:
+    """The present faults of each of ``gateways``."""
 
     def __init__(self, gateways: list[str], draw: Callable[[], float] = random.random) -> None:
         self._draw = draw
         self._faults = dict.fromkeys(gateways, Faults())
 
-    def order(self, order: Mapping[str, object]) -> Mapping[str, Faults]:
-        """Set what ``order`` names, for one gateway or all, and leave the rest; an order of nothing ends them all.
+    def update(self, wanted: Mapping[str, object]) -> Mapping[str, Faults]:
+        """Set the faults in ``wanted``, for one gateway or all, and keep the others. Without faults: remove all.
 
-        Returns what is in force now. Raises FaultsError.
+        Returns the present faults. Raises FaultsError.
         """
         names = {field.name for field in fields(Faults)}
-        unknown = order.keys() - names - {"gateway"}
+        unknown = wanted.keys() - names - {"gateway"}
         if unknown:
             raise FaultsError(f"not known: {', '.join(sorted(unknown))}")
-        gateway = order.get("gateway")
+        gateway = wanted.get("gateway")
         if gateway is not None and gateway not in self._faults:
             raise FaultsError("no such gateway")
-        changes = {name: _amount(name, order[name]) for name in names & order.keys()}
+        changes = {name: _amount(name, wanted[name]) for name in names & wanted.keys()}
         for name in self._faults if gateway is None else [str(gateway)]:
             self._faults[name] = replace(self._faults[name], **changes) if changes else Faults()
         return self._faults
 
     def of(self, gateway: str) -> Faults:
-        """What is in force for ``gateway``."""
+        """The present faults of ``gateway``."""
         return self._faults[gateway]
 
     def hits(self, share: float) -> bool:
-        """Whether this call is one of the ``share``."""
+        """Draw whether this call belongs to the ``share``."""
         return share > 0 and self._draw() < share
 
 

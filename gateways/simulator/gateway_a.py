@@ -1,4 +1,4 @@
-"""gatewayA as its provider speaks: JSON, idempotency keys, callbacks signed as Standard Webhooks."""
+"""gatewayA's provider: JSON, idempotency keys, callbacks signed as Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import falcon
 
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
+from domain.strict_json import MalformedError, parse_object
 from gateways.development import SIMULATOR_SECRETS
+from gateways.simulator.behaviours import BehaviourGate, read_body
 from gateways.simulator.dialect import App, Dialect
-from gateways.simulator.faces import Faces, read_body
-from gateways.simulator.provider import Asked, KeyReusedError, Provider, Record
-from gateways.simulator.rows import Truth
-from gateways.strict_json import MalformedError, parse_object
+from gateways.simulator.provider import KeyReusedError, PaymentRequest, Provider, Record
+from gateways.simulator.rows import TrueStatus
 
 NAME: Final = "gatewayA"
 
@@ -29,16 +29,16 @@ _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how one begins)
 _PATHS: Final = {"deposits": Kind.DEPOSIT, "withdrawals": Kind.WITHDRAWAL}
 
 
-def mount(app: App, provider: Provider, faces: Faces) -> None:
+def mount(app: App, provider: Provider, gate: BehaviourGate) -> None:
     """Add the provider's routes to ``app``."""
     for path, kind in _PATHS.items():
-        resource = _Resource(kind, provider, faces)
+        resource = _Resource(kind, provider, gate)
         app.add_route(f"/{NAME}/{path}", resource)
         app.add_route(f"/{NAME}/{path}/{{reference}}", resource, suffix="one")
 
 
 def key_of(secret: str) -> bytes:
-    """The key that the text of ``secret`` stands for. Raises ValueError when it is not ``whsec_<base64>``."""
+    """Decode the key of ``secret``. Raises ValueError when it is not ``whsec_<base64>``."""
     key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
     if not secret.startswith(_SECRET_PREFIX) or not key:
         raise ValueError("not whsec_<base64>")
@@ -46,20 +46,20 @@ def key_of(secret: str) -> bytes:
 
 
 def callback(record: Record, key: bytes) -> tuple[Mapping[str, str], bytes]:
-    """Headers and body of the callback that tells what became of ``record``, signed with ``key``."""
-    status = "completed" if record.truth is Truth.SUCCESS else "failed"
+    """Headers and body of the callback that reports ``record``, signed with ``key``."""
+    status = "completed" if record.status is TrueStatus.SUCCESS else "failed"
     body = _dump(
         {
             "event_id": f"evt_{record.id}_{status}",
             "transaction_id": record.id,
-            "reference": record.asked.reference,
+            "reference": record.request.reference,
             "status": status,
-            "amount": record.asked.money.text,
-            "currency": record.asked.money.currency,
+            "amount": record.request.money.text,
+            "currency": record.request.money.currency,
             "extra_data": {},
         }
     )
-    return _signed(key, f"msg_{record.asked.reference}_{status}", int(time.time()), body), body
+    return _signed(key, f"msg_{record.request.reference}_{status}", int(time.time()), body), body
 
 
 def _signed(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
@@ -76,38 +76,38 @@ def _signed(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> Mapping
 class _Resource:
     """``/deposits`` or ``/withdrawals``."""
 
-    def __init__(self, kind: Kind, provider: Provider, faces: Faces) -> None:
-        self._kind, self._provider, self._faces = kind, provider, faces
+    def __init__(self, kind: Kind, provider: Provider, gate: BehaviourGate) -> None:
+        self._kind, self._provider, self._gate = kind, provider, gate
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Move money, or not."""
-        call = self._faces.meet(NAME, req, resp)
+        """Process a payment request."""
+        call = self._gate.admit(NAME, req, resp)
         if call is None:
             return
-        asked = self._asked(req)
-        if isinstance(asked, str):
-            call.say(400, _JSON, _dump({"error": asked}))
+        request = self._payment_request(req)
+        if isinstance(request, str):
+            call.respond(400, _JSON, _dump({"error": request}))
             return
         try:
-            face, record = self._provider.submit(asked)
+            behaviour, record = self._provider.submit(request)
         except KeyReusedError:
-            call.say(422, _JSON, _dump({"error": "idempotency_key_reused"}))
+            call.respond(422, _JSON, _dump({"error": "idempotency_key_reused"}))
             return
-        call.show(face, _JSON, b"" if record is None else _answer(record))
+        call.respond_as(behaviour, _JSON, b"" if record is None else _answer(record))
 
     def on_get_one(self, req: falcon.Request, resp: falcon.Response, reference: str) -> None:
-        """What became of ``reference``."""
-        call = self._faces.meet(NAME, req, resp)
+        """Return the state of ``reference``."""
+        call = self._gate.admit(NAME, req, resp)
         if call is None:
             return
         record = self._provider.lookup(reference, self._kind)
         if record is None:
-            call.say(404, _JSON, _dump({"error": "not_found"}))
+            call.respond(404, _JSON, _dump({"error": "not_found"}))
         else:
-            call.say(200, _JSON, _answer(record))
+            call.respond(200, _JSON, _answer(record))
 
-    def _asked(self, req: falcon.Request) -> Asked | str:
-        """What the request asks for, or what is wrong with it."""
+    def _payment_request(self, req: falcon.Request) -> PaymentRequest | str:
+        """Parse the request; an error code when it is invalid."""
         key = req.get_header("Idempotency-Key")
         if not key:
             return "idempotency_key_missing"
@@ -121,14 +121,14 @@ class _Resource:
         if not isinstance(amount, str) or not isinstance(currency, str) or currency not in _CURRENCIES:
             return "invalid"
         try:
-            return Asked(self._kind, reference, parse_amount(amount, currency), key)
+            return PaymentRequest(self._kind, reference, parse_amount(amount, currency), key)
         except MoneyError:
             return "invalid_amount"
 
 
 def _answer(record: Record) -> bytes:
-    answer: dict[str, object] = {"transaction_id": record.id, "status": record.truth.value}
-    if record.truth is Truth.DECLINED:
+    answer: dict[str, object] = {"transaction_id": record.id, "status": record.status.value}
+    if record.status is TrueStatus.DECLINED:
         answer["code"] = record.code
     return _dump(answer)
 

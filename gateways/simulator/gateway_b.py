@@ -1,4 +1,4 @@
-"""gatewayB as its provider speaks: XML, no idempotency keys, callbacks signed in headers of its own."""
+"""gatewayB's provider: XML, no idempotency keys, callbacks signed in headers of its own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import falcon
 from domain.events import Kind
 from domain.money import MoneyError, parse_amount
 from gateways.development import SIMULATOR_SECRETS
+from gateways.simulator.behaviours import BehaviourGate, read_body
 from gateways.simulator.dialect import App, Dialect
-from gateways.simulator.faces import Faces, read_body
-from gateways.simulator.provider import Asked, Provider, Record
-from gateways.simulator.rows import Truth
+from gateways.simulator.provider import PaymentRequest, Provider, Record
+from gateways.simulator.rows import TrueStatus
 from gateways.strict_xml import MalformedError, parse_elements
 
 NAME: Final = "gatewayB"
@@ -29,22 +29,22 @@ _PATHS: Final = {"deposit": Kind.DEPOSIT, "withdraw": Kind.WITHDRAWAL}
 _CODES: Final = {"do_not_honor": "05", "expired_card": "54", "insufficient_funds": "51", "issuer_unavailable": "91"}
 
 
-def mount(app: App, provider: Provider, faces: Faces) -> None:
+def mount(app: App, provider: Provider, gate: BehaviourGate) -> None:
     """Add the provider's routes to ``app``."""
     for path, kind in _PATHS.items():
-        app.add_route(f"/{NAME}/{path}", _Orders(kind, provider, faces))
-    app.add_route(f"/{NAME}/status", _Status(provider, faces))
+        app.add_route(f"/{NAME}/{path}", _Orders(kind, provider, gate))
+    app.add_route(f"/{NAME}/status", _Status(provider, gate))
 
 
 def key_of(secret: str) -> bytes:
-    """The key that the text of ``secret`` stands for: its very bytes."""
+    """The key is the UTF-8 text of ``secret`` itself."""
     return secret.encode("utf-8")
 
 
 def callback(record: Record, key: bytes) -> tuple[Mapping[str, str], bytes]:
-    """Headers and body of the callback that tells what became of ``record``, signed with ``key``."""
-    status = "completed" if record.truth is Truth.SUCCESS else "failed"
-    money, reference = record.asked.money, record.asked.reference
+    """Headers and body of the callback that reports ``record``, signed with ``key``."""
+    status = "completed" if record.status is TrueStatus.SUCCESS else "failed"
+    money, reference = record.request.money, record.request.reference
     metadata = {"reference": reference, "amount": money.text, "currency": money.currency}
     body = json.dumps({"transaction_id": record.id, "status": status, "metadata": metadata}).encode("ascii")
     # The same reference may have several effects, each with a callback of its own.
@@ -64,32 +64,32 @@ def _signed(key: bytes, event_id: str, timestamp: int, body: bytes) -> Mapping[s
 class _Orders:
     """``/deposit`` or ``/withdraw``."""
 
-    def __init__(self, kind: Kind, provider: Provider, faces: Faces) -> None:
-        self._kind, self._provider, self._faces = kind, provider, faces
+    def __init__(self, kind: Kind, provider: Provider, gate: BehaviourGate) -> None:
+        self._kind, self._provider, self._gate = kind, provider, gate
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Move money, or not; again for each request."""
-        call = self._faces.meet(NAME, req, resp)
+        """Process a payment request; a repeated request is another payment."""
+        call = self._gate.admit(NAME, req, resp)
         if call is None:
             return
-        asked = self._asked(req)
-        if isinstance(asked, str):
-            call.say(400, _XML, _document("error", {"reason": asked}))
+        request = self._payment_request(req)
+        if isinstance(request, str):
+            call.respond(400, _XML, _document("error", {"reason": request}))
             return
-        face, record = self._provider.submit(asked)
-        call.show(face, _XML, b"" if record is None else _answer(record))
+        behaviour, record = self._provider.submit(request)
+        call.respond_as(behaviour, _XML, b"" if record is None else _answer(record))
 
-    def _asked(self, req: falcon.Request) -> Asked | str:
-        """What the request asks for, or what is wrong with it."""
+    def _payment_request(self, req: falcon.Request) -> PaymentRequest | str:
+        """Parse the request; an error code when it is invalid."""
         try:
-            said = parse_elements(read_body(req), "request")
+            elements = parse_elements(read_body(req), "request")
         except MalformedError:
             return "not_xml"
-        reference, currency = said.get("reference"), said.get("currency")
-        if not reference or currency not in _CURRENCIES or not said.get("customer"):
+        reference, currency = elements.get("reference"), elements.get("currency")
+        if not reference or currency not in _CURRENCIES or not elements.get("customer"):
             return "invalid"
         try:
-            return Asked(self._kind, reference, parse_amount(said.get("amount", ""), currency), None)
+            return PaymentRequest(self._kind, reference, parse_amount(elements.get("amount", ""), currency), None)
         except MoneyError:
             return "invalid_amount"
 
@@ -97,26 +97,26 @@ class _Orders:
 class _Status:
     """``/status?reference=…``."""
 
-    def __init__(self, provider: Provider, faces: Faces) -> None:
-        self._provider, self._faces = provider, faces
+    def __init__(self, provider: Provider, gate: BehaviourGate) -> None:
+        self._provider, self._gate = provider, gate
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """What became of the reference, whichever of the two it was used for."""
-        call = self._faces.meet(NAME, req, resp)
+        """Return the state of the reference, whether deposit or withdrawal."""
+        call = self._gate.admit(NAME, req, resp)
         if call is None:
             return
         reference = req.get_param("reference") or ""
         found = (self._provider.lookup(reference, kind) for kind in Kind)
         record = next((each for each in found if each is not None), None)
         if record is None:
-            call.say(200, _XML, _document("response", {"transaction_id": "", "status": "not_found", "code": ""}))
+            call.respond(200, _XML, _document("response", {"transaction_id": "", "status": "not_found", "code": ""}))
         else:
-            call.say(200, _XML, _answer(record))
+            call.respond(200, _XML, _answer(record))
 
 
 def _answer(record: Record) -> bytes:
-    code = _CODES[record.code or "do_not_honor"] if record.truth is Truth.DECLINED else ""
-    return _document("response", {"transaction_id": record.id, "status": record.truth.value, "code": code})
+    code = _CODES[record.code or "do_not_honor"] if record.status is TrueStatus.DECLINED else ""
+    return _document("response", {"transaction_id": record.id, "status": record.status.value, "code": code})
 
 
 def _document(root: str, elements: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""What the first request of a reference meets, by its minor units modulo 100 (contract.md, section 5): a table."""
+"""Table of the behaviour for the first request of a reference, by its minor units modulo 100."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ _CALLBACK_AFTER_S: Final = 0.5
 _FOUND_AFTER_S: Final = 3.0
 
 
-class Truth(StrEnum):
-    """What became of a request, as every later request and lookup sees it."""
+class TrueStatus(StrEnum):
+    """The real state of a request, which later requests and lookups get."""
 
     SUCCESS = "success"
     PENDING = "pending"
     DECLINED = "declined"
 
 
-class Face(Enum):
-    """How the provider shows itself to the one who asked, whatever the truth is."""
+class Behaviour(Enum):
+    """How the provider responds to the request, independent of its real state."""
 
-    ANSWER = "the truth, at once"
+    ANSWER = "the real state, at once"
     ERROR = "status 500"
     UNAVAILABLE = "status 503"
     SILENCE = "an open connection and no answer"
     CLOSE = "a closed connection and no answer"
-    GARBAGE = "an answer that nobody can read"
-    DRIP = "the truth, at a byte a second"
+    GARBAGE = "an unreadable answer"
+    DRIP = "the real state, at a byte a second"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``truth`` None: the request is lost. A pending one becomes ``then`` after ``after_s``, told ``callbacks`` times.
+    """One row. ``status`` None: the request is lost.
 
-    ``callback_first``: it becomes so, and the first callback is sent, before the answer ``pending``.
+    A pending request becomes ``then`` after ``after_s`` seconds, reported by as many ``callbacks``.
+    ``callback_first``: this happens, with the first callback, before the answer ``pending``.
     """
 
-    truth: Truth | None = Truth.SUCCESS
-    face: Face = Face.ANSWER
+    status: TrueStatus | None = TrueStatus.SUCCESS
+    behaviour: Behaviour = Behaviour.ANSWER
     code: str | None = None
-    then: Truth = Truth.PENDING
+    then: TrueStatus = TrueStatus.PENDING
     after_s: float = _CALLBACK_AFTER_S
     callbacks: int = 0
     callback_first: bool = False
@@ -52,18 +53,18 @@ SUCCESS: Final = Row()
 
 ROWS: Final[Mapping[int, Row]] = MappingProxyType(
     {
-        1: Row(Truth.DECLINED, code="do_not_honor"),
-        2: Row(Truth.DECLINED, code="insufficient_funds"),
-        3: Row(Truth.PENDING, then=Truth.SUCCESS, callbacks=1),
-        4: Row(Truth.PENDING, then=Truth.DECLINED, code="do_not_honor", callbacks=1),
-        5: Row(face=Face.ERROR),
-        6: Row(face=Face.SILENCE),
-        7: Row(None, Face.SILENCE),
-        8: Row(None, Face.UNAVAILABLE),
-        9: Row(face=Face.GARBAGE),
-        10: Row(face=Face.DRIP),
-        11: Row(Truth.PENDING, then=Truth.SUCCESS, after_s=_FOUND_AFTER_S),
-        12: Row(Truth.PENDING, then=Truth.SUCCESS, callbacks=1, callback_first=True),
-        13: Row(Truth.PENDING, then=Truth.SUCCESS, callbacks=3),
+        1: Row(TrueStatus.DECLINED, code="do_not_honor"),
+        2: Row(TrueStatus.DECLINED, code="insufficient_funds"),
+        3: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, callbacks=1),
+        4: Row(TrueStatus.PENDING, then=TrueStatus.DECLINED, code="do_not_honor", callbacks=1),
+        5: Row(behaviour=Behaviour.ERROR),
+        6: Row(behaviour=Behaviour.SILENCE),
+        7: Row(None, Behaviour.SILENCE),
+        8: Row(None, Behaviour.UNAVAILABLE),
+        9: Row(behaviour=Behaviour.GARBAGE),
+        10: Row(behaviour=Behaviour.DRIP),
+        11: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, after_s=_FOUND_AFTER_S),
+        12: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, callbacks=1, callback_first=True),
+        13: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, callbacks=3),
     }
 )

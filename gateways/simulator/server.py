@@ -1,4 +1,4 @@
-"""The simulator's process: settings, journals, a server of greenlets, signals. Imported only once all is patched."""
+"""The simulator's process: settings, files, gevent server, signals. Import it only after monkey patching."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from gateways.development import CALLBACK_SECRET
 from gateways.simulator.app import DIALECTS, make_app
+from gateways.simulator.behaviours import SOCKET
 from gateways.simulator.callbacks import CallbackSender
-from gateways.simulator.faces import SOCKET
-from gateways.simulator.journal import Journal
+from gateways.simulator.durable_lines import DurableLines
 
 _CONNECTIONS_MAX: Final = 4096
 _BACKLOG: Final = 1024
@@ -27,10 +27,10 @@ _STOP_S: Final = 1.0
 
 
 class _Handler(WSGIHandler):
-    """Hands a call's socket to the application, which may want to be silent on it."""
+    """Passes a call's socket to the application, which may hold or close it."""
 
     def handle(self) -> None:
-        # The server sends headers and body apart; without this each answer waits for a delayed acknowledgement.
+        # The server sends headers and body separately; without this each answer waits for a delayed acknowledgement.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().handle()
 
@@ -41,7 +41,7 @@ class _Handler(WSGIHandler):
 
 
 def serve(environ: Mapping[str, str]) -> None:
-    """Serve as ``SIMULATOR_*`` say until SIGINT or SIGTERM. Raises SystemExit with one line when that is impossible."""
+    """Serve with the settings ``SIMULATOR_*`` until SIGINT or SIGTERM. Raises SystemExit with one line on failure."""
     host, port = _address(environ.get("SIMULATOR_BIND") or "127.0.0.1:8090")
     ledger_path = Path(environ.get("SIMULATOR_LEDGER") or "var/ledger.jsonl")
     callback_url = environ.get("SIMULATOR_CALLBACK_URL") or "http://127.0.0.1:8080/v1/callbacks"
@@ -50,20 +50,20 @@ def serve(environ: Mapping[str, str]) -> None:
         callbacks = CallbackSender(callback_url, _later)
     except ValueError:
         raise SystemExit("simulator: SIMULATOR_CALLBACK_URL must be an http or https URL") from None
-    try:  # the port first: whoever has it has the ledger
+    try:  # the port first: the process that holds it owns the ledger
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise SystemExit(f"simulator: cannot listen on {host}:{port}: {error.strerror}") from None
     try:
-        ledger = Journal(ledger_path, _sync)
-        memory = Journal(ledger_path.with_suffix(".memory.jsonl"), _sync)
+        ledger = DurableLines(ledger_path, _sync)
+        memory = DurableLines(ledger_path.with_suffix(".memory.jsonl"), _sync)
     except OSError as error:
         raise SystemExit(f"simulator: cannot open its ledger {ledger_path}: {error.strerror}") from None
     try:
         app = make_app(ledger, memory, callbacks, keys, _later)
     except (ValueError, LookupError, TypeError):
-        raise SystemExit(f"simulator: its ledger {ledger_path} holds what it did not write") from None
+        raise SystemExit(f"simulator: its ledger {ledger_path} holds lines that it did not write") from None
     server = WSGIServer(listener, app, spawn=Pool(_CONNECTIONS_MAX), handler_class=_Handler, log=None)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,13 +87,13 @@ def _address(bind: str) -> tuple[str, int]:
 
 
 def _keys(environ: Mapping[str, str]) -> Mapping[str, bytes]:
-    """What signs each gateway's callbacks: of its secret in ``environ``, or else of the development secret."""
+    """The signing key of each gateway's callbacks, from its secret in ``environ`` or the development secret."""
     keys = {}
     for dialect in DIALECTS:
         try:
             keys[dialect.name] = dialect.key(environ.get(dialect.secret_env) or CALLBACK_SECRET)
         except ValueError:
-            raise SystemExit(f"simulator: {dialect.secret_env} is no secret of {dialect.name}") from None
+            raise SystemExit(f"simulator: {dialect.secret_env} is not a valid secret of {dialect.name}") from None
     return keys
 
 
@@ -102,5 +102,5 @@ def _later(seconds: float, function: Callable[[], None]) -> None:
 
 
 def _sync(descriptor: int) -> None:
-    """Flush to disk on a native thread, so that other calls go on meanwhile."""
+    """Flush to disk on a native thread, so that other calls continue."""
     gevent.get_hub().threadpool.apply(os.fsync, (descriptor,))

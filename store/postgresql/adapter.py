@@ -1,4 +1,4 @@
-"""PostgresqlStore: the store and query ports on one PostgreSQL database. Puts the parts together, decides nothing."""
+"""The store port on one PostgreSQL database. It only composes the modules of this package."""
 
 from __future__ import annotations
 
@@ -6,48 +6,37 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
-from store.keys import ApiKey
 from store.port import (
     AppendResult,
     BreakerRecord,
     DeadLetterFilter,
-    Doubt,
-    Feed,
+    DeliveryCertainty,
     GatewayMode,
     Lease,
     Snapshot,
-    StoredEvent,
     StreamKey,
     WorkItem,
     Write,
 )
-from store.postgresql import breakers, generations, keys, reads, work
+from store.postgresql import breakers, generations, reads, work
 from store.postgresql.audit import open_audit
-from store.postgresql.entry import Entry
 from store.postgresql.migrate import check_schema
+from store.postgresql.queries import PostgresqlQueries
+from store.postgresql.retrying_writer import RetryingWriter
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Sessions, audit_settings, connection_settings
-from store.postgresql.writer import Writer
-from store.queries import (
-    Audit,
-    CustomerView,
-    DeadLetter,
-    Figures,
-    ReviewKey,
-    ReviewView,
-    TransactionFilter,
-    TransactionView,
-)
+from store.queries import Audit
 
 WRITERS: Final = 4
 READERS: Final = 8
 
 
-class PostgresqlStore:
-    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+class PostgresqlStore(PostgresqlQueries):
+    """Implements ``store.port.Store`` and ``store.queries.Auditable`` in addition to the queries.
 
-    The database must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it does not
-    answer or is being rebuilt. Any number of processes may hold one each; all share the database's clock. Uses at most
-    ``writers`` and ``readers`` connections at a time: no number of readers keeps a write waiting.
+    The database must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it does not answer or is
+    being rebuilt. Any number of processes may use one database; they share its clock. It opens at most ``writers`` and
+    ``readers`` connections, so that reads never delay a write.
     """
 
     def __init__(self, url: str, *, writers: int = WRITERS, readers: int = READERS) -> None:
@@ -55,13 +44,11 @@ class PostgresqlStore:
         self._url = url
         settings = connection_settings(url)
         follow = generations.Follower()
-        self._writing = Sessions(settings, name="writers", size=writers, enter=Entry(follow))
-        self._writing.wait()  # nothing is read before: a rebuild that begins later is noticed
-        self._reading = Sessions(settings, name="readers", size=readers, enter=follow)
-        self._writing.beside = (self._reading,)
-        self._writer = Writer(self._writing)
-
-    # Store
+        self._writing = Sessions(settings, name="writers", size=writers, on_connect=ServiceLock(follow))
+        self._writing.wait()  # before the first read, so that a later rebuild is detected
+        super().__init__(Sessions(settings, name="readers", size=readers, on_connect=follow))
+        self._writing.same_server = (self._reading,)
+        self._writer = RetryingWriter(self._writing)
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``; one round trip and one COMMIT for all."""
@@ -83,10 +70,6 @@ class PostgresqlStore:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.holds(session, stream, version, event_id))
 
-    def feed(self) -> Feed:
-        """See ``store.port.Store``."""
-        return self._reading.read(reads.feed)
-
     def begin_generation(self, seen: int) -> int:
         """See ``store.port.Store``."""
         return self._writer.change(lambda session: generations.begin(session, seen), repeatable=True)
@@ -101,17 +84,17 @@ class PostgresqlStore:
 
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
-        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
-        return self._writer.change(lambda session: work.retire(session, owner, doubt), repeatable=True)
+        certainty = DeliveryCertainty.NOT_SENT if unsent else DeliveryCertainty.LEASE_LOST
+        return self._writer.change(lambda session: work.retire(session, owner, certainty), repeatable=True)
 
     def release_dead(self, lease_s: float) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
         return self._writer.change(lambda session: work.release_silent(session, lease_s), repeatable=True)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
-        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing.
+        """See ``store.port.Store``; an owner that is not registered gets nothing.
 
-        Raises CommitUncertainError when the connection was cut: what was claimed, if anything, is known to nobody.
+        Raises CommitUncertainError when the connection was cut: then work may be leased that no process received.
         """
         return self._writer.change(lambda session: work.claim(session, owner, gateway, limit), repeatable=False)
 
@@ -128,7 +111,7 @@ class PostgresqlStore:
         return 0
 
     def hasten_lookups(self, gateway: str) -> int:
-        """See ``store.port.Store``; those that are due already do not count."""
+        """See ``store.port.Store``; lookups that are due already do not count."""
         return self._writer.change(lambda session: work.hasten_lookups(session, gateway), repeatable=True)
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
@@ -140,7 +123,7 @@ class PostgresqlStore:
         return self._reading.read(reads.gateway_modes)
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
-        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        """See ``store.port.Store``; raises UnstorableError for an unknown mode."""
         self._writer.change(lambda session: work.set_mode(session, mode), repeatable=True)
 
     def breakers(self) -> dict[str, BreakerRecord]:
@@ -162,90 +145,6 @@ class PostgresqlStore:
         """Close all connections; closing twice does no harm."""
         self._reading.close()
         self._writing.close()
-
-    # Queries
-
-    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.transaction(session, merchant, transaction_id))
-
-    def transactions(
-        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
-    ) -> Sequence[TransactionView]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.transactions(session, merchant, where, before, limit))
-
-    def customer(self, stream: StreamKey) -> CustomerView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.customer(session, stream))
-
-    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.stream_events(session, stream, after, limit))
-
-    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.all_events(session, merchant, after, limit))
-
-    def last_position(self) -> int:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.last_position)
-
-    def newest_event(self, merchant: str) -> StoredEvent | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.newest_event(session, merchant))
-
-    def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.review(session, merchant, review_id))
-
-    def reviews(
-        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
-    ) -> Sequence[ReviewView]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.reviews(session, merchant, state, before, limit))
-
-    def work_counts(self) -> dict[tuple[str, str], int]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.work_counts)
-
-    def figures(self) -> Figures:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(reads.figures)
-
-    def dead_letters(
-        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.dead_letters(session, merchant, where, before, limit))
-
-    def waiting_callbacks(
-        self, merchant: str, queue: str | None, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.waiting_callbacks(session, merchant, queue, before, limit))
-
-    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.work(session, merchant, work_id))
-
-    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: reads.dead_letter(session, merchant, work_id))
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(lambda session: keys.find(session, key_id))
-
-    def has_api_keys(self) -> bool:
-        """See ``store.queries.Queries``."""
-        return self._reading.read(keys.any_live)
-
-    def ping(self) -> None:
-        """See ``store.queries.Queries``."""
-        self._reading.read(reads.ping)
-
-    # Auditable
 
     def audit(self) -> AbstractContextManager[Audit]:
         """See ``store.queries.Auditable``."""

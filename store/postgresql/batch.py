@@ -1,4 +1,4 @@
-"""Many writes as the one document that ``append_batch`` takes, and its rows as answers. Knows migration 0002."""
+"""Many writes as the one document that the SQL function ``append_batch`` takes, and its rows as answers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from domain.account import Transaction
-from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import (
     AppendResult,
@@ -21,22 +19,21 @@ from store.port import (
     Fenced,
     Head,
     OpenWork,
-    Review,
     StoredEvent,
     StreamKey,
     WorkChange,
     Write,
 )
-from store.postgresql.rows import Row, errors_text
+from store.postgresql.rows import Row, errors_text, review_values, transaction_values
 
 _COMMITTED: Final = Committed()
 
 
-class Batch:
-    """``writes`` in waves: those of one share nothing and are stored together, a later one sees the earlier ones.
+class AppendDocument:
+    """``writes`` in waves. The writes of a wave share nothing and are stored together. A later wave sees earlier ones.
 
-    Nearly every batch is one wave. Raises UnstorableError when a write's events do not number on from its head, and
-    one of ``failures.UNSTORABLE``.
+    Nearly every batch is one wave. Raises UnstorableError when the versions of a write's events do not follow its head,
+    and one of ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:
@@ -70,7 +67,7 @@ class Batch:
         """For ``append_batch``."""
 
     def _shared(self, write: Write, events: Sequence[EncodedEvent]) -> set[object]:
-        """What other writes may touch as well; kept in mind for the locks."""
+        """The things that other writes may touch as well. They are also noted for the locks."""
         shared: set[object] = set()
         if events:
             shared.add(write.stream)
@@ -107,7 +104,7 @@ class Batch:
 
 
 class _Wave:
-    """The rows of one wave by the names that the functions know them by."""
+    """The rows of one wave by the names that the SQL functions read."""
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {"writes": [], "rounds": 0}
@@ -136,7 +133,7 @@ class _Wave:
                 if part.fence is not None
             ),
         )
-        self._put("transactions", (stream | _transaction_row(one) for one in write.transactions))
+        self._put("transactions", [transaction_values(number, *write.stream, one) for one in write.transactions])
         self._put(
             "balances",
             (
@@ -144,10 +141,7 @@ class _Wave:
                 for currency, one in write.balances
             ),
         )
-        self._put(
-            "reviews",
-            (stream | _review_row(one) for one in write.reviews),
-        )
+        self._put("reviews", [review_values(number, *write.stream, one) for one in write.reviews])
         rounds: dict[str, int] = {}
         for part in write.parts:
             for change in part.work:
@@ -181,42 +175,6 @@ def _write_row(number: int, write: Write, events: Sequence[EncodedEvent]) -> dic
     return row
 
 
-def _transaction_row(transaction: Transaction) -> dict[str, object]:
-    failure, money = transaction.failure, transaction.money
-    return {
-        "transaction_id": transaction.transaction_id,
-        "kind": transaction.kind,
-        "gateway": transaction.gateway,
-        "amount_minor": money.minor,
-        "currency": money.currency,
-        "details": orjson.dumps(transaction.details).decode() if transaction.details else "{}",
-        "status": transaction.status,
-        "reserved": transaction.reserved,
-        "submissions": transaction.submissions,
-        "gateway_reference": transaction.gateway_reference,
-        "failure_code": None if failure is None else failure.code,
-        "failure_category": None if failure is None else failure.category,
-        "failure_message": None if failure is None else failure.message,
-        "version": transaction.version,
-        "created_at": transaction.created_at,
-        "updated_at": transaction.updated_at,
-    }
-
-
-def _review_row(review: Review) -> dict[str, object]:
-    said, expected = review_texts(review.said, review.expected)
-    return {
-        "review_id": review.review_id,
-        "transaction_id": review.transaction_id,
-        "reason": review.reason,
-        "state": review.state,
-        "opened_at": review.opened_at,
-        "closed_at": review.closed_at,
-        "said": said,
-        "expected": expected,
-    }
-
-
 def _change_row(change: WorkChange) -> tuple[str, dict[str, object]]:
     if isinstance(change, CloseWork):
         return "closed_work", {}
@@ -235,10 +193,10 @@ def _change_row(change: WorkChange) -> tuple[str, dict[str, object]]:
         "attempts": change.attempts,
         "delay_s": change.delay_s,
         "errors": errors_text(change.errors),
-        "doubt": change.doubt,
+        "doubt": change.certainty,
     }
 
 
 def _hex(value: bytes) -> str:
-    """As PostgreSQL writes bytea itself."""
+    """The text form of bytea in PostgreSQL."""
     return "\\x" + value.hex()

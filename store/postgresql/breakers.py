@@ -1,4 +1,4 @@
-"""The shared circuit breakers: each call a single statement, so one snapshot or a transaction of its own."""
+"""The shared circuit breakers. Each call is a single statement: one snapshot, or a transaction of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def records(session: Session) -> dict[str, BreakerRecord]:
 
 
 def turn(session: Session, gateway: str, epoch: int, state: str) -> BreakerRecord:
-    """Change the breaker that stands at ``epoch``; how it stands afterwards."""
+    """Change the breaker if it is at ``epoch``; returns the record afterwards."""
     row = session.execute(SQL["turn_breaker"], (gateway, epoch, state)).fetchone()
     return BreakerRecord(gateway) if row is None else BreakerRecord(*row)
 
@@ -24,7 +24,7 @@ def turn(session: Session, gateway: str, epoch: int, state: str) -> BreakerRecor
 def take_probe(
     session: Session, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float
 ) -> BreakerRecord:
-    """Let ``owner`` probe if the breaker stands at ``epoch`` and has slept; how it stands afterwards."""
+    """Permit ``owner`` to probe if the breaker is at ``epoch`` and its sleep is over; returns the record afterwards."""
     rest = timedelta(seconds=max(sleep_s - BREAKER_REST_SLACK_S, 0.0))
     row = session.execute(SQL["take_probe"], (gateway, epoch, owner, rest, timedelta(seconds=permit_s))).fetchone()
     return BreakerRecord(gateway) if row is None else BreakerRecord(*row)

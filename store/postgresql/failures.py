@@ -1,4 +1,4 @@
-"""The one place where errors of psycopg become errors of the store; knows nothing of statements."""
+"""Translates errors of psycopg into errors of the store, for all statements."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ from store.errors import (
 )
 
 _DATA: Final = (psycopg.DataError, psycopg.IntegrityError)
-_LIMITS: Final = "54"  # the class of SQLSTATEs of "program limit exceeded": a key that is too long for an index, say
+# the class of SQLSTATEs of "program limit exceeded", for example a key that is too long for an index
+_LIMITS: Final = "54"
 _DAMAGE: Final = (errors.DataCorrupted, errors.IndexCorrupted)
 _SCHEMA: Final = (psycopg.ProgrammingError,)
 _CLAIMS_KEY: Final = "claims_pk"
-
-UNSTORABLE: Final = (TypeError, ValueError, OverflowError)
-"""What encoding a value raises when the value is of no type or size that JSON has (UnicodeEncodeError included)."""
 
 
 class UnreplicatedError(psycopg.OperationalError):
@@ -33,8 +31,8 @@ class UnreplicatedError(psycopg.OperationalError):
 
 
 def translated(error: psycopg.Error) -> StoreError:
-    """The store's error for ``error``. Nothing of the call is stored, unless it is CommitUncertainError."""
-    # The details and the context that the server adds may quote whole rows, which belong in no log.
+    """Return the store's error for ``error``. Nothing of the call is stored, except with CommitUncertainError."""
+    # The server's details and context may quote whole rows, which must not be logged.
     text = f"{type(error).__name__}: {error.diag.message_primary or str(error).strip()}"
     if isinstance(error, UnreplicatedError):
         return CommitUncertainError(text)
@@ -48,17 +46,17 @@ def translated(error: psycopg.Error) -> StoreError:
 
 
 def is_lost(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
-    """Whether the connection was cut, so that what it was doing may have been done all the same.
+    """Whether the connection was cut, so that its call may have had an effect.
 
-    Any other error is the server's own word that the transaction is undone.
+    With any other error the server has reported that the transaction is undone.
     """
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed
 
 
 def is_race(error: psycopg.Error) -> bool:
-    """Whether another process got in the way, and the same call made again finds what it did.
+    """Whether another process interfered, so that repeating the call sees its effect.
 
-    Two that take one claim at the same instant are told apart by its key; the loser has not seen the winner's yet.
+    Two calls that take one claim at the same time collide at its key, before the loser can see the winner's claim.
     """
     if isinstance(error, errors.UniqueViolation):
         return error.diag.constraint_name == _CLAIMS_KEY
@@ -72,12 +70,3 @@ def translation() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
-
-
-@contextmanager
-def storable() -> Iterator[None]:
-    """Raise UnstorableError for a value of no type or size that the database has."""
-    try:
-        yield
-    except UNSTORABLE as error:
-        raise UnstorableError(f"{type(error).__name__}: {error}") from error

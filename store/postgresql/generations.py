@@ -27,8 +27,8 @@ class Follower:
         """The newest generation that this process has seen, and on which server and timeline it began."""
 
     def __call__(self, session: Session) -> None:
-        """Begin the next generation if the newest one began elsewhere, or is older than the one this process knows."""
-        known = self._known  # before the look: another connection that is opened meanwhile may learn of a later one
+        """Begin the next generation if the newest began elsewhere, or is older than one that this process has seen."""
+        known = self._known  # before the read: another connection that is opened meanwhile may receive a later one
         ((*found, is_here),) = fetched(session.execute(SQL["select_generation_here"]))
         number = found[0]
         seen = number if known is None else max(number, known[0])

@@ -1,4 +1,4 @@
-"""API keys: found by the service, which may only read them, administered by the owner of the tables."""
+"""API keys: read by the service, and administered by the owner of the tables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from store.errors import StoreError
+from store.errors import StoreError, storable
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
-from store.postgresql.failures import storable, translated, translation
+from store.postgresql.failures import translated, translation
 from store.postgresql.sessions import Session, connection_settings
 from store.postgresql.statements import SQL
 
 
 def find(session: Session, key_id: str) -> ApiKey | None:
-    """The key of that id."""
+    """Return the key with this id."""
     row = session.execute(SQL["select_api_key"], (key_id,), prepare=True, binary=True).fetchone()
     if row is None:
         return None
@@ -49,7 +49,7 @@ class PostgresqlKeyring:
         with _administering():
             made = self._session.execute(SQL["insert_api_key"], row).fetchone()
         assert made is not None
-        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, made[0], key.expires_at, None)
+        return key.listed(made[0])
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""

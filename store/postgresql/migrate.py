@@ -1,7 +1,7 @@
-"""Brings a database's tables to the version that this service needs, and says whether they are. Knows no table itself.
+"""Brings a database's tables and functions to the version that this service needs, and checks them. Names no table.
 
-Migrations are the files ``migrations/NNNN_title.sql``; the table ``schema_migrations`` holds the numbers applied. All
-of it lives in the first schema of the connection's search path.
+Migrations are the files ``migrations/NNNN_title.sql``. The table ``schema_migrations`` holds the numbers applied. The
+functions follow them (``store.postgresql.functions``). All of it is in the first schema of the search path.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from psycopg import sql
 
 from store.errors import SchemaError
 from store.postgresql.failures import translation
+from store.postgresql.functions import apply_functions, check_functions
 from store.postgresql.sessions import Session, connection_settings
+from store.schema_versions import read_migrations, refuse_newer, refuse_older
 
 SERVICE_ROLE: Final = "payments_service"
-"""The role that is given the least rights that the service needs, if there is one of this name."""
+"""The role that gets the least rights that the service needs, if a role of this name exists."""
 
 _HERE: Final = Path(__file__).parent
 _WAIT_MS: Final = 60_000
@@ -41,19 +43,18 @@ LIMIT 1
 
 def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
     """The scripts by their numbers, which are 1, 2, 3 and so on."""
-    scripts = {int(file.name[:4]): file.read_text(encoding="utf-8") for file in sorted(folder.glob("[0-9]*.sql"))}
-    if list(scripts) != list(range(1, len(scripts) + 1)):
-        raise SchemaError(f"the migrations in {folder.name} are not numbered 1, 2, 3 and so on: {list(scripts)}")
-    return scripts
+    return read_migrations(folder)
 
 
 def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> list[int]:
-    """Apply what is missing, all of it in one transaction, and give ``service_role`` its rights; the numbers applied.
+    """Apply the missing migrations, define changed functions, and give ``service_role`` its rights, in one transaction.
 
-    Many that do this at once are safe: one does it and the others wait. Raises SchemaError for newer tables.
+    Returns the numbers of the migrations applied. Concurrent calls are safe: one migrates and the others wait. With
+    ``scripts`` these are the migrations, and the functions are theirs alone. Raises SchemaError for a database of a
+    newer version.
     """
-    scripts = migrations() if scripts is None else scripts
-    # No limit for a statement: an index over a table that has grown takes as long as it takes.
+    known, scripts = scripts is None, migrations() if scripts is None else scripts
+    # No limit for a statement: an index over a large table takes long.
     settings = connection_settings(url, statement_ms=0, lock_ms=_WAIT_MS, idle_ms=_WAIT_MS)
     with translation(), Session.connect(**settings) as session:
         session.execute(_LOCK)
@@ -64,23 +65,25 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
         for number in missing:
             session.execute(scripts[number])
             session.execute("INSERT INTO schema_migrations (number) VALUES (%s)", (number,))
+        if known:
+            apply_functions(session)
         _give_rights(session, service_role)
     return missing
 
 
 def check_schema(url: str) -> None:
-    """Raises SchemaError unless the database has exactly the tables of this version."""
+    """Raise SchemaError unless the database has exactly the tables and functions of this version."""
     scripts = migrations()
     with translation(), Session.connect(**connection_settings(url)) as session:
         _refuse_elsewhere(session)
         row = session.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
         version = _refuse_newer(session, scripts) if row == (True,) else 0
-    if version < len(scripts):
-        raise SchemaError(f"the database is at schema version {version}, this service needs {len(scripts)}: migrate")
+        refuse_older(version, scripts)
+        check_functions(session)
 
 
 def _refuse_elsewhere(session: Session) -> None:
-    """Raises SchemaError when the tables are in a schema that only a default of the database or the role names."""
+    """Raise SchemaError when the tables are in a schema that only a default of the database or the role names."""
     row = session.execute(_ELSEWHERE).fetchone()
     if row is not None:
         raise SchemaError(
@@ -93,8 +96,7 @@ def _refuse_newer(session: Session, scripts: dict[int, str]) -> int:
     row = session.execute(_VERSION).fetchone()
     assert row is not None
     version = int(row[0])
-    if version > len(scripts):
-        raise SchemaError(f"the database is at schema version {version}, newer than this service's {len(scripts)}")
+    refuse_newer(version, scripts)
     return version
 
 

@@ -1,52 +1,68 @@
--- Every statement of the PostgreSQL adapter but migrations, rights and what settles a lost connection (backends.py).
--- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads them.
--- Lists are ordered by id as "POSIX" compares, which is as "C" does; but only the index that is meant has its ids so.
--- Else the planner walks along the primary key, as soon as it believes that most rows fit, and drops what does not: for
--- ever, when nothing does.
+-- Every statement of the PostgreSQL adapter except migrations, functions, rights, and those of a lost connection
+-- (backends.py).
+-- Braces stand for lists of columns, which store/columns.py declares, and for fragments.
+-- Lists are ordered by id in the collation "POSIX", which compares like "C". Only the index for the list has its ids in
+-- this collation. Otherwise the planner reads along the primary key as soon as it estimates that most rows match, and
+-- reads the whole table when no row does.
+
+-- fragment: attention
+-- What needs attention about the transaction t, the most urgent first.
+CASE
+    WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+        THEN 'review'
+    ELSE (
+        SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+        FROM work AS w
+        WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+    )
+END;
 
 -- name: append_batch
--- Append many writes, in a transaction of its own; rows only for those that are not committed.
+-- Append many writes in one transaction. The rows answer the writes that are not committed.
 SELECT wave, write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
 FROM append_batch(%s::jsonb);
 
 -- name: confirm
--- Write something, so that this commit waits for replicas, and with it all that was committed before.
+-- Write a record, so that this commit waits for replicas, and so for all commits before it.
 SELECT pg_logical_emit_message(true, 'payments', 'confirm'::text);
 
 -- name: select_first_event
--- Whether a write was stored: the id of the event that has its first version, and where the stream ends.
+-- Whether a write was stored: the id of the event with its first version, and the end of the stream.
 SELECT e.event_id, h.version, h.hash
 FROM heads AS h
 LEFT JOIN events AS e ON e.stream_name = h.stream_name AND e.stream_id = h.stream_id AND e.version = %s
 WHERE h.stream_name = %s AND h.stream_id = %s;
 
 -- name: select_claim
--- Whether a claim is held.
+-- The value of a claim.
 SELECT value
 FROM claims
 WHERE scope = %s AND key = %s;
 
 -- name: select_work_token
--- The token that a fence is compared with.
+-- The token with which a fence is compared.
 SELECT token
 FROM work
 WHERE work_id = %s;
 
 -- name: load
--- A customer's head and balances, with a row for each of the named transactions that exist; one snapshot.
-SELECT h.version, h.hash, b.currencies, b.available, b.reserved, t.*
+-- A customer's head and balances, with a row for each named transaction that exists, in one snapshot.
+SELECT h.version, h.hash, b.currencies, b.available, b.reserved, {columns of transactions as t}
 FROM heads AS h
 CROSS JOIN LATERAL (
-    SELECT array_agg(currency) AS currencies, array_agg(available_minor) AS available, array_agg(reserved_minor) AS reserved
+    SELECT
+        array_agg(currency) AS currencies,
+        array_agg(available_minor) AS available,
+        array_agg(reserved_minor) AS reserved
     FROM balances
     WHERE stream_name = h.stream_name AND stream_id = h.stream_id
 ) AS b
-LEFT JOIN transaction_rows AS t
+LEFT JOIN transactions AS t
     ON t.transaction_id = ANY (%(transaction_ids)s) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id
 WHERE h.stream_name = %(stream_name)s AND h.stream_id = %(stream_id)s AND h.version > 0;
 
 -- name: select_customer
--- A customer's version and balances, currencies ascending; a row for each balance, or one; one snapshot.
+-- A customer's version and balances, currencies ascending, in one snapshot. One row without a balance if there is none.
 SELECT h.version, b.currency, b.available_minor, b.reserved_minor
 FROM heads AS h
 LEFT JOIN balances AS b ON b.stream_name = h.stream_name AND b.stream_id = h.stream_id
@@ -62,35 +78,34 @@ ORDER BY version
 LIMIT %s;
 
 -- name: select_settled_events
--- All events above a position, ascending, as far as none can be missing.
+-- All events above a position, ascending, up to the first position that may still be missing.
 SELECT position, stream_name, stream_id, event_id, version, type, body, hash
 FROM settled_events(%s, %s);
 
 -- name: select_merchant_events
--- The same of one merchant's streams.
+-- The same for one merchant's streams.
 SELECT position, stream_name, stream_id, event_id, version, type, body, hash
 FROM settled_merchant_events(%s, %s, %s);
 
 -- name: select_stream_of
--- Whose transaction it is.
+-- The stream of a transaction.
 SELECT stream_name, stream_id
 FROM transactions
 WHERE transaction_id = %s;
 
 -- name: select_review
--- One review, if it is in a stream of these names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+-- One review, if its stream has one of these names.
+SELECT {columns of reviews}
 FROM reviews
 WHERE review_id = %(review_id)s AND stream_name = ANY (%(names)s::text[]);
 
 -- name: select_reviews
--- Reviews in streams of these names below a key, newest first: as many of each name and state, and the newest of them.
-SELECT r.stream_name, r.stream_id, r.review_id, r.transaction_id, r.reason, r.state, r.opened_at, r.closed_at, r.said,
-    r.expected
+-- Reviews in streams of these names below a key, newest first: a list for each name and state, merged.
+SELECT {columns of reviews as r}
 FROM unnest(%(names)s::text[]) AS n (name)
 CROSS JOIN unnest(%(states)s::text[]) AS s (state)
 CROSS JOIN LATERAL (
-    SELECT *
+    SELECT {names of reviews}
     FROM reviews
     WHERE stream_name = n.name
         AND state = s.state
@@ -101,8 +116,8 @@ CROSS JOIN LATERAL (
 ORDER BY r.opened_at DESC, r.review_id DESC
 LIMIT %(at_most)s;
 
--- name: select_last_event
--- The end of a stream as its events say.
+-- name: select_head
+-- The end of a stream by its events.
 SELECT version, hash
 FROM events
 WHERE stream_name = %s AND stream_id = %s
@@ -110,30 +125,29 @@ ORDER BY version DESC
 LIMIT 1;
 
 -- name: upsert_owner
--- Begin to hold leases.
+-- Register an owner.
 INSERT INTO owners (owner, heartbeat_at)
 VALUES (%s, store_now())
 ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
 
 -- name: update_heartbeat
--- An owner lives.
+-- Renew the heartbeat of an owner.
 UPDATE owners
 SET heartbeat_at = store_now()
 WHERE owner = %s
 RETURNING true;
 
 -- name: retire_owner
--- Forget an owner and queue all that it leases, in a doubt or more.
+-- Delete an owner and queue all work that it leases, with at least this certainty.
 SELECT release_owners(ARRAY[%s], %s);
 
 -- name: release_silent
--- The same for all owners without a heartbeat for some seconds.
+-- The same for all owners without a heartbeat for this many seconds.
 SELECT release_silent(make_interval(secs => %s), %s);
 
 -- name: claim_work
--- Lease due work to an owner that is known, oldest due first, and pass by what somebody else is claiming.
--- The owner is locked so that whoever declares it dead finds what it got; only when something is due, since a lock is
--- a write.
+-- Lease due work to a registered owner, oldest due first, without the rows that another session is claiming. The owner
+-- is locked so that a process that declares it dead finds this work. Without due work there is no lock: it is a write.
 WITH me AS MATERIALIZED (
     SELECT o.owner
     FROM owners AS o
@@ -158,18 +172,16 @@ leased AS (
     SET state = 'leased', owner = due.owner, token = w.token + 1
     FROM due
     WHERE w.work_id = due.work_id
-    RETURNING
-        w.work_id, w.token, w.stream_name, w.stream_id, w.gateway, w.action, w.event_type, w.attempts,
-        w.errors::text AS errors, w.payload, w.doubt, w.transaction_id, w.state, w.next_attempt_at, w.created_at
+    RETURNING {names of work as w}
 )
-SELECT w.*, t.*
+SELECT {columns of work as w}, {columns of transactions as t}
 FROM leased AS w
-LEFT JOIN transaction_rows AS t
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 ORDER BY w.next_attempt_at, w.work_id;
 
 -- name: park_work
--- Leave a piece of work to a person, unless somebody else has it by now.
+-- Park a piece of work for an operator, unless its token has changed.
 UPDATE work
 SET state = 'parked', owner = NULL, token = token + 1, errors = %s
 WHERE work_id = %s AND token = %s;
@@ -183,7 +195,7 @@ ORDER BY next_attempt_at
 LIMIT 1;
 
 -- name: hasten_lookups
--- Make a gateway's lookups due that are not yet; what is being claimed or moved just now needs no haste.
+-- Make a gateway's lookups due now, without the rows that another session is claiming or moving.
 WITH waiting AS MATERIALIZED (
     SELECT work_id
     FROM work
@@ -196,7 +208,7 @@ FROM waiting
 WHERE w.work_id = waiting.work_id;
 
 -- name: retry_dead
--- Queue dead letters in streams of these names, due at once, under new tokens; a filter that is NULL holds for all.
+-- Queue dead letters in streams of these names, due at once, under new tokens. A filter that is NULL matches all.
 WITH letters AS MATERIALIZED (
     SELECT work_id
     FROM work
@@ -213,7 +225,7 @@ FROM letters
 WHERE w.work_id = letters.work_id;
 
 -- name: retry_dead_letter
--- The same of one dead letter, which is found by its id.
+-- The same for one dead letter by its id.
 UPDATE work AS w
 SET state = 'queued', token = w.token + 1, next_attempt_at = store_now()
 WHERE w.work_id = %(work_id)s
@@ -223,16 +235,16 @@ WHERE w.work_id = %(work_id)s
     AND (%(state)s::text IS NULL OR w.state = %(state)s);
 
 -- name: select_work
--- One piece of work with its transaction, if it is in a stream of these names.
-SELECT w.*, t.*
-FROM work_rows AS w
-LEFT JOIN transaction_rows AS t
+-- One piece of work with its transaction, if its stream has one of these names.
+SELECT {columns of work as w}, {columns of transactions as t}
+FROM work AS w
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 WHERE w.work_id = %(work_id)s AND w.stream_name = ANY (%(names)s::text[]);
 
 -- name: select_dead_letters
--- Dead letters in streams of these names below an id with their transactions, newest first: as many of each name,
--- gateway and state, and the newest of them.
+-- Dead letters in streams of these names below an id with their transactions, newest first: a list for each name,
+-- gateway and state, merged.
 WITH RECURSIVE known (name, gateway) AS (
     SELECT n.name, coalesce(%(gateway)s::text, (
         SELECT min(w.gateway)
@@ -268,16 +280,16 @@ newest (work_id) AS MATERIALIZED (
     ORDER BY w.work_id DESC
     LIMIT %(at_most)s
 )
-SELECT w.*, t.*
+SELECT {columns of work as w}, {columns of transactions as t}
 FROM newest
-JOIN work_rows AS w ON w.work_id = newest.work_id
-LEFT JOIN transaction_rows AS t
+JOIN work AS w ON w.work_id = newest.work_id
+LEFT JOIN transactions AS t
     ON t.transaction_id = w.transaction_id AND t.stream_name = w.stream_name AND t.stream_id = w.stream_id
 ORDER BY newest.work_id DESC;
 
 -- name: select_waiting_callbacks
--- Stored callbacks in streams of these names that wait for their transaction, below an id, newest first: as many of
--- each name and gateway, and the newest of them.
+-- Stored callbacks in streams of these names that wait for their transaction, below an id, newest first: a list for
+-- each name and gateway, merged.
 WITH RECURSIVE known (name, gateway) AS (
     SELECT n.name, coalesce(%(gateway)s::text, (
         SELECT min(w.gateway)
@@ -311,34 +323,34 @@ newest (work_id) AS MATERIALIZED (
     ORDER BY w.work_id DESC
     LIMIT %(at_most)s
 )
-SELECT w.*
+SELECT {columns of work as w}
 FROM newest
-JOIN work_rows AS w ON w.work_id = newest.work_id
+JOIN work AS w ON w.work_id = newest.work_id
 ORDER BY newest.work_id DESC;
 
 -- name: upsert_gateway_mode
--- Keep an order for a gateway's breaker.
+-- Store the mode that an operator sets for a gateway's breaker.
 INSERT INTO gateway_modes (gateway, mode, reason, set_at)
 VALUES (%s, %s, %s, store_now())
 ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, set_at = excluded.set_at;
 
 -- name: select_gateway_modes
--- The last order for each gateway that has one.
+-- The mode of each gateway that has one.
 SELECT gateway, mode, reason
 FROM gateway_modes;
 
 -- name: select_breakers
--- The gateways' breakers that have ever changed.
+-- The breakers that have changed at least once.
 SELECT gateway, epoch, state, age_s, prober, probe_left_s
 FROM breaker_records;
 
 -- name: turn_breaker
--- A change of a breaker that stands where it is believed to stand; how it stands afterwards.
+-- Change a breaker whose epoch is the expected one. Returns its record afterwards.
 SELECT gateway, epoch, state, age_s, prober, probe_left_s
 FROM turn_breaker(%s, %s, %s);
 
 -- name: take_probe
--- The probe of a breaker that has slept; how it stands afterwards.
+-- Take the probe of a breaker that has slept. Returns its record afterwards.
 SELECT gateway, epoch, state, age_s, prober, probe_left_s
 FROM take_probe(%s, %s, %s, %s, %s);
 
@@ -351,27 +363,27 @@ ORDER BY currency;
 
 -- name: select_stream_transactions
 -- All transactions of a customer, ids ascending.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE t.stream_name = %s AND t.stream_id = %s
 ORDER BY t.transaction_id;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = %s AND stream_id = %s
 ORDER BY review_id;
 
 -- name: select_transaction_view
--- One transaction of a merchant with what needs attention about it.
-SELECT t.*
-FROM transaction_views AS t
+-- One transaction of a merchant with its attention.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.transaction_id = %s AND t.stream_name = %s;
 
 -- name: select_merchant_transactions
--- A merchant's transactions with ids in a range, newest first: as many of each gateway, status and kind, and the newest
--- of them. So no list reads on and on through what its filter does not let through.
+-- A merchant's transactions with ids in a range, newest first: a list for each gateway, status and kind, merged. So no
+-- list reads rows that its filter excludes.
 WITH RECURSIVE known (gateway) AS (
     SELECT coalesce(%(gateway)s::text, (
         SELECT min(t.gateway)
@@ -409,15 +421,15 @@ newest (transaction_id) AS MATERIALIZED (
     ORDER BY t.transaction_id DESC
     LIMIT %(at_most)s
 )
-SELECT t.*
+SELECT {columns of transactions as t}, {attention}
 FROM newest
-JOIN transaction_views AS t ON t.transaction_id = newest.transaction_id
+JOIN transactions AS t ON t.transaction_id = newest.transaction_id
 ORDER BY newest.transaction_id DESC;
 
 -- name: select_customer_transactions
--- One customer's, through the index by stream.
-SELECT t.*
-FROM transaction_views AS t
+-- The same for one customer, through the index by stream.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = %(merchant)s
     AND t.stream_id = %(customer_id)s
     AND t.transaction_id COLLATE "POSIX" >= %(lowest)s::text
@@ -436,10 +448,10 @@ SELECT gateway, state, count(*)
 FROM work
 GROUP BY gateway, state;
 
--- name: select_figures
--- How much waits, of all merchants together: unfinished work by gateway and state with the age of the oldest in seconds, unknown
--- transactions by gateway, open reviews. Reads the work; a merchant's gateways cost a seek each, and of transactions and
--- reviews only those are read that are counted.
+-- name: select_stats
+-- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds, unknown
+-- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
+-- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
     SELECT min(stream_name)
     FROM transactions
@@ -461,7 +473,9 @@ known (name, gateway) AS (
     FROM known
     WHERE known.gateway IS NOT NULL
 )
-SELECT 'work' AS what, gateway, state, count(*), CAST(extract(epoch FROM store_now() - min(created_at)) AS double precision)
+SELECT
+    'work' AS what, gateway, state, count(*),
+    CAST(extract(epoch FROM store_now() - min(created_at)) AS double precision)
 FROM work
 GROUP BY gateway, state
 UNION ALL
@@ -479,11 +493,11 @@ FROM reviews
 WHERE state = 'open';
 
 -- name: select_last_position
--- Up to where nothing can be missing any more.
+-- The last position before which no event can be missing.
 SELECT settled_position();
 
 -- name: ping
--- Read the least that proves that the tables can be read.
+-- Read one row, which proves that the tables can be read.
 SELECT position
 FROM events
 LIMIT 1;
@@ -511,7 +525,7 @@ FROM work
 WHERE transaction_id IS NOT NULL;
 
 -- name: index_unfinished
--- Work is indexed by neither stream nor transaction.
+-- Work has no index by stream and transaction.
 CREATE INDEX ON unfinished (stream_name, stream_id, transaction_id);
 
 -- name: select_unfinished
@@ -522,7 +536,7 @@ WHERE stream_name = %s AND stream_id = %s
 ORDER BY transaction_id;
 
 -- name: select_api_key
--- A key, whether it is live, and for how many seconds it will be (NULL: for ever).
+-- A key, whether it is live, and the remaining time in seconds it will be (NULL: unlimited).
 SELECT
     key_id, digest, merchant, scopes, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()),
     extract(epoch FROM expires_at - store_now())::double precision
@@ -536,30 +550,30 @@ VALUES (%s, %s, %s, %s, %s, store_now(), %s)
 RETURNING created_at;
 
 -- name: select_api_keys
--- All keys, or a merchant's, oldest first; for people, who have few.
+-- All keys, or those of one merchant, oldest first. There are few.
 SELECT key_id, merchant, scopes, label, created_at, expires_at, revoked_at
 FROM api_keys
 WHERE %(merchant)s::text IS NULL OR merchant = %(merchant)s
 ORDER BY created_at, key_id;
 
 -- name: revoke_api_key
--- A key is good for nothing any more; of two times the first one counts.
+-- Revoke a key. A second revocation keeps the first time.
 UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, store_now())
 WHERE key_id = %s;
 
 -- name: select_any_api_key
--- Whether there is a live one.
+-- Whether a live key exists.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > store_now()));
 
 -- name: select_kept_head
--- For an audit: the end of a stream that appends go on from.
+-- For an audit: the head from which appends continue.
 SELECT version, hash
 FROM heads
 WHERE stream_name = %s AND stream_id = %s;
 
--- name: enter
--- A connection on which a service writes: whether no rebuild is under way, nor begins while the connection lives.
+-- name: take_service_lock
+-- Try to share the service lock: no rebuild can begin while the connection lives.
 SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
 -- name: select_last_rebuild
@@ -567,12 +581,12 @@ SELECT pg_try_advisory_lock_shared('rebuilds'::regclass::oid::bigint::bit(32)::i
 SELECT coalesce(max(number), 0)
 FROM rebuilds;
 
--- name: shut_out
--- For a rebuild: no service is there, nor enters while the connection lives.
+-- name: take_exclusive_lock
+-- For a rebuild: wait until no service has the service lock, and keep services out while the connection lives.
 SELECT pg_advisory_lock('rebuilds'::regclass::oid::bigint::bit(32)::int, 0);
 
--- name: select_entered
--- For a rebuild: the server's processes behind connections that have entered, or shut out.
+-- name: select_service_lock_holders
+-- For a rebuild: the server processes that hold the service lock, shared or exclusive.
 SELECT l.pid
 FROM pg_locks AS l
 WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::regclass::oid AND l.objid = 0
@@ -580,18 +594,18 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'rebuilds'::reg
 ORDER BY l.pid;
 
 -- name: insert_rebuild
--- For a rebuild: services that were cut off are not to go on.
+-- For a rebuild: a service that lost its connections detects the rebuild by this row.
 INSERT INTO rebuilds (begun_at)
 VALUES (store_now());
 
 -- name: select_newest_version
--- For a rebuild: how far a stream's rows know its events.
+-- For a rebuild: the highest version in a stream's transaction rows.
 SELECT coalesce(max(version), 0)
 FROM transactions
 WHERE stream_name = %s AND stream_id = %s;
 
 -- name: cut_head
--- For a rebuild: let appends go on from another end.
+-- For a rebuild: let appends continue from another head.
 UPDATE heads
 SET version = %s, hash = %s
 WHERE stream_name = %s AND stream_id = %s;
@@ -613,7 +627,7 @@ WHERE review_id = ANY (%(review_ids)s::text[]) AND (stream_name, stream_id) <> (
 ORDER BY stream_name, stream_id;
 
 -- name: delete_stray_transactions
--- For a rebuild: rows of these ids, wherever somebody has put them.
+-- For a rebuild: rows of these ids in any stream.
 DELETE FROM transactions
 WHERE transaction_id = ANY (%s::text[]);
 
@@ -628,25 +642,25 @@ DELETE FROM reviews
 WHERE stream_name = %s AND stream_id = %s;
 
 -- name: delete_stray_reviews
--- For a rebuild: rows of these ids, wherever somebody has put them.
+-- For a rebuild: rows of these ids in any stream.
 DELETE FROM reviews
 WHERE review_id = ANY (%s::text[]);
 
 -- name: select_generation
--- The newest generation and the last position that was given out.
+-- The newest generation and the last position that was assigned.
 SELECT coalesce((SELECT max(number) FROM generations), 0), last_position();
 
 -- name: select_generation_here
--- The newest generation, where it began, and whether that is this server.
+-- The newest generation, the server on which it began, and whether that is this server.
 SELECT number, system_id, timeline, is_here
 FROM generation_here();
 
 -- name: begin_generation
--- The next generation after this one, unless there is one; the newest.
+-- Begin the generation after this one, unless there is a later one. Returns the newest.
 SELECT begin_generation(%s);
 
 -- name: select_lease
--- The token of a piece of work, and which owner leases it.
+-- The token of a piece of work, and the owner that leases it.
 SELECT token, owner
 FROM work
 WHERE work_id = %s;
@@ -658,7 +672,7 @@ FROM events
 WHERE stream_name = %s AND stream_id = %s AND version = %s;
 
 -- name: select_newest_event
--- A merchant's last event, as far as none before it can be missing. Through the index by merchant.
+-- A merchant's last event before which no event can be missing. Through the index by merchant.
 SELECT e.position, e.stream_name, e.stream_id, e.event_id, e.version, e.type, e.body, e.hash
 FROM events AS e
 WHERE (e.stream_name, e.position) >= (%(merchant)s, 0)
@@ -674,8 +688,9 @@ ORDER BY position DESC
 LIMIT 1;
 
 -- name: select_open_transactions
--- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
-SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
+-- For a restored database: transactions without a terminal status, by gateway and age. Reads all unfinished work.
+SELECT
+    t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
 FROM work AS w
 JOIN transactions AS t ON t.transaction_id = w.transaction_id
 WHERE t.status NOT IN ('completed', 'failed')

@@ -23,13 +23,13 @@ from store.port import (
     names_seen_by,
 )
 from store.postgresql.rows import (
-    WORK_COLUMNS,
     Row,
     balance_of,
     dead_letter_of,
     event_of,
     fetched,
     review_view_of,
+    transaction_beside,
     transaction_of,
     transaction_view_of,
 )
@@ -39,9 +39,9 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -50,7 +50,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 def load(session: Session, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
-    """The customer with those of the transactions that exist."""
+    """The customer with the transactions that exist."""
     values = {"stream_name": stream.name, "stream_id": stream.id, "transaction_ids": list(transaction_ids)}
     rows = _rows(session, "load", values)
     if not rows:
@@ -102,7 +102,7 @@ def stream_events(session: Session, stream: StreamKey, after: int, limit: int) -
 
 
 def all_events(session: Session, merchant: str | None, after: int, limit: int) -> Sequence[StoredEvent]:
-    """Ascending positions above ``after``, as far as none can be missing."""
+    """Ascending positions above ``after``, up to the first that may still be missing."""
     if merchant is None:
         rows = _rows(session, "select_settled_events", (after, limit))
     else:
@@ -111,7 +111,7 @@ def all_events(session: Session, merchant: str | None, after: int, limit: int) -
 
 
 def stream_of(session: Session, transaction_id: str) -> StreamKey | None:
-    """Whose transaction it is."""
+    """The stream of the transaction."""
     rows = _rows(session, "select_stream_of", (transaction_id,))
     return StreamKey(*rows[0]) if rows else None
 
@@ -141,9 +141,9 @@ def work_counts(session: Session) -> dict[tuple[str, str], int]:
     return {(gateway, state): count for gateway, state, count in _rows(session, "count_work")}
 
 
-def figures(session: Session) -> Figures:
-    """What operators watch."""
-    return Figures.of(_rows(session, "select_figures"))
+def stats(session: Session) -> StoreStats:
+    """Statistics for operators."""
+    return StoreStats.of(_rows(session, "select_stats"))
 
 
 def dead_letters(
@@ -176,7 +176,7 @@ def work(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
 
 
 def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | None:
-    """The same if it is a dead letter."""
+    """The piece of work of that id, if it is a dead letter."""
     found = work(session, merchant, work_id)
     return None if found is None or found.state not in {WorkState.DEAD, WorkState.PARKED} else found
 
@@ -184,14 +184,14 @@ def dead_letter(session: Session, merchant: str, work_id: str) -> DeadLetter | N
 def _dead_letter(row: Row) -> DeadLetter:
     beside = None
     try:
-        beside = None if row[WORK_COLUMNS] is None else transaction_of(row[WORK_COLUMNS:])
+        beside = transaction_beside(row)
     except CorruptStoreError as error:
         logger.warning("listed without its transaction: %s", error)
     return dead_letter_of(row, beside)
 
 
 def gateway_modes(session: Session) -> dict[str, GatewayMode]:
-    """The last orders by gateway."""
+    """The modes by gateway."""
     return {row[0]: GatewayMode(*row) for row in _rows(session, "select_gateway_modes")}
 
 
@@ -212,7 +212,7 @@ def feed(session: Session) -> Feed:
 
 
 def newest_event(session: Session, merchant: str) -> StoredEvent | None:
-    """The merchant's last event before which none can be missing."""
+    """The merchant's last event before which no event can be missing."""
     rows = _rows(session, "select_newest_event", {"merchant": merchant})
     return event_of(rows[0]) if rows else None
 
@@ -224,12 +224,12 @@ def lease(session: Session, work_id: str) -> Lease | None:
 
 
 def holds(session: Session, stream: StreamKey, version: int, event_id: str) -> bool:
-    """Whether this event is on record."""
+    """Whether this event is stored."""
     return _rows(session, "select_event_id", (*stream, version)) == [(event_id,)]
 
 
 def ping(session: Session) -> None:
-    """Read something."""
+    """Read one row."""
     _rows(session, "ping")
 
 
@@ -239,7 +239,7 @@ def _rows(session: Session, name: str, values: Sequence[Any] | Mapping[str, Any]
     except UnicodeEncodeError:
         return []
     except psycopg.DataError as error:
-        if error.sqlstate is None:  # the driver's word: text like this, with U+0000 say, is in no row
+        if error.sqlstate is None:  # from the driver: no row has such text, as with U+0000
             return []
         raise
     return fetched(cursor)

@@ -1,4 +1,4 @@
-"""Rebuilding the read tables of a database that no service works on, for ``store.rebuild``. As the tables' owner."""
+"""Rebuilds the read tables as their owner, while no service works on the database, for ``store.rebuild``."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 from store.port import Head, StreamKey, Write
-from store.postgresql.audit import PAGE, PostgresqlAudit
-from store.postgresql.batch import Batch
-from store.postgresql.entry import shut_out
+from store.postgresql.audit import PostgresqlAudit
+from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import translation
 from store.postgresql.rows import fetched
+from store.postgresql.service_lock import exclusive_lock
 from store.postgresql.sessions import Session, audit_settings, connection_settings
 from store.postgresql.statements import SQL
-from store.rebuild import Rows
+from store.rebuild import ReadRows
+from store.stream_tables import PAGE, RebuildTables
 
 _TIMEOUT_MS: Final = 600_000
-"""For one stream, however long."""
-_DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
+"""For one stream of any length."""
 
 
 @contextmanager
 def open_rebuild(url: str) -> Iterator[PostgresqlRebuild]:
-    """The database, which no service can open meanwhile. Raises StoreInUseError when one has it."""
+    """The database, closed to services during the block. Raises StoreInUseError when a service has it open."""
     settings = connection_settings(url, statement_ms=_TIMEOUT_MS, idle_ms=_TIMEOUT_MS)
     with translation(), closing(Session.connect(**settings, autocommit=True)) as session:
-        shut_out(session)
+        exclusive_lock(session)
         yield PostgresqlRebuild(session, url)
 
 
-class PostgresqlRebuild(PostgresqlAudit):
+class PostgresqlRebuild(PostgresqlAudit, RebuildTables):
     """Implements ``store.rebuild.Rebuilding`` on a connection in autocommit mode, whose plans go by keys."""
 
     def __init__(self, session: Session, url: str) -> None:
@@ -38,8 +38,8 @@ class PostgresqlRebuild(PostgresqlAudit):
         self._url = url
 
     def streams(self) -> Iterator[StreamKey]:
-        """Every stream that has events, rows, work or a head, ascending; as of the first one."""
-        # On a connection of its own, which may read whole tables; held without a transaction that would grow old.
+        """Every stream that has events, rows, work or a head, ascending; in one snapshot."""
+        # On a connection of its own, which may read whole tables, and without a long transaction.
         with (
             closing(Session.connect(**audit_settings(self._url), autocommit=True)) as session,
             session.cursor("streams", withhold=True) as cursor,
@@ -49,42 +49,28 @@ class PostgresqlRebuild(PostgresqlAudit):
             for row in cursor:
                 yield StreamKey(*row)
 
-    def last_position(self) -> int:
-        """See ``store.rebuild.Rebuilding``."""
-        return int(self._rows("select_last_position", ())[0][0])
-
-    def newest_version(self, stream: StreamKey) -> int:
-        """See ``store.rebuild.Rebuilding``."""
-        return int(self._rows("select_newest_version", stream)[0][0])
-
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``; on the connection whose lock keeps all services out."""
+        """See ``store.rebuild.Rebuilding``; on the connection that holds the exclusive lock."""
         del stream
         with self._session.transaction():
             yield
 
-    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+    def holders(self, stream: StreamKey, rows: ReadRows) -> Sequence[StreamKey]:
         """See ``store.rebuild.Rebuilding``."""
-        transactions, reviews = _ids(rows)
-        values = {"name": stream.name, "id": stream.id, "transaction_ids": transactions, "review_ids": reviews}
-        return [StreamKey(*row) for row in fetched(self._session.execute(SQL["select_holders"], values))]
-
-    def replace(self, stream: StreamKey, rows: Rows) -> None:
-        """See ``store.rebuild.Rebuilding``."""
-        for statement in _DELETES:
-            self._session.execute(statement, stream)
-        transactions, reviews = _ids(rows)
-        self._session.execute(SQL["delete_stray_transactions"], (transactions,))
-        self._session.execute(SQL["delete_stray_reviews"], (reviews,))
-        anew = Batch([Write(stream, Head(), (), *rows)])
-        self._session.execute(SQL["append_batch"], (anew.document,))
+        ids = {"transaction_ids": rows.transaction_ids, "review_ids": rows.review_ids}
+        found = self._session.execute(SQL["select_holders"], {"name": stream.name, "id": stream.id, **ids})
+        return [StreamKey(*row) for row in fetched(found)]
 
     def cut(self, stream: StreamKey, head: Head) -> None:
         """See ``store.rebuild.Rebuilding``."""
-        self._session.execute(SQL["cut_head"], (*head, *stream))
+        self._execute("cut_head", (*head, *stream))
 
+    def _ids(self, ids: Sequence[str]) -> Sequence[str]:
+        return ids
 
-def _ids(rows: Rows) -> tuple[list[str], list[str]]:
-    """Those of transactions and of reviews."""
-    return [it.transaction_id for it in rows.transactions], [it.review_id for it in rows.reviews]
+    def _execute(self, query: str, values: Sequence[object]) -> None:
+        self._session.execute(SQL[query], values)
+
+    def _put(self, write: Write) -> None:
+        self._execute("append_batch", (AppendDocument([write]).document,))

@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 
 from store.port import StreamKey
 from store.postgresql import generations
-from store.postgresql.entry import shut_out
 from store.postgresql.failures import translation
 from store.postgresql.rows import event_of, fetched
+from store.postgresql.service_lock import exclusive_lock
 from store.postgresql.sessions import Session, audit_settings
 from store.postgresql.statements import SQL
 from store.restored import OpenTransaction, Restored
@@ -17,10 +17,10 @@ from store.restored import OpenTransaction, Restored
 
 @contextmanager
 def open_restoring(url: str) -> Iterator[PostgresqlRestoring]:
-    """The database, closed to services for the block. Raises StoreInUseError when a service has it open."""
+    """The database, closed to services during the block. Raises StoreInUseError when a service has it open."""
     with translation(), closing(Session.connect(**audit_settings(url), autocommit=True)) as session:
         session.execute("SET lock_timeout = '2s'")
-        shut_out(session)
+        exclusive_lock(session)
         yield PostgresqlRestoring(session)
 
 

@@ -1,4 +1,4 @@
-"""Opening connections and taking turns on them. Knows settings of the server, no tables."""
+"""Opens connections, and shares them between callers. It applies settings of the server and names no tables."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from psycopg_pool import ConnectionPool
 
 from store.errors import StoreError
 from store.postgresql.failures import UnreplicatedError, is_lost, translated
-from store.postgresql.pinned import ENCODING, pin, refuse_unsuitable
+from store.postgresql.session_settings import ENCODING, apply_settings, refuse_unsuitable
 
 T = TypeVar("T")
 
 WAIT_S: Final = 2.0
-"""How long a caller waits for its turn on a connection, and a connection for the server."""
+"""The time limit of a caller for a free connection, and of a connection attempt for the server."""
 STATEMENT_TIMEOUT_MS: Final = 5_000
 ANSWER_WITHIN_S: Final = 6.5
-"""Longer than the server's own limit for a statement, which it would tell of."""
+"""Longer than the server's own limit for a statement, so that the server reports it first."""
 LOCK_TIMEOUT_MS: Final = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
-"""A transaction that nobody goes on with holds up the readers of all events; the service leaves none open."""
+"""An abandoned transaction would stop the readers of all events. The service leaves none open."""
 
 _AUDIT_TIMEOUT_MS: Final = 600_000
 _BY_KEY: Final = dict.fromkeys(
@@ -38,7 +38,7 @@ _READ_ONLY: Final = "the server only reads: it is a standby, or default_transact
 
 
 class Backend(NamedTuple):
-    """The server's process behind a connection: process ids come again, with their time of start they do not."""
+    """The server's process behind a connection. Process ids are reused, but not with the same time of start."""
 
     pid: int
     started_at: datetime
@@ -72,7 +72,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         """Pin the settings, and read the server's process; ``options`` are those of the connection."""
         refuse_unsuitable(self.info.server_version, self.info.parameter_status("server_encoding") or "unknown")
         self.add_notice_handler(self._noticed)
-        pin(self, options)
+        apply_settings(self, options)
         row = self.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
         assert row is not None
         self.backend = Backend(*row)
@@ -122,24 +122,24 @@ def connection_settings(
     idle_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
     by_key: bool = True,
 ) -> dict[str, Any]:
-    """What to connect with. The options that ``url`` brings come last, and so win. Raises StoreError for a bad URL."""
+    """Return the parameters of a connection. Options in ``url`` come last and win. Raises StoreError for a bad URL."""
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error:  # what it says quotes the URL, with its password
+    except psycopg.Error:  # its text quotes the URL with the password
         raise StoreError("the database URL cannot be read as one of PostgreSQL's") from None
     server = {
         "statement_timeout": statement_ms,
         "lock_timeout": lock_ms,
         "idle_in_transaction_session_timeout": idle_ms,
         "idle_session_timeout": 0,
-        "synchronous_commit": "on",  # an acknowledged write is durable, whatever the server's default
+        "synchronous_commit": "on",  # an acknowledged write is durable, independent of the server's default
     } | (_BY_KEY if by_key else {})
     options = " ".join(f"-c {name}={value}" for name, value in server.items())
     mine = {
         "application_name": "payments",
         "connect_timeout": round(WAIT_S),
         "target_session_attrs": "read-write",
-        # A server that vanished is noticed in seconds, though it never closed the connection.
+        # Detects within seconds a server that vanished without closing the connection.
         "tcp_user_timeout": STATEMENT_TIMEOUT_MS,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
@@ -150,15 +150,15 @@ def connection_settings(
 
 
 def audit_settings(url: str) -> dict[str, Any]:
-    """For one long transaction that only reads."""
+    """Return the parameters for one long transaction that only reads."""
     return connection_settings(url, statement_ms=_AUDIT_TIMEOUT_MS, idle_ms=_AUDIT_TIMEOUT_MS, by_key=False)
 
 
 class Sessions:
     """At most ``size`` connections, opened when first needed, each used by one caller at a time.
 
-    Autocommit: every statement is a transaction and a snapshot of its own. ``enter`` is done first on each connection,
-    and one for which it raises is not used.
+    Autocommit: every statement is a transaction and a snapshot of its own. ``on_connect`` runs first on each
+    connection; a connection for which it raises is not used.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class Sessions:
         *,
         name: str,
         size: int,
-        enter: Callable[[Session], None] = lambda _: None,
+        on_connect: Callable[[Session], None] = lambda _: None,
     ) -> None:
         def configure(session: Session) -> None:
             session.limit_s = ANSWER_WITHIN_S
-            enter(session)
+            on_connect(session)
 
-        self.beside: Sequence[Sessions] = ()
-        """Other pools on the same server."""
+        self.same_server: Sequence[Sessions] = ()
+        """The other pools of connections to the same server."""
         self.pool: Final = _Pool(
             kwargs=settings | {"autocommit": True},
             connection_class=Session,
@@ -188,14 +188,14 @@ class Sessions:
         )
 
     def wait(self) -> None:
-        """Until there is a connection. Raises StoreUnavailableError, and is closed, when there is none in time."""
+        """Wait for the first connection. Without one in time, closes the pool and raises StoreUnavailableError."""
         try:
             self.pool.wait(WAIT_S)
         except psycopg.Error as error:
             raise translated(error) from error
 
     def read(self, job: Callable[[Session], T]) -> T:
-        """Run ``job``, which may be run twice: a connection that was cut, say while idle, is replaced.
+        """Run ``job``; run it again when its connection was cut, for example while it was idle.
 
         Raises StoreUnavailableError and the other errors of the store.
         """
@@ -211,17 +211,17 @@ class Sessions:
         raise AssertionError("the second run returns or raises")
 
     def replace_lost(self) -> None:
-        """Where one connection was cut others may be, too: look at the idle ones now."""
-        with suppress(psycopg.Error):  # closed by now: whoever asks next is told
+        """Check the idle connections now, because others may be cut as well."""
+        with suppress(psycopg.Error):  # the pool is closed: the next call reports it
             self.pool.check()
 
     def replace_read_only(self) -> None:
-        """Check all idle connections, those of ``beside`` included, after one turned out to be unable to write."""
-        for sessions in (self, *self.beside):
+        """Check all idle connections, those of ``same_server`` included, after one turned out to be unable to write."""
+        for sessions in (self, *self.same_server):
             sessions.replace_lost()
 
     def close(self) -> None:
-        """Close the idle connections now and those in use when they come back."""
+        """Close the idle connections now, and those in use when they are returned."""
         self.pool.close()
 
 

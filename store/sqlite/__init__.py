@@ -1,1 +1,1 @@
-"""The SQLite adapter of the store port: one file, one writing process, readers beside it."""
+"""The SQLite adapter of the store port: one file, one service process that writes, and readers."""

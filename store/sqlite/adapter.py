@@ -1,4 +1,4 @@
-"""SqliteStore: the store and query ports on one SQLite file. Puts the parts together and decides nothing itself."""
+"""The store port on one SQLite file. It only composes the modules of this package."""
 
 from __future__ import annotations
 
@@ -9,54 +9,40 @@ from pathlib import Path
 
 import apsw
 
-from store.errors import StoreError, UnstorableError
-from store.keys import ApiKey
+from store.errors import StoreError, UnstorableError, storable
 from store.port import (
     AppendResult,
     BreakerRecord,
     Committed,
     DeadLetterFilter,
-    Doubt,
-    Feed,
+    DeliveryCertainty,
     GatewayMode,
     Lease,
     Offload,
     Snapshot,
-    StoredEvent,
     StreamKey,
     WorkItem,
     Write,
     run_directly,
 )
-from store.queries import (
-    Audit,
-    CustomerView,
-    DeadLetter,
-    Figures,
-    ReviewKey,
-    ReviewView,
-    TransactionFilter,
-    TransactionView,
-)
-from store.sqlite import breakers, keys, reads, work
+from store.queries import Audit
+from store.sqlite import breakers, reads, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
 from store.sqlite.connection import Readers
-from store.sqlite.failures import storable
 from store.sqlite.lock import StoreLock
-from store.sqlite.rows import to_us
-from store.sqlite.writer import Writer
+from store.sqlite.queries import SqliteQueries
+from store.sqlite.write_connection import WriteConnection
 
 
-class SqliteStore:
-    """Implements ``store.port.Store``, ``store.queries.Queries`` and ``store.queries.Auditable``.
+class SqliteStore(SqliteQueries):
+    """Implements ``store.port.Store`` and ``store.queries.Auditable`` in addition to the queries.
 
-    The file must have been migrated; raises SchemaError otherwise, and StoreUnavailableError when it cannot be
-    opened. One process at a time may hold one for a file (``store.sqlite.lock``). SQLite has no clock of its own
-    that others share, so leases are measured by ``clock``. ``lock`` is the lock that makes this process the service:
-    the file is marked for as long as it has it open. ``vfs`` names a virtual file system of SQLite for the writing
-    connection; tests put faults there.
+    The file must be migrated: raises SchemaError otherwise, and StoreUnavailableError when it cannot be opened. SQLite
+    has no clock that processes share, so ``clock`` measures leases. ``lock`` makes this process the service, of which
+    there is one per file (``store.sqlite.lock``): the file is marked as in use while the store is open. ``vfs`` names a
+    virtual file system of SQLite for the writing connection; tests inject faults there.
     """
 
     def __init__(
@@ -71,10 +57,9 @@ class SqliteStore:
         lock: StoreLock | None = None,
     ) -> None:
         self._path = path
-        self._clock = clock
         self._is_service = lock is not None
         locked = None if lock is None else lock.locked
-        self._writer = Writer(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
+        self._writer = WriteConnection(path, offload=offload, synchronous=synchronous, vfs=vfs, locked=locked)
         try:
             self._writer.define(DEFINITION)
             if self._is_service:
@@ -82,20 +67,18 @@ class SqliteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._readers = Readers(self._writer.open_reader, readers, self._writer.watch.check_database)
-
-    # Store
+        super().__init__(Readers(self._writer.open_reader, readers, self._writer.guard.check_database), clock)
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``; one COMMIT for all."""
         now_us = self._now_us()
         with storable():
-            batch = Batch(writes, now_us)
+            batch = AppendValues(writes, now_us)
         if batch.independent and not any(write.confirm for write in writes):
             try:
                 self._writer.run_statement(INSERT, batch.values)
             except UnstorableError:
-                pass  # or not as expected: one by one each gets its own answer
+                pass  # or a write that is not as expected: the job below answers each on its own
             else:
                 return [Committed()] * len(writes)
 
@@ -107,7 +90,7 @@ class SqliteStore:
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See ``store.port.Store``."""
-        # One statement is a snapshot, too, and takes a third of the time.
+        # A single statement is a snapshot as well, and takes a third of the time.
         with self._readers.snapshot() if transaction_ids else self._readers.cursor() as cursor:
             return reads.load(cursor, stream, transaction_ids)
 
@@ -126,11 +109,6 @@ class SqliteStore:
         with self._readers.cursor() as cursor:
             return reads.holds(cursor, stream, version, event_id)
 
-    def feed(self) -> Feed:
-        """See ``store.port.Store``."""
-        with self._readers.cursor() as cursor:
-            return reads.feed(cursor)
-
     def begin_generation(self, seen: int) -> int:
         """See ``store.port.Store``."""
         return self._writer.run(lambda cursor: work.begin_generation(cursor, seen, self._now_us()))
@@ -145,27 +123,27 @@ class SqliteStore:
 
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
-        doubt = Doubt.NONE if unsent else Doubt.LEASE_LOST
-        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us(), doubt))
+        certainty = DeliveryCertainty.NOT_SENT if unsent else DeliveryCertainty.LEASE_LOST
+        return self._writer.run(lambda cursor: work.retire(cursor, owner, self._now_us(), certainty))
 
     def release_dead(self, lease_s: float) -> int:
         """See ``store.port.Store``; the queued work is due at once."""
         silent_us = round(lease_s * 1_000_000)
         with self._readers.cursor() as cursor:
             if not work.dead_owners(cursor, self._now_us(), silent_us):
-                return 0  # nearly always, and it costs the writer nothing
+                return 0  # the usual case, which costs the writing connection nothing
 
         def job(cursor: apsw.Cursor) -> int:
             now_us = self._now_us()
             dead = work.dead_owners(cursor, now_us, silent_us)
-            return sum(work.retire(cursor, owner, now_us, Doubt.LEASE_LOST) for owner in dead)
+            return sum(work.retire(cursor, owner, now_us, DeliveryCertainty.LEASE_LOST) for owner in dead)
 
         return self._writer.run(job)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
-        """See ``store.port.Store``; an owner that is not registered, or held for dead, gets nothing."""
+        """See ``store.port.Store``; an owner that is not registered gets nothing."""
         if self.next_due_s(gateway) != 0:
-            return []  # asked often, and it costs the writer nothing
+            return []  # a frequent case, which costs the writing connection nothing
         return self._writer.run(lambda cursor: work.claim(cursor, owner, gateway, limit, self._now_us()))
 
     def next_due_s(self, gateway: str) -> float | None:
@@ -184,7 +162,7 @@ class SqliteStore:
         return self._writer.run(lambda cursor: work.limit_dues(cursor, latest_us))
 
     def hasten_lookups(self, gateway: str) -> int:
-        """See ``store.port.Store``; those that are due already do not count."""
+        """See ``store.port.Store``; lookups that are due already do not count."""
         return self._writer.run(lambda cursor: work.hasten_lookups(cursor, gateway, self._now_us()))
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
@@ -197,7 +175,7 @@ class SqliteStore:
             return reads.gateway_modes(cursor)
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
-        """See ``store.port.Store``; raises UnstorableError for a mode that is none."""
+        """See ``store.port.Store``; raises UnstorableError for an unknown mode."""
         self._writer.run(lambda cursor: work.set_mode(cursor, mode, self._now_us()))
 
     def breakers(self) -> dict[str, BreakerRecord]:
@@ -226,111 +204,6 @@ class SqliteStore:
                 self._writer.give_out_of_use()
         self._writer.close()
 
-    # Queries
-
-    def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.transaction(cursor, merchant, transaction_id)
-
-    def transactions(
-        self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
-    ) -> Sequence[TransactionView]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.transactions(cursor, merchant, where, before, limit)
-
-    def customer(self, stream: StreamKey) -> CustomerView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.customer(cursor, stream)
-
-    def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.stream_events(cursor, stream, after, limit)
-
-    def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.all_events(cursor, merchant, after, limit)
-
-    def last_position(self) -> int:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.last_position(cursor)
-
-    def newest_event(self, merchant: str) -> StoredEvent | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.newest_event(cursor, merchant)
-
-    def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.review(cursor, merchant, review_id)
-
-    def reviews(
-        self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
-    ) -> Sequence[ReviewView]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.reviews(cursor, merchant, state, before, limit)
-
-    def work_counts(self) -> dict[tuple[str, str], int]:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.work_counts(cursor)
-
-    def figures(self) -> Figures:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return reads.figures(cursor, self._now_us())
-
-    def dead_letters(
-        self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.dead_letters(cursor, merchant, where, before, limit)
-
-    def waiting_callbacks(
-        self, merchant: str, queue: str | None, *, before: str | None, limit: int
-    ) -> Sequence[DeadLetter]:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.waiting_callbacks(cursor, merchant, queue, before, limit)
-
-    def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.work(cursor, merchant, work_id)
-
-    def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.snapshot() as cursor:
-            return reads.dead_letter(cursor, merchant, work_id)
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return keys.find(cursor, key_id, self._now_us())
-
-    def has_api_keys(self) -> bool:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            return keys.any_live(cursor, self._now_us())
-
-    def ping(self) -> None:
-        """See ``store.queries.Queries``."""
-        with self._readers.cursor() as cursor:
-            reads.ping(cursor)
-
-    # Auditable
-
     def audit(self) -> AbstractContextManager[Audit]:
         """See ``store.queries.Auditable``."""
         return open_audit(self._path)
-
-    def _now_us(self) -> int:
-        return to_us(self._clock())

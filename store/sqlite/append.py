@@ -1,7 +1,7 @@
-"""Appending writes one by one within an open transaction: all checks of a write, then all of its rows.
+"""Appends writes one by one within an open transaction: all checks of a write, then all of its rows.
 
-For writes that are not stored by one statement (``batch``): each is answered on its own, whatever is amiss with it or
-with the others. Never begins, commits or waits.
+For writes that one statement (``batch``) does not store. Each is answered on its own, whatever is wrong with the
+others. Never begins, commits or waits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from store.port import (
     Part,
     Write,
 )
-from store.sqlite.batch import INSERT, Batch
+from store.sqlite.batch import INSERT, AppendValues
 from store.sqlite.rows import event_of
 from store.sqlite.statements import SQL
 
 MISSED_EVENTS_MAX: Final = 256
-"""How many events a conflict tells at once; a writer further behind is told the rest by its next conflict."""
+"""The number of events in one conflict. A writer further behind gets the rest with its next conflict."""
 
 _SELECT_HEAD: Final = SQL["select_head"]
 _SELECT_CLAIM: Final = SQL["select_claim"]
@@ -46,9 +46,9 @@ class Appender:
         self._now_us = now_us
 
     def append(self, write: Write) -> AppendResult:
-        """Check ``write`` against the store as it is now and put in its rows if it holds.
+        """Check ``write`` against the store, and insert its rows unless it is refused.
 
-        Raises UnstorableError when its events do not number on from its head.
+        Raises UnstorableError when the versions of its events do not follow its head.
         """
         events = numbered_events(write)
         if events:
@@ -67,7 +67,7 @@ class Appender:
         return _COMMITTED
 
     def _against_head(self, write: Write, events: Sequence[EncodedEvent]) -> AppendResult | None:
-        """None when the events go on from the stream's head; Committed when exactly they are there already."""
+        """None when the events continue the stream's head. Committed when exactly these events are stored already."""
         (stream_name, stream_id), believed = write.stream, write.head
         row = self._cursor.execute(_SELECT_HEAD, (stream_name, stream_id)).fetchone()
         if (believed == Head()) if row is None else (row == believed):
@@ -76,23 +76,23 @@ class Appender:
             return Conflict(())
         limit = max(MISSED_EVENTS_MAX, len(events))
         after = (stream_name, stream_id, believed.version, limit)
-        there = [event_of(missed) for missed in self._cursor.execute(SQL["select_events_after"], after)]
-        if len(there) >= len(events) and all(a.event_id == b.event_id for a, b in zip(events, there, strict=False)):
+        stored = [event_of(missed) for missed in self._cursor.execute(SQL["select_events_after"], after)]
+        if len(stored) >= len(events) and all(a.event_id == b.event_id for a, b in zip(events, stored, strict=False)):
             return _COMMITTED
-        return Conflict(tuple(there[:MISSED_EVENTS_MAX]))
+        return Conflict(tuple(stored[:MISSED_EVENTS_MAX]))
 
     def _is_past(self, write: Write) -> bool:
-        """Whether the writer's head is an event of the stream (or its beginning)."""
+        """Whether the writer's head is an event of the stream, or its beginning."""
         if write.head == Head():
             return True
         found = self._cursor.execute(SQL["select_event_hash"], (*write.stream, write.head.version)).fetchone()
         return found is not None and found[0] == write.head.hash
 
     def _against_claims_and_fences(self, write: Write, *, repeatable: bool) -> AppendResult | None:
-        """The first part, in their order, that claims what is taken or carries a stale token.
+        """The first part with a claim that is taken, or with a stale token.
 
-        A write without events, every part of which makes claims (``repeatable``), is itself what took them when all are
-        held by the very same values.
+        A write without events whose parts all have claims (``repeatable``) is stored already when its claims are taken
+        by equal values.
         """
         cursor = self._cursor
         taken: dict[tuple[str, str], Claim] = {}
@@ -124,8 +124,8 @@ class Appender:
 
     def _insert(self, write: Write) -> None:
         rows = replace(write, parts=tuple(replace(part, work=()) for part in write.parts))
-        self._cursor.execute(INSERT, Batch([rows], self._now_us).unchecked)
+        self._cursor.execute(INSERT, AppendValues([rows], self._now_us).unchecked)
         for part in write.parts:
-            for change in part.work:  # one after the other: several may be about the same work
+            for change in part.work:  # one after the other: several may change the same work
                 alone = Write(write.stream, write.head, (Part(work=(change,)),))
-                self._cursor.execute(INSERT, Batch([alone], self._now_us).unchecked)
+                self._cursor.execute(INSERT, AppendValues([alone], self._now_us).unchecked)

@@ -1,8 +1,9 @@
--- A batch of writes as one statement, which is a transaction of its own: INSERT INTO batch with the values below.
+-- A batch of writes as one statement, and so one transaction: INSERT INTO batch with the values below.
 --
--- Made anew on each writing connection. Everything is a JSON array with an array for each row; blobs are hexadecimal
--- text. The first two say what the batch expects of the store: when anything is otherwise, nothing is stored. That
--- a claim is taken its key tells.
+-- Each writing connection creates this view. Every value is a JSON array with an array for each row. Blobs are
+-- hexadecimal text. The first two values are what the batch expects of the store. If anything differs, nothing is
+-- stored. The primary key of claims refuses a claim that is taken. Braces stand for lists of columns, which
+-- store/columns.py declares.
 
 CREATE TEMP VIEW batch AS
 SELECT
@@ -13,7 +14,8 @@ SELECT
     NULL AS balances,
     NULL AS reviews,
     NULL AS claims,
-    NULL AS opened_work,   -- work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, owner, payload, now
+    NULL AS opened_work,   -- work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, owner,
+                           -- payload, now
     NULL AS moved_work,    -- work_id, action, state, attempts, next_attempt_at, errors, doubt
     NULL AS closed_work;   -- work_id
 
@@ -37,34 +39,22 @@ BEGIN
             WHERE (SELECT w.token FROM work AS w WHERE w.work_id = f.value ->> 0) IS NOT f.value ->> 1
         );
 
-    -- In the order of the array: the positions are the next ones.
+    -- In the order of the array: it is the order of the positions.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5), unhex(value ->> 6)
     FROM jsonb_each(NEW.events);
 
-    -- Rows as they are now; what never changes is left as it was. Another customer's is refused (NULL).
-    INSERT INTO transactions (
-        transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,
-        submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at,
-        updated_at
-    )
-    SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
-        value ->> 16, value ->> 17
+    -- Insert or update. Columns that never change keep their value. A transaction of another stream fails: its version
+    -- becomes NULL.
+    INSERT INTO transactions ({names of transactions})
+    SELECT {items of transactions}
     FROM jsonb_each(NEW.transactions)
     WHERE true
     ON CONFLICT (transaction_id) DO UPDATE SET
-        status = excluded.status,
-        submissions = excluded.submissions,
-        gateway_reference = excluded.gateway_reference,
-        failure_code = excluded.failure_code,
-        failure_category = excluded.failure_category,
-        failure_message = excluded.failure_message,
+        {changes of transactions},
         version = CASE
             WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
-        END,
-        updated_at = excluded.updated_at;
+        END;
 
     INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
@@ -74,23 +64,18 @@ BEGIN
         available_minor = excluded.available_minor,
         reserved_minor = excluded.reserved_minor;
 
-    INSERT INTO reviews (
-        review_id, stream_name, stream_id, transaction_id, reason, state, opened_at, closed_at, said, expected
-    )
-    SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-        value ->> 8, value ->> 9
+    INSERT INTO reviews ({names of reviews})
+    SELECT {items of reviews}
     FROM jsonb_each(NEW.reviews)
     WHERE true
     ON CONFLICT (review_id) DO UPDATE SET
-        state = excluded.state,
-        closed_at = excluded.closed_at;
+        {changes of reviews};
 
     INSERT INTO claims (scope, key, value)
     SELECT value ->> 0, value ->> 1, unhex(value ->> 2)
     FROM jsonb_each(NEW.claims);
 
-    -- An owner that is held for dead would keep the work for ever: nobody looks for it again.
+    -- Work is not leased to an owner that is not registered: it would never be released.
     INSERT INTO work (
         work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token, attempts,
         next_attempt_at, errors, payload, created_at, doubt
@@ -99,12 +84,12 @@ BEGIN
         n.value ->> 0, n.value ->> 1, n.value ->> 2, n.value ->> 3, n.value ->> 4, n.value ->> 5, n.value ->> 6,
         CASE WHEN o.owner IS NULL THEN 'queued' ELSE 'leased' END, o.owner, 1, 0, n.value ->> 9, '[]',
         unhex(n.value ->> 8), n.value ->> 9,
-        -- LEASE_LOST: who named itself may send it all the same, held up as it was until others had given it up.
+        -- LEASE_LOST: a process that was held up and lost its registration may still send it.
         n.value ->> 7 IS NOT NULL AND o.owner IS NULL
     FROM jsonb_each(NEW.opened_work) AS n
     LEFT JOIN owners AS o ON o.owner = n.value ->> 7;
 
-    -- Under new tokens; only work that is leased can stay so.
+    -- Each move renews the token. Only leased work can stay leased.
     UPDATE work
     SET action = m.value ->> 1,
         state = CASE WHEN m.value ->> 2 = 'leased' AND owner IS NULL THEN 'queued' ELSE m.value ->> 2 END,

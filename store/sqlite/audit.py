@@ -1,4 +1,4 @@
-"""One consistent view of everything on a connection of its own, for ``store.verify``."""
+"""One consistent view of a whole file on a connection of its own, for ``store.verify``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import apsw
 
-from domain.account import Balance, Transaction
-from store.port import Head, Review, StoredEvent, StreamKey
-from store.sqlite import reads
-from store.sqlite.beside import reading
-from store.sqlite.rows import balance_of, event_of, review_of, transaction_of
+from store.port import StreamKey
+from store.sqlite.command_connections import reading
+from store.sqlite.rows import Row, balance_of, event_of, review_of, transaction_of
 from store.sqlite.statements import SQL
+from store.stream_tables import AuditTables, RowReaders
 
-_PAGE: Final = 500
+READERS: Final = RowReaders(event_of, transaction_of, balance_of, review_of)
+
 _CACHE_KIB: Final = 65_536
 _STREAMS: Final = (
     SQL["select_next_in_events"],
@@ -30,7 +30,7 @@ _STREAMS: Final = (
 
 @contextmanager
 def open_audit(path: Path) -> Iterator[SqliteAudit]:
-    """A view of the database in the file as it is now; may run beside the service, which it does not hold up."""
+    """A view of the present database in the file. A service may run, and is not delayed."""
     with reading(path) as (connection, missing):
         connection.pragma("cache_size", -_CACHE_KIB)
         connection.execute(SQL["create_unfinished"])
@@ -39,8 +39,10 @@ def open_audit(path: Path) -> Iterator[SqliteAudit]:
         yield SqliteAudit(connection, missing)
 
 
-class SqliteAudit:
-    """The Audit port on a connection whose transaction is open. Implements ``store.queries.Audit``."""
+class SqliteAudit(AuditTables):
+    """Implements ``store.queries.Audit`` on a connection whose transaction is open."""
+
+    readers = READERS
 
     def __init__(self, connection: apsw.Connection, missing: str | None = None) -> None:
         self._cursor = connection.cursor()
@@ -59,7 +61,7 @@ class SqliteAudit:
                 last = stream
 
     def _streams_by(self, statement: str) -> Iterator[StreamKey]:
-        """The streams of one table: a seek for each, however many rows it has."""
+        """The streams of one table: one seek for each, independent of its number of rows."""
         last: Sequence[Any] = ("", "")
         while True:
             row = self._cursor.execute(statement, last).fetchone()
@@ -68,36 +70,9 @@ class SqliteAudit:
             last = row
             yield StreamKey(*row)
 
-    def events(self, stream: StreamKey) -> Iterator[StoredEvent]:
-        """All events of a stream by ascending version."""
-        after: Any = -(2**63)  # a tampered version may be below 1
-        while True:
-            page = self._cursor.execute(SQL["select_events_after"], (*stream, after, _PAGE)).fetchall()
-            yield from map(event_of, page)
-            if len(page) < _PAGE:
-                return
-            after = page[-1][4]
-
-    def head(self, stream: StreamKey) -> Head:
-        """The stream's end."""
-        return reads.head(self._cursor, stream)
-
     def kept_head(self, stream: StreamKey) -> None:
-        """There is none: the events alone tell where a stream ends."""
+        """None: only the events show where a stream ends."""
         del stream
 
-    def transactions(self, stream: StreamKey) -> Sequence[Transaction]:
-        """The read rows of a stream, ids ascending."""
-        return [transaction_of(row) for row in self._cursor.execute(SQL["select_stream_transactions"], stream)]
-
-    def balances(self, stream: StreamKey) -> Sequence[tuple[str, Balance]]:
-        """The balance rows of a stream, currencies ascending."""
-        return [balance_of(row) for row in self._cursor.execute(SQL["select_balances"], stream)]
-
-    def reviews(self, stream: StreamKey) -> Sequence[Review]:
-        """The review rows of a stream, ids ascending."""
-        return [review_of(row) for row in self._cursor.execute(SQL["select_stream_reviews"], stream)]
-
-    def unfinished(self, stream: StreamKey) -> Sequence[str]:
-        """Ids of the stream's transactions that have a work row, ascending."""
-        return [row[0] for row in self._cursor.execute(SQL["select_unfinished"], stream)]
+    def _rows(self, query: str, values: Sequence[Any]) -> Sequence[Row]:
+        return self._cursor.execute(SQL[query], values).fetchall()

@@ -1,4 +1,4 @@
-"""A copy of a database in one file, made beside a service that may be running. Knows no tables.
+"""Copy a database into one file, while a service may be running. It uses no tables.
 
 SQLite's online backup copies page by page from one snapshot. The service continues to commit: a reader blocks no
 writer. Only the log grows, since it cannot be reset before the snapshot ends. VACUUM INTO would hold the snapshot for
@@ -15,7 +15,7 @@ from typing import Final
 import apsw
 
 from store.errors import StoreError, StoreUnavailableError
-from store.sqlite.beside import reading
+from store.sqlite.command_connections import reading
 from store.sqlite.failures import translation
 
 _PAGES: Final = 2_000

@@ -1,6 +1,6 @@
 """The rows of many writes, and what the writes expect of the store, as the values of one statement.
 
-Knows ``append.sql``: the order of its arrays and of the items in them.
+``append.sql`` defines the order of the arrays and of their items.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any, Final
 
 import orjson
 
-from store.codec import review_texts
 from store.numbering import numbered_events
 from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
-from store.sqlite.rows import errors_text, to_us, transaction_row
+from store.sqlite.rows import DIALECT, errors_text, review_values, transaction_values
 
-DEFINITION: Final = Path(__file__).with_name("append.sql").read_text(encoding="utf-8")
-"""What a connection needs before it can insert a batch."""
+DEFINITION: Final = DIALECT.expand(Path(__file__).with_name("append.sql").read_text(encoding="utf-8"))
+"""The view that a connection creates before it can insert a batch."""
 INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
 _Rows = list[tuple[Any, ...]]
 _EXPECTATIONS: Final = 2
 
 
-class Batch:
-    """``writes`` as rows. ``now_us`` is the time of all of it.
+class AppendValues:
+    """``writes`` as the values of INSERT. ``now_us`` is the time of all of them.
 
-    Raises UnstorableError when a write's events do not number on from its head, and one of ``failures.UNSTORABLE``.
+    Raises UnstorableError when the versions of a write's events do not follow its head, and one of
+    ``store.errors.UNSTORABLE``.
     """
 
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:
@@ -49,13 +49,13 @@ class Batch:
         read_tables = (self._transactions, self._balances, self._reviews, self._claims)
         work = (self._opened, self._moved, self._closed)
         self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))
-        """For INSERT: it stores all writes, or none when anything is not as one of them expects."""
+        """For INSERT: it stores all writes, or none when the store is not as one of them expects."""
         self.independent: Final = len(set(self._touched)) == len(self._touched)
         """Whether no two of the writes, and no two changes of one, touch the same stream, work or claim."""
 
     @property
     def unchecked(self) -> tuple[str | None, ...]:
-        """For INSERT, after the expectations were looked at."""
+        """For INSERT, after the expectations were checked."""
         return (*(None,) * _EXPECTATIONS, *self.values[_EXPECTATIONS:])
 
     def _add(self, write: Write) -> None:
@@ -67,14 +67,10 @@ class Batch:
             self._events += [_event_row(stream_name, stream_id, event) for event in events]
         for part in write.parts:
             self._add_part(stream_name, stream_id, part)
-        self._transactions += [transaction_row(stream, transaction) for transaction in write.transactions]
+        self._transactions += [transaction_values(stream_name, stream_id, one) for one in write.transactions]
         for currency, balance in write.balances:
             self._balances.append((stream_name, stream_id, currency, balance.available, balance.reserved))
-        for review in write.reviews:
-            closed_us = None if review.closed_at is None else to_us(review.closed_at)
-            about = (review.transaction_id, review.reason, review.state, to_us(review.opened_at), closed_us)
-            texts = review_texts(review.said, review.expected)
-            self._reviews.append((review.review_id, stream_name, stream_id, *about, *texts))
+        self._reviews += [review_values(stream_name, stream_id, review) for review in write.reviews]
 
     def _add_part(self, stream_name: str, stream_id: str, part: Part) -> None:
         for claim in part.claims:
@@ -84,7 +80,7 @@ class Batch:
         if fence is not None:
             self._fences.append((fence.work_id, fence.token))
             if len(part.work) != 1 or part.work[0].work_id != fence.work_id:
-                self._touched.append(fence.work_id)  # looked at, and so nobody else's to change
+                self._touched.append(fence.work_id)  # it is checked, so no other write may change it
         for change in part.work:
             work_id = change.work_id
             self._touched.append(work_id)
@@ -96,7 +92,7 @@ class Batch:
                 self._opened.append((work_id, stream_name, stream_id, *what, self._now_us))
             else:
                 due_us = self._now_us + round(change.delay_s * 1_000_000)
-                how = (change.state, change.attempts, due_us, errors_text(change.errors), change.doubt)
+                how = (change.state, change.attempts, due_us, errors_text(change.errors), change.certainty)
                 self._moved.append((work_id, change.action, *how))
 
 

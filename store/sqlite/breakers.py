@@ -15,7 +15,7 @@ def records(cursor: apsw.Cursor, now_us: int) -> dict[str, BreakerRecord]:
 
 
 def turn(cursor: apsw.Cursor, gateway: str, epoch: int, state: str, now_us: int) -> BreakerRecord:
-    """Change the breaker that stands at ``epoch``; how it stands afterwards."""
+    """Change the breaker if it is at ``epoch``; returns the record afterwards."""
     if epoch == 0:
         cursor.execute(SQL["insert_breaker"], (gateway, state, now_us))
     else:
@@ -26,7 +26,7 @@ def turn(cursor: apsw.Cursor, gateway: str, epoch: int, state: str, now_us: int)
 def take_probe(
     cursor: apsw.Cursor, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float, now_us: int
 ) -> BreakerRecord:
-    """Let ``owner`` probe if the breaker stands at ``epoch`` and has slept; how it stands afterwards."""
+    """Permit ``owner`` to probe if the breaker is at ``epoch`` and its sleep is over; returns the record afterwards."""
     sleep_us = round(max(sleep_s - BREAKER_REST_SLACK_S, 0.0) * 1_000_000)
     until_us = now_us + round(permit_s * 1_000_000)
     cursor.execute(SQL["take_probe"], (gateway, epoch, owner, now_us, until_us, now_us - sleep_us, now_us + sleep_us))

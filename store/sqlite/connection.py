@@ -1,4 +1,4 @@
-"""Opening connections and taking turns on the readers. Knows pragmas, no tables."""
+"""Opens connections, and shares the reading ones between callers. It sets pragmas and names no tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import apsw
 from store.errors import StoreUnavailableError
 from store.sqlite.failures import translation
 from store.sqlite.files import require_one_name
-from store.sqlite.schema import check_schema
+from store.sqlite.schema_version import check_schema
 
 SYNCHRONOUS: Final = frozenset({"OFF", "NORMAL", "FULL", "EXTRA"})
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -27,11 +27,11 @@ _READER_WAIT_S: Final = 5.0
 
 
 IN_USE: Final = 0x50415955
-"""SQLite's application_id of a file that a service has open, or had when it died. Then the log belongs to the file."""
+"""SQLite's application_id of a file that a service has open, or had open when it died. Such a file needs its log."""
 
 
 def open_writer(path: Path, synchronous: str, vfs: str | None) -> apsw.Connection:
-    """The connection that writes; it never waits for locks by itself.
+    """Open the connection that writes; it never waits for locks by itself.
 
     Raises StoreError: SchemaError unless the file has the tables of this version, and StoreUnavailableError when it
     cannot be written.
@@ -64,12 +64,12 @@ def _set_up_writer(connection: apsw.Connection, synchronous: str) -> None:
     connection.pragma("cache_size", -_WRITER_CACHE_KIB)
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
-    connection.pragma("user_version")  # to open the log in any case
+    connection.pragma("user_version")  # opens the log in any case
     connection.set_busy_timeout(0)
 
 
 def open_reader(path: Path, *, how: str | None = None, vfs: str | None = None) -> apsw.Connection:
-    """A connection that can only read, and has read. The file must exist. ``how`` is a URI in place of the path.
+    """Open a connection that can only read, and read once. The file must exist. ``how`` is a URI in place of the path.
 
     Raises apsw.Error.
     """
@@ -89,7 +89,7 @@ def open_reader(path: Path, *, how: str | None = None, vfs: str | None = None) -
 
 def _open(path: Path | str, flags: int, vfs: str | None) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
-    # Otherwise a cached statement with ORDER BY is planned anew for each new value of its parameters.
+    # Without it, a cached statement with ORDER BY is planned again for each new value of its parameters.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     return connection
 
@@ -108,7 +108,7 @@ class Readers:
 
     @contextmanager
     def cursor(self) -> Iterator[apsw.Cursor]:
-        """A cursor for single statements. Raises StoreUnavailableError when none gets free, and on any failure."""
+        """A cursor for single statements. Raises StoreError, also when no connection becomes free."""
         try:
             connection = self._idle.get(timeout=_READER_WAIT_S)
         except queue.Empty:
@@ -124,7 +124,7 @@ class Readers:
                 try:
                     yield cursor
                 finally:
-                    cursor.close()  # a statement left half read would hold its snapshot, and the log behind it
+                    cursor.close()  # a partly read statement would keep its snapshot, and the log since then
         finally:
             if self._closed and connection is not None:
                 connection.close()
@@ -142,7 +142,7 @@ class Readers:
                 cursor.connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the idle connections now and those in use when they come back."""
+        """Close the idle connections now, and those in use when they are returned."""
         self._closed = True
         for _ in range(self._idle.qsize()):
             try:

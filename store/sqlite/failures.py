@@ -1,4 +1,4 @@
-"""The one place where errors of apsw become errors of the store; knows nothing of statements."""
+"""Translates errors of apsw into errors of the store, for all statements."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ _DATA: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw
 _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
 _SCHEMA: Final = (apsw.SQLError,)
 
-UNSTORABLE: Final = (UnicodeEncodeError, OverflowError, TypeError, ValueError)
-"""What binding a value raises when the value is of no type or size that SQLite has (apsw, "Types")."""
-
-
 NOT_COMMITTED: Final = (*_DATA, *_SCHEMA, apsw.BusyError, apsw.ConnectionClosedError)
-"""What a statement that is its own transaction is refused with before it gets to its COMMIT."""
+"""Errors of a statement that is its own transaction which occur before its COMMIT."""
 
 
 def translated(error: apsw.Error, path: Path | None = None) -> StoreError:
-    """The store's error for ``error``, which was not raised by COMMIT; ``path`` when the file is worth naming."""
+    """Return the store's error for ``error``, which COMMIT did not raise. With ``path`` the text names the file."""
     text = f"{type(error).__name__}: {error}"
     if path is not None:
         text = f"{path}: {text}{_reason(path)}"
@@ -48,7 +44,7 @@ def translation(path: Path | None = None) -> Iterator[None]:
 
 
 def _reason(path: Path) -> str:
-    """The missing permission of this process, which SQLite does not name."""
+    """Return the missing permission of this process, which SQLite does not name."""
     try:
         if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
             return " (its file system is mounted read-only)"
@@ -62,12 +58,3 @@ def _reason(path: Path) -> str:
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         return f" (this user may not write in {path.parent})"
     return ""
-
-
-@contextmanager
-def storable() -> Iterator[None]:
-    """Raise UnstorableError for a value of no type or size that SQLite has."""
-    try:
-        yield
-    except UNSTORABLE as error:
-        raise UnstorableError(f"{type(error).__name__}: {error}") from error

@@ -1,8 +1,8 @@
-"""Files by device and inode: the file at a path, and a lock on a file instead of a name.
+"""Files by device and inode: the file at a path, and a lock on a file instead of a name. It uses no tables.
 
-Knows nothing of tables. SQLite locks the database with POSIX locks, and the kernel drops all of a process's POSIX locks
-on a file as soon as the process closes any descriptor of it. Descriptors of databases are therefore opened here only,
-and closed only while no connection of this process is on the file.
+SQLite locks the database with POSIX locks. The kernel drops all of a process's POSIX locks on a file as soon as the
+process closes any descriptor of it. Descriptors of databases are therefore opened here only, and closed only while no
+connection of this process is on the file.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def try_lock_file(path: Path) -> FileId | None:
     """
     identity, descriptor = _descriptor(path, make=True)
     if identity in _held or not lock_far_byte(descriptor):
-        _let_go(identity)
+        _release(identity)
         return None
     _held.add(identity)
     return identity
@@ -87,7 +87,7 @@ def unlock_file(identity: FileId) -> None:
     _held.discard(identity)
     if _SET is not None:
         fcntl.fcntl(_descriptors[identity], _SET, _far_byte(fcntl.F_UNLCK))
-    _let_go(identity)
+    _release(identity)
 
 
 def is_locked_elsewhere(path: Path) -> bool:
@@ -96,7 +96,7 @@ def is_locked_elsewhere(path: Path) -> bool:
     try:
         return identity not in _held and not is_far_byte_free(descriptor)
     finally:
-        _let_go(identity)
+        _release(identity)
 
 
 def lock_far_byte(descriptor: int) -> bool:
@@ -146,7 +146,7 @@ def _descriptor(path: Path, *, make: bool) -> tuple[FileId, int]:
     return identity, _descriptors.setdefault(identity, descriptor)
 
 
-def _let_go(identity: FileId) -> None:
+def _release(identity: FileId) -> None:
     if identity not in _held and not _is_connected(identity):
         os.close(_descriptors.pop(identity))
 

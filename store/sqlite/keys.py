@@ -1,4 +1,4 @@
-"""API keys: found by the service, administered by an operator on a connection of his own beside it."""
+"""API keys: read by the service, and administered by the operator on a connection of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 import apsw
 
+from store.errors import storable
 from store.keys import ApiKey, ListedKey, NewKey, scopes_of, scopes_text
-from store.sqlite.beside import reading, writing
-from store.sqlite.failures import storable, translation
+from store.sqlite.command_connections import reading, writing
+from store.sqlite.failures import translation
 from store.sqlite.rows import from_us, to_us
 from store.sqlite.statements import SQL
 
 
 def find(cursor: apsw.Cursor, key_id: str, now_us: int) -> ApiKey | None:
-    """The key of that id."""
+    """Return the key with this id."""
     row = cursor.execute(SQL["select_api_key"], (key_id, now_us)).fetchone()
     if row is None:
         return None
@@ -34,16 +35,16 @@ def any_live(cursor: apsw.Cursor, now_us: int) -> bool:
 
 @contextmanager
 def open_keyring(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteKeyring]:
-    """The keys in the file; each change waits its turn behind the service's writes."""
+    """The keys in the file. Each change waits for the writes of the service."""
     with reading(path):  # so that problems with the file are reported first
         pass
     yield SqliteKeyring(path, clock)
 
 
 class SqliteKeyring:
-    """Implements ``store.keys.Keyring``; each statement is a transaction of its own, on a connection of its own.
+    """Implements ``store.keys.Keyring``. Each statement is a transaction of its own, on a connection of its own.
 
-    So the list needs only read access to the file.
+    Therefore the list needs only read access to the file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
@@ -55,7 +56,7 @@ class SqliteKeyring:
         expires_us = None if key.expires_at is None else to_us(key.expires_at)
         row = (key.key_id, key.digest, key.merchant, scopes_text(key.scopes), key.label, now_us, expires_us)
         self._execute("insert_api_key", row)
-        return ListedKey(key.key_id, key.merchant, key.scopes, key.label, from_us(now_us), key.expires_at, None)
+        return key.listed(from_us(now_us))
 
     def list(self, merchant: str | None = None) -> Sequence[ListedKey]:
         """See ``store.keys.Keyring``."""

@@ -1,4 +1,4 @@
-"""The exclusive lock on a database: one service process at a time. Knows nothing of SQLite's own locks.
+"""The exclusive lock on a database: one service process at a time. It is independent of SQLite's own locks.
 
 It consists of two kernel locks, which end with the process. One is on a file beside the database, which names the
 holder. The other is on the database itself, so that hard links, bind mounts and a removed lock file lead to the same
@@ -38,7 +38,7 @@ class Locked(NamedTuple):
 
 
 class StoreLock:
-    """Held from ``acquire`` until ``release`` or the process's death.
+    """Held from ``acquire`` until ``release`` or the end of the process.
 
     Connections to the database are opened after it was acquired, and closed before it is released.
     """
@@ -88,7 +88,7 @@ class StoreLock:
             if identity is None:
                 return None
             kept = True
-            _say_who(descriptor)
+            _write_holder(descriptor)
             return cls(descriptor, Locked(identity, path, file_id(descriptor)))
         except OSError as error:
             raise StoreUnavailableError(f"the lock file {path} cannot be locked: {error.strerror}") from error
@@ -97,7 +97,7 @@ class StoreLock:
                 os.close(descriptor)
 
     def release(self) -> None:
-        """Let the next process have it; releasing twice does no harm."""
+        """Release the lock; repeating the call does no harm."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             unlock_file(self.locked.database)
@@ -113,7 +113,7 @@ class StoreLock:
 
 
 def holder(database: Path) -> str:
-    """Who held the lock of ``database`` last, for people: ``process 123``, or ``another process``."""
+    """Return the last holder of the lock of ``database`` for messages: ``process 123``, or ``another process``."""
     try:
         return f"process {int(lock_file(database).read_text())}"
     except (OSError, ValueError):
@@ -122,13 +122,13 @@ def holder(database: Path) -> str:
 
 @contextmanager
 def alone(database: Path) -> Iterator[StoreLock]:
-    """Hold the lock of ``database`` for the block. Raises StoreInUseError at once when a service has it."""
+    """Hold the lock of ``database`` during the block. Raises StoreInUseError at once when a service has it."""
 
     def refuse() -> None:
         raise StoreInUseError(f"{holder(database)} works on {database.name}: end it first")
 
     def never(_seconds: float) -> None:
-        raise AssertionError("a lock that is taken is refused, not waited for")
+        raise AssertionError("a lock that another process holds is refused, not awaited")
 
     require_one_name(database)  # the lock would create the file
     with StoreLock.acquire(database, sleep=never, on_wait=refuse) as lock:
@@ -154,7 +154,7 @@ def is_lock_file_locked(database: Path) -> bool:
         os.close(descriptor)
 
 
-def refuse_to_begin_anew(database: Path) -> None:
+def refuse_to_begin_empty(database: Path) -> None:
     """Raise StoreUnavailableError when the database is missing but traces of it exist.
 
     A service that started with an empty database would lose what it has acknowledged.
@@ -173,7 +173,7 @@ def refuse_to_begin_anew(database: Path) -> None:
 
 def _try_lock_database(database: Path) -> FileId | None:
     """None when another process has it, or it was replaced meanwhile."""
-    refuse_to_begin_anew(database)
+    refuse_to_begin_empty(database)
     if database.exists():
         require_one_name(database)  # before the wait, so that the operator sees the error
     try:
@@ -193,7 +193,7 @@ def _try_lock_database(database: Path) -> FileId | None:
     return identity
 
 
-def _say_who(descriptor: int) -> None:
+def _write_holder(descriptor: int) -> None:
     """Write the process id for operators. The content also shows that there was a database once."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)

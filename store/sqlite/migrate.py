@@ -1,4 +1,4 @@
-"""Brings a file's tables to the version that this service needs. Knows no table itself."""
+"""Brings a file's tables to the version that this service needs. Names no table."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Final
 import apsw
 
 from store.errors import StoreUnavailableError
-from store.sqlite.beside import check_beside, leave_log
+from store.sqlite.command_connections import check_service_files, keep_log
 from store.sqlite.connection import BUSY_TIMEOUT_MS
 from store.sqlite.failures import translation
-from store.sqlite.lock import refuse_to_begin_anew
-from store.sqlite.schema import migrations, version_of
+from store.sqlite.lock import refuse_to_begin_empty
+from store.sqlite.schema_version import migrations, version_of
 
 _WAL_AGAIN_S: Final = 0.02
 
 
 def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
-    """Create the file if it is missing, and apply missing scripts, each in one transaction; the numbers applied.
+    """Create the file if it is missing, and apply the missing scripts, each in one transaction.
 
-    Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a newer version, and
-    StoreUnavailableError when the file is gone, or is not the one that a service has open.
+    Returns the numbers applied. Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a
+    newer version. Raises StoreUnavailableError when the file is missing, or is not the one that a service has open.
     """
     scripts = migrations() if scripts is None else scripts
-    refuse_to_begin_anew(path)
+    refuse_to_begin_empty(path)
     if path.exists():
-        check_beside(path)
+        check_service_files(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,7 +38,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             _use_wal(connection)
-            leave_log(connection)
+            keep_log(connection)
             for number, script in scripts.items():
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -57,7 +57,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
 
 
 def _use_wal(connection: apsw.Connection) -> None:
-    """SQLite does not wait for another connection that is about to do the same: it says busy at once."""
+    """Try again while another connection does the same: SQLite does not wait in this case."""
     for wait_s in (*[_WAL_AGAIN_S] * (BUSY_TIMEOUT_MS // round(1000 * _WAL_AGAIN_S)), None):
         try:
             connection.pragma("journal_mode", "WAL")

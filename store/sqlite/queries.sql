@@ -1,5 +1,17 @@
--- Every statement of the SQLite adapter but append.sql, BEGIN, COMMIT, ROLLBACK and its PRAGMAs.
--- A star stands for the columns of a view, which the migrations write out in the order that rows.py reads.
+-- Every statement of the SQLite adapter except append.sql, BEGIN, COMMIT, ROLLBACK and PRAGMAs.
+-- Braces stand for lists of columns, which store/columns.py declares, and for fragments.
+
+-- fragment: attention
+-- What needs attention about the transaction t, the most urgent first.
+CASE
+    WHEN EXISTS (SELECT 1 FROM reviews AS r WHERE r.transaction_id = t.transaction_id AND r.state = 'open')
+        THEN 'review'
+    ELSE (
+        SELECT CASE max(w.state) WHEN 'parked' THEN 'parked' WHEN 'dead' THEN 'dead_letter' END
+        FROM work AS w
+        WHERE w.transaction_id = t.transaction_id AND w.state IN ('dead', 'parked')
+    )
+END;
 
 -- name: select_head
 -- The end of a stream.
@@ -41,7 +53,7 @@ ORDER BY position
 LIMIT ?2;
 
 -- name: select_merchant_events
--- The same of one merchant's streams.
+-- The same for one merchant's streams.
 SELECT position, stream_name, stream_id, event_id, version, type, body, hash
 FROM events
 WHERE stream_name = ?1 AND position > ?2
@@ -49,57 +61,57 @@ ORDER BY position
 LIMIT ?3;
 
 -- name: select_stream_of
--- Whose transaction it is.
+-- The stream of a transaction.
 SELECT stream_name, stream_id
 FROM transactions
 WHERE transaction_id = ?1;
 
 -- name: select_review
--- One review, if it is in a stream of one of two names.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+-- One review, if its stream has one of two names.
+SELECT {columns of reviews}
 FROM reviews
 WHERE review_id = ?1 AND stream_name IN (?2, ?3);
 
 -- name: select_reviews
 -- Reviews of one state in streams of one name below a key, newest first.
-SELECT stream_name, stream_id, review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = ?1 AND state = ?2 AND (opened_at, review_id) < (?3, ?4)
 ORDER BY opened_at DESC, review_id DESC
 LIMIT ?5;
 
 -- name: select_event_hash
--- The hash of one event, to tell whether a writer's head was ever in the stream.
+-- The hash of one event, to check whether a writer's head was ever in the stream.
 SELECT hash
 FROM events
 WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
 
 -- name: select_claim
--- What took a claim.
+-- The value of a claim.
 SELECT value
 FROM claims
 WHERE scope = ?1 AND key = ?2;
 
 -- name: select_work_token
--- The token that a fence is compared with.
+-- The token with which a fence is compared.
 SELECT token
 FROM work
 WHERE work_id = ?1;
 
 -- name: select_owner
--- Whether an owner is held for alive.
+-- Whether an owner is registered.
 SELECT owner
 FROM owners
 WHERE owner = ?1;
 
 -- name: upsert_owner
--- Begin to hold leases.
+-- Register an owner.
 INSERT INTO owners (owner, heartbeat_at)
 VALUES (?1, ?2)
 ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
 
 -- name: update_heartbeat
--- An owner lives.
+-- Renew the heartbeat of an owner.
 UPDATE owners
 SET heartbeat_at = ?2
 WHERE owner = ?1;
@@ -112,13 +124,13 @@ WHERE heartbeat_at < ?1 OR heartbeat_at > ?2
 ORDER BY owner;
 
 -- name: delete_owner
--- Forget an owner.
+-- Delete an owner.
 DELETE FROM owners
 WHERE owner = ?1;
 
 -- name: release_work
--- Queue all that an owner leases, due at once, under new tokens, in the doubt of ?3 or more. Reads all work: owners
--- end rarely.
+-- Queue all work that an owner leases, due at once, under new tokens, with the certainty ?3 or a higher one. Reads all
+-- work: owners end rarely.
 UPDATE work
 SET state = 'queued', owner = NULL, token = token + 1, next_attempt_at = ?2, doubt = max(doubt, ?3)
 WHERE state = 'leased' AND owner = ?1;
@@ -140,43 +152,43 @@ ORDER BY next_attempt_at, work_id
 LIMIT ?3;
 
 -- name: lease_work
--- Give a piece of work to an owner under a new token.
+-- Lease a piece of work to an owner under a new token.
 UPDATE work
 SET state = 'leased', owner = ?2, token = token + 1
 WHERE work_id = ?1;
 
 -- name: park_work
--- Leave a piece of work to a person.
+-- Park a piece of work for an operator.
 UPDATE work
 SET state = 'parked', owner = NULL, token = token + 1, errors = ?2
 WHERE work_id = ?1;
 
 -- name: select_work_row
--- A piece of work. Its transaction is read by itself: it may be damaged, and a join of the two costs more than both.
-SELECT w.*
-FROM work_rows AS w
+-- A piece of work. Its transaction is read separately: it may be damaged, and a join costs more than both reads.
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.work_id = ?1;
 
 -- name: set_dues_back
--- The clock was set back: what is to be due goes with it.
+-- The clock was set back: due times move with it.
 UPDATE work
 SET next_attempt_at = next_attempt_at - ?1
 WHERE state IN ('queued', 'dead');
 
 -- name: limit_dues
--- Nothing is due later than this.
+-- Limit due times to this one.
 UPDATE work
 SET next_attempt_at = ?1
 WHERE state IN ('queued', 'dead') AND next_attempt_at > ?1;
 
 -- name: hasten_lookups
--- Make a gateway's lookups due that are not yet.
+-- Make a gateway's lookups due now.
 UPDATE work
 SET next_attempt_at = ?2, attempts = max(attempts - 1, 0)
 WHERE gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > ?2;
 
 -- name: retry_dead
--- Queue dead letters in streams of one name, due at once, under new tokens; a filter that is NULL holds for all.
+-- Queue dead letters in streams of one name, due at once, under new tokens. A filter that is NULL matches all.
 UPDATE work
 SET state = 'queued', token = token + 1, next_attempt_at = ?2
 WHERE stream_name = ?1
@@ -185,7 +197,7 @@ WHERE stream_name = ?1
     AND (?4 IS NULL OR +state = ?4);
 
 -- name: retry_dead_letter
--- The same of one dead letter, which is found by its id.
+-- The same for one dead letter by its id.
 UPDATE work
 SET state = 'queued', token = token + 1, next_attempt_at = ?2
 WHERE work_id = ?5
@@ -214,9 +226,9 @@ FROM known
 WHERE gateway IS NOT NULL;
 
 -- name: select_dead_letters
--- Dead letters of one gateway and state in streams of one name below an id, newest first; any id when that is NULL.
-SELECT w.*
-FROM work_rows AS w
+-- Dead letters of one gateway and state in streams of one name, with ids below ?2, newest first. NULL: any id.
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.stream_name = ?1
     AND w.gateway = ?5
     AND w.state = ?6
@@ -246,10 +258,10 @@ FROM known
 WHERE gateway IS NOT NULL;
 
 -- name: select_waiting_callbacks
--- Stored callbacks of one gateway in streams of one name that wait for their transaction, below an id, newest first;
--- any id when that is NULL.
-SELECT w.*
-FROM work_rows AS w
+-- Stored callbacks of one gateway in streams of one name that wait for their transaction, with ids below ?2, newest
+-- first. NULL: any id.
+SELECT {columns of work as w}
+FROM work AS w
 WHERE w.stream_name = ?1
     AND w.gateway = ?4
     AND w.action = 'apply'
@@ -259,18 +271,18 @@ ORDER BY w.work_id DESC
 LIMIT ?3;
 
 -- name: upsert_gateway_mode
--- Keep an order for a gateway's breaker.
+-- Store the mode that an operator sets for a gateway's breaker.
 INSERT INTO gateway_modes (gateway, mode, reason, set_at)
 VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (gateway) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, set_at = excluded.set_at;
 
 -- name: select_gateway_modes
--- The last order for each gateway that has one.
+-- The mode of each gateway that has one.
 SELECT gateway, mode, reason
 FROM gateway_modes;
 
 -- name: select_breakers
--- The gateways' breakers that have ever changed.
+-- The breakers that have changed at least once.
 SELECT gateway, epoch, state, changed_at, prober, probe_until
 FROM breakers;
 
@@ -281,20 +293,20 @@ FROM breakers
 WHERE gateway = ?1;
 
 -- name: insert_breaker
--- The first change of a gateway's breaker, unless somebody made it before.
+-- The first change of a gateway's breaker, unless it has one already.
 INSERT INTO breakers (gateway, epoch, state, changed_at)
 VALUES (?1, 1, ?2, ?3)
 ON CONFLICT (gateway) DO NOTHING;
 
 -- name: turn_breaker
--- A change of a breaker that stands where it is believed to stand.
+-- Change a breaker whose epoch is the expected one.
 UPDATE breakers
 SET epoch = epoch + 1, state = ?3, changed_at = ?4, prober = NULL, probe_until = NULL
 WHERE gateway = ?1 AND epoch = ?2;
 
 -- name: take_probe
--- The probe of a breaker that has slept: open since its change, half-open since the probe's permit expired. Or its
--- change is further in the future than it can be: the clock was set back.
+-- Give the probe when the breaker has slept for long enough: open since its change, half-open since the permit of the
+-- last probe expired. A change too far in the future counts as well: the clock was set back.
 UPDATE breakers
 SET epoch = epoch + 1, state = 'half_open', changed_at = ?4, prober = ?3, probe_until = ?5
 WHERE gateway = ?1 AND epoch = ?2 AND state <> 'closed'
@@ -309,21 +321,21 @@ ORDER BY currency;
 
 -- name: select_stream_transaction
 -- One transaction of a customer.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE transaction_id = ?3 AND stream_name = ?1 AND stream_id = ?2;
 
 -- name: select_stream_transactions
 -- All transactions of a customer, ids ascending.
-SELECT t.*
-FROM transaction_rows AS t
+SELECT {columns of transactions as t}
+FROM transactions AS t
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY transaction_id;
 
 -- name: select_transaction_view
--- One transaction of a merchant with what needs attention about it.
-SELECT t.*
-FROM transaction_views AS t
+-- One transaction of a merchant with its attention.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
 -- name: select_known_gateways
@@ -342,10 +354,10 @@ FROM known
 WHERE gateway IS NOT NULL;
 
 -- name: select_merchant_transactions
--- A merchant's transactions of one gateway, status and kind with ids in a range, newest first; a time that is NULL
--- holds for all. Any blob is above any text.
-SELECT t.*
-FROM transaction_views AS t
+-- A merchant's transactions of one gateway, status and kind with ids in a range, newest first. A time that is NULL
+-- matches all. Any blob is above any text.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = ?1
     AND t.gateway = ?7
     AND t.status = ?8
@@ -358,9 +370,9 @@ ORDER BY t.transaction_id DESC
 LIMIT ?4;
 
 -- name: select_customer_transactions
--- One customer's, through the index by stream; a filter that is NULL holds for all.
-SELECT t.*
-FROM transaction_views AS t
+-- The same for one customer, through the index by stream. A filter that is NULL matches all.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
 WHERE t.stream_name = ?1
     AND t.stream_id = ?10
     AND t.transaction_id >= ?2
@@ -379,10 +391,10 @@ SELECT gateway, state, count(*)
 FROM work
 GROUP BY gateway, state;
 
--- name: select_figures
--- How much waits, of all merchants together: unfinished work by gateway and state with the age of the oldest in seconds, unknown
--- transactions by gateway, open reviews. Reads the work; a merchant's gateways cost a seek each, and of transactions and
--- reviews only those are read that are counted.
+-- name: select_stats
+-- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds, unknown
+-- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
+-- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
     SELECT min(stream_name)
     FROM transactions
@@ -426,7 +438,7 @@ WHERE state = 'open';
 SELECT coalesce(max(position), 0) FROM events;
 
 -- name: ping
--- Read the least that proves that the tables can be read.
+-- Read one row, which proves that the tables can be read.
 SELECT position
 FROM events
 LIMIT 1;
@@ -496,13 +508,13 @@ LIMIT 1;
 
 -- name: select_stream_reviews
 -- The review rows of a stream, ids ascending.
-SELECT review_id, transaction_id, reason, state, opened_at, closed_at, said, expected
+SELECT {columns of reviews}
 FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY review_id;
 
 -- name: select_api_key
--- A key, whether it is live, and for how many microseconds it will be (NULL: for ever).
+-- A key, whether it is live, and the remaining time in microseconds it will be (NULL: unlimited).
 SELECT key_id, digest, merchant, scopes, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2), expires_at - ?2
 FROM api_keys
 WHERE key_id = ?1;
@@ -513,24 +525,24 @@ INSERT INTO api_keys (key_id, digest, merchant, scopes, label, created_at, expir
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 
 -- name: select_api_keys
--- All keys, or a merchant's, oldest first; for people, who have few.
+-- All keys, or those of one merchant, oldest first. There are few.
 SELECT key_id, merchant, scopes, label, created_at, expires_at, revoked_at
 FROM api_keys
 WHERE ?1 IS NULL OR merchant = ?1
 ORDER BY created_at, key_id;
 
 -- name: revoke_api_key
--- A key is good for nothing any more; of two times the first one counts.
+-- Revoke a key. A second revocation keeps the first time.
 UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, ?2)
 WHERE key_id = ?1;
 
 -- name: select_any_api_key
--- Whether there is a live one.
+-- Whether a live key exists.
 SELECT EXISTS (SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1));
 
 -- name: select_newest_version
--- For a rebuild: how far a stream's rows know its events.
+-- For a rebuild: the highest version in a stream's transaction rows.
 SELECT coalesce(max(version), 0)
 FROM transactions
 WHERE stream_name = ?1 AND stream_id = ?2;
@@ -552,7 +564,7 @@ WHERE review_id IN (SELECT value FROM json_each(?4)) AND (stream_name, stream_id
 ORDER BY stream_name, stream_id;
 
 -- name: delete_stray_transactions
--- For a rebuild: rows of these ids, wherever somebody has put them.
+-- For a rebuild: rows of these ids in any stream.
 DELETE FROM transactions
 WHERE transaction_id IN (SELECT value FROM json_each(?1));
 
@@ -567,7 +579,7 @@ DELETE FROM reviews
 WHERE stream_name = ?1 AND stream_id = ?2;
 
 -- name: delete_stray_reviews
--- For a rebuild: rows of these ids, wherever somebody has put them.
+-- For a rebuild: rows of these ids in any stream.
 DELETE FROM reviews
 WHERE review_id IN (SELECT value FROM json_each(?1));
 
@@ -576,12 +588,12 @@ WHERE review_id IN (SELECT value FROM json_each(?1));
 SELECT (SELECT coalesce(max(number), 0) FROM generations), (SELECT coalesce(max(position), 0) FROM events);
 
 -- name: insert_generation
--- The next one.
+-- The next generation.
 INSERT INTO generations (number, begun_at, position)
 SELECT ?1, ?2, coalesce(max(position), 0) FROM events;
 
 -- name: void_leases
--- Unfinished work may have been sent: no lease holds, tokens are above all that any process holds (?2), doubt is ?3.
+-- Unfinished work may have been sent: end its leases, raise its tokens by ?2 and its certainty to ?3.
 UPDATE work
 SET state = CASE state WHEN 'leased' THEN 'queued' ELSE state END,
     owner = NULL,
@@ -590,12 +602,12 @@ SET state = CASE state WHEN 'leased' THEN 'queued' ELSE state END,
     doubt = CASE action WHEN 'apply' THEN doubt ELSE ?3 END;
 
 -- name: raise_epochs
--- Breakers of all processes follow the record again, which may be earlier than what they know.
+-- Raise the epochs above those in all processes, which ignore records of an earlier epoch.
 UPDATE breakers
 SET epoch = epoch + ?1;
 
 -- name: delete_owners
--- Forget all owners.
+-- Delete all owners.
 DELETE FROM owners;
 
 -- name: select_event_id
@@ -605,7 +617,7 @@ FROM events
 WHERE stream_name = ?1 AND stream_id = ?2 AND version = ?3;
 
 -- name: select_lease
--- The token of a piece of work, and which owner leases it.
+-- The token of a piece of work, and the owner that leases it.
 SELECT token, owner
 FROM work
 WHERE work_id = ?1;
@@ -626,8 +638,9 @@ ORDER BY position DESC
 LIMIT 1;
 
 -- name: select_open_transactions
--- For a restored database: what has no end, by gateway and age. Reads all unfinished work.
-SELECT t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
+-- For a restored database: transactions without a terminal status, by gateway and age. Reads all unfinished work.
+SELECT
+    t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
 FROM work AS w
 CROSS JOIN transactions AS t ON t.transaction_id = w.transaction_id
 WHERE t.status NOT IN ('completed', 'failed')

@@ -31,9 +31,9 @@ from store.projection import CLOSED, OPEN
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -46,6 +46,7 @@ from store.sqlite.rows import (
     to_us,
     transaction_of,
     transaction_view_of,
+    work_row,
 )
 from store.sqlite.statements import SQL
 
@@ -56,7 +57,7 @@ _LATEST_US: Final = 2**63 - 1
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
-    """The customer with those of the transactions that exist; without any it takes one statement."""
+    """The customer with the transactions that exist. One statement when no transaction is named."""
     row = cursor.execute(SQL["select_end"], stream).fetchone()
     if row is None:
         return Snapshot(Head(), Account(stream.id))
@@ -104,9 +105,9 @@ def _gateways(cursor: apsw.Cursor, name: str, stream_name: str, only: str | None
 
 
 def _newest(cursor: apsw.Cursor, name: str, lists: Sequence[Sequence[object]], limit: int) -> list[Row]:
-    """The first rows of several lists, each by descending ids, which are the first column.
+    """The first rows of several lists by descending ids, which are the first column.
 
-    Each is read as far as it is needed, so that none reads on and on through what a filter does not let through.
+    Each list is read only as far as necessary, so none reads rows that a filter excludes.
     """
     with ExitStack() as stack:
         cursors = [stack.enter_context(closing(cursor.connection.cursor())) for _ in lists]
@@ -128,7 +129,7 @@ def stream_events(cursor: apsw.Cursor, stream: StreamKey, after: int, limit: int
 
 
 def all_events(cursor: apsw.Cursor, merchant: str | None, after: int, limit: int) -> Sequence[StoredEvent]:
-    """Ascending positions above ``after``; they are given out in the order of the commits."""
+    """Ascending positions above ``after``. Positions are assigned in the order of the commits."""
     if merchant is None:
         rows = cursor.execute(SQL["select_all_events"], (after, limit))
     else:
@@ -137,7 +138,7 @@ def all_events(cursor: apsw.Cursor, merchant: str | None, after: int, limit: int
 
 
 def stream_of(cursor: apsw.Cursor, transaction_id: str) -> StreamKey | None:
-    """Whose transaction it is."""
+    """The stream of the transaction."""
     row = _one(cursor, "select_stream_of", (transaction_id,))
     return None if row is None else StreamKey(*row)
 
@@ -151,7 +152,7 @@ def review(cursor: apsw.Cursor, merchant: str, review_id: str) -> ReviewView | N
 def reviews(
     cursor: apsw.Cursor, merchant: str, state: str | None, before: ReviewKey | None, limit: int
 ) -> Sequence[ReviewView]:
-    """Newest first, below ``before``: as many of each name and state, and the newest of them."""
+    """Newest first, below ``before``: a list for each name and state, merged."""
     key = (_LATEST_US, "") if before is None else (to_us(before.opened_at), before.review_id)
     views = [
         review_view_of(row)
@@ -165,7 +166,7 @@ def reviews(
 def _one(cursor: apsw.Cursor, name: str, values: Sequence[object]) -> Row | None:
     try:
         return cursor.execute(SQL[name], values).fetchone()
-    except UnicodeEncodeError:  # text like this, a lone surrogate say, is in no row
+    except UnicodeEncodeError:  # no row has such text, as with a lone surrogate
         return None
 
 
@@ -174,9 +175,9 @@ def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:
     return {(gateway, state): count for gateway, state, count in cursor.execute(SQL["count_work"])}
 
 
-def figures(cursor: apsw.Cursor, now_us: int) -> Figures:
-    """What operators watch."""
-    return Figures.of(cursor.execute(SQL["select_figures"], (now_us,)))
+def stats(cursor: apsw.Cursor, now_us: int) -> StoreStats:
+    """Statistics for operators."""
+    return StoreStats.of(cursor.execute(SQL["select_stats"], (now_us,)))
 
 
 def dead_letters(
@@ -212,15 +213,15 @@ def work(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
 
 
 def dead_letter(cursor: apsw.Cursor, merchant: str, work_id: str) -> DeadLetter | None:
-    """The same if it is a dead letter."""
+    """The piece of work of that id, if it is a dead letter."""
     found = work(cursor, merchant, work_id)
     return None if found is None or found.state not in _DEAD else found
 
 
 def _dead_letter(cursor: apsw.Cursor, row: Row) -> DeadLetter:
-    _, _, stream_name, stream_id, *_, transaction_id, _, _, _ = row
+    work = work_row(row)
     transactions: list[Transaction] = []
-    key = (stream_name, stream_id, transaction_id)
+    key = (work.stream_name, work.stream_id, work.transaction_id)
     try:
         transactions += map(transaction_of, cursor.execute(SQL["select_stream_transaction"], key).fetchall())
     except (CorruptStoreError, UnicodeDecodeError) as error:
@@ -229,7 +230,7 @@ def _dead_letter(cursor: apsw.Cursor, row: Row) -> DeadLetter:
 
 
 def gateway_modes(cursor: apsw.Cursor) -> dict[str, GatewayMode]:
-    """The last orders by gateway."""
+    """The modes by gateway."""
     return {row[0]: GatewayMode(*row) for row in cursor.execute(SQL["select_gateway_modes"])}
 
 
@@ -263,11 +264,11 @@ def lease(cursor: apsw.Cursor, work_id: str) -> Lease | None:
 
 
 def holds(cursor: apsw.Cursor, stream: StreamKey, version: int, event_id: str) -> bool:
-    """Whether this event is on record."""
+    """Whether this event is stored."""
     row = cursor.execute(SQL["select_event_id"], (*stream, version)).fetchone()
     return row is not None and row[0] == event_id
 
 
 def ping(cursor: apsw.Cursor) -> None:
-    """Read something."""
+    """Read one row."""
     cursor.execute(SQL["ping"]).fetchall()

@@ -1,61 +1,52 @@
-"""Rebuilding the read tables of the file that this process holds the lock of, for ``store.rebuild``."""
+"""Rebuilds the read tables of a file whose lock this process holds, for ``store.rebuild``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import apsw
 import orjson
 
 from store.port import Head, StreamKey, Write
-from store.rebuild import Rows
+from store.rebuild import ReadRows
 from store.sqlite.audit import SqliteAudit
-from store.sqlite.batch import DEFINITION, INSERT, Batch
-from store.sqlite.beside import writing
+from store.sqlite.batch import DEFINITION, INSERT, AppendValues
+from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
+from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import alone
 from store.sqlite.statements import SQL
-from store.sqlite.watch import Watch
-
-_DELETES: Final = (SQL["delete_transactions"], SQL["delete_balances"], SQL["delete_reviews"])
+from store.stream_tables import RebuildTables
 
 
 @contextmanager
 def open_rebuild(path: Path) -> Iterator[SqliteRebuild]:
-    """The database, which no service can open meanwhile. Raises StoreInUseError at once when one has it."""
+    """The file, closed to services during the block. Raises StoreInUseError at once when a service has it open."""
     with translation(path), alone(path) as lock, writing(path) as connection:
-        watch = Watch(path, connection, lock.locked)
+        guard = FileGuard(path, connection, lock.locked)
         connection.execute(SQL["create_unfinished"])
         connection.execute(DEFINITION)
-        yield SqliteRebuild(connection, watch)
+        yield SqliteRebuild(connection, guard)
 
 
-class SqliteRebuild(SqliteAudit):
+class SqliteRebuild(SqliteAudit, RebuildTables):
     """Implements ``store.rebuild.Rebuilding`` on a connection that may write.
 
-    Streams of which there is nothing but work are not among its streams: the audit's list of those stays empty.
+    Its streams exclude those that have only work, because the table of unfinished work stays empty.
     """
 
-    def __init__(self, connection: apsw.Connection, watch: Watch) -> None:
+    def __init__(self, connection: apsw.Connection, guard: FileGuard) -> None:
         super().__init__(connection)
-        self._connection, self._watch = connection, watch
-
-    def last_position(self) -> int:
-        """See ``store.rebuild.Rebuilding``."""
-        return self._number("select_last_position", ())
-
-    def newest_version(self, stream: StreamKey) -> int:
-        """See ``store.rebuild.Rebuilding``."""
-        return self._number("select_newest_version", stream)
+        self._connection, self._guard = connection, guard
 
     @contextmanager
     def locked(self, stream: StreamKey) -> Iterator[None]:
-        """See ``store.rebuild.Rebuilding``; the lock is the whole file's."""
+        """See ``store.rebuild.Rebuilding``; it locks the whole file."""
         del stream
-        self._watch.check()
+        self._guard.check()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -63,37 +54,21 @@ class SqliteRebuild(SqliteAudit):
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-        self._watch.check()
+        self._guard.check()
 
-    def holders(self, stream: StreamKey, rows: Rows) -> Sequence[StreamKey]:
+    def holders(self, stream: StreamKey, rows: ReadRows) -> Sequence[StreamKey]:
         """See ``store.rebuild.Rebuilding``."""
-        found = self._connection.execute(SQL["select_holders"], (*stream, *_ids(rows)))
+        found = self._rows("select_holders", (*stream, self._ids(rows.transaction_ids), self._ids(rows.review_ids)))
         return [StreamKey(*row) for row in found]
 
-    def replace(self, stream: StreamKey, rows: Rows) -> None:
-        """See ``store.rebuild.Rebuilding``."""
-        execute = self._connection.execute
-        for statement in _DELETES:
-            execute(statement, stream)
-        transactions, reviews = _ids(rows)
-        execute(SQL["delete_stray_transactions"], (transactions,))
-        execute(SQL["delete_stray_reviews"], (reviews,))
-        anew = Write(stream, Head(), (), *rows)
-        execute(INSERT, Batch([anew], now_us=0).unchecked)  # no work, and so no time
-
     def cut(self, stream: StreamKey, head: Head) -> None:
-        """There is nothing to do: appends go on from the events."""
+        """Do nothing: appends continue from the events."""
 
-    def _number(self, statement: str, values: Sequence[str]) -> int:
-        row = self._connection.execute(SQL[statement], values).fetchone()
-        assert row is not None
-        number = row[0]
-        assert isinstance(number, int)
-        return number
+    def _ids(self, ids: Sequence[str]) -> str:
+        return orjson.dumps(ids).decode()
 
+    def _execute(self, query: str, values: Sequence[Any]) -> None:
+        self._connection.execute(SQL[query], values)
 
-def _ids(rows: Rows) -> tuple[str, str]:
-    """Those of transactions and of reviews, as JSON."""
-    transactions = [it.transaction_id for it in rows.transactions]
-    reviews = [it.review_id for it in rows.reviews]
-    return orjson.dumps(transactions).decode(), orjson.dumps(reviews).decode()
+    def _put(self, write: Write) -> None:
+        self._connection.execute(INSERT, AppendValues([write], now_us=0).unchecked)  # without work there is no time

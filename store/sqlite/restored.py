@@ -12,7 +12,7 @@ import apsw
 from store.port import StreamKey
 from store.restored import OpenTransaction, Restored
 from store.sqlite import reads, work
-from store.sqlite.beside import writing
+from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
 from store.sqlite.lock import alone
 from store.sqlite.rows import Row, event_of, from_us, to_us
@@ -21,7 +21,7 @@ from store.sqlite.statements import SQL
 
 @contextmanager
 def open_restoring(path: Path, now: datetime) -> Iterator[SqliteRestoring]:
-    """The file, closed to services for the block. Raises StoreInUseError at once when a service has it open."""
+    """The file, closed to services during the block. Raises StoreInUseError at once when a service has it open."""
     with translation(path), alone(path), writing(path) as connection:
         yield SqliteRestoring(connection, to_us(now))
 

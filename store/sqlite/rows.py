@@ -1,125 +1,52 @@
-"""Between the port's values and the columns of SQLite. Knows the order of columns in ``queries.sql`` and in views."""
+"""The dialect of SQLite: times are microseconds since 1970, booleans are integers, a batch is arrays of JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import orjson
 
-from domain.account import Balance, Failure, Status, Transaction
-from domain.events import Kind
-from domain.money import Money
-from domain.outcomes import Category
-from store.codec import read_review_texts
-from store.errors import CorruptStoreError
-from store.port import Action, Doubt, Review, StoredEvent, StreamKey, WorkError, WorkItem, WorkState
-from store.queries import DeadLetter, ReviewView, TransactionView
+from store.columns import REVIEWS, TRANSACTIONS, Type
+from store.dialect import Dialect
+from store.port import WorkError
+from store.row_code import Row, compile_row_writer
+from store.rows import Rows, balance_of, details_text, event_of, read_details, work_row
 
-T = TypeVar("T")
-
-Row = tuple[Any, ...]
-"""A row as apsw gives it."""
+__all__ = [
+    "DIALECT",
+    "Row",
+    "balance_of",
+    "dead_letter_of",
+    "errors_text",
+    "event_of",
+    "from_us",
+    "readable_errors",
+    "review_of",
+    "review_values",
+    "review_view_of",
+    "to_us",
+    "transaction_of",
+    "transaction_values",
+    "transaction_view_of",
+    "work_item_of",
+    "work_row",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
-_UNREADABLE: Final = (ValueError, TypeError, OverflowError)
 
 
 def to_us(at: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC, exactly. ``at`` must know its time zone."""
+    """Microseconds since 1970-01-01 UTC, exactly. ``at`` must have a time zone."""
     since = at - _EPOCH
     return since.days * _DAY_US + since.seconds * 1_000_000 + since.microseconds
 
 
 def from_us(us: int) -> datetime:
-    """The time in UTC that is ``us`` microseconds after 1970-01-01."""
+    """The time in UTC that is ``us`` microseconds after 1970-01-01. Raises OverflowError."""
     return _EPOCH + timedelta(microseconds=us)
-
-
-def event_of(row: Row) -> StoredEvent:
-    """An event from the columns of ``select_events_after``."""
-    position, stream_name, stream_id, event_id, version, type_, body, hash_ = row
-    return StoredEvent(position, StreamKey(stream_name, stream_id), event_id, version, type_, body, hash_)
-
-
-def transaction_row(stream: StreamKey, transaction: Transaction) -> Row:
-    """The values of ``upsert_transaction``."""
-    failure = transaction.failure
-    money = transaction.money
-    return (
-        transaction.transaction_id,
-        stream.name,
-        stream.id,
-        transaction.kind,
-        transaction.gateway,
-        money.minor,
-        money.currency,
-        orjson.dumps(transaction.details).decode() if transaction.details else "{}",
-        transaction.status,
-        transaction.reserved,
-        transaction.submissions,
-        transaction.gateway_reference,
-        None if failure is None else failure.code,
-        None if failure is None else failure.category,
-        None if failure is None else failure.message,
-        transaction.version,
-        to_us(transaction.created_at),
-        to_us(transaction.updated_at),
-    )
-
-
-def transaction_of(row: Sequence[Any]) -> Transaction:
-    """A transaction from the columns of ``transaction_rows``. Raises CorruptStoreError."""
-    try:
-        return Transaction(
-            transaction_id=row[0],
-            customer_id=row[1],
-            kind=Kind(row[2]),
-            gateway=row[3],
-            money=Money(row[4], row[5]),
-            details=orjson.loads(row[6]) if row[6] != "{}" else {},
-            status=Status(row[7]),
-            reserved=bool(row[8]),
-            submissions=row[9],
-            gateway_reference=row[10],
-            failure=None
-            if row[11] is None
-            else Failure(row[11], None if row[12] is None else Category(row[12]), row[13]),
-            version=row[14],
-            created_at=from_us(row[15]),
-            updated_at=from_us(row[16]),
-        )
-    except _UNREADABLE as error:
-        raise CorruptStoreError(f"the row of transaction {row[0]!r} cannot be read: {error}") from error
-
-
-def transaction_view_of(row: Row) -> TransactionView:
-    """A transaction from the columns of ``transaction_views``. Raises CorruptStoreError."""
-    return TransactionView(transaction_of(row), row[18])
-
-
-def balance_of(row: Row) -> tuple[str, Balance]:
-    """A balance from the columns of ``select_balances``."""
-    currency, available, reserved = row
-    return currency, Balance(available, reserved)
-
-
-def review_of(row: Row) -> Review:
-    """A review from the columns of ``select_stream_reviews``. Raises CorruptStoreError."""
-    review_id, transaction_id, reason, state, opened_at, closed_at, *texts = row
-    told = read_review_texts(*texts)
-    try:
-        closed = None if closed_at is None else from_us(closed_at)
-        return Review(review_id, transaction_id, reason, state, from_us(opened_at), closed, *told)
-    except OverflowError as error:
-        raise CorruptStoreError(f"the row of review {review_id!r} cannot be read: {error}") from error
-
-
-def review_view_of(row: Row) -> ReviewView:
-    """A review with its stream, whose columns come first. Raises CorruptStoreError."""
-    return ReviewView(StreamKey(*row[:2]), review_of(row[2:]))
 
 
 def errors_text(errors: Sequence[WorkError]) -> str:
@@ -127,48 +54,27 @@ def errors_text(errors: Sequence[WorkError]) -> str:
     return orjson.dumps([(to_us(error.at), error.error) for error in errors]).decode() if errors else "[]"
 
 
-def work_item_of(row: Row) -> WorkItem:
-    """A piece of work from the columns of ``work_rows`` and ``transaction_rows``. Raises CorruptStoreError."""
-    try:
-        transaction = None if row[15] is None else transaction_of(row[15:])
-        return _work_item(row, Action(row[5]), _errors_in(row), Doubt(row[10]), transaction)
-    except _UNREADABLE as error:
-        raise CorruptStoreError(f"the row of work {row[0]!r} cannot be read: {error}") from error
+def _read_errors(text: str | bytes) -> tuple[WorkError, ...]:
+    return tuple(WorkError(from_us(at), error) for at, error in orjson.loads(text))
 
 
-def dead_letter_of(row: Row, transaction: Transaction | None) -> DeadLetter:
-    """A dead letter from the columns of ``work_rows``; for what cannot be read in them stands what promises least."""
-    action = _readable(lambda: Action(row[5]), Action.RESOLVE)
-    doubt = _readable(lambda: Doubt(row[10]), Doubt.SENT)
-    transaction_id, state, next_attempt_at, created_at = row[11:15]
-    return DeadLetter(
-        item=_work_item(row, action, readable_errors(row), doubt, transaction),
-        transaction_id=transaction_id,
-        state=WorkState(state),
-        next_attempt_at=None if state == WorkState.PARKED else _readable(lambda: from_us(next_attempt_at), None),
-        created_at=_readable(lambda: from_us(created_at), _EPOCH),
-    )
+DIALECT: Final = Dialect(
+    # As bytes: damaged text would keep the whole row from being read.
+    selected={Type.ERRORS: "CAST({0} AS BLOB) AS errors"},
+    item=lambda place, _: f"value ->> {place}",
+    record={},
+    read={Type.TIME: from_us, Type.BOOLEAN: bool, Type.JSON: read_details},
+    write={Type.TIME: to_us, Type.JSON: details_text},
+)
+_ROWS: Final = Rows(DIALECT, _read_errors)
 
+transaction_of: Final = _ROWS.transaction_of
+transaction_view_of: Final = _ROWS.transaction_view_of
+review_of: Final = _ROWS.review_of
+review_view_of: Final = _ROWS.review_view_of
+work_item_of: Final = _ROWS.work_item_of
+dead_letter_of: Final = _ROWS.dead_letter_of
+readable_errors: Final = _ROWS.readable_errors
 
-def readable_errors(row: Row) -> tuple[WorkError, ...]:
-    """The errors of a row of ``work_rows``, none when they cannot be read."""
-    return _readable(lambda: _errors_in(row), ())
-
-
-def _work_item(
-    row: Row, action: Action, errors: tuple[WorkError, ...], doubt: Doubt, transaction: Transaction | None
-) -> WorkItem:
-    work_id, token, stream_name, stream_id, gateway, _, event_type, attempts, _, payload = row[:10]
-    stream = StreamKey(stream_name, stream_id)
-    return WorkItem(work_id, token, stream, gateway, action, event_type, attempts, errors, transaction, payload, doubt)
-
-
-def _errors_in(row: Row) -> tuple[WorkError, ...]:
-    return tuple(WorkError(from_us(at), error) for at, error in orjson.loads(row[8]))
-
-
-def _readable(read: Callable[[], T], otherwise: T) -> T:
-    try:
-        return read()
-    except _UNREADABLE:
-        return otherwise
+transaction_values: Final = compile_row_writer(TRANSACTIONS, DIALECT.write)
+review_values: Final = compile_row_writer(REVIEWS, DIALECT.write)

@@ -7,5 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from store.named_queries import load_queries
+from store.sqlite.rows import DIALECT
 
-SQL: Final[Mapping[str, str]] = load_queries(Path(__file__).with_name("queries.sql"))
+SQL: Final[Mapping[str, str]] = load_queries(Path(__file__).with_name("queries.sql"), DIALECT)

@@ -1,4 +1,4 @@
-"""The ground of the actors' tests: a store in a file, a runtime under a seed, and a process's customers on both."""
+"""Fixtures of the actors' tests: a store in a file, a runtime under a seed, and a process's customers on both."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import pytest
 
 from actors.runtime.simulated import SimulatedRuntime
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
-from tests.actors.customers import KEYLESS, Customers
+from tests.actors.customer.fixtures import KEYLESS, Customers
 from tests.actors.support import TroubledStore
+from tests.store.templates import new_sqlite
 
 
 @pytest.fixture(params=[1, 2, 3])
 def runtime(request: pytest.FixtureRequest) -> SimulatedRuntime:
-    """A deterministic runtime; what must hold must hold under every seed."""
+    """A deterministic runtime; a test must pass under every seed."""
     return SimulatedRuntime(random.Random(request.param), started_at=100.0)
 
 
 @pytest.fixture
 def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStore]:
-    """An empty, migrated SQLite store that goes by the runtime's clock."""
+    """An empty, migrated SQLite store that uses the runtime's clock."""
     path = tmp_path / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     store = SqliteStore(path, clock=runtime.now, synchronous="OFF")
     yield store
     store.close()
@@ -33,7 +33,7 @@ def real_store(tmp_path: Path, runtime: SimulatedRuntime) -> Iterator[SqliteStor
 
 @pytest.fixture
 def store(real_store: SqliteStore) -> TroubledStore:
-    """The same with a place to lay out trouble."""
+    """The same store, into which a test can inject errors."""
     return TroubledStore(real_store)
 
 
@@ -45,7 +45,7 @@ def customers(runtime: SimulatedRuntime, store: TroubledStore, real_store: Sqlit
 
 @pytest.fixture
 def keyless(runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore) -> Customers:
-    """The same at a gateway without idempotency keys."""
+    """The customers of one process, at a gateway without idempotency keys."""
     return Customers(runtime, store, real_store, policy=KEYLESS)
 
 

@@ -1,4 +1,4 @@
-"""What the actors' tests stand on: small real parts that do what a test says. No mocks, and nothing asserts here."""
+"""Shared parts of the actors' tests: small implementations of the ports, which a test controls. No assertions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
-from actors.replies import Reply, Unverified
+from actors.replies import Reply, SignatureInvalid
 from domain.account import Transaction
 from domain.events import Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Callbacks, Order
+from messaging.port import HintHandler, WorkHint, WorkQueue
 from store.codec import Metadata
 from store.port import (
     AppendResult,
@@ -43,13 +44,13 @@ def stream(customer: str = "c1") -> StreamKey:
 
 
 class Inbox:
-    """A recipient that keeps what it is told."""
+    """A recipient that keeps its messages."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
     def tell(self, message: object, /) -> None:
-        """Keep it."""
+        """Keep ``message``."""
         self.messages.append(message)
 
     def of(self, kind: type[T]) -> list[T]:
@@ -57,18 +58,35 @@ class Inbox:
         return [message for message in self.messages if isinstance(message, kind)]
 
 
-class Heard(Listener):
-    """A listener that keeps what it hears."""
+class Announced(WorkQueue):
+    """A queue that keeps the announced hints."""
+
+    def __init__(self) -> None:
+        self.hints: list[WorkHint] = []
+
+    def announce(self, hint: WorkHint, /) -> None:
+        """Keep ``hint``."""
+        self.hints.append(hint)
+
+    def subscribe(self, gateways: Collection[str], handler: HintHandler, /) -> None:
+        """See WorkQueue."""
+
+    def close(self) -> None:
+        """See WorkQueue."""
+
+
+class RecordingListener(Listener):
+    """A listener that keeps what is reported."""
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
         self.known: list[Transaction] = []
-        """The transactions of these, as each batch left them."""
+        """The transactions of these events, as each batch left them."""
         self.calls: list[tuple[str, CallResult]] = []
         self.breakers: list[tuple[str, str]] = []
         self.dead_letters: list[tuple[str, WorkState]] = []
         self.batches: list[list[AppendResult | Unanswered]] = []
-        self.callbacks: list[tuple[str, Reply | Unverified]] = []
+        self.callbacks: list[tuple[str, Reply | SignatureInvalid]] = []
         self.losses = self.taken = 0
 
     def appended(self, results: Sequence[AppendResult | Unanswered], _duration_s: float) -> None:
@@ -106,7 +124,7 @@ class Heard(Listener):
         """See Listener."""
         self.taken += count
 
-    def called_back(self, gateway: str, answer: Reply | Unverified) -> None:
+    def called_back(self, gateway: str, answer: Reply | SignatureInvalid) -> None:
         """See Listener."""
         self.callbacks.append((gateway, answer))
 
@@ -159,14 +177,14 @@ class SmallGateway:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls one call of a store: ``error``, before anything is done, or ``after`` all of it is."""
+    """An error at one call of a store: raised before anything is done, or ``after`` everything is done."""
 
     error: BaseException
     after: bool = False
 
 
 class TroubledStore(Store):
-    """A real store, except that calls meet the ``trouble`` laid out for their method, one after the other."""
+    """A real store, except that calls of a method raise the errors injected for it, one after the other."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -175,14 +193,14 @@ class TroubledStore(Store):
         self.loads: list[frozenset[str]] = []
         self.calls: list[str] = []
 
-    def befall(self, method: str, *trouble: Trouble | BaseException | None) -> None:
-        """The next calls of ``method`` meet these, and None is a call that meets nothing."""
+    def inject(self, method: str, *trouble: Trouble | BaseException | None) -> None:
+        """Raise these errors at the next calls of ``method``; None stands for a call without an error."""
         laid = [Trouble(it) if isinstance(it, BaseException) else it for it in trouble]
         self._trouble.setdefault(method, []).extend(laid)
 
     @property
     def troubles_left(self) -> int:
-        """How much of what was laid out has met nobody yet."""
+        """The number of injected errors that have not occurred yet."""
         return sum(len(laid) for laid in self._trouble.values())
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:

@@ -1,4 +1,4 @@
-"""Only so many callers are with the actors at a time; others wait outside for a moment, and then are sent away."""
+"""Admission: a bounded number of requests at a time; others queue briefly and are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pykka import Timeout
 
 from actors.admission import RETRY_AFTER_MAX_S, Admission
 from actors.replies import NotStored
-from actors.runtime.actor import Reply
+from actors.runtime.actor import Future
 from actors.runtime.runtime import LiveRuntime
 from actors.runtime.waiting import Waiting
 
@@ -30,15 +30,15 @@ def runtime() -> Iterator[LiveRuntime]:
 
 
 def until_outside(admission: Admission, count: int) -> None:
-    """Wait until so many stand outside."""
+    """Wait until ``count`` requests are queued."""
     deadline = time.monotonic() + WAIT_S
     while admission.outside != count:
         assert time.monotonic() < deadline, f"{admission.outside} are outside, and not {count}"
         threading.Event().wait(0.001)
 
 
-def test_who_finds_room_comes_in_at_once(runtime: LiveRuntime) -> None:
-    """And makes room when he leaves."""
+def test_a_request_within_the_bound_is_admitted_at_once(runtime: LiveRuntime) -> None:
+    """Its place is free after it leaves."""
     admission = Admission(runtime, 2, patience_s=SOON_S)
     for _ in range(3):
         assert (admission.enter(), admission.enter()) == (None, None)
@@ -48,20 +48,20 @@ def test_who_finds_room_comes_in_at_once(runtime: LiveRuntime) -> None:
     assert admission.inside == 0
 
 
-def test_who_waits_in_vain_is_sent_away(runtime: LiveRuntime) -> None:
-    """With words that nothing was stored, and not all of them for the same time; nothing is left of them."""
+def test_a_request_whose_wait_times_out_is_refused(runtime: LiveRuntime) -> None:
+    """The answer is "not stored", with different retry times; the queue is empty after that."""
     admission = Admission(runtime, 1, patience_s=SOON_S)
     assert admission.enter() is None
     refusals = [admission.enter() for _ in range(2 * RETRY_AFTER_MAX_S)]
     assert all(isinstance(refusal, NotStored) for refusal in refusals)
     assert {it.retry_after_s for it in refusals if it is not None} == set(range(1, RETRY_AFTER_MAX_S + 1))
-    assert admission.figures() == (1, 0, 2 * RETRY_AFTER_MAX_S, 1)
+    assert admission.stats() == (1, 0, 2 * RETRY_AFTER_MAX_S, 1)
     admission.leave()
     assert admission.enter() is None
 
 
-def test_places_go_to_those_who_came_first(runtime: LiveRuntime) -> None:
-    """Whoever comes while others wait stands behind them."""
+def test_places_go_in_order_of_arrival(runtime: LiveRuntime) -> None:
+    """A request that arrives while others are queued comes after them."""
     admission = Admission(runtime, 1, patience_s=LONG_S)
     assert admission.enter() is None
     came: list[int] = []
@@ -82,13 +82,13 @@ def test_places_go_to_those_who_came_first(runtime: LiveRuntime) -> None:
     assert (admission.inside, admission.outside) == (0, 0)
 
 
-def test_a_place_that_is_given_just_as_the_wait_ends_is_not_lost(runtime: LiveRuntime) -> None:
-    """Whoever gave up on it a moment too late has it all the same."""
+def test_a_place_granted_just_as_the_wait_ends_is_not_lost(runtime: LiveRuntime) -> None:
+    """A request that is admitted at the moment of its timeout still has the place."""
     admission = Admission(runtime, 1, patience_s=LONG_S)
     assert admission.enter() is None
 
     class JustTooLate(Waiting):
-        def wait(self, reply: Reply[Any]) -> Any:
+        def wait(self, reply: Future[Any]) -> Any:
             admission.leave()
             assert reply.done
             raise Timeout

@@ -1,4 +1,4 @@
-"""The journal: many writers, few commits, an answer of its own for each."""
+"""The journal: many writers, few commits, one answer for each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.era import Era
+from actors.generations import Generations
 from actors.journal import BATCH_MAX, JournalActor
 from actors.messages import Append, Unanswered, Written
-from actors.runtime.router import Address
+from actors.runtime.router import ActorAddress
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError, UnstorableError
 from store.port import AppendResult, Committed, Conflict, Fence, Fenced, Write
 from store.sqlite.adapter import SqliteStore
-from tests.actors.support import Heard, Inbox, Trouble, TroubledStore, stream
+from tests.actors.support import Inbox, RecordingListener, Trouble, TroubledStore, stream
 from tests.store.builders import Customer
 from tests.store.looking import versions
 
@@ -26,16 +26,18 @@ _serials = itertools.count(1)
 
 
 @pytest.fixture
-def heard() -> Heard:
-    """Who listens to the journal."""
-    return Heard()
+def heard() -> RecordingListener:
+    """A listener."""
+    return RecordingListener()
 
 
 @pytest.fixture
-def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Address:
+def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: RecordingListener) -> ActorAddress:
     """A journal on the store."""
-    return Address(
-        lambda: JournalActor(store=store, listener=heard, monotonic=runtime.monotonic, era=Era(runtime.monotonic)),
+    return ActorAddress(
+        lambda: JournalActor(
+            store=store, listener=heard, monotonic=runtime.monotonic, generations=Generations(runtime.monotonic)
+        ),
         runtime.dispatcher("journal", 1),
         capacity=10_000,
         monotonic=runtime.monotonic,
@@ -44,17 +46,17 @@ def journal(runtime: SimulatedRuntime, store: TroubledStore, heard: Heard) -> Ad
 
 @pytest.fixture
 def writer() -> Inbox:
-    """Whoever wants to know what became of the writes."""
+    """The recipient of the answers."""
     return Inbox()
 
 
 def deposits(count: int, first: int = 1) -> list[Write]:
-    """A first deposit of each of so many customers."""
+    """The first deposits of ``count`` customers."""
     return [Customer(f"c{number}").deposit(f"t-{number}") for number in range(first, first + count)]
 
 
-def tell(journal: Address, writer: Inbox, writes: Sequence[Write]) -> list[int]:
-    """Ask for the writes; gives their numbers."""
+def tell(journal: ActorAddress, writer: Inbox, writes: Sequence[Write]) -> list[int]:
+    """Append the writes; returns their numbers."""
     appends = [Append(write, next(_serials), writer) for write in writes]
     for append in appends:
         journal.tell(append)
@@ -62,26 +64,26 @@ def tell(journal: Address, writer: Inbox, writes: Sequence[Write]) -> list[int]:
 
 
 def answers(writer: Inbox) -> dict[int, AppendResult | Unanswered]:
-    """What became of each number; each must have been answered once."""
+    """The result by number; each must have been answered once."""
     written = writer.of(Written)
     assert len({answer.serial for answer in written}) == len(written)
     return {answer.serial: answer.result for answer in written}
 
 
 def test_writes_that_wait_share_a_commit(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """Many writers need few commits, none beyond BATCH_MAX writes, and each hears of its own write."""
+    """Many writers need few commits, none above BATCH_MAX writes, and each gets its own result."""
     serials = tell(journal, writer, deposits(2 * BATCH_MAX + 10))
     runtime.run()
     assert answers(writer) == dict.fromkeys(serials, Committed())
     assert [len(batch) for batch in store.batches] == [BATCH_MAX, BATCH_MAX, 10]
 
 
-def test_a_single_write_does_not_wait_for_company(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+def test_a_single_write_does_not_wait_for_others(
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """There is no artificial delay: virtual time stands still while a lone write is committed."""
+    """There is no artificial delay: virtual time does not pass while a single write is committed."""
     before = runtime.monotonic()
     tell(journal, writer, deposits(1))
     runtime.run()
@@ -90,9 +92,9 @@ def test_a_single_write_does_not_wait_for_company(
 
 
 def test_each_is_answered_on_its_own(
-    journal: Address, writer: Inbox, heard: Heard, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, heard: RecordingListener, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """A conflict and a stale token in a batch are answers to their writers alone; who listens hears of all of them."""
+    """A conflict and a stale token in a batch go to their writers only; the listener gets all results."""
     known = Customer("known")
     real_store.append([known.deposit("t-known")])
     conflicting, stale = Customer("known").deposit("t-2"), known.twin().complete("t-known", fence=Fence("t-known", 9))
@@ -107,16 +109,16 @@ def test_each_is_answered_on_its_own(
 
 
 @pytest.mark.parametrize("defect", [UnstorableError("bad"), RuntimeError("a defect"), CorruptStoreError("odd")])
-def test_one_bad_write_fails_nobody_else(
+def test_one_bad_write_fails_no_other(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
     runtime: SimulatedRuntime,
     defect: Exception,
 ) -> None:
-    """When a batch fails for what one write holds, the others are stored, and only the bad one's writer hears of it."""
+    """When a batch fails because of one write, the others are stored, and only its writer gets the error."""
     writes = deposits(5)
     original = store.append
 
@@ -135,9 +137,9 @@ def test_one_bad_write_fails_nobody_else(
 
 
 def test_data_that_sqlite_refuses_fail_alone(
-    journal: Address, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """The same with the real store: text that is no text is its own writer's trouble, and surely not stored."""
+    """The same with the real store: invalid text fails its own writer, and is certainly not stored."""
     good, bad = deposits(2)
     bad = bad.__class__(stream("\ud800"), bad.head, bad.parts, bad.transactions)
     serials = tell(journal, writer, [bad, good])
@@ -150,10 +152,10 @@ def test_data_that_sqlite_refuses_fail_alone(
 
 
 def test_a_store_that_is_away_stored_nothing(
-    journal: Address, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, real_store: SqliteStore, runtime: SimulatedRuntime
 ) -> None:
-    """All writers of the batch hear that nothing is stored; nobody tries again behind their backs."""
-    store.befall("append", AWAY)
+    """All writers of the batch get the answer that nothing is stored; the journal does not try again."""
+    store.inject("append", AWAY)
     writes = deposits(3)
     tell(journal, writer, writes)
     runtime.run()
@@ -167,15 +169,15 @@ def test_a_store_that_is_away_stored_nothing(
 @pytest.mark.parametrize("stored", [False, True])
 def test_an_uncertain_commit_is_settled_by_appending_again(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
     runtime: SimulatedRuntime,
     stored: bool,
 ) -> None:
-    """Stored or not: appending the same events again tells, and in the end each is there once."""
-    store.befall("append", Trouble(UNCERTAIN, after=stored))
+    """Stored or not: appending the same events again shows it, and each is stored once."""
+    store.inject("append", Trouble(UNCERTAIN, after=stored))
     writes = deposits(3)
     tell(journal, writer, writes)
     runtime.run()
@@ -184,11 +186,11 @@ def test_an_uncertain_commit_is_settled_by_appending_again(
 
 
 @pytest.mark.parametrize("then", [AWAY, UNCERTAIN, RuntimeError("a defect")])
-def test_what_cannot_be_settled_is_said_to_be_uncertain(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
+def test_a_write_that_cannot_be_settled_is_reported_as_uncertain(
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime, then: Exception
 ) -> None:
-    """Whoever's write may be stored although nobody can tell hears exactly that; the others hear of their own."""
-    store.befall("append", Trouble(UNCERTAIN, after=True), then, None)
+    """A writer whose write may be stored gets that answer; the others get their results."""
+    store.inject("append", Trouble(UNCERTAIN, after=True), then, None)
     serials = tell(journal, writer, deposits(2))
     runtime.run()
     first, second = (answers(writer)[serial] for serial in serials)
@@ -198,17 +200,17 @@ def test_what_cannot_be_settled_is_said_to_be_uncertain(
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_killed_journals_successor_answers_everybody(
+def test_a_killed_journals_successor_answers_every_write(
     *,
-    journal: Address,
+    journal: ActorAddress,
     writer: Inbox,
     store: TroubledStore,
     real_store: SqliteStore,
     runtime: SimulatedRuntime,
     stored: bool,
 ) -> None:
-    """A kill before or after the commit: the successor appends again, everybody is answered, nothing is there twice."""
-    store.befall("append", Trouble(SystemExit(), after=stored))
+    """A kill before or after the commit: the successor appends again, every write is answered and stored once."""
+    store.inject("append", Trouble(SystemExit(), after=stored))
     writes = deposits(5)
     tell(journal, writer, writes)
     runtime.run()
@@ -218,10 +220,10 @@ def test_a_killed_journals_successor_answers_everybody(
 
 
 def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """What a dead journal may have stored is not called "not stored" because the store is away now."""
-    store.befall("append", Trouble(SystemExit(), after=True), AWAY)
+    """A write that a dead journal may have stored is not called "not stored" because the store is unavailable now."""
+    store.inject("append", Trouble(SystemExit(), after=True), AWAY)
     tell(journal, writer, deposits(1))
     runtime.run()
     [result] = answers(writer).values()
@@ -230,10 +232,10 @@ def test_a_store_that_is_away_after_a_death_leaves_the_write_uncertain(
 
 
 def test_a_write_that_kills_every_journal_is_answered(
-    journal: Address, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
+    journal: ActorAddress, writer: Inbox, store: TroubledStore, runtime: SimulatedRuntime
 ) -> None:
-    """Deaths over the same writes come to an end with the answer that nobody can tell; later writes are stored."""
-    store.befall("append", *[SystemExit() for _ in range(50)])
+    """Repeated deaths at the same writes end with the answer "uncertain"; later writes are stored."""
+    store.inject("append", *[SystemExit() for _ in range(50)])
     tell(journal, writer, deposits(3))
     runtime.run()
     assert [r.uncertain for r in answers(writer).values() if isinstance(r, Unanswered)] == [True] * 3

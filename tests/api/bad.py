@@ -1,4 +1,4 @@
-"""What is wrong with any request, whatever its route: bodies, values, content types, queries, ids. Knows no route."""
+"""Invalid parts of requests for any route: bodies, values, content types, queries, ids."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MALFORMED: Final[Mapping[str, bytes]] = {
     "a text": b'"text"',
     "an array": b"[]",
     "an object in an array": b"[{}]",
-    "no end": b'{"a": 1',
-    "a comma too many": b'{"a": 1,}',
-    "another object behind": b"{}{}",
+    "unclosed": b'{"a": 1',
+    "an extra comma": b'{"a": 1,}',
+    "another object after it": b"{}{}",
     "a comment": b"{} // comment",
     "single quotes": b"{'a': 1}",
     "NaN": b'{"a": NaN}',
     "infinity": b'{"a": -Infinity}',
     "NaN inside": b'{"a": {"b": [NaN]}}',
-    "a zero in front": b'{"a": 01}',
+    "a leading zero": b'{"a": 01}',
     "a raw U+0000": b'{"a": "\x00"}',
     "a raw line feed": b'{"a": "\n"}',
     "half an escape": b'{"a": "\\u12"}',
-    "no UTF-8": b'{"a": "\xff"}',
+    "not UTF-8": b'{"a": "\xff"}',
     "a surrogate in UTF-8": b'{"a": "\xed\xa0\x80"}',
     "an overlong U+0000": b'{"a": "\xc0\x80"}',
     "a byte order mark": b"\xef\xbb\xbf{}",
@@ -39,7 +39,7 @@ MALFORMED: Final[Mapping[str, bytes]] = {
     "a form": b"a=1&b=2",
     "XML": b"<request/>",
 }
-"""Bodies that are no strict JSON object."""
+"""Bodies that are not a strict JSON object."""
 
 TOO_LARGE: Final[Mapping[str, bytes]] = {
     "100,000 open brackets": b"[" * 100_000,
@@ -64,7 +64,7 @@ NO_VALUE: Final[Mapping[str, str]] = {
     "a control character": r'"\u0085"',
     "another script's digit": '"\u0663"',
 }
-"""Values, as JSON, that hardly any field takes."""
+"""Values, as JSON, that hardly any field accepts."""
 
 CONTENT_TYPES: Final = (
     *("", "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"),
@@ -88,16 +88,16 @@ QUERIES: Final[Mapping[str, str]] = {
     "offset=1": "offset",
     f"{'n' * 5000}=1": "n" * 64 + "...",
 }
-"""Queries that no route knows, and the name that the answer gives to their field."""
+"""Unknown query fields, and their names in the answer."""
 
 QUERY_VALUES: Final = ("", "%00", "%FF", "%D9%A3", "%20", "a%0Ab", DIGITS, "%ED%A0%80", "+1", "1+", "1%2C2", "(null)")
-"""Values that no parameter takes."""
+"""Values that no parameter accepts."""
 
 IDS: Final[Mapping[str, str]] = {
-    "nobody's": "nobody",
-    "nobody's transaction": "019ab000-0000-7000-8000-ffffffffffff",
+    "unknown": "unknown",
+    "an unknown transaction": "019ab000-0000-7000-8000-ffffffffffff",
     "U+0000": "%00",
-    "no UTF-8": "%FF",
+    "not UTF-8": "%FF",
     "a surrogate": "%ED%A0%80",
     "another script's digit": "%D9%A3",
     "an emoji": "%F0%9F%92%A9",
@@ -111,13 +111,13 @@ IDS: Final[Mapping[str, str]] = {
     "5,000 digits": DIGITS,
     "a tenth of a mebibyte": "x" * 100_000,
 }
-"""Ids, as they stand in a path, of nothing that there is."""
+"""Ids in a path that do not exist."""
 
 KEYS: Final = ("", " ", '"', '""', '"a', "a b", "a\tb", "\u00e9", "x" * 256, f'"{"x" * 256}"', '"a"b"\x7f', "a\x00b")
-"""Idempotency keys that are none."""
+"""Invalid idempotency keys."""
 
 
 def as_json(members: Mapping[str, Any], **raw: str) -> str:
-    """An object of ``members``, of which some are given as JSON already."""
+    """An object of ``members``, some of which are given as JSON already."""
     texts = {**{name: json.dumps(value) for name, value in members.items()}, **raw}
     return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"

@@ -1,4 +1,4 @@
-"""Fixtures: a payment system in memory and a client of the API in front of it, both as new for every test."""
+"""Fixtures: a payment system in memory, and a client of its API. Every test starts with an empty system."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.api.world import World
 
 @pytest.fixture(scope="session")
 def application() -> tuple[World, Api]:
-    """One application for all tests: building the OpenAPI document takes longer than most of them."""
+    """One application for all tests: building the OpenAPI document takes longer than most of the tests."""
     world = World()
     return world, Api(world)
 
 
 @pytest.fixture
 def world(application: tuple[World, Api]) -> World:
-    """A payment system that has seen nothing yet."""
+    """A payment system without any requests so far."""
     application[0].reset()
     return application[0]
 
@@ -34,7 +34,7 @@ def api(application: tuple[World, Api], world: World) -> Api:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A real service for tests that leave no trace in it."""
+    """A real service for tests that change nothing in it."""
     with living(tmp_path_factory.mktemp("live")) as service:
         yield service
 

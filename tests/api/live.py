@@ -1,6 +1,7 @@
 """A real service behind the API: actors in threads on a real SQLite store, and providers that answer at once.
 
-gatewayA takes everything, and leaves an amount of so many .03 for a callback to end; gatewayB cannot be reached.
+gatewayA accepts everything. An amount whose minor units end in 03 stays open until a callback. gatewayB cannot be
+reached.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, Taken
 from actors.runtime.runtime import LiveRuntime
-from actors.system import PaymentSystem, SystemSettings
+from actors.service import ServiceFacade
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from domain.account import Status
 from domain.commands import Receive
 from domain.events import Kind
@@ -23,14 +27,15 @@ from domain.outcomes import Approved, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
+from store.backend import PaymentStore
 from store.codec import Metadata
-from store.factory import PaymentStore
 from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
-from tests.actors.support import Heard, SmallGateway
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID
+from tests.actors.support import RecordingListener, SmallGateway
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B
 from tests.store.looking import contents
+from tests.store.templates import new_sqlite
 
 MERCHANT: Final = "main"
 CUSTOMER: Final = "12345"
@@ -40,40 +45,40 @@ _HOUR_S: Final = 3600.0
 _WAIT_S: Final = 30.0
 
 
-class _System(PaymentSystem):
-    """The actors, with what the composition root adds for the API."""
-
-    def gateway_currencies(self) -> dict[str, frozenset[str]]:
-        """See Payments."""
-        return {name: gateway.currencies for name, gateway in self._gateways.items()}
+class _Facade(ServiceFacade):
+    """The command interface, for tests in which no request waits for an event."""
 
     def is_stopping(self) -> bool:
-        """See Payments; it says so, that nobody waits for an event."""
+        """See Payments."""
         return True
 
 
 class Live:
-    """The service, started, with one of everything: ``ids`` are what stands for the names in the routes' paths."""
+    """A started service with one resource of each kind; ``ids`` are the values for the names in the routes' paths."""
 
     def __init__(self, open_store: Callable[[LiveRuntime], PaymentStore]) -> None:
         self._runtime = runtime = LiveRuntime()
         self.queries = open_store(runtime)
-        self.payments = _System(
+        gateways, listener = _gateways(), RecordingListener()
+        self.payments = _Facade(runtime, {name: gateway for name, (gateway, _) in gateways.items()}, listener)
+        self._system = PaymentSystem(
+            service=self.payments,
             runtime=runtime,
             store=self.queries,
-            gateways=_gateways(),
+            queue=LocalQueue(),
+            gateways=gateways,
             settings=SystemSettings(load_threads=0, dead_letter_first_s=_HOUR_S, dead_letter_max_s=_HOUR_S),
-            listener=Heard(),
+            listener=listener,
             exclusive=True,
         )
-        self.payments.start()
+        self._system.start()
         completed, later, buried = (
             self._deposit(gateway, minor)
             for gateway, minor in (("gatewayA", 10_000), ("gatewayA", 100 + _ENDS_LATER), ("gatewayB", 10_000))
         )
-        self._say("unreadable", b"?")  # a review
-        self._say("early", CALLER_A.body(SAID))  # of a transaction that nobody knows
-        until(lambda: self._stands(completed) is Status.COMPLETED and self._stands(later) is Status.PROCESSED)
+        self._send_callback("unreadable", b"?")  # a review
+        self._send_callback("early", SIGNER_A.body(MEMBERS))  # of an unknown transaction
+        until(lambda: self._status(completed) is Status.COMPLETED and self._status(later) is Status.PROCESSED)
         until(lambda: self.queries.dead_letter(MERCHANT, buried) is not None)
         self.ids = {
             "transaction_id": later,
@@ -85,37 +90,37 @@ class Live:
         }
 
     def contents(self) -> dict[str, object]:
-        """All that is stored: two equal answers mean that nothing has changed in between."""
+        """All stored data: two equal results mean that nothing has changed in between."""
         return {**contents(self.queries), "modes": self.queries.gateway_modes(), "breakers": self.queries.breakers()}
 
     def close(self) -> None:
         """Stop the actors and close the store."""
-        self.payments.drain()
+        self._system.drain()
         self._runtime.stop(5.0)
         self.queries.close()
 
     def _deposit(self, gateway: str, minor: int) -> str:
         transaction_id = self.payments.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, gateway, Money(minor, "USD"), {})
-        reply = self.payments.receive(StreamKey(MERCHANT, CUSTOMER), command, Metadata("seed"))
+        reply = self.payments.execute(StreamKey(MERCHANT, CUSTOMER), ReceiveOperation(command, Metadata("seed")))
         assert isinstance(reply, Accepted)
         return transaction_id
 
-    def _say(self, event_id: str, body: bytes) -> None:
-        """A genuine callback."""
-        headers = CALLER_A.headers(CALLER_A.secrets[0], event_id, str(int(time.time())), body)
+    def _send_callback(self, event_id: str, body: bytes) -> None:
+        """Send a genuine callback."""
+        headers = SIGNER_A.headers(SIGNER_A.secrets[0], event_id, str(int(time.time())), body)
         assert isinstance(self.payments.callback("gatewayA", headers, body, Metadata("seed")), Taken)
 
-    def _stands(self, transaction_id: str) -> Status | None:
+    def _status(self, transaction_id: str) -> Status | None:
         view = self.queries.transaction(MERCHANT, transaction_id)
         return view and view.transaction.status
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for threads to come to something; fails when they do not."""
+    """Wait until other threads have made ``condition`` true. Fails after a time limit."""
     deadline = time.monotonic() + _WAIT_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         threading.Event().wait(0.002)
 
 
@@ -123,14 +128,14 @@ def until(condition: Callable[[], bool]) -> None:
 def living(folder: Path) -> Iterator[Live]:
     """A service with its store in ``folder``, stopped after the block."""
     path = folder / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     with living_on(lambda runtime: SqliteStore(path, clock=runtime.now, synchronous="OFF")) as live:
         yield live
 
 
 @contextmanager
 def living_on(open_store: Callable[[LiveRuntime], PaymentStore]) -> Iterator[Live]:
-    """The same on any store, which is closed after the block."""
+    """A service on any store, which is closed after the block."""
     live = Live(open_store)
     try:
         yield live
@@ -139,7 +144,7 @@ def living_on(open_store: Callable[[LiveRuntime], PaymentStore]) -> Iterator[Liv
 
 
 def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
-    """Both, with the real verification of their callbacks; so many failures as a fuzzer makes open no breaker."""
+    """Both gateways, with the real verification of their callbacks. No number of failures opens a breaker."""
     tables = {
         name: {
             "adapter": adapter,
@@ -151,17 +156,17 @@ def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
         for name, adapter in (("gatewayA", "gateway_a"), ("gatewayB", "gateway_b"))
     }
     options = read_settings(tables)
-    real = build_gateways(options, {"gatewayA": CALLER_A.secrets, "gatewayB": CALLER_B.secrets})
+    real = build_gateways(options, {"gatewayA": SIGNER_A.secrets, "gatewayB": SIGNER_B.secrets})
     small = {name: SmallGateway(name) for name in options}
     for name, gateway in small.items():
         gateway.currencies, gateway.callbacks = real[name].currencies, real[name].callbacks
-    small["gatewayA"].answer, small["gatewayB"].answer = _at_once, _never
+    small["gatewayA"].answer, small["gatewayB"].answer = _approve, _refuse_connection
     return {name: (small[name], options[name]) for name in options}
 
 
-def _at_once(order: Order) -> Outcome:
+def _approve(order: Order) -> Outcome:
     return Approved(f"A-{order.transaction_id}", final=order.money.minor % 100 != _ENDS_LATER)
 
 
-def _never(_order: Order) -> Outcome:
+def _refuse_connection(_order: Order) -> Outcome:
     raise NotSentError("connection refused")

@@ -1,4 +1,4 @@
-"""The routes of the OpenAPI document, each with a good request: what is wrong with a test's request is all that is."""
+"""The routes of the OpenAPI document, each with a valid request. A test changes one part, which alone is wrong then."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Route:
 
     @property
     def fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """What may stand in its body."""
+        """The fields that its body accepts."""
         if "requestBody" not in self.operation:
             return {}
         reference: str = self.operation["requestBody"]["content"][_JSON]["schema"]["$ref"]
@@ -51,7 +51,7 @@ class Route:
 
     @property
     def required(self) -> list[str]:
-        """What must stand there."""
+        """The fields that its body requires."""
         if "requestBody" not in self.operation:
             return []
         reference: str = self.operation["requestBody"]["content"][_JSON]["schema"]["$ref"]

@@ -1,4 +1,4 @@
-"""A client of the application under test that holds every answer against the OpenAPI document."""
+"""A client of the application under test that checks every answer against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from store.queries import Queries
 BODY: dict[str, object] = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
 
 
-class Doors(Protocol):
-    """What stands behind the API."""
+class Interfaces(Protocol):
+    """The collaborators of the API."""
 
     @property
     def payments(self) -> Payments:
-        """The door to the actors."""
+        """The interface to the actors."""
 
     @property
     def queries(self) -> Queries:
-        """The door to the store."""
+        """The interface to the store."""
 
 
 class Api:
-    """A client of the application under test; every answer must be one that the OpenAPI document announces."""
+    """A client of the application under test. It fails when the OpenAPI document does not describe an answer."""
 
     def __init__(
         self,
-        doors: Doors,
+        interfaces: Interfaces,
         *,
         new_request_id: Callable[[], str] | None = None,
         checked_withdrawals: bool = True,
         needs_keys: bool = False,
     ) -> None:
         self.key: str | None = None
-        """The API key that every request shows."""
+        """The API key that every request sends."""
         self._generated = count(1)
         self.app = create_app(
-            doors.payments,
-            doors.queries,
+            interfaces.payments,
+            interfaces.queries,
             default_currency="USD",
             checked_withdrawals=checked_withdrawals,
             needs_keys=needs_keys,
@@ -67,7 +67,7 @@ class Api:
         return f"generated-{next(self._generated)}"
 
     def request(self, method: str, path: str, **kwargs: Any) -> falcon.testing.Result:
-        """Send a request and hold the answer against the document."""
+        """Send a request and check the answer against the document."""
         if self.key is not None:
             kwargs["headers"] = {"Authorization": f"Bearer {self.key}", **(kwargs.get("headers") or {})}
         result: falcon.testing.Result = self._client.simulate_request(method, path, **kwargs)
@@ -105,12 +105,12 @@ class Api:
         path: str = "/v1/deposit",
         **kwargs: Any,
     ) -> falcon.testing.Result:
-        """POST ``body`` as it is, to the deposits unless another path is meant."""
+        """POST ``body`` unchanged, by default as a deposit."""
         headers = {**({} if content_type is None else {"Content-Type": content_type}), **kwargs.pop("headers", {})}
         return self.request("POST", path, body=body, headers=headers, **kwargs)
 
     def order(self, path: str, order: object, *, key: str | None = None) -> falcon.testing.Result:
-        """POST ``order`` as JSON, under an idempotency key; an ellipsis stands for no body at all."""
+        """POST ``order`` as JSON under an idempotency key; an ellipsis means no body."""
         if order is ...:
             return self.request("POST", path)
         headers = {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
@@ -129,7 +129,7 @@ class Api:
 
 
 def assert_problem(result: falcon.testing.Result) -> None:
-    """Whatever fails must fail as a problem document."""
+    """Every failure must be a problem document."""
     assert result.headers["Content-Type"] == "application/problem+json"
     assert result.json["status"] == result.status_code
     assert re.fullmatch("/problems/[a-z0-9-]+", result.json["type"])

@@ -1,4 +1,4 @@
-"""Addresses and methods that are none: 404 and 405 as problem documents, for every route of the document."""
+"""Unknown paths and methods: 404 and 405 as problem documents, for every route of the document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.api.routes import DOCUMENT, ROUTES, Route
 from tests.api.support import Api
 
 METHODS = (*(it for it in COMBINED_METHODS if it != "WEBSOCKET"), "BREW", "GET.", "X" * 5000, "G\u00c9T")
-"""All that some standard knows and that the framework does not keep for itself, and some that none does."""
+"""Standard methods that the framework does not reserve, and unknown ones."""
 ALLOWED = {
     path: {method.upper() for method in item if method != "parameters"} | ({"HEAD"} if "get" in item else set())
     for path, item in DOCUMENT["paths"].items()
@@ -22,25 +22,31 @@ ALLOWED = {
 CALLBACKS = "/v1/callbacks/{name}"
 
 AROUND = {
-    "a slash behind": "{}/",
-    "two slashes behind": "{}//",
-    "a slash before": "/{}",
-    "slashes before": "////{}",
-    "a dot behind": "{}.",
+    "a slash after it": "{}/",
+    "two slashes after it": "{}//",
+    "a slash before it": "/{}",
+    "slashes before it": "////{}",
+    "a dot after it": "{}.",
     "an extension": "{}.json",
     "a parameter of the path": "{};x=1",
-    "U+0000 behind": "{}%00",
-    "a line feed behind": "{}%0A",
-    "no UTF-8 behind": "{}/%FF",
-    "a part behind": "{}/x",
-    "a way up": "{}/../x",
-    "an encoded slash behind": "{}%2F",
+    "U+0000 after it": "{}%00",
+    "a line feed after it": "{}%0A",
+    "not UTF-8 after it": "{}/%FF",
+    "a part after it": "{}/x",
+    "a step up": "{}/../x",
+    "an encoded slash after it": "{}%2F",
     "an encoded question mark": "{}%3Fx=1",
     "a part of 5,000 letters": "{}/" + "x" * 5000,
     "10,000 slashes": "{}" + "/" * 10_000,
 }
-SLASHES = {"a slash behind", "two slashes behind", "a slash before", "slashes before", "an encoded slash behind"}
-"""Of these, what leads to a callback's route all the same."""
+SLASHES = {
+    "a slash after it",
+    "two slashes after it",
+    "a slash before it",
+    "slashes before it",
+    "an encoded slash after it",
+}
+"""The changes after which a callback's path still leads to its route."""
 ELSEWHERE = (
     *("/v1", "/v1/", "//", "//v1/deposit", "/.", "/..", "/%2e%2e/v1/deposit", "/V1/deposit", "/v1/Deposit", "/%00"),
     *("/%FF", "/v1/deposits", "/v2/deposit", "/healthz/x", "/%F0%9F%92%A9", "/v1/\u2028", "/\\v1\\deposit", "/*"),
@@ -48,15 +54,18 @@ ELSEWHERE = (
 
 
 def refused(result: falcon.testing.Result, status: int, problem: str) -> None:
-    """The answer is this problem and repeats nothing of the address."""
+    """Check that the answer is this problem and repeats nothing of the address."""
     assert (result.status_code, result.json["type"]) == (status, f"/problems/{problem}")
     assert len(result.text) < 500
 
 
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize("path", ALLOWED)
-def test_a_method_that_is_not_allowed(live: Live, live_api: Api, path: str) -> None:
-    """Whatever a route does not do is a 405 that says what it does; OPTIONS says it, too. HEAD goes with GET."""
+def test_an_unsupported_method_gets_405(live: Live, live_api: Api, path: str) -> None:
+    """A method that a route does not support gets 405 with the supported methods, and so does OPTIONS.
+
+    HEAD is allowed with GET.
+    """
     for method in METHODS:
         if method not in ALLOWED[path]:
             _not_allowed(live, live_api, path, method)
@@ -76,8 +85,8 @@ def _not_allowed(live: Live, live_api: Api, path: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> None:
-    """An address that nearly is a route is none; where it is one with an id, the method is wrong or the id is."""
+def test_a_path_that_is_nearly_a_route_gets_404(live: Live, live_api: Api, route: Route) -> None:
+    """A path that is nearly a route gets 404. Where it matches a route with an id, the method or the id is wrong."""
     before = live.contents()
     for kind, around in AROUND.items():
         path = around.format(route.path(live.ids))
@@ -93,21 +102,21 @@ def test_an_address_beside_a_route(live: Live, live_api: Api, route: Route) -> N
 
 
 @pytest.mark.parametrize("path", [path for path in ALLOWED if "GET" in ALLOWED[path]])
-def test_head_answers_as_get_does(live: Live, live_api: Api, path: str) -> None:
-    """The same status and headers, and no body; for what is not there as well."""
-    for ids in (live.ids, dict.fromkeys(live.ids, "nobody")):
+def test_head_answers_like_get(live: Live, live_api: Api, path: str) -> None:
+    """HEAD gets the same status and headers as GET, and no body, also on unknown paths."""
+    for ids in (live.ids, dict.fromkeys(live.ids, "unknown")):
         target = path.format_map(ids)
         head, get = (live_api.request(method, target) for method in ("HEAD", "GET"))
         assert head.content == b""
         assert head.status_code == get.status_code
         same = {"content-type", "content-length", "allow", "location", "cache-control", "content-security-policy"}
-        for name in same - ({"content-length"} if path == "/metrics" else set()):  # it counts these requests, too
+        for name in same - ({"content-length"} if path == "/metrics" else set()):  # it counts these requests as well
             assert head.headers.get(name) == get.headers.get(name), name
         assert int(head.headers["content-length"]) > 0
 
 
-def test_a_slash_behind_an_address_is_named(live: Live, live_api: Api) -> None:
-    """Only callbacks take one; elsewhere the refusal says what is wrong with the address."""
+def test_a_refusal_names_the_trailing_slash(live: Live, live_api: Api) -> None:
+    """Only callbacks accept a trailing slash. Elsewhere the refusal names it."""
     for path in ("/v1/deposit/", "/healthz/", f"/v1/customers/{live.ids['customer_id']}/"):
         assert "slash" in live_api.request("GET", path).json["detail"]
     assert "slash" not in live_api.request("GET", "/nowhere").json["detail"]
@@ -115,8 +124,8 @@ def test_a_slash_behind_an_address_is_named(live: Live, live_api: Api) -> None:
 
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "BREW", "HEAD"])
-def test_an_address_of_nothing(live_api: Api, method: str) -> None:
-    """What is not there is not there for any method."""
+def test_an_unknown_path_gets_404(live_api: Api, method: str) -> None:
+    """An unknown path gets 404 with every method."""
     for path in ELSEWHERE:
         result = live_api.request(method, path)
         if method == "HEAD":

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a body: its 4xx, the field by name, and nothing reaches the actors."""
+"""Every error in a body gets a 4xx that names the field, and nothing reaches the actors."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ WRONG: dict[str, list[object]] = {
     ],
     **{name: ["x"] for name in ("Amount", "transaction_id", "status", "", " amount", "__proto__")},
 }
-"""Values that each are wrong on their own; an ellipsis stands for leaving the field out."""
+"""Values that are each wrong on their own. An ellipsis means that the field is missing."""
 
 
 @pytest.fixture(autouse=True)
-def nothing_gets_through(world: World) -> object:
-    """Whatever a test here sends, the actors must not hear of it."""
+def nothing_reaches_the_actors(world: World) -> object:
+    """No request of these tests reaches the actors."""
     yield
     assert world.calls == []
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_one_wrong_field_is_named(api: Api, name: str, value: object) -> None:
-    """A wrong, missing or unknown field is a 400 that names it, and no other."""
+    """A wrong, missing or unknown field is a 400 that names this field and no other."""
     result = api.deposit(**{name: value})
 
     assert (result.status_code, result.json["type"]) == (400, "/problems/invalid-request")
@@ -73,8 +73,8 @@ def test_one_wrong_field_is_named(api: Api, name: str, value: object) -> None:
         ("0e0", 400),
     ],
 )
-def test_numbers_beyond_reason_name_the_amount(api: Api, amount: str, status: int) -> None:
-    """A number of any size is judged in milliseconds, and is the amount's fault, not the body's."""
+def test_a_huge_number_names_the_amount(api: Api, amount: str, status: int) -> None:
+    """A number of any size is checked in milliseconds. The answer names the amount, not the body."""
     started = time.perf_counter()
     result = api.post(json.dumps(BODY).replace("100.0", amount))
 
@@ -129,8 +129,8 @@ def test_numbers_beyond_reason_name_the_amount(api: Api, amount: str, status: in
         b"<request/>",
     ],
 )
-def test_what_is_not_a_json_object_is_malformed(api: Api, body: bytes) -> None:
-    """Only strict JSON is read; anything else is a 400 in milliseconds, and repeats nothing of the body."""
+def test_a_body_that_is_not_a_json_object_is_malformed(api: Api, body: bytes) -> None:
+    """Only strict JSON is read. Anything else is a 400 within milliseconds that repeats nothing of the body."""
     started = time.perf_counter()
     result = api.post(body)
 
@@ -150,14 +150,14 @@ def test_what_is_not_a_json_object_is_malformed(api: Api, body: bytes) -> None:
     ],
 )
 def test_a_name_given_twice_is_named(api: Api, body: str, name: str) -> None:
-    """Of two members of one name neither is taken, at any depth and however the name is spelled."""
+    """A name that occurs twice is refused, at any depth and in any spelling. Neither value is used."""
     result = api.post(body)
 
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
 
 
 def test_every_wrong_field_is_named_at_once(api: Api) -> None:
-    """A caller learns of all mistakes from one answer, the rules between fields included."""
+    """One answer names all errors, those of rules between fields included."""
     wrong = api.deposit(amount=-1, gateway="nope", customer_id="", currency="usd", details=1, extra=1)
     assert sorted(wrong.json["errors"]) == ["amount", "currency", "customer_id", "details", "extra", "gateway"]
 
@@ -168,14 +168,14 @@ def test_every_wrong_field_is_named_at_once(api: Api) -> None:
     assert sorted(nothing.json["errors"]) == ["amount", "customer_id", "gateway"]
 
 
-def test_an_amount_is_judged_even_beside_a_wrong_currency(api: Api) -> None:
-    """An amount that some currency could have is not blamed when only the currency is wrong."""
+def test_an_amount_is_checked_despite_a_wrong_currency(api: Api) -> None:
+    """When only the currency is wrong, an amount that is valid in some currency is not named."""
     for amount in (1, "0.001", 10**12):
         assert list(api.deposit(amount=amount, currency="XXX").json["errors"]) == ["currency"]
 
 
-def test_a_default_currency_that_the_gateway_does_not_take(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing currency is named when the default does not fit the gateway."""
+def test_a_default_currency_that_the_gateway_does_not_accept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing currency is named when the gateway does not accept the default."""
     monkeypatch.setattr(world, "gateway_currencies", lambda: {"gatewayA": frozenset({"EUR"})})
     result = Api(world).deposit()
 
@@ -183,8 +183,8 @@ def test_a_default_currency_that_the_gateway_does_not_take(world: World, monkeyp
     assert "USD" in result.json["errors"]["currency"][0]
 
 
-def test_unfit_names_are_repeated_in_fit_form(api: Api) -> None:
-    """Names that a caller made up come back short and printable, and never too many."""
+def test_unprintable_names_are_repeated_in_printable_form(api: Api) -> None:
+    """Unknown names of a request are repeated short and printable, and only a limited number of them."""
     result = api.post(json.dumps({**BODY, "a\u0000b": 1, "\ud800": 1}))
     assert sorted(result.json["errors"]) == ["\\u{d800}", "a\\u{0}b"]
     assert list(api.deposit(**{"n" * 60_000: 1}).json["errors"]) == ["n" * 64 + "..."]
@@ -215,19 +215,19 @@ def test_unfit_names_are_repeated_in_fit_form(api: Api) -> None:
     ],
 )
 def test_another_content_type_is_415(api: Api, content_type: str | None) -> None:
-    """Only JSON in UTF-8 is read."""
+    """Only JSON in UTF-8 is accepted."""
     result = api.post(json.dumps(BODY), content_type)
     assert (result.status_code, result.json["type"]) == (415, "/problems/unsupported-media-type")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "x"])
 def test_an_encoded_body_is_415(api: Api, encoding: str) -> None:
-    """A compressed body is refused before it is looked at."""
+    """A compressed body is refused without being read."""
     result = api.post(json.dumps(BODY), headers={"Content-Encoding": encoding})
     assert result.status_code == 415
 
 
 @pytest.mark.parametrize("query", ["x=1", "amount=1", "x", "x=1&x=2", "=1", "%00=%ff"])
-def test_a_command_takes_no_query(api: Api, query: str) -> None:
-    """A query on a command is a misunderstanding, and is refused."""
+def test_a_command_accepts_no_query(api: Api, query: str) -> None:
+    """A command with a query is refused, because the query would have no effect."""
     assert api.post(json.dumps(BODY), query_string=query).status_code == 400

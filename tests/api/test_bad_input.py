@@ -1,6 +1,6 @@
-"""Everything that can be wrong with a request, on every route of the document, before a real service.
+"""Everything that can be wrong with a request, on every route of the document, against a real service.
 
-Each gets its 4xx as a problem document that names the field, repeats nothing unfit, and leaves nothing in the store.
+Each error gets its 4xx as a problem document that names the field, repeats nothing unprintable, and stores nothing.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from tests.api.support import Api
 
 WITH_BODY = [route for route in ROUTES if route.body is not None]
 WITHOUT_CALLBACKS = [route for route in ROUTES if route.template != "/v1/callbacks/{name}"]
-"""A genuine callback must not be lost over a query: it has none that means anything."""
+"""Routes that refuse unknown queries. Callbacks accept any query, so that a genuine one is not lost."""
 FREE_TEXTS = {"reason", "evidence"}
 ANSWER_CHARACTERS_MAX = 10_000
 
 
 def is_right(name: str, kind: str) -> bool:
-    """Whether what is wrong for nearly every field is right for this one."""
+    """Whether a value that is wrong for nearly every field is valid for this one."""
     return (name == "details" and kind == "an object") or (name in FREE_TEXTS and kind == "another script's digit")
 
 
 @pytest.fixture
 def service(live: Live, live_api: Api) -> Iterator[Api]:
-    """The API of a real service, in whose store nothing may change."""
+    """The API of a real service whose store must not change."""
     before = live.contents()
     yield live_api
     assert live.contents() == before, "something was stored"
 
 
 def refused(result: falcon.testing.Result, status: int, problem: str, *names: str) -> None:
-    """The answer is this problem, names these fields and no other, and is short and printable."""
+    """Check that the answer is this problem, names these fields and no other, and is short and printable."""
     assert (result.status_code, result.json["type"]) == (status, f"/problems/{problem}")
     assert PROBLEMS[problem].status == status
     assert sorted(result.json.get("errors", {})) == sorted(names)
@@ -51,7 +51,7 @@ def refused(result: falcon.testing.Result, status: int, problem: str, *names: st
 def send(
     service: Api, live: Live, route: Route, body: str | bytes | None = None, **how: object
 ) -> falcon.testing.Result:
-    """A good request, but for what is given."""
+    """Send a valid request with the given parts changed."""
     if body is None and route.body is not None:
         body = bad.as_json(route.body)
     headers = {} if body is None else {"Content-Type": "application/json"}
@@ -60,8 +60,8 @@ def send(
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
-def test_what_is_no_json_object(service: Api, live: Live, route: Route) -> None:
-    """Only strict JSON is read, and only an object of it."""
+def test_a_body_that_is_not_a_json_object(service: Api, live: Live, route: Route) -> None:
+    """Only strict JSON is read, and only an object."""
     for body in bad.MALFORMED.values():
         refused(send(service, live, route, body), 400, "malformed-body")
 
@@ -69,8 +69,8 @@ def test_what_is_no_json_object(service: Api, live: Live, route: Route) -> None:
 @pytest.mark.parametrize(
     "route", [*WITH_BODY, *(it for it in ROUTES if it.method == "POST" and it.body is None)], ids=str
 )
-def test_what_is_too_large(service: Api, live: Live, route: Route) -> None:
-    """Above 64 KiB nothing is read."""
+def test_a_body_that_is_too_large(service: Api, live: Live, route: Route) -> None:
+    """A body above 64 KiB is not read."""
     for body in bad.TOO_LARGE.values():
         refused(send(service, live, route, body), 413, "body-too-large")
 
@@ -78,8 +78,8 @@ def test_what_is_too_large(service: Api, live: Live, route: Route) -> None:
 @pytest.mark.parametrize(
     ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in WITH_BODY for name in route.fields]
 )
-def test_what_is_no_value(service: Api, live: Live, route: Route, name: str) -> None:
-    """A field with a value of another kind is named, and no other."""
+def test_a_value_of_a_wrong_type(service: Api, live: Live, route: Route, name: str) -> None:
+    """A field with a value of a wrong type is named, and no other field is."""
     assert route.body is not None
     for kind, value in bad.NO_VALUE.items():
         if not is_right(name, kind):
@@ -90,8 +90,8 @@ def test_what_is_no_value(service: Api, live: Live, route: Route, name: str) -> 
 @pytest.mark.parametrize(
     ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in WITH_BODY for name in route.fields]
 )
-def test_what_is_given_twice(service: Api, live: Live, route: Route, name: str) -> None:
-    """Of two members of one name neither is taken, however the name is spelled."""
+def test_a_member_that_occurs_twice(service: Api, live: Live, route: Route, name: str) -> None:
+    """A member that occurs twice is refused, in any spelling of its name. Neither value is used."""
     assert route.body is not None
     one = {**route.body, name: route.body.get(name, "x")}
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in name)
@@ -101,8 +101,8 @@ def test_what_is_given_twice(service: Api, live: Live, route: Route, name: str) 
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
-def test_what_is_missing_or_unknown(service: Api, live: Live, route: Route) -> None:
-    """A field too few is named, and a field too many, under a name that is fit to be repeated."""
+def test_a_missing_or_unknown_field(service: Api, live: Live, route: Route) -> None:
+    """A missing field is named, and so is an unknown one, under a printable name."""
     assert route.body is not None
     for name in route.required:
         body = {other: value for other, value in route.body.items() if other != name}
@@ -122,8 +122,8 @@ def test_what_is_missing_or_unknown(service: Api, live: Live, route: Route) -> N
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
-def test_what_is_of_another_type(service: Api, live: Live, route: Route) -> None:
-    """Only JSON in UTF-8 is read."""
+def test_another_content_type(service: Api, live: Live, route: Route) -> None:
+    """Only JSON in UTF-8 is accepted."""
     body = bad.as_json(route.body or {})
     for content_type in bad.CONTENT_TYPES:
         result = service.post(body, None, path=route.path(live.ids), extras={"CONTENT_TYPE": content_type})
@@ -131,24 +131,24 @@ def test_what_is_of_another_type(service: Api, live: Live, route: Route) -> None
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
-def test_what_is_encoded(service: Api, live: Live, route: Route) -> None:
-    """A compressed body is refused before it is looked at."""
+def test_a_compressed_body(service: Api, live: Live, route: Route) -> None:
+    """A compressed body is refused without being read."""
     for encoding in bad.ENCODINGS:
         result = send(service, live, route, headers={"Content-Encoding": encoding})
         refused(result, 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize("route", [it for it in ROUTES if "Idempotency-Key" in it.parameters("header")], ids=str)
-def test_what_is_no_key(service: Api, live: Live, route: Route) -> None:
-    """A key that cannot be one is named as a header."""
+def test_an_invalid_idempotency_key(service: Api, live: Live, route: Route) -> None:
+    """An invalid idempotency key is named as a header."""
     for key in bad.KEYS:
         result = send(service, live, route, extras={"HTTP_IDEMPOTENCY_KEY": key})
         refused(result, 400, "invalid-request", "Idempotency-Key")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_a_header_that_is_given_twice(service: Api, live: Live, route: Route) -> None:
-    """Each that is read is named; only where a signature decides it is left alone."""
+def test_a_repeated_header(service: Api, live: Live, route: Route) -> None:
+    """Each repeated header that is read is named, except where a signature decides."""
     for name in READ:
         result = send(service, live, route, extras={REPEATED: frozenset({name.lower(), "accept"})})
         if route in WITHOUT_CALLBACKS:
@@ -161,8 +161,8 @@ def test_a_header_that_is_given_twice(service: Api, live: Live, route: Route) ->
 
 
 @pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
-def test_what_no_route_asks_for(service: Api, live: Live, route: Route) -> None:
-    """A query field that a route does not know is a misunderstanding, and is named."""
+def test_an_unknown_query_field(service: Api, live: Live, route: Route) -> None:
+    """A query field that a route does not have is refused by name."""
     for query, name in bad.QUERIES.items():
         result = send(service, live, route, query_string=query)
         refused(result, 400, "invalid-request", name)
@@ -172,8 +172,8 @@ def test_what_no_route_asks_for(service: Api, live: Live, route: Route) -> None:
     ("route", "name"),
     [pytest.param(route, name, id=f"{route} {name}") for route in ROUTES for name in route.parameters("query")],
 )
-def test_what_is_no_parameter(service: Api, live: Live, route: Route, name: str) -> None:
-    """A parameter that cannot mean anything is named, and so is one that is given twice."""
+def test_an_invalid_parameter(service: Api, live: Live, route: Route, name: str) -> None:
+    """An invalid parameter is named, and so is a repeated one."""
     for value in bad.QUERY_VALUES:
         result = send(service, live, route, query_string=f"{name}={value}")
         refused(result, 400, "invalid-request", name)
@@ -182,7 +182,7 @@ def test_what_is_no_parameter(service: Api, live: Live, route: Route, name: str)
 
 @pytest.mark.parametrize("route", WITHOUT_CALLBACKS, ids=str)
 def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
-    """Of 10,000 unknown parameters the answer names some."""
+    """The answer to 10,000 unknown parameters names only some."""
     result = send(service, live, route, query_string="&".join(f"k{n}=1" for n in range(10_000)))
     assert result.status_code == 400
     assert len(result.json["errors"]) == 50
@@ -192,8 +192,8 @@ def test_a_flood_of_parameters(service: Api, live: Live, route: Route) -> None:
 @pytest.mark.parametrize(
     ("route", "name"), [pytest.param(route, name, id=f"{route} {name}") for route in ROUTES for name in route.names]
 )
-def test_what_is_nobodys_id(service: Api, live: Live, route: Route, name: str) -> None:
-    """Whatever there is not is a 404, well-formed or not, and whatever else is right."""
+def test_an_unknown_id(service: Api, live: Live, route: Route, name: str) -> None:
+    """An id that does not exist gets 404, well-formed or not, also when the rest of the request is valid."""
     body = None if route.body is None else bad.as_json(route.body)
     for given in bad.IDS.values():
         path = route.path({**live.ids, name: given})

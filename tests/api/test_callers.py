@@ -1,4 +1,4 @@
-"""API keys: every operation against every kind of key, and another merchant's things are as good as none."""
+"""API keys: every operation against every kind of key. Resources of other merchants return 404."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import gc
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import sha256
-from threading import Event
 from typing import Any, Final, NamedTuple
 
 import falcon.testing
 import pytest
 
-from actors.once import Once
-from api.callers import KEPT_S, KNOWN_MAX, LOOKS_MAX, REFRESH_S, KnownKeys
-from api.keys import Presented, make_key, read_api_key
+from actors.customer.idempotency import IdempotencyKey
+from api.callers import KnownKeys
+from api.keys import make_key
 from api.resources.events import Feed
-from store.errors import StoreUnavailableError
 from store.keys import ApiKey, Scope
-from store.port import GATEWAYS, StreamKey
-from store.queries import DeadLetter, Queries
+from store.port import GATEWAYS, StreamKey, WorkItem
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
@@ -32,24 +27,23 @@ WRITE, READ, OPERATIONS = Scope
 
 
 class Case(NamedTuple):
-    """An operation as its rightful caller asks for it, and how it is answered then."""
+    """An operation as its authorized client uses it, with the expected answer."""
 
     method: str
     path: str
     body: object
     status: int
     scope: Scope
-    of_somebody: bool = True
-    """Whether it is about something that is one merchant's."""
+    is_owned: bool = True
+    """Whether the operation concerns a resource of one merchant."""
 
 
 NOTHING: Final = object()
-PATIENCE_S: Final = 30.0
 CASES: Final = {
-    "createDeposit": Case("POST", "/v1/deposit", BODY, 202, WRITE, of_somebody=False),
-    "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, of_somebody=False),
+    "createDeposit": Case("POST", "/v1/deposit", BODY, 202, WRITE, is_owned=False),
+    "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, is_owned=False),
     "getTransaction": Case("GET", "/v1/transactions/{done}", NOTHING, 200, READ),
-    "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, READ, of_somebody=False),
+    "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, READ, is_owned=False),
     "resolveTransaction": Case(
         "POST",
         "/v1/transactions/{open}/resolution",
@@ -62,29 +56,29 @@ CASES: Final = {
     "adjustBalance": Case(
         "POST", "/v1/customers/12345/adjustments", {**PROOF, "amount": 1, "currency": "USD"}, 201, OPERATIONS
     ),
-    "listEvents": Case("GET", "/v1/events", NOTHING, 200, READ, of_somebody=False),
-    "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listEvents": Case("GET", "/v1/events", NOTHING, 200, READ, is_owned=False),
+    "listReviews": Case("GET", "/v1/reviews", NOTHING, 200, OPERATIONS, is_owned=False),
     "getReview": Case("GET", "/v1/reviews/r1", NOTHING, 200, OPERATIONS),
     "closeReview": Case("POST", "/v1/reviews/r1/close", WHY, 200, OPERATIONS),
-    "listWaitingCallbacks": Case("GET", "/v1/waiting-callbacks", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listWaitingCallbacks": Case("GET", "/v1/waiting-callbacks", NOTHING, 200, OPERATIONS, is_owned=False),
     "getWaitingCallback": Case("GET", "/v1/waiting-callbacks/{open}", NOTHING, 404, OPERATIONS),
-    "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, OPERATIONS, of_somebody=False),
+    "listGateways": Case("GET", "/v1/gateways", NOTHING, 200, OPERATIONS, is_owned=False),
+    "getGateway": Case("GET", "/v1/gateways/gatewayA", NOTHING, 200, OPERATIONS, is_owned=False),
     "setBreakerMode": Case(
-        "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, OPERATIONS, of_somebody=False
+        "POST", "/v1/gateways/gatewayA/breaker", {**WHY, "mode": "auto"}, 200, OPERATIONS, is_owned=False
     ),
-    "getMetrics": Case("GET", "/metrics", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, OPERATIONS, of_somebody=False),
-    "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, OPERATIONS, of_somebody=False),
+    "getMetrics": Case("GET", "/metrics", NOTHING, 200, OPERATIONS, is_owned=False),
+    "listDeadLetters": Case("GET", "/v1/dead-letters", NOTHING, 200, OPERATIONS, is_owned=False),
+    "retryDeadLetters": Case("POST", "/v1/dead-letters/retry", {}, 202, OPERATIONS, is_owned=False),
     "getDeadLetter": Case("GET", "/v1/dead-letters/{open}", NOTHING, 200, OPERATIONS),
     "retryDeadLetter": Case("POST", "/v1/dead-letters/{open}/retry", NOTHING, 202, OPERATIONS),
     "discardDeadLetter": Case("POST", "/v1/dead-letters/{open}/discard", WHY, 200, OPERATIONS),
 }
 OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "getSwaggerPage"}
-"""What anybody may ask; a callback shows its gateway's signature."""
+"""The operations without keys. A callback is signed by its gateway."""
 
 
-class Scene:
+class Scenario:
     """Merchant acme has a customer 12345 with a completed and a pending deposit, a dead letter and a review."""
 
     def __init__(self, world: World, api: Api) -> None:
@@ -103,18 +97,18 @@ class Scene:
         world.complain("r1", pending, stream=StreamKey("acme", "12345"))
 
     def make(self, merchant: str, scopes: set[Scope], **changes: Any) -> str:
-        """A key's text."""
+        """Create a key and return its text."""
         text, presented = make_key(os.urandom)
         key = ApiKey(*presented, merchant, frozenset(scopes), live=True, lasts_s=None)
         self.world.keys[presented.key_id] = replace(key, **changes)
         return text
 
     def forget(self) -> None:
-        """Let the application look every key up again, as it does within a second."""
+        """Clear the application's cache of keys, which otherwise expires within a second."""
         self._known._known.clear()
 
     def ask(self, case: Case, key: str | None, **ids: str) -> falcon.testing.Result:
-        """Carry a case out with a key."""
+        """Execute a case with a key."""
         self.api.key = key
         path = case.path.format(**{**self.ids, **ids})
         if case.method == "GET":
@@ -124,32 +118,35 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def guarded() -> tuple[World, Api]:
-    """An application that needs keys: building its document takes longer than most tests."""
+    """An application that requires keys.
+
+    One serves all tests, because building its document takes longer than most tests.
+    """
     world = World()
     return world, Api(world, needs_keys=True)
 
 
 @pytest.fixture
-def scene(guarded: tuple[World, Api]) -> Scene:
-    """See Scene."""
+def scenario(guarded: tuple[World, Api]) -> Scenario:
+    """See Scenario."""
     world, api = guarded
     world.reset()
     api.reset()
-    return Scene(world, api)
+    return Scenario(world, api)
 
 
 @pytest.fixture
-def unchanged(scene: Scene) -> Iterator[None]:
-    """Nothing that the test does may be heard of."""
-    world = scene.world
+def unchanged(scenario: Scenario) -> Iterator[None]:
+    """Check that the test changes nothing."""
+    world = scenario.world
     before = (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
     yield
     assert before == (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
 
 
-def test_no_operation_is_forgotten(scene: Scene) -> None:
-    """Every operation of the document is in the matrix, or is open, and the document says which need a key."""
-    document = scene.api.document
+def test_every_operation_is_tested(scenario: Scenario) -> None:
+    """Every operation of the document is in the matrix or is open. The document states which ones need a key."""
+    document = scenario.api.document
     operations = {it["operationId"]: it for item in document["paths"].values() for it in item.values() if "tags" in it}
     assert set(operations) == set(CASES) | OPEN
     assert {name for name, it in operations.items() if it.get("security") == [{"apiKey": []}]} == set(CASES)
@@ -158,46 +155,46 @@ def test_no_operation_is_forgotten(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_with_the_scope_and_only_with_it(scene: Scene, name: str) -> None:
-    """A key with a scope of the operation is let through, one with all others is not, and neither is anybody else."""
+def test_a_key_needs_the_scope(scenario: Scenario, name: str) -> None:
+    """A key with a scope of the operation is accepted. A key with all other scopes is refused."""
     case = CASES[name]
-    others = scene.make("acme", set(Scope) - {case.scope})
-    only = {scope: scene.make("acme", {scope}) for scope in Scope}
+    others = scenario.make("acme", set(Scope) - {case.scope})
+    only = {scope: scenario.make("acme", {scope}) for scope in Scope}
     for key in (others, *(key for scope, key in only.items() if scope is not case.scope)):
-        refused = scene.ask(case, key)
+        refused = scenario.ask(case, key)
         assert (refused.status_code, refused.json["type"]) == (403, "/problems/insufficient-scope")
         challenge = f'Bearer realm="payments", error="insufficient_scope", scope="{case.scope}"'
         assert refused.headers["WWW-Authenticate"] == challenge
-    assert scene.ask(case, only[case.scope]).status_code == case.status
+    assert scenario.ask(case, only[case.scope]).status_code == case.status
 
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("name", CASES)
-def test_without_a_live_key(scene: Scene, name: str) -> None:
-    """Without a key, or with one that is none, unknown, of another secret, expired or revoked: 401, whatever it is."""
+def test_a_request_without_a_live_key_gets_401(scenario: Scenario, name: str) -> None:
+    """No key, or a malformed, unknown, forged, expired or revoked key: 401 for every operation."""
     case = CASES[name]
-    good = scene.keys["all"]
+    good = scenario.keys["all"]
     _, key_id, _ = good.split("_", 2)
     unknown, _ = make_key(os.urandom)
-    dead = scene.make("acme", set(Scope), live=False)
+    dead = scenario.make("acme", set(Scope), live=False)
     mixed = f"pgw_{key_id}_{unknown.split('_', 2)[2]}"
-    missing = scene.ask(case, None)
+    missing = scenario.ask(case, None)
     assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, 'Bearer realm="payments"')
-    answers = [scene.ask(case, key) for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())]
+    answers = [scenario.ask(case, key) for key in (unknown, mixed, dead, "x", good[:-1], good + "A", good.upper())]
     assert len({(it.status_code, it.text, it.headers["WWW-Authenticate"]) for it in answers}) == 1
     assert answers[0].json["type"] == "/problems/unauthenticated"
     assert answers[0].json["detail"] == "The API key is unknown, expired or revoked."
     assert answers[0].headers["WWW-Authenticate"] == 'Bearer realm="payments", error="invalid_token"'
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.of_somebody])
-def test_another_merchants_is_as_good_as_none(scene: Scene, name: str, unchanged: None) -> None:
-    """What is not yours is answered, word for word, as what there is not."""
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.is_owned])
+def test_resources_of_other_merchants_return_404(scenario: Scenario, name: str, unchanged: None) -> None:
+    """A resource of another merchant gets the same answer, word for word, as one that does not exist."""
     case = CASES[name]
-    theirs = scene.ask(case, scene.keys["globex"])
-    nobodys = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
+    theirs = scenario.ask(case, scenario.keys["globex"])
+    of_others = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
     none = "019ab000-0000-7000-8000-ffffffffffff"
-    missing = scene.ask(nobodys, scene.keys["globex"], done=none, open=none)
+    missing = scenario.ask(of_others, scenario.keys["globex"], done=none, open=none)
     assert theirs.status_code == missing.status_code == 404
     assert theirs.text == missing.text
     changing = ("x-request-id",)
@@ -206,90 +203,92 @@ def test_another_merchants_is_as_good_as_none(scene: Scene, name: str, unchanged
     }
 
 
-def test_lists_hold_only_ones_own(scene: Scene) -> None:
-    """Another merchant's lists are empty, its feed too, and its bulk order moves nothing."""
-    globex = scene.keys["globex"]
+def test_lists_contain_own_resources_only(scenario: Scenario) -> None:
+    """Lists and feed of another merchant are empty, and a bulk command changes nothing."""
+    globex = scenario.keys["globex"]
     for name in ("listTransactions", "listEvents", "listReviews", "listDeadLetters"):
-        assert scene.ask(CASES[name], globex).json["items"] == []
-        assert scene.ask(CASES[name], scene.keys["all"]).json["items"] != []
-    assert scene.ask(CASES["retryDeadLetters"], globex).json == {"count": 0}
-    assert scene.ask(CASES["retryDeadLetters"], scene.keys["all"]).json == {"count": 1}
+        assert scenario.ask(CASES[name], globex).json["items"] == []
+        assert scenario.ask(CASES[name], scenario.keys["all"]).json["items"] != []
+    assert scenario.ask(CASES["retryDeadLetters"], globex).json == {"count": 0}
+    assert scenario.ask(CASES["retryDeadLetters"], scenario.keys["all"]).json == {"count": 1}
 
 
-def test_two_merchants_may_call_a_customer_alike(scene: Scene) -> None:
-    """Customer and idempotency key are a merchant's own: the same at another one are others."""
-    scene.api.key = scene.keys["all"]
-    first = scene.api.command("/v1/deposit", key="k", amount=7)
-    scene.api.key = scene.keys["globex"]
-    assert scene.ask(CASES["createWithdrawal"], scene.keys["globex"]).json["type"] == "/problems/insufficient-funds"
-    second = scene.api.command("/v1/deposit", key="k", amount=8)
+def test_two_merchants_may_use_the_same_customer_id(scenario: Scenario) -> None:
+    """Customer ids and idempotency keys belong to a merchant. The same values of another merchant are independent."""
+    scenario.api.key = scenario.keys["all"]
+    first = scenario.api.command("/v1/deposit", key="k", amount=7)
+    scenario.api.key = scenario.keys["globex"]
+    assert (
+        scenario.ask(CASES["createWithdrawal"], scenario.keys["globex"]).json["type"] == "/problems/insufficient-funds"
+    )
+    second = scenario.api.command("/v1/deposit", key="k", amount=8)
     assert (first.status_code, second.status_code) == (202, 202)
     assert "Idempotent-Replayed" not in second.headers
-    assert scene.ask(CASES["getCustomer"], scene.keys["globex"]).json["version"] == 1
-    assert {it["stream_name"] for it in scene.ask(CASES["listEvents"], scene.keys["globex"]).json["items"]} == {
+    assert scenario.ask(CASES["getCustomer"], scenario.keys["globex"]).json["version"] == 1
+    assert {it["stream_name"] for it in scenario.ask(CASES["listEvents"], scenario.keys["globex"]).json["items"]} == {
         "globex"
     }
 
 
-def test_who_did_it_is_on_record(scene: Scene) -> None:
-    """What a command leads to carries the public id of the key that it came with, and no more of it."""
-    who = {name: f"api-key:{text.split('_')[1]}" for name, text in scene.keys.items()}
-    operator = scene.keys["operations"]
+def test_the_key_is_on_record(scenario: Scenario) -> None:
+    """The events of a command contain the public id of its key, and no other part of the key."""
+    who = {name: f"api-key:{text.split('_')[1]}" for name, text in scenario.keys.items()}
+    operator = scenario.keys["operations"]
     for name in ("adjustBalance", "closeReview", "discardDeadLetter", "resolveTransaction"):
-        scene.ask(CASES[name], operator)
-    world = scene.world
+        scenario.ask(CASES[name], operator)
+    world = scenario.world
     told = [metadata.who for _, _, metadata in world.discards] + [metadata.who for *_, metadata in world.orders]
     assert told == [who["operations"]] * 4
     assert {metadata.who for _, _, metadata in world.calls} == {who["all"]}
-    items = scene.ask(CASES["listEvents"], scene.keys["read"]).json["items"]
+    items = scenario.ask(CASES["listEvents"], scenario.keys["read"]).json["items"]
     by_type = {it["type"]: it["metadata"].get("who") for it in items}
     assert by_type["DepositReceived"] == who["all"]
     assert by_type["BalanceAdjusted"] == who["operations"]
 
 
-def test_work_and_keys_of_orders_are_the_merchants(scene: Scene) -> None:
-    """A resolution looks at the merchant's work; the same idempotency key is another one at another merchant."""
-    scene.ask(CASES["resolveTransaction"], scene.keys["all"])
-    ((_, _, work, _),) = scene.world.orders
-    assert isinstance(work, DeadLetter)
-    scene.api.key = scene.keys["globex"]
-    scene.api.deposit()
+def test_work_and_keys_of_commands_belong_to_the_merchant(scenario: Scenario) -> None:
+    """A resolution uses the merchant's work. The same idempotency key of another merchant is independent."""
+    scenario.ask(CASES["resolveTransaction"], scenario.keys["all"])
+    ((_, _, work, _),) = scenario.world.orders
+    assert isinstance(work, WorkItem)
+    scenario.api.key = scenario.keys["globex"]
+    scenario.api.deposit()
     scopes = []
-    for key in (scene.keys["all"], scene.keys["globex"]):
-        scene.api.key = key
+    for key in (scenario.keys["all"], scenario.keys["globex"]):
+        scenario.api.key = key
         path = "/v1/customers/12345/adjustments"
-        assert scene.api.order(path, CASES["adjustBalance"].body, key="k").status_code == 201
-        (*_, once, _) = scene.world.orders[-1]
-        assert isinstance(once, Once)
+        assert scenario.api.order(path, CASES["adjustBalance"].body, key="k").status_code == 201
+        (*_, once, _) = scenario.world.orders[-1]
+        assert isinstance(once, IdempotencyKey)
         scopes.append(once.scope)
     assert scopes == ["idempotency:adjustment:acme", "idempotency:adjustment:globex"]
 
 
-def test_what_is_a_gateways_is_the_houses(scene: Scene) -> None:
-    """What belongs to a gateway alone is seen and closed by the operators of main, and by no other merchant's."""
-    scene.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
-    house = scene.make("main", {OPERATIONS})
+def test_gateways_belong_to_the_default_merchant(scenario: Scenario) -> None:
+    """Resources that belong to a gateway alone are visible to the merchant main only, and only it can close them."""
+    scenario.world.complain("gatewayA.1", None, stream=StreamKey(GATEWAYS, "gatewayA"))
+    house = scenario.make("main", {OPERATIONS})
     close = CASES["closeReview"]._replace(path="/v1/reviews/gatewayA.1/close")
-    assert scene.ask(close, scene.keys["all"]).status_code == 404
-    assert [it["id"] for it in scene.ask(CASES["listReviews"], scene.keys["all"]).json["items"]] == ["r1"]
-    assert [it["id"] for it in scene.ask(CASES["listReviews"], house).json["items"]] == ["gatewayA.1"]
-    assert scene.ask(close, house).status_code == 200
-    scene.world.keep("callback:1", b"{")
+    assert scenario.ask(close, scenario.keys["all"]).status_code == 404
+    assert [it["id"] for it in scenario.ask(CASES["listReviews"], scenario.keys["all"]).json["items"]] == ["r1"]
+    assert [it["id"] for it in scenario.ask(CASES["listReviews"], house).json["items"]] == ["gatewayA.1"]
+    assert scenario.ask(close, house).status_code == 200
+    scenario.world.keep("callback:1", b"{")
     one = CASES["getWaitingCallback"]._replace(path="/v1/waiting-callbacks/callback:1")
-    assert scene.ask(one, scene.keys["all"]).status_code == 404
-    assert scene.ask(CASES["listWaitingCallbacks"], scene.keys["all"]).json["items"] == []
-    assert [it["id"] for it in scene.ask(CASES["listWaitingCallbacks"], house).json["items"]] == ["callback:1"]
-    assert scene.ask(one, house).json["event_id"] is None
+    assert scenario.ask(one, scenario.keys["all"]).status_code == 404
+    assert scenario.ask(CASES["listWaitingCallbacks"], scenario.keys["all"]).json["items"] == []
+    assert [it["id"] for it in scenario.ask(CASES["listWaitingCallbacks"], house).json["items"]] == ["callback:1"]
+    assert scenario.ask(one, house).json["event_id"] is None
 
 
 class Late:
-    """A request's body, which comes only once its key has been revoked."""
+    """A request's body that arrives only after its key has been revoked."""
 
-    def __init__(self, scene: Scene, key: str, body: bytes) -> None:
-        self._scene, self._key, self._body = scene, key.split("_")[1], body
+    def __init__(self, scenario: Scenario, key: str, body: bytes) -> None:
+        self._scene, self._key, self._body = scenario, key.split("_")[1], body
 
     def read(self, size: int) -> bytes:
-        """What there is of it."""
+        """Return the available bytes."""
         keys = self._scene.world.keys
         keys[self._key] = replace(keys[self._key], live=False)
         self._scene.forget()
@@ -301,319 +300,129 @@ class Late:
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if case.method == "POST" and case.body is not NOTHING]
 )
-def test_a_body_that_comes_after_its_key_was_revoked(scene: Scene, name: str) -> None:
-    """Whoever has sent the headers while his key was live cannot send the order when it is not any more."""
+def test_a_body_that_arrives_after_its_key_was_revoked(scenario: Scenario, name: str) -> None:
+    """A command whose key is revoked between headers and body is refused."""
     case = CASES[name]
-    key = scene.make("acme", set(Scope))
+    key = scenario.make("acme", set(Scope))
     body = json.dumps(case.body).encode()
     environ = falcon.testing.create_environ(
         method="POST",
-        path=case.path.format(**scene.ids),
+        path=case.path.format(**scenario.ids),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
-    environ.update({"wsgi.input": Late(scene, key, body), "CONTENT_LENGTH": str(len(body))})
+    environ.update({"wsgi.input": Late(scenario, key, body), "CONTENT_LENGTH": str(len(body))})
     response = falcon.testing.StartResponseMock()
-    list(scene.api.app(environ, response))
+    list(scenario.api.app(environ, response))
     assert str(response.status).startswith("401")
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.method == "GET"])
-def test_head_needs_what_get_needs(scene: Scene, name: str) -> None:
-    """The same scope, the same merchant and the same answers."""
+def test_head_needs_the_same_key_as_get(scenario: Scenario, name: str) -> None:
+    """HEAD needs the same scope as GET, belongs to the same merchant and gets the same answers."""
     case = CASES[name]._replace(method="HEAD")
-    others, only = scene.make("acme", set(Scope) - {case.scope}), scene.make("acme", {case.scope})
-    assert [_head(scene, case, key).status_code for key in (None, others, only)] == [401, 403, case.status]
-    if case.of_somebody:
-        assert _head(scene, case, scene.keys["globex"]).status_code == 404
+    others, only = scenario.make("acme", set(Scope) - {case.scope}), scenario.make("acme", {case.scope})
+    assert [_head(scenario, case, key).status_code for key in (None, others, only)] == [401, 403, case.status]
+    if case.is_owned:
+        assert _head(scenario, case, scenario.keys["globex"]).status_code == 404
 
 
-def _head(scene: Scene, case: Case, key: str | None) -> falcon.testing.Result:
-    scene.api.key = key
-    return scene.api.request("HEAD", case.path.format(**scene.ids))
+def _head(scenario: Scenario, case: Case, key: str | None) -> falcon.testing.Result:
+    scenario.api.key = key
+    return scenario.api.request("HEAD", case.path.format(**scenario.ids))
 
 
-def test_head_does_not_wait(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is for probes: the long poll answers it at once."""
+def test_head_does_not_wait(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEAD is for probes: the long poll answers it at once."""
 
     def wait(_seconds: float) -> None:
-        raise AssertionError("it waits")
+        raise AssertionError("HEAD must not wait")
 
-    monkeypatch.setattr(scene.feed, "_sleep", wait)
-    scene.api.key = scene.keys["acme"] if "acme" in scene.keys else scene.make("acme", {READ})
-    end = scene.api.get("/v1/events", params={"after": "latest"}).json["next_cursor"]
-    assert scene.api.get("/v1/events", params={"after": end}).json["items"] == []
-    assert scene.api.request("HEAD", f"/v1/events?after={end}&wait=30").status_code == 200
+    monkeypatch.setattr(scenario.feed, "_sleep", wait)
+    scenario.api.key = scenario.keys["acme"] if "acme" in scenario.keys else scenario.make("acme", {READ})
+    end = scenario.api.get("/v1/events", params={"after": "latest"}).json["next_cursor"]
+    assert scenario.api.get("/v1/events", params={"after": end}).json["items"] == []
+    assert scenario.api.request("HEAD", f"/v1/events?after={end}&wait=30").status_code == 200
 
 
-def test_who_waits_for_events_needs_his_key_to_the_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is revoked while its request waits is told no event any more."""
-    key = scene.make("globex", {READ})
+def test_a_wait_for_events_needs_a_live_key_to_the_end(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is revoked while its request waits receives no event."""
+    key = scenario.make("globex", {READ})
 
     def revoke(_seconds: float) -> None:
-        scene.world.keys[key.split("_")[1]] = replace(scene.world.keys[key.split("_")[1]], live=False)
-        scene.world.give("1", 100, merchant="globex")
-        scene.forget()
+        scenario.world.keys[key.split("_")[1]] = replace(scenario.world.keys[key.split("_")[1]], live=False)
+        scenario.world.give("1", 100, merchant="globex")
+        scenario.forget()
 
-    monkeypatch.setattr(scene.feed, "_sleep", revoke)
-    scene.api.key = key
-    assert scene.api.get("/v1/events?wait=5").status_code == 401
+    monkeypatch.setattr(scenario.feed, "_sleep", revoke)
+    scenario.api.key = key
+    assert scenario.api.get("/v1/events?wait=5").status_code == 401
 
 
 @pytest.mark.parametrize("name", ["setBreakerMode", "retryDeadLetters", "retryDeadLetter"])
-def test_who_ordered_what_leaves_no_event_is_logged(scene: Scene, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An order that changes no customer's stream is in the log, with the key that gave it."""
+def test_commands_without_events_are_logged_with_the_key(
+    scenario: Scenario, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A command without events is logged with the id of its key."""
     with caplog.at_level("INFO", "api.tracing"):
-        scene.ask(CASES[name], scene.keys["operations"])
+        scenario.ask(CASES[name], scenario.keys["operations"])
     (line,) = [record for record in caplog.records if record.name == "api.tracing"]
-    assert line.__dict__["fields"]["who"] == f"api-key:{scene.keys['operations'].split('_')[1]}"
+    assert line.__dict__["fields"]["who"] == f"api-key:{scenario.keys['operations'].split('_')[1]}"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   ", "Bearer {}  "])
-def test_the_scheme_is_read_as_it_is_written(scene: Scene, scheme: str) -> None:
-    """Schemes know no case (RFC 9110), and blanks around the key are no part of it."""
-    given = scheme.format(scene.keys["all"]) if "{}" in scheme else scheme + scene.keys["all"]
-    scene.api.key = None
-    assert scene.api.get("/v1/transactions", headers={"Authorization": given}).status_code == 200
+def test_the_scheme_is_case_insensitive(scenario: Scenario, scheme: str) -> None:
+    """The scheme is case-insensitive (RFC 9110), and blanks around the key are ignored."""
+    given = scheme.format(scenario.keys["all"]) if "{}" in scheme else scheme + scenario.keys["all"]
+    scenario.api.key = None
+    assert scenario.api.get("/v1/transactions", headers={"Authorization": given}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "given", ["", " ", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} {}", "Bearer\t{}", "Token {}"]
 )
-def test_another_scheme_is_no_key(scene: Scene, given: str) -> None:
-    """A key anywhere but behind Bearer is none."""
-    scene.api.key = None
-    text = given.format(*[scene.keys["all"]] * 2)
-    assert scene.api.get("/v1/transactions", headers={"Authorization": text}).status_code == 401
+def test_another_scheme_is_refused(scenario: Scenario, given: str) -> None:
+    """A key is accepted only after Bearer."""
+    scenario.api.key = None
+    text = given.format(*[scenario.keys["all"]] * 2)
+    assert scenario.api.get("/v1/transactions", headers={"Authorization": text}).status_code == 401
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_key_comes_before_the_body(scene: Scene) -> None:
-    """Whoever has no key learns nothing of what is wrong with his request."""
-    scene.api.key = None
+def test_the_key_is_checked_before_the_body(scenario: Scenario) -> None:
+    """The answer to a request without a key names no other errors."""
+    scenario.api.key = None
     for body, content_type in (("{", "application/json"), ("x", "text/plain"), ("", "application/json")):
-        assert scene.api.post(body, content_type).status_code == 401
-    assert scene.api.get("/v1/transactions?limit=x").status_code == 401
-    assert scene.api.get("/v1/transactions/nonsense").status_code == 401
+        assert scenario.api.post(body, content_type).status_code == 401
+    assert scenario.api.get("/v1/transactions?limit=x").status_code == 401
+    assert scenario.api.get("/v1/transactions/nonsense").status_code == 401
 
 
-def test_what_needs_no_key(scene: Scene) -> None:
-    """Health, documentation and what there is not are for everybody; a gateway shows its signature."""
-    scene.api.key = None
+def test_operations_without_keys(scenario: Scenario) -> None:
+    """Health, documentation and unknown paths need no key. A callback needs its signature."""
+    scenario.api.key = None
     for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
-        assert scene.api.get(path).status_code == 200
-    assert scene.api.get("/nowhere").status_code == 404
-    assert scene.api.request("DELETE", "/v1/deposit").status_code == 405
-    assert scene.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
+        assert scenario.api.get(path).status_code == 200
+    assert scenario.api.get("/nowhere").status_code == 404
+    assert scenario.api.request("DELETE", "/v1/deposit").status_code == 405
+    assert scenario.api.post("{}", path="/v1/callbacks/gatewayA").status_code == 200
 
 
-def test_without_a_store_nobody_is_told_that_his_key_is_wrong(scene: Scene) -> None:
-    """When keys cannot be looked up the answer is 503, and a key that was seen just now still works."""
-    assert scene.ask(CASES["listGateways"], scene.keys["operations"]).status_code == 200
-    scene.world.down = True
-    assert scene.ask(CASES["listGateways"], scene.keys["operations"]).status_code == 200
-    fresh = scene.make("acme", {OPERATIONS})
-    refused = scene.ask(CASES["listGateways"], fresh)
+def test_without_a_store_keys_get_503(scenario: Scenario) -> None:
+    """When keys cannot be looked up the answer is 503. A recently used key still works."""
+    assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
+    scenario.world.down = True
+    assert scenario.ask(CASES["listGateways"], scenario.keys["operations"]).status_code == 200
+    fresh = scenario.make("acme", {OPERATIONS})
+    refused = scenario.ask(CASES["listGateways"], fresh)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
-def test_where_no_keys_are_needed_none_is_looked_at(api: Api) -> None:
-    """On loopback everybody is the house's merchant, whatever stands in the header, and sees all events."""
+def test_without_keys_no_request_is_checked(api: Api) -> None:
+    """On loopback every request belongs to the default merchant, whatever its header, and sees all events."""
     assert api.get("/v1/gateways", headers={"Authorization": "Bearer x"}).status_code == 200
     assert "securitySchemes" not in api.document["components"]
     api.deposit()
     assert api.get("/v1/events").json["items"][0]["stream_name"] == "main"
 
 
-# What a process remembers of keys.
-
-
-class Shelf:
-    """The store's keys, which counts how often it is asked, and answers as late as the test says."""
-
-    def __init__(self) -> None:
-        self.now, self.asked, self.takes_s, self.down = 100.0, 0, 0.0, False
-        self.keys: dict[str, ApiKey] = {}
-        self._held: tuple[Event, Event] | None = None
-
-    def hold(self) -> tuple[Event, Event]:
-        """Keep the next lookup: one event says that it has begun, and the other lets it go on."""
-        self._held = (Event(), Event())
-        return self._held
-
-    def api_key(self, key_id: str) -> ApiKey | None:
-        """What is there when it is asked."""
-        self.asked += 1
-        if self.down:
-            raise StoreUnavailableError("down")
-        found = self.keys.get(key_id)
-        self.now += self.takes_s
-        if self._held is not None:
-            (begun, go_on), self._held = self._held, None
-            begun.set()
-            assert go_on.wait(PATIENCE_S)
-        return found
-
-    def monotonic(self) -> float:
-        """As the test has it."""
-        return self.now
-
-
-@pytest.fixture
-def shelf() -> Shelf:
-    """An empty one."""
-    return Shelf()
-
-
-@pytest.fixture
-def known(shelf: Shelf) -> KnownKeys:
-    """What one process remembers."""
-    queries: Queries = shelf  # type: ignore[assignment]  # the one of all queries that it is asked
-    return KnownKeys(queries, monotonic=shelf.monotonic)
-
-
-def put(shelf: Shelf, **changes: Any) -> Presented:
-    """A live key."""
-    _, presented = make_key(os.urandom)
-    shelf.keys[presented.key_id] = replace(
-        ApiKey(*presented, "acme", frozenset(Scope), live=True, lasts_s=None), **changes
-    )
-    return presented
-
-
-def test_a_key_is_looked_up_seldom(shelf: Shelf, known: KnownKeys) -> None:
-    """A busy key costs a few lookups a second, and so does one that there is not."""
-    for presented in (put(shelf), Presented("f" * 16, bytes(32))):
-        shelf.asked, began = 0, shelf.now
-        while shelf.now < began + 10:
-            known.check(presented)
-            shelf.now += 0.001
-        assert shelf.asked <= 10 / REFRESH_S + 1
-
-
-def test_within_a_second() -> None:
-    """What is relied on is younger than a second, with time to spare for the lookup of whoever asks last."""
-    assert 2 * REFRESH_S < KEPT_S < 1
-
-
-@pytest.mark.parametrize("pace", [0.001, 0.1, REFRESH_S, 0.5, KEPT_S, 0.9])
-def test_a_revoked_key_is_of_no_use_a_second_later(shelf: Shelf, known: KnownKeys, pace: float) -> None:
-    """However often it is used, it is refused within a second of its revocation, and so for good."""
-    presented = put(shelf)
-    for _ in range(5):
-        assert known.check(presented)
-        shelf.now += pace
-    shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
-    revoked = shelf.now
-    while shelf.now < revoked + 3:
-        assert not known.check(presented) or shelf.now < revoked + KEPT_S
-        shelf.now += pace
-
-
-def test_one_looks_again_for_all(shelf: Shelf, known: KnownKeys) -> None:
-    """While one request looks a key up again the others go on with what is known, but not for longer than a second."""
-    presented = put(shelf)
-    assert known.check(presented)
-    shelf.now += REFRESH_S + 0.01
-    with ThreadPoolExecutor(2) as threads:
-        looking, go_on = shelf.hold()
-        first = threads.submit(known.check, presented)
-        assert looking.wait(PATIENCE_S)
-        shelf.keys[presented.key_id] = replace(shelf.keys[presented.key_id], live=False)
-        assert known.check(presented), "the lookup is under way"
-        assert shelf.asked == 2
-        shelf.now += KEPT_S + 0.01
-        second = threads.submit(known.check, presented)
-        go_on.set()
-        assert first.result(PATIENCE_S) is None, "what it saw is too old by now"
-        assert second.result(PATIENCE_S) is None
-
-
-def test_those_who_come_together_look_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A hundred requests with a key that nobody has used for a while cost one lookup."""
-    presented = put(shelf)
-    with ThreadPoolExecutor(100) as threads:
-        looking, go_on = shelf.hold()
-        answers = [threads.submit(known.check, presented) for _ in range(100)]
-        assert looking.wait(PATIENCE_S)
-        go_on.set()
-        assert all(answer.result(PATIENCE_S) for answer in answers)
-    assert shelf.asked <= 2, "at most one came when it was just done"
-
-
-def test_a_store_that_is_too_slow_lets_nobody_in(shelf: Shelf, known: KnownKeys) -> None:
-    """What was true longer ago than a second is not relied on: after some tries the request is sent away."""
-    presented = put(shelf)
-    shelf.takes_s = KEPT_S + 0.01
-    with pytest.raises(StoreUnavailableError):
-        known.check(presented)
-    assert shelf.asked == LOOKS_MAX
-    shelf.takes_s = KEPT_S - 0.01
-    assert known.check(presented)
-
-
-def test_a_store_that_fails_keeps_nobody_out_at_once(shelf: Shelf, known: KnownKeys) -> None:
-    """A key that was seen just now is good while the store does not answer, and no longer than at other times."""
-    presented = put(shelf)
-    assert known.check(presented)
-    shelf.down = True
-    began = shelf.now
-    while shelf.now < began + KEPT_S - 0.01:
-        assert known.check(presented)
-        shelf.now += 0.01
-    shelf.now = began + KEPT_S + 0.01
-    with pytest.raises(StoreUnavailableError):
-        known.check(presented)
-    shelf.down = False
-    assert known.check(presented)
-
-
-def test_a_key_ends_to_the_moment(shelf: Shelf, known: KnownKeys) -> None:
-    """An expiry needs no lookup to be obeyed."""
-    presented = put(shelf, lasts_s=0.25)
-    assert known.check(presented)
-    shelf.now += 0.2499
-    assert known.check(presented)
-    shelf.now += 0.0001
-    assert not known.check(presented)
-    assert shelf.asked == 1
-
-
-def test_a_wrong_secret_is_no_way_in(shelf: Shelf, known: KnownKeys) -> None:
-    """Neither before nor after the right one was seen; and no digest of zeros opens what is not there."""
-    presented = put(shelf)
-    wrong = Presented(presented.key_id, sha256(b"x").digest())
-    assert not known.check(wrong)
-    assert known.check(presented)
-    assert not known.check(wrong)
-    assert not known.check(Presented("f" * 16, bytes(32)))
-
-
-def test_what_is_remembered_has_a_bound(shelf: Shelf, known: KnownKeys) -> None:
-    """Whoever tries keys at random does not fill the memory."""
-    good = put(shelf)
-    for number in range(KNOWN_MAX + 5):
-        known.check(Presented(f"{number:016x}", bytes(32)))
-    assert len(known._known) <= KNOWN_MAX >= len(known._unknown)
-    assert known.check(good)
-
-
-def test_keys_are_random_and_read_strictly() -> None:
-    """A key is 256 bits behind a public id of 64; anything else of nearly its form is none."""
-    made = {make_key(os.urandom)[0] for _ in range(50)}
-    assert len(made) == 50
-    for text in made:
-        presented = read_api_key(text)
-        assert presented is not None
-        assert presented.key_id == text[4:17]
-        assert presented.digest == sha256(text[18:].encode()).digest()
-        for wrong in (text + "\n", " " + text, text[:-1], text + "A", "PGW" + text[3:], text[:4] + "1" + text[5:]):
-            assert read_api_key(wrong) is None
-    assert {len(text) for text in made} == {61}
-    drawn: list[int] = []
-
-    def draw(size: int) -> bytes:
-        drawn.append(size)
-        return bytes(size)
-
-    make_key(draw)
-    assert drawn == [8, 32]
+# The cached lookups of keys in a process.

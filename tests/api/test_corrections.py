@@ -1,4 +1,4 @@
-"""What people settle: how a transaction ended, and what a customer has."""
+"""Corrections by operators: the final status of a transaction, and the balance of a customer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ WHY = {"reason": "Seen on the statement.", "evidence": "line 7"}
 
 @pytest.fixture
 def path(api: Api, world: World) -> str:
-    """The resolution of a deposit whose outcome nobody knows, at version 2."""
+    """The resolution of a deposit with an unknown outcome, at version 2."""
     transaction_id = api.deposit().json["transaction_id"]
     world.settle("12345", transaction_id, Unknown("timeout"))
     return f"/v1/transactions/{transaction_id}/resolution"
 
 
 @pytest.mark.parametrize(("outcome", "available"), [("completed", "100.00"), ("failed", None)])
-def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, available: str | None) -> None:
-    """200 with the transaction, final; reason and evidence go with the events."""
+def test_a_resolution_ends_the_transaction(
+    api: Api, world: World, path: str, outcome: str, available: str | None
+) -> None:
+    """The answer is 200 with the final transaction. Reason and evidence are stored with the events."""
     settled = api.order(path, {"outcome": outcome, "version": 2, **WHY})
     assert (settled.status_code, settled.json["status"]) == (200, outcome)
     balances = api.get("/v1/customers/12345").json["balances"]
@@ -41,16 +43,16 @@ def test_a_resolution_ends_it(api: Api, world: World, path: str, outcome: str, a
     assert (events[-1]["metadata"]["reason"], events[-1]["metadata"]["evidence"]) == (WHY["reason"], WHY["evidence"])
 
 
-def test_a_dead_letter_goes_with_it(api: Api, world: World) -> None:
-    """So that nobody takes it up meanwhile."""
+def test_the_dead_letter_is_passed_with_the_command(api: Api, world: World) -> None:
+    """The dead letter's work is passed with the command, so that no other process does it in the meantime."""
     transaction_id = api.deposit().json["transaction_id"]
     world.bury(transaction_id)
     api.order(f"/v1/transactions/{transaction_id}/resolution", {"outcome": "failed", "version": 1, **WHY})
-    assert world.orders[0][2] == world.letters[0]
+    assert world.orders[0][2] == world.letters[0].item
 
 
-def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> None:
-    """409, and what is final stays what it is."""
+def test_a_stale_version_and_a_final_transaction_are_conflicts(api: Api, path: str) -> None:
+    """A stale version and a final transaction get 409, and a final transaction does not change."""
     stale = api.order(path, {"outcome": "failed", "version": 1, **WHY})
     assert (stale.status_code, stale.json["type"]) == (409, "/problems/stale-version")
     assert api.order(path, {"outcome": "completed", "version": 2, **WHY}).status_code == 200
@@ -60,7 +62,7 @@ def test_a_stale_version_and_a_final_one_are_conflicts(api: Api, path: str) -> N
 
 @pytest.mark.parametrize("code", ["still-under-way", "dead-letter-busy"])
 def test_other_conflicts(api: Api, world: World, path: str, code: str) -> None:
-    """What the actors refuse is told under its code."""
+    """Each refusal of the actors has its own code."""
     world.reply = Refused(code, "No.")
     refused = api.order(path, {"outcome": "failed", "version": 2, **WHY})
     assert (refused.status_code, refused.json["type"]) == (409, f"/problems/{code}")
@@ -82,22 +84,22 @@ def test_other_conflicts(api: Api, world: World, path: str, code: str) -> None:
     ],
 )
 def test_every_wrong_field_is_named(api: Api, world: World, path: str, changes: dict[str, Any], wrong: str) -> None:
-    """400, and nothing reaches the actors."""
+    """Every wrong field is named in a 400, and nothing reaches the actors."""
     body = {"outcome": "completed", "version": 2, **WHY, **changes}
     refused = api.order(path, {name: value for name, value in body.items() if value is not ...})
     assert (refused.status_code, [*refused.json["errors"]]) == (400, [wrong])
     assert world.orders == []
 
 
-@pytest.mark.parametrize("transaction_id", ["nobody", "019ab000-0000-7000-8000-00000000ffff", "%00"])
-def test_nobodys_transaction(api: Api, transaction_id: str) -> None:
+@pytest.mark.parametrize("transaction_id", ["unknown", "019ab000-0000-7000-8000-00000000ffff", "%00"])
+def test_an_unknown_transaction(api: Api, transaction_id: str) -> None:
     """404."""
     path = f"/v1/transactions/{transaction_id}/resolution"
     assert api.order(path, {"outcome": "failed", "version": 2, **WHY}).status_code == 404
 
 
-def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
-    """503 for what is not stored, 504 with the id for what nobody knows."""
+def test_a_resolution_with_an_uncertain_result(api: Api, world: World, path: str) -> None:
+    """A command that is not stored gets 503. When that is not known, the answer is 504 with the id."""
     world.reply = NotStored("away")
     assert api.order(path, {"outcome": "failed", "version": 2, **WHY}).status_code == 503
     world.reply = RuntimeError("secret")
@@ -105,19 +107,17 @@ def test_doubts_about_a_resolution(api: Api, world: World, path: str) -> None:
     assert (unknown.status_code, unknown.json["transaction_id"]) == (504, path.split("/")[3])
 
 
-def test_a_correction_is_told_though_the_store_falls_silent(
-    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once it is durable nothing may say that it is not: the answer needs no further look at the store."""
+def test_a_correction_is_answered_without_the_store(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the commit the answer needs no further read of the store."""
     world.give("12345", 10_000)
-    adjust = world.adjust
+    execute = world.execute
 
     def then_down(*arguments: Any) -> Any:
-        reply = adjust(*arguments)
+        reply = execute(*arguments)
         world.down = True
         return reply
 
-    monkeypatch.setattr(world, "adjust", then_down)
+    monkeypatch.setattr(world, "execute", then_down)
     corrected = api.order(ADJUSTMENTS, {"amount": "-10", "currency": "USD", **WHY})
     assert (corrected.status_code, corrected.json["balances"][0]["available"]) == (201, "90.00")
 
@@ -131,8 +131,8 @@ ADJUSTMENTS = "/v1/customers/12345/adjustments"
     ("amount", "minor"),
     [("-10.50", -1050), ("10.5", 1050), (-10.5, -1050), (3, 300), ("0.01", 1), ("-100", -10_000), (-1e1, -1000)],
 )
-def test_an_adjustment_corrects_by_its_value(api: Api, world: World, amount: object, minor: int) -> None:
-    """201 with the customer as it is then; signs and spellings by value."""
+def test_an_adjustment_changes_the_balance(api: Api, world: World, amount: object, minor: int) -> None:
+    """The answer is 201 with the customer's new balance. Signs and spellings count by their value."""
     world.give("12345", 10_000)
     corrected = api.order(ADJUSTMENTS, {"amount": amount, "currency": "USD", **WHY})
     assert corrected.status_code == 201
@@ -145,8 +145,8 @@ def test_an_adjustment_corrects_by_its_value(api: Api, world: World, amount: obj
     assert (command.money, command.reason, command.evidence) == (Money(minor, "USD"), *WHY.values())
 
 
-def test_not_below_zero(api: Api, world: World) -> None:
-    """422 with what there is."""
+def test_the_balance_never_goes_below_zero(api: Api, world: World) -> None:
+    """An adjustment below zero gets 422 with the available balance."""
     world.give("12345", 100)
     short = api.order(ADJUSTMENTS, {"amount": "-1.01", "currency": "USD", **WHY})
     assert (short.status_code, short.json["type"], short.json["available"]) == (
@@ -156,9 +156,9 @@ def test_not_below_zero(api: Api, world: World) -> None:
     )
 
 
-def test_nobodys_balance_is_not_corrected(api: Api, world: World) -> None:
-    """A name that nothing is on record of must be a mistake."""
-    for name in ("nobody", "%00"):
+def test_an_unknown_customer_is_not_adjusted(api: Api, world: World) -> None:
+    """A customer without events cannot be adjusted: its id must be a mistake."""
+    for name in ("unknown", "%00"):
         path = f"/v1/customers/{name}/adjustments"
         assert api.order(path, {"amount": 1, "currency": "USD", **WHY}).status_code == 404
     assert world.orders == []
@@ -186,7 +186,7 @@ def test_nobodys_balance_is_not_corrected(api: Api, world: World) -> None:
 def test_every_wrong_field_of_an_adjustment_is_named(
     api: Api, world: World, changes: dict[str, Any], wrong: str
 ) -> None:
-    """400, and nothing reaches the actors."""
+    """Every wrong field is named in a 400, and nothing reaches the actors."""
     world.give("12345", 100)
     body = {"amount": 1, "currency": "USD", **WHY, **changes}
     refused = api.order(ADJUSTMENTS, {name: value for name, value in body.items() if value is not ...})
@@ -195,7 +195,7 @@ def test_every_wrong_field_of_an_adjustment_is_named(
 
 
 def test_an_adjustment_under_a_key_happens_once(api: Api, world: World) -> None:
-    """The same again is replayed; another under the key is refused."""
+    """The same adjustment again is replayed. Another one with the same key is refused."""
     world.give("12345", 100)
     order = {"amount": 1, "currency": "USD", **WHY}
     answers = [api.order(ADJUSTMENTS, order, key="k"), api.order(ADJUSTMENTS, {**order, "amount": "1.0"}, key="k")]
@@ -206,8 +206,8 @@ def test_an_adjustment_under_a_key_happens_once(api: Api, world: World) -> None:
     assert (other.status_code, other.json["type"]) == (422, "/problems/idempotency-key-reused")
 
 
-def test_doubts_about_an_adjustment(api: Api, world: World) -> None:
-    """503 and 504, without a transaction."""
+def test_an_adjustment_with_an_uncertain_result(api: Api, world: World) -> None:
+    """The answers 503 and 504 name no transaction."""
     world.give("12345", 100)
     world.reply = NotStored("away")
     assert api.order(ADJUSTMENTS, {"amount": 1, "currency": "USD", **WHY}).status_code == 503

@@ -1,4 +1,4 @@
-"""Dead letters: reading them, having them tried again, giving them up."""
+"""Dead letters: reading, retrying and discarding them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ABSENT = "019ab000-0000-7000-8000-00000000ffff"
 ODD = ["%00", "a%20b", "%C3%A9", "x" * 201, "a%2Fb", "%FF", "'", ABSENT.upper()]
 
 
-def buried(api: Api, world: World, state: WorkState = WorkState.DEAD, **changes: object) -> str:
+def dead_letter_of(api: Api, world: World, state: WorkState = WorkState.DEAD, **changes: object) -> str:
     """The id of a new deposit whose work is a dead letter."""
     transaction_id: str = api.deposit(**changes).json["transaction_id"]
     world.bury(transaction_id, state=state)
@@ -28,8 +28,8 @@ def buried(api: Api, world: World, state: WorkState = WorkState.DEAD, **changes:
 
 
 def test_a_dead_letter(api: Api, world: World) -> None:
-    """A dead letter shows what it is about, every attempt's error, and when it is tried again."""
-    letter_id = buried(api, world)
+    """A dead letter shows its transaction, the error of every attempt, and the time of the next attempt."""
+    letter_id = dead_letter_of(api, world)
     assert api.get(f"/v1/dead-letters/{letter_id}").json == {
         "id": letter_id,
         "transaction_id": letter_id,
@@ -48,8 +48,8 @@ def test_a_dead_letter(api: Api, world: World) -> None:
 
 
 def test_a_parked_dead_letter(api: Api, world: World) -> None:
-    """A parked one is never tried again by itself; one without a transaction says so."""
-    letter_id = buried(api, world, WorkState.PARKED)
+    """A parked dead letter has no next attempt. One without a transaction shows null."""
+    letter_id = dead_letter_of(api, world, WorkState.PARKED)
     world.letters[0] = world.letters[0]._replace(transaction_id=None)
     letter = api.get(f"/v1/dead-letters/{letter_id}").json
     assert (letter["state"], letter["next_attempt_at"], letter["transaction_id"]) == ("parked", None, None)
@@ -57,8 +57,8 @@ def test_a_parked_dead_letter(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("limit", ["1", "2", "5"])
 def test_pages_of_dead_letters(api: Api, world: World, limit: str) -> None:
-    """Page by page every dead letter comes once, newest first."""
-    ids = [buried(api, world) for _ in range(5)]
+    """Over all pages every dead letter appears once, newest first."""
+    ids = [dead_letter_of(api, world) for _ in range(5)]
     found: list[str] = []
     params = {"limit": limit}
     for _ in ids:
@@ -71,10 +71,10 @@ def test_pages_of_dead_letters(api: Api, world: World, limit: str) -> None:
 
 
 def test_each_filter_of_dead_letters_filters(api: Api, world: World) -> None:
-    """Gateway and state select what they say, alone and together."""
-    first = buried(api, world)
-    second = buried(api, world, WorkState.PARKED)
-    third = buried(api, world, gateway="gatewayB")
+    """The filters for gateway and state work alone and together."""
+    first = dead_letter_of(api, world)
+    second = dead_letter_of(api, world, WorkState.PARKED)
+    third = dead_letter_of(api, world, gateway="gatewayB")
     expected = {
         "": [third, second, first],
         "gateway=gatewayA": [second, first],
@@ -103,31 +103,31 @@ def test_each_filter_of_dead_letters_filters(api: Api, world: World) -> None:
     ],
 )
 def test_a_wrong_filter_of_dead_letters_is_named(api: Api, query: str, name: str) -> None:
-    """A filter that cannot mean anything is a 400, not an empty list."""
+    """An invalid filter gets 400, not an empty list."""
     result = api.get("/v1/dead-letters", query_string=query)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
 
 
 @pytest.mark.parametrize("letter_id", [*ODD, ABSENT])
 def test_no_such_dead_letter(api: Api, world: World, letter_id: str) -> None:
-    """An id that no dead letter has is a 404 for every route and whatever is sent with it."""
-    buried(api, world)
+    """An unknown id gets 404 on every route, also with a wrong body."""
+    dead_letter_of(api, world)
     path = f"/v1/dead-letters/{letter_id}"
     results = [api.get(path), api.order(f"{path}/retry", ...), api.order(f"{path}/discard", {"reason": "x"})]
     assert [(it.status_code, it.json["type"]) for it in results] == [(404, "/problems/not-found")] * 3
     assert (world.retried, world.discards) == ([], [])
 
 
-def test_ids_that_cannot_be_never_reach_the_store(api: Api, world: World) -> None:
-    """With the store down, only ids that could exist make a difference."""
+def test_malformed_ids_never_reach_the_store(api: Api, world: World) -> None:
+    """While the store is down, only well-formed ids get 503."""
     world.down = True
     assert api.get(f"/v1/dead-letters/{ABSENT}").status_code == 503
     found = {api.get(f"/v1/dead-letters/{name}").status_code for name in ODD if name != ABSENT.upper()}
     assert found == {404}
 
 
-def test_another_merchants_dead_letters_do_not_exist(api: Api, world: World) -> None:
-    """Nothing tells that another merchant's dead letter is there."""
+def test_a_dead_letter_of_another_merchant_gets_404(api: Api, world: World) -> None:
+    """A dead letter of another merchant is indistinguishable from an unknown one."""
     world.bury(ABSENT, merchant="other")
     path = f"/v1/dead-letters/{ABSENT}"
     assert api.get("/v1/dead-letters").json["items"] == []
@@ -136,9 +136,9 @@ def test_another_merchants_dead_letters_do_not_exist(api: Api, world: World) -> 
 
 
 @pytest.mark.parametrize("body", [..., {}])
-def test_trying_one_again(api: Api, world: World, body: object) -> None:
-    """The order reaches the actors, with or without an empty body, and the answer is what there was before."""
-    letter_id = buried(api, world, WorkState.PARKED)
+def test_retrying_a_dead_letter(api: Api, world: World, body: object) -> None:
+    """The command reaches the actors, with or without an empty body, and the answer shows the state before."""
+    letter_id = dead_letter_of(api, world, WorkState.PARKED)
     before = api.get(f"/v1/dead-letters/{letter_id}").json
     result = api.order(f"/v1/dead-letters/{letter_id}/retry", body)
     assert (result.status_code, result.json) == (202, before)
@@ -146,16 +146,18 @@ def test_trying_one_again(api: Api, world: World, body: object) -> None:
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", body).status_code == 404
 
 
-def test_one_that_is_taken_up_at_that_moment(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ceases to be a dead letter between the look and the order is a 404, not a promise."""
-    letter_id = buried(api, world)
+def test_a_dead_letter_that_is_retried_meanwhile_gets_404(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead letter that is retried before the command gets 404, not 202."""
+    letter_id = dead_letter_of(api, world)
     monkeypatch.setattr(world, "retry_dead_letters", lambda *_: 0)
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", ...).status_code == 404
 
 
-def test_trying_one_again_takes_no_fields(api: Api, world: World) -> None:
-    """A field in the body or the query is a misunderstanding, and nothing is tried."""
-    letter_id = buried(api, world)
+def test_a_retry_accepts_no_fields(api: Api, world: World) -> None:
+    """A field in the body or the query is refused, and nothing is retried."""
+    letter_id = dead_letter_of(api, world)
     path = f"/v1/dead-letters/{letter_id}/retry"
     assert list(api.order(path, {"reason": "x"}).json["errors"]) == ["reason"]
     assert list(api.request("POST", path, query_string="force=1").json["errors"]) == ["force"]
@@ -172,11 +174,13 @@ def test_trying_one_again_takes_no_fields(api: Api, world: World) -> None:
         ({"gateway": "gatewayA", "state": "parked"}, DeadLetterFilter("gatewayA", WorkState.PARKED), 1),
     ],
 )
-def test_trying_many_again(api: Api, world: World, order: dict[str, str], where: DeadLetterFilter, count: int) -> None:
-    """What fits is tried again, and the answer says how many that are."""
-    buried(api, world)
-    buried(api, world, WorkState.PARKED)
-    buried(api, world, gateway="gatewayB")
+def test_retrying_many_dead_letters(
+    api: Api, world: World, order: dict[str, str], where: DeadLetterFilter, count: int
+) -> None:
+    """The matching dead letters are retried, and the answer is their number."""
+    dead_letter_of(api, world)
+    dead_letter_of(api, world, WorkState.PARKED)
+    dead_letter_of(api, world, gateway="gatewayB")
     result = api.order("/v1/dead-letters/retry", order)
     assert (result.status_code, result.json) == (202, {"count": count})
     assert world.retried == [("main", where)]
@@ -195,15 +199,15 @@ def test_trying_many_again(api: Api, world: World, order: dict[str, str], where:
         ({"id": ABSENT}, "id"),
     ],
 )
-def test_a_wrong_field_never_means_all(api: Api, world: World, order: object, name: str) -> None:
-    """A field that is wrong or misspelt is a 400 that names it, and nothing is tried again."""
+def test_a_wrong_field_never_selects_all(api: Api, world: World, order: object, name: str) -> None:
+    """A wrong or misspelt field gets 400 with its name, and nothing is retried."""
     result = api.order("/v1/dead-letters/retry", order)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
     assert world.retried == []
 
 
-def test_no_body_never_means_all(api: Api, world: World) -> None:
-    """Whoever wants all to be tried again must say so, if only by an empty object."""
+def test_a_missing_body_never_selects_all(api: Api, world: World) -> None:
+    """A retry of all needs an explicit empty object."""
     assert (
         api.request("POST", "/v1/dead-letters/retry", headers={"Content-Type": "application/json"}).status_code == 400
     )
@@ -215,17 +219,20 @@ def test_no_body_never_means_all(api: Api, world: World) -> None:
     ("error", "status"),
     [(StoreUnavailableError("gone"), 503), (TimeoutError(), 504), (CommitUncertainError("cut"), 504)],
 )
-def test_a_retry_in_trouble(api: Api, world: World, error: Exception, status: int) -> None:
-    """503 when surely nothing has changed, 504 when that is not known; the dead letters stay where they are."""
-    letter_id = buried(api, world)
+def test_a_retry_that_fails(api: Api, world: World, error: Exception, status: int) -> None:
+    """The answer is 503 when certainly nothing was changed, and 504 when that is not known.
+
+    The dead letters are unchanged.
+    """
+    letter_id = dead_letter_of(api, world)
     world.trouble = error
     for path, order in ((f"/v1/dead-letters/{letter_id}/retry", ...), ("/v1/dead-letters/retry", {})):
         assert api.order(path, order).status_code == status
 
 
-def test_giving_one_up(api: Api, world: World) -> None:
-    """The transaction fails for good, with the person's reason; the order carries the request's id and the item."""
-    letter_id = buried(api, world)
+def test_discarding_a_dead_letter(api: Api, world: World) -> None:
+    """The transaction fails with the operator's reason. The command has the request's id and the work item."""
+    letter_id = dead_letter_of(api, world)
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "paid in cash"})
     assert result.status_code == 200
     assert (result.json["transaction_id"], result.json["status"]) == (letter_id, "failed")
@@ -236,9 +243,9 @@ def test_giving_one_up(api: Api, world: World) -> None:
     assert metadata == Metadata(correlation_id=request_id)
 
 
-def test_giving_up_what_may_have_been_sent(api: Api, world: World) -> None:
-    """Where it could falsify the record it is a 409 that says where to settle the transaction instead."""
-    letter_id = buried(api, world)
+def test_discarding_work_that_may_have_been_sent_is_refused(api: Api, world: World) -> None:
+    """Where discarding could falsify the record, the answer is 409 with the path of the resolution."""
+    letter_id = dead_letter_of(api, world)
     world.settle("12345", letter_id, Unknown("timeout"))
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "x"})
     assert (result.status_code, result.json["type"]) == (409, "/problems/not-discardable")
@@ -247,9 +254,9 @@ def test_giving_up_what_may_have_been_sent(api: Api, world: World) -> None:
     assert api.get(f"/v1/transactions/{letter_id}").json["status"] == "unknown"
 
 
-def test_giving_up_what_belongs_to_no_transaction(api: Api, world: World) -> None:
-    """Without a transaction there is nothing that could fail."""
-    letter_id = buried(api, world)
+def test_discarding_work_without_a_transaction_is_refused(api: Api, world: World) -> None:
+    """A dead letter without a transaction cannot be discarded: there is no transaction that could fail."""
+    letter_id = dead_letter_of(api, world)
     world.letters[0] = world.letters[0]._replace(transaction_id=None)
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "x"})
     assert (result.status_code, result.json["type"]) == (409, "/problems/not-discardable")
@@ -259,7 +266,7 @@ def test_giving_up_what_belongs_to_no_transaction(api: Api, world: World) -> Non
 @pytest.mark.parametrize(
     ("reply", "status", "name"),
     [
-        (Refused("dead-letter-busy", "Taken up meanwhile."), 409, "dead-letter-busy"),
+        (Refused("dead-letter-busy", "Retried in the meantime."), 409, "dead-letter-busy"),
         (Refused("refused-for-a-new-reason", "No."), 422, "refused-for-a-new-reason"),
         (NotStored("The mailbox is full.", 7), 503, "unavailable"),
         (Uncertain(ABSENT), 504, "outcome-unknown"),
@@ -267,11 +274,11 @@ def test_giving_up_what_belongs_to_no_transaction(api: Api, world: World) -> Non
         (StoreUnavailableError("secret"), 504, "outcome-unknown"),
     ],
 )
-def test_every_other_answer_to_giving_up(
+def test_every_other_answer_to_a_discard(
     api: Api, world: World, reply: Reply | Exception, status: int, name: str
 ) -> None:
-    """A refusal, surely nothing, and nothing known are told apart; an exception is the last of these."""
-    letter_id = buried(api, world)
+    """The answers distinguish refused, not stored, and not known. An exception means not known."""
+    letter_id = dead_letter_of(api, world)
     world.reply = reply
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "x"})
     assert (result.status_code, result.json["type"]) == (status, f"/problems/{name}")
@@ -292,16 +299,16 @@ def test_every_other_answer_to_giving_up(
         ({"reason": "x", "who": "me"}, "who"),
     ],
 )
-def test_giving_up_needs_a_reason(api: Api, world: World, order: object, name: str) -> None:
-    """Without a fit reason nothing is given up, and the answer names the field."""
-    letter_id = buried(api, world)
+def test_a_discard_needs_a_reason(api: Api, world: World, order: object, name: str) -> None:
+    """Without a valid reason nothing is discarded, and the answer names the field."""
+    letter_id = dead_letter_of(api, world)
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", order)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
     assert world.discards == []
 
 
-def test_a_stored_callback_is_its_gateways(api: Api, world: World) -> None:
-    """Whatever its work goes by in the store, people see the gateway, and may have it tried again."""
+def test_a_stored_callback_shows_its_gateway(api: Api, world: World) -> None:
+    """The answer shows the gateway, regardless of the name of its queue in the store, and a retry is possible."""
     world.bury("callback-1")
     (letter,) = world.letters
     world.letters = [letter._replace(item=replace(letter.item, gateway="callbacks:gatewayA"))]

@@ -1,4 +1,4 @@
-"""POST /v1/deposit: what is asked of the actors, and what their replies become."""
+"""POST /v1/deposit: the command that reaches the actors, and the answers for their replies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_the_body_of_the_readme(api: Api, world: World) -> None:
-    """The deposit that every newcomer sends is accepted, as the contract's transaction, and says where it is."""
+    """The deposit of the README is accepted; the answer is a transaction with its location."""
     result = api.post('{"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}')
 
     transaction_id = "019ab000-0000-7000-8000-000000000001"
@@ -76,8 +76,8 @@ def test_the_body_of_the_readme(api: Api, world: World) -> None:
         ("100.0000000000000000000000000000000000000000000000000000", "USD", 10000),
     ],
 )
-def test_amounts_are_taken_by_their_value(api: Api, world: World, amount: str, currency: str, minor: int) -> None:
-    """Every spelling of an amount becomes the exact number of minor units, whether number or string."""
+def test_amounts_count_by_their_value(api: Api, world: World, amount: str, currency: str, minor: int) -> None:
+    """Every spelling of an amount becomes the exact number of minor units, as a number or a string."""
     body = json.dumps({**BODY, "currency": currency}).replace("100.0", amount)
 
     assert api.post(body).status_code == 202
@@ -99,8 +99,8 @@ def test_amounts_are_taken_by_their_value(api: Api, world: World, amount: str, c
         {"gateway": "gatewayB", "currency": "EUR"},
     ],
 )
-def test_the_last_value_within_each_limit(api: Api, world: World, changes: dict[str, object]) -> None:
-    """What is just within a limit is accepted and reaches the actors unchanged."""
+def test_the_last_value_within_each_limit_is_accepted(api: Api, world: World, changes: dict[str, object]) -> None:
+    """The last value within each limit is accepted and reaches the actors unchanged."""
     assert api.deposit(**changes).status_code == 202
 
     stream, command, _ = world.calls[0]
@@ -120,18 +120,18 @@ def test_the_last_value_within_each_limit(api: Api, world: World, changes: dict[
         "Application/JSON",
     ],
 )
-def test_json_in_utf8_under_each_of_its_names(api: Api, content_type: str) -> None:
-    """JSON is taken under every spelling of its media type."""
+def test_every_spelling_of_the_json_media_type(api: Api, content_type: str) -> None:
+    """JSON is accepted with every spelling of its media type."""
     assert api.post(json.dumps(BODY), content_type).status_code == 202
 
 
 def test_a_body_of_exactly_the_largest_size(api: Api) -> None:
-    """64 KiB are taken, white space included."""
+    """A body of 64 KiB is accepted, white space included."""
     assert api.post(json.dumps(BODY).ljust(64 * 1024)).status_code == 202
 
 
 def test_a_chunked_body(api: Api) -> None:
-    """A body without a length, ended by its server, is taken whole."""
+    """A body without a length, ended by its server, is read completely."""
     body = json.dumps(BODY)
     extras = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
     assert api.post(body, headers={"Transfer-Encoding": "chunked"}, extras=extras).status_code == 202
@@ -140,7 +140,7 @@ def test_a_chunked_body(api: Api) -> None:
 
 
 def test_the_request_id_is_the_correlation_id(api: Api, world: World) -> None:
-    """A caller's request id goes into the metadata and back to the caller; a well-formed trace goes with it."""
+    """A client's request id is stored in the metadata and repeated in the answer. A valid trace is stored as well."""
     result = api.post(json.dumps(BODY), headers={"X-Request-ID": "my-id!", "traceparent": TRACE})
 
     assert result.headers["X-Request-ID"] == "my-id!"
@@ -148,7 +148,7 @@ def test_the_request_id_is_the_correlation_id(api: Api, world: World) -> None:
 
 
 @pytest.mark.parametrize("given", ["", " ", "a b", "é", "x" * 129, "tab\there"])
-def test_an_unfit_request_id_is_replaced(world: World, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(world: World, given: str) -> None:
     """A request id that is empty, too long or not visible ASCII is never passed on."""
     api = Api(world, new_request_id=lambda: "fresh")
     result = api.post(json.dumps(BODY), extras={"HTTP_X_REQUEST_ID": given})
@@ -172,32 +172,32 @@ def test_an_unfit_request_id_is_replaced(world: World, given: str) -> None:
         ("", False),
     ],
 )
-def test_only_a_wellformed_traceparent_is_kept(api: Api, world: World, given: str, kept: bool) -> None:  # noqa: FBT001
-    """W3C's grammar decides what is remembered of a trace; anything else is ignored, not refused."""
+def test_only_a_well_formed_traceparent_is_stored(api: Api, world: World, given: str, kept: bool) -> None:  # noqa: FBT001
+    """A trace is stored if it follows W3C's grammar. Any other value is ignored, not refused."""
     assert api.post(json.dumps(BODY), headers={"traceparent": given}).status_code == 202
     assert world.calls[0][2].traceparent == (given if kept else None)
 
 
 def test_a_refusal_is_a_422_with_its_code(api: Api, world: World) -> None:
-    """What the domain refuses is told under the domain's code."""
-    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 asked for.")
+    """A refusal of the domain has the domain's code."""
+    world.reply = Refused("insufficient-funds", "10.00 USD available, 100.00 requested.")
     result = api.deposit()
 
     assert result.status_code == 422
     assert result.json["type"] == "/problems/insufficient-funds"
-    assert result.json["detail"] == "10.00 USD available, 100.00 asked for."
+    assert result.json["detail"] == "10.00 USD available, 100.00 requested."
 
 
 def test_a_refusal_under_a_new_code_needs_no_change_here(api: Api, world: World) -> None:
-    """A code that the table does not know is still told."""
+    """A code without an entry in the table is still returned."""
     world.reply = Refused("customer-closed", "Closed.")
     result = api.deposit()
 
     assert (result.status_code, result.json["type"]) == (422, "/problems/customer-closed")
 
 
-def test_not_stored_is_a_503_that_says_when_to_come_back(api: Api, world: World) -> None:
-    """503 is told only of what is surely not stored, with Retry-After."""
+def test_not_stored_is_a_503_with_retry_after(api: Api, world: World) -> None:
+    """503 with Retry-After means that the command is certainly not stored."""
     world.reply = NotStored("The mailbox is full.", retry_after_s=7)
     result = api.deposit()
 
@@ -206,8 +206,8 @@ def test_not_stored_is_a_503_that_says_when_to_come_back(api: Api, world: World)
     assert result.json["detail"] == "The mailbox is full."
 
 
-def test_uncertain_is_a_504_with_the_id_to_ask_for(api: Api, world: World) -> None:
-    """When it cannot be known, the client is told so and given the id."""
+def test_an_uncertain_result_is_a_504_with_the_id(api: Api, world: World) -> None:
+    """When it is not known whether the command is stored, the answer is 504 with the id."""
     world.reply = Uncertain("019ab000-0000-7000-8000-000000000001")
     result = api.deposit()
 
@@ -216,10 +216,8 @@ def test_uncertain_is_a_504_with_the_id_to_ask_for(api: Api, world: World) -> No
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), StoreUnavailableError("gone"), TimeoutError()])
-def test_no_reply_at_all_is_not_a_promise(
-    api: Api, world: World, error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Once the command is on its way, an exception says nothing about it: 504, never "not stored"."""
+def test_a_missing_reply_is_a_504(api: Api, world: World, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """After the command was sent to the actors, an exception means 504, never "not stored"."""
     world.reply = error
     with caplog.at_level(logging.ERROR):
         result = api.deposit()
@@ -231,14 +229,14 @@ def test_no_reply_at_all_is_not_a_promise(
 
 
 def test_times_are_rfc_3339_in_utc(api: Api) -> None:
-    """Times can be read by any RFC 3339 parser and are in UTC."""
+    """Times are in UTC, and any RFC 3339 parser can read them."""
     created_at = api.deposit().json["created_at"]
     assert created_at.endswith("Z")
     assert datetime.fromisoformat(created_at).tzinfo is not None
 
 
-def test_amounts_leave_as_text(api: Api) -> None:
-    """An amount goes out as a string with all of its currency's decimals, exactly."""
+def test_amounts_in_answers_are_text(api: Api) -> None:
+    """An amount in an answer is an exact string with all decimals of its currency."""
     amounts = [
         api.deposit(amount="9999999999.99").json["amount"],
         api.deposit(amount="5", currency="JPY").json["amount"],

@@ -1,4 +1,4 @@
-"""GET /v1/events: everything in global order, and waiting for what comes next."""
+"""GET /v1/events: all events in global order, and waiting for the next ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tests.api.world import World
 
 
 def test_all_events_in_order(api: Api, world: World) -> None:
-    """Of all customers, by position; whoever goes on from the last position gets each once."""
+    """Events of all customers are returned by position.
+
+    A client that continues from the last position gets each event once.
+    """
     for number in range(5):
         world.give(f"c{number}", 100)
     seen, after = [], 0
@@ -51,20 +54,20 @@ def test_all_events_in_order(api: Api, world: World) -> None:
         "after=1&after=2",
     ],
 )
-def test_what_cannot_be_asked(api: Api, query: str) -> None:
-    """400 that names the field."""
+def test_an_invalid_query_is_refused(api: Api, query: str) -> None:
+    """An invalid query gets 400 with the name of the field."""
     refused = api.get(f"/v1/events?{query}")
     assert (refused.status_code, [*refused.json["errors"]]) == (400, [query.partition("=")[0]])
 
 
-def test_the_ends_of_what_can_be_asked(api: Api) -> None:
-    """No wait in different spellings."""
+def test_the_limits_of_the_parameters(api: Api) -> None:
+    """The limits of each parameter are accepted, and no wait in different spellings."""
     for query in ("wait=0", "wait=0.000", "after=0&wait=0.25&limit=1"):
         assert api.get(f"/v1/events?{query}").json["items"] == []
 
 
-def test_where_it_ends_now(api: Api, world: World) -> None:
-    """Who begins with the latest is told its position, at once, and then gets what comes after, and nothing before."""
+def test_latest_returns_the_last_position(api: Api, world: World) -> None:
+    """``latest`` returns its position at once. A client that continues there gets only later events."""
     assert api.get("/v1/events?after=latest").json == {"items": [], "next_cursor": "0"}
     world.give("c1", 100)
     for query in ("after=latest", "after=latest&wait=30&limit=1"):
@@ -75,7 +78,7 @@ def test_where_it_ends_now(api: Api, world: World) -> None:
 
 
 class Clock:
-    """Time that passes when somebody sleeps; one of ``meanwhile`` happens at the end of each sleep."""
+    """A clock that advances when the code sleeps. One step of ``meanwhile`` runs at the end of each sleep."""
 
     def __init__(self, world: World) -> None:
         self.now, self.world, self.slept = 0.0, world, 0
@@ -83,11 +86,11 @@ class Clock:
         self.meanwhile: list[Callable[[], object]] = []
 
     def monotonic(self) -> float:
-        """The time."""
+        """The current time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let it pass."""
+        """Advance the time."""
         self.slept += 1
         self.now += seconds
         if self.now >= self.event_at:
@@ -99,19 +102,19 @@ class Clock:
 
 @pytest.fixture
 def clock(world: World) -> Clock:
-    """A clock that nobody waits for."""
+    """A simulated clock."""
     return Clock(world)
 
 
 @pytest.fixture
 def feed(world: World, clock: Clock) -> Feed:
-    """A feed that goes by it."""
+    """A feed with the simulated clock."""
     return Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
 
 
 @pytest.mark.parametrize("at", [0.1, 3.0, 9.9])
-def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
-    """As soon as something comes, and not before the time is up when nothing does."""
+def test_a_waiting_request_is_answered_soon(feed: Feed, clock: Clock, at: float) -> None:
+    """A waiting request is answered soon after an event arrives. Without an event it is answered when its wait ends."""
     clock.event_at = at
     assert len(feed.read(None, 0, 10, 10.0)) == 3
     assert at <= clock.now <= at + 2 * LOOK_EVERY_S
@@ -120,15 +123,15 @@ def test_who_waits_is_told_soon(feed: Feed, clock: Clock, at: float) -> None:
     assert before + 5.0 <= clock.now <= before + 5.0 + LOOK_EVERY_S
 
 
-def test_a_service_that_stops_keeps_nobody_waiting(world: World, clock: Clock) -> None:
-    """Who waits is answered at the next look, so that the stop does not have to cut him off."""
+def test_a_stopping_service_answers_waiting_requests(world: World, clock: Clock) -> None:
+    """A waiting request is answered at the next check when the service stops, so that the stop does not cut it off."""
     feed = Feed(world, lambda: clock.now >= 3.0, monotonic=clock.monotonic, sleep=clock.sleep)
     assert feed.read(None, 0, 10, 30.0) == []
     assert 3.0 <= clock.now <= 3.0 + LOOK_EVERY_S
 
 
-def test_positions_of_nothing_are_looked_at_once(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that was given out and never committed does not make everybody who waits look again and again."""
+def test_positions_without_events_are_read_once(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A position without a committed event does not cause repeated reads by all waiting requests."""
     looks = 0
     all_events = world.all_events
 
@@ -145,15 +148,15 @@ def test_positions_of_nothing_are_looked_at_once(world: World, clock: Clock, mon
     assert looks == 4
 
 
-def test_what_is_there_is_told_at_once(feed: Feed, clock: Clock, world: World) -> None:
-    """A wait is for when there is nothing."""
+def test_existing_events_are_returned_at_once(feed: Feed, clock: Clock, world: World) -> None:
+    """A request waits only when there are no events yet."""
     world.give("c1", 100)
     assert len(feed.read(None, 0, 2, 30.0)) == 2
     assert clock.slept == 0
 
 
-def test_one_look_serves_all_who_wait(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait, the store is asked for its end no more often than once in a while."""
+def test_one_check_serves_all_waiting_requests(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's last position is read once per interval, however many requests wait."""
     looks: list[float] = []
 
     def look() -> int:
@@ -169,8 +172,8 @@ def test_one_look_serves_all_who_wait(world: World, clock: Clock, monkeypatch: p
     assert looks == [0.0, LOOK_EVERY_S]
 
 
-def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
-    """Beyond a bound they are answered at once, and a place is free again after each."""
+def test_requests_above_the_limit_do_not_wait(world: World, clock: Clock) -> None:
+    """Above the limit, requests are answered at once. A place is free again after each answer."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     feed._waiting["acme"] = WAITING_EACH_MAX
     assert feed.read("acme", 0, 10, 30.0) == []
@@ -186,8 +189,11 @@ def test_too_many_do_not_wait(world: World, clock: Clock) -> None:
     assert feed._waiting == {"acme": WAITING_EACH_MAX - 1, "others": WAITING_MAX - WAITING_EACH_MAX}
 
 
-def test_who_waits_gets_his_own_merchants_events(world: World, clock: Clock) -> None:
-    """An event of another merchant ends nobody's wait; one of his own does, also after others have looked in vain."""
+def test_a_waiting_request_gets_events_of_its_merchant_only(world: World, clock: Clock) -> None:
+    """An event of another merchant does not end a wait.
+
+    An own event ends it, also after empty checks by other requests.
+    """
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     clock.meanwhile = [lambda: world.give("1", 100, merchant="globex")]
     assert feed.read("acme", 0, 10, 1.0) == []
@@ -195,17 +201,17 @@ def test_who_waits_gets_his_own_merchants_events(world: World, clock: Clock) -> 
     last = world.last_position()
     clock.meanwhile = [
         lambda: world.give("1", 100, merchant="acme"),
-        # Another of the merchant's has the new events and waits for the next; only others' come.
+        # Another request of the merchant has the new events and waits for more. Only events of others are recorded.
         lambda: world.give("1", 100, merchant="globex"),
         lambda: feed.read("acme", last + 3, 10, LOOK_EVERY_S / 2),
     ]
-    clock.now += LOOK_EVERY_S  # so that the look that is shared is made by whoever waits with the later position
+    clock.now += LOOK_EVERY_S  # so that the request with the later position makes the shared check
     rows = feed.read("acme", last, 10, 20.0)
     assert [row.stream.name for row in rows] == ["acme"] * 3
 
 
-def test_who_may_not_look_any_more_gets_nothing(world: World, clock: Clock) -> None:
-    """Before each look it is asked whether he still may."""
+def test_a_waiting_request_whose_access_ends_gets_nothing(world: World, clock: Clock) -> None:
+    """The access is confirmed before each check."""
     feed = Feed(world, monotonic=clock.monotonic, sleep=clock.sleep)
     clock.meanwhile = [lambda: world.give("1", 100)]
 

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer that the document announces, never a 500, and nothing refused reaches the actors."""
+"""Any input gets an answer that the document announces, never 500. Nothing refused reaches the actors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.account import Refused
@@ -14,6 +14,7 @@ from store.port import StreamKey
 from tests.api.routes import ROUTES, Route
 from tests.api.support import BODY, Api
 from tests.api.world import CURRENCIES, World
+from tests.effort import examples
 
 WORLD = World()
 API = Api(WORLD)
@@ -45,9 +46,9 @@ def _calls_match(status: int, before: int) -> None:
 
 
 @given(VALUES | NEARLY)
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_json(value: object) -> None:
-    """Any JSON value, near misses of a command above all, is a 202 or a 400."""
+    """Any JSON value, including almost valid commands, is a 202 or a 400."""
     before = len(WORLD.calls)
     result = API.post(json.dumps(value))
     assert result.status_code in (202, 400)
@@ -55,17 +56,17 @@ def test_any_json(value: object) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_any_bytes(body: bytes) -> None:
-    """Bytes that are no JSON are a 400."""
+    """Bytes that are not JSON are a 400."""
     before = len(WORLD.calls)
     _calls_match(API.post(body).status_code, before)
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_damaged_commands(data: st.DataObject) -> None:
-    """A good body with bytes changed, cut or doubled is judged, not stumbled over."""
+    """A valid body with bytes changed, cut or doubled never causes a 500."""
     body = bytearray(json.dumps({**BODY, "currency": "USD", "details": {"a": "b"}}).encode())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(body) - 1))
@@ -80,9 +81,9 @@ def test_damaged_commands(data: st.DataObject) -> None:
         HEADER,
     )
 )
-@settings(max_examples=200, deadline=None)
+@examples(100)
 def test_any_headers(headers: dict[str, str]) -> None:
-    """No header can make the service stumble."""
+    """No header causes a 500."""
     before = len(WORLD.calls)
     result = API.post(json.dumps(BODY), extras=headers)
     assert result.status_code in (202, 400, 415)
@@ -104,9 +105,9 @@ def test_any_headers(headers: dict[str, str]) -> None:
         max_size=4,
     ),
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
-    """Any query is answered or refused with a name."""
+    """Any query is executed, or refused with the name of a field."""
     query = "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs)
     result = API.get(path, query_string=query)
     assert result.status_code in (200, 400, 404)
@@ -123,9 +124,9 @@ def test_any_query(path: str, pairs: list[tuple[str, str]]) -> None:
     ),
     st.binary(max_size=40),
 )
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_id(template: str, name: bytes) -> None:
-    """Any bytes in place of an id are found or not found."""
+    """Any bytes in place of an id get 200 or 404."""
     result = API.get(template.format(quote(name, safe="")))
     assert result.status_code in (200, 302, 404, 405)
 
@@ -146,15 +147,15 @@ ORDER = st.fixed_dictionaries(
         [
             "/v1/gateways/gatewayA/breaker",
             "/v1/dead-letters/retry",
-            "/v1/dead-letters/nobody/retry",
+            "/v1/dead-letters/unknown/retry",
             "/v1/dead-letters/buried/discard",
         ]
     ),
     VALUES | ORDER,
 )
-@settings(max_examples=300, deadline=None)
-def test_any_order(path: str, order: object) -> None:
-    """Any JSON value as an order is carried out, refused with a name or finds nothing."""
+@examples(100)
+def test_any_operator_command(path: str, order: object) -> None:
+    """Any JSON value as a command is executed, refused with a field name, or finds no resource."""
     WORLD.letters.clear()
     WORLD.bury("buried")
     WORLD.reply = Refused("not-discardable", "No.")
@@ -166,7 +167,7 @@ def test_any_order(path: str, order: object) -> None:
 
 
 NAMES = sorted({name for route in ROUTES for name in [*route.fields, *route.parameters("query")]} - {"wait"})
-"""All that a request may name, but for what would hold up the test."""
+"""All headers and queries that a request may have, except those that would delay the test."""
 TEXTS = st.sampled_from(["", "1", "200", "gatewayA", "12345", "open", "pending", "deposit", "2026-11-22T12:00:00Z"])
 QUERY = st.lists(st.tuples(st.sampled_from(NAMES) | ANY_TEXT, TEXTS | ANY_TEXT), max_size=4).map(
     lambda pairs: "&".join(f"{quote(name, errors='replace')}={quote(text, errors='replace')}" for name, text in pairs)
@@ -184,13 +185,13 @@ CONTENT_TYPES = st.sampled_from(["application/json", "application/json; charset=
 
 
 def mostly(right: str, others: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """What is right, and one time in five something else: so that one thing is wrong at a time, and is got at."""
+    """Valid values, and one value in five from ``others``. So usually one part is wrong at a time, and is reached."""
     return st.integers(0, 4).flatmap(lambda die: others if die == 4 else st.just(right))
 
 
 @st.composite
 def bodies(draw: st.DrawFn, route: Route) -> bytes:
-    """Any bytes, any JSON, a good body with some members changed, and any of these damaged."""
+    """Any bytes, any JSON, a valid body with some members changed, and any of these damaged."""
     body = route.body or {}
     names = st.sampled_from(sorted(route.fields)) if route.fields else ANY_TEXT
     changed = st.dictionaries(names | ANY_TEXT, VALUES | AMOUNTS, min_size=1, max_size=2).map(
@@ -206,17 +207,17 @@ def bodies(draw: st.DrawFn, route: Route) -> bytes:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_any_request(route: Route, data: st.DataObject) -> None:
-    """Any body, query, headers and ids on any route: an answer that the document announces, and never a 5xx.
+    """Any body, query, headers and ids on any route get an answer that the document describes, and never a 5xx.
 
-    That a refusal is a problem document as the document has it is what the client looks at with every answer.
+    The client checks with every answer that a refusal is a problem document as described.
     """
     WORLD.reset()
     WORLD.give("12345", 100)
     WORLD.bury("buried")
     WORLD.complain("review", None, stream=StreamKey("main", "12345"))
-    if route.template.endswith("/discard"):  # the buried letter's transaction is not there
+    if route.template.endswith("/discard"):  # the transaction of this dead letter does not exist
         WORLD.reply = Refused("not-discardable", "No.")
     before = len(WORLD.calls)
     headers = data.draw(st.dictionaries(st.sampled_from(HEADERS), HEADER, max_size=1))
@@ -226,6 +227,6 @@ def test_any_request(route: Route, data: st.DataObject) -> None:
     result = API.request(route.method, path, body=data.draw(bodies(route)), query_string=query, extras=headers)
     assert result.status_code < 500
     assert len(result.text) < 10_000 or result.status_code < 400
-    if result.status_code in (400, 404, 413, 415):  # the others are the actors' own word
+    if result.status_code in (400, 404, 413, 415):  # the other statuses are replies of the actors
         assert len(WORLD.calls) == before
         assert (WORLD.orders, WORLD.modes, WORLD.retried, WORLD.discards) == ([], [], [], [])

@@ -1,4 +1,4 @@
-"""Positions and cursors carry the generation: whoever goes on from before a restore is told so, and misses nothing."""
+"""Positions and cursors contain the generation. A client that continues from before a restore gets 410."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPAN = 2**40
 
 
 def is_unknown(answer: object, generation: int) -> bool:
-    """Whether it is the problem that says so."""
+    """Whether it is the problem ``position-unknown``."""
     body = answer.json  # type: ignore[attr-defined]
     return (answer.status_code, body.get("type"), body.get("generation")) == (  # type: ignore[attr-defined]
         410,
@@ -24,15 +24,18 @@ def is_unknown(answer: object, generation: int) -> bool:
 
 
 def test_a_position_beyond_the_end_is_unknown(api: Api, world: World) -> None:
-    """It was given out in a state that is lost, or by another service: 410 at once, however long the wait is."""
+    """A position beyond the end belongs to a lost state or to another service.
+
+    It gets 410 at once, whatever the wait.
+    """
     world.give("c1", 100)
     assert api.get("/v1/events?after=3").json["items"] == []
     for after in (4, SPAN - 1, SPAN, 2**53, 2**63 - 1):
         assert is_unknown(api.get(f"/v1/events?after={after}&wait=30"), 0)
 
 
-def test_the_next_generation(api: Api, world: World) -> None:
-    """Positions ascend over generations, those of the one before are unknown, and 0 begins anew in any."""
+def test_positions_in_the_next_generation(api: Api, world: World) -> None:
+    """Positions ascend over generations. Positions of an earlier one are unknown, and 0 is the beginning in each."""
     world.give("c1", 100)
     before = api.get("/v1/events").json["items"]
     assert {event["generation"] for event in before} == {0}
@@ -51,8 +54,8 @@ def test_the_next_generation(api: Api, world: World) -> None:
     assert max(event["position"] for event in now) < 2**53
 
 
-def test_put_back_while_somebody_waits(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events of the new state are never taken for those that follow a position of the old one."""
+def test_a_restore_during_a_wait(api: Api, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of the restored state are never returned as the events after a position of the old state."""
     world.give("c1", 100)
 
     def read(*_arguments: object) -> list[object]:
@@ -66,7 +69,7 @@ def test_put_back_while_somebody_waits(api: Api, world: World, monkeypatch: pyte
 
 @pytest.mark.parametrize("path", ["/v1/transactions", "/v1/customers/c1/events", "/v1/dead-letters", "/v1/reviews"])
 def test_cursors_of_other_lists(api: Api, world: World, path: str) -> None:
-    """A page does not go on in another generation than it began in."""
+    """A list cannot be continued in another generation than the one in which it began."""
     for number in range(3):
         world.give("c1", 100)
         world.bury(f"019ab000-0000-7000-8000-00000000000{number}")
@@ -79,7 +82,7 @@ def test_cursors_of_other_lists(api: Api, world: World, path: str) -> None:
     assert api.get(f"{path}?limit=1&cursor={cursor}").status_code == 200
 
 
-def test_a_cursor_of_a_later_generation_is_told_apart() -> None:
-    """The same key of two generations makes two cursors; what is no generation is no cursor."""
+def test_cursors_of_two_generations_differ() -> None:
+    """The same key in two generations has two cursors. A cursor with an invalid generation is refused."""
     for forged in ("dDB-eA", "dDAxfng"):  # t0~x, t01~x
         assert decode_cursor(CursorKind.GATEWAYS, forged) is None

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the table of the contract as callers see it."""
+"""Idempotency-Key: every case of its rules, as clients see them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import threading
 
 import pytest
 
-from actors.once import Once
+from actors.customer.command_operation import CommandOperation
 from actors.replies import NotStored, Reply
-from domain.commands import Receive
-from store.codec import Metadata
 from store.port import StreamKey
 from tests.api.support import BODY, Api
 from tests.api.world import World
@@ -19,14 +17,17 @@ VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @pytest.fixture(autouse=True)
-def _money_enough(world: World) -> None:
+def sufficient_balance(world: World) -> None:
     """The usual customer can pay for the usual withdrawal, twice."""
     world.give("12345", 25_000)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_same_command_again_is_the_first_one_once_more(api: Api, world: World, path: str) -> None:
-    """One transaction; the first status and Location, and the transaction as it is by now."""
+def test_the_same_command_again_is_replayed(api: Api, world: World, path: str) -> None:
+    """There is one transaction.
+
+    The answer repeats the first status and Location, and shows the transaction's current state.
+    """
     first = api.command(path, key="k-1")
     world.complete("12345", first.json["transaction_id"])
     again = api.command(path, key="k-1")
@@ -50,7 +51,7 @@ def test_the_same_command_again_is_the_first_one_once_more(api: Api, world: Worl
     ],
 )
 def test_a_command_is_the_same_by_value(api: Api, again: dict[str, object]) -> None:
-    """Other spellings of the amount, defaults written out and another order of the details are the same command."""
+    """Other spellings of the amount, explicit defaults and another order of the details are the same command."""
     details = {"b": "2", "a": "1"} if again.get("details") else {}
     first = api.command("/v1/deposit", key="k-1", details=details)
     repeated = api.command("/v1/deposit", key="k-1", **{"details": details, **again})
@@ -68,7 +69,7 @@ def test_a_command_is_the_same_by_value(api: Api, again: dict[str, object]) -> N
     ],
 )
 def test_another_command_under_the_same_key_is_refused(api: Api, world: World, other: dict[str, object]) -> None:
-    """422, nothing stored, and the first one stays what it is."""
+    """Another command gets 422, nothing is stored, and the first one does not change."""
     first = api.command("/v1/deposit", key="k-1")
     reused = api.command("/v1/deposit", key="k-1", **other)
     assert (reused.status_code, reused.json["type"]) == (422, "/problems/idempotency-key-reused")
@@ -84,14 +85,14 @@ def test_a_key_belongs_to_its_operation(api: Api) -> None:
 
 @pytest.mark.parametrize("key", ["k", VISIBLE.replace('"', ""), "x" * 255, "a,b", "a'b", "a\\b", 'a"b'])
 def test_a_key_is_the_same_bare_and_in_double_quotes(api: Api, key: str) -> None:
-    """RFC 8941 strings and what most callers send are both taken."""
+    """Keys as RFC 8941 strings and bare keys, which most clients send, are both accepted."""
     ids = {api.command("/v1/deposit", key=given).json["transaction_id"] for given in (key, f'"{key}"')}
     assert len(ids) == 1
 
 
 @pytest.mark.parametrize("key", ["", '""', '"', '"a', "x" * 256, f'"{"x" * 256}"', "a b", "é", "a\tb", "a\x7f"])
-def test_a_key_that_cannot_be_is_named(api: Api, world: World, key: str) -> None:
-    """400 that names the header, and nothing reaches the actors."""
+def test_an_invalid_key_is_named(api: Api, world: World, key: str) -> None:
+    """An invalid key gets 400 with the header's name, and nothing reaches the actors."""
     calls = len(world.calls)
     wrong = api.command("/v1/deposit", key=key)
     assert (wrong.status_code, wrong.json["type"]) == (400, "/problems/invalid-request")
@@ -99,8 +100,8 @@ def test_a_key_that_cannot_be_is_named(api: Api, world: World, key: str) -> None
     assert len(world.calls) == calls
 
 
-def test_a_refusal_is_repeated_though_it_would_be_taken_now(api: Api, world: World) -> None:
-    """A recorded 422 is replayed, with what it said then, even when there is money by now."""
+def test_a_refusal_is_replayed_although_it_would_be_accepted_now(api: Api, world: World) -> None:
+    """A recorded 422 is replayed unchanged, also when the balance is sufficient now."""
     short = api.withdraw(key="k-1", amount="900.00")
     world.give("12345", 1_000_000)
     again = api.withdraw(key="k-1", amount="900.00")
@@ -113,22 +114,21 @@ def test_a_refusal_is_repeated_though_it_would_be_taken_now(api: Api, world: Wor
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/v1/customers/12345/adjustments"])
-def test_a_replay_that_cannot_be_read_is_not_called_unstored(
+def test_a_replay_that_cannot_be_read_is_a_504(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """What the key stands for was carried out, so 503, which says that it never will be, would be untrue: 504."""
+    """The first command was executed, so 503 ("never stored") would be wrong: 504."""
     adjusts = path.endswith("adjustments")
     order = {"amount": 1, "currency": "USD", "reason": "r", "evidence": "e"} if adjusts else BODY
     first = api.order(path, order, key="k-1")
-    operation = "adjust" if adjusts else "receive"
-    carry_out = getattr(world, operation)
+    execute = world.execute
 
-    def then_down(*arguments: object) -> Reply:
-        reply: Reply = carry_out(*arguments)
+    def then_down(stream: StreamKey, command: CommandOperation) -> Reply:
+        reply = execute(stream, command)
         world.down = True
         return reply
 
-    monkeypatch.setattr(world, operation, then_down)
+    monkeypatch.setattr(world, "execute", then_down)
     again = api.order(path, order, key="k-1")
     assert (again.status_code, again.json["type"]) == (504, "/problems/outcome-unknown")
     assert again.json.get("transaction_id") == first.json.get("transaction_id")
@@ -137,8 +137,8 @@ def test_a_replay_that_cannot_be_read_is_not_called_unstored(
     assert api.order(path, order, key="k-1").headers["Idempotent-Replayed"] == "true"
 
 
-def test_what_is_not_stored_is_not_held_by_its_key(api: Api, world: World) -> None:
-    """After 400 and 503 the key is free."""
+def test_a_command_that_is_not_stored_frees_its_key(api: Api, world: World) -> None:
+    """After 400 and 503 the key can be used again."""
     assert api.command("/v1/deposit", key="k-1", amount=0).status_code == 400
     world.reply = NotStored("The store is not available.")
     assert api.command("/v1/deposit", key="k-1").status_code == 503
@@ -146,24 +146,24 @@ def test_what_is_not_stored_is_not_held_by_its_key(api: Api, world: World) -> No
     assert api.command("/v1/deposit", key="k-1", amount=5).status_code == 202
 
 
-def test_a_repetition_that_cannot_wait_for_the_first_one(
+def test_a_repetition_while_the_first_is_in_progress_is_a_409(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the first one with the key is under way, one that met its deadline is told 409 and when to come again."""
+    """While the first request with the key is in progress, another gets 409 with Retry-After at its deadline."""
     inside, on = threading.Event(), threading.Event()
     first: list[int] = []
-    original = world.receive
+    original = world.execute
 
     def too_late(*_: object) -> Reply:
         return NotStored("The deadline passed.")
 
-    def slow(stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
-        monkeypatch.setattr(world, "receive", too_late)
+    def slow(stream: StreamKey, command: CommandOperation) -> Reply:
+        monkeypatch.setattr(world, "execute", too_late)
         inside.set()
         assert on.wait(30)
-        return original(stream, command, metadata, once)
+        return original(stream, command)
 
-    monkeypatch.setattr(world, "receive", slow)
+    monkeypatch.setattr(world, "execute", slow)
     thread = threading.Thread(target=lambda: first.append(api.command("/v1/deposit", key="k-1").status_code))
     thread.start()
     assert inside.wait(30)
@@ -175,4 +175,4 @@ def test_a_repetition_that_cannot_wait_for_the_first_one(
     assert int(busy.headers["Retry-After"]) >= 1
     assert alone.status_code == 503
     assert first == [202]
-    assert api.command("/v1/deposit", key="k-1").status_code == 503, "nobody is under way any more"
+    assert api.command("/v1/deposit", key="k-1").status_code == 503, "no request is in progress"

@@ -1,4 +1,4 @@
-"""Every limit of the API from both sides: the last value that is taken, and the next, which is refused by name."""
+"""Every limit of the API from both sides: the last accepted value, and the next one, which is refused by name."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ KIB = 1024
 
 @pytest.fixture
 def api(world: World) -> Api:
-    """An API that pays out whatever it is told, to a customer who is there."""
+    """An API without balance checks, with an existing customer."""
     api = Api(world, checked_withdrawals=False)
     world.give("12345", 1)
     return api
 
 
 def wrong(api: Api, path: str, members: Mapping[str, Any], **raw: str) -> list[str]:
-    """The fields that are named as wrong in an order of ``members``, some of them given as JSON; none: it is taken."""
+    """The wrong fields of a command with ``members``, some of them as JSON.
+
+    An empty result means that it is accepted.
+    """
     result = api.post(as_json(members, **raw), path=path)
     if result.status_code in (200, 201, 202):
         return []
@@ -44,7 +47,7 @@ def wrong(api: Api, path: str, members: Mapping[str, Any], **raw: str) -> list[s
 
 @pytest.mark.parametrize("currency", sorted(CURRENCIES["gatewayA"]))
 def test_amounts(api: Api, currency: str) -> None:
-    """10^12 minor units and not one more, and no part of a unit, in either spelling; negative by people alone."""
+    """At most 10^12 minor units and no fraction of a unit, in both spellings. Only adjustments may be negative."""
     unit = Decimal(1).scaleb(-EXPONENTS[currency])
     within = (10**12 * unit, unit, 11 * unit)
     beyond = (10**12 * unit + unit, unit / 10, 11 * unit + unit / 10)
@@ -69,7 +72,7 @@ def test_amounts(api: Api, currency: str) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_customer_ids(api: Api, path: str) -> None:
-    """1 to 128 of some characters and of no other, wherever they stand; but not "." and "..", which URLs lose."""
+    """1 to 128 permitted characters in any place, but not "." and "..", which clients remove from URLs."""
     for good in ("x", "x" * 128, "...", *(set(ALLOWED) - {"."}), *(f"a{one}b" for one in ALLOWED)):
         assert wrong(api, path, {**BODY, "customer_id": good}) == []
         assert api.get(f"/v1/customers/{good}").status_code == 200
@@ -80,7 +83,7 @@ def test_customer_ids(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_details(api: Api, path: str) -> None:
-    """At most 20 strings of at most 500 characters, under names of as many, without control characters."""
+    """At most 20 strings of at most 500 characters, under names of the same length, without control characters."""
     full = {f"{n:x>500}": "v" * 500 for n in range(20)}
     for good in ({}, full, {"": ""}, *({one: one} for one in LETTERS)):
         assert wrong(api, path, {**BODY, "details": good}) == []
@@ -96,7 +99,7 @@ def test_details(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["reason", "evidence"])
 def test_reasons(api: Api, name: str) -> None:
-    """What a person says has 1 to 500 characters, of which one is seen and none is a control character."""
+    """A reason has 1 to 500 characters, one of them visible and none a control character."""
     for good in ("x", "x" * 500, " x", "\U0001f4a9" * 500, *(f"a{one}b" for one in LETTERS)):
         assert wrong(api, ADJUSTMENTS, {**ADJUSTMENT, name: good}) == []
     for bad in ("", " ", "\u00a0\u2028", "x" * 501, *CONTROLS, *(f"a{one}b" for one in CONTROLS)):
@@ -104,7 +107,7 @@ def test_reasons(api: Api, name: str) -> None:
 
 
 def test_versions(api: Api) -> None:
-    """A version is a whole number from 1 that every program can hold."""
+    """A version is a whole number from 1 that every program can represent."""
     path = f"/v1/transactions/{api.deposit().json['transaction_id']}/resolution"
     order = {"outcome": "failed", "reason": "r", "evidence": "e"}
     for good in ("1", str(2**53)):
@@ -125,7 +128,7 @@ def test_bodies(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("path", [*COMMANDS, ADJUSTMENTS])
 def test_keys(api: Api, path: str) -> None:
-    """A key has 1 to 255 visible characters, which double quotes around it do not count to."""
+    """A key has 1 to 255 visible characters. Double quotes around it do not count."""
     body = json.dumps(BODY if path in COMMANDS else ADJUSTMENT)
     visible = map(chr, range(0x21, 0x7F))
     for good in ("x", "x" * 255, f'"{"x" * 255}"', '"x"', *(f"a{one}" for one in visible)):
@@ -151,7 +154,7 @@ def test_keys(api: Api, path: str) -> None:
     ],
 )
 def test_parameters(api: Api, path: str, name: str, good: list[str], bad: list[str]) -> None:
-    """Each end of a parameter's range is in, and what is beyond it is named."""
+    """Each end of a parameter's range is accepted, and the value beyond it is named."""
     for value in good:
         assert api.get(path, params={name: value}).status_code == 200
     for value in bad:
@@ -159,7 +162,7 @@ def test_parameters(api: Api, path: str, name: str, good: list[str], bad: list[s
 
 
 def test_request_ids(api: Api) -> None:
-    """1 to 128 visible characters come back as they were; any other id is replaced, and nothing is refused for it."""
+    """An id of 1 to 128 visible characters is repeated. Any other id is replaced, and the request is not refused."""
     for good in ("x", "x" * 128, *map(chr, range(0x21, 0x7F))):
         assert api.get("/healthz", headers={"X-Request-ID": good}).headers["X-Request-ID"] == good
     for bad in ("", "x" * 129, "a b", "a\u00e9", "a\tb"):

@@ -1,4 +1,4 @@
-"""/metrics: requests by route, what the actors tell, what the store says, and a store that says nothing."""
+"""/metrics: requests by route, notifications of the actors, figures of the store, and a store without an answer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from actors.figures import AdmissionFigures, GatewayFigures, ProcessFigures
 from actors.listeners import Listener
 from actors.messages import NotSent, Unanswered
-from actors.replies import Taken, Unverified
+from actors.replies import SignatureInvalid, Taken
 from actors.runtime.runtime import uuid7
+from actors.stats import AdmissionStats, GatewayStats, ProcessStats
 from api.app import create_app
 from api.metrics import store as store_figures
 from api.metrics.exposition import exposition
@@ -23,8 +23,7 @@ from api.metrics.listener import MetricsListener
 from api.metrics.meters import UNREADABLE, Meters
 from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
-from config.unreadable import _UNREADABLE
-from domain.account import Account, Transaction, evolve
+from domain.account import Account, Transaction
 from domain.events import (
     BalanceAdjusted,
     Completed,
@@ -40,9 +39,11 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Declined
+from domain.state_machine import evolve
+from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
-from store.queries import Figures, Unfinished
+from store.queries import StoreStats, Unfinished
 from tests.api.support import BODY, Api
 from tests.api.world import START, World
 from tests.scraping import Samples, of, read
@@ -60,18 +61,18 @@ class Served:
         )
 
     def scrape(self) -> Samples:
-        """What Prometheus reads."""
+        """The text that Prometheus reads."""
         return read(self.client.simulate_get("/metrics").text)
 
 
 @pytest.fixture
 def served() -> Served:
-    """An application that nobody has asked anything."""
+    """An application without any requests so far."""
     return Served()
 
 
-def test_the_format(api: Api) -> None:
-    """It is Prometheus's text format 0.0.4, as its Content-Type says, and what the document announces."""
+def test_the_text_format(api: Api) -> None:
+    """The answer is in Prometheus's text format 0.0.4, with its Content-Type and as the document announces."""
     result = api.get("/metrics")
     assert result.status_code == 200
     assert result.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -79,7 +80,7 @@ def test_the_format(api: Api) -> None:
 
 
 def test_requests_are_counted_by_route(served: Served) -> None:
-    """Each is counted once by its route's template and status, and timed; what has no route or an odd method, too."""
+    """Each request counts once by its route's template and status, with its duration, also without a route."""
     get = served.client.simulate_get
     for path in ("/v1/transactions/1", "/v1/transactions/2", "/no/such/thing", "/nor/this"):
         assert get(path).status_code == 404
@@ -97,8 +98,8 @@ def test_requests_are_counted_by_route(served: Served) -> None:
     assert of(samples, count, method="unknown", route="/v1/deposit", status="405") == 1
 
 
-def test_what_is_no_request_is_there_before_the_first(served: Served) -> None:
-    """Each status that a worker may give to it."""
+def test_malformed_requests_have_series_from_the_start(served: Served) -> None:
+    """Each status of an answer to a malformed request has a series from the start."""
     statuses = {str(status) for _, status, _ in _UNREADABLE}
     samples = served.scrape()
     assert {of(samples, "payments_unreadable_requests_total", status=status) for status in statuses} == {0}
@@ -106,7 +107,7 @@ def test_what_is_no_request_is_there_before_the_first(served: Served) -> None:
 
 
 def recorded(listener: Listener, *events: Event, transaction_id: str) -> None:
-    """Tell ``listener`` of these events of one customer, each in a batch of its own, a second apart."""
+    """Notify ``listener`` of events of one customer, each in its own batch, a second apart."""
     account, known = Account("c1"), dict[str, Transaction]()
     for version, event in enumerate(events, 1):
         one = Recorded(version, START + timedelta(seconds=version), event)
@@ -121,8 +122,8 @@ def received(kind: Kind, transaction_id: str) -> Received:
     return Received(kind, transaction_id, "gatewayA", Money(100, "USD"), {})
 
 
-def test_what_transactions_come_to(served: Served) -> None:
-    """Each entry into a status counts once, by type and gateway; the time since the request is that of the id."""
+def test_transactions_are_counted_by_status(served: Served) -> None:
+    """Each entry into a status counts once, by type and gateway. The duration begins with the time in the id."""
     listener = MetricsListener(served.meters)
     done, doubtful, declined = (uuid7(START, number) for number in (1, 2, 3))
     deposit, withdrawal = Kind.DEPOSIT, Kind.WITHDRAWAL
@@ -157,17 +158,17 @@ def test_what_transactions_come_to(served: Served) -> None:
         ("withdrawal", "pending"): 1,
         ("withdrawal", "failed"): 1,
     }
-    assert None not in came.values(), "a series is there before its first event"
+    assert None not in came.values(), "a series exists before its first event"
     assert of(samples, "payments_accepted_total", type="deposit", **A) == 2
     seconds = of(samples, "payments_post_to_final_seconds_sum", type="deposit", status="completed", **A)
-    assert seconds == pytest.approx(3.0, abs=0.002)  # an id has no more than milliseconds
+    assert seconds == pytest.approx(3.0, abs=0.002)  # an id has milliseconds only
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="2.5", **A) == 1
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="1.0", **A) == 0
     assert [of(samples, "payments_reviews_total", state=state) for state in ("opened", "closed")] == [1, 1]
 
 
-def test_what_else_the_actors_tell(served: Served) -> None:
-    """Calls by result, writes by what became of them, breakers, dead letters, callbacks, leases and takeovers."""
+def test_other_notifications_of_the_actors(served: Served) -> None:
+    """Calls and writes count by result, and so do breakers, dead letters, callbacks, leases and takeovers."""
     listener = MetricsListener(served.meters)
     item = WorkItem("t1", 1, StreamKey("main", "c1"), "gatewayA", Action.SUBMIT, "DepositReceived", 0, (), None)
     for result in (Approved("A-1", final=True), Declined("x", None, "no"), NotSent("refused"), NotSent("refused")):
@@ -178,7 +179,7 @@ def test_what_else_the_actors_tell(served: Served) -> None:
     listener.dead_letter(item, MoveWork("t1", Action.SUBMIT, WorkState.PARKED, 0.0, 3, ()))
     listener.leases_lost()
     listener.taken_over(7)
-    for answer in (Taken(), Unverified(), Unverified()):
+    for answer in (Taken(), SignatureInvalid(), SignatureInvalid()):
         listener.called_back("gatewayA", answer)
     samples = served.scrape()
     calls = {
@@ -203,13 +204,13 @@ def test_what_else_the_actors_tell(served: Served) -> None:
     assert of(samples, "payments_callbacks_total", result="taken", **A) == 1
 
 
-def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
-    """A sample is taken at once and again each second; what has gone down goes down in the gauges."""
+def test_gauges_of_a_process(served: Served) -> None:
+    """A sample is taken at once and then each second. Gauges also decrease."""
     later: list[tuple[float, object]] = []
-    crowd = {"commands": AdmissionFigures(128, 30, 5, 128), "others": AdmissionFigures(4, 0, 0, 64)}
-    gateways = (GatewayFigures("gatewayA", "half_open", 2, 7, 20),)
-    busy = ProcessFigures({"journal": 3, "customers": 9}, 5, crowd, gateways)
-    left = {"commands": AdmissionFigures(1, 0, 7, 128), "others": AdmissionFigures(0, 0, 0, 64)}
+    crowd = {"commands": AdmissionStats(128, 30, 5, 128), "others": AdmissionStats(4, 0, 0, 64)}
+    gateways = (GatewayStats("gatewayA", "half_open", 2, 7, 20),)
+    busy = ProcessStats({"journal": 3, "customers": 9}, 5, crowd, gateways)
+    left = {"commands": AdmissionStats(1, 0, 7, 128), "others": AdmissionStats(0, 0, 0, 64)}
     states = [busy, busy._replace(mailboxes={"journal": 0, "customers": 0}, admissions=left)]
     open_connections, lost_lines = iter([300, 2]), iter([4, 6])
     sampler = Sampler(
@@ -244,9 +245,9 @@ def test_what_a_process_is_in_the_middle_of(served: Served) -> None:
     assert of(samples, "payments_connections") == 2
 
 
-def test_what_the_store_says(served: Served) -> None:
-    """Work of matched and unmatched callbacks is told together; a configured gateway's figures are there at 0, too."""
-    served.world.waiting = Figures(
+def test_the_figures_of_the_store(served: Served) -> None:
+    """Work of matched and unmatched callbacks is counted together. Series of configured gateways exist at 0."""
+    served.world.waiting = StoreStats(
         {
             ("gatewayA", "dead"): Unfinished(2, 50.0),
             ("callbacks:gatewayA", "dead"): Unfinished(1, 70.0),
@@ -265,8 +266,8 @@ def test_what_the_store_says(served: Served) -> None:
     assert of(samples, "payments_open_reviews") == 2
 
 
-def test_a_store_that_is_away(served: Served) -> None:
-    """Without the store all else is served, its own figures are left out, and a gauge says so."""
+def test_an_unreachable_store(served: Served) -> None:
+    """Without the store all other metrics are served, and a gauge shows that the store does not answer."""
     served.world.down = True
     samples = served.scrape()
     assert of(samples, "payments_store_up") == 0
@@ -275,7 +276,7 @@ def test_a_store_that_is_away(served: Served) -> None:
 
 
 class Slow(World):
-    """A store that answers when it is told to, and counts how often it is asked."""
+    """A store that answers on demand and counts the reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,22 +284,22 @@ class Slow(World):
         self.answers = threading.Event()
         self.answers.set()
 
-    def figures(self) -> Figures:
+    def stats(self) -> StoreStats:
         """See World."""
         self.asked += 1
         assert self.answers.wait(60.0)
-        return super().figures()
+        return super().stats()
 
 
 def collected(collector: StoreCollector) -> Samples:
-    """What it adds to a scrape."""
+    """The metrics that it adds to a scrape."""
     registry = CollectorRegistry()
     registry.register(collector)
     return read(generate_latest(registry).decode())
 
 
-def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scrape waits for the store no longer than it may, and no second read is begun while the first one waits."""
+def test_a_silent_store_delays_no_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape waits a bounded time for the store, and there is one read at a time."""
     monkeypatch.setattr(store_figures, "WAIT_S", 0.01)
     world = Slow()
     collector = StoreCollector(world, world.gateway_currencies)
@@ -313,8 +314,8 @@ def test_a_silent_store_holds_up_no_scrape(monkeypatch: pytest.MonkeyPatch) -> N
     assert world.asked == 1
 
 
-def test_the_store_is_not_asked_for_each_scrape() -> None:
-    """What it said is told again for some seconds; for longer when the answer was dear."""
+def test_the_store_is_not_read_for_each_scrape() -> None:
+    """A result is reused for some seconds, and for longer after a slow read."""
     world, now = Slow(), [100.0]
     collector = StoreCollector(world, world.gateway_currencies, lambda: now[0])
     collected(collector)
@@ -327,7 +328,7 @@ def test_the_store_is_not_asked_for_each_scrape() -> None:
     dear.start()
     while world.asked < 2:
         dear.join(0.001)
-    now[0] += 1.0  # so long the read takes
+    now[0] += 1.0  # the duration of the read
     world.answers.set()
     dear.join()
     now[0] += 2 * FRESH_S
@@ -338,8 +339,8 @@ def test_the_store_is_not_asked_for_each_scrape() -> None:
     assert world.asked == 3
 
 
-def test_what_is_counted_meanwhile_is_in_the_next_scrape() -> None:
-    """Tallies are handed on once: neither lost between two scrapes nor told twice."""
+def test_tallies_are_in_the_next_scrape() -> None:
+    """Tallies are added once. None is lost or doubled between two scrapes."""
     world, meters = World(), Meters()
     store = StoreCollector(world, world.gateway_currencies)
     listener = MetricsListener(meters)

@@ -1,4 +1,4 @@
-"""The document: valid, complete in both directions, its examples true; and the page that shows it."""
+"""The document is valid, complete in both directions, and its examples work. A page shows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.problems import PROBLEMS
 from tests.api.support import BODY, Api
 from tests.api.world import World
 
-# Ways to the page and what it loads: no part of the API.
+# Redirects to the page and the files that it loads. They are not part of the API.
 PAGES = {"/", "/swagger", "/swagger/", "/swagger/{asset}"}
 
 
@@ -25,8 +25,8 @@ def test_the_document_is_valid(api: Api) -> None:
     assert list(OpenAPIV30SpecValidator(api.document).iter_errors()) == []
 
 
-def test_every_route_is_in_the_document_and_the_reverse(api: Api) -> None:
-    """Nothing is served that is not described, and nothing described that is not served; HEAD goes with GET."""
+def test_routes_and_document_agree(api: Api) -> None:
+    """Every served route is described and every described route is served; HEAD goes with GET."""
     served = {
         (route.path, method.method.lower())
         for route in falcon.inspect.inspect_routes(api.app)
@@ -41,7 +41,7 @@ def test_every_route_is_in_the_document_and_the_reverse(api: Api) -> None:
     assert served == described | heads
 
 
-def test_operations_can_be_told_apart(api: Api) -> None:
+def test_operation_ids_are_unique(api: Api) -> None:
     """Operation ids are unique, and every link leads to one of them."""
     operations = [it for item in api.document["paths"].values() for name, it in item.items() if name != "parameters"]
     ids = [it["operationId"] for it in operations]
@@ -57,7 +57,7 @@ def test_operations_can_be_told_apart(api: Api) -> None:
 
 
 def test_every_operation_is_described(api: Api) -> None:
-    """Operations, parameters and responses carry words for people."""
+    """Operations, parameters and responses have descriptions."""
     for path, item in api.document["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
@@ -72,7 +72,7 @@ def test_every_operation_is_described(api: Api) -> None:
 
 
 def test_the_examples_are_accepted(api: Api, world: World) -> None:
-    """The examples of the deposit's body can be sent as they are, the one of the readme first."""
+    """The examples of the deposit's body are accepted unchanged. The first one is that of the README."""
     body = api.document["paths"]["/v1/deposit"]["post"]["requestBody"]["content"]["application/json"]
     examples = [it["value"] for it in body["examples"].values()]
 
@@ -89,8 +89,8 @@ def test_the_examples_are_accepted(api: Api, world: World) -> None:
         ("/v1/dead-letters/{dead_letter_id}/discard", 200),
     ],
 )
-def test_the_examples_of_orders_are_accepted(api: Api, world: World, path: str, status: int) -> None:
-    """The examples of a person's orders can be sent as they are."""
+def test_the_examples_of_operator_commands_are_accepted(api: Api, world: World, path: str, status: int) -> None:
+    """The examples of operator commands are accepted unchanged."""
     letter_id = api.deposit().json["transaction_id"]
     world.bury(letter_id)
     body = api.document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
@@ -99,8 +99,8 @@ def test_the_examples_of_orders_are_accepted(api: Api, world: World, path: str, 
     assert {api.order(address, it["value"]).status_code for it in body["examples"].values()} == {status}
 
 
-def test_the_problems_are_the_ones_of_the_table(api: Api) -> None:
-    """Each announced problem is in the table under the status that it is announced for, and all are announced."""
+def test_the_problems_are_those_of_the_table(api: Api) -> None:
+    """Each announced problem is in the table with its announced status, and all problems of the table are announced."""
     announced = {
         (name, int(status))
         for item in api.document["paths"].values()
@@ -109,13 +109,13 @@ def test_the_problems_are_the_ones_of_the_table(api: Api) -> None:
         for status, response in operation["responses"].items()
         for name in response["content"].get("application/problem+json", {}).get("examples", {})
     }
-    # A wrong method is no operation's answer; nobody needs a key here.
+    # A wrong method is not an answer of an operation. Here no request needs a key.
     others = {"method-not-allowed", "unauthenticated", "insufficient-scope"}
     assert announced == {(it.name, it.status) for it in PROBLEMS.values() if it.name not in others}
 
 
-def test_the_command_is_closed(api: Api) -> None:
-    """The document says of a command what the schema enforces: required, unknown refused, limits."""
+def test_the_document_states_the_rules_of_a_command(api: Api) -> None:
+    """The document states the rules that the schema of a command enforces: required and unknown fields, limits."""
     command = api.document["components"]["schemas"]["Command"]
     assert command["additionalProperties"] is False
     assert sorted(command["required"]) == ["amount", "customer_id", "gateway"]
@@ -133,8 +133,8 @@ def test_the_command_is_closed(api: Api) -> None:
         assert not validator.is_valid(wrong), wrong
 
 
-def test_answers_are_really_held_against_the_document(api: Api) -> None:
-    """The check behind every other test here sees a wrong answer: the client is not blind."""
+def test_answers_are_checked_against_the_document(api: Api) -> None:
+    """The check behind every other test here detects a wrong answer."""
     transaction = api.deposit().json
     schema = {"$ref": "#/components/schemas/Transaction", "components": api.document["components"]}
     validator = OAS30Validator(schema)
@@ -155,7 +155,7 @@ def test_answers_are_really_held_against_the_document(api: Api) -> None:
 
 
 class _Links(HTMLParser):
-    """What a page loads."""
+    """The files that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,8 +166,8 @@ class _Links(HTMLParser):
         assert tag != "script" or dict(attrs).get("src"), "the content security policy allows no inline scripts"
 
 
-def test_the_page_loads_everything_from_here(api: Api) -> None:
-    """Swagger UI comes whole from this origin, under a policy that allows no other."""
+def test_the_page_loads_everything_from_this_origin(api: Api) -> None:
+    """All files of Swagger UI come from this origin, under a policy that allows no other."""
     page = api.get("/swagger/index.html")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
@@ -191,8 +191,8 @@ def test_the_page_shows_this_document(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/swagger", "/swagger/"])
-def test_ways_to_the_page(api: Api, path: str) -> None:
-    """The addresses that people type lead to the page."""
+def test_redirects_to_the_page(api: Api, path: str) -> None:
+    """Short paths redirect to the page."""
     result = api.get(path)
     assert (result.status_code, result.headers["Location"]) == (302, "/swagger/index.html")
 
@@ -200,6 +200,6 @@ def test_ways_to_the_page(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     "asset", ["nope.js", "swagger-ui-bundle.js.map", "..%2F__init__.py", "%2e%2e", "index.j2", "%00"]
 )
-def test_nothing_else_of_the_bundle_is_served(api: Api, asset: str) -> None:
+def test_other_files_of_the_bundle_are_not_served(api: Api, asset: str) -> None:
     """Only what the page needs can be fetched."""
     assert api.get(f"/swagger/{asset}").status_code == 404

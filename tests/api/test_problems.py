@@ -22,7 +22,7 @@ from tests.api.world import World
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_an_unknown_route(api: Api, path: str, method: str) -> None:
-    """What is not there is a 404 for every method."""
+    """An unknown path gets 404 with every method."""
     result = api.request(method, path)
     assert (result.status_code, result.json["type"]) == (404, "/problems/not-found")
 
@@ -48,8 +48,8 @@ def test_an_unknown_route(api: Api, path: str, method: str) -> None:
         ("/openapi.json", {"GET"}),
     ],
 )
-def test_a_method_that_is_not_allowed(api: Api, path: str, allowed: set[str]) -> None:
-    """A wrong method is a 405 that says which are right."""
+def test_a_wrong_method_gets_405(api: Api, path: str, allowed: set[str]) -> None:
+    """A wrong method gets 405 with the allowed ones."""
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
         result = api.request(method, path)
         assert (result.status_code, result.json["type"]) == (405, "/problems/method-not-allowed")
@@ -58,8 +58,8 @@ def test_a_method_that_is_not_allowed(api: Api, path: str, allowed: set[str]) ->
 
 
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
-def test_a_method_that_the_framework_keeps_for_itself(api: Api) -> None:
-    """Even what the framework refuses before anything of ours runs gets a problem with an id."""
+def test_a_method_that_the_framework_refuses(api: Api) -> None:
+    """A request that the framework refuses before the service's code runs gets a problem with an id."""
     result = api.request("WEBSOCKET", "/v1/deposit")
     assert result.status_code == 400
     assert result.headers["X-Request-ID"] == "generated-1"
@@ -68,7 +68,7 @@ def test_a_method_that_the_framework_keeps_for_itself(api: Api) -> None:
 def test_an_unexpected_exception_leaks_nothing(
     api: Api, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mistake of ours is a 500 without a word of it; the log has the traceback under the request's id."""
+    """A bug is a 500 that shows nothing of the exception. The log has the traceback under the request's id."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
@@ -90,27 +90,27 @@ def test_an_unexpected_exception_leaks_nothing(
     "path", ["/v1/deposit", "/nope", "/healthz", "/v1/transactions/x", "/swagger", "/openapi.json"]
 )
 def test_every_answer_repeats_the_request_id(api: Api, path: str) -> None:
-    """Success, redirect, refusal or nothing there: the id comes back."""
+    """Every answer repeats the id: success, redirect, refusal or unknown path."""
     assert api.get(path, headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
     assert api.get(path).headers["X-Request-ID"].startswith("generated-")
 
 
 def test_request_ids_differ() -> None:
-    """Generated ids are visible ASCII and never the same twice."""
+    """Generated ids are visible ASCII, and each is different."""
     ids = {random_request_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(it.isalnum() and len(it) == 32 for it in ids)
 
 
-def test_health_asks_nobody(api: Api, world: World) -> None:
-    """Alive is alive, whatever store, actors and gateways do."""
+def test_liveness_depends_on_nothing_else(api: Api, world: World) -> None:
+    """Liveness does not depend on store, actors and gateways."""
     world.down, world.deaf, world.not_ready = True, True, ["The journal is being restarted."]
     result = api.get("/healthz")
     assert (result.status_code, result.json) == (200, {"status": "ok"})
 
 
 def test_readiness(api: Api, world: World) -> None:
-    """Ready says so; not ready is a 503 that lists what is missing."""
+    """Ready gets 200; not ready gets 503 with the missing parts."""
     result = api.get("/readyz")
     assert (result.status_code, result.json) == (200, {"status": "ready"})
 
@@ -122,13 +122,13 @@ def test_readiness(api: Api, world: World) -> None:
 
 
 def test_the_table_of_problems() -> None:
-    """Every problem has a name of its own and a status that is an error."""
+    """Every problem has its own name and the status of an error."""
     assert all(name == problem.name and 400 <= problem.status < 600 for name, problem in PROBLEMS.items())
     assert len({problem.title for problem in PROBLEMS.values()}) == len(PROBLEMS)
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 406, 413, 414, 415, 431, 451, 500, 501, 503, 511])
 def test_every_status_of_the_framework_has_a_problem(status: int) -> None:
-    """Whatever Falcon may answer has a type of the same status."""
+    """Every status of Falcon has a type with the same status."""
     assert by_status(status).status == status
     assert falcon.code_to_http_status(status)

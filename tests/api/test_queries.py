@@ -1,4 +1,4 @@
-"""Query strings: every field known, once, and valid; cursors that only the service can have made."""
+"""Query strings: every field is known, occurs once and is valid. Cursors come only from the service."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from marshmallow import ValidationError
 from api.fields import Timestamp
 from api.paging import CursorKind, Place, decode_cursor, encode_cursor
 from api.problems import ProblemError
-from api.query import read_query
-from api.requests import PageSchema, read_fields
+from api.schemas.common import PageSchema, read_fields
+from api.screening.query import read_query
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -31,7 +31,7 @@ TRANSACTION_ID = "019ab000-0000-7000-8000-000000000001"
 
 
 def encoded(text: str) -> str:
-    """As cursors are encoded."""
+    """``text`` in the encoding of cursors."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -74,7 +74,7 @@ def encoded(text: str) -> str:
     ],
 )
 def test_a_wrong_field_of_a_list_is_named(api: Api, path: str, query: str, name: str) -> None:
-    """Whatever is wrong with a page's fields is a 400 that names the field."""
+    """A wrong field of a page gets 400 with its name."""
     api.deposit()
     result = api.get(path, query_string=query)
 
@@ -114,13 +114,13 @@ def test_a_wrong_field_of_a_list_is_named(api: Api, path: str, query: str, name:
     ],
 )
 def test_a_wrong_filter_is_named(api: Api, query: str, name: str) -> None:
-    """A filter that cannot mean anything is a 400, not an empty list."""
+    """An invalid filter gets 400, not an empty list."""
     result = api.get("/v1/transactions", query_string=query)
     assert (result.status_code, list(result.json["errors"])) == (400, [name])
 
 
 def test_a_plus_that_became_a_space_is_explained(api: Api) -> None:
-    """The hint on "+" is for queries, and comes only where a space stands; other readers of times do not give it."""
+    """The hint on "+" appears in queries only, and only for a value with a space."""
     for query, has_hint in {
         "created_from=2026-11-22T12:00:00+01:00": True,
         "created_from=yesterday": False,
@@ -133,7 +133,7 @@ def test_a_plus_that_became_a_space_is_explained(api: Api) -> None:
     assert "%2B" not in str(wrong.value)
 
 
-def test_filters_belong_to_transactions_alone(api: Api) -> None:
+def test_filters_of_transactions_are_unknown_elsewhere(api: Api) -> None:
     """A field of one list is unknown to another."""
     api.deposit()
     for path in LISTS[1:]:
@@ -141,27 +141,27 @@ def test_filters_belong_to_transactions_alone(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", SINGLES)
-def test_single_things_take_no_query(api: Api, path: str) -> None:
-    """A query where none is known is a misunderstanding, and is refused."""
+def test_single_resources_accept_no_query(api: Api, path: str) -> None:
+    """A query on a single resource is refused, because it would have no effect."""
     api.deposit()
     assert api.get(path).status_code == 200
     assert list(api.get(path, query_string="x=1").json["errors"]) == ["x"]
 
 
-def test_many_unknown_fields_make_no_long_answer(api: Api) -> None:
-    """The answer to a flood of fields stays small."""
+def test_many_unknown_fields_get_a_short_answer(api: Api) -> None:
+    """The answer to very many unknown fields stays small."""
     for path in ("/v1/gateways", "/v1/gateways/gatewayA"):
         result = api.get(path, query_string="&".join(f"k{i}=1" for i in range(2000)))
         assert result.status_code == 400
         assert len(result.json["errors"]) == 50
 
 
-def test_a_flood_is_no_work_for_a_schema() -> None:
-    """What is refused for its very many unknown names is refused before a schema looks at each of them."""
+def test_very_many_names_do_not_reach_a_schema() -> None:
+    """A request with very many unknown names is refused before a schema examines each of them."""
 
     class Untouched(PageSchema):
         def load(self, *_: Any, **__: Any) -> Any:
-            raise AssertionError("it was asked")
+            raise AssertionError("the schema was used")
 
     names = [f"k{number}" for number in range(10_000)]
     query = falcon.Request(falcon.testing.create_environ(query_string="&".join(f"{name}=1" for name in names)))
@@ -172,7 +172,7 @@ def test_a_flood_is_no_work_for_a_schema() -> None:
     assert list(of_a_query.value.errors or {}) == list(of_a_body.value.errors or {}) == names[:50]
 
 
-def test_a_cursor_of_one_list_is_none_of_another(api: Api, world: World) -> None:
+def test_a_cursor_of_another_list_is_refused(api: Api, world: World) -> None:
     """Cursors cannot be mixed up."""
     for _ in range(2):
         world.bury(api.deposit().json["transaction_id"])
@@ -184,16 +184,16 @@ def test_a_cursor_of_one_list_is_none_of_another(api: Api, world: World) -> None
 
 
 @given(st.integers(1, 10**18 - 1), st.integers(0, 8191))
-def test_a_cursor_comes_back_as_it_went(version: int, generation: int) -> None:
-    """Encoding and decoding a key are each other's reverse, in characters that a URL takes as they are."""
+def test_a_cursor_decodes_to_its_key(version: int, generation: int) -> None:
+    """Encoding and decoding of a key are inverse. The encoded characters need no escape in a URL."""
     cursor = encode_cursor(CursorKind.VERSIONS, str(version), generation)
     assert decode_cursor(CursorKind.VERSIONS, cursor) == Place(str(version), generation)
     assert cursor.replace("-", "").replace("_", "").isalnum()
 
 
 @given(st.text(max_size=60), st.sampled_from(CursorKind))
-def test_only_our_own_cursors_are_taken(text: str, kind: CursorKind) -> None:
-    """A string is a cursor only if it is exactly what the service would have made."""
+def test_only_encoded_cursors_are_accepted(text: str, kind: CursorKind) -> None:
+    """A string is a cursor only if it is exactly the encoding that the service would make."""
     key = decode_cursor(kind, text)
     assert key is None or encode_cursor(kind, *key) == text
 
@@ -208,7 +208,7 @@ def test_every_rfc_3339_time_is_read(at: datetime, minutes: int) -> None:
     assert Timestamp().deserialize(text).tzinfo is UTC
 
 
-def test_the_corners_of_rfc_3339() -> None:
+def test_special_cases_of_rfc_3339() -> None:
     """Leap seconds and fractions finer than a microsecond have an instant; a missing offset has none."""
     read = Timestamp().deserialize
     assert read("2016-12-31T23:59:60Z") == datetime(2017, 1, 1, tzinfo=UTC)
@@ -219,7 +219,7 @@ def test_the_corners_of_rfc_3339() -> None:
 
 
 def test_a_broken_store_is_a_503(api: Api, world: World) -> None:
-    """When the store does not answer, reads say so and when to come back."""
+    """When the store does not answer, reads get 503 with Retry-After."""
     world.down = True
     lists = ("/v1/transactions", "/v1/dead-letters", "/v1/customers/12345/events")
     for path in (*lists, "/v1/customers/12345", SINGLES[0], "/v1/dead-letters/x"):

@@ -1,4 +1,4 @@
-"""The reading routes: shapes, pages, filters, and what is not there."""
+"""The read routes: shapes, pages, filters, and unknown resources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def deposits(api: Api, number: int, **changes: object) -> list[str]:
     return [api.deposit(**changes).json["transaction_id"] for _ in range(number)]
 
 
-def walk(api: Api, path: str, limit: int, **params: str) -> list[dict[str, object]]:
+def all_items(api: Api, path: str, limit: int, **params: str) -> list[dict[str, object]]:
     """All items of a list, page by page."""
     items: list[dict[str, object]] = []
     cursor: str | None = ""
@@ -34,8 +34,8 @@ def walk(api: Api, path: str, limit: int, **params: str) -> list[dict[str, objec
 
 
 @pytest.mark.parametrize("customer", [".", ".."])
-def test_a_customer_that_no_path_can_name(api: Api, world: World, customer: str) -> None:
-    """Refused at intake; what older versions took is read by its raw path, and listed by a query."""
+def test_a_customer_whose_id_cannot_be_in_a_path(api: Api, world: World, customer: str) -> None:
+    """New commands with such an id are refused. Existing customers are read by the raw path, and listed by a query."""
     refused = api.deposit(customer_id=customer)
     assert (refused.status_code, [*refused.json["errors"]]) == (400, ["customer_id"])
     assert "path" in refused.json["errors"]["customer_id"][0]
@@ -51,8 +51,8 @@ def test_a_customer_that_no_path_can_name(api: Api, world: World, customer: str)
 @pytest.mark.parametrize(
     "customer", ["...", "....", "a.", ".a", "..a", "-", "_", ":", "@", "::", "@@", "a:b@c", "events", "http:", "0"]
 )
-def test_every_other_customer_can_be_named(api: Api, world: World, customer: str) -> None:
-    """As it is and percent-encoded: an id that is taken has an address."""
+def test_every_other_customer_has_an_address(api: Api, world: World, customer: str) -> None:
+    """Every id that is accepted has an address, unchanged and percent-encoded."""
     assert api.deposit(customer_id=customer).status_code == 202
     encoded = "".join(f"%{ord(letter):02X}" for letter in customer)
     for path in (customer, encoded, encoded.lower()):
@@ -60,7 +60,7 @@ def test_every_other_customer_can_be_named(api: Api, world: World, customer: str
         assert len(api.get(f"/v1/customers/{path}/events").json["items"]) == 1
 
 
-def test_a_transaction_is_what_the_deposit_answered(api: Api) -> None:
+def test_location_leads_to_the_accepted_transaction(api: Api) -> None:
     """The resource behind Location is the transaction that was accepted."""
     accepted = api.deposit(details={"order": "7"})
     result = api.get(accepted.headers["Location"])
@@ -69,7 +69,7 @@ def test_a_transaction_is_what_the_deposit_answered(api: Api) -> None:
 
 
 def test_a_completed_transaction(api: Api, world: World) -> None:
-    """What the gateway said shows: reference, status, the newest version and its time."""
+    """A transaction shows the gateway's answer: reference, status, the newest version and its time."""
     (transaction_id,) = deposits(api, 1)
     world.settle("12345", transaction_id, Approved("A-1", final=True))
     transaction = api.get(f"/v1/transactions/{transaction_id}").json
@@ -81,7 +81,7 @@ def test_a_completed_transaction(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("category", [*Category, None])
 def test_a_failed_transaction(api: Api, world: World, category: Category | None) -> None:
-    """A failure tells code, category and message."""
+    """A failure shows code, category and message."""
     (transaction_id,) = deposits(api, 1)
     world.settle("12345", transaction_id, Declined("do_not_honor", category, "No."))
 
@@ -91,7 +91,7 @@ def test_a_failed_transaction(api: Api, world: World, category: Category | None)
 
 @pytest.mark.parametrize("attention", ["dead_letter", "parked", "review"])
 def test_attention(api: Api, world: World, attention: str) -> None:
-    """What people should know of a transaction shows."""
+    """A transaction shows its ``attention``."""
     (transaction_id,) = deposits(api, 1)
     world.attention[transaction_id] = attention
     assert api.get(f"/v1/transactions/{transaction_id}").json["attention"] == attention
@@ -99,13 +99,13 @@ def test_attention(api: Api, world: World, attention: str) -> None:
 
 @pytest.mark.parametrize("name", [*NOT_IDS, ABSENT])
 def test_no_such_transaction(api: Api, name: str) -> None:
-    """An id that nobody has is a 404, well-formed or not, and the store is asked only for well-formed ones."""
+    """An unknown id gets 404, well-formed or not. Only well-formed ones are looked up in the store."""
     result = api.get(f"/v1/transactions/{name}")
     assert (result.status_code, result.json["type"]) == (404, "/problems/not-found")
 
 
 def test_malformed_ids_never_reach_the_store(api: Api, world: World) -> None:
-    """With the store down, only ids that could exist make a difference."""
+    """While the store is down, only well-formed ids get 503."""
     world.down = True
     assert api.get(f"/v1/transactions/{ABSENT}").status_code == 503
     assert [api.get(f"/v1/transactions/{name}").status_code for name in NOT_IDS] == [404] * len(NOT_IDS)
@@ -115,13 +115,13 @@ def test_malformed_ids_never_reach_the_store(api: Api, world: World) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8, 200])
 def test_pages_of_transactions(api: Api, limit: int) -> None:
-    """Page by page every transaction comes once, newest first, whatever the pages' size."""
+    """Each transaction is on one page, newest first, for every page size."""
     ids = deposits(api, 7)
-    assert [it["transaction_id"] for it in walk(api, "/v1/transactions", limit)] == ids[::-1]
+    assert [it["transaction_id"] for it in all_items(api, "/v1/transactions", limit)] == ids[::-1]
 
 
-def test_what_arrives_meanwhile_moves_no_page(api: Api) -> None:
-    """A cursor stands at an item, not at an offset: new transactions neither repeat nor hide old ones."""
+def test_new_transactions_do_not_move_pages(api: Api) -> None:
+    """A cursor names an item, not an offset: new transactions neither repeat nor hide old ones."""
     ids = deposits(api, 4)
     first = api.get("/v1/transactions", params={"limit": "2"}).json
     deposits(api, 3)
@@ -131,7 +131,7 @@ def test_what_arrives_meanwhile_moves_no_page(api: Api) -> None:
     assert second["next_cursor"] is None
 
 
-def test_fifty_items_unless_told(api: Api) -> None:
+def test_a_page_has_fifty_items_by_default(api: Api) -> None:
     """The default page has 50 items."""
     deposits(api, 51)
     page = api.get("/v1/transactions").json
@@ -139,13 +139,13 @@ def test_fifty_items_unless_told(api: Api) -> None:
     assert page["next_cursor"]
 
 
-def test_an_empty_list_is_no_error(api: Api) -> None:
+def test_an_empty_list_is_an_empty_page(api: Api) -> None:
     """Nothing to list is an empty page."""
     assert api.get("/v1/transactions").json == {"items": [], "next_cursor": None}
 
 
-def test_each_filter_filters(api: Api, world: World) -> None:
-    """Every filter of the contract selects what it says, alone and together with others."""
+def test_each_filter_of_transactions(api: Api, world: World) -> None:
+    """Every filter works alone and together with others."""
     first, second, third = (
         *deposits(api, 1, customer_id="a"),
         *deposits(api, 1, customer_id="b", gateway="gatewayB"),
@@ -181,11 +181,11 @@ def test_each_filter_filters(api: Api, world: World) -> None:
 
 
 def test_pages_keep_their_filter(api: Api) -> None:
-    """A filtered list can be walked as well."""
+    """All pages of a filtered list can be read."""
     deposits(api, 5, customer_id="a")
     deposits(api, 5, customer_id="b")
-    assert {it["customer_id"] for it in walk(api, "/v1/transactions", 2, customer_id="a")} == {"a"}
-    assert len(walk(api, "/v1/transactions", 2, customer_id="a")) == 5
+    assert {it["customer_id"] for it in all_items(api, "/v1/transactions", 2, customer_id="a")} == {"a"}
+    assert len(all_items(api, "/v1/transactions", 2, customer_id="a")) == 5
 
 
 def test_a_customer(api: Api, world: World) -> None:
@@ -206,27 +206,27 @@ def test_a_customer(api: Api, world: World) -> None:
 
 
 def test_a_customer_id_with_every_kind_of_character(api: Api) -> None:
-    """Ids of every allowed character can be asked for, plain and percent-encoded."""
+    """Ids with every allowed character can be read, unchanged and percent-encoded."""
     deposits(api, 1, customer_id="AZaz09._:@-")
     assert api.get("/v1/customers/AZaz09._:@-").status_code == 200
     assert api.get("/v1/customers/AZaz09._%3A%40-/events").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/customers/{}", "/v1/customers/{}/events"])
-@pytest.mark.parametrize("name", ["nobody", "%00", "a%20b", "%C3%A9", "x" * 129, "a%2Fb"])
+@pytest.mark.parametrize("name", ["unknown", "%00", "a%20b", "%C3%A9", "x" * 129, "a%2Fb"])
 def test_no_such_customer(api: Api, path: str, name: str) -> None:
-    """A customer without events does not exist, whatever its id looks like."""
+    """A customer without events does not exist, for every form of id."""
     deposits(api, 1)
     assert api.get(path.format(name)).status_code == 404
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 200])
 def test_the_events_of_a_customer(api: Api, world: World, limit: int) -> None:
-    """A stream reads by ascending version without gaps, each event as it is recorded."""
+    """A stream is read by ascending version without gaps, each event as it is recorded."""
     (transaction_id,) = deposits(api, 1)
     deposits(api, 1, customer_id="other")
     world.settle("12345", transaction_id, Approved("A-1", final=True))
-    events = walk(api, "/v1/customers/12345/events", limit)
+    events = all_items(api, "/v1/customers/12345/events", limit)
 
     assert [it["version"] for it in events] == [1, 2, 3]
     assert [it["type"] for it in events] == ["DepositReceived", "DepositProcessed", "DepositCompleted"]
@@ -238,17 +238,17 @@ def test_the_events_of_a_customer(api: Api, world: World, limit: int) -> None:
 
 
 def test_a_cursor_at_the_end_of_a_stream(api: Api) -> None:
-    """A cursor behind the last event is an empty page for a customer, and 404 for nobody."""
+    """A cursor after the last event gets an empty page for a customer, and 404 for an unknown one."""
     deposits(api, 2)
     cursor = api.get("/v1/customers/12345/events", params={"limit": "1"}).json["next_cursor"]
     deposits(api, 1, customer_id="short")
 
     assert api.get("/v1/customers/short/events", params={"cursor": cursor}).json == {"items": [], "next_cursor": None}
-    assert api.get("/v1/customers/nobody/events", params={"cursor": cursor}).status_code == 404
+    assert api.get("/v1/customers/unknown/events", params={"cursor": cursor}).status_code == 404
 
 
 def test_gateways(api: Api) -> None:
-    """The gateways show breaker and bulkhead, one by one the same as in the list."""
+    """The gateways show breaker and bulkhead. A single gateway shows the same as the list."""
     gateways = api.get("/v1/gateways").json
     assert [it["name"] for it in gateways["items"]] == ["gatewayA", "gatewayB"]
     assert gateways["next_cursor"] is None
@@ -267,7 +267,7 @@ def test_gateways(api: Api) -> None:
         "bulkhead": {"in_flight": 1, "waiting": 2, "max_concurrent": 20},
     }
     assert [api.get(f"/v1/gateways/{it['name']}").json for it in gateways["items"]] == gateways["items"]
-    assert walk(api, "/v1/gateways", 1) == gateways["items"]
+    assert all_items(api, "/v1/gateways", 1) == gateways["items"]
 
 
 @pytest.mark.parametrize("name", ["gatewayC", "gatewaya", "%00", "a%20b", "x" * 500])
@@ -279,14 +279,14 @@ def test_no_such_gateway(api: Api, world: World, name: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/gateways", "/v1/gateways/gatewayA"])
 def test_a_supervisor_that_does_not_answer(api: Api, world: World, path: str) -> None:
-    """A late supervisor is a 503, not a failure."""
+    """When the supervisor does not answer in time, the answer is 503, not 500."""
     world.deaf = True
     result = api.get(path)
     assert (result.status_code, result.headers["Retry-After"]) == (503, "1")
 
 
-def test_every_status_and_failure_has_its_shape(api: Api, world: World) -> None:
-    """Whatever state a transaction is in, the answer is as the document says."""
+def test_every_status_and_failure_conforms_to_the_document(api: Api, world: World) -> None:
+    """In every state of a transaction the answer conforms to the document."""
     (transaction_id,) = deposits(api, 1)
     for status in Status:
         failure = Failure("late", None, "m") if status is Status.FAILED else None

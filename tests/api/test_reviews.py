@@ -1,4 +1,4 @@
-"""/v1/reviews: what people must look at, page by page, and their word that they did."""
+"""/v1/reviews: lists, single reviews, and closing them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TRANSACTION = "019ab000-0000-7000-8000-000000000001"
 
 @pytest.fixture(autouse=True)
 def _reviews(world: World) -> None:
-    """Two of a customer, one of a gateway, and one of another merchant."""
+    """Two reviews of a customer, one of a gateway, and one of another merchant."""
     world.complain("r-1", TRANSACTION, stream=MINE)
     world.complain("gatewayA.1", None, stream=GATEWAYS, after_s=1)
     world.complain("r-2", TRANSACTION, stream=MINE, after_s=2)
     world.complain("foreign", TRANSACTION, stream=FOREIGN, after_s=3)
 
 
-def test_newest_first_with_whom_they_are_about(api: Api) -> None:
-    """A gateway's has no customer; another merchant's is not there."""
+def test_reviews_are_listed_newest_first(api: Api) -> None:
+    """A gateway's review has no customer. Another merchant's review is not listed."""
     items = api.get("/v1/reviews").json["items"]
     assert [item["id"] for item in items] == ["r-2", "gatewayA.1", "r-1"]
     assert items[1] == {
@@ -42,8 +42,8 @@ def test_newest_first_with_whom_they_are_about(api: Api) -> None:
     assert items[0]["customer_id"] == "12345"
 
 
-def test_page_by_page(api: Api) -> None:
-    """A cursor leads on to the next; a state filters."""
+def test_pages_of_reviews(api: Api) -> None:
+    """A cursor leads to the next page, and a state filters."""
     seen, cursor = [], None
     while True:
         page = api.get("/v1/reviews", params={"limit": "1", **({"cursor": cursor} if cursor else {})}).json
@@ -58,8 +58,8 @@ def test_page_by_page(api: Api) -> None:
         assert api.get(f"/v1/reviews?{query}").status_code == 400
 
 
-def test_closing_one(api: Api, world: World) -> None:
-    """With its reason to the actors; closed again it stays as it is, which they are to confirm."""
+def test_closing_a_review(api: Api, world: World) -> None:
+    """The reason reaches the actors. Closing again changes nothing, and the actors confirm it."""
     closed = api.order("/v1/reviews/r-1/close", {"reason": "Looked."})
     assert (closed.status_code, closed.json["state"]) == (200, "closed")
     assert closed.json["closed_at"] is not None
@@ -68,22 +68,22 @@ def test_closing_one(api: Api, world: World) -> None:
     assert len(world.orders) == 2
 
 
-@pytest.mark.parametrize("review_id", ["nobody", "foreign", "%00", "x" * 201])
+@pytest.mark.parametrize("review_id", ["unknown", "foreign", "%00", "x" * 201])
 def test_no_such_review(api: Api, review_id: str) -> None:
-    """Another merchant's is as little there as none at all."""
+    """Another merchant's review gets the same answer as an unknown one."""
     assert api.order(f"/v1/reviews/{review_id}/close", {"reason": "Looked."}).status_code == 404
     assert api.get(f"/v1/reviews/{review_id}").status_code == 404
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": 1}, {"reason": "a", "more": 1}, {"reason": "a\x00"}])
 def test_a_reason_is_needed(api: Api, world: World, body: object) -> None:
-    """400 that names the field."""
+    """A missing or wrong reason gets 400 with the name of the field."""
     assert api.order("/v1/reviews/r-1/close", body).status_code == 400
     assert world.orders == []
 
 
-def test_what_the_actors_say(api: Api, world: World) -> None:
-    """503 for what is not stored, 504 for what nobody knows."""
+def test_the_replies_of_the_actors(api: Api, world: World) -> None:
+    """A command that is not stored gets 503. When that is not known, the answer is 504."""
     world.reply = NotStored("away")
     assert api.order("/v1/reviews/r-1/close", {"reason": "Looked."}).status_code == 503
     world.reply = Uncertain(None)

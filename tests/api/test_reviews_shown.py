@@ -1,4 +1,4 @@
-"""What people see of callbacks that cannot be applied: a real service, from the signed request to the review."""
+"""Callbacks that cannot be applied, as operators see them: a real service, from the signed request to the review."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, Final
 
 import pytest
 
-from domain.said import BODY_MAX
+from domain.gateway_report import BODY_MAX
 from store.verify import verify
 from tests.api.live import Live, living, until
 from tests.api.support import Api
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 
-CALLERS: Final = {"gatewayA": CALLER_A, "gatewayB": CALLER_B}
+CALLERS: Final = {"gatewayA": SIGNER_A, "gatewayB": SIGNER_B}
 CARD: Final = "4111111111111111"
 _numbers = count(1)
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A service of this module's own."""
+    """A service for the tests of this module."""
     with living(tmp_path_factory.mktemp("reviews")) as service:
         yield service
 
@@ -34,19 +34,19 @@ def api(live: Live) -> Api:
     return Api(live)
 
 
-def say(api: Api, body: bytes, *, gateway: str = "gatewayA", event_id: str | None = None) -> str:
-    """Send a genuine callback; its event id."""
+def send_callback(api: Api, body: bytes, *, gateway: str = "gatewayA", event_id: str | None = None) -> str:
+    """Send a genuine callback, and return its event id."""
     event_id = event_id or f"evt-{next(_numbers)}"
-    caller: Caller = CALLERS[gateway]
+    caller: Signer = CALLERS[gateway]
     headers = caller.headers(caller.secrets[0], event_id, str(int(time.time())), body)
     assert api.request("POST", f"/v1/callbacks/{gateway}", body=body, headers=headers).status_code == 200
     return event_id
 
 
-def words(transaction_id: str, **members: object) -> dict[str, object]:
-    """What a callback says of a transaction of 1.03 USD."""
+def callback_body(transaction_id: str, **members: object) -> dict[str, object]:
+    """The body of a callback about a transaction of 1.03 USD."""
     return {
-        **SAID,
+        **MEMBERS,
         "reference": transaction_id,
         "gateway_reference": f"A-{transaction_id}",
         "amount": "1.03",
@@ -55,7 +55,7 @@ def words(transaction_id: str, **members: object) -> dict[str, object]:
 
 
 def review_of(api: Api, event_id: str) -> dict[str, Any]:
-    """The only review that shows this event id, as the list and by itself."""
+    """The only review that shows this event id, in the list and on its own."""
     items = api.get("/v1/reviews", params={"limit": "200"}).json["items"]
     (found,) = [it for it in items if it["said"] is not None and it["said"]["event_id"] == event_id]
     alone = api.get(f"/v1/reviews/{found['id']}")
@@ -64,14 +64,14 @@ def review_of(api: Api, event_id: str) -> dict[str, Any]:
 
 
 def attention(api: Api, transaction_id: str) -> str | None:
-    """Of the transaction."""
+    """The ``attention`` of the transaction."""
     it = api.get(f"/v1/transactions/{transaction_id}").json
     return it["attention"]  # type: ignore[no-any-return]
 
 
 @pytest.fixture
 def transaction_id(api: Api) -> str:
-    """A deposit of 1.03 USD that gatewayA has taken, and whose end is still to come; nobody has looked at it."""
+    """A deposit of 1.03 USD that gatewayA has accepted, and whose final result is still to come."""
     created = api.deposit(amount="1.03").json["transaction_id"]
     until(lambda: api.get(f"/v1/transactions/{created}").json["status"] == "processed")
     return str(created)
@@ -79,20 +79,20 @@ def transaction_id(api: Api) -> str:
 
 ODD: Final[dict[str, tuple[dict[str, object], str]]] = {
     "an unknown status": ({"status": "settled"}, "it has a status that is not known"),
-    "a status that is a number": ({"status": 7}, "it has a status that is not known"),
-    "an amount that is none": ({"amount": "1,03"}, "it has no usable amount and currency"),
+    "a number as the status": ({"status": 7}, "it has a status that is not known"),
+    "an invalid amount": ({"amount": "1,03"}, "it has no usable amount and currency"),
     "an unknown currency": ({"currency": "DOGE"}, "it has no usable amount and currency"),
-    "no reference of its own": ({"gateway_reference": None}, "it has no usable transaction_id"),
+    "no usable reference": ({"gateway_reference": None}, "it has no usable transaction_id"),
 }
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_one_that_is_readable_in_part(api: Api, transaction_id: str, case: str) -> None:
-    """The review is the transaction's, shows what was said as it was said, and what is on record; no status follows."""
+def test_a_partly_readable_callback(api: Api, transaction_id: str, case: str) -> None:
+    """The review belongs to the transaction and shows the report and the record. The status does not change."""
     members, problem = ODD[case]
-    said = words(transaction_id, **members)
-    body = CALLER_A.body(said)
-    event_id = say(api, body)
+    said = callback_body(transaction_id, **members)
+    body = SIGNER_A.body(said)
+    event_id = send_callback(api, body)
     review = review_of(api, event_id)
     assert review["transaction_id"] == transaction_id
     assert review["customer_id"] == "12345"
@@ -114,28 +114,30 @@ def test_one_that_is_readable_in_part(api: Api, transaction_id: str, case: str) 
 
 
 def test_another_amount(api: Api, transaction_id: str) -> None:
-    """One that can be read and contradicts the record shows both amounts."""
-    review = review_of(api, say(api, CALLER_A.body(words(transaction_id, amount="7.50", currency="EUR"))))
+    """A review of a readable callback that contradicts the record shows both amounts."""
+    review = review_of(
+        api, send_callback(api, SIGNER_A.body(callback_body(transaction_id, amount="7.50", currency="EUR")))
+    )
     assert (review["said"]["amount"], review["said"]["currency"]) == ("7.50", "EUR")
     assert (review["expected"]["amount"], review["expected"]["currency"]) == ("1.03", "USD")
     assert attention(api, transaction_id) == "review"
 
 
-def test_what_contradicts_a_final_status(api: Api, transaction_id: str) -> None:
-    """The review of a completed transaction says what was claimed of it."""
-    say(api, CALLER_A.body(words(transaction_id)))
+def test_a_contradiction_to_a_final_status(api: Api, transaction_id: str) -> None:
+    """The review of a completed transaction shows the contradicting report."""
+    send_callback(api, SIGNER_A.body(callback_body(transaction_id)))
     assert attention(api, transaction_id) is None
-    review = review_of(api, say(api, CALLER_A.body(words(transaction_id, status="failed"))))
+    review = review_of(api, send_callback(api, SIGNER_A.body(callback_body(transaction_id, status="failed"))))
     assert (review["said"]["status"], review["expected"]["status"]) == ("failed", "completed")
     assert attention(api, transaction_id) == "review"
 
 
 def test_the_same_id_with_another_body(api: Api, transaction_id: str) -> None:
-    """Once, with the body that came second; also when that one is readable in part only."""
-    event_id = say(api, CALLER_A.body(words(transaction_id)))
-    other = CALLER_A.body(words(transaction_id, status="settled"))
+    """A second body under the same event id opens one review, which shows that body, also a partly readable one."""
+    event_id = send_callback(api, SIGNER_A.body(callback_body(transaction_id)))
+    other = SIGNER_A.body(callback_body(transaction_id, status="settled"))
     for _ in range(3):
-        say(api, other, event_id=event_id)
+        send_callback(api, other, event_id=event_id)
     review = review_of(api, event_id)
     assert review["transaction_id"] == transaction_id
     assert review["said"]["status"] == "settled"
@@ -143,18 +145,18 @@ def test_the_same_id_with_another_body(api: Api, transaction_id: str) -> None:
 
 
 @pytest.mark.parametrize("copies", [2, 4])
-def test_copies_are_one_review(api: Api, transaction_id: str, copies: int) -> None:
-    """However often an unusable callback comes."""
-    body, event_id = CALLER_A.body(words(transaction_id, status="settled")), f"evt-{next(_numbers)}"
+def test_copies_open_one_review(api: Api, transaction_id: str, copies: int) -> None:
+    """Copies of an unusable callback open one review, however many arrive."""
+    body, event_id = SIGNER_A.body(callback_body(transaction_id, status="settled")), f"evt-{next(_numbers)}"
     for _ in range(copies):
-        say(api, body, event_id=event_id)
+        send_callback(api, body, event_id=event_id)
     assert review_of(api, event_id)["transaction_id"] == transaction_id
 
 
 def test_a_transaction_of_another_gateway(api: Api, transaction_id: str) -> None:
-    """What a gateway says in part of another gateway's transaction is the gateway's review, and marks nothing."""
-    body = CALLER_B.body(words(transaction_id, status="settled"))
-    review = review_of(api, say(api, body, gateway="gatewayB"))
+    """A report about a transaction of another gateway opens a review of the reporting gateway only."""
+    body = SIGNER_B.body(callback_body(transaction_id, status="settled"))
+    review = review_of(api, send_callback(api, body, gateway="gatewayB"))
     assert (review["transaction_id"], review["customer_id"], review["gateway"]) == (None, None, "gatewayB")
     assert review["said"]["reference"] == transaction_id
     assert review["expected"] is None
@@ -172,9 +174,9 @@ def test_a_transaction_of_another_gateway(api: Api, transaction_id: str) -> None
     ],
     ids=["text", "empty", "bytes", "half a character", "long"],
 )
-def test_one_that_cannot_be_read(api: Api, body: bytes) -> None:
-    """It is the gateway's, with the beginning of its body and no more than is kept."""
-    review = review_of(api, say(api, body))
+def test_an_unreadable_callback(api: Api, body: bytes) -> None:
+    """The review belongs to the gateway and shows the stored beginning of the body."""
+    review = review_of(api, send_callback(api, body))
     assert (review["transaction_id"], review["gateway"], review["expected"]) == (None, "gatewayA", None)
     assert review["said"]["body_bytes"] == len(body)
     assert len(review["said"]["body"]) <= BODY_MAX
@@ -184,30 +186,30 @@ def test_one_that_cannot_be_read(api: Api, body: bytes) -> None:
 
 
 def test_card_numbers_are_masked(api: Api, transaction_id: str) -> None:
-    """In each member and in the body, also in one that is cut in the middle of a number."""
+    """Card numbers are masked in each member and in the body, also in a body that is cut within a number."""
     padding = "x" * (BODY_MAX - 60)
     for body in (
-        CALLER_A.body(words(transaction_id, status=CARD, amount=int(CARD), currency=f"card {CARD}")),
+        SIGNER_A.body(callback_body(transaction_id, status=CARD, amount=int(CARD), currency=f"card {CARD}")),
         json.dumps({"pan": CARD}).encode(),
         f'{{"note": "{padding}", "pan": "{CARD}"}}'.encode(),
     ):
-        review = review_of(api, say(api, body))
+        review = review_of(api, send_callback(api, body))
         assert CARD not in json.dumps(review)
         assert "411111******1111" in json.dumps(review) or len(body) > BODY_MAX
 
 
-def test_callbacks_that_wait(api: Api) -> None:
-    """One that names no transaction of ours is listed until it is matched or under review, in pages, by gateway."""
-    nobody = "01900000-0000-7000-8000-00000000000"
-    ids = [say(api, CALLER_A.body(words(f"{nobody}{number}"))) for number in range(2)]
-    ids.append(say(api, CALLER_B.body(words(f"{nobody}9")), gateway="gatewayB"))
-    ids.insert(0, "early")  # of the service's own beginning
+def test_waiting_callbacks(api: Api) -> None:
+    """A callback without a known transaction is listed until it is matched or a review, in pages and by gateway."""
+    unknown = "01900000-0000-7000-8000-00000000000"
+    ids = [send_callback(api, SIGNER_A.body(callback_body(f"{unknown}{number}"))) for number in range(2)]
+    ids.append(send_callback(api, SIGNER_B.body(callback_body(f"{unknown}9")), gateway="gatewayB"))
+    ids.insert(0, "early")  # events from the start of the service
     listed = api.get("/v1/waiting-callbacks").json["items"]
     assert [it["event_id"] for it in listed] == ids[::-1]
     newest = listed[1]
-    assert newest["reference"] == f"{nobody}1"
+    assert newest["reference"] == f"{unknown}1"
     assert (newest["status"], newest["amount"], newest["currency"]) == ("completed", "1.03", "USD")
-    assert newest["body"] == CALLER_A.body(words(f"{nobody}1")).decode()
+    assert newest["body"] == SIGNER_A.body(callback_body(f"{unknown}1")).decode()
     assert newest["received_at"] < newest["waits_until"]
     seen, cursor = [], None
     while True:
@@ -221,13 +223,13 @@ def test_callbacks_that_wait(api: Api) -> None:
     assert [it["event_id"] for it in api.get("/v1/waiting-callbacks?gateway=gatewayB").json["items"]] == ids[3:]
     alone = api.get(f"/v1/waiting-callbacks/{newest['id']}").json
     assert (alone["id"], alone["event_id"]) == (newest["id"], newest["event_id"])
-    for query in ("gateway=nobody", "cursor=abc", "limit=0", "more=1"):
+    for query in ("gateway=unknown", "cursor=abc", "limit=0", "more=1"):
         assert api.get(f"/v1/waiting-callbacks?{query}").status_code == 400
     for wrong in ("callback:1", "%00", "x" * 201):
         assert api.get(f"/v1/waiting-callbacks/{wrong}").status_code == 404
 
 
 def test_everything_follows_from_the_events(live: Live) -> None:
-    """What reviews show is in their events, and the read rows are what these come to."""
+    """The events contain all that reviews show, and the read rows follow from the events."""
     with live.queries.audit() as audit:
         assert list(verify(audit)) == []

@@ -1,7 +1,7 @@
-"""Schemathesis, with all of its checks, on our own document, against a real service that it changes as it goes.
+"""Run Schemathesis with all of its checks on the document, against a real service whose store it changes.
 
-It sends what the document allows and what it forbids, and goes from answer to answer by the links in the document and
-by those that it takes from ``Location`` headers.
+It sends data that the document allows and data that it forbids. It follows the links of the document and those from
+``Location`` headers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import CaseNode, RecordedScenario
 from schemathesis.engine.run import TESTING_PHASES, PhaseName
 
-from api.unwanted import HOLDS_CARD
+from api.screening.sensitive_data import HOLDS_CARD
 from tests.api.live import living
 from tests.api.support import Api
 
@@ -41,7 +41,7 @@ BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
     "listReviews": _PAGES,
     "listWaitingCallbacks": _PAGES,
 }
-"""Fields that may be wrong though the document allows them: what is configured, what money is, and our own cursors."""
+"""Fields that may be wrong although the document allows their values: configured names, money, and cursors."""
 HARD_TO_GUESS: Final = {
     "receiveCallback",
     "getDeadLetter",
@@ -50,14 +50,14 @@ HARD_TO_GUESS: Final = {
     "retryDeadLetter",
     "resolveTransaction",
 }
-"""Operations that may never succeed here: they need a signature, a version, or a letter that nobody has taken up."""
+"""Operations that cannot succeed here: they need a signature, a version, or an unchanged dead letter."""
 
 
 @schemathesis.check
 def valid_data_is_refused_for_rules_beyond_the_document(
     _ctx: CheckContext, response: Response, case: schemathesis.Case[Any]
 ) -> None:
-    """What the document allows is refused only for what it cannot say, and then by name."""
+    """Valid data are refused only for rules that the document cannot express, and then by field name."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code not in (400, 410, 422):
         return
     problem = response.json()
@@ -70,14 +70,14 @@ def valid_data_is_refused_for_rules_beyond_the_document(
         return
     operation_id = case.operation.definition.raw["operationId"]
     assert problem.get("errors"), problem
-    # Any digits may by chance read as a card number, which no schema can say.
+    # Any digits may happen to form a card number, which no schema can exclude.
     wrong = {name for name, messages in problem["errors"].items() if messages != [HOLDS_CARD]}
     assert wrong <= BEYOND_THE_DOCUMENT.get(operation_id, set()), problem
 
 
 @dataclass
 class Run:
-    """What Schemathesis did and found."""
+    """The requests of a run of Schemathesis, and its findings."""
 
     phases: set[PhaseName] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
@@ -85,10 +85,10 @@ class Run:
     statuses: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     """Answers by operation id, whether the data were ``positive`` or ``negative``, and status."""
     followed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Links from ``Location`` that were followed, by their operations, and came to something."""
+    """Links from ``Location`` that were followed successfully, by their operations."""
 
-    def take(self, happened: Iterable[events.EngineEvent]) -> None:
-        """Remember what a whole run says."""
+    def collect(self, happened: Iterable[events.EngineEvent]) -> None:
+        """Collect the results of a whole run."""
         for event in happened:
             if isinstance(event, events.PhaseFinished):
                 self.phases.add(event.phase.name)
@@ -141,18 +141,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run()
     with living(tmp_path_factory.mktemp("live")) as live:
         schema = schemathesis.openapi.from_wsgi("/openapi.json", Api(live).app, config=config)
-        run.take(from_schema(schema).execute())
+        run.collect(from_schema(schema).execute())
     return run
 
 
 def test_no_check_fails(run: Run) -> None:
-    """The service does what its document says, whatever it is sent."""
+    """The service conforms to its document for any input."""
     assert not run.troubles, "\n".join(run.troubles)
     assert not run.failures, "\n\n".join(run.failures[:10])
 
 
-def test_every_phase_ran_on_every_operation(run: Run) -> None:
-    """Nothing of the document was left out, and valid data came to a success wherever a guess can."""
+def test_every_phase_covers_every_operation(run: Run) -> None:
+    """Every operation was tested, and valid data succeeded wherever generated values can."""
     assert run.phases.issuperset(TESTING_PHASES)
     operations = {operation_id for operation_id, _, _ in run.statuses}
     succeeded = {operation_id for operation_id, mode, status in run.statuses if mode == "positive" and status < 300}
@@ -160,5 +160,5 @@ def test_every_phase_ran_on_every_operation(run: Run) -> None:
 
 
 def test_links_from_location_are_followed(run: Run) -> None:
-    """Where an answer's ``Location`` leads there is what the command made. Which ones are followed is chance."""
+    """The resource that ``Location`` names exists. Which links are followed is random."""
     assert run.followed.total() > 0

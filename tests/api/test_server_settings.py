@@ -1,4 +1,4 @@
-"""No default of a database or a role breaks a route or an operator's command; what cannot be pinned is refused."""
+"""No default of a database or a role breaks a route or a command. A database that cannot be used is refused."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from store import factory
+from store.backends import backend_of
 from store.errors import SchemaError
 from store.keys import NewKey, Scope
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate
-from store.postgresql.pinned import PINNED, SERVER_MIN, refuse_unsuitable
+from store.postgresql.session_settings import SERVER_MIN, SESSION_SETTINGS, refuse_unsuitable
 from store.postgresql.sessions import Session, connection_settings
 from store.rebuild import Tally, rebuild
 from store.verify import verify
@@ -62,14 +62,14 @@ ANSWERED = SUCCESS | {401, 404, 409, 422}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """A server whose settings may be changed."""
+    """A server whose settings the test may change."""
     with embedded_server(durable=False) as server:
         yield server
 
 
 @pytest.fixture(params=["database", "role"])
 def hostile_url(server: EmbeddedServer, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database with every default that can do harm, of the database or of the role."""
+    """An empty database with every harmful default of the database or of the role."""
     name = f"hostile_{request.param}"
     server.order(f"CREATE DATABASE {name}")
     whose, defaults = "DATABASE", HOSTILE
@@ -86,8 +86,8 @@ def hostile_url(server: EmbeddedServer, request: pytest.FixtureRequest) -> Itera
     server.order(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_every_route_and_command_works_whatever_the_defaults(hostile_url: str) -> None:
-    """From the first migration over all routes to verify, rebuild and API keys."""
+def test_every_route_and_command_works_with_any_defaults(hostile_url: str) -> None:
+    """All steps work with these defaults: the first migration, all routes, verify, rebuild and API keys."""
     assert migrate(hostile_url)[0] == 1
     assert migrate(hostile_url) == []
     with living_on(lambda _: PostgresqlStore(hostile_url)) as live:
@@ -99,11 +99,11 @@ def test_every_route_and_command_works_whatever_the_defaults(hostile_url: str) -
             assert result.status_code in ANSWERED, (str(route), result.text)
         assert api.get("/readyz").status_code == 200
         assert api.get("/v1/events?limit=200").json["items"] != []
-    with factory.open_audit(hostile_url, root=CHECKOUT) as audit:
+    with backend_of(hostile_url, root=CHECKOUT).audit() as audit:
         assert list(verify(audit)) == []
-    with factory.open_rebuild(hostile_url, root=CHECKOUT) as rebuilding:
+    with backend_of(hostile_url, root=CHECKOUT).rebuild() as rebuilding:
         assert [problem for problem in rebuild(rebuilding, Tally()) if problem is not None] == []
-    with factory.open_keyring(hostile_url, root=CHECKOUT, clock=_no_clock) as keyring:
+    with backend_of(hostile_url, root=CHECKOUT).keyring(clock=_no_clock) as keyring:
         keyring.add(NewKey("key-1", bytes(32), "main", frozenset({Scope.READ}), "täst", None))
         assert [key.label for key in keyring.list("main")] == ["täst"]
         assert keyring.revoke("key-1")
@@ -113,16 +113,19 @@ def _no_clock() -> datetime:  # a server has its own
     raise AssertionError
 
 
-def test_what_is_pinned_is_what_sessions_have(hostile_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither libpq's environment nor options of the URL get past it; what an operator may choose there stays."""
+def test_sessions_have_the_pinned_settings(hostile_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither libpq's environment nor options of the URL override a pinned setting.
+
+    Other settings remain the operator's choice.
+    """
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGOPTIONS", "-c synchronous_commit=off")
     url = f"{hostile_url}?client_encoding=LATIN1&options=-c%20bytea_output%3Descape%20-c%20statement_timeout%3D77"
     with Session.connect(**connection_settings(url), autocommit=True) as session:
-        session.execute("DO $$ BEGIN END $$")  # PL/pgSQL is loaded, and its settings are real
-        for name, value in PINNED.items():
+        session.execute("DO $$ BEGIN END $$")  # PL/pgSQL is loaded, so its settings exist
+        for name, value in SESSION_SETTINGS.items():
             assert _shown(session, name) in {value, None}, name
         chosen = {name: _shown(session, name) for name in ("client_encoding", "synchronous_commit", "search_path")}
         assert chosen == {"client_encoding": "UTF8", "synchronous_commit": "on", "search_path": '"$user", public'}
@@ -138,15 +141,15 @@ def _shown(session: Session, name: str) -> str | None:
 OPENINGS: dict[str, Callable[[str], object]] = {
     "migrate": migrate,
     "the service": PostgresqlStore,
-    "verify": lambda url: factory.open_audit(url, root=CHECKOUT).__enter__(),
-    "keys": lambda url: factory.open_keyring(url, root=CHECKOUT, clock=_no_clock).__enter__(),
-    "rebuild": lambda url: factory.open_rebuild(url, root=CHECKOUT).__enter__(),
+    "verify": lambda url: backend_of(url, root=CHECKOUT).audit().__enter__(),
+    "keys": lambda url: backend_of(url, root=CHECKOUT).keyring(clock=_no_clock).__enter__(),
+    "rebuild": lambda url: backend_of(url, root=CHECKOUT).rebuild().__enter__(),
 }
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])
 def test_a_database_of_another_encoding_is_refused(server: EmbeddedServer, encoding: str) -> None:
-    """By every command and by the service, in one line that says what to do, and before anything is made."""
+    """Every command and the service refuse it before anything is created. One line states what to do."""
     name = f"odd_{encoding.lower()}"
     server.order(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
     for opening in OPENINGS.values():
@@ -159,14 +162,17 @@ def test_a_database_of_another_encoding_is_refused(server: EmbeddedServer, encod
 
 
 def test_an_old_server_is_refused() -> None:
-    """One before the oldest that tells its sessions what they need to know."""
+    """A server older than 14, which does not report all settings to its sessions, is refused."""
     with pytest.raises(SchemaError, match="PostgreSQL 13, and this service needs 14 or newer: upgrade"):
         refuse_unsuitable(130_020, "UTF8")
     refuse_unsuitable(SERVER_MIN, "UTF8")
 
 
-def test_tables_in_a_schema_that_only_a_default_names_are_not_made_twice(server: EmbeddedServer) -> None:
-    """A default of the database is no place for them: it is said how to name the schema, and then they are found."""
+def test_tables_in_a_default_schema_are_not_created_twice(server: EmbeddedServer) -> None:
+    """A schema that only a default of the database names is not used.
+
+    The error explains how to name it, and then its tables are found.
+    """
     server.order("CREATE DATABASE elsewhere")
     url = server.url("elsewhere")
     with psycopg.connect(url, autocommit=True) as admin:

@@ -1,4 +1,4 @@
-"""Dead letters of a gateway that is not configured any more: shown as ever, and left as they are by every order."""
+"""Dead letters of a gateway that is no longer configured are shown, and no command changes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GONE = "gatewayGone"
 
 @pytest.fixture
 def letter_id(api: Api, world: World) -> str:
-    """A dead letter of such a gateway."""
+    """A dead letter of an unconfigured gateway."""
     transaction_id: str = api.deposit().json["transaction_id"]
     world.bury(transaction_id, state=WorkState.PARKED)
     [letter] = world.letters
@@ -25,16 +25,19 @@ def letter_id(api: Api, world: World) -> str:
     return transaction_id
 
 
-def test_it_is_shown(api: Api, letter_id: str) -> None:
-    """Alone and in the list, with the name that it had."""
+def test_the_dead_letter_is_shown(api: Api, letter_id: str) -> None:
+    """The dead letter is shown on its own and in the list, with its gateway's name."""
     letter = api.get(f"/v1/dead-letters/{letter_id}").json
     assert letter["gateway"] == GONE
     assert api.get("/v1/dead-letters").json["items"] == [letter]
 
 
 @pytest.mark.parametrize("body", [..., {}])
-def test_it_is_not_tried_again(api: Api, world: World, letter_id: str, body: object) -> None:
-    """A 409 that names the gateway: nobody would do it, and it would be on no list any more."""
+def test_the_dead_letter_is_not_retried(api: Api, world: World, letter_id: str, body: object) -> None:
+    """A retry gets 409 with the gateway's name.
+
+    The work could not be done, and the dead letter would disappear from all lists.
+    """
     result = api.order(f"/v1/dead-letters/{letter_id}/retry", body)
     assert (result.status_code, result.json["type"]) == (409, "/problems/gateway-not-configured")
     assert GONE in result.json["detail"]
@@ -42,28 +45,31 @@ def test_it_is_not_tried_again(api: Api, world: World, letter_id: str, body: obj
     assert api.get(f"/v1/dead-letters/{letter_id}").status_code == 200
 
 
-def test_a_mistaken_order_is_told_so_first(api: Api, letter_id: str) -> None:
-    """Fields that the order does not take are a 400 whatever the gateway."""
+def test_an_invalid_command_is_refused_first(api: Api, letter_id: str) -> None:
+    """Unknown fields get 400 for every gateway."""
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", {"reason": "x"}).status_code == 400
 
 
-def test_many_of_it_cannot_be_ordered(api: Api, world: World, letter_id: str) -> None:
-    """A gateway that is not configured is a mistake in the order."""
+def test_a_retry_by_its_gateway_is_refused(api: Api, world: World, letter_id: str) -> None:
+    """A filter by a gateway that is not configured gets 400."""
     result = api.order("/v1/dead-letters/retry", {"gateway": GONE})
     assert (result.status_code, list(result.json["errors"])) == (400, ["gateway"])
     assert [letter.item.work_id for letter in world.letters] == [letter_id]
 
 
-def test_a_discard_is_the_actors_business(api: Api, world: World, letter_id: str) -> None:
-    """Whether it may be given up is theirs to say, with their reason."""
+def test_the_actors_decide_on_a_discard(api: Api, world: World, letter_id: str) -> None:
+    """A discard is passed on: the actors decide whether it is permitted."""
     world.reply = Refused("not-discardable", "Its gateway is not configured.")
     result = api.order(f"/v1/dead-letters/{letter_id}/discard", {"reason": "gone"})
     assert (result.status_code, result.json["type"]) == (409, "/problems/not-discardable")
     assert [item.gateway for _, item, _ in world.discards] == [GONE]
 
 
-def test_a_store_that_is_away_comes_first(api: Api, world: World, letter_id: str) -> None:
-    """What cannot be read is not said to be unconfigured; and a known gateway's order meets its own troubles."""
+def test_an_unreachable_store_is_reported_first(api: Api, world: World, letter_id: str) -> None:
+    """When the dead letter cannot be read, it is not reported as unconfigured.
+
+    Errors of known gateways have their usual answers.
+    """
     world.down = True
     assert api.order(f"/v1/dead-letters/{letter_id}/retry", ...).status_code == 503
     world.down, world.trouble = False, StoreUnavailableError("away")

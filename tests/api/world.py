@@ -1,6 +1,6 @@
-"""A payment system in memory behind the API's two doors.
+"""A payment system in memory behind the API's two interfaces.
 
-The rules are the real ones (``domain``, ``store.codec``); only durability and gateways are left out.
+The rules are the real ones (``domain``, ``store.codec``). Only durability and gateways are missing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Self
 
-from actors.callbacks import EVENT_TYPE, queue_of, stream_of_gateway
-from actors.once import Once, answer_again, claim_of
+from actors.customer.command_operation import CommandOperation
+from actors.customer.idempotency import IdempotencyKey, claim_of, replay
+from actors.operations.adjust import AdjustOperation
+from actors.operations.close_review import CloseReviewOperation
+from actors.operations.discard import DiscardOperation
+from actors.operations.receive import ReceiveOperation
+from actors.operations.resolve import ResolveOperation
+from actors.operations.waiting_callbacks import EVENT_TYPE, queue_of, stream_of_gateway
 from actors.replies import (
     Accepted,
     Adjusted,
@@ -21,15 +27,16 @@ from actors.replies import (
     Closed,
     GatewayStatus,
     Reply,
+    SignatureInvalid,
     Taken,
-    Unverified,
 )
-from domain.account import Account, Refused, Transaction, decide, evolve
+from domain.account import Account, Refused, Transaction
 from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
 from domain.events import Kind, Recorded
+from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
-from domain.said import Expected, Said
+from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
@@ -37,7 +44,7 @@ from store.port import (
     Action,
     Claim,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Feed,
     GatewayMode,
     Head,
@@ -52,9 +59,9 @@ from store.port import (
 from store.queries import (
     CustomerView,
     DeadLetter,
-    Figures,
     ReviewKey,
     ReviewView,
+    StoreStats,
     TransactionFilter,
     TransactionView,
 )
@@ -67,13 +74,13 @@ CURRENCIES = {
 
 
 class World:
-    """``Payments`` and ``Queries`` at once; ``calls`` is what reached the actors."""
+    """``Payments`` and ``Queries`` at once; ``calls`` are the commands that reached the actors."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         self.calls: list[tuple[StreamKey, Receive, Metadata]] = []
         self.reply: Reply | Exception | None = None
         self.not_ready: list[str] = []
@@ -88,11 +95,11 @@ class World:
         self.trouble: Exception | None = None
         self.given = 0
         self.generation = 0
-        self.waiting = Figures({}, {}, 0)
+        self.waiting = StoreStats({}, {}, 0)
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
-        self.callback_reply: Reply | Unverified | Exception = Taken()
+        self.callback_reply: Reply | SignatureInvalid | Exception = Taken()
         self.claims: dict[tuple[str, str], Claim] = {}
         self.keys: dict[str, ApiKey] = {}
         self._accounts: dict[StreamKey, Account] = {}
@@ -103,29 +110,43 @@ class World:
 
     @property
     def payments(self) -> Self:
-        """It is its own door to the actors."""
+        """The interface to the actors, which is this object."""
         return self
 
     @property
     def queries(self) -> Self:
-        """It is its own door to the store."""
+        """The interface to the store, which is this object."""
         return self
 
-    # The door to the actors.
+    # The interface to the actors.
 
     def new_transaction_id(self) -> str:
         """Ids in ascending order."""
         return f"019ab000-0000-7000-8000-{next(self._ids):012x}"
 
-    def receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: Once | None = None) -> Reply:
-        """Carry the command out, unless ``reply`` says what to answer instead."""
+    def execute(self, stream: StreamKey, command: CommandOperation) -> Reply:
+        """Execute the command, unless ``reply`` sets another answer."""
+        match command:
+            case ReceiveOperation():
+                return self._receive(stream, command.command, command.metadata, command.idempotency_key)
+            case DiscardOperation():
+                return self._discard(command.command, command.item, command.metadata)
+            case ResolveOperation():
+                return self._resolve(stream, command.command, command.item, command.metadata)
+            case AdjustOperation():
+                return self._adjust(stream, command.command, command.metadata, command.idempotency_key)
+            case CloseReviewOperation():
+                return self._close_review(stream, command.command, command.review, command.metadata)
+        raise TypeError(type(command).__name__)
+
+    def _receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
         self.calls.append((stream, command, metadata))
         if isinstance(self.reply, Exception):
             raise self.reply
         if self.reply is not None:
             return self.reply
         if once is not None and (once.scope, once.key) in self.claims:
-            return answer_again(once, self.claims[once.scope, once.key])
+            return replay(once, self.claims[once.scope, once.key])
         reply = self._apply(stream, command, command.transaction_id, metadata)
         if once is not None:
             refused = reply if isinstance(reply, Refused) else None
@@ -148,7 +169,7 @@ class World:
         return CURRENCIES
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
-        """Carry the order out, unless ``trouble`` says what happens instead."""
+        """Execute the command, unless ``trouble`` sets an error."""
         self.modes.append(mode)
         if self.trouble is not None:
             raise self.trouble
@@ -157,7 +178,7 @@ class World:
         return replace(before, breaker=BreakerStatus(state, mode.mode, 0, 0, None, None))
 
     def retry_dead_letters(self, merchant: str, where: DeadLetterFilter) -> int:
-        """Take up what fits, unless ``trouble`` says what happens instead."""
+        """Retry the matching dead letters, unless ``trouble`` sets an error."""
         self.retried.append((merchant, where))
         if self.trouble is not None:
             raise self.trouble
@@ -165,34 +186,30 @@ class World:
         self.letters = [it for it in self.letters if it not in fitting]
         return len(fitting)
 
-    def discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
-        """Carry the order out, unless ``reply`` says what to answer instead."""
+    def _discard(self, command: Discard, item: WorkItem, metadata: Metadata) -> Reply:
         self.discards.append((command, item, metadata))
         if isinstance(self.reply, Exception):
             raise self.reply
         return self.reply or self._apply(item.stream, command, command.transaction_id, metadata)
 
-    def resolve(self, stream: StreamKey, command: Resolve, work: DeadLetter | None, metadata: Metadata) -> Reply:
-        """Settle it, unless ``reply`` says what to answer instead."""
+    def _resolve(self, stream: StreamKey, command: Resolve, work: WorkItem | None, metadata: Metadata) -> Reply:
         self.orders.append((stream, command, work, metadata))
         if self.reply is not None:
             return self._told()
         return self._apply(stream, command, command.transaction_id, metadata)
 
-    def adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: Once | None = None) -> Reply:
-        """Correct it, unless ``reply`` says what to answer instead."""
+    def _adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
         self.orders.append((stream, command, once, metadata))
         if self.reply is not None:
             return self._told()
         if once is not None and (once.scope, once.key) in self.claims:
-            return answer_again(once, self.claims[once.scope, once.key])
+            return replay(once, self.claims[once.scope, once.key])
         reply = self._apply(stream, command, None, metadata)
         if once is not None and not isinstance(reply, Refused):
             self.claims[once.scope, once.key] = claim_of(once, command.adjustment_id)
         return reply if isinstance(reply, Refused) else Adjusted(command.adjustment_id, self._accounts[stream])
 
-    def close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
-        """Close it, unless ``reply`` says what to answer instead."""
+    def _close_review(self, stream: StreamKey, command: CloseReview, review: Review, metadata: Metadata) -> Reply:
         self.orders.append((stream, command, review, metadata))
         if self.reply is not None:
             return self._told()
@@ -201,8 +218,10 @@ class World:
         self.open_reviews[at] = ReviewView(stream, closed_review)
         return Closed(command.review_id)
 
-    def callback(self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata) -> Reply | Unverified:
-        """Take it, unless ``callback_reply`` says what to answer instead."""
+    def callback(
+        self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
+    ) -> Reply | SignatureInvalid:
+        """Accept the callback, unless ``callback_reply`` sets another answer."""
         self.callbacks.append((gateway, dict(headers), body, metadata))
         if isinstance(self.callback_reply, Exception):
             raise self.callback_reply
@@ -215,24 +234,24 @@ class World:
         return self.reply
 
     def is_stopping(self) -> bool:
-        """It never is."""
+        """Always false."""
         return False
 
     def problems(self) -> Sequence[str]:
-        """What the test says."""
+        """The value that the test sets."""
         return self.not_ready
 
     def settle(
         self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown, *, merchant: str = "main"
     ) -> None:
-        """What a gateway's answer would lead to."""
+        """Apply the outcome of a call to a gateway."""
         command = RecordOutcome(transaction_id, outcome)
         assert isinstance(
             self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c")), Accepted
         )
 
     def give(self, customer_id: str, minor: int, *, merchant: str = "main") -> None:
-        """A completed deposit, so that there is a balance."""
+        """Complete a deposit, so that the customer has a balance."""
         self.given += 1
         transaction_id = self.new_transaction_id()
         command = Receive(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {})
@@ -240,7 +259,7 @@ class World:
         self.complete(customer_id, transaction_id, merchant=merchant)
 
     def complete(self, customer_id: str, transaction_id: str, *, merchant: str = "main") -> None:
-        """The gateway's last word: the money moved."""
+        """Report the final success of a transaction."""
         self.settle(customer_id, transaction_id, Approved("A-1", final=True), merchant=merchant)
 
     def _apply(self, stream: StreamKey, command: Command, transaction_id: str | None, metadata: Metadata) -> Reply:
@@ -258,16 +277,16 @@ class World:
         self._accounts[stream] = account
         return Taken() if transaction_id is None else Accepted(account.transactions[transaction_id])
 
-    # The door to the store.
+    # The interface to the store.
 
     def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
-        """By id, within the merchant."""
+        """The transaction with this id, if the merchant has it."""
         return next((it for it in self._all(merchant) if it.transaction.transaction_id == transaction_id), None)
 
     def transactions(
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
     ) -> Sequence[TransactionView]:
-        """Newest first."""
+        """The merchant's transactions, newest first."""
 
         def fits(it: Transaction) -> bool:
             return (
@@ -290,38 +309,38 @@ class World:
         return None if account is None else CustomerView(account.version, sorted(account.balances.items()))
 
     def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending versions."""
+        """The events of a stream by ascending version."""
         self._reach()
         return self._events.get(stream, [])[after : after + limit]
 
     def all_events(self, merchant: str | None, *, after: int, limit: int) -> Sequence[StoredEvent]:
-        """Ascending positions."""
+        """All events by ascending position."""
         self._reach()
         events = [it for stream, stored in self._events.items() if merchant in (None, stream.name) for it in stored]
         return sorted((it for it in events if it.position > after), key=lambda it: it.position)[:limit]
 
     def last_position(self) -> int:
-        """The newest event's."""
+        """The position of the newest event."""
         self._reach()
         return max((it.position for stored in self._events.values() for it in stored), default=0)
 
     def newest_event(self, merchant: str) -> StoredEvent | None:
-        """The merchant's."""
+        """The merchant's newest event."""
         events = self.all_events(merchant, after=0, limit=1_000_000)
         return events[-1] if events else None
 
     def feed(self) -> Feed:
-        """Of the generation that a test says."""
+        """The generation that the test sets."""
         return Feed(self.generation, self.last_position())
 
     def review(self, merchant: str, review_id: str) -> ReviewView | None:
-        """By id, within the merchant."""
+        """The review with this id, if the merchant has it."""
         return next((it for it in self._reviews(merchant) if it.review.review_id == review_id), None)
 
     def reviews(
         self, merchant: str, state: str | None, *, before: ReviewKey | None, limit: int
     ) -> Sequence[ReviewView]:
-        """Newest first."""
+        """The merchant's reviews, newest first."""
         views = sorted(self._reviews(merchant), key=lambda it: it.key, reverse=True)
         fitting = [it for it in views if state in (None, it.review.state) and (before is None or it.key < before)]
         return fitting[:limit]
@@ -330,14 +349,14 @@ class World:
         self._reach()
         return [it for it in self.open_reviews if it.stream.name in names_seen_by(merchant)]
 
-    def complain(  # what a review holds
+    def complain(  # the members of a review
         self,
         review_id: str,
         transaction_id: str | None,
         *,
         stream: StreamKey,
         after_s: int = 0,
-        said: Said | None = None,
+        said: GatewayReport | None = None,
         expected: Expected | None = None,
     ) -> None:
         """Open a review."""
@@ -346,7 +365,7 @@ class World:
         self.open_reviews.append(ReviewView(stream, row))
 
     def api_key(self, key_id: str) -> ApiKey | None:
-        """By id."""
+        """The API key with this id."""
         self._reach()
         return self.keys.get(key_id)
 
@@ -357,7 +376,7 @@ class World:
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """Newest first."""
+        """The merchant's dead letters, newest first."""
         self._reach()
         letters = sorted(self._letters(merchant, where), key=lambda it: it.item.work_id, reverse=True)
         return [it for it in letters if before is None or it.item.work_id < before][:limit]
@@ -365,7 +384,7 @@ class World:
     def waiting_callbacks(
         self, merchant: str, queue: str | None, *, before: str | None, limit: int
     ) -> Sequence[DeadLetter]:
-        """Newest first."""
+        """The waiting callbacks, newest first."""
         self._reach()
         fitting = [it for it in self._stored(merchant) if queue in (None, it.item.gateway)]
         return [it for it in fitting if before is None or it.item.work_id < before][:limit]
@@ -375,18 +394,18 @@ class World:
         return sorted(seen, key=lambda it: it.item.work_id, reverse=True)
 
     def keep(self, work_id: str, payload: bytes, *, gateway: str = "gatewayA", attempts: int = 1) -> None:
-        """Have a callback wait for its transaction."""
+        """Store a callback that waits for its transaction."""
         stream, queue = stream_of_gateway(gateway), queue_of(gateway)
         item = WorkItem(work_id, 1, stream, queue, Action.APPLY, EVENT_TYPE, attempts, (), None, payload)
         self.stored.append(DeadLetter(item, None, WorkState.QUEUED, START + timedelta(seconds=5), START))
 
     def work(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """The dead letters and the stored callbacks are all the work that there is."""
+        """A dead letter or stored callback by its id; this system has no other work."""
         stored = (it for it in self._stored(merchant) if it.item.work_id == work_id)
         return next(stored, None) or self.dead_letter(merchant, work_id)
 
     def dead_letter(self, merchant: str, work_id: str) -> DeadLetter | None:
-        """By id, within the merchant."""
+        """The dead letter with this id, if the merchant has it."""
         self._reach()
         return next(iter(self._letters(merchant, DeadLetterFilter(work_id=work_id))), None)
 
@@ -414,7 +433,7 @@ class World:
             2,
             errors,
             transaction,
-            doubt=Doubt.NONE,
+            certainty=DeliveryCertainty.NOT_SENT,
         )
         due = START + timedelta(seconds=60) if state is WorkState.DEAD else None
         self.letters.append(DeadLetter(item, transaction_id, state, due, START))
@@ -430,17 +449,17 @@ class World:
             and where.work_id in (None, it.item.work_id)
         ]
 
-    def figures(self) -> Figures:
-        """What the test says waits."""
+    def stats(self) -> StoreStats:
+        """The figures of callbacks that the test sets."""
         self._reach()
         return self.waiting
 
     def work_counts(self) -> dict[tuple[str, str], int]:
-        """Nobody asks here."""
+        """Not called here."""
         return {}
 
     def ping(self) -> None:
-        """Nobody asks here."""
+        """Not called here."""
 
     def _all(self, merchant: str) -> list[TransactionView]:
         self._reach()
@@ -456,7 +475,7 @@ class World:
             raise StoreUnavailableError("the disk is gone")
 
     def change(self, transaction_id: str, customer_id: str, **changes: Any) -> None:
-        """Change what is known of a transaction, for what the domain cannot do yet."""
+        """Change a transaction without a command, into a state that the domain cannot reach yet."""
         stream = StreamKey("main", customer_id)
         account = self._accounts[stream]
         changed = replace(account.transactions[transaction_id], **changes)

@@ -1,4 +1,4 @@
-"""The journal's own account of its commits, read from the log that the service writes."""
+"""Figures of the journal's commits, read from the log that the service writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from store.port import Committed, Conflict
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Path]:
-    """A file that gets the service's lines, those at DEBUG included."""
+    """A file that receives the service's log lines, including DEBUG."""
     path, level = tmp_path / "log", service_logger.level
     with path.open("ab", buffering=0) as file:
         handler = LineHandler(file.fileno())
@@ -34,18 +34,18 @@ def log(tmp_path: Path) -> Iterator[Path]:
             service_logger.setLevel(level)
 
 
-def test_what_the_service_says(log: Path) -> None:
-    """Each commit with its writes, conflicts and duration; only what was said since a place in the log."""
+def test_commits_are_read_from_the_log(log: Path) -> None:
+    """Each commit after a position in the log is read with its writes, conflicts and duration."""
     listener = LogListener()
     listener.appended([Unanswered(RuntimeError("earlier"), uncertain=False)], 1.0)
     earlier = log.stat().st_size
-    service_logger.info("appended, says somebody else")
+    service_logger.info("appended, by another logger")
     listener.appended([Committed(), Conflict(()), Conflict(())], 0.0123)
     assert batches_since(log, earlier) == [Batch(3, 1, 2, 12.3)]
     assert len(batches(log.read_bytes().splitlines())) == 2
 
 
 def test_share_of_conflicts() -> None:
-    """It is of all writes, however they were gathered; 0 of none."""
+    """The share counts conflicts among all writes of all batches; without writes it is 0."""
     assert conflict_share([Batch(1, 0, 1, 1.0), Batch(3, 3, 0, 1.0)]) == 0.25
     assert conflict_share([]) == 0.0

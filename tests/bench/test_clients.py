@@ -1,4 +1,4 @@
-"""Connections are spread over the workers of a real gunicorn, whatever they would take of themselves."""
+"""The bench distributes its connections evenly over the workers of a real gunicorn."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from bench import machine, servers
 from bench.clients import connect
-from bench.grounds import Ground
 from bench.load import Load
+from bench.targets import Target
 from bench.wire import deposit
 
 
-def test_each_worker_gets_as_many(tmp_path: Path) -> None:
-    """Of nine connections one worker has five and the other four; both are ready before, and all are answered."""
-    settings = Ground(2, "postgresql://nowhere/none").settings()
+def test_each_worker_gets_as_many_connections(tmp_path: Path) -> None:
+    """Of nine connections one worker has five and the other four; both are ready first, and all get answers."""
+    settings = Target(2, "postgresql://nowhere/none").settings()
     with servers.empty_resource(tmp_path, settings) as server:
         assert len(server.workers) == server.log.read_bytes().count(b'"message":"ready"') == 2
         connections = connect(server.address, 9, server.workers)

@@ -1,4 +1,4 @@
-"""A measurement's database, on both stores: made, asked, and gone afterwards."""
+"""The database of a measurement, on both stores: it is created, queried and removed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 
 from bench import record
 from bench.databases import PostgresqlDatabase, new_database
-from bench.grounds import SQLITE, Ground
 from bench.servers import CHECKOUT
-from store.factory import migrate, open_store
+from bench.targets import SQLITE, Target
+from store.backends import backend_of
 from tests.store.builders import START, Clock, Customer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest) -> Ground:
-    """Each ground."""
-    return SQLITE if request.param == "sqlite" else Ground(2, request.getfixturevalue("postgresql_url"))
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each target."""
+    return SQLITE if request.param == "sqlite" else Target(2, request.getfixturevalue("postgresql_url"))
 
 
-def test_what_is_asked(ground: Ground, tmp_path: Path) -> None:
-    """Of one pending and one completed deposit: what is left to do, every status, how long it took, what is wrong."""
-    with new_database(ground, tmp_path) as database:
-        migrate(database.url, root=CHECKOUT)
-        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+def test_queries_of_a_measurement(target: Target, tmp_path: Path) -> None:
+    """With one pending and one completed deposit, queries return remaining work, statuses, durations and problems."""
+    with new_database(target, tmp_path) as database:
+        backend_of(database.url, root=CHECKOUT).migrate()
+        store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())
         customer = Customer()
         writes = [customer.deposit("t-1"), customer.deposit("t-2")]
         customer.now = START + timedelta(seconds=1.5)
@@ -39,18 +39,18 @@ def test_what_is_asked(ground: Ground, tmp_path: Path) -> None:
         assert record.completion_times_s(database, ["t-2"]) == [1.5]
         assert record.check_deposits(database, ["t-2"], "completed") == []
         assert set(record.check_deposits(database, ["t-1", "t-2", "t-2", "t-3"], "completed")) == {
-            "1 answers name a transaction that another names, too",
+            "1 answers contain a transaction of another answer",
             "1 accepted deposits are pending",
             "1 accepted deposits are not stored",
         }
         assert record.verify(database) == []
 
 
-def test_what_a_server_is_asked(postgresql_url: str, tmp_path: Path) -> None:
-    """Its tables with their rows, its processes on this machine, what it writes; and then the database is gone."""
-    with new_database(Ground(2, postgresql_url), tmp_path) as database:
+def test_queries_of_a_server(postgresql_url: str, tmp_path: Path) -> None:
+    """Queries return tables with rows, local server processes and bytes written; then the database is gone."""
+    with new_database(Target(2, postgresql_url), tmp_path) as database:
         assert isinstance(database, PostgresqlDatabase)
-        store = open_store(database.url, root=CHECKOUT, clock=Clock())
+        store = backend_of(database.url, root=CHECKOUT).open(clock=Clock())
         before, customer = database.written(), Customer()
         for number in range(20):
             store.append([customer.deposit(f"t-{number}"), customer.complete(f"t-{number}")])

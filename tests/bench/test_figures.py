@@ -12,22 +12,22 @@ from bench.search import fewest_as_good
     ("percent", "value"), [(0, 1.0), (1, 1.0), (50, 50.0), (50.5, 51.0), (99, 99.0), (99.5, 100.0), (100, 100.0)]
 )
 def test_percentile(percent: float, value: float) -> None:
-    """A percentile is a value that occurred: the smallest that enough of them do not exceed."""
+    """A percentile is the smallest measured value that at least this share of the values does not exceed."""
     assert percentile([float(number) for number in range(100, 0, -1)], percent) == value
 
 
 def test_percentile_of_nothing() -> None:
-    """Of no values it is 0."""
+    """The percentile of no values is 0."""
     assert percentile([], 99) == 0.0
 
 
 def test_spread() -> None:
-    """A spread is the median with both ends."""
+    """A spread is the median with the minimum and the maximum."""
     assert Spread.of([3.0, 1.0, 2.0, 9.0]) == Spread(2.5, 1.0, 9.0)
 
 
 def test_ratios() -> None:
-    """Each round is measured by the bases before and after it, so a drifting machine moves no ratio."""
+    """Each round is compared with the bases before and after it, so a drifting machine changes no ratio."""
     assert ratios([500.0, 700.0], [900.0, 1100.0, 1700.0]) == [0.5, 0.5]
     with pytest.raises(ValueError, match="between two bases"):
         ratios([500.0], [1000.0])
@@ -43,5 +43,5 @@ def test_ratios() -> None:
     ],
 )
 def test_the_best_number_of_connections(rates: dict[int, float], connections: int) -> None:
-    """A server is at its best with the fewest connections that no other number beats by more than the noise."""
+    """The best number of connections is the smallest that no other number exceeds by more than the noise."""
     assert fewest_as_good(rates) == connections

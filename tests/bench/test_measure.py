@@ -1,24 +1,24 @@
-"""One whole measurement on each ground, a short one: real processes, a real store, and nothing left to complain of."""
+"""One short measurement on each target: real processes, a real store, and no problem reported."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.grounds import SQLITE, Ground
 from bench.measure import measure
 from bench.setups import ACCEPT, COMPLETE, FIGURES, Conditions
+from bench.targets import SQLITE, Target
 from bench.watch import DATABASE
 
 
-def _conditions(ground: Ground) -> Conditions:
+def _conditions(target: Target) -> Conditions:
     connections = dict.fromkeys(FIGURES, 8)
     return Conditions(
-        ground=ground, seconds=0.5, warm_up_s=0.2, connections=connections, customers=20, unfinished_max=64
+        target=target, seconds=0.5, warm_up_s=0.2, connections=connections, customers=20, unfinished_max=64
     )
 
 
 def test_sqlite() -> None:
-    """On SQLite the worker does all the work; without DEBUG the journal says nothing of its commits."""
+    """On SQLite the worker uses all the CPU time; without DEBUG the journal logs no commits."""
     measured = measure(ACCEPT, _conditions(SQLITE))
     assert measured.problems == []
     assert measured.rate > 0
@@ -31,8 +31,8 @@ def test_sqlite() -> None:
 
 
 def test_postgresql(postgresql_url: str) -> None:
-    """On PostgreSQL the server's share, its log, its tables and the journal's commits are seen, too."""
-    conditions = _conditions(Ground(2, postgresql_url))
+    """On PostgreSQL the server's CPU time, log and tables and the journal's commits are measured, too."""
+    conditions = _conditions(Target(2, postgresql_url))
     conditions = replace(conditions, log_level="DEBUG")
     measured = measure(COMPLETE, conditions, storage=True)
     assert measured.problems == []
@@ -41,7 +41,7 @@ def test_postgresql(postgresql_url: str) -> None:
     assert measured.database_us > 0
     assert measured.log_bytes > 1000
     assert len(measured.completion_times) == len(measured.latencies) > 0
-    # What was received and completed within the measured time; a write may carry several deposits.
+    # Deposits received and completed within the measured time; a write may carry several deposits.
     assert 0 < sum(batch.committed for batch in measured.batches) <= 2 * len(measured.latencies)
     assert sum(batch.conflicts for batch in measured.batches) > 0
     routed = measure(ACCEPT, replace(conditions, routed=True))

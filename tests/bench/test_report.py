@@ -1,4 +1,4 @@
-"""The page: what was measured stands on it, ground by ground."""
+"""The report lists the measurements by target."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from bench import report
 from bench.batches import Batch
 from bench.contention import Contention
 from bench.databases import Table
-from bench.grounds import SQLITE, Ground
 from bench.measure import Measured, Storage
 from bench.report import Outcome
 from bench.setups import ACCEPT, COMPLETE, EMPTY, Conditions
+from bench.targets import SQLITE, Target
 
 CONDITIONS = Conditions(
-    ground=SQLITE,
+    target=SQLITE,
     seconds=5,
     warm_up_s=1,
     connections={EMPTY: 16, ACCEPT: 64},
     customers=100,
     unfinished_max=256,
 )
-POSTGRESQL = replace(CONDITIONS, ground=Ground(2, "postgresql://server/postgres"))
+POSTGRESQL = replace(CONDITIONS, target=Target(2, "postgresql://server/postgres"))
 
 
 def _measured(figure: str, rate: float, *problems: str) -> Measured:
@@ -36,8 +36,8 @@ def _on_postgresql(figure: str, rate: float) -> Measured:
     return measured
 
 
-def test_a_ground() -> None:
-    """A ground has its conditions, and ratios with their spread; nothing of a server when it has none."""
+def test_the_section_of_a_target() -> None:
+    """The section of a target has its conditions, ratios with their spread, and server figures only with a server."""
     rounds = {
         EMPTY: [_measured(EMPTY, rate) for rate in (4000.0, 4000.0, 4000.0)],
         ACCEPT: [_measured(ACCEPT, 2000.0), _measured(ACCEPT, 2400.0)],
@@ -50,27 +50,27 @@ def test_a_ground() -> None:
         "| accepted, many customers | 0.55 (0.50..0.60) | 1.00 (1.00..1.00) | 2,200 (2,000..2,400) | 1.0 / 2.0 |"
         in page
     )
-    assert "spread of connections" not in page
+    assert "distribution of connections" not in page
     assert "| PostgreSQL |" not in page
     assert "Disturbed" not in page
 
 
 def test_a_server() -> None:
-    """With a server its CPU counts in the ratio by CPU and stands in a column; how workers shared is said."""
+    """With a server, its CPU time is in the ratio and in a column; the share of each worker is reported."""
     rounds = {
         EMPTY: [_measured(EMPTY, 4000.0)] * 2,
         ACCEPT: [_on_postgresql(ACCEPT, 2000.0)],
     }
     page = report.render({}, [Outcome(CONDITIONS), Outcome(POSTGRESQL, rounds)])
     assert page.index("## SQLite, 1 worker\n") < page.index("## PostgreSQL, 2 workers\n")
-    assert "of themselves the busiest took 100% of them (75%..100%)\n" in page
+    assert "before this the busiest had 100% of them (75%..100%)\n" in page
     assert "| accepted, many customers | 0.50 | 0.50 | 2,000 |" in page
     assert "| accepted, many customers | 300 | 300 | 0.90 | 0.40 | 0.10 |  | 0.00 | 0 | 4,321 | 0% |  |" in page
     assert "| empty Falcon resource | 300 (300..300) |  | 0.90 |  | 0.10 |" in page
 
 
 def test_conflicts_commits_and_storage() -> None:
-    """Shares are of all writes of all runs, and storage is divided by the deposits that it holds."""
+    """Shares refer to all writes of all runs, and storage is divided by the number of stored deposits."""
     first, second = _on_postgresql(COMPLETE, 100.0), _on_postgresql(COMPLETE, 300.0)
     first.batches = [Batch(1, 1, 0, 5.0), Batch(6, 3, 3, 20.0)]
     second.batches = [Batch(1, 1, 0, 6.0)]
@@ -95,7 +95,7 @@ def test_conflicts_commits_and_storage() -> None:
 
 
 def test_disturbance() -> None:
-    """The page warns when other processes were at work in any measurement, and only then."""
+    """The page warns if and only if other processes used CPU time during a measurement."""
     quiet, busy = _measured(ACCEPT, 1.0), _on_postgresql(ACCEPT, 1.0)
     busy.others_cpu = 0.5
     outcomes = [
@@ -107,13 +107,13 @@ def test_disturbance() -> None:
 
 
 def test_one_number_of_connections() -> None:
-    """When all figures were loaded alike the page says so once."""
+    """When all figures had the same number of connections, the page states it once."""
     alike = replace(CONDITIONS, connections={EMPTY: 32, ACCEPT: 32})
     assert "- connections: 32\n" in report.render({}, [Outcome(alike)])
 
 
 def test_problems() -> None:
-    """A problem is named with its ground, figure and round."""
+    """A problem is reported with its target, figure and round."""
     outcomes = [
         Outcome(CONDITIONS, {EMPTY: [_measured(EMPTY, 1.0)], ACCEPT: [_measured(ACCEPT, 1.0, "3 are lost")]}),
         Outcome(

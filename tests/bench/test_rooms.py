@@ -1,4 +1,4 @@
-"""Which room a sample of the profiler belongs to."""
+"""Assignment of the profiler's samples to packages."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ OUTER = f"thread (7);handle ({PACKAGES}/gunicorn/workers/base_async.py:88)"
     ],
 )
 def test_room(inner: str, room: str) -> None:
-    """A sample belongs to the innermost frame in a room; the standard library and sockets work for their caller."""
+    """A sample belongs to the innermost frame in a package; the standard library and sockets count for their caller."""
     summary = summarise([f"{OUTER};{inner} 5"], "thread (7)", "/srv/payments")
     assert dict(summary.rooms) == {room: 5}
 
 
 def test_thread() -> None:
-    """Samples of other threads, and what is no sample, are left out."""
+    """Samples of other threads, and lines that are no samples, are ignored."""
     folded = [f"{OUTER} 2", "thread (8);f (a.py:1) 9", "process 7", ""]
     assert summarise(folded, "thread (7)", "/srv/payments").total == 2
 
 
 def test_functions() -> None:
-    """A function of ours has the time of what it calls, once, even where it calls itself."""
+    """The time of a function of ours includes that of its calls, and counts once even when it calls itself."""
     ours = "load (/srv/payments/store/sqlite/reads.py:18)"
     summary = summarise([f"{OUTER};{ours};{ours} 4", f"{OUTER};{ours} 1"], "thread (7)", "/srv/payments")
     assert dict(summary.functions) == {("load", "store/sqlite/reads.py"): 5}
 
 
 def test_frame() -> None:
-    """A frame's file is told from its root on; one that cannot be read is in no room."""
+    """A frame is assigned by its path from the root; an unreadable frame is in no package."""
     assert frame_of("load (/srv/payments/store/sqlite/reads.py:18)", "/srv/payments") == Frame(
         "load", "store/sqlite/reads.py", 18, rooms.STORE, ours=True
     )
@@ -57,7 +57,7 @@ def test_frame() -> None:
 
 
 def test_page() -> None:
-    """Each row has its share and what that is in microseconds of a deposit."""
+    """Each row has its share, also in microseconds per deposit."""
     summary = summarise(
         [f"{OUTER} 3", f"{OUTER};load (/srv/payments/store/reads.py:18) 1"], "thread (7)", "/srv/payments"
     )

@@ -1,4 +1,4 @@
-"""The arithmetic behind docs/scaling.md, and that it can be put there."""
+"""The arithmetic of docs/scaling.md, and its insertion into the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from bench.contention import Contention
 from bench.databases import Table
-from bench.grounds import Ground
 from bench.measure import Measured, Storage
 from bench.report import Outcome
 from bench.scaling import BEGIN, END, RATES, Costs, costs, put, render
 from bench.servers import CHECKOUT
 from bench.setups import COMPLETE, Conditions
+from bench.targets import Target
 
 COSTS = Costs(
     rate=900.0, worker_us=600.0, database_us=300.0, log_bytes=5_000.0, stored_bytes=2_000.0, event_bytes=1_500.0
@@ -24,7 +24,7 @@ def _measured(worker_us: float, database_us: float = 300.0) -> Measured:
 
 def _outcome(*runs: Measured, storage: Storage | None = None) -> Outcome:
     conditions = Conditions(
-        ground=Ground(2, "postgresql://server/postgres"),
+        target=Target(2, "postgresql://server/postgres"),
         seconds=1,
         warm_up_s=1,
         connections={COMPLETE: 8},
@@ -40,19 +40,19 @@ STORAGE = Storage(10, [], [Table("events", 30, 14_000, 1_000), Table("heads", 5,
 
 
 def test_costs() -> None:
-    """Times are the rounds' medians, not those of the runs that log more; bytes are those of the packed tables."""
+    """Times are the medians of the rounds without extra logging; bytes are those of the packed tables."""
     assert costs(_outcome(_measured(500.0), _measured(600.0), _measured(900.0), storage=STORAGE)) == COSTS
 
 
 def test_no_costs() -> None:
-    """Without storage, rounds or a server whose CPU was seen there is nothing to reckon with."""
+    """Without storage figures, rounds or the CPU time of the server there are no costs."""
     assert costs(_outcome(_measured(600.0))) is None
     assert costs(_outcome(storage=STORAGE)) is None
     assert costs(_outcome(_measured(600.0, 0.0), storage=STORAGE)) is None
 
 
 def test_needs() -> None:
-    """Cores are planned to be used to six tenths; a server ends at its cores or at its log, whichever is sooner."""
+    """Plans use 60% of the cores; the limit of a server is its cores or its log, whichever is reached first."""
     assert [COSTS.workers(rate) for rate in (1_000, 1_001)] == [1, 2]
     assert COSTS.database_cores(100_000) == 50
     assert COSTS.server_rate == 32_000
@@ -61,7 +61,7 @@ def test_needs() -> None:
 
 
 def test_tables() -> None:
-    """What one deposit takes, and what some rates come to; a busy machine is told."""
+    """The tables show the costs of one deposit and of some rates; a busy machine is reported."""
     text = render(COSTS, {"date": "today", "commit": "abc", "machine": "two cores"}, disturbed=False)
     assert "Measured today, commit abc; two cores.\n" in text
     assert "| stored in a day, GB | 173 | 1,728 | 17,280 |\n" in text
@@ -73,7 +73,7 @@ def test_tables() -> None:
 
 
 def test_the_page() -> None:
-    """The page has the marks; what stands between them is replaced, and nothing else."""
+    """Only the text between the marks of the page is replaced."""
     page = (CHECKOUT / "docs" / "scaling.md").read_text(encoding="utf-8")
     once = put(page, "figures")
     assert put(once, "figures") == once

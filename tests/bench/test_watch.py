@@ -1,4 +1,4 @@
-"""The CPU time of processes that stay and of those that come and go."""
+"""Measurement of the CPU time of permanent and of short-lived processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Worker:
         self.pid = process.pid
 
     def work(self, seconds: float) -> None:
-        """Use so much CPU time."""
+        """Use this much CPU time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(seconds, file=self._process.stdin, flush=True)
@@ -42,8 +42,8 @@ def _worker() -> Iterator[_Worker]:
         yield _Worker(process)
 
 
-def test_those_that_stay() -> None:
-    """What a group used within the block counts, summed over its processes; what it used before does not."""
+def test_permanent_processes() -> None:
+    """A group's CPU time within the block counts, summed over its processes; earlier CPU time does not."""
     with _worker() as one, _worker() as other:
         one.work(0.5)
         with Watch({"both": [one.pid, other.pid], "other": [other.pid]}) as watch:
@@ -56,8 +56,8 @@ def test_those_that_stay() -> None:
     assert shares["both"] == watch.used_s["both"] / watch.passed_s
 
 
-def test_those_that_come_and_go() -> None:
-    """Who was there before counts from the block's beginning; who comes within it counts whole; who goes is kept."""
+def test_short_lived_processes() -> None:
+    """Earlier processes count from the start of the block, new ones in full; ended processes stay counted."""
     present: list[int] = []
     with _worker() as old:
         old.work(0.5)
@@ -68,5 +68,5 @@ def test_those_that_come_and_go() -> None:
                 passing.work(0.8)
                 present.remove(passing.pid)
             old.work(0.1)
-    # Of the last quarter of a second of whoever goes nothing is known.
+    # The last quarter of a second of an ended process is unknown.
     assert 0.4 <= watch.used_s[DATABASE] <= 1.1

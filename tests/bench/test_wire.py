@@ -1,4 +1,4 @@
-"""The bench's own HTTP: what it sends is whole, and it sees where what it gets ends."""
+"""The bench's own HTTP client: its requests are complete, and it detects the end of each answer."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ def test_deposit() -> None:
 
 
 def test_no_customer_reads_as_a_card_number() -> None:
-    """The service takes them all, however many there are."""
+    """The service accepts all customer ids of the bench; none reads as a card number."""
     assert [each for each in wire.customers(200_000, 1) if holds_card(each)] == []
 
 
 def test_end_of_message() -> None:
-    """A message ends where its length says and is not whole one byte before; what follows is not counted."""
+    """A message ends at its length and is incomplete one byte before; later bytes are not counted."""
     assert [wire.end_of_message(ANSWER[:size]) for size in range(len(ANSWER))] == [0] * len(ANSWER)
     assert wire.end_of_message(ANSWER) == wire.end_of_message(ANSWER + b"HTTP/1.1 2") == len(ANSWER)
     assert wire.end_of_message(ANSWER.replace(b"Content-Length", b"content-length")) == len(ANSWER)
     assert wire.end_of_message(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == 27
 
 
-def test_what_answers_say() -> None:
-    """Status and transaction are found, with white space in the JSON or without."""
+def test_fields_of_answers() -> None:
+    """Status and transaction id are found with and without white space in the JSON."""
     assert (wire.status_of(ANSWER), wire.transaction_id_of(ANSWER)) == (202, "0192-a")
     assert wire.transaction_id_of(ANSWER.replace(b'id":', b'id": ')) == "0192-a"
     assert wire.transaction_id_of(b"HTTP/1.1 503 Service Unavailable\r\n\r\n") is None
 
 
 def test_customers() -> None:
-    """Customers are different ones, and the same ones in every run."""
+    """Customers differ within a run and are the same in every run."""
     assert len(set(wire.customers(1000, 1))) == 1000
     assert wire.customers(10, 1) == wire.customers(10, 1) != wire.customers(10, 2)
 
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Counters:
-    """Counters that nobody has written yet."""
+    """Counters before any process has written to them."""
     return Counters.create(tmp_path / "counters")
 
 
 def test_provider(counters: Counters) -> None:
-    """The provider says success, counts what it is sent, notices a repetition, and tells lookups the truth."""
+    """The provider answers success, counts requests, detects repetitions, and answers lookups correctly."""
     provider = Provider(counters)
     first = provider.reply(SUBMISSION % b"0192-a")
     assert first == wire.answer(b"200 OK", b'{"transaction_id": "A-0192-a", "status": "success"}')
@@ -75,7 +75,7 @@ def test_provider(counters: Counters) -> None:
 
 
 def test_load_and_provider(tmp_path: Path) -> None:
-    """Load and provider as processes: each request gets its answer, and what is not a 202 is counted as failed."""
+    """With load and provider as processes, each request gets its answer; any status but 202 counts as failed."""
 
     def requests() -> Iterator[bytes]:
         return (SUBMISSION % b"%d" % number for number in itertools.count())

@@ -1,1 +1,1 @@
-"""The operator's commands: what they say, what they ask of a service, and what scripts can rely on."""
+"""Tests of the operator's commands: output, requests to a service, and exit statuses."""

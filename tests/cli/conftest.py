@@ -1,4 +1,4 @@
-"""One service for all tests that need a real one, as somebody would install it, and the commands run against it."""
+"""One installed service for all tests that need a real one, and a shell that runs commands against it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         for gateway in ("gatewayA", "gatewayB"):
             assert installation.deposit(gateway=gateway, customer_id=gateway).status == 202
         parked = "/v1/dead-letters?state=parked"
-        wait_until(lambda: len(installation.get(parked).body["items"]) == 2, "both are parked")
+        wait_until(lambda: len(installation.get(parked).body["items"]) == 2, "both dead letters are parked")
         yield installation
 
 
@@ -41,19 +41,19 @@ class Shell:
         self._capsys = capsys
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
-        """What a command says on standard output; it must end with ``status``."""
-        ended = manage.main([*arguments])
+        """Run a command, require the exit status ``status``, and return its standard output."""
+        exit_status = manage.main([*arguments])
         out, self.err = self._capsys.readouterr()
-        assert ended == status, self.err
+        assert exit_status == status, self.err
         return out
 
     def json(self, *arguments: str) -> list[dict[str, Any]]:
-        """The objects that a command gives to scripts."""
+        """Run a command with ``--json`` and return its objects."""
         return [json.loads(line) for line in self(*arguments, "--json").splitlines()]
 
 
 @pytest.fixture
 def shell(service: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A shell in which PAYMENTS_URL names the service."""
+    """A shell in which PAYMENTS_URL is the URL of the service."""
     monkeypatch.setenv("PAYMENTS_URL", f"http://127.0.0.1:{service.port}")
     return Shell(capsys)

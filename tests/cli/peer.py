@@ -1,4 +1,4 @@
-"""A service that answers what a test says, in turn, and keeps what it was asked."""
+"""A server in place of the service: it sends prepared answers in turn, and records the requests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from api.problems import MEDIA_TYPE, PROBLEMS, by_status
 
-Said: TypeAlias = tuple[int, object] | tuple[int, object, str]
+Answer: TypeAlias = tuple[int, object] | tuple[int, object, str]
 
 
-class Asked(NamedTuple):
-    """A request as it arrived."""
+class Request(NamedTuple):
+    """A request as received."""
 
     method: str
     target: str
@@ -24,31 +24,37 @@ class Asked(NamedTuple):
 
 
 class Peer:
-    """Answers in turn, each a status with a JSON body, or None: the connection is closed without an answer.
+    """Sends its answers in turn. An answer is a status and a JSON body; None closes the connection without an answer.
 
-    A body of bytes goes out as it is, as text. A third member is the media type.
+    Bytes as a body are sent unchanged, as HTML. A third member is the media type.
     """
 
-    def __init__(self, answers: Sequence[Said | None]) -> None:
-        self.asked: list[Asked] = []
+    def __init__(self, answers: Sequence[Answer | None]) -> None:
+        self.requests: list[Request] = []
         self.released = threading.Event()
-        """Whoever is asked with no answer left holds the connection until then."""
+        """Ends the connections of requests for which no answer is left."""
         peer, left = self, iter(answers)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def answer(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 body = json.loads(raw) if raw else None
-                peer.asked.append(Asked(self.command, self.path, dict(self.headers.items()), body))
-                said = next(left, (0, b""))
-                if said is None:
+                peer.requests.append(Request(self.command, self.path, dict(self.headers.items()), body))
+                prepared = next(left, (0, b""))
+                if prepared is None:
                     return
-                status, answer = said[:2]
+                status, answer = prepared[:2]
                 if status == 0:
                     peer.released.wait(30)
                     return
                 data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                kind = said[2] if len(said) == 3 else "text/html" if isinstance(answer, bytes) else "application/json"
+                kind = (
+                    prepared[2]
+                    if len(prepared) == 3
+                    else "text/html"
+                    if isinstance(answer, bytes)
+                    else "application/json"
+                )
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Location", "http://127.0.0.1:9/")
@@ -59,19 +65,19 @@ class Peer:
             do_GET = do_POST = answer  # noqa: N815  # http.server's names
 
             def log_message(self, *_arguments: object) -> None:
-                """Nobody reads it."""
+                """Log nothing."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
 @contextmanager
-def peer(*answers: Said | None) -> Iterator[Peer]:
-    """A peer that listens on loopback for as long as the block lasts."""
+def peer(*answers: Answer | None) -> Iterator[Peer]:
+    """A peer that listens on loopback until the block ends."""
     it = Peer(list(answers))
     thread = threading.Thread(target=it.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -84,13 +90,13 @@ def peer(*answers: Said | None) -> Iterator[Peer]:
         thread.join()
 
 
-def problem(status: int, detail: str, name: str | None = None, **more: object) -> Said:
-    """An answer that is a problem document of the service; ``name``: not the first of its status."""
+def problem(status: int, detail: str, name: str | None = None, **more: object) -> Answer:
+    """A problem document of the service as an answer; ``name`` selects one if several have the status."""
     kind = PROBLEMS[name] if name else next((it for it in PROBLEMS.values() if it.status == status), by_status(status))
     body = {"type": f"/problems/{kind.name}", "title": kind.title, "status": status, "detail": detail, **more}
     return status, body, MEDIA_TYPE
 
 
 def listing(*items: object, cursor: str | None = None) -> tuple[int, object]:
-    """An answer that is a page."""
+    """A page of a list as an answer."""
     return 200, {"items": list(items), "next_cursor": cursor}

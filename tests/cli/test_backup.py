@@ -1,4 +1,4 @@
-"""``manage.py backup``: whole beside a service, checked before it has its name, and nothing else is ever there."""
+"""``manage.py backup``: complete beside a running service, checked before it gets its name, and in a single file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.store.tampering import append, fill, problems, tamper
 
 
 def manage(database: Path | str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on this database: a file, or what a URL names."""
+    """Run a command on ``database``, a file or a URL."""
     url = database if isinstance(database, str) else f"sqlite:///{database}"
     return subprocess.run(
         [sys.executable, "manage.py", *command],
@@ -41,7 +41,7 @@ def manage(database: Path | str, *command: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[SqliteStore]:
-    """A store as a service has it; everything but the tables is in its log."""
+    """An open store whose events are only in its log; the database file has the tables."""
     path = tmp_path / "payments.db"
     with StoreLock.acquire(path, sleep=lambda _: None) as lock:
         migrate(path)
@@ -53,27 +53,27 @@ def service(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database that nobody has open."""
+    """A database that no process has open."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
 
-def test_beside_a_service(service: SqliteStore, tmp_path: Path) -> None:
-    """All that the service has stored is in one file, readable by its owner alone; the service goes on meanwhile."""
+def test_backup_beside_a_running_service(service: SqliteStore, tmp_path: Path) -> None:
+    """A backup holds all committed events in one file that only its owner can read. The service continues meanwhile."""
     done = manage(tmp_path / "payments.db", "backup", str(tmp_path / "b.db"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("2 streams, 17 events, ")
     assert done.stdout.endswith(f" 0 problems in {tmp_path / 'b.db'}, copied from {tmp_path / 'payments.db'}\n")
     assert service.append([Customer("later").deposit("later")]) == [Committed()]
-    assert sorted(file.name for file in tmp_path.glob("*b.db*")) == ["b.db"], "no log beside it, nothing left over"
+    assert sorted(file.name for file in tmp_path.glob("*b.db*")) == ["b.db"], "no log and no temporary file remain"
     assert stat.S_IMODE((tmp_path / "b.db").stat().st_mode) == 0o600
     tally = Tally()
     assert problems(tmp_path / "b.db", tally=tally) == []
     assert (tally.streams, tally.events) == (2, 17)
 
 
-def test_a_backup_is_begun_with(service: SqliteStore, tmp_path: Path) -> None:
-    """Put at the database's place it is a database like any other, and in nobody's use."""
+def test_a_service_starts_on_a_backup(service: SqliteStore, tmp_path: Path) -> None:
+    """A service can start on a backup: it is an ordinary database, and not marked as in use."""
     assert manage(tmp_path / "payments.db", "backup", str(tmp_path / "b.db")).returncode == 0
     done = manage(tmp_path / "b.db", "verify")
     assert (done.returncode, done.stderr) == (0, "")
@@ -86,8 +86,11 @@ def test_a_backup_is_begun_with(service: SqliteStore, tmp_path: Path) -> None:
         store.close()
 
 
-def test_nothing_is_overwritten(path: Path, tmp_path: Path) -> None:
-    """A file that is there stays, unless the operator says otherwise; then it is the old one until it is the new."""
+def test_an_existing_file_is_overwritten_only_with_the_option(path: Path, tmp_path: Path) -> None:
+    """An existing file is refused without ``--overwrite``.
+
+    With it, the file is replaced only when the backup is complete.
+    """
     target = tmp_path / "b.db"
     target.write_text("yesterday")
     done = manage(path, "backup", str(target))
@@ -100,7 +103,7 @@ def test_nothing_is_overwritten(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
 def test_the_database_is_not_its_own_backup(service: SqliteStore, tmp_path: Path, suffix: str) -> None:
-    """Its own files are refused by every name, whatever is permitted."""
+    """The database's own files are refused under any name, even with ``--overwrite``."""
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / f"payments.db{suffix}")
     for name in (f"payments.db{suffix}", "link.db"):
@@ -110,8 +113,8 @@ def test_the_database_is_not_its_own_backup(service: SqliteStore, tmp_path: Path
     assert len(service.stream_events(StreamKey("main", "a"), after=0, limit=5)) == 5
 
 
-def test_a_database_with_problems(path: Path, tmp_path: Path) -> None:
-    """What verify would find in the copy is told, and there is no copy."""
+def test_a_database_with_problems_is_not_backed_up(path: Path, tmp_path: Path) -> None:
+    """If the copy has problems, ``backup`` prints them and removes the copy."""
     tamper(path, "UPDATE balances SET available_minor = 7 WHERE stream_id = 'a'")
     done = manage(path, "backup", str(tmp_path / "b.db"))
     assert done.returncode == 1
@@ -120,8 +123,8 @@ def test_a_database_with_problems(path: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*b.db*")) == []
 
 
-def test_a_copy_that_is_not_whole_is_not_copied(service: SqliteStore, tmp_path: Path) -> None:
-    """A backup of a file without its log would look sound."""
+def test_a_database_without_its_log_is_not_backed_up(service: SqliteStore, tmp_path: Path) -> None:
+    """A file without its log is refused as the source, because its backup would appear sound."""
     shutil.copy(tmp_path / "payments.db", tmp_path / "copy.db")
     done = manage(tmp_path / "copy.db", "backup", str(tmp_path / "b.db"))
     assert done.returncode == 1
@@ -131,7 +134,7 @@ def test_a_copy_that_is_not_whole_is_not_copied(service: SqliteStore, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "expected"),
     [
         ("none/b.db", "there is no folder"),
         (".", "is a folder"),
@@ -139,17 +142,17 @@ def test_a_copy_that_is_not_whole_is_not_copied(service: SqliteStore, tmp_path: 
         (f"{'b' * 300}", "File name too long"),
     ],
 )
-def test_targets_that_cannot_be_written(path: Path, tmp_path: Path, target: str, said: str) -> None:
-    """One line says why, and nothing is left."""
+def test_targets_that_cannot_be_written(path: Path, tmp_path: Path, target: str, expected: str) -> None:
+    """A target that cannot be written gives one line with the reason, and no file remains."""
     before = sorted(tmp_path.iterdir())
     done = manage(path, "backup", str(tmp_path / target))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert said in done.stderr
+    assert expected in done.stderr
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_server_has_its_own_means(tmp_path: Path) -> None:
-    """A URL of PostgreSQL is refused with what to use, without connecting to it."""
+def test_a_postgresql_database_is_refused(tmp_path: Path) -> None:
+    """A PostgreSQL URL is refused without a connection; the error names the tools to use."""
     done = manage("postgresql://nobody@127.0.0.1:1/none", "backup", str(tmp_path / "b.db"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -158,30 +161,32 @@ def test_a_server_has_its_own_means(tmp_path: Path) -> None:
     )
 
 
-def test_no_database(tmp_path: Path) -> None:
-    """A database that is not there is not made."""
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
+    """A missing database is reported and not created."""
     done = manage(tmp_path / "none.db", "backup", str(tmp_path / "b.db"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "there is no database none.db" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verify_tells_a_copy_without_its_log(service: SqliteStore, tmp_path: Path) -> None:
-    """A file copied from under a service is no sound database, though nothing in it contradicts the rest."""
+def test_verify_reports_a_copy_without_its_log(service: SqliteStore, tmp_path: Path) -> None:
+    """``verify`` reports a database that was copied without its log, although the copy itself is consistent."""
     shutil.copy(tmp_path / "payments.db", tmp_path / "copy.db")
     done = manage(tmp_path / "copy.db", "verify")
     assert done.returncode == 1
     assert "copy.db-wal is not beside it: what was written last is missing" in done.stdout
     assert done.stdout.endswith(f"0 streams, 0 events, 0 earlier heads, 1 problems in {tmp_path / 'copy.db'}\n")
-    assert manage(tmp_path / "copy.db", "verify").returncode == 1, "looking has made an empty log; it stays so"
-    assert manage(tmp_path / "payments.db", "verify").returncode == 0, "the service's own is whole"
+    assert manage(tmp_path / "copy.db", "verify").returncode == 1, (
+        "the first verify made an empty log; the report stays the same"
+    )
+    assert manage(tmp_path / "payments.db", "verify").returncode == 0, "the service's own database is complete"
     for suffix in ("", "-wal"):
         shutil.copy(tmp_path / f"payments.db{suffix}", tmp_path / f"both.db{suffix}")
-    assert manage(tmp_path / "both.db", "verify").returncode == 0, "and so is a copy with the log"
+    assert manage(tmp_path / "both.db", "verify").returncode == 0, "a copy with its log is complete"
 
 
-def test_verify_of_what_a_service_left(path: Path) -> None:
-    """After a kill and any commands the log is there still, and after an orderly end the mark is gone."""
+def test_verify_of_the_database_of_a_killed_service(path: Path) -> None:
+    """A database of a killed service is sound with its log, and loses its mark at the next orderly stop."""
     script = f"""
 import os
 from pathlib import Path
@@ -202,10 +207,10 @@ os._exit(1)
     assert manage(path, "verify").returncode == 0
 
 
-def test_a_service_that_begins_with_a_torn_copy_says_so(
+def test_a_service_on_a_copy_without_its_log_reports_it(
     service: SqliteStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be all that there is: the operator must hear that deposits are missing."""
+    """A service that starts on a copy without its log logs this, because deposits may be missing."""
     shutil.copy(tmp_path / "payments.db", tmp_path / "copy.db")
     with StoreLock.acquire(tmp_path / "copy.db", sleep=lambda _: None) as lock:
         SqliteStore(tmp_path / "copy.db", clock=Clock(), lock=lock).close()
@@ -213,17 +218,15 @@ def test_a_service_that_begins_with_a_torn_copy_says_so(
 
 
 def test_verify_of_an_empty_database(tmp_path: Path) -> None:
-    """No events are no problem, but hardly what was meant."""
+    """A database without events has no problems; a warning shows that it may be the wrong one."""
     migrate(tmp_path / "payments.db")
     done = manage(tmp_path / "payments.db", "verify")
     assert done.returncode == 0
-    assert done.stderr == (
-        f"warning: there are no events in {tmp_path / 'payments.db'}: is it the database that was meant?\n"
-    )
+    assert done.stderr == (f"warning: there are no events in {tmp_path / 'payments.db'}: is it the right database?\n")
 
 
 def test_the_copy_is_checked_and_not_the_database(path: Path, tmp_path: Path) -> None:
-    """A damaged page of an index, which no event shows, keeps the copy from getting its name."""
+    """A damaged index page, which no event shows, is found in the copy, and the copy does not get its name."""
     with closing(apsw.Connection(str(path))) as connection:
         (row,) = connection.execute(
             "SELECT pageno FROM dbstat WHERE name = 'work_due' OR name LIKE 'sqlite_autoindex_claims%' LIMIT 1"
@@ -240,8 +243,8 @@ def test_the_copy_is_checked_and_not_the_database(path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("file", ["", ".", "/"])
-def test_what_names_no_file(path: Path, file: str) -> None:
-    """It is refused as a wrong argument."""
+def test_a_path_without_a_file_name_is_refused(path: Path, file: str) -> None:
+    """A path that is not the name of a file is a wrong argument."""
     refused = manage(path, "backup", file)
     assert refused.returncode == 2
     assert "not the name of a file" in refused.stderr

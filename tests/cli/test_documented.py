@@ -1,4 +1,4 @@
-"""What README and docs say of the commands is so."""
+"""README and docs/operating.md list every command, action and exit status."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from config.settings import CHECKOUT
 
 README: Final = (CHECKOUT / "README.md").read_text("utf-8")
 PAGE: Final = (CHECKOUT / "docs/operating.md").read_text("utf-8")
-ASKING: Final = ("transactions", "customers", "dead-letters", "reviews", "callbacks", "breaker")
+CLIENT_COMMANDS: Final = ("transactions", "customers", "dead-letters", "reviews", "callbacks", "breaker")
 
 
 def test_every_command_is_in_the_readme() -> None:
-    """Its table names each, and no other."""
+    """The table of the README lists every command and nothing else."""
     (table,) = re.findall(r"\| `manage.py` \|.*?\n\n", README, re.DOTALL)
     named = {name for row in table.strip().splitlines()[2:] for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
     assert named == manage.COMMANDS.keys()
 
 
-@pytest.mark.parametrize("command", ASKING)
+@pytest.mark.parametrize("command", CLIENT_COMMANDS)
 def test_every_action_is_in_the_docs(command: str) -> None:
-    """The row of a command names each of its actions."""
+    """The row of a command lists each of its actions."""
     parser = argparse.ArgumentParser()
     import_module(f"cli.{command.replace('-', '_')}").add_arguments(parser)
     (actions,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
@@ -36,6 +36,6 @@ def test_every_action_is_in_the_docs(command: str) -> None:
 
 
 def test_every_exit_status_is_in_the_docs() -> None:
-    """Scripts rely on the table."""
+    """The table of exit statuses lists every status."""
     stated = {int(number) for number in re.findall(r"^\| ([0-9]+) \|", PAGE, re.MULTILINE)}
     assert stated == {*Exit, 130}

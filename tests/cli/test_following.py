@@ -1,4 +1,4 @@
-"""``manage.py tail`` as a process: over a kill of the real service that it follows, and into a pipe that closes."""
+"""``manage.py tail`` as a process: across a kill of the real service, and into a pipe that closes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.processes.process import PATIENCE_S, wait_until
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    """Nothing runs yet."""
+    """An installation without a running process."""
     with installed(tmp_path) as it:
         yield it
 
 
 def deposit(installation: Installation) -> str:
-    """A new deposit's id."""
+    """Make a deposit and return its id."""
     answer = installation.deposit()
     assert answer.status == 202
     transaction_id: str = answer.body["transaction_id"]
@@ -32,7 +32,7 @@ def deposit(installation: Installation) -> str:
 
 
 def stored(installation: Installation, after: int) -> list[dict[str, Any]]:
-    """All events above a position: while a busy machine starts a command, many come."""
+    """All events after a position. There can be many while a busy machine starts a command."""
     events: list[dict[str, Any]] = []
     while page := installation.get(f"/v1/events?after={after}&limit=200").body["items"]:
         events += page
@@ -40,25 +40,25 @@ def stored(installation: Installation, after: int) -> list[dict[str, Any]]:
     return events
 
 
-def test_over_a_kill_of_the_service(installation: Installation) -> None:
-    """From now on, each event once and in order; Ctrl-C ends it with 130 and no further word."""
+def test_tail_continues_after_a_kill_of_the_service(installation: Installation) -> None:
+    """After a kill of the service, ``tail`` shows each event once and in order. Ctrl-C ends it silently with 130."""
     service = installation.service()
     earlier = deposit(installation)
     last = int(installation.get("/v1/events?after=latest").body["next_cursor"])
     tail = installation.manage("tail", "--json")
     known = 0
 
-    def is_following() -> bool:  # it has begun as soon as it shows what came after it began
+    def is_following() -> bool:  # its start is past once it shows a later event
         nonlocal known
         known += 1
         return deposit(installation) in tail.out
 
     wait_until(is_following, "the events are followed")
     service.end()
-    wait_until(lambda: "trying again" in tail.err, "it is told that nobody answers")
+    wait_until(lambda: "trying again" in tail.err, "the failed connection is reported")
     installation.service()
     newest = deposit(installation)
-    wait_until(lambda: newest in tail.out, "the newest is shown")
+    wait_until(lambda: newest in tail.out, "the newest event is shown")
     tail.send(signal.SIGINT)
     assert tail.wait() == 130
     shown = [json.loads(line) for line in tail.out.splitlines()]
@@ -68,11 +68,11 @@ def test_over_a_kill_of_the_service(installation: Installation) -> None:
     assert shown == [event for event in stored(installation, begin - 1) if event["position"] <= end]
     first, second = tail.err.splitlines()
     assert first.endswith("; trying again")
-    assert second.startswith("there again; going on after position ")
+    assert second.startswith("connected again; continuing after position ")
 
 
 def test_a_pipe_that_closes(installation: Installation) -> None:
-    """Whoever has read enough ends it, without a word and with status 0."""
+    """When its reader closes the pipe, ``tail`` ends without a message and with status 0."""
     installation.service()
     deposit(installation)
     command = [sys.executable, "manage.py", "tail", "--from-start"]

@@ -1,4 +1,4 @@
-"""Tables for terminals and pipes, JSON for scripts; what came from outside orders nothing about a terminal."""
+"""Tables for terminals, lines for pipes, JSON for scripts; foreign text cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Terminal(io.StringIO):
     encoding = "utf-8"
 
     def isatty(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
 
 def test_printable() -> None:
-    """What does not show itself is escaped, whatever shows itself stays."""
+    """Unprintable characters are escaped; printable ones stay."""
     assert printable(EVIL) == HARMLESS
     assert printable("plain, 100 %: [x]") == "plain, 100 %: [x]"
 
@@ -66,19 +66,19 @@ def test_printable() -> None:
     ],
 )
 def test_shown(value: object, text: str) -> None:
-    """Any JSON value is one harmless line."""
+    """Any JSON value becomes one line without control characters."""
     assert shown(value) == text
 
 
 def test_times() -> None:
-    """To the second; what is no time is harmless all the same."""
+    """Times are shown to the second. Text that is not a time is escaped."""
     assert at("2026-11-21T10:00:00.123456Z") == "2026-11-21 10:00:00Z"
     assert at(None) == "-"
     assert "\x1b" not in at(EVIL)
 
 
-def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """However long an id is, a search of the lines finds it; columns stand below each other, on later pages as well."""
+def test_a_pipe_gets_lines_that_are_neither_folded_nor_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe, ids are neither folded nor cut, and columns are aligned, also on later pages."""
     pages = [([{"id": "a", "reason": EVIL}], True), ([{"id": LONG, "reason": "x"}], False)]
     Output(as_json=False).listing(COLUMNS, pages)
     out = capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_terminal_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a narrow terminal nothing is cut off, nothing is taken for markup, and nothing moves the cursor."""
+    """On a narrow terminal nothing is cut, no text is interpreted as markup, and no text moves the cursor."""
     monkeypatch.setenv("COLUMNS", "100")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -99,8 +99,8 @@ def test_a_terminal_folds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 160, 200])
-def test_an_id_is_never_broken(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """Whoever copies it from a narrow terminal has all of it: other columns fold or go."""
+def test_an_id_is_never_folded(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """On a narrow terminal an id stays in one piece; other columns fold or are left out."""
     monkeypatch.setenv("COLUMNS", str(width))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -113,17 +113,19 @@ def test_an_id_is_never_broken(monkeypatch: pytest.MonkeyPatch, width: int) -> N
     assert "completed" in text
 
 
-def test_columns_that_go_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody takes a table for whole that is not; on a wide terminal it is."""
-    for width, said in ((200, ""), (120, "left out on this narrow terminal: ATTENTION, GATEWAY, CREATED\n")):
+def test_columns_that_are_left_out_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns that are left out are named on standard error; a wide terminal shows all."""
+    for width, expected in ((200, ""), (120, "left out on this narrow terminal: ATTENTION, GATEWAY, CREATED\n")):
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setattr(sys, "stdout", Terminal())
         Output(as_json=False).listing(transactions._COLUMNS, [([TRANSACTION], False)])
-        assert capsys.readouterr().err == said
+        assert capsys.readouterr().err == expected
 
 
-def test_amounts_end_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal, where people compare them."""
+def test_amounts_are_aligned_at_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal amounts are aligned at their end, so that operators can compare them."""
     monkeypatch.setenv("COLUMNS", "200")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -136,7 +138,7 @@ def test_amounts_end_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_json(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
-    """One object a line, as it was given and in ASCII, on a terminal as well."""
+    """JSON output has one object per line, unchanged and in ASCII, on a terminal as well."""
     out = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     item = {"id": LONG, "reason": EVIL, "nested": [{"n": 1.5}], "none": None}
@@ -150,7 +152,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
 
 
 def test_an_encoding_that_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of ASCII is no error."""
+    """A terminal with the encoding ASCII causes no error."""
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     Output(as_json=False).line({}, "ü")
@@ -158,6 +160,6 @@ def test_an_encoding_that_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing on standard output, a word for people beside it."""
+    """An empty list prints nothing on standard output, and a message on standard error."""
     Output(as_json=False).listing(COLUMNS, [([], False)])
     assert capsys.readouterr() == ("", "none\n")

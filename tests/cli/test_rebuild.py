@@ -1,4 +1,4 @@
-"""``manage.py rebuild``: exit statuses, what it says, and how far it is, on a terminal and elsewhere."""
+"""``manage.py rebuild``: exit statuses, output, and progress on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from store.factory import migrate, open_audit, open_store
+from store.backends import backend_of
 from store.verify import verify
 from tests.postgresql.servers import new_database
 from tests.processes.installation import CHECKOUT
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rebuild(where: Path | str, *options: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
-    """Run it on this database: a file, or what a URL names."""
+    """Run ``rebuild`` on ``where``, a file or a URL."""
     url = where if isinstance(where, str) else f"sqlite:///{where}"
     environ = {**os.environ, "PAYMENTS_DATABASE_URL": url, "TERM": "xterm", "COLUMNS": "80"}
     command = [sys.executable, "manage.py", "rebuild", *options]
@@ -39,8 +39,8 @@ def rebuild(where: Path | str, *options: str, stdout: int = subprocess.PIPE) -> 
     )
 
 
-def test_elsewhere(path: Path) -> None:
-    """A line now and then, and at the end what came of it; again there is nothing to do."""
+def test_without_a_terminal(path: Path) -> None:
+    """Without a terminal, progress lines and a result are printed. A second run finds nothing to do."""
     done = rebuild(path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -53,7 +53,7 @@ def test_elsewhere(path: Path) -> None:
 
 
 def test_on_a_terminal(path: Path) -> None:
-    """A bar that ends full, before the same last line."""
+    """On a terminal a progress bar ends at 100 %, followed by the same result line."""
     ours, theirs = pty.openpty()
     try:
         done = rebuild(path, stdout=theirs)
@@ -68,32 +68,32 @@ def test_on_a_terminal(path: Path) -> None:
 
 
 def test_a_broken_stream(path: Path) -> None:
-    """It is named, the others are rebuilt, and the status is 1."""
+    """A broken stream is named, the others are rebuilt, and the status is 1."""
     tamper(path, "DELETE FROM events WHERE stream_id = 'a' AND version = 3")
     done = rebuild(path)
     assert (done.returncode, done.stderr) == (1, "")
-    said = done.stdout.splitlines()
-    assert "left as it is: main/a version 4: version 3 is missing" in said
-    assert said[-1] == "2 streams, 16 events, 1 streams rebuilt, 3 problems"
+    problems = done.stdout.splitlines()
+    assert "left unchanged: main/a version 4: version 3 is missing" in problems
+    assert problems[-1] == "2 streams, 16 events, 1 streams rebuilt, 3 problems"
 
 
 def test_a_cut_end(path: Path) -> None:
-    """The end of a stream that only rows know of is named, status 1; a person may give it up."""
+    """A stream whose last events are missing is named, with status 1. ``--accept-cut`` rebuilds it."""
     tamper(path, "DELETE FROM events WHERE stream_id = 'a' AND version > 4")
     done = rebuild(path)
     assert (done.returncode, done.stderr) == (1, "")
     text = "the events end at version 4, but the row of a transaction is of version 5"
-    assert f"left as it is: main/a version -: {text}" in done.stdout.splitlines()
-    given_up = rebuild(path, "--accept-cut")
-    assert (given_up.returncode, given_up.stderr) == (0, "")
-    assert given_up.stdout.endswith("2 streams, 16 events, 1 streams rebuilt, 0 problems\n")
+    assert f"left unchanged: main/a version -: {text}" in done.stdout.splitlines()
+    accepted = rebuild(path, "--accept-cut")
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert accepted.stdout.endswith("2 streams, 16 events, 1 streams rebuilt, 0 problems\n")
 
 
 def test_on_a_server(postgresql_url: str) -> None:
-    """The same on PostgreSQL, and one line while a service lives there."""
+    """PostgreSQL gives the same result. While a service runs, ``rebuild`` is refused with one line."""
     with new_database(postgresql_url) as url:
-        migrate(url, root=CHECKOUT)
-        store = open_store(url, root=CHECKOUT, clock=Clock())
+        backend_of(url, root=CHECKOUT).migrate()
+        store = backend_of(url, root=CHECKOUT).open(clock=Clock())
         try:
             append(store)
             with psycopg.connect(url, autocommit=True) as connection:
@@ -105,14 +105,14 @@ def test_on_a_server(postgresql_url: str) -> None:
             assert done.stdout.endswith("2 streams, 17 events, 2 streams rebuilt, 0 problems\n")
         finally:
             store.close()
-        with open_audit(url, root=CHECKOUT) as audit:
+        with backend_of(url, root=CHECKOUT).audit() as audit:
             assert list(verify(audit)) == []
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("manage.py rebuild: somebody works on the database: ")
+    assert refused.stderr.startswith("manage.py rebuild: a process works on the database: ")
 
 
 def test_no_database(tmp_path: Path) -> None:
-    """One line, status 1."""
+    """A missing database gives one line and status 1."""
     done = rebuild(tmp_path / "none.db")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "manage.py rebuild: there is no database none.db: migrate first\n"

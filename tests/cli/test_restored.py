@@ -1,4 +1,4 @@
-"""``manage.py restored``: marks a database that was put back, and says what to compare with the providers."""
+"""``manage.py restored``: marks a restored database, and lists what to compare with the providers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from store.factory import migrate, open_store
+from store.backends import backend_of
 from store.port import TOKENS_APART, Lease
 from store.sqlite.lock import StoreLock
 from tests.postgresql.servers import new_database
@@ -19,16 +19,16 @@ from tests.store.builders import OWNER, Clock, Customer
 
 
 def restored(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run it on this database."""
+    """Run ``restored`` on the database ``url``."""
     environ = {**os.environ, "PAYMENTS_DATABASE_URL": url}
     command = [sys.executable, "manage.py", "restored", *options]
     return subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
 def fill(url: str) -> None:
-    """Two open transactions at different gateways and a completed one."""
-    migrate(url, root=CHECKOUT)
-    store = open_store(url, root=CHECKOUT, clock=Clock())
+    """Store two open transactions at different gateways and a completed one."""
+    backend_of(url, root=CHECKOUT).migrate()
+    store = backend_of(url, root=CHECKOUT).open(clock=Clock())
     store.register_owner(OWNER)
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", gateway="gatewayB")])
@@ -37,8 +37,8 @@ def fill(url: str) -> None:
 
 
 def leases(url: str) -> list[Lease | None]:
-    """How the work of the three stands."""
-    store = open_store(url, root=CHECKOUT, clock=Clock())
+    """The lease fields of the work of the three transactions."""
+    store = backend_of(url, root=CHECKOUT).open(clock=Clock())
     try:
         return [store.lease(name) for name in ("t1", "t2", "t3")]
     finally:
@@ -47,14 +47,14 @@ def leases(url: str) -> list[Lease | None]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """An embedded store."""
+    """The URL of an embedded store."""
     url = f"sqlite:///{tmp_path}/payments.db"
     fill(url)
     return url
 
 
-def test_what_it_says(url: str) -> None:
-    """The generation, the newest event's time, what is open by gateway, and what to ask the providers for."""
+def test_output_for_operators(url: str) -> None:
+    """It prints the generation, the newest event's time, the open transactions by gateway, and what to compare."""
     done = restored(url)
     assert (done.returncode, done.stderr) == (0, "")
     at = "2026-11-01T12:00:00.123456Z"
@@ -69,8 +69,8 @@ def test_what_it_says(url: str) -> None:
     assert leases(url) == [Lease(1 + TOKENS_APART, None)] * 2 + [None]
 
 
-def test_for_scripts(url: str) -> None:
-    """One object with every open transaction; a generation that is asked for is begun at least."""
+def test_output_for_scripts(url: str) -> None:
+    """``--json`` prints one object with every open transaction. ``--generation`` sets the lowest generation."""
     done = restored(url, "--json", "--generation", "7")
     assert (done.returncode, done.stderr) == (0, "")
     it = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def test_for_scripts(url: str) -> None:
 
 
 def test_beside_a_service(url: str) -> None:
-    """Nothing is done while one works on the file."""
+    """While a service has the file open, the command is refused and changes nothing."""
     with StoreLock.acquire(Path(url.removeprefix("sqlite:///")), sleep=lambda _: None):
         done = restored(url)
     assert (done.returncode, done.stdout) == (1, "")
@@ -92,17 +92,17 @@ def test_beside_a_service(url: str) -> None:
     assert leases(url)[0] == Lease(1, OWNER)
 
 
-def test_what_cannot_be_asked_for(url: str) -> None:
-    """A generation that no position could carry."""
+def test_an_impossible_generation_is_refused(url: str) -> None:
+    """A generation that no position could hold is refused."""
     for number in ("0", "-1", "8192", "x"):
         assert restored(url, "--generation", number).returncode == 2
 
 
 def test_on_a_server(postgresql_url: str) -> None:
-    """The same on PostgreSQL, and one line while a service lives there."""
+    """PostgreSQL gives the same result. While a service runs, the command is refused with one line."""
     with new_database(postgresql_url) as url:
         fill(url)
-        store = open_store(url, root=CHECKOUT, clock=Clock())
+        store = backend_of(url, root=CHECKOUT).open(clock=Clock())
         try:
             refused = restored(url)
         finally:

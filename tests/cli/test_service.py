@@ -1,4 +1,4 @@
-"""The commands against a real service: what the operations routes do, for people and for scripts."""
+"""The commands against a real service: the operations routes, for operators and for scripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from gateways.development import CALLBACK_SECRET
 from tests.cli.conftest import Shell
-from tests.gateways.callers import CALLER_B
+from tests.gateways.callback_signers import SIGNER_B
 from tests.processes.commands import send
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
@@ -16,7 +16,7 @@ WHY = ("--reason", "asked the provider", "--evidence", "ticket 4711")
 
 
 def test_transactions(shell: Shell, service: Installation) -> None:
-    """The list and one of it, as the API gives them to scripts and in words to people."""
+    """A list and one transaction are JSON as in the API for scripts, and text for operators."""
     listed = shell.json("transactions", "list")
     assert listed == service.get("/v1/transactions").body["items"]
     one = listed[0]
@@ -32,7 +32,7 @@ def test_transactions(shell: Shell, service: Installation) -> None:
 
 
 def test_dead_letters(shell: Shell, service: Installation) -> None:
-    """They are listed, shown with their errors, tried again, one and all, and given up."""
+    """Dead letters are listed, shown with their errors, retried one by one or together, and discarded."""
     letters = shell.json("dead-letters", "list", "--state", "parked")
     assert {letter["gateway"] for letter in letters} == {"gatewayA", "gatewayB"}
     one = shell.json("dead-letters", "list", "--gateway", "gatewayB")[0]
@@ -42,21 +42,24 @@ def test_dead_letters(shell: Shell, service: Installation) -> None:
     assert shown.count("\nerror ") == len(one["errors"])
 
     def attempts() -> int:
-        found = service.get(f"/v1/dead-letters/{one['id']}")  # 404 while it is tried
+        found = service.get(f"/v1/dead-letters/{one['id']}")  # 404 while the attempt is in progress
         return int(found.body["attempts"]) if found.status == 200 and found.body["state"] == "parked" else 0
 
     assert shell("dead-letters", "retry", one["id"]) == f"tried again: {one['id']}\n"
-    wait_until(lambda: attempts() > one["attempts"], "it is tried")
+    wait_until(lambda: attempts() > one["attempts"], "the dead letter is retried")
     assert shell.json("dead-letters", "retry-all", "--gateway", "gatewayB", "--state", "parked") == [{"count": 1}]
-    wait_until(lambda: attempts() > one["attempts"] + 1, "it is tried again")
+    wait_until(lambda: attempts() > one["attempts"] + 1, "the dead letter is parked again")
     (failed,) = shell.json("dead-letters", "discard", one["id"], "--reason", "paid in cash")
     assert (failed["status"], failed["failure"]["code"]) == ("failed", "discarded")
     shell("dead-letters", "discard", one["id"], "--reason", "again", status=1)
     assert shell.err == "manage.py dead-letters: 404 No such dead letter.\n"
 
 
-def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: Installation) -> None:
-    """Without a version it is the one just read, and told; an older one is refused."""
+def test_a_resolution_uses_the_version_that_was_read(shell: Shell, service: Installation) -> None:
+    """Without ``--version`` the command uses the version that it has just read, and prints it.
+
+    An older version is refused.
+    """
     (pending,) = shell.json("transactions", "list", "--gateway", "gatewayA", "--status", "pending")
     resolve = ("transactions", "resolve", pending["transaction_id"], "completed", *WHY)
     shell(*resolve, "--version", str(pending["version"] + 7), status=1)
@@ -79,7 +82,7 @@ def test_a_resolution_takes_the_version_that_was_shown(shell: Shell, service: In
 
 
 def test_breaker(shell: Shell) -> None:
-    """All of them without an action; an order holds and is shown."""
+    """Without an action all breakers are shown. A forced mode stays and is shown."""
     assert [line.split()[:3] for line in shell("breaker").splitlines()[1:]] == [
         ["gatewayA", "closed", "auto"],
         ["gatewayB", "closed", "auto"],
@@ -91,8 +94,8 @@ def test_breaker(shell: Shell) -> None:
     shell("breaker", "show", "gatewayC", status=1)
 
 
-def test_what_a_command_does_without_an_action_has_its_options(shell: Shell, service: Installation) -> None:
-    """They may stand before an action as well, which does not forget them."""
+def test_options_of_the_default_action_apply_to_other_actions(shell: Shell, service: Installation) -> None:
+    """The options of the default action may precede another action, and still apply."""
     gateways = service.get("/v1/gateways").body["items"]
     assert [it["name"] for it in shell.json("breaker")] == [it["name"] for it in gateways]
     assert json.loads(shell("breaker", "--json", "show", "gatewayA"))["name"] == "gatewayA"
@@ -100,7 +103,7 @@ def test_what_a_command_does_without_an_action_has_its_options(shell: Shell, ser
 
 
 def test_reviews(shell: Shell, service: Installation) -> None:
-    """None to begin with; closing one that is not there is refused."""
+    """A new service has no reviews. Closing an unknown review is refused."""
     assert shell("reviews", "list", "--state", "open") == ""
     assert shell.err == "none\n"
     shell("reviews", "list", "--state", "ajar", status=1)
@@ -112,10 +115,10 @@ def test_reviews(shell: Shell, service: Installation) -> None:
 
 
 def call_back(service: Installation, event_id: str, **members: object) -> bytes:
-    """A genuine callback of gatewayB; its body."""
+    """Send a genuine callback of gatewayB, and return its body."""
     metadata = {name: members.pop(name) for name in ("reference", "amount", "currency")}
     body = json.dumps({"transaction_id": "B-7", **members, "metadata": metadata}).encode()
-    headers = CALLER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
+    headers = SIGNER_B.headers(CALLBACK_SECRET, event_id, str(int(time.time())), body)
     del headers["host"], headers["content-type"]  # of the connection itself
     answer = send(service.port, "/v1/callbacks/gatewayB", body, headers)
     assert answer is not None
@@ -123,12 +126,15 @@ def call_back(service: Installation, event_id: str, **members: object) -> bytes:
     return body
 
 
-def test_a_review_says_what_to_ask_for(shell: Shell, service: Installation) -> None:
-    """It is listed with its event id, and shown with all that was said and expected, with nothing that orders about."""
+def test_a_review_shows_the_report_and_the_record(shell: Shell, service: Installation) -> None:
+    """A review is listed with its event id and shown with all of the gateway's report and the record.
+
+    Control characters are escaped.
+    """
     accepted = service.deposit(gateway="gatewayB", customer_id="reviewed").body
     transaction_id = accepted["transaction_id"]
-    told = {"reference": transaction_id, "amount": "7.50", "currency": "EUR"}
-    body = call_back(service, "evt-cli-1", status="settled\x1b[2J", **told)
+    reported = {"reference": transaction_id, "amount": "7.50", "currency": "EUR"}
+    body = call_back(service, "evt-cli-1", status="settled\x1b[2J", **reported)
     (one,) = [it for it in shell.json("reviews", "list") if it["transaction_id"] == transaction_id]
     assert shell.json("reviews", "show", one["id"]) == [one] == [service.get(f"/v1/reviews/{one['id']}").body]
     (line,) = [it for it in shell("reviews", "list").splitlines() if transaction_id in it]
@@ -160,7 +166,7 @@ def test_a_review_says_what_to_ask_for(shell: Shell, service: Installation) -> N
 
 
 def test_callbacks(shell: Shell, service: Installation) -> None:
-    """Those that wait for their transaction are listed, of all gateways and of one, and shown."""
+    """Callbacks that wait for their transaction are listed, for all gateways or one, and shown."""
     assert shell("callbacks", "list", "--gateway", "gatewayA") == ""
     call_back(service, "evt-cli-2", status="completed", reference="nobody", amount="1.00", currency="USD")
     (one,) = shell.json("callbacks", "list", "--gateway", "gatewayB")
@@ -171,11 +177,11 @@ def test_callbacks(shell: Shell, service: Installation) -> None:
     assert "evt-cli-2" in line
     assert "waits_until:        20" in shell("callbacks", "show", one["id"])
     shell("callbacks", "show", "callback:none", status=1)
-    assert shell.err == "manage.py callbacks: 404 No such callback waits.\n"
+    assert shell.err == "manage.py callbacks: 404 No such waiting callback.\n"
 
 
 def test_rebuild_is_refused(service: Installation) -> None:
-    """While the service has the store, with a line that names its process; nothing is changed by that."""
+    """While the service has the store open, ``rebuild`` is refused with a line that names the service's process."""
     process = service.manage("rebuild")
     assert process.wait() == 1
     assert process.err.startswith("manage.py rebuild: process ")

@@ -1,4 +1,4 @@
-"""Standard output that takes nothing (a full disk, a closed stream): nobody is led to order the same a second time."""
+"""Standard output that cannot be written (a full disk, a closed stream): no operator is led to repeat a command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL = "standard output cannot be written: No space left on device\n"
 
 
 class Ended(NamedTuple):
-    """What became of a command."""
+    """Exit status and standard error of a command."""
 
     status: int
     err: str
@@ -32,13 +32,13 @@ Run = Callable[..., Ended]
 
 
 def to_full(*arguments: str, **environ: str) -> Ended:
-    """A command whose standard output is a disk without room."""
+    """Run a command whose standard output is a full disk."""
     with Path("/dev/full").open("w") as full:
         return _run([sys.executable, "manage.py", *arguments], full.fileno(), environ)
 
 
-def to_nobody(*arguments: str, **environ: str) -> Ended:
-    """A command whose reader has gone."""
+def to_closed_pipe(*arguments: str, **environ: str) -> Ended:
+    """Run a command whose standard output is a pipe without a reader."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -48,12 +48,12 @@ def to_nobody(*arguments: str, **environ: str) -> Ended:
 
 
 def to_closed(*arguments: str, **environ: str) -> Ended:
-    """A command without a standard output."""
+    """Run a command without a standard output."""
     return _run(["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "manage.py", *arguments], None, environ)
 
 
-def said(*arguments: str, **environ: str) -> str:
-    """What a command says where all is well."""
+def output_of(*arguments: str, **environ: str) -> str:
+    """Run a command, and return its standard output."""
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.check_output(
         command, cwd=CHECKOUT, env={**os.environ, **environ}, stderr=subprocess.DEVNULL, text=True, timeout=60
@@ -76,61 +76,61 @@ def database(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("run", "reason"), [(to_full, FULL), (to_nobody, "standard output cannot be written: Broken pipe\n")]
+    ("run", "reason"), [(to_full, FULL), (to_closed_pipe, "standard output cannot be written: Broken pipe\n")]
 )
-def test_an_order_whose_answer_cannot_be_written_is_told_as_carried_out(run: Run, reason: str) -> None:
-    """Status 3, as of every order that must not be repeated blindly, and a line that says that it was carried out."""
+def test_a_command_whose_answer_cannot_be_written_is_reported_as_carried_out(run: Run, reason: str) -> None:
+    """The status is 3, as for every command that must not simply be repeated; the line reports the success."""
     with peer((201, CUSTOMER)) as service:
         ended = run(*ADJUST, PAYMENTS_URL=service.url)
-    assert ended == (3, f"manage.py customers: the order was carried out, but {reason}")
+    assert ended == (3, f"manage.py customers: the command was carried out, but {reason}")
 
 
 def test_a_read_whose_answer_cannot_be_written_fails() -> None:
-    """Status 1 and a line."""
+    """A read whose answer cannot be written has status 1 and one line."""
     with peer(listing({"id": "r-1"})) as service:
         ended = to_full("reviews", "list", "--json", PAYMENTS_URL=service.url)
     assert ended == (1, f"manage.py reviews: {FULL}")
 
 
-def test_a_read_whose_reader_has_had_enough_is_done() -> None:
-    """As of a list that goes through head."""
+def test_a_read_whose_reader_stops_early_succeeds() -> None:
+    """A reader that stops early, such as ``head``, is no error."""
     with peer(listing({"id": "r-1"})) as service:
-        assert to_nobody("reviews", "list", "--json", PAYMENTS_URL=service.url) == (0, "")
+        assert to_closed_pipe("reviews", "list", "--json", PAYMENTS_URL=service.url) == (0, "")
 
 
-def test_a_closed_output_is_found_before_anything_is_asked() -> None:
-    """No order goes out whose answer nobody could see."""
+def test_a_closed_output_is_detected_before_anything_is_sent() -> None:
+    """Without a standard output no command is sent, because its answer could not be shown."""
     with peer((201, CUSTOMER)) as service:
         ended = to_closed(*ADJUST, PAYMENTS_URL=service.url)
     assert ended == (1, "manage.py customers: standard output is closed; nothing was done\n")
-    assert service.asked == []
+    assert service.requests == []
 
 
-@pytest.mark.parametrize("run", [to_full, to_nobody])
+@pytest.mark.parametrize("run", [to_full, to_closed_pipe])
 def test_a_key_that_cannot_be_shown_is_revoked(run: Run, database: str) -> None:
-    """No key lives on that nobody has seen."""
+    """``keys create`` revokes a key that could not be shown."""
     ended = run("keys", "create", "--merchant", "main", "--scope", "operations", PAYMENTS_DATABASE_URL=database)
     assert ended.status == 1
-    assert "is revoked again, since it could not be shown: standard output cannot be written" in ended.err
-    listed = said("keys", "list", PAYMENTS_DATABASE_URL=database)
+    assert "is revoked, because it could not be shown: standard output cannot be written" in ended.err
+    listed = output_of("keys", "list", PAYMENTS_DATABASE_URL=database)
     assert [line.split()[3] for line in listed.splitlines()] == ["STATE", "revoked"]
 
 
-def test_a_key_that_was_revoked_is_told_as_that(database: str) -> None:
-    """It is gone, whatever becomes of the line that says so."""
+def test_a_revoked_key_is_reported_without_standard_output(database: str) -> None:
+    """The key is revoked, and standard error reports it although standard output cannot be written."""
     create = ("keys", "create", "--merchant", "main", "--scope", "operations")
-    key_id = said(*create, PAYMENTS_DATABASE_URL=database)[4:17]
+    key_id = output_of(*create, PAYMENTS_DATABASE_URL=database)[4:17]
     ended = to_full("keys", "revoke", key_id, PAYMENTS_DATABASE_URL=database)
     assert ended == (3, f"manage.py keys: {key_id} is revoked, but {FULL}")
 
 
-def test_a_verdict_that_cannot_be_written_is_none(database: str) -> None:
-    """A sound store whose report nobody can read was not verified."""
+def test_verify_fails_when_its_result_cannot_be_written(database: str) -> None:
+    """A store does not count as verified if the result could not be written."""
     assert to_full("verify", PAYMENTS_DATABASE_URL=database) == (1, f"manage.py verify: {FULL}")
 
 
-def test_a_verdict_keeps_its_status_when_its_reader_goes(database: str) -> None:
-    """Whoever reads the first problem alone is not told that all is well."""
-    assert to_nobody("verify", PAYMENTS_DATABASE_URL=database) == (0, "")
+def test_verify_keeps_its_status_when_its_reader_stops_early(database: str) -> None:
+    """If the reader closes the pipe, the status still reports problems."""
+    assert to_closed_pipe("verify", PAYMENTS_DATABASE_URL=database) == (0, "")
     tamper(Path(database.removeprefix("sqlite:///")), "UPDATE balances SET available_minor = 7")
-    assert to_nobody("verify", PAYMENTS_DATABASE_URL=database) == (1, "")
+    assert to_closed_pipe("verify", PAYMENTS_DATABASE_URL=database) == (1, "")

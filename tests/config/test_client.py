@@ -1,4 +1,4 @@
-"""The settings of who asks a service: where it is, and the key, which no error shows."""
+"""The settings of a client: the address of the service, and the key, which no error shows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ KEY = "pk_live_hidden"
         ({"PAYMENTS_URL": "http://[::1]:7"}, None, "http://[::1]:7"),
     ],
 )
-def test_where_it_is(environ: dict[str, str], url: str | None, shown: str) -> None:
-    """What is given goes before PAYMENTS_URL, and that before PAYMENTS_BIND."""
+def test_the_address_of_the_service(environ: dict[str, str], url: str | None, shown: str) -> None:
+    """``--url`` overrides PAYMENTS_URL, which overrides PAYMENTS_BIND."""
     assert str(ClientSettings.from_environ(environ, url=url)) == shown
 
 
@@ -41,8 +41,8 @@ def test_where_it_is(environ: dict[str, str], url: str | None, shown: str) -> No
         "http://a b",
     ],
 )
-def test_what_is_no_url(url: str) -> None:
-    """One line that names where it stood, and shows no more than the scheme."""
+def test_an_invalid_url(url: str) -> None:
+    """The refusal is one line that names the variable, and shows no more of the URL than its scheme."""
     for name, error in (
         ("PAYMENTS_URL", _refusal({"PAYMENTS_URL": url})),
         ("--url", _refusal({}, url=url)),
@@ -53,20 +53,20 @@ def test_what_is_no_url(url: str) -> None:
 
 
 @pytest.mark.parametrize("key", [f"{KEY} ", f"{KEY}\r\nX: y", f"{KEY}ü", KEY * 50])
-def test_what_is_no_key(key: str) -> None:
-    """It would forge a header, or be none; it is not shown."""
+def test_an_invalid_key(key: str) -> None:
+    """Such a key is empty or could forge a header. The refusal does not show it."""
     assert KEY not in _refusal({"PAYMENTS_API_KEY": key})
 
 
 def test_the_key_is_not_shown() -> None:
-    """Not even where the settings as a whole are printed."""
+    """The key is not shown when the settings are printed as a whole."""
     settings = ClientSettings.from_environ({"PAYMENTS_API_KEY": KEY})
     assert settings.api_key == KEY
     assert KEY not in f"{settings!r} {settings}"
 
 
-def test_one_environment_for_both() -> None:
-    """The service starts where these are set, commands run where its own are; a mistyped name is refused by both."""
+def test_one_environment_for_service_and_client() -> None:
+    """Service and client accept the same environment. A mistyped name is refused by both."""
     environ = {"PAYMENTS_URL": "http://a", "PAYMENTS_API_KEY": KEY, "PAYMENTS_LEASE_S": "7"}
     assert Settings.from_environ(environ).lease_s == 7
     assert ClientSettings.from_environ(environ).host == "a"

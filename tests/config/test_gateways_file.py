@@ -1,4 +1,4 @@
-"""The gateways file: tables as they stand, or one line that says what is wrong with the file."""
+"""The gateways file: its tables unchanged, or one line that states what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from config.settings import CHECKOUT, SettingsError
 
 
 def test_tables_in_order(tmp_path: Path) -> None:
-    """Every gateway's table is read as it stands, in the file's order."""
+    """Every gateway's table is returned unchanged, in the file's order."""
     path = tmp_path / "gateways.toml"
     path.write_text('[zebra]\nadapter = "z"\n[zebra.breaker]\nwindow_s = 10\n[ant]\n', "utf-8")
     tables = gateways_file.read(path)
@@ -27,7 +27,7 @@ def test_tables_in_order(tmp_path: Path) -> None:
         (b"[a]\nurl = \n", "is not TOML: Invalid value (at line 2"),
         (b"[a]\n[a]\n", "is not TOML: Cannot declare"),
         (b"[a]\nx = '\xff'\n", "is not UTF-8 text (byte 9)"),
-        (b"timeout_s = 5\n[a]\n", "holds 'timeout_s' outside of a gateway's table"),
+        (b"timeout_s = 5\n[a]\n", "has 'timeout_s' outside of a gateway's table"),
         (b"# nothing\n", "names no gateway"),
         (b"[a]\nx = '\0'\n", "is not TOML: Found invalid character"),
         (b"x = " + b"[" * 5_000, "is not TOML: nested too deeply"),
@@ -35,7 +35,7 @@ def test_tables_in_order(tmp_path: Path) -> None:
     ],
 )
 def test_refusals(tmp_path: Path, content: bytes | None, words: str) -> None:
-    """A file that cannot be used is refused in one line that names it and, for TOML, the line in it."""
+    """A file that cannot be used is refused in one line that names the file and, for TOML, the line in it."""
     path = tmp_path / "gateways.toml"
     if content is not None:
         path.write_bytes(content)
@@ -48,7 +48,7 @@ def test_refusals(tmp_path: Path, content: bytes | None, words: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(CHECKOUT.glob("config/*.toml")), ids=lambda path: path.name)
 def test_files_of_the_checkout(path: Path) -> None:
-    """The files that come with the service can be read, and differ only in where the gateways are."""
+    """The files of the checkout can be read, and differ only in the addresses of the gateways."""
     tables = gateways_file.read(path)
     for table in tables.values():
         assert table.pop("url")
@@ -59,14 +59,14 @@ def test_files_of_the_checkout(path: Path) -> None:
 
 
 def test_a_byte_order_mark(tmp_path: Path) -> None:
-    """What some editors write before the first character is no part of the file."""
+    """The byte order mark that some editors write is ignored."""
     path = tmp_path / "gateways.toml"
     path.write_bytes(b"\xef\xbb\xbf[ant]\n")
     assert list(gateways_file.read(path)) == ["ant"]
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
-    """A folder, a pipe and a device are refused, and none of them is read."""
+def test_a_path_that_is_not_a_file(tmp_path: Path) -> None:
+    """A folder, a pipe and a device are refused without being read."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(SettingsError, match="is not a file"):

@@ -1,4 +1,4 @@
-"""The buffer between a process and its log: bounded, in order, whole lines, and never waiting."""
+"""The buffer between a process and its log: bounded, in order, with whole lines, and without waiting."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PATIENCE_S = 30.0
 
 
 class Pipe:
-    """A pipe that takes nothing more until something is read."""
+    """A pipe whose buffer is full until something is read."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
 
     def fill(self) -> int:
-        """Fill it up, and say with how many bytes."""
+        """Fill the buffer, and return the number of bytes."""
         os.set_blocking(self.write_end, False)
         filled = 0
         with suppress(BlockingIOError):
@@ -36,14 +36,14 @@ class Pipe:
         return filled
 
     def read(self, size: int) -> bytes:
-        """Exactly so many bytes."""
+        """Read exactly ``size`` bytes."""
         found = b""
         while len(found) < size:
             found += os.read(self.read_end, size - len(found))
         return found
 
     def read_until(self, last: bytes) -> list[bytes]:
-        """All lines up to the one that is ``last``."""
+        """All lines up to and including ``last``."""
         found = b""
         while not found.endswith(last + b"\n"):
             found += os.read(self.read_end, 65_536)
@@ -66,7 +66,7 @@ def numbered(number: int) -> bytes:
 
 
 def test_lines_keep_their_order(pipe: Pipe) -> None:
-    """What one thread writes is read in its order; nothing is lost while there is room."""
+    """The lines of one thread are read in order; nothing is lost while there is space."""
     writer = BufferedWriter(pipe.write_end)
     for number in range(500):
         writer.write(numbered(number))
@@ -76,8 +76,8 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
     assert writer.lost == 0
 
 
-def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
-    """Beyond its bytes the buffer takes nothing. How many lines are missing is told at the place where they are."""
+def test_lines_that_do_not_fit_are_dropped_and_reported(pipe: Pipe) -> None:
+    """A full buffer accepts nothing. The number of missing lines is reported at their place."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
     for number in range(30):
@@ -92,8 +92,8 @@ def test_what_does_not_fit_is_dropped_counted_and_told(pipe: Pipe) -> None:
     assert writer.lost == 20
 
 
-def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
-    """A line that finds room between two that do not stands between what is told of them."""
+def test_each_loss_is_reported_at_its_place(pipe: Pipe) -> None:
+    """A line that fits between two lines that do not is written between their reports."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end, bytes_max=1_000)
     writer.write(numbered(1) * 9)
@@ -102,12 +102,12 @@ def test_each_loss_is_told_in_its_place(pipe: Pipe) -> None:
     pipe.read(filled + 900)
     assert writer.flush(PATIENCE_S)
     os.write(pipe.write_end, b"end\n")
-    told = b"1 log lines were lost"
-    assert pipe.read_until(b"end") == [told, b"short", told, b"end"]
+    report = b"1 log lines were lost"
+    assert pipe.read_until(b"end") == [report, b"short", report, b"end"]
 
 
 def test_one_line_longer_than_the_buffer(pipe: Pipe) -> None:
-    """An empty buffer takes any line, whole."""
+    """An empty buffer accepts a line of any length, and writes it whole."""
     writer = BufferedWriter(pipe.write_end, bytes_max=100)
     writer.write(b"y" * 300_000 + b"\n")
     assert len(pipe.read(300_001)) == 300_001
@@ -115,7 +115,7 @@ def test_one_line_longer_than_the_buffer(pipe: Pipe) -> None:
 
 
 def test_the_end_waits_a_bounded_time(pipe: Pipe) -> None:
-    """A flush says whether all is written, and does not wait for a reader that stands still."""
+    """A flush returns whether everything is written, and does not wait for a blocked reader."""
     filled = pipe.fill()
     writer = BufferedWriter(pipe.write_end)
     assert writer.flush(0.0), "nothing to write"
@@ -127,7 +127,7 @@ def test_the_end_waits_a_bounded_time(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_has_gone(pipe: Pipe) -> None:
-    """Lines without a reader are counted as lost, and nothing is raised."""
+    """Lines without a reader are counted as lost, and no error is raised."""
     os.close(pipe.read_end)
     writer = BufferedWriter(pipe.write_end)
     for number in range(5):
@@ -137,7 +137,7 @@ def test_a_reader_that_has_gone(pipe: Pipe) -> None:
 
 
 def test_a_full_disk_breaks_no_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once there is room again the loss is told; a line that broke off is not continued by the next one."""
+    """The loss is reported when there is space again. The next line does not continue a cut one."""
     write, room = os.write, [4]
 
     def full(descriptor: int, data: bytes) -> int:
@@ -161,13 +161,16 @@ def test_a_full_disk_breaks_no_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_descriptor_that_another_program_made_non_blocking(pipe: Pipe) -> None:
-    """A full pipe is waited for, and nothing is lost: its other users decide how it behaves."""
+    """The writer waits for a full pipe and loses nothing.
+
+    It does not change the mode, which other programs use as well.
+    """
     filled = pipe.fill()
     os.set_blocking(pipe.write_end, False)
     writer = BufferedWriter(pipe.write_end)
     for number in range(3):
         writer.write(numbered(number))
-    assert not writer.flush(0.05), "it waits"
+    assert not writer.flush(0.05), "the write must wait"
     pipe.read(filled)
     writer.write(b"end\n")
     assert len(pipe.read_until(b"end")) == 4
@@ -175,7 +178,7 @@ def test_a_descriptor_that_another_program_made_non_blocking(pipe: Pipe) -> None
 
 
 def test_one_writer_for_one_target(pipe: Pipe) -> None:
-    """Standard output and error that lead to one pipe share a buffer, which keeps their order."""
+    """Standard output and error that lead to the same pipe share a buffer, which keeps their order."""
     other = os.dup(pipe.write_end)
     try:
         assert buffered(other) is buffered(pipe.write_end)
@@ -186,7 +189,7 @@ def test_one_writer_for_one_target(pipe: Pipe) -> None:
 
 
 def test_many_threads(pipe: Pipe) -> None:
-    """Lines of several threads are whole, none is lost or doubled, and each thread's keep their order."""
+    """Lines of several threads are whole, none is lost or repeated, and those of each thread keep their order."""
     writer = BufferedWriter(pipe.write_end)
 
     def write(first: int) -> None:
@@ -233,7 +236,7 @@ print(len(ticks), writer.flush(0.01))
 
 
 def run(program: str) -> str:
-    """What a Python program of the checkout prints."""
+    """The output of a Python program in the checkout."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, check=True, timeout=60, text=True
     )
@@ -242,16 +245,16 @@ def run(program: str) -> str:
 
 
 def test_a_forked_child() -> None:
-    """A child writes its own lines and none of its parent's, which the parent writes."""
+    """A child writes its own lines. The parent writes the lines of the parent."""
     lines = run(FORKED).splitlines()
     assert lines.count("parent") == 20_001
     assert lines.count("child") == 1
 
 
 def test_greenlets_do_not_wait() -> None:
-    """Under gevent the thread is one of the operating system: greenlets go on while a write waits for its reader.
+    """Under gevent the thread is one of the operating system: greenlets continue while a write waits for its reader.
 
-    The end of the process does not wait for ever either.
+    The end of the process has a time limit as well.
     """
     assert run(GEVENT) == "20 False\n"
 
@@ -270,7 +273,7 @@ raise ValueError("4111111111111111")
 
 
 def test_standard_error() -> None:
-    """What goes to standard error, tracebacks included, is redacted and written whole at the end of the process."""
+    """Output to standard error, tracebacks included, is redacted and written completely at the end of the process."""
     done = subprocess.run(
         [sys.executable, "-c", STDERR], cwd=CHECKOUT, capture_output=True, check=False, timeout=60, text=True
     )

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, whatever is logged; for people, nothing that a terminal would obey."""
+"""Log lines: one JSON object each for any record; on a console, control characters are escaped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REDACTION = Redaction(cards)
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[BufferedReader, int]]:
-    """The two ends of a pipe that stands for standard output."""
+    """The two ends of a pipe in place of standard output."""
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as reader:
         yield reader, write_end
@@ -34,8 +34,8 @@ def pipe() -> Iterator[tuple[BufferedReader, int]]:
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """The logger of a room, which hands nothing on during the test."""
-    logger = logging.getLogger("actors.customer")
+    """The logger of customer actors, which passes no records to other handlers during the test."""
+    logger = logging.getLogger("actors.customer.actor")
     logger.setLevel("INFO")
     logger.propagate = False
     yield logger
@@ -62,7 +62,7 @@ def test_a_line(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> Non
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found.pop("time"))
     assert found == {
         "level": "INFO",
-        "logger": "actors.customer",
+        "logger": "actors.customer.actor",
         "message": "deposit received",
         "transaction_id": "t-1",
         "amount": "1.00",
@@ -97,10 +97,10 @@ def test_times(created: float, text: str) -> None:
         ({"forged": '"}\n{"level": "INFO"'}, {"forged": '"}\n{"level": "INFO"'}),
     ],
 )
-def test_awkward_fields(
+def test_unusual_fields(
     logger: logging.Logger, pipe: tuple[BufferedReader, int], fields: dict[object, object], found: dict[str, object]
 ) -> None:
-    """Whatever a field holds, the record is one line of valid JSON that hides none of the record's own keys."""
+    """Any record is one line of valid JSON, and no field hides one of its own keys."""
     lines = log_json(logger, pipe)
     logger.warning("x", extra={"fields": fields})
     line = json.loads(lines.readline())
@@ -111,11 +111,12 @@ def test_awkward_fields(
 
 
 @contextmanager
-def nothing_but_json(pipe: tuple[BufferedReader, int]) -> Iterator[BufferedReader]:
-    """What a process that logs JSON writes: the one handler at the root sends it to the pipe."""
+def json_only(pipe: tuple[BufferedReader, int]) -> Iterator[BufferedReader]:
+    """A process that logs JSON: the root logger's only handler writes to the pipe."""
     handler = LineHandler(pipe[1])
     handler.setFormatter(JsonFormatter(REDACTION))
-    before, logging.root.handlers = logging.root.handlers, [handler]  # within the test: pytest adds its own before it
+    # in the test itself: pytest adds its own handlers before it
+    before, logging.root.handlers = logging.root.handlers, [handler]
     try:
         yield pipe[0]
     finally:
@@ -141,8 +142,8 @@ AWKWARD: list[tuple[str, dict[str, object]]] = [
 def test_many_lines_at_once_are_the_lines_of_the_logger(
     pipe: tuple[BufferedReader, int], payments: logging.Logger
 ) -> None:
-    """Lines without records are, but for the time, byte for byte those that records make, in their order."""
-    with nothing_but_json(pipe) as written:
+    """Lines without records equal lines from records byte for byte, except for the time, in the same order."""
+    with json_only(pipe) as written:
         InfoLines("payments").write(AWKWARD)
         for message, fields in AWKWARD:
             payments.info(message, extra={"fields": fields})
@@ -152,7 +153,7 @@ def test_many_lines_at_once_are_the_lines_of_the_logger(
 
 @pytest.mark.usefixtures("payments")
 def test_many_lines_at_once_are_one_write(pipe: tuple[BufferedReader, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that belong together cost one system call, but never more than a pipe takes without mixing them."""
+    """Lines that belong together cost one system call, but never more than a pipe accepts without mixing them."""
     writes: list[bytes] = []
 
     def write(_descriptor: int, data: bytes) -> int:
@@ -160,7 +161,7 @@ def test_many_lines_at_once_are_one_write(pipe: tuple[BufferedReader, int], monk
         return len(data)
 
     monkeypatch.setattr(os, "write", write)
-    with nothing_but_json(pipe):
+    with json_only(pipe):
         InfoLines("payments").write([("Processed", {"n": 1}), ("Completed", {"n": 2})])
         assert [data.count(b"\n") for data in writes] == [2]
         writes.clear()
@@ -171,19 +172,19 @@ def test_many_lines_at_once_are_one_write(pipe: tuple[BufferedReader, int], monk
 
 @pytest.mark.usefixtures("payments")
 def test_one_line_longer_than_a_pipe_takes_at_once(pipe: tuple[BufferedReader, int]) -> None:
-    """A line that is longer than what a pipe takes in one piece is written whole, and after what came before it."""
-    with nothing_but_json(pipe) as written:
+    """A line that is longer than one write to a pipe is written whole, after the earlier lines."""
+    with json_only(pipe) as written:
         InfoLines("payments").write([("short", {}), ("long", {"text": "x" * select.PIPE_BUF})])
         found = [json.loads(written.readline()) for _ in range(2)]
     assert [line["message"] for line in found] == ["short", "long"]
     assert len(found[1]["text"]) == select.PIPE_BUF
 
 
-def test_lines_that_nobody_wants_are_not_made(pipe: tuple[BufferedReader, int], payments: logging.Logger) -> None:
-    """Above INFO nothing is written, and the lines are not even put together."""
+def test_lines_below_the_level_are_not_formatted(pipe: tuple[BufferedReader, int], payments: logging.Logger) -> None:
+    """Above INFO nothing is written, and the lines are not formatted at all."""
     payments.setLevel("WARNING")
     lines = iter([("DepositReceived", {"n": 1})])
-    with nothing_but_json(pipe) as written:
+    with json_only(pipe) as written:
         InfoLines("payments").write(lines)
         payments.warning("first")
         assert json.loads(written.readline())["message"] == "first"
@@ -191,8 +192,11 @@ def test_lines_that_nobody_wants_are_not_made(pipe: tuple[BufferedReader, int], 
 
 
 @pytest.mark.usefixtures("payments")
-def test_a_line_that_cannot_be_made(pipe: tuple[BufferedReader, int], capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be written is told on standard error; its neighbours are logged and nothing is raised."""
+def test_a_line_that_cannot_be_formatted(pipe: tuple[BufferedReader, int], capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that cannot be formatted is reported on standard error.
+
+    The others are logged, and no error is raised.
+    """
 
     class Broken:
         def __str__(self) -> str:
@@ -200,16 +204,16 @@ def test_a_line_that_cannot_be_made(pipe: tuple[BufferedReader, int], capsys: py
 
         __repr__ = __str__
 
-    with nothing_but_json(pipe) as written:
+    with json_only(pipe) as written:
         InfoLines("payments").write([("broken", {"field": Broken()}), ("next", {"n": 1})])
         assert json.loads(written.readline())["message"] == "next"
     assert "Logging error" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("payments")
-def test_others_who_listen_hear_every_line(pipe: tuple[BufferedReader, int], caplog: pytest.LogCaptureFixture) -> None:
-    """With another handler or format than one JSON handler the lines are records like any other."""
-    with nothing_but_json(pipe) as written:
+def test_other_handlers_receive_every_line(pipe: tuple[BufferedReader, int], caplog: pytest.LogCaptureFixture) -> None:
+    """With another handler or format than one JSON handler, the lines are ordinary records."""
+    with json_only(pipe) as written:
         logging.root.addHandler(caplog.handler)
         InfoLines("payments").write([("DepositReceived", {"n": 1})])
         assert json.loads(written.readline())["n"] == 1
@@ -217,7 +221,7 @@ def test_others_who_listen_hear_every_line(pipe: tuple[BufferedReader, int], cap
 
 
 def test_tracebacks(logger: logging.Logger, pipe: tuple[BufferedReader, int]) -> None:
-    """An exception's traceback is a field of the line, not lines of its own."""
+    """An exception's traceback is a field of the line, not separate lines."""
     lines = log_json(logger, pipe)
     try:
         int("many")
@@ -229,18 +233,18 @@ def test_tracebacks(logger: logging.Logger, pipe: tuple[BufferedReader, int]) ->
     assert line["exception"].endswith("invalid literal for int() with base 10: 'many'")
 
 
-def test_a_reader_that_went_away(logger: logging.Logger) -> None:
-    """When nobody reads the log any more the program goes on."""
+def test_a_reader_that_has_ended(logger: logging.Logger) -> None:
+    """The program continues when the reader of the log is gone."""
     read_end, write_end = os.pipe()
     os.close(read_end)
     handler = LineHandler(write_end)
     logger.addHandler(handler)
-    logger.info("nobody reads this")
+    logger.info("no reader")
     os.close(write_end)
 
 
 def test_console() -> None:
-    """People see level, logger, message and fields; control characters are shown and not obeyed."""
+    """The console shows level, logger, message and fields; control characters are escaped."""
     record = logging.makeLogRecord(
         {
             "name": "api",

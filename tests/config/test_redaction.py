@@ -1,4 +1,4 @@
-"""What no line may hold: secrets by form and by value, card numbers; everything else stays as it is."""
+"""Log lines contain no secrets, by form or value, and no card numbers. Everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from config import redaction as redacting
 from config.logging import ConsoleFormatter, InfoLines, JsonFormatter, LineHandler
-from config.redaction import CUT, HIDDEN, LOOKED_AT_MAX, Redaction, hide
+from config.redaction import CUT, HIDDEN, SEARCHED_MAX, Redaction, hide
 from config.settings import CHECKOUT
 from domain import cards
 
@@ -31,13 +31,13 @@ FIELDS: dict[str, object] = {
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The known values are those of the test."""
+    """Only the test's known values are hidden."""
     monkeypatch.setattr(redacting, "_known", ())
     monkeypatch.setattr(redacting, "_known_bytes", ())
 
 
 def line(message: str, **fields: object) -> dict[str, object]:
-    """The line of a record in JSON, but for what the code says."""
+    """The line of a record in JSON, without the keys that the code sets."""
     record = logging.makeLogRecord({"msg": message, "fields": fields, "name": "api", "levelname": "INFO"})
     found: dict[str, object] = json.loads(JsonFormatter(REDACTION).format(record))
     assert found.pop("time")
@@ -46,13 +46,13 @@ def line(message: str, **fields: object) -> dict[str, object]:
 
 
 def console(message: str, **fields: object) -> str:
-    """The same for people."""
+    """The same on a console."""
     record = logging.makeLogRecord({"msg": message, "fields": fields, "name": "api", "levelname": "INFO"})
     return ConsoleFormatter(REDACTION).format(record)
 
 
-def test_what_is_no_secret_stays() -> None:
-    """Ids, amounts, customers, also such as are no plain text: as they are, and in their types."""
+def test_other_values_are_unchanged() -> None:
+    """Ids, amounts and customers stay as they are and keep their types, also unusual ones."""
     fields = {**FIELDS, "path": "/v1/deposit", "name": "J\u00f6rg", "ratio": 0.5, "list": ["a", 1], "nothing": None}
     assert line("DepositReceived", **fields) == {"message": "DepositReceived", **fields}
 
@@ -72,16 +72,16 @@ def test_what_is_no_secret_stays() -> None:
         ("http://127.0.0.1:8090/gatewayA", "http://127.0.0.1:8090/gatewayA"),
     ],
 )
-def test_by_form(said: str, shown: str) -> None:
-    """In the message, in a field, deep in a field, in a field's name; as JSON and for people."""
+def test_secrets_by_form(said: str, shown: str) -> None:
+    """A secret is hidden in the message, a field, a nested field and a field's name, as JSON and on a console."""
     assert line(said) == {"message": shown}
     assert line("x", field=said, deep=[{"a": (said,)}]) == {"message": "x", "field": shown, "deep": [{"a": [shown]}]}
     assert list(line("x", **{said: 1})) == ["message", shown]
     assert console(said, field=said).endswith(f"api: {shown}  field={shown}")
 
 
-def test_numbers() -> None:
-    """One that reads as a card number becomes a text, and the line stays JSON; others stay numbers."""
+def test_card_numbers_as_numbers() -> None:
+    """A number that reads as a card number becomes a text, and the line stays JSON. Other numbers stay numbers."""
     assert line("x", number=int(CARD), other=7, flag=True) == {
         "message": "x",
         "number": MASKED,
@@ -93,8 +93,8 @@ def test_numbers() -> None:
 @pytest.mark.parametrize(
     "secret", ["plain-secret-of-text", 'a "quoted" \\ one', "s\u00e4cret-with-umlaut", "ends-with-newline\n"]
 )
-def test_by_value(secret: str) -> None:
-    """What was made known, whatever characters it has; also in a traceback and among other text."""
+def test_secrets_by_value(secret: str) -> None:
+    """A known value with any characters is hidden, also in a traceback and within other text."""
     hide(secret)
     assert line(f"<{secret}>", field=secret) == {"message": f"<{HIDDEN}>", "field": HIDDEN}
     with pytest.raises(ValueError, match="invalid literal") as raised:
@@ -104,28 +104,28 @@ def test_by_value(secret: str) -> None:
     assert json.loads(text)["exception"].endswith(f"'<{HIDDEN}>'")
 
 
-def test_of_urls_the_password() -> None:
-    """As it is written in the URL, as it is meant, and as a parameter; nothing else of the URL."""
+def test_only_the_password_of_a_url_is_hidden() -> None:
+    """The password is hidden as written in the URL, decoded, and as a parameter. Nothing else of the URL is."""
     hide("postgresql://payments:pass%40word@host/payments?sslpassword=other-secret", "sqlite:////var/payments.db", "")
     assert line("payments: pass%40word pass@word other-secret host") == {
         "message": f"payments: {HIDDEN} {HIDDEN} {HIDDEN} host"
     }
 
 
-def test_short_values_are_words() -> None:
-    """A password such as "payments" hides words, and one that is shorter hides nothing but where its place tells it."""
+def test_short_values_need_a_context() -> None:
+    """A password such as "payments" hides words. A shorter one is hidden only where its context identifies it."""
     hide("postgresql://u:events@host/db")
     assert line("events of postgresql://u:events@host") == {"message": f"events of postgresql://u:{HIDDEN}@host"}
 
 
-def test_the_quick_look_is_no_opinion() -> None:
-    """A random id with many digits in a row goes through the second look as it is."""
+def test_the_quick_look_decides_nothing_alone() -> None:
+    """A random id with many digits in a row is unchanged by the detailed search."""
     fields = {**FIELDS, "correlation_id": "a" + "1" * 15 + "b" * 16}
     assert line("x", **fields) == {"message": "x", **fields}
 
 
 def test_many_lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines without records pass the same way, all of them when one holds something."""
+    """Lines without records are redacted in the same way, all of them when one contains something."""
     written: list[bytes] = []
     handler = LineHandler()
     handler.setFormatter(JsonFormatter(REDACTION))
@@ -142,7 +142,7 @@ def test_many_lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_error() -> None:
-    """What Python itself says of an error that nobody caught has passed here, too."""
+    """Python's own output about an uncaught error is redacted as well."""
     program = f"""
 import threading
 from config.logging import configure
@@ -165,22 +165,22 @@ fail()
     "secret", [CARD, "4111 1111 1111 1111", "Bearer abc.def-1_2", "whsec_Zm9yIGRldg==", "known-to-us"]
 )
 def test_long_texts_are_cut(secret: str) -> None:
-    """A text is looked at up to a bound, and nothing of what the bound goes through is left."""
+    """A text is searched up to a limit. Nothing of a secret at the limit remains."""
     hide("known-to-us")
-    for place in (0, 10_000, *range(LOOKED_AT_MAX - len(secret), LOOKED_AT_MAX + 2), 40_000):
+    for place in (0, 10_000, *range(SEARCHED_MAX - len(secret), SEARCHED_MAX + 2), 40_000):
         shown = line(f"{'.' * place} {secret} {'.' * 40_000}")["message"]
         assert isinstance(shown, str)
         for half in (secret[: len(secret) // 2 + 2], secret[len(secret) // 2 :]):
             assert half not in shown
         assert shown.endswith(f".{CUT}")
-        assert len(shown) <= LOOKED_AT_MAX
-    text = "." * LOOKED_AT_MAX
+        assert len(shown) <= SEARCHED_MAX
+    text = "." * SEARCHED_MAX
     assert line(text) == {"message": text}
 
 
-@pytest.mark.parametrize("text", ["a" * LOOKED_AT_MAX, "a" * 8_000 + "%" + "a" * 8_000, "%31" * 5_000])
-def test_long_words_stay(text: str) -> None:
-    """Whatever they escape; a word is looked at once, not from each of its letters on."""
+@pytest.mark.parametrize("text", ["a" * SEARCHED_MAX, "a" * 8_000 + "%" + "a" * 8_000, "%31" * 5_000])
+def test_long_words_are_unchanged(text: str) -> None:
+    """URL escapes hide nothing. Each word is searched once, and not again from each of its letters."""
     assert REDACTION.text(text) == text
     assert REDACTION.text(f"\\ {text[1:-1]}") == f"\\ {text[1:-1]}"
 

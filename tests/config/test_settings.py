@@ -1,4 +1,4 @@
-"""Settings: what each variable may be, and that every refusal is one clear line without secrets."""
+"""Settings: the accepted values of each variable. Every refusal is one clear line without secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Auth, LogFormat, LogLevel, Role, Settings, SettingsError, Withdrawals, variable_names
-from config.values import Address
+from config.values import BindAddress
 
 CHECKOUT = Path("/srv/payments")
 
@@ -18,19 +18,18 @@ def read(**environ: str) -> Settings:
 
 
 def refusal_of(**environ: str) -> str:
-    """The words with which an environment is refused."""
+    """The text with which an environment is refused."""
     with pytest.raises(SettingsError) as caught:
         read(**environ)
     return str(caught.value)
 
 
 def test_defaults() -> None:
-    """With an empty environment everything has the default that the contract gives."""
+    """In an empty environment every setting has its documented default."""
     assert read() == Settings(
-        bind=Address("127.0.0.1", 8080),
+        bind=BindAddress("127.0.0.1", 8080),
         workers=1,
         database_url="sqlite:////srv/payments/var/payments.db",
-        sqlite_path=CHECKOUT / "var/payments.db",
         migration_database_url="sqlite:////srv/payments/var/payments.db",
         broker_url=None,
         role=Role.ALL,
@@ -48,20 +47,21 @@ def test_defaults() -> None:
         log_level=LogLevel.INFO,
         log_format=LogFormat.JSON,
     )
+    assert read().sqlite_path == CHECKOUT / "var/payments.db"
 
 
 def test_empty_variables_count_as_not_set() -> None:
-    """A variable that is set to nothing, as compose files like to do, has its default."""
+    """A variable with an empty value, as in many compose files, has its default."""
     assert read(**dict.fromkeys(variable_names(), "")) == read()
 
 
 @pytest.mark.parametrize(
     ("name", "text", "attribute", "value"),
     [
-        ("PAYMENTS_BIND", "localhost:9000", "bind", Address("localhost", 9000)),
-        ("PAYMENTS_BIND", "127.8.9.1:1", "bind", Address("127.8.9.1", 1)),
-        ("PAYMENTS_BIND", "[::1]:65535", "bind", Address("::1", 65535)),
-        ("PAYMENTS_BIND", "[::ffff:127.0.0.1]:80", "bind", Address("::ffff:127.0.0.1", 80)),
+        ("PAYMENTS_BIND", "localhost:9000", "bind", BindAddress("localhost", 9000)),
+        ("PAYMENTS_BIND", "127.8.9.1:1", "bind", BindAddress("127.8.9.1", 1)),
+        ("PAYMENTS_BIND", "[::1]:65535", "bind", BindAddress("::1", 65535)),
+        ("PAYMENTS_BIND", "[::ffff:127.0.0.1]:80", "bind", BindAddress("::ffff:127.0.0.1", 80)),
         ("PAYMENTS_WORKERS", "1", "workers", 1),
         ("PAYMENTS_DATABASE_URL", "sqlite:///a/b.db", "sqlite_path", CHECKOUT / "a/b.db"),
         ("PAYMENTS_DATABASE_URL", "sqlite:////var/lib/b.db", "sqlite_path", Path("/var/lib/b.db")),
@@ -84,7 +84,7 @@ def test_empty_variables_count_as_not_set() -> None:
     ],
 )
 def test_good_values(name: str, text: str, attribute: str, value: object) -> None:
-    """Every variable takes what the contract says, and arrives as a typed value."""
+    """Every variable accepts its documented values and becomes a typed value."""
     assert getattr(read(**{name: text}), attribute) == value
 
 
@@ -118,7 +118,7 @@ def test_good_values(name: str, text: str, attribute: str, value: object) -> Non
     ],
 )
 def test_bad_values(name: str, text: str, accepted: str) -> None:
-    """A value out of range or of another type is refused with its name, what is accepted, and the value."""
+    """A value out of range or of another type is refused with its name, the accepted values, and the value."""
     message = refusal_of(**{name: text})
     assert message.startswith(f"{name} must be ")
     assert accepted in message
@@ -141,7 +141,7 @@ def test_bad_values(name: str, text: str, accepted: str) -> None:
     ],
 )
 def test_bad_urls(name: str, url: str) -> None:
-    """A URL that cannot be used is refused by its scheme alone: a password may stand anywhere in it."""
+    """A wrong URL is refused with its scheme only: it may contain a password anywhere."""
     message = refusal_of(**{name: url})
     assert message.startswith(f"{name} must be ")
     assert "hunter2" not in message
@@ -150,7 +150,7 @@ def test_bad_urls(name: str, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///var/", "sqlite:///a.db?mode=ro"])
 def test_sqlite_needs_a_file(url: str) -> None:
-    """A database that is no file would lose what was acknowledged."""
+    """A database without a file would lose acknowledged data."""
     assert refusal_of(PAYMENTS_DATABASE_URL=url).startswith("PAYMENTS_DATABASE_URL must name a file")
 
 
@@ -161,14 +161,14 @@ def test_sqlite_has_one_process() -> None:
     )
 
 
-def test_migrations_are_for_the_same_database() -> None:
-    """Tables cannot be made in one database and used in another."""
+def test_the_migration_url_names_the_same_database() -> None:
+    """The tables cannot be created in one database and used in another."""
     assert "must name the same database" in refusal_of(PAYMENTS_MIGRATION_DATABASE_URL="sqlite:///other.db")
     assert "must name the same database" in refusal_of(PAYMENTS_MIGRATION_DATABASE_URL="postgresql://h/d")
 
 
-def test_a_dead_letters_longest_wait_is_not_below_its_first() -> None:
-    """Waits double from the first to the longest, so the longest cannot be the shorter one."""
+def test_the_longest_wait_is_not_below_the_first() -> None:
+    """Waits double from the first to the longest, so the longest must not be shorter than the first."""
     message = refusal_of(PAYMENTS_DEAD_LETTER_FIRST_S="20", PAYMENTS_DEAD_LETTER_MAX_S="10")
     assert message == "PAYMENTS_DEAD_LETTER_MAX_S must not be below PAYMENTS_DEAD_LETTER_FIRST_S (20), not 10"
 
@@ -184,7 +184,7 @@ def test_a_dead_letters_longest_wait_is_not_below_its_first() -> None:
     ],
 )
 def test_unknown_variables(name: str, hint: str) -> None:
-    """A mistyped name is refused with the one that was meant, and its value, maybe a secret, is not shown."""
+    """A mistyped name is refused with the closest known name. Its value may be a secret and is not shown."""
     message = refusal_of(**{name: "hunter2"})
     assert message.startswith(f"{name} is not a setting: ")
     assert message.endswith(hint)
@@ -204,7 +204,7 @@ def test_unknown_variables(name: str, hint: str) -> None:
     ],
 )
 def test_variables_of_others(name: str, value: str) -> None:
-    """Callback secrets, the test suite's variables and what Kubernetes sets beside a Service are let through."""
+    """Callback secrets, the test suite's variables and those that Kubernetes sets beside a Service are accepted."""
     assert read(**{name: value}) == read()
 
 
@@ -215,8 +215,8 @@ def test_variables_of_others(name: str, value: str) -> None:
         ({"PAYMENTS_ROLE": "processor"}, "PAYMENTS_ROLE: processor is not"),
     ],
 )
-def test_what_is_not_built_is_refused(environ: dict[str, str], start: str) -> None:
-    """What the contract promises and this version cannot do stops the start, instead of being ignored."""
+def test_unsupported_values_are_refused(environ: dict[str, str], start: str) -> None:
+    """Documented values that this version does not support prevent the start instead of being ignored."""
     message = refusal_of(**environ)
     assert message.startswith(start)
     assert "hunter2" not in message
@@ -237,19 +237,19 @@ def test_what_is_not_built_is_refused(environ: dict[str, str], start: str) -> No
     ],
 )
 def test_keys_are_needed_off_loopback(bind: str, auth: str, required: bool) -> None:  # noqa: FBT001  # a table
-    """By itself the service needs API keys wherever others than this machine can reach it."""
+    """By default the service needs API keys when other machines can reach it."""
     assert read(PAYMENTS_BIND=bind, PAYMENTS_AUTH=auth).auth_required is required
 
 
 def test_without_keys_off_loopback_by_decision_only() -> None:
-    """PAYMENTS_AUTH=off serves wherever it is bound: the operator says that the network is private."""
+    """PAYMENTS_AUTH=off serves on any address: the operator states that the network is private."""
     settings = read(PAYMENTS_BIND="0.0.0.0:8080", PAYMENTS_AUTH="off")
     assert not settings.auth_required
-    assert settings.bind.callable_here == Address("127.0.0.1", 8080)
+    assert settings.bind.callable_here == BindAddress("127.0.0.1", 8080)
 
 
-def test_postgresql_takes_a_worker_for_each_core_unless_told() -> None:
-    """A server's database serves many processes; the URL stays as it was given."""
+def test_postgresql_has_a_worker_for_each_core_by_default() -> None:
+    """A server's database serves many processes. The URL is used as it was given."""
     url = "postgresql://me:hunter2@db:5432/pay?sslmode=require"
     settings = Settings.from_environ({"PAYMENTS_DATABASE_URL": url}, cores=6)
     assert (settings.workers, settings.database_url, settings.migration_database_url) == (6, url, url)
@@ -261,14 +261,18 @@ def test_postgresql_takes_a_worker_for_each_core_unless_told() -> None:
 
 
 def test_no_password_in_a_repr() -> None:
-    """Settings that end up in a log or a traceback show no URL."""
+    """Settings in a log or a traceback show no URL."""
     assert "sqlite:" not in repr(read(PAYMENTS_DATABASE_URL="sqlite:////tmp/hunter2.db"))
 
 
 @pytest.mark.parametrize(
-    ("address", "text"),
-    [(Address("127.0.0.1", 80), "127.0.0.1:80"), (Address("::1", 80), "[::1]:80"), (Address("a.b", 80), "a.b:80")],
+    ("host", "text"),
+    [
+        ("127.0.0.1", "127.0.0.1:80"),
+        ("::1", "[::1]:80"),
+        ("a.b", "a.b:80"),
+    ],
 )
-def test_addresses_print_as_they_are_read(address: Address, text: str) -> None:
-    """An address prints in the form that PAYMENTS_BIND takes."""
-    assert str(address) == text
+def test_addresses_print_as_they_are_read(host: str, text: str) -> None:
+    """An address prints in the form that PAYMENTS_BIND accepts."""
+    assert str(BindAddress(host, 80)) == text

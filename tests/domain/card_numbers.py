@@ -1,4 +1,4 @@
-"""Card numbers to test with, and values that are none: published test numbers, and generators with a seed."""
+"""Card numbers for tests, and values that are not card numbers: published test numbers, and generators with a seed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Draw = Callable[[random.Random], str]
 
 
 def is_luhn(number: str) -> bool:
-    """The check digit's rule as the standard words it, written down anew."""
+    """Check the Luhn digit as the standard describes it, independently of the code under test."""
     digits = [int(digit) for digit in number]
     for place in range(len(digits) - 2, -1, -2):
         digits[place] = digits[place] * 2 - 9 if digits[place] > 4 else digits[place] * 2
@@ -47,12 +47,12 @@ def is_luhn(number: str) -> bool:
 
 
 def completed(body: str) -> str:
-    """``body`` with its check digit, found by trying."""
+    """``body`` with the check digit that makes it valid."""
     return next(body + digit for digit in "0123456789" if is_luhn(body + digit))
 
 
 def _snowflake(epoch: datetime, *, bits: int = 22, step: timedelta = timedelta(milliseconds=1), years: int = 3) -> Draw:
-    """Ids of the years from 2024 on, made of the time since ``epoch`` and random bits behind it."""
+    """Ids from 2024 on, made of the time since ``epoch`` followed by random bits."""
 
     def draw(chance: random.Random) -> str:
         at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=365 * years) * chance.random()
@@ -62,7 +62,7 @@ def _snowflake(epoch: datetime, *, bits: int = 22, step: timedelta = timedelta(m
 
 
 def _time(unit: int) -> Draw:
-    """Unix times of the years 2020 to 2033, so many to a second."""
+    """Unix times of the years 2020 to 2033, with ``unit`` ticks per second."""
     return lambda chance: str(chance.randrange(1_577_836_800 * unit, 2_000_000_000 * unit))
 
 
@@ -146,4 +146,4 @@ INNOCENT: Final[Mapping[str, tuple[Draw, float]]] = MappingProxyType(
         "10 amounts in a text": (_amounts(10), 0),
     }
 )
-"""What is drawn, and how many of it may at most be taken for card numbers, as a share."""
+"""For each kind of value, its generator and the largest share that may be detected as a card number."""

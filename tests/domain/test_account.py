@@ -1,20 +1,13 @@
-"""The state machine under any order of commands and outcomes, against rules written down a second time."""
+"""The state machine under any order of commands and outcomes, against independently stated rules."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account import (
-    Account,
-    Balance,
-    Refused,
-    Status,
-    decide,
-    evolve,
-)
+from domain.account import Account, Balance, Refused, Status
 from domain.commands import (
     Adjust,
     Command,
@@ -34,7 +27,9 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.state_machine import decide, evolve
 from tests.domain.ledger import START, Ledger
+from tests.effort import examples
 
 IDS = ["t1", "t2", "t3", "t4", "t5"]
 
@@ -89,8 +84,8 @@ histories = st.lists(commands, max_size=60).map(
 
 
 CODES: dict[type, set[str]] = {Discard: {"not-discardable"}, Resolve: {"stale-version", "already-final"}}
-"""The refusals of what a person orders."""
-STORIES = {
+"""The codes with which commands of operators may be refused."""
+SEQUENCES = {
     ("Received",): Status.PENDING,
     ("Received", "OutcomeUnknown"): Status.UNKNOWN,
     ("Received", "Processed"): Status.PROCESSED,
@@ -102,25 +97,25 @@ STORIES = {
     ("Received", "Processed", "Failed"): Status.FAILED,
     ("Received", "OutcomeUnknown", "Processed", "Failed"): Status.FAILED,
 }
-"""Every life that a transaction may have had so far: no other order, and nothing after a terminal event."""
+"""Every permitted sequence of a transaction's events and the status after it. No event follows a terminal one."""
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
-def test_only_legal_lives(history: list[Command]) -> None:
-    """Whatever comes in whatever order, each transaction's events tell one of the legal stories at every moment."""
+def test_only_permitted_sequences_of_events(history: list[Command]) -> None:
+    """For any order of commands, each transaction's events are a permitted sequence after every command."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
             ledger.apply(command)
             for transaction in ledger.account.transactions.values():
-                assert STORIES[tuple(ledger.story(transaction.transaction_id))] is transaction.status
+                assert SEQUENCES[tuple(ledger.event_names(transaction.transaction_id))] is transaction.status
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
-def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
-    """At every version no balance is below zero, and balances are completed deposits and reserves, nothing else."""
+def test_balances_are_the_sum_of_the_events(history: list[Command]) -> None:
+    """No balance is ever negative, and balances are the sum of completed deposits, reserves and adjustments."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
@@ -132,10 +127,10 @@ def test_balances_are_the_sum_of_what_happened(history: list[Command]) -> None:
                 assert balance.reserved >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: list[Command]) -> None:
-    """No other withdrawal than a checked one above what is available is refused; a refusal records nothing."""
+    """Of the withdrawals, only checked ones above the available balance are refused. A refusal records no event."""
     ledger = Ledger()
     for command in history:
         if not ledger.known(command):
@@ -156,10 +151,10 @@ def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: l
             assert ledger.account == before
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
-def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
-    """A command decided on again at once leads to nothing, unless it asked for a review (and asks again)."""
+def test_a_repeated_command_is_recorded_once(history: list[Command]) -> None:
+    """A command that is decided again at once has no events, unless it opened a review: it then opens another."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
@@ -170,7 +165,7 @@ def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
             if isinstance(command, Discard | Resolve):
                 assert isinstance(again, Refused)
             elif isinstance(command, Adjust):
-                continue  # told apart by whoever keeps its id: the account does not
+                continue  # repetitions are recognised by the adjustment's id outside of the account
             elif first and isinstance(first[0], ReviewOpened):
                 assert not isinstance(again, Refused)
                 assert [type(event) for event in again] == [ReviewOpened]
@@ -178,10 +173,10 @@ def test_what_is_said_twice_is_recorded_once(history: list[Command]) -> None:
                 assert again == ()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories, st.data())
-def test_a_decided_outcome_stays_decided(history: list[Command], data: st.DataObject) -> None:
-    """Once terminal, no command changes a transaction: what agrees is ignored, what contradicts opens one review."""
+def test_a_final_outcome_does_not_change(history: list[Command], data: st.DataObject) -> None:
+    """No outcome changes a terminal transaction. An agreeing outcome is ignored; a contradicting one opens a review."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
@@ -202,10 +197,10 @@ def test_a_decided_outcome_stays_decided(history: list[Command], data: st.DataOb
     assert [type(event) for event in events] == ([ReviewOpened] if contradicts else [])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
-def test_reviews_have_ids_of_their_own(history: list[Command]) -> None:
-    """Every review of an account has an id that no other has, and changes nothing but the version."""
+def test_reviews_have_unique_ids(history: list[Command]) -> None:
+    """Every review of an account has a unique id, and changes nothing but the version."""
     ledger = Ledger()
     for command in history:
         if ledger.known(command):
@@ -217,7 +212,7 @@ def test_reviews_have_ids_of_their_own(history: list[Command]) -> None:
     assert len(ids) == len(set(ids))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
 def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
     """Evolving over the recorded events again gives the same account, and versions have no gaps."""
@@ -232,10 +227,10 @@ def test_a_history_folds_to_the_same_account(history: list[Command]) -> None:
     assert account.version == len(ledger.events)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(histories)
-def test_a_discard_fails_what_waits_and_nothing_else(history: list[Command]) -> None:
-    """It is carried out for what is pending, whatever came before, and refused for all else; it never repeats."""
+def test_a_discard_ends_only_pending_transactions(history: list[Command]) -> None:
+    """A discard succeeds exactly for pending transactions, whatever came before. A second discard is refused."""
     ledger = Ledger()
     for command in history:
         if not ledger.known(command):
@@ -257,10 +252,10 @@ def test_a_discard_fails_what_waits_and_nothing_else(history: list[Command]) -> 
     assert len(discarded) == len(set(discarded))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(150)
 @given(histories)
-def test_a_review_is_opened_for_what_has_no_end(history: list[Command]) -> None:
-    """Asked for, it changes nothing but the version, and what has its end needs none."""
+def test_a_review_is_opened_only_for_unfinished_transactions(history: list[Command]) -> None:
+    """A review changes nothing but the version, and is not opened for a terminal transaction."""
     ledger = Ledger()
     for command in history:
         if not ledger.known(command):

@@ -1,4 +1,4 @@
-"""The state machine as tables: every outcome in every status, and every step that evolve may take."""
+"""The state machine as tables: every outcome in every status, and every transition of ``evolve``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.account import (
-    Account,
-    Balance,
-    IllegalTransitionError,
-    Refused,
-    Status,
-    UnknownTransactionError,
-    decide,
-    evolve,
-)
+from domain.account import Account, Balance, IllegalTransitionError, Refused, Status, UnknownTransactionError
 from domain.commands import Discard, OpenReview, Receive, RecordOutcome, RecordSubmission
 from domain.events import (
     Completed,
@@ -31,6 +22,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.state_machine import decide, evolve
 from tests.domain.ledger import START, Ledger
 
 
@@ -76,7 +68,7 @@ AFTER: dict[tuple[Status, str], tuple[str, ...]] = {
     (Status.COMPLETED, "other reference"): ("ReviewOpened",),
     (Status.COMPLETED, "declined"): ("ReviewOpened",),
     (Status.FAILED, "unknown"): (),
-    (Status.FAILED, "pending"): (),  # the first answer, late
+    (Status.FAILED, "pending"): (),  # a late first answer
     (Status.FAILED, "success"): ("ReviewOpened",),
     (Status.FAILED, "other reference"): ("ReviewOpened",),
     (Status.FAILED, "declined"): (),
@@ -93,14 +85,14 @@ OUTCOMES: dict[str, Approved | Declined | Unknown] = {
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize(("status", "outcome"), AFTER)
 def test_every_outcome_in_every_status(status: Status, outcome: str, kind: Kind) -> None:
-    """The whole table of what an outcome leads to, status by status."""
+    """The table of the events that each outcome leads to in each status."""
     events = decide(account_at(status, kind), RecordOutcome("t1", OUTCOMES[outcome]))
     assert not isinstance(events, Refused)
     assert tuple(type(event).__name__ for event in events) == AFTER[status, outcome]
 
 
-def test_the_table_is_whole() -> None:
-    """No status and no outcome is left out of the table above."""
+def test_the_table_is_complete() -> None:
+    """The table has every combination of status and outcome."""
     assert AFTER.keys() == {(status, outcome) for status in Status for outcome in OUTCOMES}
 
 
@@ -118,8 +110,8 @@ LEGAL: set[tuple[Status, str]] = {
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize("to", ["received", "unknown", "processed", "completed", "failed"])
-def test_evolve_takes_no_other_step(status: Status, to: str, kind: Kind) -> None:
-    """Evolve refuses every event that does not follow from the state, so that a broken record cannot go unseen."""
+def test_evolve_refuses_all_other_transitions(status: Status, to: str, kind: Kind) -> None:
+    """``evolve`` refuses every event that does not follow from the state, so that a damaged record is detected."""
     account = account_at(status, kind)
     events: dict[str, Event] = {
         "received": Received(kind, "t1", "gatewayA", Money(3, "USD"), {}),
@@ -148,7 +140,7 @@ def test_evolve_takes_no_other_step(status: Status, to: str, kind: Kind) -> None
     ],
 )
 def test_submissions(status: Status, attempt: int, recorded: bool) -> None:  # noqa: FBT001 - a column of the table
-    """An attempt is written down once, in ascending order, and never after the end."""
+    """An attempt is recorded once, in ascending order, and never for a terminal transaction."""
     account = account_at(status)
     events = decide(account, RecordSubmission("t1", attempt))
     assert events == ((Submitted(Kind.WITHDRAWAL, "t1", attempt),) if recorded else ())
@@ -168,7 +160,7 @@ def test_submissions(status: Status, attempt: int, recorded: bool) -> None:  # n
 @pytest.mark.parametrize("submissions", [0, 2])
 @pytest.mark.parametrize("status", Status)
 def test_a_discard_in_every_status(status: Status, submissions: int, kind: Kind) -> None:
-    """Only what is pending may be given up, submissions that were refused included; the reserve is released."""
+    """Only a pending transaction can be discarded, with or without recorded submissions; its reserve is released."""
     account = account_at(status, kind)
     if submissions and not status.terminal:
         event = Submitted(kind, "t1", submissions)
@@ -188,7 +180,7 @@ def test_a_discard_in_every_status(status: Status, submissions: int, kind: Kind)
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("status", Status)
 def test_a_review_in_every_status(status: Status, kind: Kind) -> None:
-    """A person may be asked about whatever has no end, under an id that no other review of the stream has."""
+    """A review can be opened for any unfinished transaction, under an id that is unique in the stream."""
     account = account_at(status, kind)
     answer = decide(account, OpenReview("t1", "a day without an answer"))
     if status.terminal:
@@ -206,7 +198,7 @@ def test_a_review_in_every_status(status: Status, kind: Kind) -> None:
 
 @pytest.mark.parametrize("version", [-1, 0, 4, 6])
 def test_versions_follow_each_other(version: int) -> None:
-    """Evolve takes the next version only."""
+    """``evolve`` accepts only the next version."""
     account = account_at(Status.PENDING)
     assert account.version == 4
     event = Processed(Kind.WITHDRAWAL, "t1", "A-1")
@@ -215,7 +207,7 @@ def test_versions_follow_each_other(version: int) -> None:
 
 
 def test_a_transaction_that_was_not_loaded() -> None:
-    """Deciding on or evolving a transaction that the account does not hold is an error of its own, not a guess."""
+    """A decision or an event about a transaction that the account does not hold raises UnknownTransactionError."""
     account = account_at(Status.PENDING)
     with pytest.raises(UnknownTransactionError):
         decide(account, RecordOutcome("t9", Unknown("timeout")))
@@ -229,7 +221,7 @@ def test_a_transaction_that_was_not_loaded() -> None:
 
 
 def test_evolve_refuses_to_overdraw() -> None:
-    """A record in which a withdrawal reserved more than was available is broken, and is not folded."""
+    """A record in which a withdrawal reserved more than was available is damaged, and ``evolve`` refuses it."""
     account = account_at(Status.PENDING)
     event = Received(Kind.WITHDRAWAL, "t2", "gatewayA", Money(3, "USD"), {}, reserved=True)
     with pytest.raises(IllegalTransitionError, match="below zero"):
@@ -240,8 +232,8 @@ def test_evolve_refuses_to_overdraw() -> None:
     ("asked", "currency", "refused"),
     [(1, "USD", False), (5, "USD", False), (6, "USD", True), (500, "USD", True), (1, "EUR", True)],
 )
-def test_a_withdrawal_of_what_is_there(asked: int, currency: str, *, refused: bool) -> None:
-    """All that is available in the currency may be withdrawn, and not a minor unit more; the refusal says how much."""
+def test_a_withdrawal_up_to_the_available_balance(asked: int, currency: str, *, refused: bool) -> None:
+    """The whole available balance of a currency can be withdrawn, but no more. The refusal shows the balance."""
     ledger = Ledger()
     ledger.apply(Receive(Kind.DEPOSIT, "t0", "gatewayA", Money(5, "USD"), {}))
     assert isinstance(decide(ledger.account, Receive(Kind.WITHDRAWAL, "t", "gatewayA", Money(1, "USD"), {})), Refused)
@@ -250,7 +242,7 @@ def test_a_withdrawal_of_what_is_there(asked: int, currency: str, *, refused: bo
     if refused:
         assert isinstance(answer, Refused)
         available = "0.05" if currency == "USD" else "0.00"
-        assert answer.detail == f"{available} {currency} available, {Money(asked, currency).text} asked for."
+        assert answer.detail == f"{available} {currency} available, {Money(asked, currency).text} requested."
     else:
         assert ledger.account.balances["USD"] == Balance(5 - asked, asked)
     unchecked = decide(ledger.account, Receive(Kind.WITHDRAWAL, "t2", "gatewayA", Money(9, "USD"), {}, checked=False))
@@ -268,12 +260,12 @@ def test_a_withdrawal_of_what_is_there(asked: int, currency: str, *, refused: bo
     ],
 )
 def test_what_a_withdrawal_does_to_the_balance(status: Status, available: int, reserved: int) -> None:
-    """It is reserved as long as it has no end; then it is paid out, or available again."""
+    """The amount is reserved while the withdrawal is unfinished; then it is paid out, or available again."""
     assert account_at(status).balances == {"USD": Balance(available, reserved)}
 
 
-def test_what_a_transaction_remembers() -> None:
-    """Times, versions, reference and failure are those of the events that brought them."""
+def test_a_transaction_has_the_facts_of_its_events() -> None:
+    """A transaction has the times, versions, reference and failure of its events."""
     ledger = Ledger()
     ledger.apply(Receive(Kind.DEPOSIT, "t1", "gatewayB", Money(7, "JPY"), {"order": "7"}))
     ledger.apply(RecordSubmission("t1", 1))

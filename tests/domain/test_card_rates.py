@@ -1,4 +1,4 @@
-"""How often values that are no card numbers are taken for one: those of docs/decisions/0012-card-numbers.md."""
+"""How often values that are not card numbers are detected as one: the rates of docs/decisions/0012-card-numbers.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ DRAWN = 4_000
 
 @pytest.mark.parametrize("kind", INNOCENT)
 def test_false_alarms(kind: str) -> None:
-    """No more than the share that the decision puts up with; what is not refused is not masked either."""
+    """The share of false alarms does not exceed the limit of the decision.
+
+    Values that are not refused are not masked.
+    """
     draw, most = INNOCENT[kind]
     chance = random.Random(20_261_129)
     values = [draw(chance) for _ in range(DRAWN)]

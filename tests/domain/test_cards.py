@@ -1,4 +1,4 @@
-"""What reads as a card number, in whatever spelling, and what never may; what is masked holds none any more."""
+"""Detection of card numbers in any spelling, values that are not card numbers, and masking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEPARATORS = [
     "\u00a0", "\u00ad", "\u00b7", "\u2009", "\u200b", "\u2013", "\u2212", "\ufeff", "\uff0d", "\u3001",
 ]  # fmt: skip
 SCRIPTS = [0x30, 0x660, 0x6F0, 0x966, 0xE50, 0xFF10, 0x1D7CE]
-"""The zeros of ASCII, Arabic, Persian, Devanagari, Thai, full width and mathematics."""
+"""The digit zero in ASCII, Arabic, Persian, Devanagari, Thai, full width and mathematics."""
 
 
 @st.composite
@@ -34,7 +34,10 @@ def of_networks(draw: st.DrawFn) -> str:
 
 @st.composite
 def spelled(draw: st.DrawFn, number: str) -> str:
-    """``number`` in a script, broken anywhere by runs of separators; six asterisks in one are a mask and left out."""
+    """``number`` in some script, broken anywhere by runs of separators.
+
+    Runs of six asterisks are left out, because they are a mask.
+    """
     zero = draw(st.sampled_from(SCRIPTS))
     runs = st.lists(st.sampled_from(SEPARATORS), max_size=5).map("".join)
     parts = [chr(zero + int(digit)) + draw(runs) for digit in number[:-1]]
@@ -47,7 +50,7 @@ texts = st.text(st.characters(exclude_categories=("L", "N")), max_size=12)
 
 @pytest.mark.parametrize("number", [number for numbers in PUBLISHED.values() for number in numbers.split()], ids=str)
 def test_published_numbers(number: str) -> None:
-    """Those by which networks have their cards tested: unbroken, in fours, digit by digit, with any one separator."""
+    """The networks' test numbers are detected unbroken, in fours, digit by digit, and with any one separator."""
     assert is_luhn(number)
     assert holds_card(number)
     for between in SEPARATORS:
@@ -58,8 +61,8 @@ def test_published_numbers(number: str) -> None:
 
 
 @given(st.data(), numbers, texts, texts)
-def test_every_spelling_is_one(data: st.DataObject, number: str, before: str, behind: str) -> None:
-    """Of any network, in any script, broken anywhere by what is neither letter nor digit, among other such text."""
+def test_every_spelling_is_detected(data: st.DataObject, number: str, before: str, behind: str) -> None:
+    """A number of any network, in any script, broken anywhere by separators, is detected within other text."""
     text = data.draw(spelled(number))
     assert holds_card(text)
     assert holds_card(f"x {before} {text} {behind} x")
@@ -67,22 +70,22 @@ def test_every_spelling_is_one(data: st.DataObject, number: str, before: str, be
 
 
 @given(numbers, st.sampled_from(["x", "Z", "\u00e9", "\u0436", "1", "\u0661"]))
-def test_one_stands_alone(number: str, touching: str) -> None:
-    """With a letter or a digit directly before or behind it is no card number, but what a provider says is masked."""
+def test_a_number_with_an_adjacent_letter_or_digit_is_accepted(number: str, touching: str) -> None:
+    """With an adjacent letter or digit a number is accepted, but with an adjacent letter it is masked."""
     for text in (f"{touching}{number}", f"{number}{touching}"):
         assert not holds_card(text) or (touching.isdigit() and is_luhn(str(int(text))))
         assert touching.isdigit() or "******" in masked(text)
 
 
 @given(numbers)
-def test_with_another_check_digit_it_is_none(number: str) -> None:
-    """Nor when a digit is missing, or a network has no such length."""
+def test_another_check_digit_is_not_detected(number: str) -> None:
+    """A number with another check digit, a missing digit, or a length that no network has is not a card number."""
     assert not holds_card(number[:-1] + str((int(number[-1]) + 1) % 10))
 
 
 @given(st.text("0123456789", min_size=DIGITS_MIN - 1, max_size=DIGITS_MAX - 1).map(completed))
-def test_other_prefixes_and_lengths_are_none(number: str) -> None:
-    """Luhn alone says nothing."""
+def test_other_prefixes_and_lengths_are_not_detected(number: str) -> None:
+    """A valid check digit alone does not make a card number."""
     known = number.lstrip("0")
     assert holds_card(number) == (len(known) in LENGTHS.get(known[:4].encode(), ()))
 
@@ -116,7 +119,7 @@ def test_other_prefixes_and_lengths_are_none(number: str) -> None:
     ],
 )
 def test_other_spellings(text: str) -> None:
-    """Groups among others, other scripts, behind zeros, between asterisks, beside letters that need no blank."""
+    """A number is detected among other groups, in other scripts, after zeros, and beside letters without case."""
     assert holds_card(text)
     assert may_hold_card(text.encode())
     assert not holds_card(masked(text))
@@ -155,8 +158,8 @@ def test_other_spellings(text: str) -> None:
         "01a20384-4111-7111-8111-111111111111",
     ],
 )
-def test_what_is_none(text: str) -> None:
-    """Other numbers, zeros, telephones, amounts, addresses, times, what is masked, random ids with digits in a row."""
+def test_innocent_values_are_not_detected(text: str) -> None:
+    """Other numbers, zeros, telephones, amounts, addresses, times, masked numbers and random ids are not detected."""
     assert not holds_card(text)
     assert masked(text) == text
 
@@ -167,16 +170,16 @@ def test_what_is_none(text: str) -> None:
 @example(UUID("abcd4111-1111-1111-1111-a11111111111"), "{}")
 @example(UUID("abcd4111-1111-1111-1111-a11111111111"), "12-{}")
 @example(UUID("41111111-1111-1111-1111-411111111111"), "{}")
-def test_no_uuid_is_one(uuid: UUID, around: str) -> None:
-    """Ids are never refused by chance."""
+def test_uuids_are_not_detected(uuid: UUID, around: str) -> None:
+    """No UUID is refused by chance."""
     assert not holds_card(around.format(uuid))
     assert not holds_card(around.format(uuid).upper())
 
 
 @pytest.mark.parametrize("length", [24, 32, 40, 64])
 @pytest.mark.parametrize("card", [VISA, AMEX, "4222222222222"])
-def test_no_hexadecimal_id_is_one(length: int, card: str) -> None:
-    """Whatever digits stand in it in a row; from 24 characters on such an id is not masked either."""
+def test_hexadecimal_ids_are_not_detected(length: int, card: str) -> None:
+    """A hexadecimal id is not refused whatever digits it contains; from 24 characters on it is not masked either."""
     rest = "a" * (length - len(card))
     for text in (f"{card}{rest}", f"{rest}{card}", f"req-{rest[1:]}{card}a".upper(), f"00-{rest}{card}-01"):
         assert not holds_card(text)
@@ -190,8 +193,8 @@ def test_no_hexadecimal_id_is_one(length: int, card: str) -> None:
     st.datetimes(),
     st.sampled_from(["seconds", "milliseconds", "microseconds"]),
 )
-def test_no_time_is_one(at: datetime, precision: str) -> None:
-    """RFC 3339, with and without fractions, with T or a blank."""
+def test_times_are_not_detected(at: datetime, precision: str) -> None:
+    """No RFC 3339 time is detected, with or without fractions, with T or a space."""
     text = at.replace(tzinfo=UTC).isoformat(timespec=precision)
     assert not holds_card(text)
     assert not holds_card(text.replace("T", " "))
@@ -203,8 +206,11 @@ pieces = st.one_of(numbers, st.text("0123456789 -.*x\uff11\u0663", max_size=12))
 @given(st.lists(pieces, max_size=8).map("".join))
 @example(f"{VISA} 4111 1111 1111 1")
 @example("4242424242424242 424 2424 24 4242424242424242")
-def test_what_is_masked_holds_none(text: str) -> None:
-    """Whatever stands around it: same length, six digits hidden at least, nothing but digits replaced."""
+def test_a_masked_text_contains_no_card_number(text: str) -> None:
+    """A masked text contains no card number.
+
+    It has the same length, at least six digits are hidden, only digits change.
+    """
     shown = masked(text)
     assert not holds_card(shown)
     assert masked(shown) == shown
@@ -215,13 +221,13 @@ def test_what_is_masked_holds_none(text: str) -> None:
 
 
 @given(st.lists(pieces, max_size=8).map("".join))
-def test_all_that_is_refused_is_masked(text: str) -> None:
-    """The rule for what providers say and for logs is the wider one."""
+def test_everything_that_is_refused_is_masked(text: str) -> None:
+    """Everything that is refused is also masked: the rule for providers' texts and logs is the wider one."""
     assert masked(text) != text or not holds_card(text)
 
 
-def test_what_is_left_over_makes_no_other() -> None:
-    """The last four digits of one and the groups behind it read as another: of that nothing stays."""
+def test_remaining_digits_form_no_other_number() -> None:
+    """If the last four digits of a number and the next groups form another number, no digit of it stays."""
     other = completed("424211141111111")
     text = f"4242424242424242 {other[4:8]} {other[8:12]} {other[12:]}"
     assert holds_card(other)
@@ -242,21 +248,21 @@ def test_what_is_left_over_makes_no_other() -> None:
         ("\uff14" + "\uff11" * 15, "\uff14" + "\uff11" * 5 + "******" + "\uff11" * 4),
     ],
 )
-def test_what_stays(text: str, shown: str) -> None:
-    """The last four digits, and of the first six as many as leave six hidden."""
+def test_digits_that_stay(text: str, shown: str) -> None:
+    """The last four digits stay, and of the first six as many as leave six hidden."""
     assert masked(text) == shown
 
 
 def expected(groups: list[str]) -> bool:
-    """The rule in words of its own: some groups in a row are a number of a network, or one behind zeros is."""
+    """The rule, stated independently: consecutive groups are a network's number, or are one after leading zeros."""
     windows = ["".join(groups[begin:end]) for begin in range(len(groups)) for end in range(begin + 1, len(groups) + 1)]
     candidates = [*windows, *(group.lstrip("0") for group in groups)]
     return any(is_luhn(each) for each in candidates if len(each) in LENGTHS.get(each[:4].encode(), ()))
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 4, 4, 5, 6, 10, 13, 15, 16, 20]), min_size=1, max_size=9), st.data())
-def test_groups_in_a_row_and_no_others(lengths: list[int], data: st.DataObject) -> None:
-    """Wherever a number begins and ends among others, the rule told group by group finds the same."""
+def test_consecutive_groups_form_a_number(lengths: list[int], data: st.DataObject) -> None:
+    """A number is found wherever it begins and ends among other groups, exactly as the independent rule finds it."""
     groups = [data.draw(st.text("0123456789", min_size=length, max_size=length)) for length in lengths]
     if data.draw(st.booleans()):
         number = data.draw(numbers)
@@ -287,7 +293,7 @@ def test_groups_in_a_row_and_no_others(lengths: list[int], data: st.DataObject) 
     ],
 )
 def test_the_search_takes_linear_time(group: str) -> None:
-    """However many digits there are: four times the text takes four times the steps, and not many for each digit."""
+    """Four times the text takes at most about four times the steps, and few steps per digit."""
 
     def steps(text: str) -> int:
         taken = 0

@@ -1,4 +1,4 @@
-"""Amounts: every rule of the contract's grammar as a row of a table, and round trips for all values."""
+"""Amounts: every rule of the API's grammar as a row of a table, and round trips for all values."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ minor_units = st.integers(1, MINOR_UNITS_MAX)
         (1_000_000_000_000, "JPY", MINOR_UNITS_MAX),
     ],
 )
-def test_amounts_that_are_taken(value: str | int | Decimal, currency: str, minor: int) -> None:
-    """An amount is judged by its value in the currency's minor units, however it is written."""
+def test_valid_amounts(value: str | int | Decimal, currency: str, minor: int) -> None:
+    """An amount counts by its value in minor units of the currency, whatever its notation."""
     assert parse_amount(value, currency) == Money(minor, currency)
 
 
@@ -121,8 +121,8 @@ def test_amounts_that_are_taken(value: str | int | Decimal, currency: str, minor
         Decimal("1E+999999"),
     ],
 )
-def test_amounts_that_are_refused(value: str | int | Decimal) -> None:
-    """Everything else is refused as an amount of USD with words for the client, and never with another error."""
+def test_invalid_amounts(value: str | int | Decimal) -> None:
+    """Any other value is refused as an amount of USD: a MoneyError with a text for the client, and no other error."""
     with pytest.raises(MoneyError) as caught:
         parse_amount(value, "USD")
     assert str(caught.value).endswith(".")
@@ -132,14 +132,14 @@ def test_amounts_that_are_refused(value: str | int | Decimal) -> None:
     ("value", "currency"), [("1.1", "JPY"), ("0.1", "JPY"), ("1.0001", "KWD"), ("0.0010001", "KWD")]
 )
 def test_amounts_too_fine_for_their_currency(value: str, currency: str) -> None:
-    """No amount is rounded: a fraction that the currency does not have is refused."""
+    """A fraction that the currency does not have is refused; no amount is rounded."""
     with pytest.raises(MoneyError, match="decimals"):
         parse_amount(value, currency)
 
 
 @pytest.mark.parametrize("currency", ["", "usd", "US", "USDX", "XXX", "XTS", "XAU", "DEM", "\uff35SD"])
-def test_currencies_that_are_none(currency: str) -> None:
-    """Only active codes of ISO 4217 in upper case are currencies; metals, tests and bygone ones are not."""
+def test_invalid_currencies(currency: str) -> None:
+    """Only active ISO 4217 codes in upper case are currencies; metals, test codes and former codes are not."""
     for attempt in (lambda: parse_amount("1", currency), lambda: minor_to_text(1, currency)):
         with pytest.raises(MoneyError):
             attempt()
@@ -147,35 +147,35 @@ def test_currencies_that_are_none(currency: str) -> None:
 
 @pytest.mark.parametrize("value", ["10000000000.01", 10**11, 10**30, Decimal("1e999999")])
 @pytest.mark.parametrize("parse", [parse_amount, parse_signed])
-def test_an_amount_that_is_too_large_is_told_the_largest(
+def test_an_amount_that_is_too_large_gets_the_limit(
     parse: Callable[[str | int | Decimal, str], Money], value: str | int | Decimal
 ) -> None:
-    """Whoever meets the bound need not look for it."""
+    """The error for an amount that is too large states the largest amount."""
     with pytest.raises(MoneyError, match=r"^Above the largest amount, 10000000000\.00 USD\.$"):
         parse(value, "USD")
 
 
 @pytest.mark.parametrize("value", ["0", "-0.00", 0, Decimal("-0.0"), Decimal(0)])
-def test_a_correction_of_nothing(value: str | int | Decimal) -> None:
-    """It may be negative, so "greater than zero" would not be true."""
+def test_a_correction_of_zero_is_refused(value: str | int | Decimal) -> None:
+    """A correction of zero is refused with "must not be zero", because corrections may be negative."""
     with pytest.raises(MoneyError, match=r"^Must not be zero\.$"):
         parse_signed(value, "USD")
 
 
 def test_any_number_of_zeros_at_the_end() -> None:
-    """An amount is judged by its value, so zeros behind its decimals change nothing, however many."""
+    """Zeros after the last significant digit change nothing, however many there are."""
     assert parse_amount("1." + "0" * 60, "USD") == Money(1_00, "USD")
 
 
 @pytest.mark.parametrize("value", ["1." + "0" * 600, Decimal("1." + "0" * 600)])
 def test_very_many_zeros_at_the_end(value: str | Decimal) -> None:
-    """The rule above has no limit but the size of a request's body."""
+    """The number of zeros is limited only by the size of a request's body."""
     assert parse_amount(value, "USD") == Money(1_00, "USD")
 
 
 @pytest.mark.parametrize("text", ["--5.00", "1-5.00", "1._0", "1.a0", "\u00b2.00", "\u0661.00", "01.00", "-0.00"])
 def test_stored_amounts_that_this_service_never_writes(text: str) -> None:
-    """What is stored reads back only in the very form in which it is printed; all else is a MoneyError."""
+    """Only the exact form that this service prints is read back from the store; everything else is a MoneyError."""
     try:
         parse_stored(text, "USD")
     except MoneyError:
@@ -187,14 +187,14 @@ def test_stored_amounts_that_this_service_never_writes(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "-", ".", "1", "1.0", "1.000", "x", "1,00", " 1.00"])
 def test_stored_amounts_of_another_shape(text: str) -> None:
-    """An amount without all of its decimals was not printed by this service."""
+    """An amount without all decimals of its currency was not printed by this service."""
     with pytest.raises(MoneyError):
         parse_stored(text, "USD")
 
 
 @given(minor_units, currencies)
 def test_an_amount_survives_its_text(minor: int, currency: str) -> None:
-    """What is printed is of the grammar, has all of the currency's decimals and reads back as the same amount."""
+    """A printed amount follows the grammar, has all decimals of its currency, and is read back as the same amount."""
     text = Money(minor, currency).text
     assert GRAMMAR.fullmatch(text)
     assert len(text.partition(".")[2]) == EXPONENTS[currency]
@@ -204,21 +204,21 @@ def test_an_amount_survives_its_text(minor: int, currency: str) -> None:
 
 @given(st.integers(-MINOR_UNITS_MAX, MINOR_UNITS_MAX), currencies)
 def test_a_stored_amount_may_have_any_sign(minor: int, currency: str) -> None:
-    """Adjustments store negative amounts and zero; they read back as they were."""
+    """Adjustments store negative amounts and zero; these are read back unchanged."""
     assert parse_stored(minor_to_text(minor, currency), currency) == Money(minor, currency)
 
 
 @given(minor_units, currencies, st.integers(0, 20))
 def test_zeros_at_the_end_do_not_count(minor: int, currency: str, zeros: int) -> None:
-    """An amount with more zeros behind it is the same amount."""
+    """An amount with additional zeros after it is the same amount."""
     text = minor_to_text(minor, currency)
     longer = (text if "." in text else f"{text}." if zeros else text) + "0" * zeros
     assert parse_amount(longer, currency) == Money(minor, currency)
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[0-9]{0,15}\.?[0-9]{0,6}", fullmatch=True), currencies)
-def test_any_text_is_taken_by_its_value_or_refused(text: str, currency: str) -> None:
-    """Whatever text comes, it is of the grammar and read exactly by its value, or refused with MoneyError."""
+def test_any_text_is_read_by_its_value_or_refused(text: str, currency: str) -> None:
+    """Any text is either read exactly by its value, or refused with MoneyError."""
     try:
         money = parse_amount(text, currency)
     except MoneyError:
@@ -231,8 +231,8 @@ def test_any_text_is_taken_by_its_value_or_refused(text: str, currency: str) -> 
 
 
 @given(st.decimals() | st.integers(), currencies)
-def test_any_number_is_taken_by_its_value_or_refused(number: Decimal | int, currency: str) -> None:
-    """Whatever number comes, it is read exactly by its value or refused with MoneyError."""
+def test_any_number_is_read_by_its_value_or_refused(number: Decimal | int, currency: str) -> None:
+    """Any number is either read exactly by its value, or refused with MoneyError."""
     try:
         money = parse_amount(number, currency)
     except MoneyError:

@@ -1,4 +1,4 @@
-"""Which references are one payment's, however they were kept: in full, masked, or masked with a code."""
+"""References of one payment in different stored forms: in full, masked, or masked with a code."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from domain.cards import masked
 from domain.references import CODE_BYTES, are_same, kept
 
 FULL, ALIKE = "4000000000010001", "4000000000430001"
-NO_CARD = "1000000000070001"  # passes Luhn, which alone decided once
+NO_CARD = "1000000000070001"  # passes Luhn, the only condition of an earlier rule
 
 
 def coded(reference: str, key: int = 0) -> str:
-    """As it is kept under a key."""
+    """The reference in its stored form under a key."""
     return kept(reference, lambda text: sha256(f"{key}{text}".encode()).digest()[:CODE_BYTES])
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("known", "reported"),
     [
         ("A-1", "A-1"),
         (coded(FULL), coded(FULL)),
@@ -32,14 +32,14 @@ def coded(reference: str, key: int = 0) -> str:
         ("100000******0001~abcdefghijklmnop", NO_CARD),
     ],
 )
-def test_the_same(known: str, said: str) -> None:
-    """What is older than masks, codes or the rule of today is the same as whatever is masked alike."""
-    assert are_same(known, said)
-    assert are_same(said, known)
+def test_references_of_one_payment(known: str, reported: str) -> None:
+    """A reference that is stored without mask or without code equals every reference with the same masked form."""
+    assert are_same(known, reported)
+    assert are_same(reported, known)
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("known", "reported"),
     [
         ("A-1", "A-2"),
         (coded(FULL), coded(ALIKE)),
@@ -54,7 +54,7 @@ def test_the_same(known: str, said: str) -> None:
         (FULL, "A-1"),
     ],
 )
-def test_others(known: str, said: str) -> None:
-    """Two codes tell, and so does what is not masked at all."""
-    assert not are_same(known, said)
-    assert not are_same(said, known)
+def test_references_of_different_payments(known: str, reported: str) -> None:
+    """References with different codes differ, and so do unequal references that are not masked."""
+    assert not are_same(known, reported)
+    assert not are_same(reported, known)

@@ -1,4 +1,4 @@
-"""What the tests of the gateways share: servers and clients that are closed again, and orders."""
+"""Fixtures of the gateways' tests: servers and clients that are closed again, and orders."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from domain.events import Kind
 from domain.money import Money
 from gateways.http import HttpClient
 from gateways.port import Gateway, Order
-from tests.gateways.contract import ASKS, Ground
+from tests.gateways.contract import CALLS, Fixture
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
-from tests.gateways.transport import HASTY_S, Client
+from tests.gateways.transport import SHORT_DEADLINE_S, Client
 
 
 @pytest.fixture
 def peers() -> Iterator[Callable[[Behave], Peer]]:
-    """Makes servers that behave as told and are gone when the test is."""
+    """Make servers that send what the test defines, and close them after it."""
     started: list[Peer] = []
 
     def start(behave: Behave) -> Peer:
@@ -36,7 +36,7 @@ def peers() -> Iterator[Callable[[Behave], Peer]]:
 
 @pytest.fixture
 def peer(peers: Callable[[Behave], Peer]) -> Peer:
-    """A server that answers with an empty object until told otherwise."""
+    """A server that answers with an empty object until the test replaces ``behave``."""
     return peers(answers(200, b"{}"))
 
 
@@ -45,7 +45,7 @@ _NUMBERS = count(1)
 
 @pytest.fixture
 def order() -> Callable[..., Order]:
-    """Makes orders, each under a transaction id of its own."""
+    """Make orders, each with its own transaction id."""
 
     def make(minor: int = 10_000, currency: str = "USD", kind: Kind = Kind.DEPOSIT, **details: str) -> Order:
         return Order(f"0190aaaa-0000-7000-8000-{next(_NUMBERS):012d}", kind, Money(minor, currency), "12345", details)
@@ -55,11 +55,11 @@ def order() -> Callable[..., Order]:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """Makes transports."""
+    """Make transports."""
     made: list[HttpClient] = []
 
     def make(url: str, timeout_s: float = 5.0, max_concurrent: int = 4, **more: object) -> HttpClient:
-        options: dict[str, Any] = dict(more)  # the clock or the trust that a test brings
+        options: dict[str, Any] = dict(more)  # the clock or the trusted certificates of the test
         made.append(HttpClient("one", url, timeout_s=timeout_s, max_concurrent=max_concurrent, **options))
         return made[-1]
 
@@ -69,14 +69,14 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.adapter)
-def ground(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Ground]:
-    """A ground of the contract suite for each subject."""
+def fixture(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Fixture]:
+    """A fixture of the contract suite for each subject."""
     subject: Subject = request.param
-    gateway, hasty = subject.gateway(peer.url), subject.gateway(peer.url, timeout_s=HASTY_S)
+    gateway, hasty = subject.gateway(peer.url), subject.gateway(peer.url, timeout_s=SHORT_DEADLINE_S)
     try:
-        if not gateway.looks_up and request.node.callspec.params.get("ask") is ASKS["lookup"]:
-            pytest.skip("its provider cannot be asked")
-        yield Ground(subject, peer, gateway, hasty)
+        if not gateway.looks_up and request.node.callspec.params.get("call") is CALLS["lookup"]:
+            pytest.skip("its provider has no lookups")
+        yield Fixture(subject, peer, gateway, hasty)
     finally:
         gateway.close()
         hasty.close()
@@ -84,7 +84,7 @@ def ground(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Ground]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Peer]:
-    """Stands where the service takes the simulator's callbacks."""
+    """The server that receives the simulator's callbacks in place of the service."""
     peer = Peer(answers(200, b"{}"))
     yield peer
     peer.close()
@@ -92,7 +92,7 @@ def service() -> Iterator[Peer]:
 
 @pytest.fixture(scope="module")
 def simulator(service: Peer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """One simulator for all of a module's tests that do not end it."""
+    """One simulator for all tests of a module that do not end it."""
     running = Simulator(tmp_path_factory.mktemp("simulator") / "deep/ledger.jsonl", f"{service.url}/v1/callbacks")
     yield running
     running.kill()
@@ -100,7 +100,7 @@ def simulator(service: Peer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def start_simulator() -> Iterator[Callable[..., Simulator]]:
-    """Starts simulators that a test may end itself; those that it leaves, failing or not, are ended after it."""
+    """Start simulators that a test may end itself. All others are ended after it."""
     started: list[Simulator] = []
 
     def start(ledger: Path, callback_url: str = "http://127.0.0.1:9/none", **variables: str) -> Simulator:
@@ -114,7 +114,7 @@ def start_simulator() -> Iterator[Callable[..., Simulator]]:
 
 @pytest.fixture
 def gateway(simulator: Simulator) -> Iterator[Gateway]:
-    """The adapter before the simulator, with time enough for an answer."""
+    """The adapter in front of the simulator, with enough time for an answer."""
     made = GATEWAY_A.gateway(f"{simulator.url}/gatewayA")
     yield made
     made.close()
@@ -122,7 +122,7 @@ def gateway(simulator: Simulator) -> Iterator[Gateway]:
 
 @pytest.fixture
 def hasty(simulator: Simulator) -> Iterator[Gateway]:
-    """The same for rows that do not answer in time anyway."""
-    made = GATEWAY_A.gateway(f"{simulator.url}/gatewayA", timeout_s=HASTY_S)
+    """The adapter with a short deadline, for rows that do not answer in time."""
+    made = GATEWAY_A.gateway(f"{simulator.url}/gatewayA", timeout_s=SHORT_DEADLINE_S)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""What the contract suite of the gateways stands on: one subject and its provider, and the two ways of asking."""
+"""Parts of the gateways' contract suite: a subject with its provider, and calls by submit or lookup."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import Subject
 
 Orders = Callable[..., Order]
-Ask = Callable[[Gateway, Order], Outcome | NotReceived]
-ASKS: dict[str, Ask] = {
+Call = Callable[[Gateway, Order], Outcome | NotReceived]
+CALLS: dict[str, Call] = {
     "submit": lambda gateway, order: gateway.submit(order),
     "lookup": lambda gateway, order: gateway.lookup(order),
 }
-ask_both_ways = pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-ask_by_lookup = pytest.mark.parametrize("ask", [ASKS["lookup"]], ids=["lookup"])
+by_submit_and_lookup = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+by_lookup = pytest.mark.parametrize("call", [CALLS["lookup"]], ids=["lookup"])
 
 
 @dataclass
-class Ground:
+class Fixture:
     """One subject and its provider."""
 
     subject: Subject
     peer: Peer
     gateway: Gateway
-    hasty: Gateway  # the same with a short deadline
+    hasty: Gateway  # the same, with a short deadline
 
-    def provider_says(self, status: str, code: str | None = None, reference: str = "X-1") -> None:
-        """Let the provider answer properly."""
-        body = self.subject.said(status, code, reference)
+    def provider_answers(self, status: str, code: str | None = None, reference: str = "X-1") -> None:
+        """Let the provider send a correct answer."""
+        body = self.subject.response_body(status, code, reference)
         self.peer.behave = answers(200, body, self.subject.media_type)

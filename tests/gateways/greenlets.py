@@ -1,4 +1,4 @@
-"""Run by test_greenlets.py in a process of its own, in which everything is patched as in gunicorn's gevent worker."""
+"""A process for test_greenlets.py in which everything is patched as in gunicorn's gevent worker."""
 
 from gevent import monkey
 
@@ -22,7 +22,7 @@ from tests.gateways.subjects import GATEWAY_A  # noqa: E402
 
 
 def main(url: str, tls_url: str, drip_url: str, certificate: str, each: int) -> None:
-    """Make ``each`` calls of every kind, all together, and print what became of them and how long it took."""
+    """Make ``each`` calls of every kind concurrently, and print their results and the total time."""
     gateway = GATEWAY_A.gateway(url, timeout_s=1.0, max_concurrent=1000)
     trust = ssl.create_default_context(cafile=certificate)
     secure = HttpClient("secure", tls_url, timeout_s=1.0, max_concurrent=100, tls=trust)
@@ -52,7 +52,7 @@ def main(url: str, tls_url: str, drip_url: str, certificate: str, each: int) -> 
     outcomes = {name: Counter(greenlet.get() for greenlet in group) for name, group in groups.items()}
     elapsed_s = time.monotonic() - started
     named = GATEWAY_A.gateway(url.replace("127.0.0.1", "localhost"))
-    # By name, so that the system's resolver is asked, on greenlets that stand in for threads.
+    # The URL has a host name, so the system's resolver is called on gevent's threads.
     again = Counter(submit(1, each + number, named) for number in range(10))
     gateway.close()
     named.close()

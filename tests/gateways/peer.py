@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port that does to each request what a test tells it to, good or bad."""
+"""A real HTTP server on a free port. For each request it does what the test defines, right or wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Behave = Callable[["Exchange"], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What arrived; header names are in lower case."""
+    """A request as received. Header names are in lower case."""
 
     method: str
     path: str
@@ -25,7 +25,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and the connection that waits for its answer. ``ended``: the test is over, nobody must sleep on."""
+    """One request and the connection that waits for its answer.
+
+    ``ended`` is set when the test ends: then no wait continues.
+    """
 
     request: Request
     connection: socket.socket
@@ -33,7 +36,7 @@ class Exchange:
 
 
 class Peer:
-    """Listens on 127.0.0.1 until closed. ``behave`` may be replaced at any time; each request is met by the newest."""
+    """Listens on 127.0.0.1 until closed. ``behave`` may be replaced at any time, and applies to the next request."""
 
     def __init__(self, behave: Behave, tls: ssl.SSLContext | None = None) -> None:
         self.behave = behave
@@ -49,7 +52,7 @@ class Peer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def close(self) -> None:
@@ -88,7 +91,7 @@ class Peer:
                 self.requests.append(request)
                 self.behave(Exchange(request, connection, self._ended))
         except OSError:
-            pass  # the client went, or the behaviour closed the connection
+            pass  # the client or the behaviour has closed the connection
         finally:
             self._open.discard(connection)
             connection.close()
@@ -116,14 +119,14 @@ class Peer:
 
 
 def answers(status: int, body: bytes, media_type: str = "application/json", **headers: str) -> Behave:
-    """A complete, proper answer."""
+    """A complete, correct answer."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Type: {media_type}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return sends("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
 def sends(data: bytes) -> Behave:
-    """These very bytes; the connection stays open."""
+    """Send exactly these bytes, and keep the connection open."""
 
     def behave(exchange: Exchange) -> None:
         exchange.connection.sendall(data)
@@ -132,7 +135,7 @@ def sends(data: bytes) -> Behave:
 
 
 def sends_and_closes(data: bytes) -> Behave:
-    """These very bytes, and then the end."""
+    """Send exactly these bytes, and close the connection."""
 
     def behave(exchange: Exchange) -> None:
         sends(data)(exchange)
@@ -141,13 +144,13 @@ def sends_and_closes(data: bytes) -> Behave:
     return behave
 
 
-def says_nothing(exchange: Exchange) -> None:
-    """An open connection without an answer, for as long as the test lasts."""
+def sends_nothing(exchange: Exchange) -> None:
+    """Keep the connection open without an answer until the test ends."""
     exchange.ended.wait(30)
 
 
 def drips(data: bytes, at: int = 0, every_s: float = 0.05) -> Behave:
-    """``data``, and from ``at`` on a byte at a time: each comes long before any deadline for a single read."""
+    """Send ``data``, from ``at`` on a byte at a time. Each byte comes well within any deadline for a single read."""
 
     def behave(exchange: Exchange) -> None:
         exchange.connection.sendall(data[:at])
@@ -160,13 +163,13 @@ def drips(data: bytes, at: int = 0, every_s: float = 0.05) -> Behave:
 
 
 def resets(exchange: Exchange) -> None:
-    """The connection is torn down without an answer."""
+    """Reset the connection without an answer."""
     exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     exchange.connection.close()
 
 
 def resets_after(data: bytes) -> Behave:
-    """These very bytes, and then the connection is torn down."""
+    """Send exactly these bytes, and reset the connection."""
 
     def behave(exchange: Exchange) -> None:
         sends(data)(exchange)
@@ -176,12 +179,12 @@ def resets_after(data: bytes) -> Behave:
 
 
 def closes(exchange: Exchange) -> None:
-    """The connection is closed without an answer."""
+    """Close the connection without an answer."""
     exchange.connection.close()
 
 
 def first(then: Behave, *, once: Behave) -> Behave:
-    """``once`` for the first request, ``then`` for all others."""
+    """Apply ``once`` to the first request, and ``then`` to all others."""
     calls = iter([once])
 
     def behave(exchange: Exchange) -> None:
@@ -191,7 +194,7 @@ def first(then: Behave, *, once: Behave) -> Behave:
 
 
 class FullListener:
-    """An address where nobody ever accepts and no further connection is let in: connecting to it hangs."""
+    """A listening address with a full queue that is never accepted from: connecting to it does not return."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
@@ -209,7 +212,7 @@ class FullListener:
 
 
 class Dripper:
-    """Listens on 127.0.0.1, never reads, and sends ``data`` to each connection, a byte at a time, and then nothing."""
+    """Listens on 127.0.0.1, never reads, and sends ``data`` to each connection, a byte at a time and then nothing."""
 
     def __init__(self, data: bytes, every_s: float = 0.05) -> None:
         self._data, self._every_s = data, every_s
@@ -240,7 +243,7 @@ class Dripper:
 
 
 def unused_port() -> int:
-    """A port on 127.0.0.1 where nobody listens."""
+    """A port on 127.0.0.1 where no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

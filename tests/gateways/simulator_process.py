@@ -1,4 +1,4 @@
-"""Runs the real simulator as a process of its own, and kills it, for the tests."""
+"""Runs the real simulator in a separate process for the tests, and kills it."""
 
 from __future__ import annotations
 
@@ -47,22 +47,25 @@ class Simulator:
         return self.call("GET", path)[1]
 
     def effects(self, reference: str) -> list[dict[str, str]]:
-        """What the ledger holds of ``reference``."""
+        """The entries of the ledger with this ``reference``."""
         ledger = self.get("/ledger")
         assert isinstance(ledger, list)
         return [line for line in ledger if line["reference"] == reference]
 
-    def order_faults(self, **faults: object) -> None:
+    def inject_faults(self, **faults: object) -> None:
         """Post ``faults``."""
         assert self.call("POST", "/faults", json.dumps(faults).encode())[0] == 200
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, object]:
-        """Status and JSON of a plain request, by the standard library's client. ``_`` in header names means ``-``."""
+        """Send a plain request with the standard library's client; return status and JSON.
+
+        ``_`` in header names means ``-``.
+        """
         status, answer = self.call_raw(method, path, body, **headers)
         return status, json.loads(answer)
 
     def call_raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-        """The same, with the body as it came."""
+        """The same, with the body as received."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=5)
         with closing(connection):
             names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -71,11 +74,11 @@ class Simulator:
             return answer.status, answer.read()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill the process, as in a crash."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """End it as an operator would; the exit code."""
+        """Stop the process with SIGTERM; return its exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
@@ -98,10 +101,10 @@ def environment(ledger: Path, callback_url: str, bind: str) -> Mapping[str, str]
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Ask again until ``holds``, or fail saying ``what`` did not happen."""
-    give_up = time.monotonic() + PATIENCE_S
+    """Check ``holds`` repeatedly until it is true. If it never is, fail with ``what``."""
+    deadline = time.monotonic() + PATIENCE_S
     while not holds():
-        assert time.monotonic() < give_up, what
+        assert time.monotonic() < deadline, what
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""The adapters that the contract suite runs against: how each one's provider says the same things in its own words."""
+"""Subjects of the contract suite: each adapter with its provider's wording of the same responses."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from xml.sax.saxutils import escape
 from domain.outcomes import Category
 from gateways.port import Gateway
 from gateways.registry import build_gateways, read_settings
-from tests.gateways import callers
+from tests.gateways import callback_signers
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One adapter. ``said`` words an answer with status 200: its status, a code or none, the provider's reference.
+    """One adapter. ``response_body`` makes a response with status 200 from status, code or None, and reference.
 
-    ``not_found`` is status and body of the answer to a lookup of what was never received; ``malformed`` are bodies
-    that no answer with status 200 may have. ``codes`` are the provider's codes of a decline and what they mean,
-    ``not_executed`` the statuses by which it promises that it did nothing. ``caller`` is how it makes callbacks.
+    ``not_found`` is status and body of the response to a lookup of an order that was never received. ``malformed`` are
+    bodies that no response with status 200 may have. ``codes`` are the provider's decline codes and their meanings,
+    ``not_executed`` the statuses that guarantee that it did nothing. ``signer`` makes its callbacks.
     """
 
     adapter: str
     media_type: str
     foreign_media_types: tuple[str, ...]
-    said: Callable[[str, str | None, str], bytes]
+    response_body: Callable[[str, str | None, str], bytes]
     not_found: tuple[int, bytes]
     malformed: Mapping[str, bytes]
     codes: Mapping[str, tuple[str, Category]]
     not_executed: frozenset[int] = frozenset()
     options: Mapping[str, object] = field(default_factory=dict)
-    caller: callers.Caller | None = None
+    signer: callback_signers.Signer | None = None
 
     def gateway(
         self, url: str, timeout_s: float = 5.0, max_concurrent: int = 4, secrets: tuple[str, ...] = ()
@@ -47,22 +47,22 @@ class Subject:
         return build_gateways(read_settings({"subject": table}), {"subject": secrets})["subject"]
 
 
-def _json_said(status: str, code: str | None, reference: str) -> bytes:
+def _json_response(status: str, code: str | None, reference: str) -> bytes:
     return json.dumps({"transaction_id": reference, "status": status, **({"code": code} if code else {})}).encode()
 
 
 GATEWAY_A = Subject(
     adapter="gateway_a",
-    caller=callers.CALLER_A,
+    signer=callback_signers.SIGNER_A,
     media_type="application/json",
     foreign_media_types=("text/html", "application/xml", "text/plain", "application/json, text/html"),
-    said=_json_said,
+    response_body=_json_response,
     not_found=(404, b'{"error": "not_found"}'),
     malformed={
         "nothing": b"",
         "garbage": b"\x00\xff<html>",
-        "cut short": _json_said("success", None, "A-1")[:-1],
-        "more than one": _json_said("success", None, "A-1") * 2,
+        "cut short": _json_response("success", None, "A-1")[:-1],
+        "more than one": _json_response("success", None, "A-1") * 2,
         "another shape": b'["success"]',
         "deep nesting": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
         "a status twice": b'{"transaction_id": "A-1", "status": "pending", "status": "success"}',
@@ -89,7 +89,7 @@ GATEWAY_A = Subject(
 )
 
 
-def _xml_said(status: str, code: str | None, reference: str) -> bytes:
+def _xml_response(status: str, code: str | None, reference: str) -> bytes:
     elements = {"transaction_id": reference, "status": status, "code": code or ""}
     return _xml("".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items()))
 
@@ -103,7 +103,7 @@ _DECLINED = f"{_ID}<status>declined</status><code>05</code>"
 
 GATEWAY_B = Subject(
     adapter="gateway_b",
-    caller=callers.CALLER_B,
+    signer=callback_signers.SIGNER_B,
     media_type="application/xml",
     foreign_media_types=(
         "text/html",
@@ -113,14 +113,14 @@ GATEWAY_B = Subject(
         "application/xml; charset=iso-8859-1",
         "application/xml, text/html",
     ),
-    said=_xml_said,
+    response_body=_xml_response,
     not_found=(200, _xml("<transaction_id/><status>not_found</status><code/>")),
     malformed={
         "nothing": b"",
         "garbage": b"\x00\xff<html>",
-        "JSON": _json_said("success", None, "B-1"),
-        "cut short": _xml_said("success", None, "B-1")[:-1],
-        "more than one": _xml_said("success", None, "B-1") * 2,
+        "JSON": _json_response("success", None, "B-1"),
+        "cut short": _xml_response("success", None, "B-1")[:-1],
+        "more than one": _xml_response("success", None, "B-1") * 2,
         "another root": _xml(_ID + _SUCCESS).replace(b"response", b"request"),
         "a root around it": b"<envelope>" + _xml(_ID + _SUCCESS) + b"</envelope>",
         "a namespace": _xml(_ID + _SUCCESS).replace(b"<response", b'<response xmlns="urn:b"'),

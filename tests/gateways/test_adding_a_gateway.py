@@ -1,4 +1,4 @@
-"""docs/adding-a-gateway.md, followed to the letter: its code blocks are written where it says, and run."""
+"""docs/adding-a-gateway.md, executed: its code blocks are written to the files that it names, and run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ import pytest
 import gateways
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, OutcomeUnknownError
-from gateways.port import Gateway, Notice, Order, UnverifiedError
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
 from gateways.registry import build_gateways, callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
-from tests.gateways.callers import applied
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Behave, Exchange, Peer, answers, closes
 
 CHECKOUT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ STEP = re.compile(r"`((?:gateways|config|tests)/[a-z_/.]+)`([^\n`]*):\n\n```[a-z
 
 @dataclass(frozen=True)
 class Step:
-    """One code block: which file it is for, what the page says of where in it, and the text."""
+    """One code block: its file, the page's statement of the place in it, and the text."""
 
     path: str
     where: str
@@ -46,8 +46,8 @@ STEPS = [Step(*found) for found in STEP.findall(PAGE)]
 ADAPTER, TABLE, IMPORTS, SUBJECT = STEPS
 
 
-def test_the_page_has_the_steps_that_are_followed_here() -> None:
-    """Every code block of the page belongs to a file, and is one of those that the tests below write."""
+def test_the_page_has_exactly_the_steps_of_these_tests() -> None:
+    """Every code block of the page belongs to a file, and is one of the steps that the tests below write."""
     assert [(step.path, step.where) for step in STEPS] == [
         ("gateways/gateway_c.py", ""),
         ("config/gateways.toml", ", at the end"),
@@ -62,7 +62,7 @@ def test_the_page_has_the_steps_that_are_followed_here() -> None:
 
 @dataclass
 class Provider:
-    """gatewayC's provider as the page describes it, in a few lines: one effect for each key."""
+    """gatewayC's provider, as the page describes it: one effect per key."""
 
     effects: dict[str, dict[str, str]] = field(default_factory=dict)  # by key
     limited: bool = False
@@ -79,24 +79,24 @@ class Provider:
             assert request.headers["content-type"] == FORM
             key = request.headers["request-id"]
             self.effects.setdefault(key, dict(parse_qsl(request.body.decode("ascii"), strict_parsing=True)))
-            status, answer = 200, self._said(key)
+            status, answer = 200, self._answer_of(key)
         elif where.path == "/gatewayC/payments":
             key = parse_qs(where.query)["reference"][0]
             if key in self.effects:
-                status, answer = 200, self._said(key)
+                status, answer = 200, self._answer_of(key)
         if self.loses_answers:
             closes(exchange)
         else:
             answers(status, answer.encode(), FORM)(exchange)
 
-    def _said(self, key: str) -> str:
+    def _answer_of(self, key: str) -> str:
         declined = self.effects[key]["amount"].endswith(".01")
         return "id=C-1&result=refused&reason=no_money" if declined else "id=C-1&result=paid"
 
 
 @pytest.fixture
 def provider() -> Provider:
-    """A provider that has seen nothing yet."""
+    """A new provider."""
     return Provider()
 
 
@@ -104,7 +104,7 @@ def provider() -> Provider:
 def gateway(
     tmp_path: Path, provider: Provider, peers: Callable[[Behave], Peer], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Gateway]:
-    """The page's gateway, from its file and its table, through the registry; only the URL is this machine's."""
+    """The page's gateway, made by the registry from its file and its table. Only the URL is a local one."""
     (tmp_path / Path(ADAPTER.path).name).write_text(ADAPTER.text, "utf-8")
     monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
     tables = {**tomllib.loads((CHECKOUT / TABLE.path).read_text("utf-8")), **tomllib.loads(TABLE.text)}
@@ -118,15 +118,15 @@ def gateway(
 
 
 def test_a_deposit_by_the_new_gateway(gateway: Gateway, provider: Provider, order: Callable[..., Order]) -> None:
-    """One file and one table move money: once for each key, in the provider's words, found by a lookup."""
-    asked = order(10_000, "CHF")
-    assert gateway.lookup(asked) == NotReceived()
+    """A file and a table are enough to move money: once per key, with the provider's wording, and found by a lookup."""
+    payment = order(10_000, "CHF")
+    assert gateway.lookup(payment) == NotReceived()
     for ask in (gateway.submit, gateway.submit, gateway.lookup):
-        assert ask(asked) == Approved("C-1", final=True)
+        assert ask(payment) == Approved("C-1", final=True)
     assert provider.effects == {
-        asked.transaction_id: {
+        payment.transaction_id: {
             "type": "deposit",
-            "reference": asked.transaction_id,
+            "reference": payment.transaction_id,
             "amount": "100.00",
             "currency": "CHF",
             "customer": "12345",
@@ -136,36 +136,34 @@ def test_a_deposit_by_the_new_gateway(gateway: Gateway, provider: Provider, orde
     assert [effect["type"] for effect in provider.effects.values()] == ["deposit", "payout"]
 
 
-def test_what_the_new_gateway_makes_of_trouble(
-    gateway: Gateway, provider: Provider, order: Callable[..., Order]
-) -> None:
-    """A decline is a value, 429 is "not sent" as the page lists it, and a lost answer is unknown until looked up."""
-    said = gateway.submit(order(10_001))
-    assert isinstance(said, Declined)
-    assert (said.code, said.category) == ("insufficient_funds", Category.SOFT)
+def test_failures_of_the_new_gateway(gateway: Gateway, provider: Provider, order: Callable[..., Order]) -> None:
+    """A decline is a value, 429 is "not sent" as in the page, and a lost answer is unknown until a lookup."""
+    outcome = gateway.submit(order(10_001))
+    assert isinstance(outcome, Declined)
+    assert (outcome.code, outcome.category) == ("insufficient_funds", Category.SOFT)
     provider.limited = True
     with pytest.raises(NotSentError):
         gateway.submit(order())
     with pytest.raises(OutcomeUnknownError):
         gateway.lookup(order())
     provider.limited, provider.loses_answers = False, True
-    asked = order()
+    payment = order()
     with pytest.raises(OutcomeUnknownError):
-        gateway.submit(asked)
+        gateway.submit(payment)
     provider.loses_answers = False
-    assert gateway.lookup(asked) == Approved("C-1", final=True)
+    assert gateway.lookup(payment) == Approved("C-1", final=True)
 
 
 def test_the_facts_of_the_new_gateway(gateway: Gateway) -> None:
-    """The table's option of its own arrives: seven days."""
+    """The table's own option has the value of the page: seven days."""
     assert (gateway.honours_keys, gateway.looks_up) == (True, True)
     assert gateway.idempotency_window_s == 7 * 86_400
 
 
 def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Order]) -> None:
-    """What the page's provider signs with the variable's secret is verified and read, in our words."""
-    asked, now = order(10_000, "CHF"), datetime.now(UTC)
-    body = f"event=E-1&id=C-1&result=paid&reference={asked.transaction_id}&amount=100.00&currency=CHF".encode()
+    """A callback that is signed with the variable's secret is verified and read."""
+    payment, now = order(10_000, "CHF"), datetime.now(UTC)
+    body = f"event=E-1&id=C-1&result=paid&reference={payment.transaction_id}&amount=100.00&currency=CHF".encode()
     timestamp = str(int(now.timestamp()))
     signed = f"E-1.{timestamp}.".encode() + body
     headers = {
@@ -175,15 +173,15 @@ def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Or
     }
     assert gateway.callbacks is not None
     assert gateway.callbacks.verify(headers, body, now) == "E-1"
-    assert applied(gateway.callbacks, body) == Notice(
-        asked.transaction_id, "C-1", asked.money, Approved("C-1", final=True)
+    assert applied(gateway.callbacks, body) == WebhookPayload(
+        payment.transaction_id, "C-1", payment.money, Approved("C-1", final=True)
     )
-    with pytest.raises(UnverifiedError):
+    with pytest.raises(SignatureInvalidError):
         gateway.callbacks.verify(headers, body + b"&more=1", now)
 
 
 def without_callbacks(adapter: str) -> str:
-    """The page's adapter as the page says that it looks without callbacks."""
+    """The page's adapter, changed as the page describes for a provider without callbacks."""
     section = re.compile(r"# --- callbacks ---\n.*?(?=# --- building ---)", re.DOTALL)
     key = re.compile(r"def callback_key.*?\n\n\n", re.DOTALL)
     build = re.compile(r"def build\(.*?return [^\n]*\n", re.DOTALL)
@@ -205,9 +203,9 @@ SETTINGS_ONLY = "settings: GatewaySettings) -> None"
 
 
 def test_the_new_gateway_without_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what the page says to leave out, the adapter works as before, and wants no secrets."""
-    for said in (f"`{BUILD_WITHOUT}` returns `GatewayC(settings)`", "`self.callbacks = None`"):
-        assert f"- {said}" in PAGE
+    """Without the parts that the page names, the adapter works as before and needs no secrets."""
+    for change in (f"`{BUILD_WITHOUT}` returns `GatewayC(settings)`", "`self.callbacks = None`"):
+        assert f"- {change}" in PAGE
     (tmp_path / Path(ADAPTER.path).name).write_text(without_callbacks(ADAPTER.text), "utf-8")
     monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
     table = tomllib.loads(TABLE.text)["gatewayC"]
@@ -227,10 +225,10 @@ def test_the_new_gateway_without_callbacks(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout's rooms and tests in which all steps of the page were taken.
+def extended_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout in which all steps of the page were taken.
 
-    Steps that somebody has taken in the checkout itself, to try the page out, are not taken again.
+    Steps that the checkout already contains, to try the page out, are not repeated.
     """
     copy = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
@@ -255,28 +253,33 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def run(followed: Path, *arguments: str) -> str:
-    """Run a module of Python in the copy; its output."""
+def run(extended_checkout: Path, *arguments: str) -> str:
+    """Run a Python module in the copy; return its output."""
     ended = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=followed, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", *arguments],
+        cwd=extended_checkout,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
-def test_the_new_gateway_passes_the_contract_suite(followed: Path) -> None:
-    """The command of the page runs the suite, and only on the new adapter; every case passes, none is skipped."""
-    said = run(followed, "pytest", "tests/gateways", "-k", "gateway_c", "-q", "-p", "no:cacheprovider")
-    found = re.search(r"^(\d+) passed, \d+ deselected", said, re.MULTILINE)
-    assert found is not None, said
+def test_the_new_gateway_passes_the_contract_suite(extended_checkout: Path) -> None:
+    """The command of the page runs the suite for the new adapter only. Every case passes, and none is skipped."""
+    output = run(extended_checkout, "pytest", "tests/gateways", "-k", "gateway_c", "-q", "-p", "no:cacheprovider")
+    found = re.search(r"^(\d+) passed, \d+ deselected", output, re.MULTILINE)
+    assert found is not None, output
     assert int(found[1]) > 100
-    assert "skipped" not in said
+    assert "skipped" not in output
 
 
-def test_the_code_of_the_page_is_as_make_check_wants_it(followed: Path) -> None:
-    """What the page tells to write needs no mending afterwards but for blank lines."""
+def test_the_code_of_the_page_passes_make_check(extended_checkout: Path) -> None:
+    """The page's code passes the linter without changes other than blank lines."""
     written = [ADAPTER.path, SUBJECT.path]
-    run(followed, "ruff", "format", "--no-cache", "--check", ADAPTER.path)
-    run(followed, "ruff", "format", "--no-cache", SUBJECT.path)
-    run(followed, "ruff", "check", "--no-cache", *written)
-    run(followed, "mypy", *written)
+    run(extended_checkout, "ruff", "format", "--no-cache", "--check", ADAPTER.path)
+    run(extended_checkout, "ruff", "format", "--no-cache", SUBJECT.path)
+    run(extended_checkout, "ruff", "check", "--no-cache", *written)
+    run(extended_checkout, "mypy", *written)

@@ -1,4 +1,4 @@
-"""What every adapter must keep of callbacks: nothing but the provider's own, as it signed it, is believed."""
+"""The contract of every adapter for callbacks: only unchanged callbacks with a valid signature are accepted."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from itertools import combinations
 
 import pytest
 
+from domain.gateway_report import TEXT_MAX, storable_text
 from domain.money import Money
 from domain.outcomes import Approved, Declined
-from domain.said import TEXT_MAX, plain
-from gateways.port import Callbacks, Notice, Unusable, UnverifiedError
-from tests.gateways.callers import SAID, Caller, applied, notice_of, shows
+from gateways.port import Callbacks, SignatureInvalidError, UnusablePayload, WebhookPayload
+from tests.gateways.callback_signers import MEMBERS, Signer, applied, payload_of, shows
 from tests.gateways.subjects import SUBJECTS, Subject
 
 NOW_S = 1_700_000_000
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 EVENT_ID = "evt_1-a"
 
-CALLERS = [subject for subject in SUBJECTS if subject.caller is not None]
+CALLERS = [subject for subject in SUBJECTS if subject.signer is not None]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One subject that makes callbacks, and its callbacks with two live secrets: the newest and the one before."""
+    """A subject with callbacks, and its callbacks with two live secrets: the newest and the previous one."""
 
-    caller: Caller
+    signer: Signer
     callbacks: Callbacks
 
     @property
     def body(self) -> bytes:
-        """A body that says something."""
-        return self.caller.body(SAID)
+        """A complete body."""
+        return self.signer.body(MEMBERS)
 
     def headers(self, body: bytes, event_id: str = EVENT_ID, timestamp: str = str(NOW_S)) -> dict[str, str]:
         """Headers signed with the newest secret."""
-        return self.caller.headers(self.caller.secrets[0], event_id, timestamp, body)
+        return self.signer.headers(self.signer.secrets[0], event_id, timestamp, body)
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str:
-        """The event id; raises UnverifiedError."""
+        """Return the event id. Raises SignatureInvalidError."""
         return self.callbacks.verify(headers, body, NOW)
 
     def is_refused(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether it is not verified, by an error that tells nothing."""
+        """Whether verification fails, with an error that reveals nothing."""
         try:
             self.verify(headers, body)
-        except UnverifiedError as error:
-            self.tells_nothing(error, [*headers.values(), body.decode("latin-1")])
+        except SignatureInvalidError as error:
+            self.reveals_nothing(error, [*headers.values(), body.decode("latin-1")])
             return True
         return False
 
-    def tells_nothing(self, error: BaseException, received: list[str]) -> None:
-        """Neither ``error`` nor what stands behind it shows a secret, or anything longer of what was received."""
-        for text in (*self.caller.secrets, *received):
+    def reveals_nothing(self, error: BaseException, received: list[str]) -> None:
+        """Whether ``error`` and its causes contain no secret and no longer part of what was received."""
+        for text in (*self.signer.secrets, *received):
             assert len(text) < 8 or not shows(error, text)
 
 
 @pytest.fixture(params=CALLERS, ids=lambda subject: subject.adapter)
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    """A case of the contract suite for each subject that makes callbacks."""
+    """A case of the contract suite for each subject with callbacks."""
     subject: Subject = request.param
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets[:2])
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets[:2])
     assert gateway.callbacks is not None
-    yield Case(subject.caller, gateway.callbacks)
+    yield Case(subject.signer, gateway.callbacks)
     gateway.close()
 
 
@@ -74,7 +74,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 def test_a_signed_callback_is_verified(case: Case) -> None:
-    """The event id is the header's, whatever else the request brings along."""
+    """The event id is the header's, whatever other headers the request has."""
     assert case.verify(case.headers(case.body), case.body) == EVENT_ID
     longest = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in ",.").ljust(255, "x")
     assert case.verify(case.headers(case.body, longest), case.body) == longest
@@ -82,20 +82,20 @@ def test_a_signed_callback_is_verified(case: Case) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\x00\xff", b"no JSON", b"{}" * 10_000], ids=len)
 def test_a_body_need_not_be_readable_to_be_verified(case: Case, body: bytes) -> None:
-    """The signature is of the bytes."""
+    """The signature covers the bytes, so an unreadable body is verified, too."""
     assert case.verify(case.headers(body), body) == EVENT_ID
 
 
-def test_all_live_secrets_count(case: Case) -> None:
-    """While secrets are changed, the newest and the one before are both good; another one is not."""
-    newest, older, other = case.caller.secrets
-    headers = {each: case.caller.headers(each, EVENT_ID, str(NOW_S), case.body) for each in case.caller.secrets}
+def test_every_live_secret_is_accepted(case: Case) -> None:
+    """During a change of secrets the newest and the previous one are valid; any other is not."""
+    newest, older, other = case.signer.secrets
+    headers = {each: case.signer.headers(each, EVENT_ID, str(NOW_S), case.body) for each in case.signer.secrets}
     assert case.verify(headers[newest], case.body) == case.verify(headers[older], case.body) == EVENT_ID
     assert case.is_refused(headers[other], case.body)
 
 
-def test_every_secret_is_compared_whichever_it_was(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first secret's signature, the last one's and nobody's cost the same comparisons, in constant time each."""
+def test_every_secret_is_compared_for_every_signature(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures by a first, a last and an unknown secret need the same number of constant-time comparisons."""
     compared: list[int] = []
     in_constant_time = hmac.compare_digest
 
@@ -104,21 +104,21 @@ def test_every_secret_is_compared_whichever_it_was(case: Case, monkeypatch: pyte
         return in_constant_time(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    for secret in case.caller.secrets:
+    for secret in case.signer.secrets:
         compared.append(0)
-        case.is_refused(case.caller.headers(secret, EVENT_ID, str(NOW_S), case.body), case.body)
+        case.is_refused(case.signer.headers(secret, EVENT_ID, str(NOW_S), case.body), case.body)
     assert compared == [2, 2, 2]
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("off_s", "refused"), [(0, False), (300, False), (301, True), (86_400, True)])
 def test_the_timestamp_is_at_most_300_seconds_off(case: Case, *, sign: int, off_s: int, refused: bool) -> None:
-    """Either way, in whole seconds, as the timestamp counts them."""
+    """The difference counts in both directions and in whole seconds, like the timestamp."""
     headers = case.headers(case.body)
     for fraction_s in (0.0, 0.999):
         now = NOW + timedelta(seconds=sign * off_s + fraction_s)
         if refused:
-            with pytest.raises(UnverifiedError):
+            with pytest.raises(SignatureInvalidError):
                 case.callbacks.verify(headers, case.body, now)
         else:
             assert case.callbacks.verify(headers, case.body, now) == EVENT_ID
@@ -128,7 +128,7 @@ def test_the_timestamp_is_at_most_300_seconds_off(case: Case, *, sign: int, off_
 
 
 def bits(text: str) -> Iterator[str]:
-    """``text`` with one bit changed, each in turn, as the Latin-1 that header values are."""
+    """``text`` with one bit changed, for each bit of its Latin-1 form: that of header values."""
     for position, character in enumerate(text):
         for bit in range(8):
             yield f"{text[:position]}{chr(ord(character) ^ 1 << bit)}{text[position + 1 :]}"
@@ -136,14 +136,14 @@ def bits(text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
 def test_no_bit_of_a_header_may_change(case: Case, part: str) -> None:
-    """Not of the id, not of the timestamp, not of the signature, in all of its spellings."""
-    headers, name = case.headers(case.body), getattr(case.caller, part)
-    believed = [text for text in bits(headers[name]) if not case.is_refused({**headers, name: text}, case.body)]
-    assert believed == []
+    """A changed bit of the id, the timestamp or the signature is refused, however the signature is spelled."""
+    headers, name = case.headers(case.body), getattr(case.signer, part)
+    accepted = [text for text in bits(headers[name]) if not case.is_refused({**headers, name: text}, case.body)]
+    assert accepted == []
 
 
 def test_no_bit_of_the_body_may_change(case: Case) -> None:
-    """Nor may it grow or shrink by a single byte, at either end."""
+    """A changed bit of the body is refused, and so is a byte more or less at either end."""
     headers, body = case.headers(case.body), case.body
     changed = [text.encode("latin-1") for text in bits(body.decode("latin-1"))]
     assert len(changed) == 8 * len(body)
@@ -152,9 +152,9 @@ def test_no_bit_of_the_body_may_change(case: Case) -> None:
 
 
 @pytest.mark.parametrize("part", ["id_header", "timestamp_header", "signature_header"])
-def test_a_header_is_missing_empty_or_there_twice(case: Case, part: str) -> None:
-    """Servers join a header that comes twice by a comma: no such one is believed, whichever part would be."""
-    headers, name = case.headers(case.body), getattr(case.caller, part)
+def test_a_missing_empty_or_repeated_header_is_refused(case: Case, part: str) -> None:
+    """Servers join repeated headers by a comma. The joined value is refused, even if one part is valid."""
+    headers, name = case.headers(case.body), getattr(case.signer, part)
     value = headers[name]
     assert case.is_refused({other: each for other, each in headers.items() if other != name}, case.body)
     for text in ("", " ", value * 2, *(f"{value}{comma}{value}" for comma in (",", ", ", " ,", " , "))):
@@ -165,20 +165,23 @@ def test_a_header_is_missing_empty_or_there_twice(case: Case, part: str) -> None
 
 
 def test_no_headers_at_all(case: Case) -> None:
-    """Nor those of others."""
+    """A request without headers is refused, and so is one with another provider's headers."""
     assert case.is_refused({}, case.body)
     for subject in CALLERS:
-        if subject.caller is not case.caller:
-            assert subject.caller is not None
-            assert case.is_refused(subject.caller.headers("whsec_AAAA", EVENT_ID, str(NOW_S), case.body), case.body)
+        if subject.signer is not case.signer:
+            assert subject.signer is not None
+            assert case.is_refused(subject.signer.headers("whsec_AAAA", EVENT_ID, str(NOW_S), case.body), case.body)
 
 
 @pytest.mark.parametrize(
     "event_id",
     ["", " ", "a b", "a.b", ".", "evt.1700000000", "a,b", "a\tb", "a\nb", "a\x00b", "a\x7f", "\u00e4", "x" * 256],
 )
-def test_an_event_id_that_is_none(case: Case, event_id: str) -> None:
-    """It is visible ASCII of bounded length, without the dot that ends it; even when it is signed."""
+def test_an_invalid_event_id_is_refused(case: Case, event_id: str) -> None:
+    """An event id is visible ASCII of bounded length without dots.
+
+    Any other is refused, even with a valid signature.
+    """
     assert case.is_refused(case.headers(case.body, event_id), case.body)
 
 
@@ -204,46 +207,49 @@ def test_an_event_id_that_is_none(case: Case, event_id: str) -> None:
         lambda _: "-1",
     ],
 )
-def test_a_timestamp_that_is_none(case: Case, make: Callable[[int], str]) -> None:
-    """It is Unix seconds in ASCII digits of bounded length; even when it is signed."""
+def test_an_invalid_timestamp_is_refused(case: Case, make: Callable[[int], str]) -> None:
+    """A timestamp is Unix seconds in ASCII digits of bounded length.
+
+    Any other is refused, even with a valid signature.
+    """
     assert case.is_refused(case.headers(case.body, timestamp=make(NOW_S)), case.body)
 
 
 @pytest.mark.parametrize("event_id", [EVENT_ID, "evt.1700000000", "1700000000.1700000000", "1700000000"])
 @pytest.mark.parametrize("body", [b"{}", b"1700000000.{}", b"1700000000.1700000000.", b".", b"100.00", b".1700000000."])
 def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, body: bytes) -> None:
-    """However the signed bytes are taken apart at their dots, they are believed as one callback at most.
+    """However the signed bytes are split at their dots, at most one way is accepted as a callback.
 
-    A provider whose ids have dots, against its own scheme, signs more than it means to: that is never one with a
-    meaning, for no JSON object begins with a digit.
+    If a provider's event id has a dot, against its own scheme, its signature is valid for another split. That body is
+    never usable, because no JSON object begins with a digit.
     """
     headers = case.headers(body, event_id)
     pieces = f"{event_id}.{NOW_S}.".encode() + body
     dots = [position for position, byte in enumerate(pieces) if byte == ord(".")]
-    believed = []
+    accepted = []
     for first, second in combinations(dots, 2):
         taken = (pieces[:first].decode(), pieces[first + 1 : second].decode(), pieces[second + 1 :])
-        apart = {**headers, case.caller.id_header: taken[0], case.caller.timestamp_header: taken[1]}
+        apart = {**headers, case.signer.id_header: taken[0], case.signer.timestamp_header: taken[1]}
         if not case.is_refused(apart, taken[2]):
-            believed.append(taken)
+            accepted.append(taken)
     if "." in event_id:
-        assert len(believed) <= 1
-        for _, _, rest in believed:
+        assert len(accepted) <= 1
+        for _, _, rest in accepted:
             is_unreadable(case, rest)
     else:
-        assert believed == [(event_id, str(NOW_S), body)]
+        assert accepted == [(event_id, str(NOW_S), body)]
 
 
-# --- what they say ---
+# --- content ---
 
 
 def test_completed_and_failed(case: Case) -> None:
-    """A notice says which order ended how, and about which money, in the gateway's words and not in the record's."""
-    expected = Notice(SAID["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
+    """A payload has the order's reference, its final outcome, and the amount that the provider reported."""
+    expected = WebhookPayload(MEMBERS["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
     assert applied(case.callbacks, case.body) == expected
-    notice = notice_of(case.callbacks, case.caller.body({**SAID, "status": "failed", "gateway_reference": "X-2"}))
-    assert notice.outcome == Declined("declined", None, "The gateway reported that it failed.")
-    assert notice.gateway_reference == "X-2"
+    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "status": "failed", "gateway_reference": "X-2"}))
+    assert payload.outcome == Declined("declined", None, "The gateway reported that it failed.")
+    assert payload.gateway_reference == "X-2"
 
 
 @pytest.mark.parametrize(
@@ -260,16 +266,16 @@ def test_completed_and_failed(case: Case) -> None:
     ],
 )
 def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, minor: int) -> None:
-    """In every currency that there is: whether it is the transaction's is for the record to say."""
-    notice = notice_of(case.callbacks, case.caller.body({**SAID, "amount": amount, "currency": currency}))
-    assert notice.money == Money(minor, currency)
-    assert (notice.verbatim.amount, notice.verbatim.currency) == (amount, currency)
+    """An amount counts by its value, in every currency. It is not compared with the record here."""
+    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "amount": amount, "currency": currency}))
+    assert payload.money == Money(minor, currency)
+    assert (payload.raw.amount, payload.raw.currency) == (amount, currency)
 
 
-@pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "nobody's"])
-def test_a_reference_may_be_nobody_s(case: Case, reference: str) -> None:
-    """Visible ASCII of at most 200 characters passes: it is matched with the record later."""
-    assert notice_of(case.callbacks, case.caller.body({**SAID, "reference": reference})).reference == reference
+@pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "x'y"])
+def test_a_reference_may_match_no_transaction(case: Case, reference: str) -> None:
+    """Visible ASCII of at most 200 characters is accepted. It is compared with the record later."""
+    assert payload_of(case.callbacks, case.signer.body({**MEMBERS, "reference": reference})).reference == reference
 
 
 ODD_MEMBERS = (
@@ -287,52 +293,52 @@ ODD_MEMBERS = (
 
 
 @pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
-def test_a_member_that_cannot_be_understood(case: Case, member: str, value: str) -> None:
-    """It makes the callback unusable, and the problem does not repeat it."""
-    is_unreadable(case, case.caller.body({**SAID, member: value}))
+def test_an_invalid_member_makes_a_callback_unusable(case: Case, member: str, value: str) -> None:
+    """The problem does not repeat the invalid member."""
+    is_unreadable(case, case.signer.body({**MEMBERS, member: value}))
 
 
-def test_a_body_that_cannot_be_understood(case: Case) -> None:
-    """Each of the provider's own examples is unreadable, and nothing worse."""
-    assert case.caller.unreadable
-    for body in case.caller.unreadable.values():
+def test_an_unreadable_body_makes_a_callback_unusable(case: Case) -> None:
+    """Each of the provider's examples of unreadable bodies gives an UnusablePayload and no exception."""
+    assert case.signer.unreadable
+    for body in case.signer.unreadable.values():
         is_unreadable(case, body)
 
 
 @pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
-def test_what_an_unusable_callback_says_all_the_same(case: Case, member: str, value: str) -> None:
-    """People are shown each member as it is worded, bounded and storable; a readable reference tells whom it is for."""
-    unusable = case.callbacks.read(case.caller.body({**SAID, member: value}))
-    assert isinstance(unusable, Unusable)
-    assert unusable.reference == (None if member == "reference" else SAID["reference"])
-    shown = unusable.verbatim._asdict()
-    assert shown.pop(member) in {plain(value), None if not value else plain(value)}
-    status = notice_of(case.callbacks, case.body).verbatim.status
-    expected = {**SAID, "status": status}
+def test_an_unusable_callback_keeps_its_members(case: Case, member: str, value: str) -> None:
+    """Operators see each member as received, bounded and storable. A readable reference assigns the review."""
+    unusable = case.callbacks.read(case.signer.body({**MEMBERS, member: value}))
+    assert isinstance(unusable, UnusablePayload)
+    assert unusable.reference == (None if member == "reference" else MEMBERS["reference"])
+    shown = unusable.raw._asdict()
+    assert shown.pop(member) in {storable_text(value), None if not value else storable_text(value)}
+    status = payload_of(case.callbacks, case.body).raw.status
+    expected = {**MEMBERS, "status": status}
     del expected[member]
     assert shown == expected
 
 
-def test_what_is_shown_can_be_stored(case: Case) -> None:
-    """Whatever a body holds: no U+0000, no half of a character, and no more than is kept of a member."""
+def test_members_for_operators_can_be_stored(case: Case) -> None:
+    """For any body, the members have no U+0000, no lone surrogate and no excess length."""
     bodies = [
-        *case.caller.unreadable.values(),
-        *(case.caller.body({**SAID, member: value}) for member in SAID for value in ("a\0b", "x" * 9_000)),
+        *case.signer.unreadable.values(),
+        *(case.signer.body({**MEMBERS, member: value}) for member in MEMBERS for value in ("a\0b", "x" * 9_000)),
     ]
     for body in bodies:
         read = case.callbacks.read(body)
-        for text in (*read.verbatim, read.reference):
+        for text in (*read.raw, read.reference):
             assert text is None or ("\0" not in text and len(text.encode("utf-16-le")) <= 2 * TEXT_MAX)
 
 
 def is_unreadable(case: Case, body: bytes) -> None:
-    """It cannot be applied, and the problem repeats nothing of the body."""
+    """The body cannot be applied, and the problem repeats none of it."""
     unusable = case.callbacks.read(body)
-    assert isinstance(unusable, Unusable)
+    assert isinstance(unusable, UnusablePayload)
     assert unusable.problem.startswith("it")
     text = body.decode("latin-1")
-    case.tells_nothing(ValueError(unusable.problem), [text, *(each for each in text.split('"') if each not in NAMES)])
+    case.reveals_nothing(ValueError(unusable.problem), [text, *(each for each in text.split('"') if each not in NAMES)])
 
 
 NAMES = {"reference", "transaction_id", "metadata", "currency", "amount", "status"}
-"""Members' names, which an error may well tell."""
+"""Names of members, which an error may contain."""

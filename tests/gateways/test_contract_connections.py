@@ -1,4 +1,4 @@
-"""What every adapter must keep when its connection fails: run against each subject over real HTTP."""
+"""The contract of every adapter when its connection fails: run against each subject over real HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from domain.outcomes import Approved, NotReceived, NotSentError, OutcomeUnknownError
-from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways, ask_by_lookup
+from tests.gateways.contract import Call, Fixture, Orders, by_lookup, by_submit_and_lookup
 from tests.gateways.peer import (
     Behave,
     FullListener,
@@ -19,22 +19,22 @@ from tests.gateways.peer import (
     first,
     resets,
     resets_after,
-    says_nothing,
     sends_and_closes,
+    sends_nothing,
     unused_port,
 )
 from tests.gateways.subjects import SUBJECTS, Subject
-from tests.gateways.transport import HASTY_S, PATIENCE_S
+from tests.gateways.transport import PATIENCE_S, SHORT_DEADLINE_S
 
 # --- after the request went out ---
 
 
 def broken(subject: Subject) -> dict[str, Behave]:
-    """Ways in which a connection can fail after the request, all of them about a perfect answer."""
-    body = subject.said("success", None, "X-1")
+    """Ways in which a connection fails after the request, each with a correct answer."""
+    body = subject.response_body("success", None, "X-1")
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {subject.media_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     return {
-        "silence": says_nothing,
+        "silence": sends_nothing,
         "reset": resets,
         "closed": closes,
         "headers a byte at a time": drips(head + body),
@@ -50,105 +50,107 @@ def broken(subject: Subject) -> dict[str, Behave]:
     }
 
 
-@ask_both_ways
+@by_submit_and_lookup
 @pytest.mark.parametrize("name", broken(SUBJECTS[0]))
-def test_broken_connections_are_unknown(ground: Ground, order: Orders, ask: Ask, name: str) -> None:
-    """After the request went out, no whole answer within the deadline means unknown, and the request went out once."""
-    ground.peer.behave = broken(ground.subject)[name]
+def test_broken_connections_are_unknown(fixture: Fixture, order: Orders, call: Call, name: str) -> None:
+    """Without a complete answer within the deadline the outcome is unknown, and the request was sent once."""
+    fixture.peer.behave = broken(fixture.subject)[name]
     started = time.monotonic()
     with pytest.raises(OutcomeUnknownError):
-        ask(ground.hasty, order())
+        call(fixture.hasty, order())
     assert time.monotonic() - started < PATIENCE_S
-    while not ground.peer.requests:  # the client gave up before its peer had its turn
+    while not fixture.peer.requests:  # the client gave up before the peer's turn
         assert time.monotonic() - started < PATIENCE_S
         time.sleep(0.001)
-    assert len(ground.peer.requests) == 1
+    assert len(fixture.peer.requests) == 1
 
 
-@ask_both_ways
+@by_submit_and_lookup
 @pytest.mark.parametrize("ends", [sends_and_closes, resets_after], ids=["closed", "reset"])
 def test_an_answer_that_breaks_off_is_unknown(
-    ground: Ground, order: Orders, ask: Ask, ends: Callable[[bytes], Behave]
+    fixture: Fixture, order: Orders, call: Call, ends: Callable[[bytes], Behave]
 ) -> None:
-    """Wherever the connection ends before the last byte, what came so far says nothing."""
-    body = ground.subject.said("success", None, "X-1")
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {ground.subject.media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    """If the connection ends before the last byte, the outcome is unknown, wherever it ends."""
+    body = fixture.subject.response_body("success", None, "X-1")
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {fixture.subject.media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     whole = head.encode() + body
     cuts = {0, 1, len(b"HTTP/1.1 200"), len(b"HTTP/1.1 200 OK\r\n"), len(head) - 2, len(head), len(head) + 1}
     for cut in sorted({*cuts, len(whole) - len(body) // 2, len(whole) - 1}):
-        ground.peer.behave = ends(whole[:cut])
+        fixture.peer.behave = ends(whole[:cut])
         with pytest.raises(OutcomeUnknownError):
-            pytest.fail(f"after {cut} bytes: {ask(ground.gateway, order())}")
-    ground.peer.behave = sends_and_closes(whole)
-    assert ask(ground.gateway, order()) == Approved("X-1", final=True)
+            pytest.fail(f"after {cut} bytes: {call(fixture.gateway, order())}")
+    fixture.peer.behave = sends_and_closes(whole)
+    assert call(fixture.gateway, order()) == Approved("X-1", final=True)
 
 
-@ask_by_lookup
-def test_a_lookup_settles_a_timeout(ground: Ground, order: Orders, ask: Ask) -> None:
-    """A submission that timed out looks the same before and after the effect; the lookup tells them apart."""
-    not_found = answers(*ground.subject.not_found, ground.subject.media_type)
-    found = answers(200, ground.subject.said("success", None, "X-1"), ground.subject.media_type)
+@by_lookup
+def test_a_lookup_settles_a_timeout(fixture: Fixture, order: Orders, call: Call) -> None:
+    """A timeout looks the same before and after the effect; a lookup distinguishes the two."""
+    not_found = answers(*fixture.subject.not_found, fixture.subject.media_type)
+    found = answers(200, fixture.subject.response_body("success", None, "X-1"), fixture.subject.media_type)
     for then, outcome in ((not_found, NotReceived()), (found, Approved("X-1", final=True))):
-        asked = order()
-        ground.peer.behave = says_nothing
+        payment = order()
+        fixture.peer.behave = sends_nothing
         with pytest.raises(OutcomeUnknownError, match="timed out"):
-            ground.hasty.submit(asked)
-        ground.peer.behave = then
-        assert ask(ground.gateway, asked) == outcome
+            fixture.hasty.submit(payment)
+        fixture.peer.behave = then
+        assert call(fixture.gateway, payment) == outcome
 
 
-@ask_both_ways
-def test_a_stale_connection_is_never_a_second_attempt(ground: Ground, order: Orders, ask: Ask) -> None:
-    """A kept connection that breaks under the next request leaves that one unknown; it is not repeated."""
-    body = ground.subject.said("success", None, "X-1")
-    ground.peer.behave = first(resets, once=answers(200, body, ground.subject.media_type))
-    ask(ground.gateway, order())
+@by_submit_and_lookup
+def test_a_stale_connection_is_never_a_second_attempt(fixture: Fixture, order: Orders, call: Call) -> None:
+    """If a kept connection breaks under a request, its outcome is unknown, and the request is not repeated."""
+    body = fixture.subject.response_body("success", None, "X-1")
+    fixture.peer.behave = first(resets, once=answers(200, body, fixture.subject.media_type))
+    call(fixture.gateway, order())
     with pytest.raises(OutcomeUnknownError):
-        ask(ground.gateway, order())
-    assert len(ground.peer.requests) == 2
+        call(fixture.gateway, order())
+    assert len(fixture.peer.requests) == 2
 
 
 # --- surely not sent ---
 
 
-@ask_both_ways
-def test_nobody_there(ground: Ground, order: Orders, ask: Ask) -> None:
-    """A refused connection carried nothing."""
-    gateway = ground.subject.gateway(f"http://127.0.0.1:{unused_port()}")
+@by_submit_and_lookup
+def test_a_refused_connection_is_not_sent(fixture: Fixture, order: Orders, call: Call) -> None:
+    """A refused connection carried nothing, so the request was not sent."""
+    gateway = fixture.subject.gateway(f"http://127.0.0.1:{unused_port()}")
     with pytest.raises(NotSentError):
-        ask(gateway, order())
+        call(gateway, order())
     gateway.close()
 
 
-@ask_both_ways
-def test_a_name_that_nobody_has(ground: Ground, order: Orders, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider whose name cannot be resolved was sent nothing."""
+@by_submit_and_lookup
+def test_an_unknown_host_name_is_not_sent(
+    fixture: Fixture, order: Orders, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the host name cannot be resolved, nothing was sent."""
 
     def fail(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    gateway = ground.subject.gateway("http://pay.example.invalid")
+    gateway = fixture.subject.gateway("http://pay.example.invalid")
     with pytest.raises(NotSentError, match="Name or service not known"):
-        ask(gateway, order())
+        call(gateway, order())
     gateway.close()
 
 
-@ask_both_ways
-def test_a_connection_that_never_comes(ground: Ground, order: Orders, ask: Ask) -> None:
-    """A connect that runs into the deadline carried nothing."""
+@by_submit_and_lookup
+def test_a_connect_timeout_is_not_sent(fixture: Fixture, order: Orders, call: Call) -> None:
+    """If connecting exceeds the deadline, nothing was sent."""
     full = FullListener()
-    gateway = ground.subject.gateway(f"http://127.0.0.1:{full.port}", timeout_s=HASTY_S)
+    gateway = fixture.subject.gateway(f"http://127.0.0.1:{full.port}", timeout_s=SHORT_DEADLINE_S)
     with pytest.raises(NotSentError):
-        ask(gateway, order())
+        call(gateway, order())
     gateway.close()
     full.close()
 
 
-@ask_both_ways
-def test_a_closed_gateway_sends_nothing(ground: Ground, order: Orders, ask: Ask) -> None:
-    """After close() calls are not sent."""
-    ground.gateway.close()
+@by_submit_and_lookup
+def test_a_closed_gateway_sends_nothing(fixture: Fixture, order: Orders, call: Call) -> None:
+    """After ``close`` calls are not sent."""
+    fixture.gateway.close()
     with pytest.raises(NotSentError):
-        ask(ground.gateway, order())
-    assert not ground.peer.requests
+        call(fixture.gateway, order())
+    assert not fixture.peer.requests

@@ -1,4 +1,4 @@
-"""What is particular to gatewayA: its requests word for word, and its codes."""
+"""The specifics of gatewayA: the exact form of its requests, its codes and its callbacks."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived
 from gateways.gateway_a import GatewayACallbacks, callback_key
-from gateways.port import Gateway, Notice, Order, UnverifiedError
-from tests.gateways.callers import applied
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_A
 
 
 @pytest.fixture
 def gateway(peer: Peer) -> Iterator[Gateway]:
-    """A gatewayA whose provider is ``peer``, under a path of its own."""
+    """A gatewayA with ``peer`` as its provider, under its own path."""
     made = GATEWAY_A.gateway(f"{peer.url}/gatewayA", timeout_s=5)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposits"), (Kind.WITHDRAWAL, "withdrawals")])
-def test_a_submission_word_for_word(
+def test_the_form_of_a_submission(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path, key and body are those of contract.md, section 4."""
-    peer.behave = answers(200, GATEWAY_A.said("success", None, "A-1"))
-    asked = order(10_000, "USD", kind, order="7")
-    gateway.submit(asked)
+    """Path, key and body have the provider's documented form."""
+    peer.behave = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
+    payment = order(10_000, "USD", kind, order="7")
+    gateway.submit(payment)
     request = peer.requests[0]
     assert (request.method, request.path) == ("POST", f"/gatewayA/{path}")
-    assert request.headers["idempotency-key"] == asked.transaction_id
+    assert request.headers["idempotency-key"] == payment.transaction_id
     assert request.headers["content-type"] == "application/json"
     assert json.loads(request.body) == {
-        "reference": asked.transaction_id,
+        "reference": payment.transaction_id,
         "amount": "100.00",
         "currency": "USD",
         "customer": "12345",
@@ -47,15 +47,13 @@ def test_a_submission_word_for_word(
 
 
 @pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposits"), (Kind.WITHDRAWAL, "withdrawals")])
-def test_a_lookup_word_for_word(
-    gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
-) -> None:
+def test_the_form_of_a_lookup(gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str) -> None:
     """A lookup is a GET of the reference, without key and body."""
     peer.behave = answers(404, b'{"error": "not_found"}')
-    asked = order(kind=kind)
-    assert gateway.lookup(asked) == NotReceived()
+    payment = order(kind=kind)
+    assert gateway.lookup(payment) == NotReceived()
     request = peer.requests[0]
-    assert (request.method, request.path) == ("GET", f"/gatewayA/{path}/{asked.transaction_id}")
+    assert (request.method, request.path) == ("GET", f"/gatewayA/{path}/{payment.transaction_id}")
     assert "idempotency-key" not in request.headers
     assert request.body == b""
 
@@ -67,8 +65,8 @@ def test_a_lookup_word_for_word(
 def test_amounts(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], *, minor: int, currency: str, text: str
 ) -> None:
-    """Amounts are texts with all decimals of their currency."""
-    peer.behave = answers(200, GATEWAY_A.said("success", None, "A-1"))
+    """Amounts are strings with all decimals of their currency."""
+    peer.behave = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
     gateway.submit(order(minor, currency))
     assert json.loads(peer.requests[0].body)["amount"] == text
     assert currency in gateway.currencies
@@ -86,13 +84,13 @@ def test_amounts(
     ],
 )
 def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, category: Category | None) -> None:
-    """The provider's codes are the normalised ones; one that is not in the table is kept, without a category."""
-    peer.behave = answers(200, GATEWAY_A.said("declined", code, "A-1"))
+    """The provider's codes are the normalised ones. A code outside the table is kept, without a category."""
+    peer.behave = answers(200, GATEWAY_A.response_body("declined", code, "A-1"))
     assert gateway.submit(order()) == Declined(code, category, f"Declined: {code.replace('_', ' ')}.", "A-1")
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4."""
+    """The gateway's facts: currencies, keys and their window, lookups."""
     assert gateway.currencies == {"USD", "EUR", "GBP", "JPY", "KWD"}
     assert gateway.honours_keys
     assert gateway.idempotency_window_s == 86_400
@@ -101,7 +99,7 @@ def test_facts(gateway: Gateway) -> None:
 
 # --- callbacks ---
 
-# What the libraries of https://github.com/standard-webhooks/standard-webhooks test themselves with.
+# Test values of the libraries of https://github.com/standard-webhooks/standard-webhooks.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SIGNED = b'{"test": 2432232314}'
 SIGNATURE = "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -132,7 +130,7 @@ def verify(signature: str) -> str:
     ],
 )
 def test_the_example_of_the_specification(signature: str) -> None:
-    """One good signature of version 1 is enough; other versions, and what other secrets signed, are passed over."""
+    """One valid signature of version 1 is enough; other versions and other secrets' signatures are ignored."""
     assert verify(signature) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
 
 
@@ -159,29 +157,30 @@ def test_the_example_of_the_specification(signature: str) -> None:
         f"v1,{SIGNATURE}\n",
     ],
 )
-def test_what_is_no_signature_of_the_specification(signature: str) -> None:
-    """Of another version, of something else, cut short, respelt or garbled."""
-    with pytest.raises(UnverifiedError, match=r"^the header webhook-signature holds no signature of it$"):
+def test_an_invalid_signature_is_refused(signature: str) -> None:
+    """A signature is refused if it is of another version or another text, cut short, respelled or garbled."""
+    with pytest.raises(SignatureInvalidError, match=r"^the header webhook-signature holds no signature of it$"):
         verify(signature)
 
 
-def test_members_that_do_not_matter(order: Callable[..., Order]) -> None:
-    """A callback of contract.md, section 4, word for word; the body's event id need not match, nor be there."""
-    asked = order()
-    said: dict[str, object] = {
+def test_unknown_members_are_ignored(order: Callable[..., Order]) -> None:
+    """A callback in the provider's documented form is read. The body's event id may differ or be absent."""
+    payment = order()
+    members: dict[str, object] = {
         "event_id": "evt_1",
         "transaction_id": "A-1",
-        "reference": asked.transaction_id,
+        "reference": payment.transaction_id,
         "status": "completed",
         "amount": "100.00",
         "currency": "USD",
         "extra_data": {"any": ["thing"]},
     }
     callbacks = GatewayACallbacks([callback_key(SECRET)])
-    expected = Notice(asked.transaction_id, "A-1", asked.money, Approved("A-1", final=True))
-    assert applied(callbacks, json.dumps(said).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "event_id": 5, "extra_data": None, "more": {}}).encode()) == expected
-    del said["event_id"], said["extra_data"]
-    assert applied(callbacks, json.dumps(said).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "amount": 100}).encode()) == expected
-    assert applied(callbacks, json.dumps({**said, "amount": 100.0}).encode()) == expected
+    expected = WebhookPayload(payment.transaction_id, "A-1", payment.money, Approved("A-1", final=True))
+    assert applied(callbacks, json.dumps(members).encode()) == expected
+    extended = {**members, "event_id": 5, "extra_data": None, "more": {}}
+    assert applied(callbacks, json.dumps(extended).encode()) == expected
+    del members["event_id"], members["extra_data"]
+    assert applied(callbacks, json.dumps(members).encode()) == expected
+    assert applied(callbacks, json.dumps({**members, "amount": 100}).encode()) == expected
+    assert applied(callbacks, json.dumps({**members, "amount": 100.0}).encode()) == expected

@@ -1,4 +1,4 @@
-"""What is particular to gatewayB: its requests word for word, its codes, and what it takes for XML."""
+"""The specifics of gatewayB: the exact form of its requests, its codes, its XML and its callbacks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
 from gateways.gateway_b import GatewayBCallbacks, callback_key
-from gateways.port import Gateway, Notice, Order, UnverifiedError
-from tests.gateways.callers import applied
+from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_B
 
@@ -24,45 +24,45 @@ XML = "application/xml"
 
 @pytest.fixture
 def gateway(peer: Peer) -> Iterator[Gateway]:
-    """A gatewayB whose provider is ``peer``, under a path of its own."""
+    """A gatewayB with ``peer`` as its provider, under its own path."""
     made = GATEWAY_B.gateway(f"{peer.url}/gatewayB", timeout_s=5)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposit"), (Kind.WITHDRAWAL, "withdraw")])
-def test_a_submission_word_for_word(
+def test_the_form_of_a_submission(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
-    """Path and body are those of contract.md, section 4; there is no key, and details stay here."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
-    asked = order(10_000, "USD", kind, order="7")
-    gateway.submit(asked)
+    """Path and body have the provider's documented form. No key and no details are sent."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), XML)
+    payment = order(10_000, "USD", kind, order="7")
+    gateway.submit(payment)
     request = peer.requests[0]
     assert (request.method, request.path) == ("POST", f"/gatewayB/{path}")
     assert "idempotency-key" not in request.headers
     assert request.headers["content-type"] == XML
     assert request.body.decode("ascii") == (
-        f"<request><reference>{asked.transaction_id}</reference><amount>100.00</amount>"
+        f"<request><reference>{payment.transaction_id}</reference><amount>100.00</amount>"
         "<currency>USD</currency><customer>12345</customer></request>"
     )
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_lookup_word_for_word(gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind) -> None:
+def test_the_form_of_a_lookup(gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind) -> None:
     """A lookup is a GET with the reference in its query, the same for deposits and withdrawals."""
     peer.behave = answers(*GATEWAY_B.not_found, XML)
-    asked = order(kind=kind)
-    assert gateway.lookup(asked) == NotReceived()
+    payment = order(kind=kind)
+    assert gateway.lookup(payment) == NotReceived()
     request = peer.requests[0]
-    assert (request.method, request.path) == ("GET", f"/gatewayB/status?reference={asked.transaction_id}")
+    assert (request.method, request.path) == ("GET", f"/gatewayB/status?reference={payment.transaction_id}")
     assert request.body == b""
     assert request.headers["cache-control"] == "no-store", "an old not_found would be a second payment"
 
 
 def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
-    """Whatever stands in an order arrives as text, and stays within its element or its query field."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), XML)
+    """Any text of an order arrives as text, within its element or its query field."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), XML)
     odd = Order("r&1", Kind.DEPOSIT, Money(1, "EUR"), "</customer><amount>9&ä]]>", {})
     gateway.submit(odd)
     gateway.lookup(odd)
@@ -86,8 +86,8 @@ def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
     ],
 )
 def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: str, outcome: Declined) -> None:
-    """The provider's codes become the normalised ones; others decline, too, without a category."""
-    peer.behave = answers(200, GATEWAY_B.said("declined", code, "B-1"), XML)
+    """The provider's codes become the normalised ones. Other codes are declines, too, without a category."""
+    peer.behave = answers(200, GATEWAY_B.response_body("declined", code, "B-1"), XML)
     assert gateway.submit(order()) == replace(outcome, reference="B-1")
 
 
@@ -104,10 +104,10 @@ def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: 
         (b"<status>not_found</status><transaction_id></transaction_id><code>25</code>", NotReceived()),
     ],
 )
-def test_what_leaves_no_doubt_is_taken(
+def test_unambiguous_variants_are_accepted(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], body: bytes, outcome: Approved | NotReceived
 ) -> None:
-    """Order, white space between elements, an element more, and an empty one that is left out change nothing."""
+    """Another order, white space between elements, an additional element, and an absent empty one change nothing."""
     peer.behave = answers(200, b"<response>" + body + b"</response>", XML)
     assert gateway.lookup(order()) == outcome
 
@@ -116,8 +116,8 @@ def test_what_leaves_no_doubt_is_taken(
     "media_type", ["text/xml", "application/xml; charset=utf-8", 'Application/XML;charset="UTF-8"', ""]
 )
 def test_content_types_of_xml(gateway: Gateway, peer: Peer, order: Callable[..., Order], media_type: str) -> None:
-    """Both names of XML are taken, with UTF-8 named or not."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), media_type)
+    """Both media types of XML are accepted, with or without the charset UTF-8."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), media_type)
     assert gateway.submit(order()) == Approved("B-1", final=True)
 
 
@@ -128,8 +128,8 @@ def test_content_types_of_xml(gateway: Gateway, peer: Peer, order: Callable[...,
 def test_odd_parameters_of_a_content_type(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], parameters: str
 ) -> None:
-    """Parameters that cannot be read never become another error than "unknown"."""
-    peer.behave = answers(200, GATEWAY_B.said("success", None, "B-1"), f"{XML};{parameters}")
+    """Unreadable parameters of a content type give an unknown outcome, and never another exception."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), f"{XML};{parameters}")
     try:
         assert gateway.submit(order()) == Approved("B-1", final=True)
     except OutcomeUnknownError:
@@ -137,7 +137,7 @@ def test_odd_parameters_of_a_content_type(
 
 
 def test_facts(gateway: Gateway) -> None:
-    """The facts of contract.md, section 4: no keys, so nothing is remembered under one."""
+    """The gateway's facts: no idempotency keys, so no time for which they are remembered."""
     assert gateway.currencies == {"USD", "EUR"}
     assert not gateway.honours_keys
     assert gateway.idempotency_window_s == 0
@@ -165,11 +165,11 @@ def verify(signature: str) -> str:
     return GatewayBCallbacks([callback_key(SECRET)]).verify(headers, BODY, AT)
 
 
-def test_a_callback_word_for_word() -> None:
-    """Headers and body are those of contract.md, section 4; other members do not matter."""
+def test_the_form_of_a_callback() -> None:
+    """Headers and body in the provider's documented form are read. Other members are ignored."""
     assert verify(f"sha256={SIGNATURE}") == "evt_1"
     failed = Declined("declined", None, "The gateway reported that it failed.")
-    assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == Notice(
+    assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == WebhookPayload(
         "r-1", "B-1", Money(10_000, "USD"), failed
     )
 
@@ -193,7 +193,7 @@ def test_a_callback_word_for_word() -> None:
         "sha256=\u0412",
     ],
 )
-def test_what_is_no_signature(signature: str) -> None:
-    """In another spelling, cut short, of another function, or there twice."""
-    with pytest.raises(UnverifiedError, match=r"^the header x-gateway-signature holds no signature of it$"):
+def test_an_invalid_signature_is_refused(signature: str) -> None:
+    """A signature is refused if it is respelled, cut short, repeated, or made by another function."""
+    with pytest.raises(SignatureInvalidError, match=r"^the header x-gateway-signature holds no signature of it$"):
         verify(signature)

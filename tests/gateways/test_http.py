@@ -1,4 +1,4 @@
-"""The transport against real sockets: what goes out and comes back, and what surely was not sent."""
+"""The transport against real sockets: requests, responses, and requests that were surely not sent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.gateways.peer import (
     answers,
     unused_port,
 )
-from tests.gateways.transport import HASTY_S, PATIENCE_S, Client, post, resolve_to
+from tests.gateways.transport import PATIENCE_S, SHORT_DEADLINE_S, Client, post, resolve_to
 
-# --- what goes out and comes back ---
+# --- requests and responses ---
 
 
-def test_the_request_is_what_was_asked_for(client: Client, peer: Peer) -> None:
-    """Method, path behind the URL's own, headers and body arrive as given, and the answer comes back whole."""
+def test_the_request_is_sent_as_given(client: Client, peer: Peer) -> None:
+    """Method, path below the URL's own, headers and body are sent as given, and the response is read completely."""
     peer.behave = answers(201, b'{"b": 2}', X_Extra="yes")
     answer = client(f"{peer.url}/v1/").request("POST", "/deposits", {"Idempotency-Key": "k-1"}, b'{"a": 1}')
     assert (answer.status, answer.body, answer.headers["x-extra"]) == (201, b'{"b": 2}', "yes")
@@ -40,7 +40,7 @@ def test_the_request_is_what_was_asked_for(client: Client, peer: Peer) -> None:
 
 
 def test_head_and_body_leave_together(client: Client, peer: Peer) -> None:
-    """A peer is not woken twice for one request, nor left with half of one."""
+    """Head and body of a request are sent together, so that the peer wakes once."""
     pieces: list[bytes] = []
 
     def behave(exchange: Exchange) -> None:
@@ -54,15 +54,15 @@ def test_head_and_body_leave_together(client: Client, peer: Peer) -> None:
     assert pieces[0].endswith(b'{"a": 1}')
 
 
-def test_connections_are_kept_and_used_again(client: Client, peer: Peer) -> None:
-    """Calls one after the other need one connection."""
+def test_connections_are_reused(client: Client, peer: Peer) -> None:
+    """Consecutive calls need one connection."""
     transport = client(peer.url)
     assert [post(transport) for _ in range(5)] == [200] * 5
     assert peer.connections == 1
 
 
 def test_connections_are_bounded(client: Client, peer: Peer) -> None:
-    """However many threads call, there are never more connections than max_concurrent, and all calls succeed."""
+    """There are never more connections than max_concurrent, and all calls of many threads succeed."""
     transport = client(peer.url, max_concurrent=3)
     with ThreadPoolExecutor(12) as threads:
         assert list(threads.map(lambda _: post(transport), range(60))) == [200] * 60
@@ -71,8 +71,8 @@ def test_connections_are_bounded(client: Client, peer: Peer) -> None:
 
 def test_waiting_for_a_free_connection_counts(client: Client, peer: Peer) -> None:
     """A call that finds no free connection within its deadline was not sent."""
-    transport = client(peer.url, HASTY_S, max_concurrent=1)
-    transport._slots.acquire()  # as a call does that takes long
+    transport = client(peer.url, SHORT_DEADLINE_S, max_concurrent=1)
+    transport._slots.acquire()  # like a long call
     started = time.monotonic()
     with pytest.raises(NotSentError, match=r"no free connection within 0\.3 s"):
         post(transport)
@@ -81,7 +81,7 @@ def test_waiting_for_a_free_connection_counts(client: Client, peer: Peer) -> Non
 
 
 def test_no_redirect_is_followed(client: Client, peer: Peer, peers: Callable[[Behave], Peer]) -> None:
-    """A redirect is an answer like any other; nobody else gets the request."""
+    """A redirect is returned like any other response. No other server gets the request."""
     elsewhere = peers(answers(200, b"{}"))
     peer.behave = answers(307, b"", Location=f"{elsewhere.url}/deposits")
     assert post(client(peer.url)) == 307
@@ -89,16 +89,16 @@ def test_no_redirect_is_followed(client: Client, peer: Peer, peers: Callable[[Be
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "a", "/ä"])
-def test_a_path_that_cannot_be_sent_is_not_sent(client: Client, peer: Peer, path: str) -> None:
-    """No path may break out of the request line."""
+def test_an_invalid_path_is_not_sent(client: Client, peer: Peer, path: str) -> None:
+    """No path can end the request line early."""
     with pytest.raises(NotSentError):
         client(peer.url).request("GET", path, {})
     assert not peer.requests
 
 
 @pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "€"), ("", "a")])
-def test_a_header_that_cannot_be_sent_is_not_sent(client: Client, peer: Peer, header: tuple[str, str]) -> None:
-    """No header may break out of its line."""
+def test_an_invalid_header_is_not_sent(client: Client, peer: Peer, header: tuple[str, str]) -> None:
+    """No header can end its line early."""
     with pytest.raises(NotSentError):
         client(peer.url).request("GET", "/", dict([header]))
     assert not peer.requests
@@ -108,7 +108,7 @@ def test_a_header_that_cannot_be_sent_is_not_sent(client: Client, peer: Peer, he
 
 
 def test_refused(client: Client) -> None:
-    """Where nobody listens nothing is sent."""
+    """If no process listens at the address, nothing was sent."""
     with pytest.raises(NotSentError, match="one: not sent, ConnectionRefusedError"):
         post(client(f"http://127.0.0.1:{unused_port()}"))
 
@@ -117,12 +117,12 @@ def test_a_connect_that_hangs(client: Client) -> None:
     """A connection that is not made within the deadline carried nothing."""
     full = FullListener()
     with pytest.raises(NotSentError, match="not sent, TimeoutError"):
-        post(client(f"http://127.0.0.1:{full.port}", HASTY_S))
+        post(client(f"http://127.0.0.1:{full.port}", SHORT_DEADLINE_S))
     full.close()
 
 
 def test_a_name_without_address(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that cannot be resolved is no place to send to."""
+    """If the host name cannot be resolved, nothing was sent."""
 
     def fail(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -133,18 +133,18 @@ def test_a_name_without_address(client: Client, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_resolver_that_hangs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's resolver knows no deadline, but the call keeps its own."""
+    """The system's resolver has no deadline, but the call keeps its own."""
     release = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: release.wait(30))
     started = time.monotonic()
     with pytest.raises(NotSentError, match="no address for the host in time"):
-        post(client("http://pay.example.com", HASTY_S))
+        post(client("http://pay.example.com", SHORT_DEADLINE_S))
     assert time.monotonic() - started < PATIENCE_S
     release.set()
 
 
 def test_all_addresses_of_a_name_are_tried(client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One address where nobody answers, or that hangs, leaves time for the next."""
+    """An address that refuses or hangs leaves time for the next one."""
     full = FullListener()
     resolve_to(monkeypatch, unused_port(), full.port, peer.port)
     assert post(client("http://pay.example.com", timeout_s=1.0)) == 200
@@ -152,7 +152,7 @@ def test_all_addresses_of_a_name_are_tried(client: Client, peer: Peer, monkeypat
 
 
 def test_closed(client: Client, peer: Peer) -> None:
-    """A closed transport sends nothing, and closing it twice does no harm."""
+    """A closed transport sends nothing. Closing it twice is allowed."""
     transport = client(peer.url)
     post(transport)
     transport.close()

@@ -1,4 +1,4 @@
-"""The transport against a peer's exact bytes: which answers it takes, and which it knows nothing by."""
+"""The transport against exact bytes: which responses it accepts, and which give an unknown outcome."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from http.client import HTTPMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outcomes import OutcomeUnknownError
-from gateways.http import ANSWER_BYTES_MAX, Answer, HttpClient
+from gateways.http import RESPONSE_BYTES_MAX, HttpClient, Response
+from tests.effort import examples
 from tests.gateways.peer import Behave, Peer, answers, drips, sends, sends_and_closes
-from tests.gateways.transport import HASTY_S, Client
+from tests.gateways.transport import SHORT_DEADLINE_S, Client
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -40,7 +41,7 @@ PROPER = {
 def test_proper_answers_are_read(
     client: Client, peer: Peer, data: bytes, status: int, body: bytes, *, reusable: bool, cut: Callable[[bytes], Behave]
 ) -> None:
-    """Status and body are what the bytes say, however they are cut, and the next call meets nothing left of them."""
+    """Status and body are read from the bytes, however they are divided. The next call finds no bytes of them."""
     transport = client(peer.url)
     for _ in range(2):
         peer.behave = cut(data)
@@ -57,7 +58,7 @@ def test_proper_answers_are_read(
     [OK + b"Content-Length: 2\r\n\r\nhi!", CHUNKED + b"2\r\nhi\r\n0\r\n\r\nX", b"HTTP/1.1 204 None\r\n\r\n0\r\n\r\n"],
 )
 def test_bytes_beyond_an_answer_end_its_connection(client: Client, peer: Peer, data: bytes) -> None:
-    """The answer counts, but what came with it is not taken for the beginning of the next one."""
+    """The response counts, but additional bytes are not taken for the beginning of the next response."""
     transport = client(peer.url)
     peer.behave = sends(data)
     assert transport.request("GET", "/", {}).status in {200, 204}
@@ -66,7 +67,7 @@ def test_bytes_beyond_an_answer_end_its_connection(client: Client, peer: Peer, d
     assert peer.connections == 2
 
 
-NOT_TRUSTED = {
+AMBIGUOUS = {
     "no HTTP": b"hello\r\n\r\n",
     "no version": b"200 OK\r\nContent-Length: 0\r\n\r\n",
     "HTTP/2": b"HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -99,14 +100,14 @@ NOT_TRUSTED = {
     "a chunk that fills the memory": CHUNKED + b"7fffffffffffffff\r\nhi",
     "a chunk beyond any memory": CHUNKED + b"f" * 60_000 + b"\r\nhi",
     "chunks without end": CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 16,
-    "a header without end": OK + b"X: " + b"x" * ANSWER_BYTES_MAX,
+    "a header without end": OK + b"X: " + b"x" * RESPONSE_BYTES_MAX,
     "going on without end": b"HTTP/1.1 100 Go on\r\n\r\n" * 4000,
 }
 
 
-@pytest.mark.parametrize("data", NOT_TRUSTED.values(), ids=NOT_TRUSTED)
-def test_what_cannot_be_trusted_says_nothing(client: Client, peer: Peer, data: bytes) -> None:
-    """An answer that could be read in two ways, or is too large, is none, and its connection is not used again."""
+@pytest.mark.parametrize("data", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_an_ambiguous_answer_is_unknown(client: Client, peer: Peer, data: bytes) -> None:
+    """A response that is ambiguous or too large gives an unknown outcome, and its connection is not reused."""
     peer.behave = sends_and_closes(data)
     transport = client(peer.url)
     with pytest.raises(OutcomeUnknownError):
@@ -124,8 +125,8 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
-def test_an_answer_that_is_cut_short_says_nothing(client: Client, peer: Peer, data: bytes) -> None:
-    """The end of the connection is never the end of an answer, after whichever byte it comes."""
+def test_an_incomplete_answer_is_unknown(client: Client, peer: Peer, data: bytes) -> None:
+    """The end of a connection never counts as the end of a response, after whichever byte it comes."""
     transport = client(peer.url)
     for end in range(len(data)):
         peer.behave = sends_and_closes(data[:end])
@@ -136,20 +137,20 @@ def test_an_answer_that_is_cut_short_says_nothing(client: Client, peer: Peer, da
 
 
 def test_an_endless_drip_of_small_answers_ends(client: Client, peer: Peer) -> None:
-    """Interim answers, each of them prompt, do not make the deadline move."""
+    """Interim responses, even prompt ones, do not extend the deadline."""
     peer.behave = drips(b"HTTP/1.1 100 Go on\r\n\r\n" * 100, every_s=0.01)
     with pytest.raises(OutcomeUnknownError, match="TimeoutError"):
-        client(peer.url, HASTY_S).request("GET", "/", {})
+        client(peer.url, SHORT_DEADLINE_S).request("GET", "/", {})
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from([b"", b"HTTP/1.1 ", OK, CHUNKED]), st.binary(max_size=120))
 def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
-    """Whatever arrives after a proper beginning, no other error is ever raised."""
+    """Any bytes after a correct beginning give a response or an unknown outcome, and no other exception."""
     peer = Peer(sends_and_closes(start + rest))
     transport = HttpClient("one", peer.url, timeout_s=5, max_concurrent=1)
     try:
-        assert isinstance(transport.request("GET", "/", {}), Answer)
+        assert isinstance(transport.request("GET", "/", {}), Response)
     except OutcomeUnknownError:
         pass
     finally:
@@ -167,8 +168,8 @@ def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
     ],
 )
 def test_media_type(headers: list[str], media_type: str) -> None:
-    """The media type is the content type without its parameters, in lower case; of two types none is believed."""
+    """The media type is the content type without its parameters, in lower case. Two content types give none."""
     message = HTTPMessage()
     for each in headers:
         message["content-type"] = each
-    assert Answer(200, message, b"").media_type == media_type
+    assert Response(200, message, b"").media_type == media_type

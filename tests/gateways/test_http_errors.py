@@ -1,4 +1,4 @@
-"""Every foreign error that the transport can meet has one meaning."""
+"""Every foreign error that can occur in the transport has exactly one meaning."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.gateways.transport import Client, post
 
 
 def descendants(of: type[BaseException]) -> set[type[BaseException]]:
-    """``of`` and every class below it that is loaded."""
+    """``of`` and every subclass that is loaded."""
     return {of}.union(*(descendants(each) for each in of.__subclasses__()))
 
 
-# The modules that the transport stands on; what else is loaded beside it cannot be raised there.
+# The modules that the transport uses. Errors of other loaded modules cannot be raised there.
 MODULES = {"builtins", "socket", "ssl", "select", "http.client", "gateways.connection"}
 FOREIGN = sorted(
     {each for root in FOREIGN_ERRORS for each in descendants(root) if each.__module__ in MODULES},
@@ -33,8 +33,8 @@ FOREIGN = sorted(
 )
 
 
-def test_the_enumeration_finds_what_it_must() -> None:
-    """The network's, TLS's, name resolution's, ``http.client``'s and our own errors are all among the foreign ones."""
+def test_the_enumeration_is_complete() -> None:
+    """The foreign errors include those of the network, TLS, name resolution, ``http.client`` and the transport."""
     for each in (TimeoutError, ConnectionResetError, BrokenPipeError, socket.gaierror, socket.herror, ssl.SSLError):
         assert each in FOREIGN
     for other in (ssl.SSLCertVerificationError, ssl.SSLEOFError, UnicodeError, UnicodeEncodeError, TransportError):
@@ -49,7 +49,10 @@ def test_the_enumeration_finds_what_it_must() -> None:
 def test_every_foreign_error_has_one_meaning(
     client: Client, peer: Peer, error_class: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first byte it means not sent, from then on unknown; its connection is gone, its place free again."""
+    """Before the first byte it means not sent, afterwards unknown.
+
+    The connection is closed, and its slot is free again.
+    """
     transport = client(peer.url, max_concurrent=1)
     error = error_class.__new__(error_class)
 
@@ -59,7 +62,7 @@ def test_every_foreign_error_has_one_meaning(
     for where, name, meaning in [
         (transport_module, "connect", NotSentError),
         (Wire, "start", NotSentError),
-        (Wire, "send_off", OutcomeUnknownError),
+        (Wire, "flush_request", OutcomeUnknownError),
         (connection._Stream, "readinto", OutcomeUnknownError),
     ]:
         with monkeypatch.context() as patch:
@@ -73,17 +76,17 @@ def test_every_foreign_error_has_one_meaning(
 
 
 class KilledError(BaseException):
-    """As a greenlet that is killed would see."""
+    """The exception in a greenlet that is killed."""
 
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(transport_module, "connect"), (Wire, "start"), (Wire, "send_off"), (connection._Stream, "readinto")],
+    [(transport_module, "connect"), (Wire, "start"), (Wire, "flush_request"), (connection._Stream, "readinto")],
 )
-def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
+def test_a_killed_call_leaves_no_connection(
     client: Client, peer: Peer, where: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that is killed frees its connection and its place, and is not turned into an outcome."""
+    """A killed call frees its connection and its slot, and does not become an outcome."""
 
     def fail(*_args: object) -> bytes:
         raise KilledError
@@ -108,8 +111,11 @@ def test_what_kills_a_thread_passes_and_leaves_nothing_behind(
         (ValueError("Invalid header value b's3cr3t'"), "ValueError"),
     ],
 )
-def test_texts_are_for_people(error: Exception, text: str) -> None:
-    """The text says which gateway, whether anything was sent, and what happened, without a quotation."""
+def test_texts_of_errors(error: Exception, text: str) -> None:
+    """The text states the gateway, whether anything was sent, and the cause.
+
+    It quotes nothing of the request or response.
+    """
     assert str(translated("one", error, sent=False)) == f"one: not sent, {text}"
     assert str(translated("one", error, sent=True)) == f"one: sent, then {text}"
     assert isinstance(translated("one", error, sent=True), GatewayError)
@@ -117,6 +123,6 @@ def test_texts_are_for_people(error: Exception, text: str) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://x", "x", "", "http://"])
 def test_an_unusable_url_is_refused_at_once(url: str) -> None:
-    """What is no http or https URL fails when the transport is made, not when money is moved."""
+    """A URL other than http or https is refused when the transport is made, not at the first call."""
     with pytest.raises(ValueError, match="not an http or https URL"):
         HttpClient("one", url, timeout_s=1, max_concurrent=1)

@@ -1,4 +1,4 @@
-"""The transport over TLS: whom it trusts, and that its deadline holds there, too."""
+"""The transport over TLS: trusted certificates, and the same deadline."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.gateways.peer import (
     answers,
     drips,
     resets,
-    says_nothing,
     sends,
     sends_and_closes,
+    sends_nothing,
 )
-from tests.gateways.transport import ANSWER, HASTY_S, PATIENCE_S, TLS, Client, post, resolve_to
+from tests.gateways.transport import ANSWER, PATIENCE_S, SHORT_DEADLINE_S, TLS, Client, post, resolve_to
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def tls_peer(server_tls: ssl.SSLContext) -> Iterator[Peer]:
 
 @pytest.fixture
 def trust() -> ssl.SSLContext:
-    """What a client needs to trust the tests' certificate."""
+    """A TLS context that trusts the tests' certificate."""
     return ssl.create_default_context(cafile=str(TLS / "certificate.pem"))
 
 
 def test_tls(client: Client, tls_peer: Peer, trust: ssl.SSLContext) -> None:
-    """Calls over TLS work, and their connection is kept and used again."""
+    """Calls over TLS succeed, and their connection is reused."""
     transport = client(tls_peer.url, tls=trust)
     tls_peer.behave = answers(200, b"x" * 50_000)
     assert [len(transport.request("POST", "/", {}, b"y" * 100_000).body) for _ in range(3)] == [50_000] * 3
@@ -55,7 +55,7 @@ def test_tls(client: Client, tls_peer: Peer, trust: ssl.SSLContext) -> None:
 
 
 def test_an_unknown_certificate_gets_no_request(client: Client, tls_peer: Peer) -> None:
-    """Without trust in the peer's certificate nothing is sent to it."""
+    """Without a trusted certificate of the peer, nothing is sent to it."""
     with pytest.raises(NotSentError, match="certificate verify failed"):
         post(client(tls_peer.url))
     assert not tls_peer.requests
@@ -64,7 +64,7 @@ def test_an_unknown_certificate_gets_no_request(client: Client, tls_peer: Peer) 
 def test_a_certificate_for_another_host_gets_no_request(
     client: Client, tls_peer: Peer, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A good certificate of somebody else is not enough."""
+    """A trusted certificate of another host is not enough."""
     resolve_to(monkeypatch, tls_peer.port)
     with pytest.raises(NotSentError, match="Hostname mismatch"):
         post(client("https://pay.example.com", tls=trust))
@@ -76,19 +76,19 @@ def test_a_certificate_for_another_host_gets_no_request(
     [b"", b"\x16\x03\x03\x40\x00" + b"x" * 400, b"HTTP/1.1 400 Bad Request\r\n\r\n"],
     ids=["hangs", "drips", "plain"],
 )
-def test_a_handshake_that_comes_to_nothing(client: Client, trust: ssl.SSLContext, data: bytes) -> None:
-    """A peer that hangs or drips during the handshake, or speaks no TLS, got no request; the deadline holds."""
+def test_a_failed_handshake_is_not_sent(client: Client, trust: ssl.SSLContext, data: bytes) -> None:
+    """If the peer hangs or drips during the handshake, or does not use TLS, nothing was sent. The deadline holds."""
     dripper = Dripper(data)
     started = time.monotonic()
     with pytest.raises(NotSentError):
-        post(client(f"https://127.0.0.1:{dripper.port}", HASTY_S, tls=trust))
+        post(client(f"https://127.0.0.1:{dripper.port}", SHORT_DEADLINE_S, tls=trust))
     assert time.monotonic() - started < PATIENCE_S
     dripper.close()
 
 
 @pytest.mark.parametrize(
     "behave",
-    [says_nothing, drips(ANSWER), sends(ANSWER[:-1]), sends_and_closes(ANSWER[:-1]), resets],
+    [sends_nothing, drips(ANSWER), sends(ANSWER[:-1]), sends_and_closes(ANSWER[:-1]), resets],
     ids=["silence", "a byte at a time", "silence in the middle", "cut short", "reset"],
 )
 def test_without_a_whole_answer_over_tls(client: Client, tls_peer: Peer, trust: ssl.SSLContext, behave: Behave) -> None:

@@ -1,4 +1,4 @@
-"""No adapter lets a card number in, wherever its provider puts one; what it says otherwise comes through unchanged."""
+"""No adapter returns a card number of its provider, in any text; all other texts are unchanged."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.cards import holds_card, masked
+from domain.gateway_report import TEXT_MAX
 from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
-from domain.said import TEXT_MAX
 from gateways.masking import MaskedGateway, kept
-from gateways.port import Notice, Order, Unusable
-from tests.gateways.callers import SAID, Caller
-from tests.gateways.contract import Ask, Ground, Orders, ask_both_ways
+from gateways.port import Order, UnusablePayload, WebhookPayload
+from tests.gateways.callback_signers import MEMBERS, Signer
+from tests.gateways.contract import Call, Fixture, Orders, by_submit_and_lookup
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
 
 CARD, MASKED = "4111111111111111", "411111******1111"
@@ -25,10 +25,10 @@ OTHER, OTHER_MASKED = "4111-1199-9999-1116", "4111-11**-****-1116"
 NOW = datetime.fromtimestamp(1_700_000_000, UTC)
 
 
-class Careless:
-    """A gateway that lends its mouth to the provider: the answer of the test, or its error."""
+class FixedGateway:
+    """A gateway with a fixed answer or error."""
 
-    name, currencies = "careless", frozenset({"USD"})
+    name, currencies = "inner", frozenset({"USD"})
     honours_keys = looks_up = True
     idempotency_window_s = 60.0
     callbacks = None
@@ -38,36 +38,36 @@ class Careless:
         self.closed = False
 
     def submit(self, _order: Order) -> Approved | Declined:
-        """Say it."""
+        """Return the answer."""
         outcome = self.lookup(_order)
         assert not isinstance(outcome, NotReceived)
         return outcome
 
     def lookup(self, _order: Order) -> Approved | Declined | NotReceived:
-        """Say it."""
+        """Return the answer."""
         if isinstance(self.answer, GatewayError):
             raise self.answer
         return self.answer
 
     def close(self) -> None:
-        """Remember that."""
+        """Record the call."""
         self.closed = True
 
 
-@ask_both_ways
+@by_submit_and_lookup
 @pytest.mark.parametrize("status", ["success", "pending", "declined"])
-def test_a_reference_that_reads_as_a_card_number(ground: Ground, order: Orders, ask: Ask, status: str) -> None:
-    """It is masked, and the answer counts as any other."""
-    ground.provider_says(status, reference=CARD)
-    outcome = ask(ground.gateway, order())
+def test_a_reference_that_reads_as_a_card_number(fixture: Fixture, order: Orders, call: Call, status: str) -> None:
+    """A reference that reads as a card number is masked, and the response counts."""
+    fixture.provider_answers(status, reference=CARD)
+    outcome = call(fixture.gateway, order())
     assert isinstance(outcome, Approved | Declined)
     assert outcome.reference is not None
     assert re.fullmatch(rf"{re.escape(MASKED)}(~[a-p]{{16}})?", outcome.reference)
 
 
-@ask_both_ways
+@by_submit_and_lookup
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("given", "expected"),
     [
         (Approved(CARD, final=True), Approved(MASKED, final=True)),
         (
@@ -77,51 +77,53 @@ def test_a_reference_that_reads_as_a_card_number(ground: Ground, order: Orders, 
         (Declined("declined", None, "No."), Declined("declined", None, "No.")),
     ],
 )
-def test_every_text_of_an_outcome(order: Orders, ask: Ask, said: Approved | Declined, told: object) -> None:
-    """Whatever an adapter repeats."""
-    assert ask(MaskedGateway(Careless(said), []), order()) == told
+def test_every_text_of_an_outcome_is_masked(
+    order: Orders, call: Call, given: Approved | Declined, expected: object
+) -> None:
+    """Card numbers are masked in every text of an outcome."""
+    assert call(MaskedGateway(FixedGateway(given), []), order()) == expected
 
 
-@ask_both_ways
+@by_submit_and_lookup
 @pytest.mark.parametrize("kind", [NotSentError, OutcomeUnknownError])
-def test_errors(order: Orders, ask: Ask, kind: type[GatewayError]) -> None:
-    """An error stays what it is, without the number, and drags along none that has it."""
+def test_errors_are_masked(order: Orders, call: Call, kind: type[GatewayError]) -> None:
+    """An error keeps its class. Neither its text nor its causes contain the number."""
     with pytest.raises(kind) as raised:
-        ask(MaskedGateway(Careless(kind(f"said {CARD}")), []), order())
+        call(MaskedGateway(FixedGateway(kind(f"said {CARD}")), []), order())
     assert str(raised.value) == f"said {MASKED}"
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
 
 
-def test_closing() -> None:
-    """What is around an adapter closes it."""
-    careless = Careless(NotReceived())
-    MaskedGateway(careless, []).close()
-    assert careless.closed
+def test_closing_closes_the_adapter() -> None:
+    """Closing a masked gateway closes its adapter."""
+    inner = FixedGateway(NotReceived())
+    MaskedGateway(inner, []).close()
+    assert inner.closed
 
 
-@pytest.fixture(params=[subject for subject in SUBJECTS if subject.caller], ids=lambda subject: subject.adapter)
+@pytest.fixture(params=[subject for subject in SUBJECTS if subject.signer], ids=lambda subject: subject.adapter)
 def subject(request: pytest.FixtureRequest) -> Subject:
-    """Each that makes callbacks."""
+    """Each subject with callbacks."""
     found: Subject = request.param
     return found
 
 
 def verified(subject: Subject, event_id: str, live: tuple[int, int], signed_by: int) -> str:
-    """The event id of a callback, where some of the caller's secrets are live."""
-    caller: Caller | None = subject.caller
-    assert caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=caller.secrets[live[0] : live[1]])
+    """The event id of a callback when some of the signer's secrets are live."""
+    signer: Signer | None = subject.signer
+    assert signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=signer.secrets[live[0] : live[1]])
     assert gateway.callbacks is not None
-    headers = caller.headers(caller.secrets[signed_by], event_id, "1700000000", b"body")
+    headers = signer.headers(signer.secrets[signed_by], event_id, "1700000000", b"body")
     try:
         return gateway.callbacks.verify(headers, b"body", NOW)
     finally:
         gateway.close()
 
 
-def test_event_ids_stay_as_different_as_they_are(subject: Subject) -> None:
-    """One that reads as a card number becomes a code: the same for the same id and key, else another."""
+def test_masked_event_ids_stay_distinct(subject: Subject) -> None:
+    """An event id that reads as a card number becomes a code, which is equal only for the same id and key."""
     plain = verified(subject, "evt-1", (0, 2), 0)
     assert plain == "evt-1"
     codes = [verified(subject, event_id, (0, 2), 0) for event_id in (CARD, "4111111111291111", "4111111111371111")]
@@ -131,36 +133,36 @@ def test_event_ids_stay_as_different_as_they_are(subject: Subject) -> None:
     assert verified(subject, CARD, (0, 1), 0) != codes[0]
 
 
-def test_a_repetition_is_told_while_a_secret_changes(subject: Subject) -> None:
-    """Signed with the old secret or with the new one, before and after that was put in front of it: one code."""
+def test_a_repetition_has_the_same_code_during_a_change_of_secrets(subject: Subject) -> None:
+    """Signed with the old or the new secret, before and after the new one is added, a repeated id has one code."""
     before = verified(subject, CARD, (1, 2), 1)
     assert verified(subject, CARD, (0, 2), 1) == verified(subject, CARD, (0, 2), 0) == before
 
 
-def test_what_a_callback_says(subject: Subject) -> None:
-    """References are masked; what is compared with the record, and the outcome, comes through."""
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+def test_members_of_a_callback_are_masked(subject: Subject) -> None:
+    """References are masked. The amount and the outcome are unchanged."""
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets)
     assert gateway.callbacks is not None
-    notice = gateway.callbacks.read(subject.caller.body({**SAID, "gateway_reference": CARD, "reference": OTHER}))
-    assert isinstance(notice, Notice)
-    assert notice.reference == OTHER_MASKED
-    assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", notice.gateway_reference)
-    assert notice.outcome == Approved(notice.gateway_reference, final=True)
-    assert notice.money.text == SAID["amount"]
-    assert notice.verbatim.reference == OTHER_MASKED
-    assert notice.verbatim.gateway_reference == notice.gateway_reference
+    payload = gateway.callbacks.read(subject.signer.body({**MEMBERS, "gateway_reference": CARD, "reference": OTHER}))
+    assert isinstance(payload, WebhookPayload)
+    assert payload.reference == OTHER_MASKED
+    assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", payload.gateway_reference)
+    assert payload.outcome == Approved(payload.gateway_reference, final=True)
+    assert payload.money.text == MEMBERS["amount"]
+    assert payload.raw.reference == OTHER_MASKED
+    assert payload.raw.gateway_reference == payload.gateway_reference
     unusable = gateway.callbacks.read(f'{{"card": {CARD}'.encode())
-    assert isinstance(unusable, Unusable)
+    assert isinstance(unusable, UnusablePayload)
     assert CARD not in unusable.problem
     gateway.close()
 
 
-@pytest.mark.parametrize("member", list(SAID))
-def test_what_an_unusable_callback_says(subject: Subject, member: str) -> None:
-    """Each member is masked in what is shown of it, also where it is no text of its kind, or is cut to be stored."""
-    assert subject.caller is not None
-    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.caller.secrets)
+@pytest.mark.parametrize("member", list(MEMBERS))
+def test_members_of_an_unusable_callback_are_masked(subject: Subject, member: str) -> None:
+    """Each member for operators is masked, also if it has another type or is cut."""
+    assert subject.signer is not None
+    gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets)
     assert gateway.callbacks is not None
     for value in (
         f"card {CARD}",
@@ -169,36 +171,36 @@ def test_what_an_unusable_callback_says(subject: Subject, member: str) -> None:
         f"{' ' * (TEXT_MAX - 16)}{CARD}1111",
         f"a \0{CARD}",
     ):
-        shown = gateway.callbacks.read(subject.caller.body({**SAID, "status": "odd", member: value}))
-        assert isinstance(shown, Unusable)
+        shown = gateway.callbacks.read(subject.signer.body({**MEMBERS, "status": "odd", member: value}))
+        assert isinstance(shown, UnusablePayload)
         assert CARD not in repr(shown)
-        for text in shown.verbatim:
+        for text in shown.raw:
             assert text is None or not holds_card(text)
     gateway.close()
 
 
-def test_references_stay_as_different_as_they_are(order: Orders) -> None:
-    """Two that are masked alike differ in their codes, while their secret is live; an answer says it as a callback."""
+def test_masked_references_stay_distinct(order: Orders) -> None:
+    """Equally masked references have different codes. The codes are stable while their secret is live."""
     alike = ("4000000000010001", "4000000000430001")
     assert masked(alike[0]) == masked(alike[1])
     old, new = b"k" * 32, b"n" * 32
 
-    def told(reference: str, keys: list[bytes]) -> str:
-        said = MaskedGateway(Careless(Approved(reference, final=True)), keys).lookup(order())
-        assert isinstance(said, Approved)
-        return said.reference
+    def reference_of(reference: str, keys: list[bytes]) -> str:
+        outcome = MaskedGateway(FixedGateway(Approved(reference, final=True)), keys).lookup(order())
+        assert isinstance(outcome, Approved)
+        return outcome.reference
 
-    one, other = (told(reference, [old]) for reference in alike)
+    one, other = (reference_of(reference, [old]) for reference in alike)
     assert one != other
     assert not holds_card(one)
-    assert told(alike[0], [new, old]) == told(one, [new]) == one
-    assert told(alike[0], [new]) != one
-    assert told(alike[0], []) == masked(alike[0])
-    assert told("A-1", [old]) == "A-1"
+    assert reference_of(alike[0], [new, old]) == reference_of(one, [new]) == one
+    assert reference_of(alike[0], [new]) != one
+    assert reference_of(alike[0], []) == masked(alike[0])
+    assert reference_of("A-1", [old]) == "A-1"
 
 
 def bodies() -> Iterator[tuple[str, bytes, bytes]]:
-    """What a body is called, the body, and how it is kept."""
+    """Names of bodies, the bodies, and their stored forms."""
     yield (
         "a text",
         f'{{"a":  "x {OTHER}", "amount": "10.00"}}'.encode(),
@@ -229,8 +231,8 @@ def bodies() -> Iterator[tuple[str, bytes, bytes]]:
 
 
 @pytest.mark.parametrize(("body", "shown"), [each[1:] for each in bodies()], ids=[each[0] for each in bodies()])
-def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
-    """Only the digits go; everything else stays where it is."""
+def test_card_numbers_in_bodies_are_hidden(body: bytes, shown: bytes) -> None:
+    """Only digits of card numbers change; everything else stays in its place."""
     assert kept(body) == shown
 
 
@@ -239,20 +241,20 @@ def test_bodies_are_kept_without(body: bytes, shown: bytes) -> None:
     [
         b"",
         b"\0\xff\xfe",
-        GATEWAY_A.said("success", None, "A-1"),
+        GATEWAY_A.response_body("success", None, "A-1"),
         b'{"id": 1764453088984581, "at": "2026-11-29T13:48:48Z", "amounts": [19.74, 4.01, 401.55, 1.95, 139.16]}',
         b'{"a": "\\u0034\\u00e9\\ud83d\\ude00\\ud800\\u0022\\n", "id": "4111111111111112"}',
         '{"name": "Jörg", "id": "01a20384-41d6-7fec-aa23-e22947e4a14e"}'.encode("utf-16"),
     ],
 )
 def test_other_bodies_are_kept_byte_for_byte(body: bytes) -> None:
-    """Also such as are escaped, or no text at all."""
+    """Bodies without card numbers are unchanged, also with escapes or without valid text."""
     assert kept(body) == body
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
-def test_bytes_stay_as_they_are_around_it(before: bytes, behind: bytes) -> None:
-    """What is no UTF-8 is kept as well."""
+def test_bytes_around_a_card_number_are_unchanged(before: bytes, behind: bytes) -> None:
+    """Bytes that are not UTF-8 are kept as well."""
     before, behind = before.replace(b"\0", b"") + b"x\xff", b"\xffx" + behind.replace(b"\0", b"")
     assert kept(before + CARD.encode() + behind) == kept(before) + MASKED.encode() + kept(behind)
 
@@ -270,9 +272,9 @@ values = st.recursive(
 
 
 @given(values, st.booleans())
-def test_json_stays_json(value: object, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
-    """Whatever is hidden in it; and nothing is left to hide."""
+def test_json_remains_valid(value: object, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+    """The stored form of JSON is valid JSON without a card number."""
     body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    if b"\xed" not in body:  # halves of characters are no UTF-8
+    if b"\xed" not in body:  # lone surrogates are not UTF-8
         json.loads(kept(body))
     assert kept(kept(body)) == kept(body)

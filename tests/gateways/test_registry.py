@@ -1,4 +1,4 @@
-"""The registry: one file and one table make a gateway, and nothing else does."""
+"""The registry: a file and a table make a gateway, and nothing else does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLE: dict[str, object] = {"adapter": "gateway_a", "url": "http://127.0.0.1:9/a
 
 
 def test_tables_become_gateways_of_their_names() -> None:
-    """One adapter may serve several tables; order and names are those of the file."""
+    """One adapter may serve several tables. Order and names are those of the file."""
     settings = read_settings({"second": TABLE, "first": {**TABLE, "idempotency_window_s": 60}})
     built = build_gateways(settings)
     assert list(built) == list(settings) == ["second", "first"]
@@ -34,11 +34,11 @@ def test_tables_become_gateways_of_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "adapter", ["gateway_zz", "port", "settings", "registry", "http", "strict_json", "simulator", "os", "__init__"]
+    "adapter", ["gateway_zz", "port", "settings", "registry", "http", "strict_xml", "simulator", "os", "__init__"]
 )
-def test_what_is_no_adapter_is_refused(adapter: str) -> None:
-    """Neither a missing module nor one that is something else passes; the error names the ones there are."""
-    text = f"^gateway 'x', key 'adapter': '{adapter}' is none; known are gateway_a"
+def test_an_unknown_adapter_is_refused(adapter: str) -> None:
+    """A missing module and a module that is no adapter are refused. The error lists the adapters."""
+    text = f"^gateway 'x', key 'adapter': '{adapter}' is not an adapter; known are gateway_a"
     with pytest.raises(GatewaySettingsError, match=text):
         read_settings({"x": {**TABLE, "adapter": adapter}})
 
@@ -53,7 +53,7 @@ def test_nothing_outside_of_the_package_is_imported(adapter: object) -> None:
 
 
 def test_a_stray_value_is_refused() -> None:
-    """What stands outside of a table is no gateway."""
+    """A value outside of the tables is refused."""
     with pytest.raises(GatewaySettingsError, match=r"^gateway 'x': must be a table, \[x\]$"):
         read_settings({"x": 5})
 
@@ -93,7 +93,7 @@ def build(settings, _callback_keys):
 
 @pytest.fixture
 def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A module gateway_third in gateways/, without touching the checkout."""
+    """A module gateway_third in gateways/, without a change of the checkout."""
     (tmp_path / "gateway_third.py").write_text(THIRD, "utf-8")
     monkeypatch.setattr(gateways, "__path__", [*gateways.__path__, str(tmp_path)])
     yield "gateway_third"
@@ -101,14 +101,14 @@ def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
-    """Nothing but the file and the table has to be touched, options of its own included."""
+    """Only the file and the table are needed, also for an adapter with its own options."""
     built = build_gateways(read_settings({"third": {"adapter": third, "url": "http://x/", "reference": "T-2"}}))
     order = Order("0190", Kind.DEPOSIT, Money(1, "CHF"), "1", {})
     assert built["third"].submit(order) == Approved("T-2", final=True)
 
 
-def test_keys_that_are_never_remembered_are_refused() -> None:
-    """A provider that honours keys for no time at all would be paid twice by the first retry."""
+def test_a_key_window_of_zero_is_refused() -> None:
+    """With idempotency keys that are not remembered at all, the first retry would pay twice."""
     settings = read_settings({"second": {**TABLE, "idempotency_window_s": 0}})
     with pytest.raises(GatewaySettingsError, match="'second', key 'idempotency_window_s': must be above 0"):
         build_gateways(settings)

@@ -1,4 +1,4 @@
-"""The settings of a gateway: what a table may say, and one clear line for each thing that it may not."""
+"""The settings of a gateway: valid tables, and one clear line for each invalid one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from gateways.settings import BreakerSettings, GatewaySettings, GatewaySettingsError
 
 CHECKOUT = Path(__file__).parents[2]
-LEAST: dict[str, object] = {"adapter": "gateway_a", "url": "https://pay.example.com/v1"}
+MINIMAL: dict[str, object] = {"adapter": "gateway_a", "url": "https://pay.example.com/v1"}
 
 
-def test_a_table_with_the_least_has_the_defaults_of_the_contract() -> None:
-    """Only adapter and url are required; all else has the value of contract.md, section 2."""
-    settings = GatewaySettings.from_table("one", LEAST)
+def test_a_minimal_table_has_the_documented_defaults() -> None:
+    """Only adapter and url are required; every other key has its default."""
+    settings = GatewaySettings.from_table("one", MINIMAL)
     assert settings == GatewaySettings(
         name="one",
         adapter="gateway_a",
@@ -33,8 +33,8 @@ def test_a_table_with_the_least_has_the_defaults_of_the_contract() -> None:
     )
 
 
-def test_the_file_that_comes_with_the_service_says_what_the_contract_says() -> None:
-    """config/gateways.toml holds both gateways with the values of contract.md, section 2."""
+def test_the_file_of_the_checkout_has_the_documented_values() -> None:
+    """config/gateways.toml holds both gateways with their documented values."""
     tables = tomllib.loads((CHECKOUT / "config/gateways.toml").read_text("utf-8"))
     settings = GatewaySettings.from_table("gatewayA", tables["gatewayA"])
     assert settings == GatewaySettings(
@@ -52,12 +52,12 @@ def test_the_file_that_comes_with_the_service_says_what_the_contract_says() -> N
     )
 
 
-def test_everything_can_be_set() -> None:
-    """Each key of the contract arrives where it belongs."""
+def test_every_key_can_be_set() -> None:
+    """Each key has its effect in its field."""
     settings = GatewaySettings.from_table(
         "one",
         {
-            **LEAST,
+            **MINIMAL,
             "url": "http://[::1]:8090/pay/",
             "timeout_s": 1,
             "max_retries": 0,
@@ -123,9 +123,9 @@ BAD: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("key", "value"), BAD)
 def test_a_bad_value_is_refused_in_one_line(key: str, value: object) -> None:
-    """The error names gateway and key in one line, and does not repeat a URL, which may hold a password."""
+    """The error names gateway and key in one line. It does not repeat a URL, which may contain a password."""
     with pytest.raises(GatewaySettingsError) as error:
-        GatewaySettings.from_table("one", {**LEAST, key: value})
+        GatewaySettings.from_table("one", {**MINIMAL, key: value})
     text = str(error.value)
     assert text.startswith(f"gateway 'one', key '{key}': ")
     assert "\n" not in text
@@ -149,31 +149,31 @@ def test_a_bad_value_is_refused_in_one_line(key: str, value: object) -> None:
 def test_a_bad_value_of_the_breaker_is_refused(key: str, value: object) -> None:
     """Keys of the breaker are named with their table."""
     with pytest.raises(GatewaySettingsError, match=rf"^gateway 'one', key 'breaker\.{key}': "):
-        GatewaySettings.from_table("one", {**LEAST, "breaker": {key: value}})
+        GatewaySettings.from_table("one", {**MINIMAL, "breaker": {key: value}})
 
 
 @pytest.mark.parametrize("key", ["adapter", "url"])
-def test_what_is_required_must_be_there(key: str) -> None:
+def test_a_missing_required_key_is_refused(key: str) -> None:
     """A table without adapter or url is refused."""
-    table = {name: value for name, value in LEAST.items() if name != key}
+    table = {name: value for name, value in MINIMAL.items() if name != key}
     with pytest.raises(GatewaySettingsError, match=f"^gateway 'one', key '{key}': is missing$"):
         GatewaySettings.from_table("one", table)
 
 
 @pytest.mark.parametrize("key", ["timeout", "Timeout_s", "max_retry", "a\nb", "idempotency_window_s"])
 def test_unknown_keys_are_refused(key: str) -> None:
-    """A misspelt key, or one of another adapter, does not quietly leave a default in force."""
+    """A misspelt key, or one of another adapter, is refused: otherwise its default would apply unnoticed."""
     text = r"^gateway 'one', key '.*': is not known; known are adapter, "
     with pytest.raises(GatewaySettingsError, match=text) as error:
-        GatewaySettings.from_table("one", {**LEAST, key: 1})
+        GatewaySettings.from_table("one", {**MINIMAL, key: 1})
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "1a", "a/b", "a\n", "x" * 65, "ä"])
-def test_names_go_into_urls_and_logs_and_are_plain(name: str) -> None:
-    """A gateway's name is letters, digits, - and _."""
+def test_names_are_plain(name: str) -> None:
+    """A gateway's name consists of letters, digits, - and _, because URLs and logs contain it."""
     with pytest.raises(GatewaySettingsError, match="a name is"):
-        GatewaySettings.from_table(name, LEAST)
+        GatewaySettings.from_table(name, MINIMAL)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_names_go_into_urls_and_logs_and_are_plain(name: str) -> None:
 def test_options_of_an_adapter_have_the_type_of_their_default(default: str | float, value: object) -> None:
     """An adapter's own key is checked like any other."""
     with pytest.raises(GatewaySettingsError, match=r"^gateway 'one', key 'extra': must be "):
-        GatewaySettings.from_table("one", {**LEAST, "extra": value}, {"extra": default})
+        GatewaySettings.from_table("one", {**MINIMAL, "extra": value}, {"extra": default})

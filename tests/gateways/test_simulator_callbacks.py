@@ -1,4 +1,4 @@
-"""The simulator's own callbacks, over real HTTP: each adapter verifies and reads what its provider sends."""
+"""The simulator's callbacks over real HTTP: each adapter verifies and parses those of its provider."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Declined
 from gateways.development import CALLBACK_SECRET
-from gateways.port import Notice, UnverifiedError
-from tests.gateways.callers import applied
+from gateways.port import SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import applied
 from tests.gateways.contract import Orders
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator, callbacks_of, wait_until
@@ -39,23 +39,23 @@ def test_callbacks_of_the_simulator(  # noqa: PLR0917 (fixtures)
     completed: bool,
     times: int,
 ) -> None:
-    """They verify under the development secret, tell the order's own reference and money, and repeat their id."""
+    """They are valid under the development secret, have the order's reference and money, and repeat their id."""
     gateway = subject.gateway(f"{simulator.url}/{path}", secrets=(CALLBACK_SECRET,))
-    asked = order(10_000 + minor, "EUR", kind)
-    answer = gateway.submit(asked)
+    payment = order(10_000 + minor, "EUR", kind)
+    answer = gateway.submit(payment)
     gateway.close()
     assert isinstance(answer, Approved)
     assert gateway.callbacks is not None
-    wait_until(lambda: len(callbacks_of(service, asked)) == times, f"{times} callbacks")
+    wait_until(lambda: len(callbacks_of(service, payment)) == times, f"{times} callbacks")
     outcome = (
         Approved(answer.reference, final=True)
         if completed
         else Declined("declined", None, "The gateway reported that it failed.")
     )
     event_ids = set()
-    for callback in callbacks_of(service, asked):
+    for callback in callbacks_of(service, payment):
         event_ids.add(gateway.callbacks.verify(callback.headers, callback.body, datetime.now(UTC)))
-        expected = Notice(asked.transaction_id, answer.reference, asked.money, outcome)
+        expected = WebhookPayload(payment.transaction_id, answer.reference, payment.money, outcome)
         assert applied(gateway.callbacks, callback.body) == expected
     assert len(event_ids) == 1
 
@@ -69,22 +69,22 @@ def test_callbacks_while_secrets_are_changed(  # noqa: PLR0917 (fixtures)
     path: str,
     subject: Subject,
 ) -> None:
-    """A provider that still signs with the secret before is believed while that is live, and no longer."""
-    assert subject.caller is not None
-    newest, older, _ = subject.caller.secrets
+    """A callback that is signed with the previous secret is accepted only while that secret is live."""
+    assert subject.signer is not None
+    newest, older, _ = subject.signer.secrets
     service = peers(answers(200, b""))
     variable = f"SIMULATOR_GATEWAY_{path[-1]}_SECRET"
     started = start_simulator(tmp_path / "ledger.jsonl", service.url, **{variable: older})
     both, only_newest = (
         subject.gateway(f"{started.url}/{path}", secrets=secrets) for secrets in ((newest, older), (newest,))
     )
-    asked = order(10_012)
-    both.submit(asked)
+    payment = order(10_012)
+    both.submit(payment)
     both.close()
     only_newest.close()
-    [callback] = callbacks_of(service, asked)
+    [callback] = callbacks_of(service, payment)
     assert both.callbacks is not None
     assert both.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))
     assert only_newest.callbacks is not None
-    with pytest.raises(UnverifiedError):
+    with pytest.raises(SignatureInvalidError):
         only_newest.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))

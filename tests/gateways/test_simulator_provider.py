@@ -1,4 +1,4 @@
-"""The simulated provider's mind and its journal, without a network: what is on disk when, and what comes back."""
+"""The simulated provider's state and files, without a network: what is on disk when, and what a restart restores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 
 from domain.events import Kind
 from domain.money import Money
-from gateways.simulator.faults import FaultBook, Faults
-from gateways.simulator.journal import Journal
-from gateways.simulator.provider import Asked, Provider, Record
-from gateways.simulator.rows import Face, Truth
+from gateways.simulator.durable_lines import DurableLines
+from gateways.simulator.faults import FaultInjection, Faults
+from gateways.simulator.provider import PaymentRequest, Provider, Record
+from gateways.simulator.rows import Behaviour, TrueStatus
 
 
-class Held:
-    """A sync that waits until it is let go, at the latest at the end of its block, and counts."""
+class HeldSync:
+    """A sync that waits until ``go`` is set, at the latest at the end of its block, and counts its calls."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -35,156 +35,160 @@ class Held:
         self.go.set()
 
     def __call__(self, descriptor: int) -> None:
-        """Sync, once let go."""
+        """Sync when ``go`` is set."""
         self.times += 1
         self.entered.set()
         assert self.go.wait(10)
         os.fsync(descriptor)
 
 
-class Told:
-    """Remembers callbacks and what is to be done later, which the test then does."""
+class Recorder:
+    """Records callbacks, and functions for later, which the test runs."""
 
     def __init__(self) -> None:
-        self.callbacks: list[tuple[str, Truth, int]] = []
+        self.callbacks: list[tuple[str, TrueStatus, int]] = []
         self.due: list[tuple[float, Callable[[], None]]] = []
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Put off until ``happen``."""
+        """Keep the function for ``run_due``."""
         self.due.append((seconds, function))
 
     def notify(self, record: Record, times: int, /, *, wait: bool) -> None:  # noqa: ARG002 (the port has it)
-        """Write the callback down."""
-        self.callbacks.append((record.id, record.truth, times))
+        """Record the callback."""
+        self.callbacks.append((record.id, record.status, times))
 
-    def happen(self) -> None:
-        """Do all that is due."""
+    def run_due(self) -> None:
+        """Run all functions that are kept."""
         due, self.due = self.due, []
         for _, function in due:
             function()
 
 
-def provider(folder: Path, told: Told, sync: Callable[[int], None] = os.fsync, name: str = "gatewayA") -> Provider:
-    """A provider on the journals in ``folder``; made again, it is the provider after a restart."""
+def provider(
+    folder: Path, recorder: Recorder, sync: Callable[[int], None] = os.fsync, name: str = "gatewayA"
+) -> Provider:
+    """A provider on the files in ``folder``. A second one is the provider after a restart."""
     return Provider(
         name,
         name[-1],
-        ledger=Journal(folder / "ledger.jsonl", sync),
-        memory=Journal(folder / "memory.jsonl", sync),
-        later=told.later,
-        notify=told.notify,
+        ledger=DurableLines(folder / "ledger.jsonl", sync),
+        memory=DurableLines(folder / "memory.jsonl", sync),
+        later=recorder.later,
+        notify=recorder.notify,
     )
 
 
-def asked(minor: int = 10_000, reference: str = "r-1", key: str | None = "r-1") -> Asked:
-    """A deposit."""
-    return Asked(Kind.DEPOSIT, reference, Money(minor, "USD"), key)
+def deposit(minor: int = 10_000, reference: str = "r-1", key: str | None = "r-1") -> PaymentRequest:
+    """A deposit request."""
+    return PaymentRequest(Kind.DEPOSIT, reference, Money(minor, "USD"), key)
 
 
 @pytest.mark.parametrize("minor", [10_000, 10_001, 10_003, 10_007])
-def test_nothing_is_said_before_it_is_on_disk(tmp_path: Path, minor: int) -> None:
-    """While the sync runs neither the request, nor a copy of it, nor a lookup has an answer; the line is written."""
-    held = Held()
-    mind = provider(tmp_path, Told(), held)
-    with ThreadPoolExecutor(3) as threads, held:
-        submitted = threads.submit(mind.submit, asked(minor))
-        assert held.entered.wait(5)
+def test_nothing_is_answered_before_it_is_on_disk(tmp_path: Path, minor: int) -> None:
+    """During a sync neither the request, nor its repetition, nor a lookup is answered, although the line is written."""
+    sync = HeldSync()
+    simulated = provider(tmp_path, Recorder(), sync)
+    with ThreadPoolExecutor(3) as threads, sync:
+        submitted = threads.submit(simulated.submit, deposit(minor))
+        assert sync.entered.wait(5)
         written = (tmp_path / "ledger.jsonl").read_bytes() + (tmp_path / "memory.jsonl").read_bytes()
         assert json.loads(written)["reference"] == "r-1"
-        copied = threads.submit(mind.submit, asked(minor))
+        copied = threads.submit(simulated.submit, deposit(minor))
         assert not wait([submitted, copied], 0.2).done
-        if minor != 10_007:  # a request that is lost leaves nothing that a lookup could wait for
-            assert not wait([threads.submit(mind.lookup, "r-1", Kind.DEPOSIT)], 0.2).done
-        held.go.set()
+        if minor != 10_007:  # a lost request leaves no record that a lookup could wait for
+            assert not wait([threads.submit(simulated.lookup, "r-1", Kind.DEPOSIT)], 0.2).done
+        sync.go.set()
         submitted.result(5)
 
 
 def test_lines_share_syncs(tmp_path: Path) -> None:
-    """What arrives while a sync runs goes to disk with the next one, all at once, in order."""
-    held = Held()
-    journal = Journal(tmp_path / "a.jsonl", held)
-    with ThreadPoolExecutor(20) as threads, held:
-        appends = [threads.submit(journal.append, b"0")]
-        assert held.entered.wait(5)
+    """Lines that arrive during a sync share the next one, in order."""
+    sync = HeldSync()
+    durable = DurableLines(tmp_path / "a.jsonl", sync)
+    with ThreadPoolExecutor(20) as threads, sync:
+        appends = [threads.submit(durable.append, b"0")]
+        assert sync.entered.wait(5)
         for number in range(1, 20):
-            appends.append(threads.submit(journal.append, b"%d" % number))
-            while len(journal._batch.lines) < number:
+            appends.append(threads.submit(durable.append, b"%d" % number))
+            while len(durable._batch.lines) < number:
                 pass
-        held.go.set()
+        sync.go.set()
         for each in appends:
             each.result(5)
-    assert held.times == 2
-    assert (tmp_path / "a.jsonl").read_bytes().split() == [b"%d" % number for number in range(20)] == journal.lines
+    assert sync.times == 2
+    assert (tmp_path / "a.jsonl").read_bytes().split() == [b"%d" % number for number in range(20)] == durable.lines
 
 
-def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
-    """A last line without its end was never answered for; the file goes on after the last whole one."""
+def test_an_incomplete_last_line_is_removed(tmp_path: Path) -> None:
+    """A last line without its end was never answered. The file continues after the last complete line."""
     path = tmp_path / "a.jsonl"
     for torn, kept in [(b'{"a": 1}\n{"b"', [b'{"a": 1}']), (b'{"a"', []), (b"", [])]:
         path.write_bytes(torn)
-        journal = Journal(path)
-        assert journal.lines == kept
-        journal.append(b"{}")
+        durable = DurableLines(path)
+        assert durable.lines == kept
+        durable.append(b"{}")
         assert path.read_bytes().splitlines() == [*kept, b"{}"]
 
 
 def test_callback_rows_settle_once(tmp_path: Path) -> None:
-    """The effect of a pending request is on disk before anybody is told of it."""
-    told = Told()
-    mind = provider(tmp_path, told)
-    face, record = mind.submit(asked(10_003))
+    """The effect of a pending request is on disk before its callback, and occurs once."""
+    recorder = Recorder()
+    simulated = provider(tmp_path, recorder)
+    face, record = simulated.submit(deposit(10_003))
     assert record is not None
-    assert (face, record.truth, told.callbacks) == (Face.ANSWER, Truth.PENDING, [])
-    told.happen()
-    assert told.callbacks == [("A-1", Truth.SUCCESS, 1)]
+    assert (face, record.status, recorder.callbacks) == (Behaviour.ANSWER, TrueStatus.PENDING, [])
+    recorder.run_due()
+    assert recorder.callbacks == [("A-1", TrueStatus.SUCCESS, 1)]
     assert len((tmp_path / "ledger.jsonl").read_bytes().splitlines()) == 1
-    told.happen()
-    assert len(told.callbacks) == 1
+    recorder.run_due()
+    assert len(recorder.callbacks) == 1
 
 
 def test_two_gateways_share_the_files(tmp_path: Path) -> None:
-    """Each provider remembers its own lines of the shared files, and counts its own ids."""
-    ledger, memory, told = Journal(tmp_path / "l"), Journal(tmp_path / "m"), Told()
+    """Each provider reads its own lines of the shared files, and counts its own ids."""
+    ledger, memory, recorder = DurableLines(tmp_path / "l"), DurableLines(tmp_path / "m"), Recorder()
     for _ in range(2):
         for name in ("gatewayA", "gatewayB"):
-            mind = Provider(name, name[-1], ledger=ledger, memory=memory, later=told.later, notify=told.notify)
-            record = mind.submit(asked())[1]
+            simulated = Provider(
+                name, name[-1], ledger=ledger, memory=memory, later=recorder.later, notify=recorder.notify
+            )
+            record = simulated.submit(deposit())[1]
             assert record is not None
             assert record.id == f"{name[-1]}-1"
     assert len(ledger.lines) == 2
 
 
 def test_without_keys_each_request_is_an_effect(tmp_path: Path) -> None:
-    """A provider that knows no keys moves the money twice for the same reference; a decline stays a decline."""
-    mind = provider(tmp_path, Told(), name="gatewayB")
-    first_time, second_time = (mind.submit(asked(10_005, key=None)) for _ in range(2))
-    assert first_time[0] is Face.ERROR
-    assert second_time[0] is Face.ANSWER
+    """A provider without idempotency keys moves the money twice for one reference. A decline stays a decline."""
+    simulated = provider(tmp_path, Recorder(), name="gatewayB")
+    first_time, second_time = (simulated.submit(deposit(10_005, key=None)) for _ in range(2))
+    assert first_time[0] is Behaviour.ERROR
+    assert second_time[0] is Behaviour.ANSWER
     assert len((tmp_path / "ledger.jsonl").read_bytes().splitlines()) == 2
-    newest = mind.lookup("r-1", Kind.DEPOSIT)
+    newest = simulated.lookup("r-1", Kind.DEPOSIT)
     assert newest is second_time[1]
     for _ in range(2):
-        _, record = mind.submit(asked(10_001, "r-2", None))
+        _, record = simulated.submit(deposit(10_001, "r-2", None))
         assert record is not None
-        assert (record.truth, record.code) == (Truth.DECLINED, "do_not_honor")
+        assert (record.status, record.code) == (TrueStatus.DECLINED, "do_not_honor")
 
 
 def test_faults_are_drawn_by_their_share() -> None:
-    """A share of one hits always, of nothing never, of a third when the draw says so."""
+    """A share of one always hits, a share of zero never, and a third depends on the draw."""
     draws = iter([0.2, 0.4])
-    book = FaultBook(["gatewayA"], lambda: next(draws))
-    assert book.hits(0.0) is False
-    assert [book.hits(1 / 3), book.hits(1 / 3)] == [True, False]
-    assert FaultBook(["gatewayA"]).hits(1.0)
+    faults = FaultInjection(["gatewayA"], lambda: next(draws))
+    assert faults.hits(0.0) is False
+    assert [faults.hits(1 / 3), faults.hits(1 / 3)] == [True, False]
+    assert FaultInjection(["gatewayA"]).hits(1.0)
 
 
 def test_faults_of_one_gateway_leave_the_other_alone() -> None:
-    """An order may name its gateway; an order without one is for all."""
-    book = FaultBook(["gatewayA", "gatewayB"])
-    book.order({"gateway": "gatewayA", "error": 0.5})
-    book.order({"latency_s": 1})
-    assert book.of("gatewayA") == Faults(error=0.5, latency_s=1.0)
-    assert book.of("gatewayB") == Faults(latency_s=1.0)
-    book.order({"gateway": "gatewayA"})
-    assert book.of("gatewayA") == Faults()
-    assert book.of("gatewayB") == Faults(latency_s=1.0)
+    """Faults apply to the gateway that they name, or to all gateways."""
+    faults = FaultInjection(["gatewayA", "gatewayB"])
+    faults.update({"gateway": "gatewayA", "error": 0.5})
+    faults.update({"latency_s": 1})
+    assert faults.of("gatewayA") == Faults(error=0.5, latency_s=1.0)
+    assert faults.of("gatewayB") == Faults(latency_s=1.0)
+    faults.update({"gateway": "gatewayA"})
+    assert faults.of("gatewayA") == Faults()
+    assert faults.of("gatewayB") == Faults(latency_s=1.0)

@@ -1,4 +1,4 @@
-"""gatewayA against the real simulator process: each row of contract.md section 5, and its keys."""
+"""gatewayA against the real simulator process: each row of the table of amounts, and its keys."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ Orders = Callable[..., Order]
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("minor", [10_000, 14, 99])
 def test_else_success_at_once(gateway: Gateway, simulator: Simulator, order: Orders, kind: Kind, minor: int) -> None:
-    """An amount outside of the table succeeds, and the ledger has its one effect, in the contract's words."""
-    asked = order(minor, kind=kind)
-    outcome = gateway.submit(asked)
+    """An amount outside of the table succeeds. The ledger has its one effect, in the documented form."""
+    payment = order(minor, kind=kind)
+    outcome = gateway.submit(payment)
     assert isinstance(outcome, Approved)
     assert outcome.final
-    [effect] = simulator.effects(asked.transaction_id)
+    [effect] = simulator.effects(payment.transaction_id)
     assert effect.pop("at").endswith("Z")
     assert effect == {
         "gateway": "gatewayA",
         "kind": kind.value,
-        "reference": asked.transaction_id,
+        "reference": payment.transaction_id,
         "id": outcome.reference,
-        "amount": asked.money.text,
+        "amount": payment.money.text,
         "currency": "USD",
-        "key": asked.transaction_id,
+        "key": payment.transaction_id,
     }
-    assert gateway.lookup(asked) == outcome
+    assert gateway.lookup(payment) == outcome
 
 
 @pytest.mark.parametrize(
@@ -58,49 +58,52 @@ def test_else_success_at_once(gateway: Gateway, simulator: Simulator, order: Ord
 def test_01_and_02_are_declined(  # noqa: PLR0917 (fixtures)
     gateway: Gateway, simulator: Simulator, order: Orders, minor: int, code: str, category: Category
 ) -> None:
-    """A decline moves no money and stays one, for the same key and for lookups."""
-    asked = order(10_000 + minor)
+    """A decline moves no money and stays a decline, for the same key and for lookups."""
+    payment = order(10_000 + minor)
     for ask in (gateway.submit, gateway.submit, gateway.lookup):
-        outcome = ask(asked)
+        outcome = ask(payment)
         assert isinstance(outcome, Declined)
         assert (outcome.code, outcome.category) == (code, category)
-    assert simulator.effects(asked.transaction_id) == []
+    assert simulator.effects(payment.transaction_id) == []
 
 
 @pytest.mark.parametrize(
     ("minor", "status", "times"), [(3, "completed", 1), (4, "failed", 1), (12, "completed", 1), (13, "completed", 3)]
 )
-def test_03_04_12_13_are_pending_then_told(  # noqa: PLR0917 (fixtures)
+def test_03_04_12_13_are_pending_then_reported(  # noqa: PLR0917 (fixtures)
     gateway: Gateway, simulator: Simulator, service: Peer, order: Orders, minor: int, status: str, times: int
 ) -> None:
-    """The answer is pending; the callback says, signed, how it ended; the ledger has the effect when it completed."""
-    asked = order(10_000 + minor)
-    outcome = gateway.submit(asked)
+    """The answer is pending.
+
+    A signed callback reports the final outcome; the ledger has an effect if it is completed.
+    """
+    payment = order(10_000 + minor)
+    outcome = gateway.submit(payment)
     assert isinstance(outcome, Approved)
     assert not outcome.final
     if minor == 12:
-        assert len(callbacks_of(service, asked)) == 1  # it came before the answer
-    wait_until(lambda: len(callbacks_of(service, asked)) == times, f"{times} callbacks")
-    for callback in callbacks_of(service, asked):
+        assert len(callbacks_of(service, payment)) == 1  # the callback came before the answer
+    wait_until(lambda: len(callbacks_of(service, payment)) == times, f"{times} callbacks")
+    for callback in callbacks_of(service, payment):
         assert (callback.method, callback.path) == ("POST", "/v1/callbacks/gatewayA")
         body = json.loads(callback.body)
         assert body.pop("event_id") != callback.headers["webhook-id"]
         assert body == {
             "transaction_id": outcome.reference,
-            "reference": asked.transaction_id,
+            "reference": payment.transaction_id,
             "status": status,
-            "amount": asked.money.text,
+            "amount": payment.money.text,
             "currency": "USD",
             "extra_data": {},
         }
         assert is_signed(callback, CALLBACK_SECRET)
-    assert len({callback.headers["webhook-id"] for callback in callbacks_of(service, asked)}) == 1
-    assert len(simulator.effects(asked.transaction_id)) == (status == "completed")
+    assert len({callback.headers["webhook-id"] for callback in callbacks_of(service, payment)}) == 1
+    assert len(simulator.effects(payment.transaction_id)) == (status == "completed")
     for ask in (gateway.submit, gateway.lookup):
         if status == "completed":
-            assert ask(asked) == Approved(outcome.reference, final=True)
+            assert ask(payment) == Approved(outcome.reference, final=True)
         else:
-            assert isinstance(ask(asked), Declined)
+            assert isinstance(ask(payment), Declined)
 
 
 def is_signed(callback: Request, secret: str) -> bool:
@@ -117,15 +120,15 @@ def is_signed(callback: Request, secret: str) -> bool:
 def test_callbacks_are_signed_with_the_secret_of_the_environment(
     tmp_path: Path, order: Orders, peers: Callable[[Behave], Peer], start_simulator: Callable[..., Simulator]
 ) -> None:
-    """SIMULATOR_GATEWAY_A_SECRET takes the place of the development secret."""
-    secret = "whsec_" + base64.b64encode(b"a secret of somebody's own").decode()
+    """SIMULATOR_GATEWAY_A_SECRET replaces the development secret."""
+    secret = "whsec_" + base64.b64encode(b"a secret of the operator").decode()
     service = peers(answers(200, b""))
     started = start_simulator(tmp_path / "ledger.jsonl", service.url, SIMULATOR_GATEWAY_A_SECRET=secret)
     gateway = GATEWAY_A.gateway(f"{started.url}/gatewayA")
-    asked = order(10_012)
-    gateway.submit(asked)
+    payment = order(10_012)
+    gateway.submit(payment)
     gateway.close()
-    [callback] = callbacks_of(service, asked)
+    [callback] = callbacks_of(service, payment)
     assert is_signed(callback, secret)
     assert not is_signed(callback, CALLBACK_SECRET)
 
@@ -134,41 +137,41 @@ def test_callbacks_are_signed_with_the_secret_of_the_environment(
 def test_05_06_09_10_lose_the_answer_after_the_effect(
     gateway: Gateway, hasty: Gateway, simulator: Simulator, order: Orders, minor: int
 ) -> None:
-    """The outcome is unknown although the money moved; a lookup and the same key find it, and it moved once."""
-    asked = order(10_000 + minor)
+    """The outcome is unknown although the money moved. A lookup and the same key find it; it moved once."""
+    payment = order(10_000 + minor)
     seen = {5: "status 500", 6: "timed out", 9: "cannot be read", 10: "timed out"}[minor]
     with pytest.raises(OutcomeUnknownError, match=seen):
-        hasty.submit(asked)
-    [effect] = simulator.effects(asked.transaction_id)
-    assert gateway.lookup(asked) == gateway.submit(asked) == Approved(effect["id"], final=True)
-    assert simulator.effects(asked.transaction_id) == [effect]
+        hasty.submit(payment)
+    [effect] = simulator.effects(payment.transaction_id)
+    assert gateway.lookup(payment) == gateway.submit(payment) == Approved(effect["id"], final=True)
+    assert simulator.effects(payment.transaction_id) == [effect]
 
 
 @pytest.mark.parametrize("minor", [7, 8])
 def test_07_and_08_lose_the_request(
     gateway: Gateway, hasty: Gateway, simulator: Simulator, order: Orders, minor: int
 ) -> None:
-    """The outcome is unknown and nothing happened; a lookup knows nothing of it; the same key then succeeds."""
-    asked = order(10_000 + minor)
+    """The outcome is unknown, and no money moved. A lookup does not find the order; the same key then succeeds."""
+    payment = order(10_000 + minor)
     with pytest.raises(OutcomeUnknownError, match={7: "timed out", 8: "status 503"}[minor]):
-        hasty.submit(asked)
-    assert gateway.lookup(asked) == NotReceived()
-    assert simulator.effects(asked.transaction_id) == []
-    assert isinstance(gateway.submit(asked), Approved)
-    assert len(simulator.effects(asked.transaction_id)) == 1
+        hasty.submit(payment)
+    assert gateway.lookup(payment) == NotReceived()
+    assert simulator.effects(payment.transaction_id) == []
+    assert isinstance(gateway.submit(payment), Approved)
+    assert len(simulator.effects(payment.transaction_id)) == 1
 
 
 def test_11_is_found_later(gateway: Gateway, simulator: Simulator, service: Peer, order: Orders) -> None:
-    """Pending, and no callback ever; a lookup finds it completed after 3 s."""
-    asked = order(10_011)
+    """The answer is pending and no callback follows. A lookup finds it completed after 3 s."""
+    payment = order(10_011)
     started = time.monotonic()
-    outcome = gateway.submit(asked)
+    outcome = gateway.submit(payment)
     assert isinstance(outcome, Approved)
-    assert gateway.lookup(asked) == outcome == Approved(outcome.reference, final=False)
-    wait_until(lambda: gateway.lookup(asked) == Approved(outcome.reference, final=True), "completed")
+    assert gateway.lookup(payment) == outcome == Approved(outcome.reference, final=False)
+    wait_until(lambda: gateway.lookup(payment) == Approved(outcome.reference, final=True), "completed")
     assert time.monotonic() - started >= 2.9
-    assert len(simulator.effects(asked.transaction_id)) == 1
-    assert callbacks_of(service, asked) == []
+    assert len(simulator.effects(payment.transaction_id)) == 1
+    assert callbacks_of(service, payment) == []
 
 
 def test_the_row_is_chosen_by_minor_units(gateway: Gateway, order: Orders) -> None:
@@ -182,13 +185,13 @@ def test_the_row_is_chosen_by_minor_units(gateway: Gateway, order: Orders) -> No
 
 
 def test_the_same_key_at_the_same_time(simulator: Simulator, order: Orders) -> None:
-    """Many copies of one request, together, are one effect and get one answer."""
+    """Many concurrent copies of one request have one effect and get one answer."""
     gateway = GATEWAY_A.gateway(f"{simulator.url}/gatewayA", timeout_s=5, max_concurrent=16)
-    asked = order()
+    payment = order()
     with ThreadPoolExecutor(16) as threads:
-        outcomes = set(threads.map(lambda _: gateway.submit(asked), range(32)))
+        outcomes = set(threads.map(lambda _: gateway.submit(payment), range(32)))
     gateway.close()
-    [effect] = simulator.effects(asked.transaction_id)
+    [effect] = simulator.effects(payment.transaction_id)
     assert outcomes == {Approved(effect["id"], final=True)}
 
 
@@ -205,17 +208,17 @@ def test_the_same_key_at_the_same_time(simulator: Simulator, order: Orders) -> N
         ({"details": "x" * 70_000}, {"Idempotency_Key": "k-1"}, 400),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_an_invalid_request_is_refused(
     simulator: Simulator, change: dict[str, object], headers: dict[str, str], status: int
 ) -> None:
-    """A request that is not one of the contract's moves nothing."""
+    """A request outside of the documented form moves no money."""
     body = json.dumps({**BODY, **change}).encode()
     assert simulator.call("POST", "/gatewayA/deposits", body, **headers)[0] == status
     assert simulator.effects("r-1") == []
 
 
-def test_a_key_is_good_for_one_request(simulator: Simulator) -> None:
-    """The same key for another amount is refused, and moves nothing."""
+def test_a_key_belongs_to_one_request(simulator: Simulator) -> None:
+    """The same key with another amount is refused, and moves no money."""
 
     def post(**change: object) -> tuple[int, object]:
         body = json.dumps({**BODY, "reference": "r-2", **change}).encode()

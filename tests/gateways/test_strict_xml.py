@@ -1,4 +1,4 @@
-"""XML from outside: one meaning or none, and nothing is expanded, fetched or opened on its behalf."""
+"""XML from outside: one meaning or an error. Nothing is expanded, fetched or opened."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REFUSED = {
     "a style sheet": b'<?xml-stylesheet href="x"?><r/>',
     "a document type": b"<!DOCTYPE r><r/>",
     "an entity": b'<!DOCTYPE r [<!ENTITY a "1">]><r><a>&a;</a></r>',
-    "an entity of nobody's": b"<r><a>&a;</a></r>",
+    "an undeclared entity": b"<r><a>&a;</a></r>",
     "a billion laughs": f'<!DOCTYPE r [<!ENTITY l0 "ha">{LAUGHS}]><r><a>&l11;</a></r>'.encode(),
     "a quadratic blow-up": b'<!DOCTYPE r [<!ENTITY a "' + b"x" * 30_000 + b'">]><r>' + b"&a;" * 9_000 + b"</r>",
     "a parameter entity": b"<!DOCTYPE r [<!ENTITY % a \"<!ENTITY b '1'>\"> %a;]><r><a>&b;</a></r>",
@@ -56,7 +56,7 @@ REFUSED = {
     "a NUL by number": b"<r><a>&#0;</a></r>",
     "Latin 1, declared": b'<?xml version="1.0" encoding="ISO-8859-1"?><r><a>\xe4</a></r>',
     "Latin 1, declared, all ASCII": b'<?xml version="1.0" encoding="ISO-8859-1"?><r><a>1</a></r>',
-    "an encoding of nobody's": b'<?xml version="1.0" encoding="x-rot13"?><r/>',
+    "an unknown encoding": b'<?xml version="1.0" encoding="x-rot13"?><r/>',
     "UTF-7": b'<?xml version="1.0" encoding="UTF-7"?><r>+ADw-a/+AD4-</r>',
     "UTF-16": '<?xml version="1.0" encoding="UTF-16"?><r/>'.encode("utf-16"),
     "UTF-16, undeclared": "<r/>".encode("utf-16"),
@@ -71,15 +71,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
-def test_refused(data: bytes) -> None:
-    """What has no meaning, or more than one, or is dangerous, is refused with the one error."""
+def test_invalid_documents_are_refused(data: bytes) -> None:
+    """A document that is invalid, ambiguous or dangerous is refused with MalformedError."""
     with pytest.raises(MalformedError):
         parse_elements(data, "r")
 
 
 @pytest.mark.parametrize("name", [name for name, data in REFUSED.items() if b"<!DOCTYPE" in data])
-def test_a_document_type_is_refused_before_anything_in_it_is_read(name: str) -> None:
-    """The refusal comes at the declaration itself, not after entities were expanded, nor from a limit of expat's."""
+def test_a_document_type_is_refused_at_its_declaration(name: str) -> None:
+    """The refusal comes at the declaration, before entities are expanded and before a limit of expat applies."""
     with pytest.raises(MalformedError, match=r"^a document type$"):
         parse_elements(REFUSED[name], "r")
     cut_there = REFUSED[name].partition(b"[")[0] + b"["
@@ -98,7 +98,7 @@ def test_a_document_type_is_refused_before_anything_in_it_is_read(name: str) -> 
     ],
 )
 def test_nothing_external_is_fetched(tmp_path: Path, peers: Callable[[Behave], Peer], document: str) -> None:
-    """Neither a file nor an address that a document names is opened; the document is refused."""
+    """No file or address that a document names is opened; the document is refused."""
     secret = tmp_path / "secret"
     secret.write_text("s3cr3t", "utf-8")
     peer = peers(answers(200, b"<!ELEMENT r ANY>"))
@@ -121,18 +121,18 @@ def test_nothing_external_is_fetched(tmp_path: Path, peers: Callable[[Behave], P
         (b"<r><a> 1 </a></r>", {"a": " 1 "}),
     ],
 )
-def test_read(data: bytes, values: dict[str, str]) -> None:
-    """The ways in which XML writes the same text are read alike, and white space in a value stays."""
+def test_valid_documents_are_read(data: bytes, values: dict[str, str]) -> None:
+    """Different XML spellings of the same text have the same value, and white space in a value stays."""
     assert parse_elements(data, "r") == values
 
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,9}", fullmatch=True)
-# What XML can hold at all; it turns a carriage return into a line feed.
+# The characters that XML can contain. It turns a carriage return into a line feed.
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
 
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=5))
-def test_proper_documents_come_out_as_they_went_in(values: dict[str, str]) -> None:
+def test_valid_documents_are_read_unchanged(values: dict[str, str]) -> None:
     """A document of elements with texts is read unchanged."""
     inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in values.items())
     assert parse_elements(f"<r>{inner}</r>".encode(), "r") == values
@@ -145,8 +145,8 @@ def test_no_other_error(data: bytes) -> None:
         parse_elements(data, "r")
 
 
-def test_every_beginning_of_a_document_is_refused() -> None:
-    """A document that breaks off says nothing, wherever it does."""
+def test_an_incomplete_document_is_refused() -> None:
+    """A document that ends too early is refused, wherever it ends."""
     data = b"<r><a>1</a><b/></r>"
     for end in range(len(data)):
         with pytest.raises(MalformedError):

@@ -1,1 +1,1 @@
-"""A standing proof that the tests catch one-line mutations of safety-critical lines."""
+"""Checks that the tests catch one-line mutations of safety-critical lines."""

@@ -1,4 +1,4 @@
-"""``python -m tests.mutants``: run every mutant and say which survive; ``--check`` only compares table and checkout."""
+"""``python -m tests.mutants``: run every mutant; ``--check`` only compares table and checkout."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from tests.mutants.mutating import (
 
 
 def main() -> int:
-    """Exit status 1 when a mutant survives or cannot be judged, or when the table does not fit; 2 for bad usage."""
+    """Run or check mutants. Exit status 1: one survives or cannot be judged, or the table is outdated; 2: bad usage."""
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only whether the table fits the checkout; runs no test")
-    parser.add_argument("--list", action="store_true", help="only the names and what each mutant breaks")
-    parser.add_argument("--only", default="", help="names, parts of names, or files, separated by spaces or commas")
-    parser.add_argument("--jobs", type=int, default=2, help="how many mutants to try at a time")
+    parser.add_argument("--check", action="store_true", help="only check that the table fits the checkout; run no test")
+    parser.add_argument("--list", action="store_true", help="only list the mutants and what each breaks")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="run only these mutants: names, parts of names, or files, separated by spaces or commas",
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="number of mutants to run at a time")
     parser.add_argument("--report", type=Path, help="write the results to this file, in Markdown")
     arguments = parser.parse_args()
     mutants = read_table()
@@ -41,7 +45,7 @@ def main() -> int:
     parts = arguments.only.replace(",", " ").split()
     chosen = [one for one in mutants if not parts or any(part in one.name or part in one.file for part in parts)]
     if not chosen:
-        parser.error(f"no mutant is called {arguments.only!r}")
+        parser.error(f"no mutant matches {arguments.only!r}")
     if arguments.list:
         _say(*(f"{one.name:<40} {_numbers(one):<8} {one.breaks}" for one in chosen))
         return 0
@@ -67,7 +71,7 @@ def _judge(mutants: Sequence[Mutant], jobs: int, report: Path | None) -> int:
 
 
 def markdown(results: Sequence[Result], summary: str) -> str:
-    """The results as a page: a table of the promises, then one of the mutants."""
+    """The results as a page: a table of the promises, then a table of the mutants."""
     lines = [
         "# Mutants",
         "",

@@ -1,6 +1,6 @@
-"""One-line mutations of safety-critical lines, and whether the tests that guard each line catch it.
+"""One-line mutations of safety-critical lines, each judged by the tests that guard the line.
 
-It reads and checks the table (``table.toml``) and runs the tests in scratch copies: the checkout stays as it is.
+It reads and checks the table (``table.toml``) and runs the tests in scratch copies of the checkout.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TABLE: Final = Path(__file__).with_name("table.toml")
 PROMISES: Final = range(1, 17)
 """The numbers of the promises in docs/architecture.md."""
 TIMEOUT_S: Final = 120.0
-"""How long the tests of one mutant may take; the unmutated ones have ten times as long."""
+"""Time limit for the tests of one mutant. The run without a mutation has ten times as long."""
 GRACE_S: Final = 20.0
 
 CAUGHT, SURVIVED, UNJUDGED = "caught", "survived", "not judged"
@@ -37,7 +37,7 @@ CAUGHT, SURVIVED, UNJUDGED = "caught", "survived", "not judged"
 _LEFT_OUT: Final = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", ".hypothesis", ".coverage*", "var", "__pycache__"
 )
-# A mutant that merely breaks the code proves nothing about the tests.
+# A mutant that only makes the code fail to run shows nothing about the tests.
 _BROKEN: Final = re.compile(
     r"^\S*(ImportError|ModuleNotFoundError|NameError|SyntaxError|IndentationError)\b|syntax error"
 )
@@ -46,9 +46,9 @@ _mtimes: Final = count(int(time.time()))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """``new`` in place of ``old``, which breaks ``promises`` as ``breaks`` says; one of ``tests`` must fail.
+    """Replaces ``old`` by ``new``. This breaks ``promises`` as described in ``breaks``; one of ``tests`` must fail.
 
-    ``hangs``: the tests may also show it by not ending in time.
+    ``hangs``: a run that does not end in time also counts as caught.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Mutant:
     hangs: bool = False
 
     def mutated(self, root: Path) -> str:
-        """The file's text with the mutation. Raises ValueError when the table does not fit the file."""
+        """The file's text with the mutation. Raises ValueError if the table does not fit the file."""
         text = (root / self.file).read_text(encoding="utf-8")
         if (times := text.count(self.old)) != 1:
             raise ValueError(f"the old text occurs {times} times in {self.file}")
@@ -78,7 +78,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a mutant: ``by`` names the test that failed, or says what went wrong."""
+    """The verdict on a mutant: ``by`` names the test that failed, or the problem."""
 
     mutant: Mutant
     verdict: str
@@ -87,13 +87,13 @@ class Result:
 
 
 def read_table(path: Path = TABLE) -> list[Mutant]:
-    """The mutants of the table. Raises TypeError or ValueError for one that is incomplete."""
+    """The mutants of the table. Raises TypeError or ValueError if one is incomplete."""
     tables: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
     return [Mutant(**one | {"promises": tuple(one["promises"]), "tests": tuple(one["tests"])}) for one in tables]
 
 
 def problems(mutants: Sequence[Mutant], root: Path, promises: Iterable[int] = PROMISES) -> Iterator[str]:
-    """Why the table does not fit the checkout, one line each; takes no longer than reading the files."""
+    """Mismatches between table and checkout, one line each. It only reads files, so it is fast."""
     names: set[str] = set()
     results: set[tuple[str, str]] = set()
     for mutant in mutants:
@@ -124,11 +124,11 @@ def _exists(test: str, root: Path) -> bool:
 
 
 def run_tests(root: Path, tests: Sequence[str], *options: str, timeout_s: float) -> tuple[str, str]:
-    """Run ``tests`` in ``root``: ``passed``, ``failed`` and the first one's id, ``hung``, or ``broken`` and why."""
+    """Run ``tests`` in ``root``: ``passed``, ``failed`` with the first test's id, ``hung``, or ``broken`` and why."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        # Plugins that no test here needs take longer to load than most of these tests take to run.
+        # No test here needs these plugins, and loading them takes longer than most of these tests.
         environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         plugins = ("-p", "_hypothesis_pytestplugin", "-p", "xdist", "-p", "no:cacheprovider")
         fixed = ("-q", *plugins, "--hypothesis-seed=0", f"--junitxml={report}")
@@ -138,7 +138,7 @@ def run_tests(root: Path, tests: Sequence[str], *options: str, timeout_s: float)
             try:
                 status = process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)  # so that the fixtures end the processes that they started
+                process.send_signal(signal.SIGINT)  # on SIGINT the fixtures end the processes that they started
                 try:
                     process.wait(GRACE_S)
                 except subprocess.TimeoutExpired:
@@ -179,13 +179,15 @@ def judge(mutant: Mutant, root: Path, timeout_s: float = TIMEOUT_S) -> Result:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    at = next(_mtimes)  # compiled files are told by whole seconds and sizes: two mutations must never look alike
+    at = next(
+        _mtimes
+    )  # Python matches compiled files by size and time in whole seconds: two mutations need different times
     os.utime(path, (at, at))
 
 
 @contextmanager
 def scratch_copy(root: Path) -> Iterator[Path]:
-    """A copy of the checkout without what was made from it."""
+    """A copy of the checkout without generated files."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder, "checkout")
         shutil.copytree(root, copy, ignore=_LEFT_OUT, symlinks=True)
@@ -193,7 +195,7 @@ def scratch_copy(root: Path) -> Iterator[Path]:
 
 
 def judge_all(mutants: Sequence[Mutant], root: Path, jobs: int) -> Iterator[Result]:
-    """The results in the order of the table. Raises RuntimeError when the tests do not pass without a mutation."""
+    """The results in the order of the table. Raises RuntimeError if the tests do not pass without a mutation."""
     with ExitStack() as stack, ThreadPoolExecutor(jobs) as threads:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for _ in range(min(jobs, len(mutants))):

@@ -1,1 +1,1 @@
-"""The service as real processes: killed under load, started twice, stopped, and as ``make run`` starts it."""
+"""Tests of real service processes: killed under load, started twice, stopped, and started by ``make run``."""

@@ -1,4 +1,4 @@
-"""Values that must come out nowhere, and how to find one again whatever it was wrapped in.
+"""Secret values that must not appear in any output, and the search for them in any encoding.
 
 A new kind of secret is one more entry of ``SECRETS``.
 """
@@ -14,9 +14,9 @@ from typing import Final
 from urllib.parse import quote
 
 _COMMON: Final = "493281746052"
-"""What all card numbers of a test begin with: masked ones show the first six of it alone."""
+"""The first digits of all card numbers of a test. A masked number shows only the first six of them."""
 SHOWN: Final = f"{_COMMON[:6]}******"
-"""How one begins once it is masked."""
+"""The beginning of a masked card number."""
 
 CVV: Final = "cvv-of-nobody-7391"
 API_KEY: Final = "pgw_canarycanary2_Xq7LwV2tR9bN4mKs8dFh3jPzYa5Cg6Ue7Wk8Mn2Hv3T"
@@ -35,13 +35,13 @@ SECRETS: Final[Mapping[str, str]] = MappingProxyType(
         "the database's password": PASSWORD,
     }
 )
-"""What each is called in a failure, and the part of it that may stand nowhere."""
+"""The name of each secret in a failure, and the part of it that must not appear anywhere."""
 
 _numbers = count(100)
 
 
 def new_card() -> str:
-    """A card number of 16 digits that was not used before."""
+    """A card number of 16 digits that was not returned before."""
     body = f"{_COMMON}{next(_numbers) % 1000:03d}"
     doubled = [int(digit) * 2 for digit in body[::2]]
     total = sum(value - 9 if value > 9 else value for value in doubled) + sum(map(int, body[1::2]))
@@ -49,14 +49,14 @@ def new_card() -> str:
 
 
 def spellings(card: str) -> tuple[str, ...]:
-    """A card number as callers may write it."""
+    """Forms in which callers may write a card number."""
     fours = [card[place : place + 4] for place in range(0, 16, 4)]
     wide = "".join(chr(ord(digit) + 0xFEE0) for digit in card)
     return (card, " ".join(fours), "-".join(fours), f"x:{card}", wide, ", ".join(fours), "|".join(card))
 
 
 def leaks(data: bytes) -> list[str]:
-    """The canaries in ``data``, each with the form in which it stands there."""
+    """The canaries in ``data``, each with its form."""
     found = [form for form, needle in _NEEDLES.items() if needle in data]
     if _COMMON.encode() in re.sub(rb"[^0-9]", b"", data):
         found.append("a card number, digits only")
@@ -75,7 +75,7 @@ def _needles() -> Iterator[tuple[str, bytes]]:
         yield f"{name}, UTF-16", text.encode("utf-16-le")
         yield f"{name}, escaped as JSON", text.encode("ascii", "backslashreplace")
         for before in range(3):
-            yield f"{name}, base64 behind {before}", _base64_core(plain, before)
+            yield f"{name}, base64 after {before}", _base64_core(plain, before)
 
 
 def _without_last(text: str) -> str:
@@ -84,7 +84,7 @@ def _without_last(text: str) -> str:
 
 
 def _base64_core(plain: bytes, before: int) -> bytes:
-    """What the base64 of any text that holds ``plain`` behind ``before`` bytes, modulo 3, has of it for sure."""
+    """The part of ``plain``'s base64 that is the same in every text with ``before`` bytes, modulo 3, before it."""
     encoded = base64.b64encode(b"\0" * before + plain).rstrip(b"=")
     sure = len(encoded) if (before + len(plain)) % 3 == 0 else len(encoded) - 1
     return encoded[-(-before * 8 // 6) : sure]

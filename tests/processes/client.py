@@ -1,6 +1,6 @@
-"""Clients that post deposits from several threads, whatever happens to the service, and log what they were told.
+"""Clients that post deposits from several threads and log the answers, also while the service fails.
 
-They know HTTP and nothing else: whether an answer was right is judged from the log.
+They judge nothing: the judgement reads the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ANSWER_WITHIN_S: Final = 30.0
 _AFTER_REFUSAL_S: Final = 0.05
 _AFTER_503_S: Final = 0.2
 _TURNS: Final = 0.3
-"""The share of deposits before which a client may turn to another port."""
+"""The share of deposits before which a client may switch to another port."""
 
 _NOT_STORED: Final = 503
 _ACCEPTED: Final = 202
@@ -32,7 +32,7 @@ _ACCEPTED: Final = 202
 
 @dataclass(slots=True)
 class Sent:
-    """One deposit that was sent: ``number`` is in its details. No status: the answer was lost, or never came."""
+    """One deposit that was sent: ``number`` is in its details. Without a status, no answer arrived."""
 
     number: int
     customer: str
@@ -45,7 +45,7 @@ class Sent:
 
 
 class Read(NamedTuple):
-    """What ``reader`` was told of a transaction that it knew to be accepted."""
+    """The answer that ``reader`` got about a transaction that was accepted before."""
 
     reader: int
     transaction_id: str
@@ -54,7 +54,7 @@ class Read(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Versions and hashes of a customer's first events, as ``reader`` saw them, and the version of the customer."""
+    """Versions and hashes of a customer's first events, and the customer's version, as ``reader`` received them."""
 
     reader: int
     customer: str
@@ -64,7 +64,7 @@ class Seen(NamedTuple):
 
 @dataclass
 class Log:
-    """What all clients sent and were told, in the order of each one's own time. Appending is safe from any thread."""
+    """Requests and answers of all clients, in the order of each client. Appending is safe from any thread."""
 
     sent: list[Sent] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
@@ -73,25 +73,25 @@ class Log:
     new_reader: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
 
     def with_status(self, status: int | None) -> list[Sent]:
-        """The deposits that were answered so."""
+        """The deposits with this status."""
         return [sent for sent in self.sent if sent.status == status]
 
 
 def plain_amount() -> str:
-    """An amount that the simulator plays no trick with."""
+    """An amount for which the simulator injects no fault."""
     return f"{random.randint(1, 999)}.{random.randint(20, 99)}"
 
 
 def any_gateway() -> str:
-    """One with idempotency keys as often as one without: a customer has deposits at both."""
+    """A random gateway, so that a customer has deposits at gateways with and without idempotency keys."""
     return random.choice(("gatewayA", "gatewayB"))
 
 
 class Load:
-    """``deposits`` deposits from ``threads`` clients; as a block, which ends when the last one is answered or lost.
+    """A block with ``deposits`` deposits from ``threads`` clients; it ends when each has an answer or has lost it.
 
-    A client that is told 503 sends another deposit instead; one that finds nobody listening tries again, at another
-    of the ``ports`` when there are several. Over these it spreads its deposits, most of them on a kept connection.
+    A client that gets 503 sends another deposit. A client that cannot connect tries again, at another of the ``ports``
+    if there are several. It distributes its deposits over these ports, most of them on a kept connection.
     """
 
     def __init__(
@@ -122,10 +122,10 @@ class Load:
             self._deadline = 0.0
         for thread in self._threads:
             thread.join()
-        assert error is not None or self._left == 0, "the clients gave up"
+        assert error is not None or self._left == 0, "a client ended early"
 
     def wait_for(self, settled: int) -> None:
-        """Return when so many deposits were answered (other than 503), or lost their answer."""
+        """Return when this many deposits have an answer (other than 503), or have lost it."""
         wait_until(lambda: self._settled >= settled, f"{settled} deposits were answered")
 
     def _take(self) -> bool:
@@ -150,12 +150,12 @@ class Load:
                 return
             with self._lock:
                 self._settled += 1
-            client.look_around()
+            client.read_sometimes()
         client.close()
 
 
 class _Client:
-    """One connection, made again when it is gone, to one of the ports or another."""
+    """One connection to one of the ports; it is opened again after a failure."""
 
     def __init__(self, log: Log, ports: Sequence[int]) -> None:
         self._log, self._ports = log, ports
@@ -164,7 +164,7 @@ class _Client:
         self._accepted: list[Sent] = []
 
     def turn_to_another(self) -> None:
-        """Where there are several ports, go on at another one now and then."""
+        """If there are several ports, sometimes switch to another one."""
         if len(self._ports) > 1 and random.random() < _TURNS:
             self._connection.close()
             self._connection = self._new_connection()
@@ -173,7 +173,7 @@ class _Client:
         return http.client.HTTPConnection(HOST, random.choice(self._ports), timeout=_ANSWER_WITHIN_S)
 
     def deposit(self, amount: str, gateway: str) -> int | None:
-        """Send a new deposit: the status of its answer, None when that did not come."""
+        """Send a new deposit, and return the status of its answer, or None without an answer."""
         self._connect()
         customer = f"c{random.randrange(CUSTOMERS)}"
         sent = Sent(self._log.new_number(), customer, amount, gateway)
@@ -194,8 +194,8 @@ class _Client:
                 self._accepted.append(sent)
         return sent.status
 
-    def look_around(self) -> None:
-        """Now and then, read a transaction that was accepted, or the events of its customer."""
+    def read_sometimes(self) -> None:
+        """Sometimes read a transaction that was accepted, or the events of its customer."""
         if not self._accepted or random.random() > 0.3:
             return
         sent = random.choice(self._accepted)
@@ -216,7 +216,7 @@ class _Client:
         self._connection.close()
 
     def _connect(self) -> None:
-        """Be connected; who is refused has sent nothing, and tries again."""
+        """Connect, and try again after a refusal, since nothing was sent."""
         deadline = time.monotonic() + PATIENCE_S
         while self._connection.sock is None and time.monotonic() < deadline:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Commands with headers of their own, from one client or many, and what a callback looks like on the wire."""
+"""Helpers that send commands with given headers, from one client or many, and callbacks as bytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from domain.events import Kind
 from domain.money import parse_amount
 from gateways.development import CALLBACK_SECRET
 from gateways.simulator import gateway_a, gateway_b
-from gateways.simulator.provider import Asked, Record
-from gateways.simulator.rows import Truth
+from gateways.simulator.provider import PaymentRequest, Record
+from gateways.simulator.rows import TrueStatus
 from tests.processes.installation import HOST, Answer, Installation
 from tests.processes.process import PATIENCE_S, wait_until
 
 GATEWAYS: Final = ("gatewayA", "gatewayB")
 ROUTES: Final = ("deposit", "withdrawal")
 SECRETS: Final = {name: f'callback_secrets_env = "PAYMENTS_{name.upper()}_SECRETS"\n' for name in GATEWAYS}
-"""A line for each gateway's table: it takes callbacks, signed with the development secret."""
+"""A line for each gateway's table: the gateway accepts callbacks signed with the development secret."""
 QUICK: Final = f"timeout_s = 0.5\nsettle_s = 0.5\nlookup_after_s = {[2, *[1] * 40]}\nbreaker = {{ sleep_s = 0.3 }}\n"
-"""Lines for both: what a dead process had in hand is settled as soon as can be, and callbacks come before lookups."""
+"""Lines for both tables: a dead process's work is settled very soon, and callbacks come before lookups."""
 
 _DIALECTS: Final = {"gatewayA": gateway_a.DIALECT, "gatewayB": gateway_b.DIALECT}
 _AFTER_REFUSAL_S: Final = 0.05
@@ -37,9 +37,9 @@ def send(
     body: object,
     headers: Mapping[str, str] | None = None,
 ) -> Answer | None:
-    """POST ``body``, bytes as they are, to a port or on an open connection; None when no answer came.
+    """POST ``body`` unchanged to a port or on an open connection; None without an answer.
 
-    Who finds nobody at the port has sent nothing, and tries again.
+    A refused connection is tried again, since nothing was sent.
     """
     if isinstance(where, int):
         with closing(_connected(where)) as connection:
@@ -59,21 +59,24 @@ def _connected(port: int) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(HOST, port, timeout=30)
         try:
             connection.connect()
-        except (ConnectionRefusedError, ConnectionResetError):  # reset: the port was closed during the handshake
-            assert time.monotonic() < deadline, "nobody listens"
+        except (
+            ConnectionRefusedError,
+            ConnectionResetError,
+        ):  # a reset means that the port was closed during the handshake
+            assert time.monotonic() < deadline, "no process listens"
             time.sleep(_AFTER_REFUSAL_S)
         else:
             return connection
 
 
 def order(installation: Installation, route: str, port: int | None = None, /, **members: object) -> Answer | None:
-    """Order a deposit or withdrawal of 10.00 at gatewayA for customer c1, but for ``members``."""
+    """Order a deposit or withdrawal of 10.00 at gatewayA for customer c1, changed by ``members``."""
     body = {"amount": "10.00", "gateway": "gatewayA", "customer_id": "c1", **members}
     return send(installation.port if port is None else port, f"/v1/{route}", body)
 
 
 def fund(installation: Installation, customer: str, amount: str) -> None:
-    """Give a customer something to withdraw, by a deposit that is completed on return."""
+    """Give a customer a balance by a deposit, and return when it is completed."""
     accepted = order(installation, "deposit", amount=amount, customer_id=customer)
     assert accepted is not None
     path = f"/v1/transactions/{accepted.body['transaction_id']}"
@@ -81,7 +84,7 @@ def fund(installation: Installation, customer: str, amount: str) -> None:
 
 
 def all_at_once(calls: Iterable[Callable[[], T]], threads: int) -> list[T]:
-    """The results of all calls, each made by one of so many threads as soon as it is free."""
+    """Make all calls from this number of threads, and return the results."""
     left, results, lock = iter(calls), list[T](), threading.Lock()
 
     def run() -> None:
@@ -104,11 +107,11 @@ def all_at_once(calls: Iterable[Callable[[], T]], threads: int) -> list[T]:
 
 
 def callback(transaction: Mapping[str, Any], reference: str, *, completed: bool = True) -> tuple[dict[str, str], bytes]:
-    """Headers and body of a callback about ``transaction`` as its provider signs it now; always the same event id."""
+    """Headers and body of a callback about ``transaction``, signed now by its provider; the event id is constant."""
     dialect = _DIALECTS[transaction["gateway"]]
     money = parse_amount(transaction["amount"], transaction["currency"])
-    asked = Asked(Kind(transaction["type"]), transaction["transaction_id"], money, None)
-    record = Record(asked, reference, Truth.SUCCESS if completed else Truth.DECLINED)
+    asked = PaymentRequest(Kind(transaction["type"]), transaction["transaction_id"], money, None)
+    record = Record(asked, reference, TrueStatus.SUCCESS if completed else TrueStatus.DECLINED)
     headers, body = dialect.callback(record, dialect.key(CALLBACK_SECRET))
     return dict(headers), body
 
@@ -140,10 +143,10 @@ def events(installation: Installation, customer: str, port: int | None = None) -
 
 
 def wait_for_ends(installation: Installation, customers: Sequence[str], port: int | None = None) -> None:
-    """Wait until all transactions of these customers have their end."""
+    """Wait until all transactions of these customers have a final status."""
 
     def ended() -> bool:
         found = transactions(installation, customers, port)
         return all(transaction["status"] in {"completed", "failed"} for transaction in found)
 
-    wait_until(ended, "every transaction has its end")
+    wait_until(ended, "every transaction has a final status")

@@ -1,4 +1,4 @@
-"""An installation for each test, ended whatever happens, and its logs in the report of a test that fails."""
+"""An installation for each test, which always ends its processes and adds their logs to the report of a failure."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from store.factory import migrate
+from store.backends import backend_of
 from tests.postgresql.servers import new_database
-from tests.processes.grounds import SQLITE, Ground
 from tests.processes.installation import CHECKOUT, Installation, installed
+from tests.processes.targets import SQLITE, Target
 
 
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    """An installation in which nothing runs yet; on SQLite unless the test is marked for another ground."""
-    ground: Ground = getattr(request, "param", SQLITE)
+    """An installation without running processes, on SQLite unless the test names another target."""
+    target: Target = getattr(request, "param", SQLITE)
     with ExitStack() as stack:
         postgresql = None
-        if ground.postgresql:
+        if target.postgresql:
             postgresql = stack.enter_context(new_database(request.getfixturevalue("postgresql_url")))
-            migrate(postgresql, root=CHECKOUT)
-        yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=ground.workers))
+            backend_of(postgresql, root=CHECKOUT).migrate()
+        yield stack.enter_context(installed(tmp_path, postgresql=postgresql, workers=target.workers))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the processes said when a test has failed."""
+    """Add the output of the processes to the report of a failed test."""
     report = yield
     installation = item.funcargs.get("installation")
     if report.failed and isinstance(installation, Installation):
-        report.sections.append(("what the processes said", installation.logs))
+        report.sections.append(("output of the processes", installation.logs))
     return report

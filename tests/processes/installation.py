@@ -1,6 +1,6 @@
-"""The service as somebody would install it, in a folder of its own: database, ledger, gateways file, ports, logs.
+"""An installed service in its own folder: database, ledger, gateways file, ports, logs.
 
-It knows how everything is started, and ends whatever is left of it. It judges nothing.
+It starts the processes and ends those that remain. It judges nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ timeout_s = 5.0
 lookup_after_s = [0.5, 1, 2, 4, 8]
 breaker = { sleep_s = 0.5 }
 """
-"""How the gateway with keys is set up unless a test says otherwise: sooner back than in production."""
+"""The default settings of the gateway with keys. It recovers sooner than in production."""
 GATEWAY_B: Final = f"""
 timeout_s = 2.0
 settle_s = 1
 lookup_after_s = {[0.3, 0.5, *[1] * 30]}
 breaker = {{ sleep_s = 0.5 }}
 """
-"""The same for the one without keys, which must be asked what became of whatever got no answer."""
+"""The default settings of the gateway without keys. A call without an answer needs a lookup."""
 
 _MARK: Final = "INSTALLATION_FOLDER"
 _LEDGER: Final = "ledger.jsonl"
@@ -42,7 +42,7 @@ _MEMORY: Final = "ledger.memory.jsonl"
 
 
 class Answer(NamedTuple):
-    """An HTTP answer; ``body`` is its JSON, or None when it has none."""
+    """An HTTP answer; ``body`` is its JSON, or None."""
 
     status: int
     body: Any
@@ -50,16 +50,16 @@ class Answer(NamedTuple):
 
 
 class Books(NamedTuple):
-    """What the provider has on disk: each movement of money, and each request that it took and that moved none yet."""
+    """The provider's files: each movement of money, and each accepted request that moved none."""
 
     effects: list[dict[str, Any]]
     taken: list[dict[str, Any]]
 
 
 class Installation:
-    """One installation below ``folder``; nothing runs yet.
+    """One installation below ``folder``; no process runs at first.
 
-    ``postgresql``: the URL of a migrated database, for a service of so many ``workers``; else SQLite and one.
+    ``postgresql``: the URL of a migrated database, for a service with ``workers`` workers; else SQLite and one worker.
     """
 
     def __init__(self, folder: Path, *, postgresql: str | None = None, workers: int = 1) -> None:
@@ -68,13 +68,13 @@ class Installation:
         self.database_url = postgresql or f"sqlite:///{folder / 'payments.db'}"
         self.workers = workers
         self.key: str | None = None
-        """The API key that the service is asked with."""
+        """The API key for requests to the service."""
         self._processes: list[Process] = []
         self._numbers = count(1)
         self.configure_gateways()
 
     def configure_gateways(self, *, a: str = GATEWAY_A, b: str = GATEWAY_B) -> None:
-        """Write the gateways file with these lines in the two tables; what is started from now on reads it."""
+        """Write the gateways file with these lines in the two tables; processes that start later read it."""
         provider = f"http://{HOST}:{self.simulator_port}"
         tables = (
             f'[gatewayA]\nadapter = "gateway_a"\nurl = "{provider}/gatewayA"\n{a}',
@@ -112,7 +112,7 @@ class Installation:
         cwd: Path = CHECKOUT,
         output: int | None = None,
     ) -> Process:
-        """The same in another folder, or with its output into a descriptor."""
+        """Like ``start``, in another folder, or with its output sent to a descriptor."""
         process = Process(
             f"{next(self._numbers)}-{name}",
             [sys.executable, *command],
@@ -125,11 +125,11 @@ class Installation:
         return process
 
     def manage(self, command: str, *arguments: str, **settings: str) -> Process:
-        """Start one of manage.py's commands."""
+        """Start a command of manage.py."""
         return self.start(command, "manage.py", command, *arguments, **settings)
 
     def gunicorn(self, **settings: str) -> Process:
-        """Start the service as in production, without waiting for it."""
+        """Start the service as in production, and do not wait for it."""
         return self.start("service", "-m", "gunicorn", "wsgi:app", **settings)
 
     def simulator(self) -> Process:
@@ -139,7 +139,7 @@ class Installation:
         return process
 
     def service(self, port: int | None = None, /, **settings: str) -> Process:
-        """Start the service, on ``port`` if one is given, and wait until all of its workers are ready."""
+        """Start the service, on ``port`` if it is given, and wait until all of its workers are ready."""
         port = self.port if port is None else port
         process = self.gunicorn(**{"PAYMENTS_BIND": f"{HOST}:{port}"} | settings)
         self.wait_for_answer(process, port, "/readyz")
@@ -148,11 +148,11 @@ class Installation:
 
     @staticmethod
     def wait_for_workers(process: Process, ready: int) -> None:
-        """Wait until so many workers have said that they are ready, since the process was started."""
+        """Wait until ``ready`` workers have logged "ready" since the start of the process."""
         wait_until(lambda: process.said("ready") >= ready, f"{ready} workers of {process.name} are ready")
 
     def wait_for_answer(self, process: Process, port: int, path: str) -> None:
-        """Wait until ``path`` is answered with 200; fail when the process ends before."""
+        """Wait until ``path`` is answered with 200; fail if the process ends first."""
 
         def answers() -> bool:
             assert not process.ended, f"{process.name} ended with {process.wait()}"
@@ -167,14 +167,14 @@ class Installation:
         process = self.manage("verify")
         assert process.wait() == 0, process.logs
 
-    # talking
+    # requests
 
     def get(self, path: str, port: int | None = None) -> Answer:
-        """GET ``path`` of the service, or of what listens on ``port``."""
+        """GET ``path`` of the service, or of the process that listens on ``port``."""
         return call(self.port if port is None else port, "GET", path, key=self.key)
 
     def scrape(self) -> Samples:
-        """What Prometheus reads, on a connection of its own: of any of the workers."""
+        """The metrics of the service, read on a new connection, from any worker."""
         with closing(http.client.HTTPConnection(HOST, self.port, timeout=30)) as connection:
             connection.request("GET", "/metrics")
             return read(connection.getresponse().read().decode())
@@ -184,37 +184,37 @@ class Installation:
         return call(self.port, "POST", path, body, key=self.key)
 
     def deposit(self, *, port: int | None = None, **members: object) -> Answer:
-        """Post a deposit: the one of the README, but for ``members``."""
+        """Post the deposit of the README, changed by ``members``."""
         body = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345", **members}
         return call(self.port if port is None else port, "POST", "/v1/deposit", body)
 
     def books(self) -> Books:
-        """What the provider wrote down before it answered."""
+        """The files that the provider wrote before its answers."""
         taken = [json.loads(line) for line in (self.folder / _MEMORY).read_bytes().splitlines()]
         return Books(self.get("/ledger", self.simulator_port).body, taken)
 
     def calls(self, gateway: str) -> int:
-        """How many calls the provider has counted at ``gateway`` since it was started."""
+        """The number of calls that the provider has counted at ``gateway`` since its start."""
         count: int = self.get("/calls", self.simulator_port).body[gateway]
         return count
 
     def breaker(self, gateway: str) -> dict[str, Any]:
-        """The breaker of ``gateway`` as operators see it."""
+        """The breaker of ``gateway`` as the API shows it."""
         breaker: dict[str, Any] = self.get(f"/v1/gateways/{gateway}").body["breaker"]
         return breaker
 
-    def order_faults(self, **faults: object) -> None:
-        """Make the provider misbehave; none: behave again."""
+    def inject_faults(self, **faults: object) -> None:
+        """Inject faults into the provider; without arguments, end all faults."""
         assert call(self.simulator_port, "POST", "/faults", faults).status == 200
 
     # ending
 
     def living(self) -> list[int]:
-        """Ids of all processes of this installation, their children's children included (Linux)."""
+        """Ids of all processes of this installation, including all descendants (Linux)."""
         return processes_with(_MARK, str(self.folder))
 
     def end(self) -> None:
-        """End everything that was started here, and everything that those started."""
+        """End all processes that were started here, and all their descendants."""
         for process in self._processes:
             process.end()
         for pid in self.living():
@@ -224,13 +224,13 @@ class Installation:
 
     @property
     def logs(self) -> str:
-        """What all of them said, the last lines of each."""
+        """The last lines of the output of all processes."""
         return "\n".join(filter(None, (process.logs for process in self._processes)))
 
 
 @contextmanager
 def installed(folder: Path, *, postgresql: str | None = None, workers: int = 1) -> Iterator[Installation]:
-    """An installation of which nothing is left after the block but its folder and database."""
+    """An installation; after the block only its folder and database remain."""
     installation = Installation(folder, postgresql=postgresql, workers=workers)
     try:
         yield installation
@@ -239,7 +239,7 @@ def installed(folder: Path, *, postgresql: str | None = None, workers: int = 1) 
 
 
 def call(port: int, method: str, path: str, body: object = None, *, key: str | None = None) -> Answer:
-    """One request on a connection of its own, with an API key if need be. Raises OSError and HTTPException."""
+    """One request on a new connection, with an optional API key. Raises OSError and HTTPException."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=30)) as connection:
         return exchange(connection, method, path, body, key=key)
 

@@ -1,7 +1,7 @@
-"""What became of everything, judged from what outsiders hold: the clients' log, the provider's ledger, the store.
+"""Judges a run from external evidence: the clients' log, the provider's ledger and the store.
 
-The promises and most rules are those of ``tests.simulation.checker``; here a history is made for it, and what only
-real clients can see is judged beside it. Nothing here knows how the service was started, killed or stopped.
+The promises and most rules are those of ``tests.simulation.checker``. This module builds a history for the checker, and
+adds rules about the answers to real clients. It does not depend on how the service was started, killed or stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from store.factory import open_audit
+from store.backends import backend_of
 from store.port import StreamKey
 from store.queries import Audit
 from tests.processes.client import Log, Sent
@@ -30,10 +30,10 @@ _POLL_S: Final = 0.2
 
 
 class Witness:
-    """Dumps the store's streams, from a process of its own, at several times of one installation's life.
+    """Dumps the store's streams at several times, from a separate process.
 
-    Look only while a service has the database open: the last one to close it tidies up what a crash left, and the
-    service shall meet that as it is.
+    Look only while a service has the database open. The last process that closes the database cleans up after a crash,
+    but the service must find the database as the crash left it.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -42,7 +42,7 @@ class Witness:
 
     def look(self, when: str = "while it runs") -> None:
         """Write down all streams as they are now."""
-        with open_audit(self._url, root=CHECKOUT) as audit:
+        with backend_of(self._url, root=CHECKOUT).audit() as audit:
             for stream in audit.streams():
                 events = [
                     {"version": event.version, "body": event.body.decode(), "hash": event.hash.hex()}
@@ -67,25 +67,25 @@ class Witness:
         )
 
     def unfinished(self) -> int:
-        """How many transactions still have work."""
-        with open_audit(self._url, root=CHECKOUT) as audit:
+        """The number of transactions that still have work."""
+        with backend_of(self._url, root=CHECKOUT).audit() as audit:
             return sum(len(audit.unfinished(stream)) for stream in audit.streams())
 
     def wait_for_rest(self) -> None:
-        """Wait until nothing is left to do, or for long enough: whatever is left then is for the judge to tell."""
+        """Wait until no work is left, but not without limit: the judge reports work that remains."""
         deadline = time.monotonic() + PATIENCE_S
         while self.unfinished() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
     def history_at_rest(self) -> History:
-        """Everything that was looked at, and the whole store as it is now."""
+        """All dumps so far, and a dump of the whole store as it is now."""
         self.look("rest")
         self._history.add("rest", time.monotonic(), outstanding=0)
         return self._history
 
 
 def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]:
-    """Every broken promise, as a sentence. ``plain``: the provider had no reason to decline anything."""
+    """Every broken promise, as a sentence. ``plain``: the provider had no reason to decline any deposit."""
     history = History([*history.entries])
     recorded, ends = _recorded(history), _ends(history)
     for sent in log.sent:
@@ -100,7 +100,7 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
             amount=sent.amount,
             currency="USD",
         )
-        # An answer that was in doubt for so long that others have done the work shows the transaction as it is by then.
+        # If a commit was uncertain until another process had done the work, the answer shows the later status.
         said = "pending" if sent.said in _TERMINAL and sent.said == ends.get(key) else sent.said
         history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=said)
     _add_provider(history, books)
@@ -114,7 +114,7 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
 
 
 def _add_provider(history: History, books: Books) -> None:
-    """Its books as the checker reads them. They name no customer: whose the transaction is, the record says."""
+    """Add the provider's books in the form that the checker reads. The events name each transaction's customer."""
     for name in ("gatewayA", "gatewayB"):
         history.add("gateway", 0.0, name=name, keys=name == _HONOURS_KEYS, looks_up=True)
     customers = {data["transaction_id"]: customer for kind, customer, data in _events(history) if kind == _RECEIVED}
@@ -131,7 +131,7 @@ def _add_provider(history: History, books: Books) -> None:
 
 
 def _events(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Type, customer and data of all events on record in the end."""
+    """Type, customer and data of all events in the last dump."""
     for dump in history.of("dump"):
         if dump["when"] == "rest":
             for event in dump["events"]:
@@ -140,7 +140,7 @@ def _events(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _recorded(history: History) -> dict[str, list[str]]:
-    """The transactions on record by the number of the request that led to them."""
+    """The transactions on record, by the number of the request that created them."""
     recorded: dict[str, list[str]] = defaultdict(list)
     for kind, _, data in _events(history):
         if kind == _RECEIVED:
@@ -149,7 +149,7 @@ def _recorded(history: History) -> dict[str, list[str]]:
 
 
 def _ends(history: History) -> dict[str, str]:
-    """The status of each transaction in the end."""
+    """The last status of each transaction."""
     tables = [table["transactions"] for table in history.of("tables")]
     return {key: status for transactions in tables for key, (status, _) in transactions.items()}
 
@@ -160,19 +160,19 @@ def _id_of(sent: Sent, recorded: Mapping[str, list[str]]) -> str:
 
 
 def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
-    """Promise 1 by request: none or one event each, and the id that the client was told."""
+    """Promise 1 by request: each led to at most one event, with the id in the answer."""
     for sent in log.sent:
         ids = recorded.get(str(sent.number), [])
         if len(ids) > 1:
             yield f"1: request {sent.number} led to {len(ids)} transactions"
         if ids and sent.transaction_id is not None and ids != [sent.transaction_id]:
-            yield f"1: request {sent.number} was told {sent.transaction_id} and is on record as {ids}"
+            yield f"1: request {sent.number} was answered with {sent.transaction_id} and is on record as {ids}"
         if sent.status not in _ANSWERS:
-            yield f"1: request {sent.number} is a good one and was answered {sent.status}"
+            yield f"1: request {sent.number} is valid and was answered {sent.status}"
 
 
 def _gateways(books: Books, history: History) -> Iterator[str]:
-    """Promise 3 by gateway: one key for all attempts where keys are known, else every attempt on record before it."""
+    """Promise 3 by gateway: with keys, all attempts have one key; without, each is on record before it is sent."""
     chosen = {data["transaction_id"]: data["gateway"] for kind, _, data in _events(history) if kind == _RECEIVED}
     submissions = Counter(data["transaction_id"] for kind, _, data in _events(history) if kind == _SUBMITTED)
     for line in (*books.effects, *books.taken):
@@ -180,17 +180,17 @@ def _gateways(books: Books, history: History) -> Iterator[str]:
         if line["key"] != (reference if gateway == _HONOURS_KEYS else None):
             yield f"3: {reference} was sent to {gateway} under the key {line['key']}"
         if chosen.get(reference, gateway) != gateway:
-            yield f"3: {reference} was sent to {gateway}, and meant for {chosen[reference]}"
+            yield f"3: {reference} was sent to {gateway}, but was ordered for {chosen[reference]}"
     for reference, times in _asked_without_key(books).items():
         if times > submissions[reference]:
             yield f"3: {reference} was sent {times} times, and {submissions[reference]} attempts are on record"
     for reference in submissions:
         if chosen.get(reference) == _HONOURS_KEYS:
-            yield f"3: {reference} needs no record before it is sent, and has one"
+            yield f"3: {reference} has a record of its submission, which a gateway with keys does not need"
 
 
 def _asked_without_key(books: Books) -> Counter[str]:
-    """How often the provider was surely asked for each reference: what was lost on the way, it has not written down."""
+    """Lower bounds on the requests to the provider by reference: its books do not contain requests that were lost."""
     accepted = {
         (line["reference"], line["id"]) for line in (*books.effects, *books.taken) if line["key"] is None and line["id"]
     }
@@ -199,7 +199,7 @@ def _asked_without_key(books: Books) -> Counter[str]:
 
 
 def _readers(log: Log, history: History) -> Iterator[str]:
-    """Promises 5 and 11: who reads meanwhile finds everything that was accepted, and never less than before."""
+    """Promises 5 and 11: later reads return every accepted transaction, and never an older state."""
     for read in log.reads:
         if read.answered == 404:
             yield f"11: {read.transaction_id} was accepted and then not found"
@@ -223,11 +223,11 @@ def _readers(log: Log, history: History) -> Iterator[str]:
         if [version for version, _ in seen.events] != list(range(1, len(hashes) + 1)):
             yield f"5: the events of {seen.customer} were not numbered 1, 2, 3 and so on"
         if final.get(seen.customer, [])[: len(hashes)] != hashes:
-            yield f"5: what was read of {seen.customer} is no prefix of its stream"
+            yield f"5: the events that were read of {seen.customer} are no prefix of its stream"
 
 
 def _plain(history: History) -> Iterator[str]:
     for table in history.of("tables"):
         for key, (status, _) in table["transactions"].items():
             if status == "failed":
-                yield f"4: {key} failed, and nobody had a reason to decline it"
+                yield f"4: {key} failed, and the provider had no reason to decline it"

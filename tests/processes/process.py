@@ -1,4 +1,4 @@
-"""One process of a test: a group of its own, its output in files, waiting with a deadline. Knows no command."""
+"""One process of a test, with its own process group, output files, and waits with a deadline."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 PATIENCE_S: Final = 60.0
-"""How long anything may take that is done within a moment; only what is broken reaches it."""
+"""How long a step may take; only a broken process reaches this limit."""
 
 _POLL_S: Final = 0.03
-# Runs the rest of its command line as a process that is killed when this one ends, however that happens (Linux). Not
-# as a preexec_fn, which could hang: clients run in threads while a service is started.
+# Runs the rest of its command line as a process that is killed when this one ends in any way (Linux). It is not a
+# preexec_fn, because that could hang: clients run in threads while a service starts.
 _UNTIL_WE_END: Final = (
     "import ctypes, os, sys; PR_SET_PDEATHSIG, SIGKILL = 1, 9; ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL);"
     " os.execv(sys.argv[1], sys.argv[1:])"
@@ -28,10 +28,10 @@ _SHOWN_CHARACTERS: Final = 6_000
 
 
 class Process:
-    """A command that runs; what it says is in ``<name>.out`` and ``<name>.err`` of ``folder``.
+    """A running command; its output is in ``<name>.out`` and ``<name>.err`` of ``folder``.
 
-    With ``output``, a descriptor, all that it says goes there.
-    Its first word is the path of a program. Make it in the main thread: with the thread that made it, it would end.
+    With ``output``, a descriptor, its output goes there.
+    The first word of ``command`` is a path. Create the process in the main thread: it ends with the creating thread.
     """
 
     def __init__(
@@ -61,31 +61,31 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its id, which is its group's, too."""
+        """Its id, which is also the id of its group."""
         return self._popen.pid
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended; its children may live on."""
+        """Whether it has ended; its children may still run."""
         return self._popen.poll() is not None
 
     @property
     def out(self) -> str:
-        """What it has said."""
+        """Its standard output so far."""
         return self._out.read_text(errors="replace")
 
     @property
     def err(self) -> str:
-        """What it has complained of."""
+        """Its standard error so far."""
         return self._err.read_text(errors="replace")
 
     def said(self, message: str) -> int:
-        """How often it, or a child of it, has logged this message (in the service's JSON lines)."""
+        """The number of JSON log lines with this message, from the process and its children."""
         return self.out.count(f'"message":"{message}"')
 
     @property
     def logs(self) -> str:
-        """The end of both, for whoever wonders why a test failed."""
+        """The last lines of both outputs, for the report of a failed test."""
         said = {"out": self.out[-_SHOWN_CHARACTERS:], "err": self.err[-_SHOWN_CHARACTERS:]}
         return "\n".join(f"--- {self.name}.{kind}\n{text}" for kind, text in said.items() if text)
 
@@ -98,8 +98,8 @@ class Process:
         self._popen.send_signal(signum)
 
     def send_to_group(self, signum: signal.Signals) -> None:
-        """Send a signal to all of its group, as a terminal does; to nobody when all of it is gone."""
-        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it once only the dead are left
+        """Send a signal to its process group, as a terminal does; do nothing when the group has ended."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it when only ended processes are left
             os.killpg(self.pid, signum)
 
     def wait(self) -> int:
@@ -107,35 +107,35 @@ class Process:
         return self._popen.wait(PATIENCE_S)
 
     def end(self) -> None:
-        """End all of its group at once, whatever state it is in."""
+        """Kill its whole group at once, in any state."""
         self.send_to_group(signal.SIGKILL)
         self._popen.wait(PATIENCE_S)
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Ids of living processes that were started with ``variable=value`` in their environment (Linux; else none)."""
+    """Ids of the processes with ``variable=value`` in their environment (Linux; else none)."""
     wanted = f"{variable}={value}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile, or somebody else's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
     return found
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
-    """Return as soon as ``condition`` holds; fail when it does not ``within_s``."""
+    """Return as soon as ``condition`` holds; fail if this takes longer than ``within_s``."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {within_s:g} s without reaching: {what}"
         time.sleep(_POLL_S)
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now.
+    """A free port of the loopback interface.
 
-    It lies below those that the kernel gives to outgoing connections: a client that calls again and again while the
-    service is down could get the very port that it calls, be connected to itself, and keep the service from it.
+    It is below the ephemeral ports. Otherwise a client that retries while the service is down could get the same port
+    as its own, connect to itself, and block the port for the service.
     """
     while True:
         port = random.randrange(10_000, 32_000)

@@ -1,6 +1,6 @@
-"""Bytes that are no request, or no good one, at a real service: each gets its problem document, and none confuses it.
+"""Invalid requests at a real service: each gets a problem document, and none affects the next request.
 
-What a refused request leaves unread never becomes the next request, and the next one is answered for what it is.
+Unread bytes of a refused request are never read as the next request.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pytest
 
 from tests.processes.installation import Installation, installed
 from tests.processes.process import Process
-from tests.processes.raw import Told, Wire, chunked, chunks, request, wire
+from tests.processes.raw_http import RawAnswer, Wire, chunked, chunks, request, wire
 
 KIB = 1024
 NUMBERS = count(1)
 LOOK = request("GET", "/healthz")
 HEAD = "GET /healthz HTTP/1.1\r\nHost: service\r\n"
-# A request that must never be carried out: it stands where only a body may stand.
+# A request in the place of a body. The service must never execute it.
 SMUGGLED = request(
     "POST", "/v1/deposit", json.dumps({"amount": 1, "gateway": "gatewayA", "customer_id": "smuggled"}).encode()
 )
@@ -29,14 +29,14 @@ SMUGGLED = request(
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Process]]:
-    """One service for all tests here, which keep its log free of errors."""
+    """One service for all tests here; its log must stay free of errors."""
     with installed(tmp_path_factory.mktemp("service")) as installation:
         yield installation, installation.service()
 
 
 @pytest.fixture
 def port(service: tuple[Installation, Process]) -> Iterator[int]:
-    """Where it listens. A client's fault is no error in its log, and stores nothing but the deposits of ``good``."""
+    """Its port. A client's mistake is no error in the log, and only the deposits of ``good`` are stored."""
     installation, process = service
     yield installation.port
     assert "Traceback" not in process.logs, process.logs
@@ -56,8 +56,8 @@ def good() -> tuple[bytes, str]:
     ), customer
 
 
-def is_problem(told: Told | None, status: int) -> None:
-    """The answer is a problem document of that status, with an id, that repeats nothing unfit."""
+def is_problem(told: RawAnswer | None, status: int) -> None:
+    """Assert that the answer is a problem document with this status and an id, which repeats no invalid input."""
     assert told is not None, "no answer"
     assert (told.status, told.headers["content-type"]) == (status, "application/problem+json")
     assert told.headers["x-request-id"]
@@ -68,7 +68,7 @@ def is_problem(told: Told | None, status: int) -> None:
 
 
 def serves_on(connection: Wire) -> None:
-    """The connection still serves: a deposit is taken, and it is this one."""
+    """Assert that the connection still works: it accepts this deposit."""
     deposit, customer = good()
     connection.send(deposit)
     told = connection.answer()
@@ -121,12 +121,12 @@ UNREADABLE = {
     "a chunk with an unfit extension": (chunked("POST", "/v1/deposit", b"2;\x00\r\n{}\r\n0\r\n\r\n") + SMUGGLED, 400),
     "chunks ended by line feeds": (chunked("POST", "/v1/deposit", b"2\n{}\n0\n\n\r\n") + SMUGGLED, 400),
 }
-"""What is no HTTP, or not surely one request, and its status. The connection is closed: nobody knows what follows."""
+"""Bytes that are not clearly one HTTP request, and the status. The connection is closed, as its rest is unclear."""
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_is_no_request(port: int, kind: str) -> None:
-    """It is answered with one problem document, and nothing behind it is taken for a request."""
+def test_bytes_that_are_no_request(port: int, kind: str) -> None:
+    """Bytes that are no request get one problem document, and the bytes after them are not read as a request."""
     data, status = UNREADABLE[kind]
     with wire(port) as connection:
         connection.send(data)
@@ -134,8 +134,8 @@ def test_what_is_no_request(port: int, kind: str) -> None:
         assert connection.ended
 
 
-def test_what_ends_early(port: int) -> None:
-    """A client that goes in the middle of a head gets nothing, and in the middle of a body a refusal at the most."""
+def test_incomplete_requests(port: int) -> None:
+    """A client that closes within a head gets no answer, and within a body at most a refusal."""
     deposit = SMUGGLED
     for at in (1, 20, deposit.index(b"\r\n\r\n") + 2):
         with wire(port) as connection:
@@ -168,7 +168,7 @@ REFUSED = {
 @pytest.mark.parametrize("size", [0, 20 * KIB])
 @pytest.mark.parametrize("kind", REFUSED)
 def test_the_body_of_a_refused_request_is_no_request(port: int, kind: str, size: int) -> None:
-    """However early a request is refused, its body is not read as the next one, and the next one is served."""
+    """The body of a refused request is never read as the next request, and the next request is served."""
     method, path, status = REFUSED[kind]
     body = SMUGGLED + b" " * size + SMUGGLED
     in_chunks = chunks(SMUGGLED, b" " * (size or 1), SMUGGLED)
@@ -182,7 +182,7 @@ def test_the_body_of_a_refused_request_is_no_request(port: int, kind: str, size:
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json"])
 @pytest.mark.parametrize("size", [64 * KIB + 1, 300 * KIB, 3 * KIB * KIB])
 def test_a_giant_body(port: int, size: int, content_type: str) -> None:
-    """A body that is too large is refused, and its rest is not read as a request, whether it says its length or not."""
+    """A body that is too large is refused with and without a length, and its rest is not read as a request."""
     body = SMUGGLED * (size // len(SMUGGLED) + 1)
     for data in (
         request("POST", "/v1/deposit", body),
@@ -195,7 +195,7 @@ def test_a_giant_body(port: int, size: int, content_type: str) -> None:
 
 
 def test_a_body_that_is_only_announced(port: int) -> None:
-    """Who announces a giant body is refused before any of it comes."""
+    """A request that announces a giant body is refused before the body arrives."""
     for length in (2 * KIB * KIB, 10**12, 10**17):
         with wire(port) as connection:
             connection.send(
@@ -205,7 +205,7 @@ def test_a_body_that_is_only_announced(port: int) -> None:
 
 
 def test_brackets_and_digits(port: int) -> None:
-    """100,000 brackets are too many bytes, 60,000 are too deep, and 5,000 digits too many; the connection serves on."""
+    """Too many or too deep brackets and too many digits are refused, and the connection continues to work."""
     for body, status in ((b"[" * 100_000, 413), (b"[" * 60_000, 400), (b'{"amount": %s}' % (b"9" * 5000), 400)):
         with wire(port) as connection:
             connection.send(request("POST", "/v1/deposit", body))
@@ -214,7 +214,7 @@ def test_brackets_and_digits(port: int) -> None:
 
 
 def test_a_body_where_none_is_read(port: int) -> None:
-    """What a successful GET is sent as a body is dropped, and no request."""
+    """The body of a successful GET is discarded and not read as a request."""
     for data in (request("GET", "/healthz", SMUGGLED * 300), chunked("GET", "/healthz", chunks(SMUGGLED * 300))):
         with wire(port) as connection:
             connection.send(data)
@@ -225,7 +225,7 @@ def test_a_body_where_none_is_read(port: int) -> None:
 
 
 def test_many_requests_at_once(port: int) -> None:
-    """Requests that are sent without waiting are answered one by one, in their order, the bad among the good."""
+    """Pipelined requests, valid and invalid, are answered one by one in their order."""
     with wire(port) as connection:
         customers = []
         for _ in range(5):
@@ -243,8 +243,8 @@ def test_many_requests_at_once(port: int) -> None:
         serves_on(connection)
 
 
-def test_what_is_allowed_though_strange(port: int) -> None:
-    """Chunks with extensions and trailers, chunks of one byte, an expectation, and HTTP/1.0 are as good as any."""
+def test_unusual_requests_that_are_valid(port: int) -> None:
+    """Chunks with extensions and trailers, chunks of one byte, an expectation, and HTTP/1.0 are accepted."""
     deposit, _ = good()
     body = deposit.partition(b"\r\n\r\n")[2]
     extended = b'%x;a=b;c="d"\r\n%s\r\n0;x\r\nX-Trailer: y\r\n\r\n' % (len(body), body)
@@ -267,8 +267,8 @@ def test_what_is_allowed_though_strange(port: int) -> None:
         assert connection.ended
 
 
-def test_no_header_says_where_a_request_leads(port: int) -> None:
-    """A client cannot have another address looked up than the one in its first line."""
+def test_no_header_changes_the_address(port: int) -> None:
+    """Headers do not change the address of a request, which is that of its first line."""
     for name in ("SCRIPT_NAME", "PATH_INFO", "Script-Name", "X-Original-URL", "X-HTTP-Method-Override"):
         with wire(port) as connection:
             connection.send(request("GET", "/healthz", b"", f"{name}: /v1/gateways"))

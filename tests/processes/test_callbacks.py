@@ -1,4 +1,4 @@
-"""Callbacks of a real provider to a real service: applied once whatever is killed, and nothing is kept of forgeries."""
+"""Callbacks of a real provider to a real service are applied once despite kills, and forgeries store nothing."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from tests.processes.commands import (
     transactions,
     wait_for_ends,
 )
-from tests.processes.ends import wrong_ends
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import HOST, Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import wait_until
-from tests.processes.tables import everything
+from tests.processes.store_dump import everything
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
 CENTS: Final = ("03", "04", "11", "12", "13")
-"""Amounts whose provider answers "pending"."""
+"""Cents for which the provider answers "pending"."""
 CUSTOMERS: Final = ("c1", "c2", "c3")
 FUNDS: Final = "1000.00"
 SETTINGS: Final = {"PAYMENTS_LEASE_S": "1", "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1", "PAYMENTS_DEAD_LETTER_MAX_S": "0.5"}
@@ -46,13 +46,13 @@ _NOT_SIGNED: Final = frozenset({"Content-Type"})
 
 
 def accepted(answers: list[Answer | None]) -> set[str]:
-    """Ids of the transactions that were answered with 202."""
+    """Ids of the transactions that were accepted with 202."""
     return {answer.body["transaction_id"] for answer in answers if answer is not None and answer.status == 202}
 
 
 @on(SQLITE, on_postgresql(workers=2))
-def test_each_is_applied_once_whoever_is_killed(installation: Installation) -> None:
-    """Pending deposits and withdrawals at both gateways, and kills while the callbacks come: all end right, once."""
+def test_each_callback_is_applied_once_despite_kills(installation: Installation) -> None:
+    """When processes are killed while callbacks arrive, every deposit and withdrawal still ends correctly, once."""
     installation.configure_gateways(a=SECRETS["gatewayA"] + QUICK, b=SECRETS["gatewayB"] + QUICK)
     installation.simulator()
     service = installation.service(**SETTINGS)
@@ -92,13 +92,13 @@ def test_each_is_applied_once_whoever_is_killed(installation: Installation) -> N
 
 
 def flipped(text: bytes) -> Iterator[bytes]:
-    """``text`` with one bit changed, for each of its bits."""
+    """For each bit of ``text``, a copy with that bit changed."""
     for place, bit in product(range(len(text)), range(8)):
         yield text[:place] + bytes([text[place] ^ 1 << bit]) + text[place + 1 :]
 
 
 def forgeries(headers: dict[str, str], body: bytes) -> Iterator[tuple[dict[str, str], bytes]]:
-    """A callback with one bit changed: of its body, or of a header, as far as that is one then."""
+    """The callback with one bit changed in its body or in a header, if the result is still a valid header."""
     for changed in flipped(body):
         yield headers, changed
     for name, value in headers.items():
@@ -114,15 +114,15 @@ def forgeries(headers: dict[str, str], body: bytes) -> Iterator[tuple[dict[str, 
     indirect=["installation"],
     ids=str,
 )
-def test_no_bit_may_differ_and_copies_are_one(installation: Installation, gateway: str) -> None:
-    """Forgeries: 401 and nothing stored. The real one is applied once, and its copies not at all, after a restart."""
+def test_forgeries_are_refused_and_copies_are_applied_once(installation: Installation, gateway: str) -> None:
+    """Forgeries get 401 and store nothing. The genuine callback is applied once; its copies are not, also later."""
     installation.configure_gateways(a=SECRETS["gatewayA"] + _SELDOM, b=SECRETS["gatewayB"] + _SELDOM)
     installation.simulator()
     service = installation.service()
     accepted = order(installation, "deposit", amount="10.11", gateway=gateway)
     assert accepted is not None
     path = f"/v1/transactions/{accepted.body['transaction_id']}"
-    wait_until(lambda: installation.get(path).body["status"] == "processed", "the provider has said: pending")
+    wait_until(lambda: installation.get(path).body["status"] == "processed", "the provider has answered pending")
     transaction: dict[str, Any] = installation.get(path).body
     target = f"/v1/callbacks/{gateway}"
     headers, body = callback(transaction, transaction["gateway_reference"])

@@ -1,4 +1,4 @@
-"""API keys in a running service: made and revoked beside it, in all of its workers, and two merchants apart."""
+"""API keys at a running service: all workers see new and revoked keys, and two merchants are separate."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation, call
 from tests.processes.process import wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 REQUIRED = {"PAYMENTS_AUTH": "required"}
 DEPOSIT = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
 IN_A_ROW = 30
-"""Refusals one after the other, each on a connection of its own: no worker is left that was not asked."""
+"""The number of consecutive refusals, each on a new connection, after which every worker has surely answered."""
 
 
 def make_key(installation: Installation, merchant: str, *arguments: str) -> tuple[str, str]:
-    """A new key by the operator's command: its id and its text."""
+    """Create a key with the operator's command, and return its id and text."""
     scopes = "payments:write,payments:read,operations"
     process = installation.manage("keys", "create", "--json", "--merchant", merchant, "--scope", scopes, *arguments)
     assert process.wait() == 0, process.logs
@@ -27,18 +27,18 @@ def make_key(installation: Installation, merchant: str, *arguments: str) -> tupl
 
 
 def ask(installation: Installation, path: str, key: str | None, body: object = None) -> Answer:
-    """GET, or POST when there is a body."""
+    """GET, or POST if there is a body."""
     return call(installation.port, "GET" if body is None else "POST", path, body, key=key)
 
 
 @on(SQLITE, on_postgresql(2))
 def test_keys_come_and_go_beside_the_service(installation: Installation) -> None:
-    """A key works as soon as it is made, two at a time; a revoked one is refused by every worker, the other is not."""
+    """A new key works at once, beside an older one; every worker refuses the revoked key and accepts the other."""
     installation.manage("migrate").wait()
     installation.simulator()
     service = installation.service(**REQUIRED)
     assert ask(installation, "/v1/deposit", None, DEPOSIT).status == 401
-    assert "no live API key" in service.out, "whoever starts it without a key is told how to make one"
+    assert "no live API key" in service.out, "the log states how to create a key"
 
     old_id, old = make_key(installation, "acme")
     accepted = ask(installation, "/v1/deposit", old, DEPOSIT)
@@ -63,8 +63,8 @@ def test_keys_come_and_go_beside_the_service(installation: Installation) -> None
 
 
 @on(SQLITE, on_postgresql(1))
-def test_a_key_is_what_was_ordered(installation: Installation) -> None:
-    """Merchant, scopes, label and expiry of a key are those of the order, and so is what it permits."""
+def test_a_key_has_the_ordered_properties(installation: Installation) -> None:
+    """A key has the ordered merchant, scopes, label and expiry, and permits only what its scopes allow."""
     installation.manage("migrate").wait()
     orders = {
         "payments:write": ("--label", "shop 1", "--expires-in", "2h"),
@@ -98,8 +98,8 @@ def test_a_key_is_what_was_ordered(installation: Installation) -> None:
 
 
 @on(SQLITE, on_postgresql(2))
-def test_one_merchant_learns_nothing_of_another(installation: Installation) -> None:
-    """Each has a customer and a key of its own under the same names, and neither sees the other's."""
+def test_merchants_are_separate(installation: Installation) -> None:
+    """Two merchants use the same customer id and idempotency key, and neither sees data of the other."""
     installation.manage("migrate").wait()
     installation.simulator()
     keys = {merchant: make_key(installation, merchant)[1] for merchant in ("acme", "globex")}
@@ -136,16 +136,16 @@ def test_one_merchant_learns_nothing_of_another(installation: Installation) -> N
         (["create", "--merchant", "a b", "--scope", "operations"], "--merchant"),
         (["create", "--merchant", "acme", "--scope", "everything"], "--scope"),
         (["create", "--merchant", "acme", "--scope", "operations", "--expires-in", "soon"], "--expires-in"),
-        (["create", "--merchant", "acme", "--scope", "operations", "--expires-at", "2020-01-01T00:00:00Z"], "over"),
+        (["create", "--merchant", "acme", "--scope", "operations", "--expires-at", "2020-01-01T00:00:00Z"], "past"),
         (["create", "--merchant", "acme", "--scope", "operations", "--label", "a\x1bb"], "--label"),
         (["revoke", "pgw_secret"], "13 characters"),
     ],
 )
-def test_wrong_orders(
+def test_wrong_key_arguments(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is refused with status 2 before the store is looked at, and the word that is wrong."""
-    from manage import main  # noqa: PLC0415  # the checkout's program
+    """Wrong arguments are refused with status 2 and the wrong word, before the store is opened."""
+    from manage import main  # noqa: PLC0415  # manage.py of the checkout
 
     monkeypatch.setenv("PAYMENTS_DATABASE_URL", "sqlite:////nowhere/payments.db")
     with pytest.raises(SystemExit) as ended:

@@ -1,4 +1,4 @@
-"""No card number, CVV, secret or API key in any log, table, queue, answer or call: promise 16."""
+"""No card number, CVV, secret or API key appears in any log, table, queue, answer or call (promise 16)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ import pytest
 from psycopg import sql
 
 from api.keys import read_api_key
-from store.factory import migrate, open_keyring
+from store.backends import backend_of
 from store.keys import NewKey, Scope
-from tests.gateways.callers import CALLER_A, CALLER_B, SAID, Caller
+from tests.gateways.callback_signers import MEMBERS, SIGNER_A, SIGNER_B, Signer
 from tests.gateways.peer import Behave, Exchange, Peer, answers, sends_and_closes
 from tests.processes.canaries import (
     API_KEY,
@@ -39,18 +39,18 @@ from tests.processes.canaries import (
     new_card,
     spellings,
 )
+from tests.processes.canary_requests import CanaryRequest, requests
 from tests.processes.commands import QUICK
-from tests.processes.exposing import Asked, requests
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import CHECKOUT, HOST, Installation
 from tests.processes.process import wait_until
-from tests.processes.tables import everything
+from tests.processes.store_dump import everything
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
-GATEWAYS: Final[dict[str, tuple[str, Caller, str]]] = {
-    "gatewayA": ("gateway_a", CALLER_A, WEBHOOK_SECRET),
-    "gatewayB": ("gateway_b", CALLER_B, TEXT_SECRET),
+GATEWAYS: Final[dict[str, tuple[str, Signer, str]]] = {
+    "gatewayA": ("gateway_a", SIGNER_A, WEBHOOK_SECRET),
+    "gatewayB": ("gateway_b", SIGNER_B, TEXT_SECRET),
 }
 SETTINGS: Final = {
     "PAYMENTS_LOG_LEVEL": "DEBUG",
@@ -63,14 +63,14 @@ SETTINGS: Final = {
 
 
 class Client:
-    """Remembers all that it was answered, byte for byte."""
+    """A client that stores all its answers byte for byte."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self.heard: list[bytes] = []
 
-    def ask(self, asked: Asked) -> tuple[int, bytes]:
-        """The status and the body of the answer."""
+    def ask(self, asked: CanaryRequest) -> tuple[int, bytes]:
+        """Send a request, and return the status and the body of the answer."""
         with closing(HTTPConnection(HOST, self._port, timeout=30)) as connection:
             headers = {"Authorization": f"Bearer {API_KEY}", **asked.headers}
             if asked.body:
@@ -84,14 +84,14 @@ class Client:
     def deposit(self, gateway: str, **headers: str) -> tuple[int, bytes]:
         """Deposit 10.00 for c1."""
         body = {"amount": "10.00", "gateway": gateway, "customer_id": "c1"}
-        return self.ask(Asked("POST", "/v1/deposit", json.dumps(body).encode(), headers))
+        return self.ask(CanaryRequest("POST", "/v1/deposit", json.dumps(body).encode(), headers))
 
     def pages(self, path: str) -> list[Any]:
         """All items of a list."""
         found: list[Any] = []
         cursor = ""
         while True:
-            status, body = self.ask(Asked("GET", f"{path}?limit=200{cursor}"))
+            status, body = self.ask(CanaryRequest("GET", f"{path}?limit=200{cursor}"))
             assert status == 200
             page = json.loads(body)
             found += page["items"]
@@ -100,7 +100,7 @@ class Client:
             cursor = f"&cursor={page['next_cursor']}"
 
     def say(self, data: bytes) -> None:
-        """Send these very bytes."""
+        """Send exactly these bytes."""
         with socket.create_connection((HOST, self._port), 30) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -109,7 +109,7 @@ class Client:
 
 
 class Provider:
-    """Both providers on one port: says what is left to say, then nothing but success."""
+    """Both providers on one port. They send the prepared answers first, then success."""
 
     def __init__(self) -> None:
         self.left: dict[str, deque[Behave]] = {gateway: deque() for gateway in GATEWAYS}
@@ -122,7 +122,7 @@ class Provider:
 
 
 def said(gateway: str, **members: str) -> Behave:
-    """A proper answer with status 200 but for ``members``."""
+    """A valid answer with status 200, changed by ``members``."""
     all_members = {"transaction_id": "X-1", "status": "success", **members}
     if gateway == "gatewayA":
         return answers(200, json.dumps(all_members).encode())
@@ -131,7 +131,7 @@ def said(gateway: str, **members: str) -> Behave:
 
 
 def careless(gateway: str) -> Iterator[Behave]:
-    """Answers with a card number in each of their places."""
+    """Answers with a card number in every possible place."""
     yield said(gateway, transaction_id=new_card())
     yield said(gateway, transaction_id=f"id-{spellings(new_card())[2]}")
     yield said(gateway, transaction_id=f"x{new_card()}y")
@@ -149,9 +149,9 @@ def careless(gateway: str) -> Iterator[Behave]:
 
 
 def callbacks(gateway: str, reference: str) -> Iterator[tuple[str, bytes]]:
-    """Event ids and bodies with a card number in each of their places, and one that is fine but for its id."""
+    """Event ids and bodies with a card number in every possible place; one is valid except for its id."""
     caller = GATEWAYS[gateway][1]
-    fine = {**SAID, "reference": reference, "amount": "10.00"}
+    fine = {**MEMBERS, "reference": reference, "amount": "10.00"}
     numbers = (str(number) for number in range(1000))
     for name, spelling in product(fine, range(7)):
         yield f"evt-{next(numbers)}", caller.body({**fine, name: spellings(new_card())[spelling]})
@@ -166,12 +166,12 @@ def callbacks(gateway: str, reference: str) -> Iterator[tuple[str, bytes]]:
     yield f"evt-{next(numbers)}", json.dumps({"pan": new_card()}).encode("utf-16")
     escaped = "".join(f"\\u003{digit}" for digit in new_card())
     yield f"evt-{next(numbers)}", f'{{"pan": "{escaped}"}}'.encode()
-    yield "evt-0", body  # came with another body
+    yield "evt-0", body  # the same event id with another body
 
 
 @contextmanager
 def store_down(installation: Installation) -> Iterator[None]:
-    """Nothing can be written meanwhile."""
+    """Within the block, nothing can be written to the store."""
     if installation.database_url.startswith("sqlite"):
         with closing(apsw.Connection(installation.database_url.removeprefix("sqlite:///"))) as connection:
             connection.execute("BEGIN EXCLUSIVE")
@@ -189,7 +189,7 @@ def store_down(installation: Installation) -> Iterator[None]:
 
 
 def with_password(database_url: str) -> str:
-    """The same with a password, which the server does not ask for."""
+    """The URL with a password, which the server does not require."""
     if database_url.startswith("sqlite"):
         return database_url
     parts = urlsplit(database_url)
@@ -198,7 +198,7 @@ def with_password(database_url: str) -> str:
 
 
 def configure(installation: Installation, provider: str) -> None:
-    """Both gateways at ``provider``, with secrets of their own."""
+    """Configure both gateways at ``provider``, each with its own secret."""
     tables = (
         f'[{name}]\nadapter = "{adapter}"\nurl = "{provider}/{name}"\n'
         f'callback_secrets_env = "PAYMENTS_CANARY_{name[-1]}_SECRETS"\n{QUICK}'
@@ -208,17 +208,17 @@ def configure(installation: Installation, provider: str) -> None:
 
 
 def keep_key(installation: Installation) -> None:
-    """Let the service know the canary of an API key, which is good for everything."""
+    """Store the canary API key in the service, with every scope."""
     if installation.database_url.startswith("sqlite"):
-        migrate(installation.database_url, root=CHECKOUT)
+        backend_of(installation.database_url, root=CHECKOUT).migrate()
     presented = read_api_key(API_KEY)
     assert presented is not None
-    with open_keyring(installation.database_url, root=CHECKOUT, clock=lambda: datetime.now(UTC)) as keyring:
+    with backend_of(installation.database_url, root=CHECKOUT).keyring(clock=lambda: datetime.now(UTC)) as keyring:
         keyring.add(NewKey(*presented, "main", frozenset(Scope), "canary", None))
 
 
 def expose_providers(installation: Installation, client: Client, provider: Provider) -> str:
-    """All that providers may say with card numbers, as answers and as callbacks; the id of a transaction."""
+    """Have the providers send all answers and callbacks with card numbers, and return the id of a transaction."""
     for gateway in GATEWAYS:
         provider.left[gateway].extend(careless(gateway))
     transaction = ""
@@ -233,28 +233,28 @@ def expose_providers(installation: Installation, client: Client, provider: Provi
         reference = json.loads(client.deposit(gateway)[1])["transaction_id"]
         for event_id, body in callbacks(gateway, reference):
             headers = caller.headers(secret, event_id, str(int(time.time())), body)
-            asked = Asked("POST", f"/v1/callbacks/{gateway}", body, headers, refused=False)
+            asked = CanaryRequest("POST", f"/v1/callbacks/{gateway}", body, headers, refused=False)
             for _ in range(2):
                 assert client.ask(asked)[0] == 200, (event_id, body)
             forged = {**headers, caller.signature_header: f"v1,{new_card()}"}
-            assert client.ask(Asked("POST", asked.path, body, forged))[0] == 401
+            assert client.ask(CanaryRequest("POST", asked.path, body, forged))[0] == 401
     wait_until(lambda: not pending(installation), "providers have answered")
     for path in ("/v1/reviews", "/v1/waiting-callbacks"):
         items = client.pages(path)
-        assert SHOWN in json.dumps(items), "what providers said is shown, masked"
+        assert SHOWN in json.dumps(items), "the providers' data are shown, masked"
         for item in items:
-            assert client.ask(Asked("GET", f"{path}/{item['id']}"))[0] in {200, 404}
+            assert client.ask(CanaryRequest("GET", f"{path}/{item['id']}"))[0] in {200, 404}
     return transaction
 
 
 def pending(installation: Installation) -> list[Any]:
-    """Transactions of which the provider has said nothing yet."""
+    """Transactions without an outcome from the provider."""
     items: list[Any] = installation.get("/v1/transactions?status=pending&customer_id=c1").body["items"]
     return items
 
 
 def expose_api(installation: Installation, client: Client, transaction: str) -> None:
-    """A canary in each place of each route; whatever would be kept is refused."""
+    """Send a canary in each place of each route; it must be refused where it would be stored."""
     review = installation.get("/v1/reviews?limit=1").body["items"][0]["id"]
     ids = {
         "transaction_id": transaction,
@@ -282,7 +282,7 @@ def expose_api(installation: Installation, client: Client, transaction: str) -> 
 
 
 def held(installation: Installation) -> dict[str, bytes]:
-    """Everything that is on disk or in the database, by what it is."""
+    """All content on disk and in the database, by its place."""
     folder: Path = installation.folder
     found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".toml"}
     for table, rows in everything(installation.database_url).items():
@@ -292,8 +292,8 @@ def held(installation: Installation) -> dict[str, bytes]:
 
 
 @on(SQLITE, on_postgresql(workers=2))
-def test_canaries_come_out_nowhere(installation: Installation) -> None:
-    """Put into every field and header, by clients and by providers, with the store down and up: found nowhere."""
+def test_canaries_appear_nowhere(installation: Installation) -> None:
+    """Canaries in every field and header, from clients and providers, with the store down and up, appear nowhere."""
     provider = Provider()
     installation.database_url = with_password(installation.database_url)
     configure(installation, provider.peer.url)
@@ -314,14 +314,14 @@ def test_canaries_come_out_nowhere(installation: Installation) -> None:
     places["answers"] = b"\n".join(client.heard)
     places["calls"] = b"\n".join(repr(request).encode() + request.body for request in provider.peer.requests)
     assert {place: found for place, data in places.items() if (found := leaks(data))} == {}
-    assert SHOWN.encode() in places["transactions"], "masked references are there: the canaries had arrived"
+    assert SHOWN.encode() in places["transactions"], "masked references are there, so the canaries have arrived"
     for table in ("claims", "reviews", "events", "work"):
-        assert SHOWN.encode() in places[table], f"so are masked callbacks, in {table}"
+        assert SHOWN.encode() in places[table], f"masked callbacks are there as well, in {table}"
 
 
 @pytest.mark.parametrize("secret", [*spellings(new_card()), *SECRETS.values(), CVV])
 def test_canaries_would_be_found(secret: str) -> None:
-    """Plain or wrapped, whatever stands around it; and what is masked is not."""
+    """The search finds each secret in plain and encoded form, in any surroundings, but not in masked form."""
     wrapped = [
         quote(secret).encode(),
         secret.encode().hex().encode(),

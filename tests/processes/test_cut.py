@@ -1,4 +1,4 @@
-"""A service that is cut off from the database while another one is not: it accepts nothing, and loses its work."""
+"""A service that is cut off from the database, beside one that is not, accepts nothing and loses its work."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 import pytest
 
 from tests.processes.client import Load, Log
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
-from tests.processes.line import line_to
 from tests.processes.process import free_port, wait_until
+from tests.processes.targets import on, on_postgresql
+from tests.processes.tcp_proxy import line_to
 
 SETTINGS: Final = {
     "PAYMENTS_LEASE_S": "1",
@@ -29,10 +29,10 @@ GATEWAY: Final = f"timeout_s = 1\nsettle_s = 0.5\nlookup_after_s = {[0.3, 0.5, *
 @pytest.mark.slow
 @on(on_postgresql(workers=2))
 def test_one_service_is_cut_off(installation: Installation) -> None:
-    """Cut off for longer than its lease: 503 or 504 and red meanwhile, others do its work, and it is back by itself."""
+    """A service cut off for longer than its lease answers 503 or 504, others do its work, and it returns by itself."""
     installation.configure_gateways(a=GATEWAY, b=GATEWAY)
     installation.simulator()
-    installation.order_faults(latency_s=0.1)
+    installation.inject_faults(latency_s=0.1)
     port, log = free_port(), Log()
     alone = Log(new_number=log.new_number, new_reader=log.new_reader)
     with line_to(installation.database_url) as line:
@@ -42,12 +42,14 @@ def test_one_service_is_cut_off(installation: Installation) -> None:
         with Load(log, installation.port, port, deposits=DEPOSITS) as load:
             load.wait_for(DEPOSITS // 4)
             line.cut()
-            wait_until(lambda: bool(other.said("took over work of dead processes")), "the other one has taken over")
-            wait_until(lambda: installation.get("/readyz").status == 503, "the one that is cut off says so")
+            wait_until(lambda: bool(other.said("took over work of dead processes")), "the other service has taken over")
+            wait_until(lambda: installation.get("/readyz").status == 503, "the service that is cut off is not ready")
             assert installation.get("/readyz", port).status == 200
             with Load(alone, installation.port, deposits=4, threads=4) as stubborn:
-                wait_until(lambda: len(alone.with_status(503)) >= 4, "who comes to it is told that nothing is stored")
-                line.mend()
+                wait_until(
+                    lambda: len(alone.with_status(503)) >= 4, "its clients get the answer that nothing was stored"
+                )
+                line.restore()
                 stubborn.wait_for(4)
         installation.wait_for_answer(cut_off, installation.port, "/readyz")
         witness.wait_for_rest()
@@ -64,7 +66,7 @@ def test_one_service_is_cut_off(installation: Installation) -> None:
 @pytest.mark.slow
 @on(on_postgresql(workers=2))
 def test_connections_break_off_again_and_again(installation: Installation) -> None:
-    """At any moment of whatever passes, for seconds under load: every deposit is answered, and the answers hold."""
+    """When connections break at random moments under load, every deposit gets an answer, and all are correct."""
     installation.configure_gateways(a=GATEWAY, b=GATEWAY)
     installation.simulator()
     log = Log()

@@ -1,4 +1,4 @@
-"""``manage.py dev``, which ``make run`` starts: a newcomer sees a deposit go through, and Ctrl-C ends it all."""
+"""``manage.py dev``, which ``make run`` starts: a new user's first deposit completes, and Ctrl-C ends everything."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.processes.process import Process, wait_until
 
 
 def started(installation: Installation) -> Process:
-    """Dev, once it has said what to try."""
+    """A running dev that has printed its instructions."""
     dev = installation.manage("dev")
 
-    def says_what_to_try() -> bool:
+    def has_printed_instructions() -> bool:
         assert not dev.ended, f"dev ended with {dev.wait()}"
         return "Ctrl-C ends all of it" in dev.out
 
-    wait_until(says_what_to_try, "dev says what to try")
+    wait_until(has_printed_instructions, "dev has printed its instructions")
     return dev
 
 
 def copied_deposit(dev: Process) -> tuple[str, dict[str, str], str]:
-    """URL, headers and body of the command that dev tells to try, as a shell and curl would take it apart."""
+    """URL, headers and body of the command that dev prints, parsed as a shell and curl parse it."""
     line = next(line for line in dev.out.splitlines() if "curl -X POST" in line)
     words = shlex.split(line)
     assert [words[0], *words[1:4], words[5], words[7]] == ["try", "curl", "-X", "POST", "-H", "-d"]
@@ -38,7 +38,7 @@ def copied_deposit(dev: Process) -> tuple[str, dict[str, str], str]:
 
 
 def test_a_newcomers_first_deposit(installation: Installation) -> None:
-    """The command on the terminal is answered 202, the deposit completes, and everything named there is there."""
+    """The printed command gets 202, the deposit completes, and every printed address works."""
     dev = started(installation)
     url, headers, body = copied_deposit(dev)
     assert url == f"http://localhost:{installation.port}/v1/deposit"
@@ -70,8 +70,10 @@ def test_a_newcomers_first_deposit(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("signum", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "sigterm"]
 )
-def test_it_ends_all_that_it_started(installation: Installation, signum: signal.Signals, *, to_group: bool) -> None:
-    """Ctrl-C, which a terminal sends to the whole group, and SIGTERM end dev with status 0 and everything with it."""
+def test_dev_ends_all_processes_that_it_started(
+    installation: Installation, signum: signal.Signals, *, to_group: bool
+) -> None:
+    """Ctrl-C (sent to the whole group) and SIGTERM end dev with status 0, and all its processes."""
     dev = started(installation)
     (dev.send_to_group if to_group else dev.send)(signum)
     assert dev.wait() == 0
@@ -79,7 +81,7 @@ def test_it_ends_all_that_it_started(installation: Installation, signum: signal.
     assert "Traceback" not in dev.out + dev.err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals children when their parent dies")
 def test_nothing_outlives_a_killed_dev(installation: Installation) -> None:
     """When dev itself is killed, service and simulator end soon after."""
     dev = started(installation)
@@ -90,7 +92,7 @@ def test_nothing_outlives_a_killed_dev(installation: Installation) -> None:
 
 @pytest.mark.parametrize("setting", ["PAYMENTS_BIND", "SIMULATOR_BIND"])
 def test_a_port_that_is_taken(installation: Installation, setting: str) -> None:
-    """A taken port is one line that names it and the setting, and nothing is started."""
+    """A port in use is reported in one line with port and setting, and no process starts."""
     with socket.create_server((HOST, 0)) as taken:
         address = f"{HOST}:{taken.getsockname()[1]}"
         dev = installation.manage("dev", **{setting: address})

@@ -1,4 +1,4 @@
-"""The database's file is removed, moved or replaced under a service with load; other names and mounts of it."""
+"""The database file is removed, moved or replaced under load, or has other names and mounts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCEPTED = 202
 
 
 class Answered(NamedTuple):
-    """What a client was told; ``begun_after`` is whether the harm had been done before it asked."""
+    """The answer to a client. ``begun_after``: the request was sent after the damage."""
 
     status: int | None
     transaction_id: str | None
@@ -30,7 +30,7 @@ class Answered(NamedTuple):
 
 
 class Clients:
-    """Some that post deposits one after the other, for as long as they are not stopped."""
+    """Clients that post deposits one after the other until they are stopped."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -50,7 +50,7 @@ class Clients:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """They begin with the block, and end with it."""
+        """Run the clients within the block."""
         threads = [threading.Thread(target=self._run, args=[number], daemon=True) for number in range(4)]
         for thread in threads:
             thread.start()
@@ -63,29 +63,29 @@ class Clients:
                 thread.join()
 
     def count(self, status: int, *, after: bool = False) -> int:
-        """How many were answered so."""
+        """The number of answers with this status."""
         return sum(one.status == status and one.begun_after >= after for one in self.answered)
 
 
 def remove(path: Path) -> None:
-    """Take the file away for good."""
+    """Delete the file."""
     path.unlink()
 
 
 def move(path: Path) -> None:
-    """Give it another name."""
+    """Give the file another name."""
     path.rename(path.with_name("away.db"))
 
 
 def replace(path: Path) -> None:
-    """Put an earlier copy in its place."""
+    """Replace the file by an earlier copy."""
     path.with_name("earlier.db").replace(path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", [remove, move, replace])
-def test_the_file_goes_under_load(installation: Installation, harm: Callable[[Path], None]) -> None:
-    """From then on nothing is accepted, the service is not ready and says why; what was accepted is in the file."""
+def test_the_file_disappears_under_load(installation: Installation, harm: Callable[[Path], None]) -> None:
+    """After the damage nothing is accepted, readiness shows the reason, and earlier commands are stored."""
     path = installation.folder / "payments.db"
     assert installation.manage("migrate").wait() == 0
     shutil.copy(path, installation.folder / "earlier.db")
@@ -95,14 +95,14 @@ def test_the_file_goes_under_load(installation: Installation, harm: Callable[[Pa
     with clients.at_work():
         harm(path)
         clients.harmed.set()
-        wait_until(lambda: installation.get("/readyz").status == 503, "the service says that it is not ready")
+        wait_until(lambda: installation.get("/readyz").status == 503, "the service is not ready")
         wait_until(lambda: clients.count(503, after=True) > 10, "deposits are refused")
         assert "payments.db was" in str(installation.get("/readyz").body)
-        assert installation.get("/v1/customers/c1").status == 503, "nor does it tell what it reads there"
+        assert installation.get("/v1/customers/c1").status == 503, "the service returns no data from there"
         assert installation.get("/healthz").status == 200
-    assert clients.count(ACCEPTED, after=True) == 0, "stored where it is gone"
+    assert clients.count(ACCEPTED, after=True) == 0, "a deposit is stored in the lost file"
     assert {one.status for one in clients.answered if one.begun_after} <= {503, 504}
-    assert service.out.count("nothing more is stored") == 1, "once, with the file and what to do"
+    assert service.out.count("nothing more is stored") == 1, "logged once, with the file and the action"
     service.send(signal.SIGTERM)
     service.wait()
     if harm is move:
@@ -113,8 +113,8 @@ def test_the_file_goes_under_load(installation: Installation, harm: Callable[[Pa
         installation.verify()
 
 
-def test_a_service_does_not_begin_anew(installation: Installation) -> None:
-    """Restarted without its file it waits for it, and goes on with it."""
+def test_a_service_waits_for_its_missing_file(installation: Installation) -> None:
+    """A service that is restarted without its file waits for the file, and continues when it is back."""
     path = installation.folder / "payments.db"
     installation.simulator()
     service = installation.service()
@@ -124,7 +124,9 @@ def test_a_service_does_not_begin_anew(installation: Installation) -> None:
     path.rename(installation.folder / "away.db")
     again = installation.gunicorn()
     installation.wait_for_answer(again, installation.port, "/healthz")
-    wait_until(lambda: "payments.db is gone" in str(installation.get("/readyz").body), "it says what it waits for")
+    wait_until(
+        lambda: "payments.db is gone" in str(installation.get("/readyz").body), "readiness shows the missing file"
+    )
     assert installation.deposit(customer_id="second").status == 503
     (installation.folder / "away.db").rename(path)
     installation.wait_for_answer(again, installation.port, "/readyz")
@@ -132,19 +134,19 @@ def test_a_service_does_not_begin_anew(installation: Installation) -> None:
 
 
 def hard_link(path: Path, other: Path) -> None:
-    """Another name of the file."""
+    """Give the file a second name."""
     other.hardlink_to(path)
 
 
 def without_lock(path: Path, other: Path) -> None:
-    """The same name, without the lock file."""
+    """Remove the lock file and return the same name."""
     other.symlink_to(path)
     path.with_name("payments.db.lock").unlink()
 
 
 @pytest.mark.parametrize("make", [hard_link, without_lock])
 def test_never_two_services(installation: Installation, make: Callable[[Path, Path], None]) -> None:
-    """A second service on the file, whatever leads there, never becomes ready while the first one lives."""
+    """A second service on the same file, under any name, never becomes ready while the first one runs."""
     path, other = installation.folder / "payments.db", installation.folder / "other.db"
     installation.simulator()
     installation.service()
@@ -158,7 +160,7 @@ def test_never_two_services(installation: Installation, make: Callable[[Path, Pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has mount namespaces")
 def test_never_two_services_by_a_bind_mount(installation: Installation) -> None:
-    """Nor does one that finds the file in another place of another mount namespace."""
+    """A second service on a bind mount of the file, in another mount namespace, never becomes ready."""
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
         pytest.skip("mount namespaces are not permitted here")
     other = installation.folder / "mounted" / "payments.db"
@@ -179,7 +181,7 @@ def test_never_two_services_by_a_bind_mount(installation: Installation) -> None:
     try:
         _never_accepts(installation, port, lambda: wait_until(lambda: _answers(installation, port), "it answers"))
     finally:
-        second.kill()  # its workers are the installation's to end
+        second.kill()  # the installation ends its workers
         second.wait()
 
 
@@ -190,7 +192,7 @@ def _never_accepts(installation: Installation, port: int, wait_for_answer: Calla
             text in str(installation.get("/readyz", port).body)
             for text in ("names (hard links)", "Another process still uses the database")
         ),
-        "the second service says why it is not ready",
+        "the second service reports why it is not ready",
     )
     assert installation.deposit(port=port, customer_id="second").status == 503
     assert installation.get("/readyz", port).status == 503

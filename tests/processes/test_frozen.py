@@ -1,4 +1,4 @@
-"""A service that is frozen past its lease and woken: others have done its work, and it changes nothing any more."""
+"""A service that is frozen for longer than its lease and then resumed: others did its work, and it is fenced."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import signal
 from collections import Counter
 from typing import Any, Final
 
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 AT_ONCE: Final = 2
 DEPOSITS: Final = 6
-"""At each gateway: more than may be out at once, so that some wait in the frozen process for a slot."""
-# Neither the calls' own time limits nor the provider's patience end while a service is frozen.
+"""Deposits at each gateway, more than its slots, so that some wait in the frozen process."""
+# While a service is frozen, neither the calls nor the provider's callbacks reach their time limits.
 _GATEWAY: Final = (
     f"max_concurrent = {AT_ONCE}\ntimeout_s = 20\nsettle_s = 1\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\n"
 )
@@ -22,7 +22,7 @@ SETTINGS: Final = {"PAYMENTS_LEASE_S": "1"}
 
 
 def events(installation: Installation, port: int) -> dict[str, list[dict[str, Any]]]:
-    """All events by customer, of whom each has one deposit at one of the gateways."""
+    """All events by customer. Each customer has one deposit at one of the gateways."""
     return {
         customer: installation.get(f"/v1/customers/{customer}/events", port).body["items"]
         for customer in (f"{gateway}-{number}" for gateway in GATEWAYS for number in range(DEPOSITS))
@@ -36,24 +36,24 @@ def all_completed(installation: Installation, port: int) -> bool:
 
 
 def freeze(service: Process) -> None:
-    """Stop master and workers where they are: the master would miss a frozen worker's heartbeat, and kill it."""
+    """Stop master and workers. If only a worker were frozen, the master would miss its heartbeat and kill it."""
     service.send_to_group(signal.SIGSTOP)
 
 
 @on(on_postgresql(workers=1))
 def test_a_frozen_service_is_fenced(installation: Installation) -> None:
-    """With work in hand at both gateways: others finish it, its late outcomes are not recorded, it begins afresh."""
+    """Others finish the work of a frozen service; its late outcomes are not recorded, and it starts again empty."""
     installation.configure_gateways(a=_GATEWAY, b=_GATEWAY)
     installation.simulator()
     frozen = installation.service(**SETTINGS)
-    installation.order_faults(latency_s=2)
+    installation.inject_faults(latency_s=2)
     for gateway in GATEWAYS:
         for number in range(DEPOSITS):
             assert installation.deposit(gateway=gateway, customer_id=f"{gateway}-{number}").status == 202
     for gateway in GATEWAYS:
-        wait_until(lambda gateway=gateway: installation.calls(gateway) == AT_ONCE, "calls are out")  # type: ignore[misc]
+        wait_until(lambda gateway=gateway: installation.calls(gateway) == AT_ONCE, "calls are in progress")  # type: ignore[misc]
     freeze(frozen)
-    installation.order_faults()
+    installation.inject_faults()
     other_port = free_port()
     other = installation.service(other_port, **SETTINGS)
     wait_until(lambda: all_completed(installation, other_port), "the other service has done all of it")
@@ -63,13 +63,16 @@ def test_a_frozen_service_is_fenced(installation: Installation) -> None:
     frozen.send_to_group(signal.SIGCONT)
     wait_until(
         lambda: frozen.said("a stale owner's report is kept as evidence only") >= len(GATEWAYS) * AT_ONCE,
-        "what it had out has come back, and was refused",
+        "its late outcomes were refused",
     )
-    wait_until(lambda: bool(frozen.said("this process was held for dead; its work went to others")), "it knows")
+    wait_until(
+        lambda: bool(frozen.said("this process was considered dead; its leases were released")),
+        "it has detected the loss of its leases",
+    )
     accepted = installation.deposit(gateway="gatewayB", customer_id="afterwards")
     path = f"/v1/transactions/{accepted.body['transaction_id']}"
     wait_until(lambda: installation.get(path).body["status"] == "completed", "it works again")
-    assert frozen.said("DepositCompleted") == 1, "it has recorded the end of that one, and of none of the others"
+    assert frozen.said("DepositCompleted") == 1, "it has recorded the end of that deposit and of no other"
 
     assert events(installation, other_port) == before
     for name, of_customer in before.items():

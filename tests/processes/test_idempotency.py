@@ -1,4 +1,4 @@
-"""Idempotency keys at real services that are killed: one transaction for a key, and the same answer ever after."""
+"""Idempotency keys at real services that are killed: a key has one transaction and always the same answer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Final
 import pytest
 
 from tests.processes.commands import GATEWAYS, QUICK, all_at_once, fund, send, transactions, wait_for_ends
-from tests.processes.ends import wrong_ends
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
@@ -35,14 +35,14 @@ def give(key: str, gateway: str, ports: list[int], amount: str = "10.00") -> Ans
 
 
 class Services:
-    """One service for each port, of which one at a time is killed, whole or a worker, and comes back."""
+    """One service for each port. One service or worker at a time is killed and restarted."""
 
     def __init__(self, installation: Installation, ports: list[int]) -> None:
         self._installation = installation
         self._services = {port: installation.service(port, **SETTINGS) for port in ports}
 
     def kill_one(self, *, whole: bool) -> None:
-        """Kill a service, or one of its workers, and return when all are ready again."""
+        """Kill a service or one of its workers, and return when all are ready again."""
         port, service = random.choice([*self._services.items()])
         if whole:
             service.end()
@@ -59,7 +59,7 @@ def _workers(service: Process) -> list[int]:
 
 
 def assert_one(answers: list[Answer | None], key: str) -> str:
-    """Of all clients with ``key``, whoever was accepted was told the same transaction, once as the first at most."""
+    """Assert that all answers for ``key`` name the same transaction, and at most one of them is the first answer."""
     statuses = Counter(None if answer is None else answer.status for answer in answers)
     assert set(statuses) <= KNOWN, (key, statuses)
     accepted = [answer for answer in answers if answer is not None and answer.status == 202]
@@ -72,7 +72,7 @@ def assert_one(answers: list[Answer | None], key: str) -> str:
 
 @on(SQLITE, on_postgresql(workers=3))
 def test_one_transaction_for_a_key(installation: Installation) -> None:
-    """64 clients with one key and command, and kills meanwhile: one transaction, one effect, one answer ever after."""
+    """64 clients with one key and command, under kills, get one transaction with one effect and one answer."""
     installation.configure_gateways(a=QUICK, b=QUICK)
     installation.simulator()
     ports = [installation.port] if installation.workers == 1 else [installation.port, free_port()]
@@ -113,7 +113,7 @@ def _gateway(key: str) -> str:
 
 
 def _persist(key: str, ports: list[int], answers: list[Answer | None]) -> None:
-    """Repeat the command until it is accepted, as a client does that has a key."""
+    """Repeat the command until it is accepted, like a client with a key."""
     while True:
         answer = give(key, _gateway(key), ports)
         answers.append(answer)
@@ -124,7 +124,7 @@ def _persist(key: str, ports: list[int], answers: list[Answer | None]) -> None:
 
 @on(SQLITE, on_postgresql(workers=2))
 def test_a_refusal_is_replayed(installation: Installation) -> None:
-    """A withdrawal that was refused for want of money is refused after a restart, too, although there is money then."""
+    """A withdrawal refused for insufficient funds stays refused after a restart, even with sufficient funds."""
     installation.simulator()
     service = installation.service()
     fund(installation, "c1", "5.00")

@@ -1,4 +1,4 @@
-"""The judge of real processes sees what it is there to see: each way to falsify good evidence is found out."""
+"""The judgement of real processes reports every kind of falsified evidence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.history import History
 
 @dataclass
 class Evidence:
-    """What clients, provider and store say of one run."""
+    """The evidence of one run from clients, provider and store."""
 
     log: Log
     books: Books
@@ -29,23 +29,23 @@ class Evidence:
         return judge(self.log, self.books, self.history, plain=True)
 
     def first_accepted(self) -> Sent:
-        """Some deposit that was accepted."""
+        """The first deposit that was accepted."""
         return self.log.with_status(202)[0]
 
     def without(self, transaction_id: str | None) -> None:
-        """Take a transaction's events out of the store."""
+        """Remove a transaction's events from the store."""
         for dump in self.history.entries:
             dump["events"] = [event for event in dump.get("events", ()) if str(transaction_id) not in event["body"]]
 
     def copied(self) -> Evidence:
-        """Evidence to falsify."""
+        """A copy of the evidence, to falsify."""
         log = Log([replace(sent) for sent in self.log.sent], [*self.log.reads], [*self.log.seen])
         return Evidence(log, copy.deepcopy(self.books), History(copy.deepcopy(self.history.entries)))
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
-    """What a few deposits leave that meet no trouble."""
+    """The evidence of a few deposits without faults."""
     with installed(tmp_path_factory.mktemp("good")) as installation:
         installation.simulator()
         installation.service()
@@ -57,14 +57,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
         yield Evidence(log, installation.books(), witness.history_at_rest())
 
 
-def test_good_evidence_is_good(good: Evidence) -> None:
-    """Nothing is found where nothing went wrong."""
+def test_good_evidence_is_accepted(good: Evidence) -> None:
+    """The judgement reports nothing about a run without faults."""
     assert good.copied().verdict == []
     assert len(good.log.with_status(202)) == 40
 
 
-def test_a_late_answer_may_tell_the_end(good: Evidence) -> None:
-    """A commit that was in doubt until others had done the work is answered with the transaction as it is by then."""
+def test_a_late_answer_may_have_the_final_status(good: Evidence) -> None:
+    """An answer may have the final status if its commit was uncertain until others had done the work."""
     evidence = good.copied()
     evidence.first_accepted().said = "completed"
     assert evidence.verdict == []
@@ -96,7 +96,7 @@ def _stored_twice(it: Evidence) -> None:
 
 
 def _effect(at: str = "gatewayA", **changes: str | None) -> Callable[[Evidence], None]:
-    """One more movement of money, much like the first one at a gateway."""
+    """One more movement of money, similar to the first one at a gateway."""
 
     def falsify(it: Evidence) -> None:
         like = next(effect for effect in it.books.effects if effect["gateway"] == at)
@@ -176,8 +176,8 @@ def _refused(it: Evidence) -> None:
         (_stored_in_spite_of_503, "14:"),
     ],
 )
-def test_falsified_evidence_is_found_out(good: Evidence, falsify: Callable[[Evidence], None], promise: str) -> None:
-    """Each promise has at least one way to be broken that is told under that promise's number."""
+def test_falsified_evidence_is_reported(good: Evidence, falsify: Callable[[Evidence], None], promise: str) -> None:
+    """Each promise has at least one mutation that is reported under its number."""
     evidence = good.copied()
     falsify(evidence)
     assert any(found.startswith(promise) for found in evidence.verdict), evidence.verdict

@@ -1,4 +1,4 @@
-"""kill -9 under load: whatever is killed at whatever moment, no acknowledged deposit is lost and none happens twice."""
+"""kill -9 of any process at any moment under load: no acknowledged deposit is lost, and none happens twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.processes.process import Process, wait_until
 pytestmark = pytest.mark.slow
 
 SETTINGS = {
-    # Leases outlive the test: what a dead service held, the next one must take up at its start.
+    # Leases are longer than the test: the next service must take over a dead service's work at its start.
     "PAYMENTS_LEASE_S": "3600",
     "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.5",
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 class Victim:
-    """A service and its lossy provider, which are killed and started again, round after round."""
+    """A service and its lossy provider, which are killed and restarted in each round."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -34,29 +34,29 @@ class Victim:
         self._service = installation.service(**SETTINGS)
 
     def _lossy_provider(self) -> Process:
-        """One that takes a while, so that calls are out when somebody dies, and leaves some of them without an end."""
+        """Start a slow provider, so that calls are in progress at a kill; some of its answers have no outcome."""
         provider = self._installation.simulator()
-        self._installation.order_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
+        self._installation.inject_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
         return provider
 
     def kill_everything(self) -> None:
-        """Master, worker and provider die at once."""
+        """Kill master, worker and provider at once."""
         self._service.end()
         self.kill_provider()
         self._service = self._installation.service(**SETTINGS)
 
     def kill_provider(self) -> None:
-        """The provider dies with all that it was asked; what it had done by then is on its disk."""
+        """Kill the provider with its requests in progress; its completed work is on its disk."""
         self._provider.end()
         self._provider = self._lossy_provider()
 
     def kill_service(self) -> None:
-        """Master and worker die at once."""
+        """Kill master and worker at once."""
         self._service.end()
         self._service = self._installation.service(**SETTINGS)
 
     def kill_while_it_starts(self) -> None:
-        """The service dies, and its successor dies, too, at some moment of its start."""
+        """Kill the service, and its successor at a random moment of its start."""
         self._service.end()
         unlucky = self._installation.gunicorn(**SETTINGS)
         time.sleep(random.uniform(0.1, 1.5))
@@ -64,21 +64,21 @@ class Victim:
         self._service = self._installation.service(**SETTINGS)
 
     def kill_worker(self) -> None:
-        """The worker dies; gunicorn starts another."""
+        """Kill the worker; gunicorn starts another one."""
         (worker,) = self._service.children()
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: self._service.children() not in ([], [worker]), "there is another worker")
         self._installation.wait_for_answer(self._service, self._installation.port, "/readyz")
 
     def kill_master(self) -> None:
-        """The master dies; its worker still works while a new service starts, and waits for port and database."""
+        """Kill the master. Its worker continues while a new service starts, which waits for port and database."""
         (orphan,) = self._service.children()
         self._service.send(signal.SIGKILL)
         self._service.wait()
         self._service = self._installation.gunicorn(**SETTINGS)
 
         def taken_over() -> bool:
-            assert not self._service.ended, "the new service did not wait for the old one's end"
+            assert not self._service.ended, "the new service did not wait for the end of the old one"
             return orphan not in self._installation.living()
 
         wait_until(taken_over, "the orphaned worker has ended")
@@ -86,7 +86,7 @@ class Victim:
 
 
 def test_no_acknowledged_deposit_is_lost(installation: Installation) -> None:
-    """After kills of all kinds under load every deposit that got a 202 is completed, with exactly one effect."""
+    """After kills of all kinds under load, every deposit that got a 202 is completed with exactly one effect."""
     victim, log, witness = Victim(installation), Log(), Witness(installation.database_url)
     kills = (
         victim.kill_service,
@@ -110,17 +110,17 @@ def test_no_acknowledged_deposit_is_lost(installation: Installation) -> None:
 
 
 TRICKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
-"""The minor units that the simulator plays its tricks with."""
+"""The minor units for which the simulator injects faults."""
 
 
 def tricky_amount() -> str:
-    """As often as not an amount that the provider declines, answers late, wrongly, or not at all."""
+    """A random amount; for half of them the provider declines, answers late or wrongly, or does not answer."""
     return f"{random.randint(1, 999)}.{random.choice(TRICKS):02}" if random.random() < 0.5 else plain_amount()
 
 
 def test_no_status_is_a_guess(installation: Installation) -> None:
-    """With a provider that plays all its tricks, and kills: completed if it has the effect, failed if it has none."""
-    soon = f"lookup_after_s = {[0.3, 0.5, *[1] * 30]}"  # a busy machine may be too late for many an answer
+    """With a faulty provider and kills, a deposit is completed if it had its effect, and failed if it had none."""
+    soon = f"lookup_after_s = {[0.3, 0.5, *[1] * 30]}"  # on a busy machine many answers may be late
     breaker = "breaker = { sleep_s = 0.1, request_volume = 20 }"
     installation.configure_gateways(
         a=f"timeout_s = 0.5\n{soon}\n{breaker}\n", b=f"timeout_s = 0.5\nsettle_s = 2\n{soon}\n{breaker}\n"
@@ -138,5 +138,5 @@ def test_no_status_is_a_guess(installation: Installation) -> None:
     history = witness.history_at_rest()
     assert judge(log, installation.books(), history, plain=False) == []
     statuses = [status for table in history.of("tables") for status, _ in table["transactions"].values()]
-    assert {"completed", "failed"} == set(statuses), "the tricks were played"
+    assert {"completed", "failed"} == set(statuses), "the faults occurred"
     installation.verify()

@@ -1,4 +1,4 @@
-"""kill -9 under load where several processes share one database: the survivors take over while the load goes on."""
+"""kill -9 under load with several processes on one database: the others take over while the load continues."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Final
 import pytest
 
 from tests.processes.client import Load, Log
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import Process, free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 pytestmark = pytest.mark.slow
 
 SETTINGS: Final = {
-    # So short that whoever dies loses its work to the others while they are under load.
+    # Short, so that the others take over a dead process's leases while they are under load.
     "PAYMENTS_LEASE_S": "1",
     "PAYMENTS_DEAD_LETTER_FIRST_S": "0.1",
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.5",
     "PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000",
 }
-# What a dead process without keys had in hand may count as never sent only long after its calls' time limits.
+# At a gateway without keys, a dead process's work counts as never sent only long after the calls' time limits.
 IMPATIENT: Final = (
     f"timeout_s = 0.5\nsettle_s = 0.5\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\nbreaker = {{ sleep_s = 0.5 }}\n"
 )
 
 
 class Victims:
-    """Services on ports of their own that share a database and a lossy provider."""
+    """Services on separate ports that share a database and a lossy provider."""
 
     def __init__(self, installation: Installation, *ports: int) -> None:
         self._installation = installation
@@ -40,7 +40,7 @@ class Victims:
         self._services = {port: installation.service(port, **SETTINGS) for port in ports}
 
     def kill_worker(self) -> None:
-        """A worker dies; gunicorn starts another."""
+        """Kill a worker; gunicorn starts another one."""
         _, service = self._any()
         before = service.children()
         os.kill(random.choice(before), signal.SIGKILL)
@@ -49,7 +49,7 @@ class Victims:
         )
 
     def kill_master(self) -> None:
-        """A master dies; its workers finish what they have while a new service waits for the port."""
+        """Kill a master. Its workers finish their work while a new service waits for the port."""
         port, service = self._any()
         orphans = service.children()
         service.send(signal.SIGKILL)
@@ -64,7 +64,7 @@ class Victims:
         self._installation.wait_for_workers(successor, self._installation.workers)
 
     def kill_service(self) -> None:
-        """Master and workers die at once; if there are others, these have taken over before there is a new one."""
+        """Kill master and workers at once; another service takes over, if there is one, before the restart."""
         port, service = self._any()
         service.end()
         others = [other for other in self._services.values() if other is not service]
@@ -74,12 +74,12 @@ class Victims:
         self._services[port] = self._installation.service(port, **SETTINGS)
 
     def kill_provider(self) -> None:
-        """The provider dies with all that it was asked; what it had done by then is on its disk."""
+        """Kill the provider with its requests in progress; its completed work is on its disk."""
         self._provider.end()
         self._provider = self._lossy_provider()
 
     def kill_everything(self) -> None:
-        """Nobody is left."""
+        """Kill all services and the provider, and start them again."""
         for service in self._services.values():
             service.end()
         self.kill_provider()
@@ -90,9 +90,9 @@ class Victims:
         return random.choice([*self._services.items()])
 
     def _lossy_provider(self) -> Process:
-        """One that takes a while, so that calls are out when somebody dies, and leaves some of them without an end."""
+        """Start a slow provider, so that calls are in progress at a kill; some of its answers have no outcome."""
         provider = self._installation.simulator()
-        self._installation.order_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
+        self._installation.inject_faults(latency_s=0.05, unknown=0.04, error=0.04, refuse=0.04)
         return provider
 
 
@@ -101,7 +101,7 @@ def _takeovers(services: list[Process]) -> int:
 
 
 def assert_nothing_is_lost(installation: Installation, services: int) -> None:
-    """Kill everything that can be killed under load, and judge what became of all deposits."""
+    """Kill each kind of process under load, and judge the results of all deposits."""
     ports = [installation.port, *(free_port() for _ in range(services - 1))]
     victims, log, witness = Victims(installation, *ports), Log(), Witness(installation.database_url)
     kills = (
@@ -119,7 +119,7 @@ def assert_nothing_is_lost(installation: Installation, services: int) -> None:
             kill()
             witness.look()
     installation.verify()
-    installation.order_faults()
+    installation.inject_faults()
     witness.wait_for_rest()
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
     assert len(log.with_status(202)) > 500
@@ -128,11 +128,11 @@ def assert_nothing_is_lost(installation: Installation, services: int) -> None:
 
 @on(on_postgresql(workers=3))
 def test_three_workers(installation: Installation) -> None:
-    """Three workers of one service: every deposit that got a 202 is completed, with exactly one effect."""
+    """With three workers of one service, every deposit that got a 202 is completed with exactly one effect."""
     assert_nothing_is_lost(installation, services=1)
 
 
 @on(on_postgresql(workers=2))
 def test_two_services(installation: Installation) -> None:
-    """Two services of two workers each, behind clients that go to the other one when they are refused: the same."""
+    """With two services of two workers, and clients that switch to the other after a refusal, the same holds."""
     assert_nothing_is_lost(installation, services=2)

@@ -1,4 +1,4 @@
-"""The reader of the log stands still, goes away, or takes nothing: neither payments nor SIGTERM wait for it."""
+"""The reader of the log is blocked or gone, or the disk is full: neither payments nor SIGTERM wait for it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LOST = "payments_log_lines_lost_total"
 
 
 class _Pipe:
-    """What a service says into; nothing reads it until ``read``."""
+    """The pipe of a service's log; no reader exists until ``read``."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
         self._said = bytearray()
 
     def read(self) -> None:
-        """Read from now on, until all who write are gone."""
+        """Start to read, until all writers have ended."""
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -40,18 +40,18 @@ class _Pipe:
 
     @property
     def lines(self) -> list[str]:
-        """The whole lines that were read."""
+        """The complete lines that were read."""
         return bytes(self._said).decode().split("\n")[:-1]
 
     def close_write_end(self) -> None:
-        """Leave it to the service alone."""
+        """Close this process's end, so that only the service writes."""
         with suppress(OSError):
             os.close(self.write_end)
 
 
 @pytest.fixture
 def pipe() -> Iterator[_Pipe]:
-    """A pipe that nothing reads."""
+    """A pipe without a reader."""
     pipe = _Pipe()
     yield pipe
     pipe.close_write_end()
@@ -76,8 +76,8 @@ def _wait_until_lost_lines_are_counted(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_reader_that_stands_still(installation: Installation, pipe: _Pipe, log_format: str) -> None:
-    """Deposits and probes are answered as always. What was lost is counted, and told where it is missing."""
+def test_a_reader_that_is_blocked(installation: Installation, pipe: _Pipe, log_format: str) -> None:
+    """With a blocked reader, deposits and probes get answers; lost lines are counted and reported in the log."""
     service = _start(installation, pipe.write_end, PAYMENTS_LOG_FORMAT=log_format)
     pipe.close_write_end()
     _deposit(installation, _DEPOSITS)
@@ -85,20 +85,20 @@ def test_a_reader_that_stands_still(installation: Installation, pipe: _Pipe, log
     _wait_until_lost_lines_are_counted(installation)
 
     pipe.read()
-    wait_until(lambda: any("log lines were lost" in line for line in pipe.lines), "the loss is told")
+    wait_until(lambda: any("log lines were lost" in line for line in pipe.lines), "the log reports the loss")
     told = next(line for line in pipe.lines if "log lines were lost" in line)
     assert int(re.findall(r'lines"?[:=](\d+)', told)[0]) > 0
     installation.deposit(customer_id="afterwards")
-    wait_until(lambda: any("afterwards" in line for line in pipe.lines), "what comes then is logged")
+    wait_until(lambda: any("afterwards" in line for line in pipe.lines), "later lines are logged")
     service.send(signal.SIGTERM)
     assert service.wait() == 0
     wait_until(lambda: any("Shutting down" in line for line in pipe.lines), "the last lines are read")
     if log_format == "json":
-        assert all(isinstance(json.loads(line), dict) for line in pipe.lines), "every line is whole"
+        assert all(isinstance(json.loads(line), dict) for line in pipe.lines), "every line is complete"
 
 
 def test_the_end_does_not_wait_for_the_reader(installation: Installation, pipe: _Pipe) -> None:
-    """SIGTERM ends the service in order, though nothing reads what it says."""
+    """SIGTERM ends the service in order without a reader of its log."""
     service = _start(installation, pipe.write_end, PAYMENTS_LOG_LEVEL="DEBUG")
     _deposit(installation, 300)
     service.send(signal.SIGTERM)
@@ -107,7 +107,7 @@ def test_the_end_does_not_wait_for_the_reader(installation: Installation, pipe: 
 
 
 def test_a_master_goes_on_without_its_reader(installation: Installation, pipe: _Pipe) -> None:
-    """A worker that is killed is replaced, though the master cannot say so."""
+    """A killed worker is replaced, although the master cannot log this."""
     os.set_blocking(pipe.write_end, False)
     with suppress(BlockingIOError):
         while True:
@@ -123,7 +123,7 @@ def test_a_master_goes_on_without_its_reader(installation: Installation, pipe: _
 
 
 def test_a_reader_that_has_gone(installation: Installation, pipe: _Pipe) -> None:
-    """Deposits are answered; the lines that nothing can take any more are counted."""
+    """When the reader has ended, deposits get answers and lost lines are counted."""
     service = _start(installation, pipe.write_end)
     os.close(pipe.read_end)
     _deposit(installation, 20)
@@ -134,7 +134,7 @@ def test_a_reader_that_has_gone(installation: Installation, pipe: _Pipe) -> None
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 def test_a_disk_that_is_full(installation: Installation) -> None:
-    """The same where no line can be written for want of room."""
+    """When the disk is full, deposits get answers and lost lines are counted."""
     output = os.open("/dev/full", os.O_WRONLY)
     service = _start(installation, output)
     os.close(output)

@@ -1,4 +1,4 @@
-"""/metrics of two real workers: one sum, whichever is scraped, also after one of them was killed."""
+"""/metrics of two real workers returns one sum, from either worker, also after one of them was killed."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from tests.processes.client import Load, Log
 from tests.processes.commands import SECRETS
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import GATEWAY_A, HOST, Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 from tests.scraping import Samples, of
 from tests.tooling.test_monitoring import served
 
 CENTS: Final = ("50", "02", "05", "03", "50")
 """Success, declined, a 500 after the effect, and pending with a callback."""
 LOOKS: Final = 12
-"""So many connections that each worker gets some of them."""
+"""Enough connections that each worker gets some of them."""
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
-    """The sum of the series of ``name`` that have these labels."""
+    """The sum of the series of ``name`` with these labels."""
     return sum(
         value for (found, has), value in samples.items() if found == name and labels.items() <= dict(has).items()
     )
 
 
 def files(service: Process) -> dict[int, set[Path]]:
-    """The files of the metrics of each living worker: those that it has mapped."""
+    """The metrics files that each living worker has mapped."""
     maps = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in service.children()}
     return {pid: {*map(Path, re.findall(r"/\S*/payments-metrics-\S+\.db", text))} for pid, text in maps.items()}
 
 
 def accepted_by(paths: set[Path]) -> float:
-    """How many deposits the worker has accepted whose files these are."""
+    """The number of deposits that the worker with these files has accepted."""
     (path,) = (path for path in paths if path.name.startswith("counter_"))
     read = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
     values: list[float] = [value for key, value, *_ in read if "payments_accepted_total" in key]
@@ -52,8 +52,8 @@ def accepted_by(paths: set[Path]) -> float:
 
 
 @on(on_postgresql(workers=2))
-def test_two_workers_tell_one_sum(installation: Installation) -> None:
-    """What clients sent is what every scrape says; a killed worker's counts stay, what it was in the middle of goes."""
+def test_every_scrape_sums_both_workers(installation: Installation) -> None:
+    """Every scrape agrees with the clients; the counters of a killed worker stay, and its gauges disappear."""
     installation.configure_gateways(a=SECRETS["gatewayA"] + GATEWAY_A)
     installation.simulator()
     service = installation.service()
@@ -70,7 +70,7 @@ def test_two_workers_tell_one_sum(installation: Installation) -> None:
         return [*map(accepted_by, files(service).values())]
 
     def both_have_some() -> bool:
-        wait_until(lambda: sum(accepted()) == len(log.sent), "all that was accepted is in the files")
+        wait_until(lambda: sum(accepted()) == len(log.sent), "all accepted deposits are in the files")
         return all(accepted())
 
     send(60)
@@ -88,7 +88,7 @@ def test_two_workers_tell_one_sum(installation: Installation) -> None:
         counts = [total(samples, "payments_transactions_total", status=status) for status in ended]
         return counts == [*ended.values()]
 
-    wait_until(lambda: all(agrees(installation.scrape()) for _ in range(LOOKS)), "every scrape says how all ended")
+    wait_until(lambda: all(agrees(installation.scrape()) for _ in range(LOOKS)), "every scrape shows all outcomes")
     assert installation.post("/v1/callbacks/gatewayA", {}).status == 401
     wait_until(lambda: _callbacks(installation.scrape()) == (came["03"], 1), "the callbacks are counted")
     samples = installation.scrape()
@@ -101,13 +101,13 @@ def test_two_workers_tell_one_sum(installation: Installation) -> None:
     assert total(samples, "payments_gateway_calls_total", result="declined") == came["02"]
     found = {name for name, _ in samples}
     every = {f"{name}_sum" if kind == "histogram" else name for name, (kind, _) in served().items()}
-    assert every - found == set(), "what is measured is there"
+    assert every - found == set(), "every metric is there"
 
     victim, paths = next(iter(files(service).items()))
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: service.said("ready") == 3, "another worker is ready")
-    wait_until(lambda: not any(path.exists() for path in paths), "its counts are with those of the dead")
-    wait_until(lambda: of(installation.scrape(), "payments_processes") == 2, "both are there")
+    wait_until(lambda: not any(path.exists() for path in paths), "its counts are among those of ended processes")
+    wait_until(lambda: of(installation.scrape(), "payments_processes") == 2, "both workers are counted")
     assert of(installation.scrape(), "payments_bulkhead_slots", gateway="gatewayA") == 2 * 20
     assert all(agrees(installation.scrape()) for _ in range(LOOKS))
 
@@ -120,7 +120,7 @@ def replace_worker(installation: Installation, service: Process) -> None:
 
 
 def shared(installation: Installation) -> float | None:
-    """Whether whoever answers has added up all workers; requests are counted, whoever it is."""
+    """Whether the answering worker has summed all workers."""
     assert installation.get("/healthz").status == 200
     samples = installation.scrape()
     assert total(samples, "payments_http_requests_total") > 0
@@ -129,7 +129,7 @@ def shared(installation: Installation) -> float | None:
 
 @on(SQLITE)
 def test_connections_and_what_is_no_request(installation: Installation) -> None:
-    """Whoever sends no HTTP is counted by the status that he gets, and every open connection is."""
+    """A client that does not send HTTP is counted by its status, and every open connection is counted."""
     installation.service()
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection((HOST, installation.port))) for _ in range(3)]
@@ -141,24 +141,24 @@ def test_connections_and_what_is_no_request(installation: Installation) -> None:
 
 @on(on_postgresql(workers=1))
 def test_metrics_cannot_end_the_service(installation: Installation) -> None:
-    """Neither when their folder is tidied away nor without room for them: workers start, and are scraped."""
+    """Without the metrics folder, or without disk space for it, workers start and can be scraped."""
     service = installation.service()
     assert shared(installation) == 1
     ((mapped, *_),) = files(service).values()
     shutil.rmtree(mapped.parent)
-    assert shared(installation) == 0, "it tells its own"
+    assert shared(installation) == 0, "it returns only its own metrics"
     replace_worker(installation, service)
     assert shared(installation) == 1, "the folder is there again"
-    assert "cannot" not in service.out, "nobody complains"
-    # So little may a file of theirs hold, as if nothing more were free.
+    assert "cannot" not in service.out, "no error is logged"
+    # The limit of a file's size simulates a full disk.
     resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (128 * 1024, resource.RLIM_INFINITY))
     replace_worker(installation, service)
-    assert shared(installation) == 0, "it keeps them to itself"
+    assert shared(installation) == 0, "it returns only its own metrics again"
     assert service.out.count("workers cannot share their metrics") == 1
     assert not service.ended
     service.send(signal.SIGTERM)
     assert service.wait() == 0
-    assert not mapped.parent.exists(), "nothing is left"
+    assert not mapped.parent.exists(), "no file is left"
 
 
 def _callbacks(samples: Samples) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""Requests that are HTTP and odd all the same, at a real service: repeated headers, HEAD, and callbacks' addresses.
+"""Valid but unusual HTTP requests at a real service: repeated headers, HEAD, and addresses of callbacks.
 
-Only a real server shows them: WSGI joins repeated headers before the application sees any.
+These tests need a real server, because WSGI joins repeated headers before the application receives them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from tests.processes.commands import GATEWAYS, SECRETS, callback
 from tests.processes.installation import Installation, installed
 from tests.processes.process import wait_until
-from tests.processes.raw import Told, chunked, chunks, request, wire
+from tests.processes.raw_http import RawAnswer, chunked, chunks, request, wire
 
 NUMBERS = count(1)
 CHANGES_NOTHING = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/swagger/index.html", "/swagger/index.css")
@@ -37,7 +37,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield it
 
 
-def told(port: int, data: bytes, *, to_head: bool = False) -> Told:
+def told(port: int, data: bytes, *, to_head: bool = False) -> RawAnswer:
     """The one answer to ``data``."""
     with wire(port) as connection:
         connection.send(data)
@@ -47,13 +47,13 @@ def told(port: int, data: bytes, *, to_head: bool = False) -> Told:
 
 
 def deposit(customer: str, *headers: str, amount: str = "1.00", gateway: str = "gatewayA") -> bytes:
-    """A deposit with further headers."""
+    """The bytes of a deposit with additional headers."""
     body = json.dumps({"amount": amount, "gateway": gateway, "customer_id": customer}).encode()
     return request("POST", "/v1/deposit", body, *headers)
 
 
-def refuses(answer: Told, name: str) -> None:
-    """It is a 400 that names the header, and repeats nothing of its values."""
+def refuses(answer: RawAnswer, name: str) -> None:
+    """Assert that the answer is a 400 that names the header and does not repeat its values."""
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
     assert answer.json["type"] == "/problems/invalid-request"
     assert list(answer.json["errors"]) == [name]
@@ -78,7 +78,7 @@ def refuses(answer: Told, name: str) -> None:
 def test_a_header_that_is_repeated(
     installation: Installation, name: str, values: tuple[str, ...], spelled: type[str]
 ) -> None:
-    """No header that is read may come twice, in whatever case: nothing is stored, and the connection serves on."""
+    """A repeated header that the service reads, in any case, is refused; nothing is stored, the connection stays."""
     customer = f"repeated-{next(NUMBERS)}"
     lines = [f"{spelled(name)}: {values[0]}", *(f"{name}: {value}" for value in values[1:])]
     with wire(installation.port) as connection:
@@ -94,7 +94,7 @@ def test_a_header_that_is_repeated(
 
 
 def test_a_repeated_header_of_a_read(installation: Installation) -> None:
-    """Reads are as strict as commands; headers that are not read may come as often as proxies like."""
+    """Reads refuse repeated headers like commands; headers that the service does not read may be repeated."""
     refuses(
         told(installation.port, request("GET", "/v1/gateways", b"", *["X-Request-ID: order-1"] * 2)), "X-Request-ID"
     )
@@ -103,7 +103,7 @@ def test_a_repeated_header_of_a_read(installation: Installation) -> None:
 
 
 def test_a_key_with_an_underscore(installation: Installation) -> None:
-    """WSGI has one name for both spellings: a key that would be dropped is refused, alone and beside another."""
+    """WSGI has one name for both spellings, so a key with an underscore is refused, alone and beside another."""
     customer = f"underscore-{next(NUMBERS)}"
     for more in ((), ("Idempotency-Key: order-1",)):
         answer = told(installation.port, deposit(customer, "Idempotency_Key: order-2", *more))
@@ -112,7 +112,7 @@ def test_a_key_with_an_underscore(installation: Installation) -> None:
 
 
 def test_a_comma_is_part_of_a_key(installation: Installation) -> None:
-    """One header with a comma is one key."""
+    """One header with a comma holds one key."""
     keyed = deposit(f"comma-{next(NUMBERS)}", "Idempotency-Key: order-3,order-4")
     first, second = told(installation.port, keyed), told(installation.port, keyed)
     assert (first.status, second.status) == (202, 202)
@@ -120,7 +120,7 @@ def test_a_comma_is_part_of_a_key(installation: Installation) -> None:
 
 
 def test_what_the_server_refuses_is_named(installation: Installation) -> None:
-    """Repeated headers that say where a request goes and where it ends are named as well."""
+    """When the server refuses repeated headers for host or length, the answer names the header as well."""
     for name, data in {
         "Host": request("GET", "/healthz", b"", "Host: other"),
         "Content-Length": request("POST", "/v1/deposit", b"{}", "Content-Length: 2"),
@@ -132,14 +132,14 @@ def test_what_the_server_refuses_is_named(installation: Installation) -> None:
 
 
 def test_proxies_may_disagree_on_the_scheme(installation: Installation) -> None:
-    """No header of a proxy is believed, so contradictions between them refuse nothing."""
+    """The service ignores proxies' headers about the scheme, so contradictions between them are accepted."""
     odd = ("X-Forwarded-Proto: https", "X-Forwarded-Ssl: off", "X-Forwarded-Protocol: http")
     assert told(installation.port, request("GET", "/healthz", b"", *odd)).status == 200
 
 
 @pytest.mark.parametrize("path", [*CHANGES_NOTHING, *READS])
 def test_head_answers_as_get_does(installation: Installation, path: str) -> None:
-    """The same status and headers, the length included, no body, and the connection serves on."""
+    """HEAD returns the status and headers of GET, including the length, without a body, and the connection stays."""
     seen = request("GET", path.replace("wait=20", "wait=0"))
     with wire(installation.port) as connection:
         connection.send(request("HEAD", path))
@@ -151,14 +151,14 @@ def test_head_answers_as_get_does(installation: Installation, path: str) -> None
     assert head.status == get.status
     assert (head.status == 405) == (path == "/v1/deposit")
     shown = {name: value for name, value in head.headers.items() if name not in NOT_COMPARED}
-    if path == "/metrics":  # what it counts has changed meanwhile
+    if path == "/metrics":  # its counters have changed since
         assert int(shown.pop("content-length")) > 1000
         get.headers.pop("content-length")
     assert shown == {name: value for name, value in get.headers.items() if name not in NOT_COMPARED}
 
 
 def waiting(installation: Installation, gateway: str) -> tuple[dict[str, str], str]:
-    """A processed deposit as it is shown, and its gateway's name for it."""
+    """A processed deposit as the API shows it, and its reference at the gateway."""
     answer = told(installation.port, deposit(f"odd-{next(NUMBERS)}", amount="1.11", gateway=gateway))
     path = f"/v1/transactions/{answer.json['transaction_id']}"
     wait_until(lambda: installation.get(path).body["status"] == "processed", "it is processed")
@@ -169,7 +169,7 @@ def waiting(installation: Installation, gateway: str) -> tuple[dict[str, str], s
 def called(
     path: str, headers: dict[str, str], body: bytes, *, in_chunks: bool = False, media: str | None = ""
 ) -> bytes:
-    """A callback on the wire, of another media type or of none unless that is empty."""
+    """The bytes of a callback. ``media`` replaces the media type; None removes it."""
     given = {name: value for name, value in headers.items() if name.lower() != "content-type" or media == ""}
     if media:
         given["Content-Type"] = media
@@ -194,7 +194,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_is_not_lost_over_its_address(installation: Installation, gateway: str) -> None:
-    """Slashes too many and any query: it is verified, applied and answered as it always is; forged, it is 401."""
+    """With extra slashes or a query, a callback is verified, applied and answered as usual; a forged one gets 401."""
     for kind, address in ADDRESSES.items():
         path = address.format(f"/v1/callbacks/{gateway}", gateway=gateway, last=gateway[-1])
         it, reference = waiting(installation, gateway)
@@ -208,7 +208,7 @@ def test_a_genuine_callback_is_not_lost_over_its_address(installation: Installat
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_is_not_lost_over_its_media_type(installation: Installation, gateway: str) -> None:
-    """No type, another, several, in chunks, or with an expectation; other headers may be repeated."""
+    """A callback is accepted with any or no media type, in chunks, with an expectation, or other repeated headers."""
     ways: list[dict[str, Any]] = [
         *({"media": media} for media in (None, "text/plain", "application/json;charset=iso-8859-1", "x", "*/*")),
         {"in_chunks": True},
@@ -235,7 +235,7 @@ def test_a_genuine_callback_is_not_lost_over_its_media_type(installation: Instal
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signed_header_that_is_repeated_verifies_nothing(installation: Installation, gateway: str) -> None:
-    """Which of two is meant is not known: 401, nothing is stored, and the next genuine one is taken."""
+    """A repeated signed header is ambiguous: it gets 401, nothing is stored, and the next genuine one is accepted."""
     it, reference = waiting(installation, gateway)
     headers, body = callback(it, reference)
     path = f"/v1/callbacks/{gateway}"

@@ -1,13 +1,13 @@
-"""What a person can do from outside: force a breaker, and have dead letters done again or given up."""
+"""Operator commands at a real service: force a breaker, and retry or discard dead letters."""
 
 from __future__ import annotations
 
 import signal
 from typing import Any, Final
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Answer, Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 DEPOSITS: Final = 3
 SOON: Final = {
@@ -18,14 +18,14 @@ SOON: Final = {
 }
 ENDLESSLY: Final = {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"}
 IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000, sleep_s = 0.1 }\n"
-"""No retries but those of dead letters, and no breaker that would keep them back."""
+"""Only dead letters are retried, and no breaker stops them."""
 
 on_both = on(SQLITE, on_postgresql(workers=1))
-"""One worker: an answer says how things stand with the worker that gives it."""
+"""Services with one worker, because an answer describes the worker that gives it."""
 
 
 def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]:
-    """Force the breaker of ``gateway``, or leave it to itself again; as the answer shows it."""
+    """Set the mode of ``gateway``'s breaker, and return the breaker in the answer."""
     answer = installation.post(f"/v1/gateways/{gateway}/breaker", {"mode": mode, "reason": "maintenance"})
     assert answer.status == 200
     breaker: dict[str, Any] = answer.body["breaker"]
@@ -33,7 +33,7 @@ def order(installation: Installation, gateway: str, mode: str) -> dict[str, Any]
 
 
 def accepted(installation: Installation, gateway: str, amount: str = "10.00") -> str:
-    """The path of a new deposit."""
+    """Post a deposit and return its path."""
     answer = installation.deposit(gateway=gateway, amount=amount)
     assert (answer.status, answer.body["status"]) == (202, "pending")
     path: str = answer.headers["Location"]
@@ -46,7 +46,7 @@ def wait_for_status(installation: Installation, path: str, status: str) -> None:
 
 
 def restarted(installation: Installation, service: Process, how: signal.Signals) -> Process:
-    """Another service in the place of the one that ``how`` ends."""
+    """End the service with the signal ``how``, and start another one."""
     service.send_to_group(how)
     service.wait()
     return installation.service(PAYMENTS_LEASE_S="1")
@@ -54,9 +54,9 @@ def restarted(installation: Installation, service: Process, how: signal.Signals)
 
 @on_both
 def test_a_breaker_that_is_forced_open(installation: Installation) -> None:
-    """Nothing is called, deposits wait as pending, over stops and kills, until the order is taken back."""
+    """Behind a breaker forced open, nothing is called and deposits stay pending, also over restarts, until "auto"."""
     installation.simulator()
-    service = installation.service(PAYMENTS_LEASE_S="1")  # where others may live, it has to end first
+    service = installation.service(PAYMENTS_LEASE_S="1")  # with several services, this lease has to end first
     assert order(installation, "gatewayB", "open")["mode"] == "open"
     waiting = [accepted(installation, "gatewayB") for _ in range(DEPOSITS)]
     wait_for_status(installation, accepted(installation, "gatewayA"), "completed")
@@ -80,35 +80,35 @@ def test_a_breaker_that_is_forced_open(installation: Installation) -> None:
 
 @on_both
 def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
-    """Calls go out however many fail; left to itself again it opens as soon as enough have failed."""
+    """A breaker forced closed permits calls despite failures; in mode "auto" it opens after enough failures."""
     installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
     installation.simulator()
     installation.service(**SOON | ENDLESSLY)
-    installation.order_faults(gateway="gatewayA", error=1)
+    installation.inject_faults(gateway="gatewayA", error=1)
     order(installation, "gatewayA", "closed")
     path = accepted(installation, "gatewayA")
-    wait_until(lambda: installation.calls("gatewayA") >= 6, "it is called in spite of its failures")
+    wait_until(lambda: installation.calls("gatewayA") >= 6, "it is called despite its failures")
     assert installation.breaker("gatewayA")["state"] == "closed"
     order(installation, "gatewayA", "auto")
     wait_until(lambda: bool(installation.breaker("gatewayA")["state"] == "open"), "it opens by itself")
 
-    installation.order_faults()
+    installation.inject_faults()
     order(installation, "gatewayA", "closed")
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
 
 
 def dead_letters(installation: Installation, query: str = "") -> list[dict[str, Any]]:
-    """The dead letters that fit."""
+    """The dead letters that match the query."""
     items: list[dict[str, Any]] = installation.get(f"/v1/dead-letters{query}").body["items"]
     return items
 
 
 @on_both
 def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> None:
-    """They are listed with every error; done again, one or all, they complete, and one that is discarded has failed."""
+    """Dead letters are listed with every error; after a retry of one or all they complete; discarded ones fail."""
     installation.configure_gateways(a=IMPATIENT, b=IMPATIENT)
-    installation.service(**SOON)  # and nobody listens where the provider should be
+    installation.service(**SOON)  # no provider is running
     paths = [accepted(installation, gateway) for gateway in ("gatewayA", "gatewayB", "gatewayA", "gatewayB")]
     wait_until(lambda: len(dead_letters(installation, "?state=parked")) == len(paths), "all are parked")
     for letter in dead_letters(installation):
@@ -147,7 +147,7 @@ def wait_for_refusal(installation: Installation) -> None:
         letters = dead_letters(installation)
         reason = {"reason": "why not"}
         answers.extend(installation.post(f"/v1/dead-letters/{letter['id']}/discard", reason) for letter in letters)
-        # In an attempt it is no dead letter (404), or becomes none just now (409, too, under another name).
+        # During an attempt it is no dead letter (404), or is just being taken up (409 with another problem type).
         return any(answer.body["type"] == "/problems/not-discardable" for answer in answers)
 
     wait_until(refused, "the discard is refused")
@@ -155,22 +155,22 @@ def wait_for_refusal(installation: Installation) -> None:
 
 
 def test_what_was_sent_without_an_answer_is_not_discarded(installation: Installation) -> None:
-    """With a key it stays a dead letter of unknown outcome: 409, until the provider answers, and then it completes."""
+    """With keys, a dead letter with unknown outcome cannot be discarded (409); it completes after an answer."""
     installation.configure_gateways(a=IMPATIENT)
     installation.simulator()
-    installation.order_faults(gateway="gatewayA", unknown=1)
+    installation.inject_faults(gateway="gatewayA", unknown=1)
     installation.service(**SOON | ENDLESSLY)
     path = accepted(installation, "gatewayA")
     wait_for_refusal(installation)
     assert installation.get(path).body["status"] == "unknown"
-    installation.order_faults()
+    installation.inject_faults()
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
 
 
 @on_both
 def test_what_a_killed_process_may_have_sent_is_not_discarded(installation: Installation) -> None:
-    """Nobody knows what it did with the work that it had: 409, although every attempt since has reached nobody."""
+    """If the outcome of an earlier attempt is unknown, a discard gets 409, although no later attempt was sent."""
     installation.configure_gateways(a=IMPATIENT)
     service = installation.service(**SOON | ENDLESSLY)
     order(installation, "gatewayA", "open")

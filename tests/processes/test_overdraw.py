@@ -1,4 +1,4 @@
-"""Many withdrawals from one customer at several services at once: nobody ever has less than nothing."""
+"""Many concurrent withdrawals of one customer at several services: no balance falls below zero."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.processes.commands import (
     transactions,
     wait_for_ends,
 )
-from tests.processes.ends import wrong_ends
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import Answer, Installation
+from tests.processes.ledger_check import wrong_ends
 from tests.processes.process import free_port
+from tests.processes.targets import on, on_postgresql
 
 THREADS: Final = 40
 PIECES: Final = ("1.00", "3.00")
 DEPOSIT: Final = "2.00"
-"""The amount of each deposit that is under way meanwhile; no withdrawal has it."""
+"""The amount of each concurrent deposit; no withdrawal has this amount."""
 
 
 def balances(on_record: list[dict[str, Any]]) -> list[tuple[Decimal, Decimal]]:
-    """What was available and reserved after each event, by the events alone."""
+    """The available and reserved amounts after each event, computed only from the events."""
     known: dict[str, tuple[str, Decimal]] = {}
     available = reserved = Decimal(0)
     found = []
@@ -52,14 +52,14 @@ def balances(on_record: list[dict[str, Any]]) -> list[tuple[Decimal, Decimal]]:
 
 
 @on(on_postgresql(workers=2))
-def test_nobody_has_less_than_nothing(installation: Installation) -> None:
+def test_no_balance_falls_below_zero(installation: Installation) -> None:
     """40 clients withdraw 1.00 and 3.00 of 10.00 at two services while deposits complete: never below zero."""
     installation.simulator()
     ports = (installation.port, free_port())
     for port in ports:
         installation.service(port)
     fund(installation, "c1", "10.00")
-    installation.order_faults(latency_s=0.2)
+    installation.inject_faults(latency_s=0.2)
     places = cycle((port, gateway) for gateway in GATEWAYS for port in ports)
     withdrawals = [
         partial(order, installation, "withdrawal", port, amount=amount, gateway=gateway)
@@ -73,7 +73,7 @@ def test_nobody_has_less_than_nothing(installation: Installation) -> None:
     answers = all_at_once(withdrawals[::2] + withdrawals[1::2], THREADS)
     savers.join()
     wait_for_ends(installation, ["c1"])
-    # Whatever is left now can be taken, and not more: each service knows it, whoever took the rest.
+    # At each service exactly the remaining balance can be withdrawn, whichever service paid out the rest.
     answers += all_at_once(withdrawals, THREADS)
     wait_for_ends(installation, ["c1"])
 
@@ -97,8 +97,8 @@ def test_nobody_has_less_than_nothing(installation: Installation) -> None:
 
 
 @on(on_postgresql(workers=2))
-def test_nobody_is_refused_from_memory(installation: Installation) -> None:
-    """What came in at one service can be taken at the other at once, though that one has refused the same before."""
+def test_no_withdrawal_is_refused_from_memory(installation: Installation) -> None:
+    """A deposit at one service can be withdrawn at the other at once, although that one refused the same before."""
     installation.simulator()
     ports = (installation.port, free_port())
     for port in ports:
@@ -108,7 +108,7 @@ def test_nobody_is_refused_from_memory(installation: Installation) -> None:
         taken = order(installation, "withdrawal", ports[number % 2], amount="1.00")
         assert taken is not None
         assert taken.status == 202, "it is there"
-        # Refused by all workers, as far as chance goes: each of them remembers that there is nothing.
+        # Enough requests that probably every worker refuses one, and remembers an empty balance.
         refused = all_at_once(
             [partial(order, installation, "withdrawal", port, amount="1.00") for port in ports * 4], 8
         )

@@ -1,4 +1,4 @@
-"""A rolling restart under load: two services on two ports, replaced one after the other, and nobody notices."""
+"""A rolling restart under load: two services on two ports are replaced one after the other without an error."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Final, Self
 import pytest
 
 from tests.processes.client import Log, Sent
-from tests.processes.grounds import on, on_postgresql
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import free_port, wait_until
+from tests.processes.targets import on, on_postgresql
 
 CLIENTS: Final = 4
-"""Of each kind."""
+"""The number of clients of each kind."""
 _PAUSE_S: Final = 0.03
 
 
 class Callers:
-    """Clients that post deposits as long as the block lasts, and try again only where a connection was refused.
+    """Clients that post deposits within the block, and try again only after a refused connection.
 
-    Half of them keep their connection for as long as the service does, half make a new one for each request.
+    Half of them keep a connection until the service closes it; half open a new one for each request.
     """
 
     def __init__(self, log: Log, *ports: int) -> None:
         self._log, self._ports = log, ports
         self._over = threading.Event()
         self.failures: list[str] = []
-        """What went wrong for a request, other than being refused a connection."""
+        """Failures of requests, except refused connections."""
         self._threads = [
             threading.Thread(target=self._run, args=(kept,), daemon=True) for kept in (True, False) * CLIENTS
         ]
@@ -68,7 +68,7 @@ class Callers:
             connection.close()
 
     def _connected(self) -> http.client.HTTPConnection:
-        """A connection to whichever service takes one."""
+        """A connection to any service that accepts one."""
         ports = random.sample(self._ports, len(self._ports))
         while True:
             for port in ports:
@@ -78,7 +78,7 @@ class Callers:
                     return connection
 
     def _deposit(self, connection: http.client.HTTPConnection) -> bool:
-        """Post a deposit; whether the connection is to be closed now."""
+        """Post a deposit, and return whether the connection is to be closed now."""
         number = self._log.new_number()
         sent = Sent(number, f"c{number % 10}", "10.00", random.choice(("gatewayA", "gatewayB")))
         self._log.sent.append(sent)
@@ -98,7 +98,7 @@ class Callers:
 
 
 def _was_closed(connection: http.client.HTTPConnection) -> bool:
-    """Whether the service has closed it meanwhile, as a client's connection pool looks before it uses one again."""
+    """Whether the service has closed the connection, checked as in a client's connection pool before each use."""
     assert connection.sock is not None
     readable, _, _ = select.select([connection.sock], [], [], 0)
     return bool(readable)
@@ -107,7 +107,7 @@ def _was_closed(connection: http.client.HTTPConnection) -> bool:
 @pytest.mark.slow
 @on(on_postgresql(workers=2))
 def test_no_request_fails(installation: Installation) -> None:
-    """Each service is stopped under load and replaced, twice: every request that found a connection is answered 202."""
+    """While each service is replaced twice under load, every request on an accepted connection gets 202."""
     installation.simulator()
     ports, log = (installation.port, free_port()), Log()
     services = {port: installation.service(port) for port in ports}

@@ -1,4 +1,4 @@
-"""Signals to a running service: none brings up a worker too many, ends a healthy one, or takes requests from it."""
+"""Signals to a running service: none starts an extra worker, ends a healthy one, or loses a request."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import Installation
 from tests.processes.process import Process, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 _DEPOSITS = 20
 _GATEWAY_C = """
@@ -23,7 +23,7 @@ callback_secrets_env = "PAYMENTS_GATEWAY_A_SECRETS"
 
 
 def _all_are_accepted(installation: Installation) -> None:
-    """Post deposits, each on a connection of its own: every worker that listens gets some."""
+    """Assert that deposits on separate connections are accepted; every listening worker gets some."""
     assert {installation.deposit().status for _ in range(_DEPOSITS)} == {202}
 
 
@@ -35,11 +35,11 @@ def _stop(service: Process) -> None:
 
 @pytest.mark.parametrize(("signum", "said"), [(signal.SIGTTIN, "SIGTTIN is ignored"), (signal.SIGUSR2, "SIGUSR2 is")])
 def test_an_embedded_database_has_one_worker(installation: Installation, signum: signal.Signals, said: str) -> None:
-    """Neither a second worker nor a second master comes up, which would refuse its share of the requests."""
+    """With an embedded database no signal starts a second worker or master, which would refuse requests."""
     service = installation.service()
     before = service.children()
     service.send(signum)
-    wait_until(lambda: said in service.out, "the service says that it does not")
+    wait_until(lambda: said in service.out, "the service logs that it ignores the signal")
     _all_are_accepted(installation)
     assert service.children() == before
     _stop(service)
@@ -47,7 +47,7 @@ def test_an_embedded_database_has_one_worker(installation: Installation, signum:
 
 @on(on_postgresql(workers=2))
 def test_more_and_fewer_workers_on_postgresql(installation: Installation) -> None:
-    """SIGTTIN and SIGTTOU mean there what they mean to gunicorn, and never leave less than one worker."""
+    """On PostgreSQL, SIGTTIN and SIGTTOU have gunicorn's meaning, and at least one worker remains."""
     service = installation.service()
     service.send(signal.SIGTTIN)
     wait_until(lambda: len(service.children()) == 3, "a third worker is there")
@@ -57,14 +57,14 @@ def test_more_and_fewer_workers_on_postgresql(installation: Installation) -> Non
         service.send(signal.SIGTTOU)
         wait_until(lambda left=left: len(service.children()) == left, "one worker less")  # type: ignore[misc]
     service.send(signal.SIGTTOU)
-    wait_until(lambda: service.out.count("Handling signal: ttou") == 3, "the master has seen the last one")
+    wait_until(lambda: service.out.count("Handling signal: ttou") == 3, "the master has handled the last signal")
     _all_are_accepted(installation)
     _stop(service)
 
 
 @on(SQLITE, on_postgresql(workers=2))
 def test_signals_that_change_nothing(installation: Installation) -> None:
-    """Log rotation, a resized terminal, and the master's signals when they reach the workers as well."""
+    """Signals for log rotation or a resized terminal, and the master's signals sent to workers, change nothing."""
     service = installation.service()
     before = service.children()
     for signum in (signal.SIGUSR1, signal.SIGWINCH, signal.SIGTTOU if len(before) == 1 else signal.SIGUSR1):
@@ -72,7 +72,7 @@ def test_signals_that_change_nothing(installation: Installation) -> None:
     for worker in before:
         for signum in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2):
             os.kill(worker, signum)
-    wait_until(lambda: "Handling signal: usr1" in service.out, "the master has seen them")
+    wait_until(lambda: "Handling signal: usr1" in service.out, "the master has handled them")
     _all_are_accepted(installation)
     assert service.children() == before
     _stop(service)
@@ -80,7 +80,7 @@ def test_signals_that_change_nothing(installation: Installation) -> None:
 
 @on(SQLITE, on_postgresql(workers=2))
 def test_sighup_reads_the_gateways_file_again(installation: Installation) -> None:
-    """New workers serve what the file says now. Requests meanwhile wait; none is refused."""
+    """After SIGHUP new workers use the new file; requests during the change wait, and none is refused."""
     service = installation.service()
     before = service.children()
     with (installation.folder / "gateways.toml").open("a") as file:
@@ -95,8 +95,8 @@ def test_sighup_reads_the_gateways_file_again(installation: Installation) -> Non
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     service.send(signal.SIGHUP)
-    wait_until(lambda: not {*before} & {*service.children()}, "other workers are there")
-    wait_until(lambda: installation.get("/v1/gateways/gatewayC").status == 200, "they know the new gateway")
+    wait_until(lambda: not {*before} & {*service.children()}, "new workers have started")
+    wait_until(lambda: installation.get("/v1/gateways/gatewayC").status == 200, "they have the new gateway")
     over.set()
     asking.join()
     assert {*answers} == {202}
@@ -105,7 +105,7 @@ def test_sighup_reads_the_gateways_file_again(installation: Installation) -> Non
 
 @on(SQLITE, on_postgresql(workers=2))
 def test_workers_of_a_sighup_end_as_others(installation: Installation) -> None:
-    """A worker that SIGHUP has started is gone after the next one, and the service ends without killing any."""
+    """Workers that SIGHUP started end after the next SIGHUP, and the service ends without killing a worker."""
     service = installation.service()
     for _ in range(2):
         before = service.children()
@@ -124,7 +124,7 @@ def test_workers_of_a_sighup_end_as_others(installation: Installation) -> None:
 )
 @on(SQLITE, on_postgresql(workers=2))
 def test_sighup_with_a_file_that_is_wrong(installation: Installation, content: str | None) -> None:
-    """It is told in a line, whatever of it is wrong, and the service goes on with what it knows."""
+    """One line reports the error, and the service continues with its old gateways."""
     service = installation.service()
     before = service.children()
     path = Path(installation.folder / "gateways.toml")
@@ -132,7 +132,7 @@ def test_sighup_with_a_file_that_is_wrong(installation: Installation, content: s
     if content is not None:
         path.write_text(content)
     service.send(signal.SIGHUP)
-    wait_until(lambda: "SIGHUP is ignored" in service.out, "the service says what is wrong")
+    wait_until(lambda: "SIGHUP is ignored" in service.out, "the service logs the error")
     (line,) = (line for line in service.out.splitlines() if "SIGHUP is ignored" in line)
     assert "gateways.toml" in line or "gateway_z" in line
     _all_are_accepted(installation)
@@ -142,7 +142,7 @@ def test_sighup_with_a_file_that_is_wrong(installation: Installation, content: s
 
 @on(on_postgresql(workers=2))
 def test_sigusr2_replaces_the_program_on_postgresql(installation: Installation) -> None:
-    """A second master comes up beside the first one; when that ends, the second one serves alone."""
+    """SIGUSR2 starts a second master beside the first; when the first ends, the second serves alone."""
     service = installation.service()
     before = service.children()
     service.send(signal.SIGUSR2)
@@ -153,4 +153,4 @@ def test_sigusr2_replaces_the_program_on_postgresql(installation: Installation) 
     assert service.wait() == 0
     _all_are_accepted(installation)
     os.kill(second, signal.SIGTERM)
-    wait_until(lambda: not installation.living(), "the second one has ended, too")
+    wait_until(lambda: not installation.living(), "the second master has ended as well")

@@ -1,4 +1,4 @@
-"""Clients that are slow, idle, greedy or many: they end by deadlines, and hold up nobody else meanwhile."""
+"""Slow, idle, fast and many clients: deadlines end their connections, and other clients are not delayed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.installation import HOST, Installation, installed
 from tests.processes.process import PATIENCE_S, Process, wait_until
-from tests.processes.slow import connect, descriptors, permit_many_descriptors, step, trickle_until_ended
+from tests.processes.slow_clients import connect, descriptors, permit_many_descriptors, step, trickle_until_ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's descriptors")
 
@@ -36,7 +36,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installa
 
 
 def post(customer: str, body_bytes: int, path: str = "/v1/deposit") -> tuple[bytes, bytes]:
-    """The head and the body of a good deposit, whose body has so many bytes."""
+    """The head and the body of a valid deposit with a body of ``body_bytes`` bytes."""
     body = json.dumps({"amount": 1, "gateway": "gatewayA", "customer_id": customer}).encode().ljust(body_bytes)
     head = (
         f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -45,7 +45,7 @@ def post(customer: str, body_bytes: int, path: str = "/v1/deposit") -> tuple[byt
 
 
 def assert_serves(installation: Installation) -> None:
-    """A command, a read and both probes are answered as always."""
+    """Assert that a command, a read and both probes are answered as usual."""
     answer = installation.deposit(customer_id="quick")
     assert answer.status == 202
     assert installation.get(answer.headers["Location"]).status == 200
@@ -53,8 +53,8 @@ def assert_serves(installation: Installation) -> None:
     assert installation.get("/readyz").status == 200
 
 
-def test_slow_and_idle_clients_hold_up_nobody(started: tuple[Installation, Process]) -> None:
-    """500 idle ones, and slow heads and bodies at once: others are served, these end, and nothing of them is stored."""
+def test_slow_and_idle_clients_delay_no_others(started: tuple[Installation, Process]) -> None:
+    """With 500 idle and many slow clients, others are served; the slow ones are closed and store nothing."""
     installation, service = started
     assert_serves(installation)
     (worker,) = service.children()
@@ -67,24 +67,24 @@ def test_slow_and_idle_clients_hold_up_nobody(started: tuple[Installation, Proce
         head, body = post("slow", 1000)
         bodies = connect(stack, port, SLOW, head + body[:900], body[900:])
         refused = connect(stack, port, SLOW, *post("slow", 1000, "/nowhere"))
-        everybody = [*idle, *heads, *served_once, *bodies, *refused]
+        all_clients = [*idle, *heads, *served_once, *bodies, *refused]
         for _ in range(3):
-            step(everybody)
+            step(all_clients)
             assert_serves(installation)
-        trickle_until_ended(everybody)
+        trickle_until_ended(all_clients)
     assert {client.answer for client in (*idle, *heads)} == {b""}
     assert {client.status for client in served_once} == {200}
     assert {(client.status, client.closes) for client in bodies} == {(408, True)}
     assert all(b'"type":"/problems/request-timeout"' in client.answer for client in bodies)
     assert {(client.status, client.closes) for client in refused} == {(404, True)}
     assert installation.get("/v1/customers/slow").status == 404
-    wait_until(lambda: descriptors(worker) <= before, "the worker has closed what it had open")
+    wait_until(lambda: descriptors(worker) <= before, "the worker has closed its extra descriptors")
     assert_serves(installation)
     assert "Traceback" not in service.out + service.err
 
 
 def test_more_idle_clients_than_a_worker_has_room_for(started: tuple[Installation, Process]) -> None:
-    """Who comes after 1,100 silent clients is served before these are over: the oldest of them make room."""
+    """A client that connects after 1,100 silent ones is served: the oldest idle connections are evicted."""
     installation, _ = started
     with ExitStack() as stack:
         idle = connect(stack, installation.port, 1100)
@@ -93,11 +93,11 @@ def test_more_idle_clients_than_a_worker_has_room_for(started: tuple[Installatio
         step(idle)
         ended = [client.ended for client in idle]
     assert all(ended[:100])
-    assert not all(ended[300:900]), "and no more of them than came too many: nobody had to wait until all were over"
+    assert not all(ended[300:900]), "no more than the excess connections are evicted"
 
 
-def test_a_client_that_is_never_done_leaves_others_their_turn(started: tuple[Installation, Process]) -> None:
-    """It sends requests faster than they are answered, on one connection: others are answered meanwhile."""
+def test_a_client_with_endless_requests_does_not_block_others(started: tuple[Installation, Process]) -> None:
+    """While a client sends requests faster than they are answered, other clients get answers."""
     installation, _ = started
     answered = threading.Event()
     with closing(socket.create_connection((HOST, installation.port), PATIENCE_S)) as endpoint:
@@ -117,28 +117,28 @@ def test_a_client_that_is_never_done_leaves_others_their_turn(started: tuple[Ins
             thread.start()
         assert answered.wait(PATIENCE_S)
         assert_serves(installation)
-        assert all(thread.is_alive() for thread in threads), "it is not done"
+        assert all(thread.is_alive() for thread in threads), "the client still sends requests"
         endpoint.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(PATIENCE_S)
 
 
 @pytest.mark.slow
-def test_slow_clients_do_not_hold_up_the_stop(installation: Installation) -> None:
-    """With the deadlines of production: they are let go some seconds after SIGTERM, and the service ends in order."""
+def test_slow_clients_do_not_delay_the_stop(installation: Installation) -> None:
+    """With production deadlines, slow clients are closed seconds after SIGTERM, and the service ends in order."""
     service = installation.service()
     with ExitStack() as stack:
         head, body = post("slow", 1000)
         idle = connect(stack, installation.port, 5)
         heads = connect(stack, installation.port, 5, HEAD, b"x" * 1000)
         bodies = connect(stack, installation.port, 5, head + body[:500], body[500:])
-        everybody = [*idle, *heads, *bodies]
-        step(everybody)
+        all_clients = [*idle, *heads, *bodies]
+        step(all_clients)
         service.send(signal.SIGTERM)
-        trickle_until_ended(everybody)
+        trickle_until_ended(all_clients)
     assert service.wait() == 0
     assert {(client.status, client.closes) for client in bodies} == {(408, True)}
-    # Ten a second at the most: these sent less than they might have, had they not been hurried.
+    # At most ten bytes a second: these clients were closed before they had sent everything.
     assert all(len(client.unsent) > 500 - 80 for client in bodies)
     assert service.said("stopped") == 1
     assert "graceful timeout" not in service.out + service.err

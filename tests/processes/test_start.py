@@ -1,4 +1,4 @@
-"""What stops the start: a wrong setting is one clear line, whichever way the service is started."""
+"""Refused starts: a wrong setting is reported in one clear line for each way to start the service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WRONG = [
 
 
 def refusal(process: Process) -> str:
-    """The one line with which a process refused to start."""
+    """The one line in which a process reported why it did not start."""
     assert process.wait() == 2
     (line,) = process.err.splitlines()
     assert "Traceback" not in process.out
@@ -41,7 +41,7 @@ def refusal(process: Process) -> str:
 
 @pytest.mark.parametrize(("settings", "named"), WRONG, ids=[named for _, named in WRONG])
 def test_a_wrong_setting(installation: Installation, settings: dict[str, str], named: str) -> None:
-    """Service and dev end with status 2 and one line that names the variable; nobody works on the database."""
+    """Service and dev end with status 2 and one line that names the variable; no process opens the database."""
     service, dev = installation.gunicorn(**settings), installation.manage("dev", **settings)
     assert named in refusal(service)
     assert named in refusal(dev)
@@ -51,7 +51,7 @@ def test_a_wrong_setting(installation: Installation, settings: dict[str, str], n
 
 
 def test_a_wrong_gateways_table(installation: Installation) -> None:
-    """What is wrong in the gateways file is told with the gateway and the key."""
+    """An error in the gateways file is reported with the gateway and the key."""
     installation.configure_gateways(a="timeout_s = 0\n")
     for process in (installation.gunicorn(), installation.manage("dev")):
         line = refusal(process)
@@ -61,7 +61,7 @@ def test_a_wrong_gateways_table(installation: Installation) -> None:
 
 
 def test_two_workers_on_the_command_line(installation: Installation) -> None:
-    """More than one worker on an embedded database is refused, too, when gunicorn itself is asked for them."""
+    """More than one worker on an embedded database is refused also when gunicorn's option requests it."""
     service = installation.start("service", "-m", "gunicorn", "--workers", "2", "wsgi:app")
     assert "PAYMENTS_WORKERS" in refusal(service)
     assert installation.living() == []
@@ -95,7 +95,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("option", "named"), OPTIONS, ids=[named for _, named in OPTIONS])
 def test_an_option_that_the_service_cannot_run_with(installation: Installation, option: str, named: str) -> None:
-    """It is refused with one line that names it, whether it comes by the command line or by the environment."""
+    """An unsupported option is refused with one line that names it, from the command line and the environment."""
     services = (
         installation.start("service", "-m", "gunicorn", option, "wsgi:app"),
         installation.gunicorn(GUNICORN_CMD_ARGS=option),
@@ -105,8 +105,8 @@ def test_an_option_that_the_service_cannot_run_with(installation: Installation, 
     assert installation.living() == []
 
 
-def test_options_that_are_free(installation: Installation) -> None:
-    """What changes nothing that the service depends on is left to the operator."""
+def test_permitted_options(installation: Installation) -> None:
+    """Options on which the service does not depend are permitted."""
     pid = installation.folder / "pid"
     arguments = ("--backlog=64", f"--pid={pid}", "--name=till", "--env=TZ=UTC", "--no-control-socket", "--timeout=60")
     service = installation.start("service", "-m", "gunicorn", *arguments, "wsgi:app")
@@ -116,8 +116,8 @@ def test_options_that_are_free(installation: Installation) -> None:
     assert service.wait() == 0
 
 
-def test_tls_is_free(installation: Installation) -> None:
-    """The service speaks TLS itself when gunicorn is given a certificate, and shares its port when it is told to."""
+def test_tls_is_permitted(installation: Installation) -> None:
+    """The service serves TLS with gunicorn's certificate options, and shares its port with ``--reuse-port``."""
     files = (f"--certfile={TLS / 'certificate.pem'}", f"--keyfile={TLS / 'key.pem'}", "--reuse-port")
     service = installation.start("service", "-m", "gunicorn", *files, "wsgi:app")
     context = ssl.create_default_context(cafile=str(TLS / "certificate.pem"))
@@ -139,7 +139,7 @@ def test_tls_is_free(installation: Installation) -> None:
 
 
 def test_another_configuration_file(installation: Installation) -> None:
-    """With another file than its own gunicorn ends at once: nothing would start the service in its workers."""
+    """With another configuration file gunicorn ends at once, since that file would not start the service."""
     other = installation.folder / "other.py"
     other.write_text(f"bind = '{HOST}:{installation.port}'\n")
     for arguments in ((), ("--worker-class=gevent",), ("--preload",)):
@@ -150,7 +150,7 @@ def test_another_configuration_file(installation: Installation) -> None:
 
 
 def test_a_configuration_file_that_changes_ours(installation: Installation) -> None:
-    """What a file of the operator's changes on top of the service's own is held against the same list."""
+    """Settings that an operator's file adds to the service's own file are checked against the same list."""
     other = installation.folder / "other.py"
     ours = str(CHECKOUT / "gunicorn.conf.py")
     other.write_text(f"__file__ = {ours!r}\nexec(compile(open(__file__).read(), __file__, 'exec'))\nmax_requests = 5\n")
@@ -159,7 +159,7 @@ def test_a_configuration_file_that_changes_ours(installation: Installation) -> N
 
 
 def test_from_another_folder(installation: Installation) -> None:
-    """Named with its path, the service's own file brings it up wherever gunicorn is started."""
+    """With the path of the service's own file, gunicorn starts the service from any folder."""
     command = ("-m", "gunicorn", "-c", str(CHECKOUT / "gunicorn.conf.py"), "wsgi:app")
     service = installation.launch("service", command, cwd=installation.folder)
     installation.wait_for_answer(service, installation.port, "/readyz")
@@ -171,7 +171,7 @@ _CLOSED = "import os, sys; [os.close(n) for n in (0, 1, 2)]; os.execv(sys.execut
 
 
 def test_closed_standard_streams(installation: Installation) -> None:
-    """No log line goes into whatever was opened in the place of a stream that was closed at the start."""
+    """If standard streams are closed at the start, no log line goes into a file that reuses their descriptors."""
     service = installation.start("service", "-c", _CLOSED, "-m", "gunicorn", "wsgi:app")
     installation.wait_for_answer(service, installation.port, "/readyz")
     for process in (service.pid, *service.children()):
@@ -183,7 +183,7 @@ def test_closed_standard_streams(installation: Installation) -> None:
     assert "Traceback" not in service.out + service.err
 
 
-_HANDED = """
+_WITH_PUBLIC_SOCKET = """
 import os, socket, sys
 opened = socket.create_server(("0.0.0.0", 0))
 os.dup2(opened.fileno(), 3)
@@ -194,25 +194,25 @@ os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "wsgi:app"])
 
 
 def test_a_socket_of_systemd_that_others_can_reach(installation: Installation) -> None:
-    """Callers need no keys on loopback, so a service that is bound to it refuses to be handed a public socket."""
-    assert "PAYMENTS_BIND" in refusal(installation.start("service", "-c", _HANDED))
+    """A service bound to loopback needs no API keys, so it refuses a public socket from systemd."""
+    assert "PAYMENTS_BIND" in refusal(installation.start("service", "-c", _WITH_PUBLIC_SOCKET))
 
 
 @pytest.mark.parametrize("keep_alive_s", ["0", "75"])
 def test_another_keep_alive_on_the_command_line(installation: Installation, keep_alive_s: str) -> None:
-    """A service that keeps no connections answers as any other; one that keeps them long stops as soon as others."""
+    """Without keep-alive the service answers as usual; with a long keep-alive it stops as fast as usual."""
     service = installation.start("service", "-m", "gunicorn", "--keep-alive", keep_alive_s, "wsgi:app")
     installation.wait_for_answer(service, installation.port, "/readyz")
     with closing(socket.create_connection((HOST, installation.port))):
         assert installation.deposit().status == 202
         service.send(signal.SIGTERM)
         assert service.wait() == 0
-    assert service.said("stopped") == 1, "nothing was killed"
+    assert service.said("stopped") == 1, "no process was killed"
 
 
 @pytest.mark.parametrize("arguments", [("--bind", "0.0.0.0:8999"), ("--bind", "127.0.0.1:8999"), ("-b", "unix:x")])
 def test_another_address_on_the_command_line(installation: Installation, arguments: tuple[str, str]) -> None:
-    """Whether callers need keys follows from PAYMENTS_BIND: gunicorn may not be bound elsewhere past it."""
+    """PAYMENTS_BIND decides whether callers need keys, so another address in gunicorn's options is refused."""
     service = installation.start("service", "-m", "gunicorn", *arguments, "wsgi:app")
     assert "PAYMENTS_BIND" in refusal(service)
     assert installation.living() == []
@@ -220,7 +220,7 @@ def test_another_address_on_the_command_line(installation: Installation, argumen
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "dev"])
 def test_a_database_that_cannot_be_made(installation: Installation, command: str) -> None:
-    """A database below something that is no folder is told in words, without a traceback, and nothing is left."""
+    """A database path below a file is one error line without a traceback, and no process is left."""
     (installation.folder / "file").touch()
     process = installation.manage(
         command, PAYMENTS_DATABASE_URL=f"sqlite:///{installation.folder / 'file/payments.db'}"
@@ -232,7 +232,7 @@ def test_a_database_that_cannot_be_made(installation: Installation, command: str
 
 
 def test_a_port_that_is_taken(installation: Installation) -> None:
-    """The service says that its port is taken, and ends; it does not serve elsewhere, and there is no traceback."""
+    """The service reports that its port is in use and ends, without a traceback."""
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         service = installation.gunicorn(PAYMENTS_BIND=f"{HOST}:{port}")

@@ -1,4 +1,4 @@
-"""SIGTERM under light load: whoever was let in gets an answer, and what was not sent yet waits for the next start."""
+"""SIGTERM under light load: accepted requests get answers, and unsent work waits for the next start."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pathlib import Path
 import pytest
 
 from tests.processes.client import Log, Sent
-from tests.processes.grounds import SQLITE, on, on_postgresql
 from tests.processes.installation import HOST, Installation, exchange
 from tests.processes.judgement import Witness, judge
 from tests.processes.process import PATIENCE_S, free_port, wait_until
+from tests.processes.targets import SQLITE, on, on_postgresql
 
 _CLIENTS = 6
 _QUEUE = 100
 _TICK_S = 1.1
-"""Longer than a worker of gunicorn sleeps before it looks whether it shall stop: on waking it looks at once."""
+"""Longer than the interval at which a gunicorn worker checks for a stop; after a wake-up it checks at once."""
 _WAITING = 20
 
 
 def _client(installation: Installation, log: Log, gateway: str, all_are_in: threading.Barrier) -> None:
-    """Posts deposits on one connection until the service wants it closed; no answer shows as no status."""
+    """Post deposits on one connection until the service closes it; a lost answer has no status."""
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
-        assert exchange(connection, "GET", "/healthz").status == 200  # let in by the service, not only by the kernel
+        assert exchange(connection, "GET", "/healthz").status == 200  # accepted by the service, not only by the kernel
         all_are_in.wait()
         closing_asked = False
         while not closing_asked:
@@ -52,12 +52,12 @@ def _client(installation: Installation, log: Log, gateway: str, all_are_in: thre
     indirect=["installation"],
     ids=str,
 )
-def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installation, gateway: str) -> None:
-    """Every deposit sent before and during the stop is answered 202; what the provider was not told is told later."""
+def test_every_accepted_request_gets_an_answer(installation: Installation, gateway: str) -> None:
+    """Every deposit before and during the stop gets 202; unsent deposits are sent after the next start."""
     two_at_once = "max_concurrent = 2\nlookup_after_s = [0.5, 1, 2]\n"
     installation.configure_gateways(a=two_at_once, b=two_at_once)
     installation.simulator()
-    installation.order_faults(latency_s=4)  # longer than gunicorn takes to stop: the service has to wait by itself
+    installation.inject_faults(latency_s=4)  # longer than gunicorn waits at a stop, so the service itself has to wait
     service, log, witness = installation.service(), Log(), Witness(installation.database_url)
     all_are_in = threading.Barrier(_CLIENTS, timeout=PATIENCE_S)
     clients = [
@@ -72,26 +72,28 @@ def test_nobody_who_was_let_in_is_left_without_an_answer(installation: Installat
         client.join()
     assert service.wait() == 0
     assert len(log.with_status(202)) == len(log.sent)
-    assert installation.living() != []  # the provider
+    assert installation.living() != []  # the provider still runs
     told = installation.calls(gateway)
     assert told < len(log.sent), "there is work that was not sent"
 
-    installation.order_faults()
+    installation.inject_faults()
     installation.service()
     witness.wait_for_rest()
     assert judge(log, installation.books(), witness.history_at_rest(), plain=True) == []
     calls = installation.calls(gateway)
-    assert calls == len(log.sent), "nothing was sent twice: what was out was waited for, the rest given back unsent"
+    assert calls == len(log.sent), (
+        "nothing was sent twice: calls in progress were awaited, and the rest was returned unsent"
+    )
 
 
 @pytest.mark.slow
-def test_a_call_that_outlasts_the_stop_is_asked_about(installation: Installation) -> None:
-    """Without keys nothing is sent twice: what had no answer when the service ended is looked up by the next one."""
+def test_a_call_that_outlasts_the_stop_is_looked_up(installation: Installation) -> None:
+    """Without keys, a call without an answer at the end of the service is looked up by the next one, not sent again."""
     installation.configure_gateways(b="timeout_s = 25\nlookup_after_s = [0.3, 0.5, 1, 1, 1, 1, 1, 1, 1]\n")
     installation.simulator()
     service, witness = installation.service(), Witness(installation.database_url)
-    silent = installation.deposit(gateway="gatewayB", amount="10.06")  # it has its effect, and there is no answer
-    wait_until(lambda: installation.calls("gatewayB") == 1, "the call is out")
+    silent = installation.deposit(gateway="gatewayB", amount="10.06")  # the call has its effect, but no answer
+    wait_until(lambda: installation.calls("gatewayB") == 1, "the call is in progress")
     service.send(signal.SIGTERM)
     assert service.wait() == 0
     assert len(installation.books().effects) == 1
@@ -111,8 +113,8 @@ def test_a_call_that_outlasts_the_stop_is_asked_about(installation: Installation
     ]
 
 
-def test_a_stopping_service_says_so(installation: Installation) -> None:
-    """Who is connected when SIGTERM comes is told that the service is not ready any more, and why."""
+def test_a_stopping_service_is_not_ready(installation: Installation) -> None:
+    """A client that is connected at SIGTERM gets the answer "not ready" with the reason."""
     installation.simulator()
     service = installation.service()
     with closing(http.client.HTTPConnection(HOST, installation.port, timeout=30)) as connection:
@@ -124,15 +126,15 @@ def test_a_stopping_service_says_so(installation: Installation) -> None:
             statuses.append(exchange(connection, "GET", "/readyz"))
             return statuses[-1].status == 503
 
-        wait_until(told, "the service says that it stops")
+        wait_until(told, "readiness shows the stop")
     assert "stopping" in statuses[-1].body["detail"]
     assert service.wait() == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
 @on(SQLITE, on_postgresql(workers=2))
-def test_who_stands_in_the_kernels_queue_is_answered(installation: Installation) -> None:
-    """Connected before the port was closed, but to no worker yet: they are let in before it is, and not reset."""
+def test_connections_in_the_kernels_queue_are_answered(installation: Installation) -> None:
+    """Connections that no worker has accepted yet at the stop are accepted before the port closes, and not reset."""
     service = installation.service()
     workers = service.children()
     for worker in workers:
@@ -146,7 +148,7 @@ def test_who_stands_in_the_kernels_queue_is_answered(installation: Installation)
             connection.request("GET", "/healthz")
         time.sleep(_TICK_S)
         service.send(signal.SIGTERM)
-        wait_until(lambda: all(map(_has_sigterm_pending, workers)), "the master has told its workers")
+        wait_until(lambda: all(map(_has_sigterm_pending, workers)), "the master has signalled its workers")
         for worker in workers:
             os.kill(worker, signal.SIGCONT)
         assert [connection.getresponse().status for connection in waiting] == [200] * _QUEUE
@@ -154,7 +156,7 @@ def test_who_stands_in_the_kernels_queue_is_answered(installation: Installation)
 
 
 def _has_sigterm_pending(pid: int) -> bool:
-    """Whether a process that is stopped was sent SIGTERM (Linux)."""
+    """Whether SIGTERM is pending for a process that is stopped (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
     pending = next(line for line in status.splitlines() if line.startswith("ShdPnd:"))
     return bool(int(pending.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -162,15 +164,15 @@ def _has_sigterm_pending(pid: int) -> bool:
 
 @pytest.mark.slow
 @on(on_postgresql(workers=2))
-def test_unsent_work_is_given_back_at_once(installation: Installation) -> None:
-    """What a stopped service had not sent is done by another one within seconds, though leases hold for an hour."""
+def test_unsent_work_is_returned_at_once(installation: Installation) -> None:
+    """Another service completes a stopped service's unsent work within seconds, although leases last an hour."""
     two_at_once = f"max_concurrent = 2\nlookup_after_s = {[0.3, 0.5, *[1] * 30]}\n"
     installation.configure_gateways(a=two_at_once, b=two_at_once)
     installation.simulator()
     stopped = installation.service(PAYMENTS_LEASE_S="3600")
     port = free_port()
     installation.service(port, PAYMENTS_LEASE_S="3600")
-    installation.order_faults(latency_s=2)
+    installation.inject_faults(latency_s=2)
     paths = []
     for gateway in ("gatewayA", "gatewayB"):
         for number in range(_WAITING):
@@ -178,12 +180,12 @@ def test_unsent_work_is_given_back_at_once(installation: Installation) -> None:
             assert answer.status == 202
             paths.append(answer.headers["Location"])
     assert sum(map(installation.calls, ("gatewayA", "gatewayB"))) < len(paths), "there is work that was not sent"
-    installation.order_faults()
+    installation.inject_faults()
     stopped.send(signal.SIGTERM)
     assert stopped.wait() == 0
     wait_until(
         lambda: {installation.get(path, port).body["status"] for path in paths} == {"completed"},
-        "the other service has done it",
+        "the other service has completed it",
         within_s=15,
     )
     assert len(installation.books().effects) == len(paths)

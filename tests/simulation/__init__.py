@@ -1,1 +1,1 @@
-"""The whole system in one thread under a seed: real actors, a real SQLite file, a simulated provider, faults."""
+"""Simulation of the whole system in one thread under a seed: real actors and SQLite, a simulated provider, faults."""

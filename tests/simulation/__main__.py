@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds n --first k``: run seeds, print each violation and a last line that counts."""
+"""``python -m tests.simulation --seeds n --first k``: run seeds, print each violation and a summary."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from tests.simulation.world import simulate
 
 
 def main() -> int:
-    """Exit status 1 when a promise was broken."""
+    """Run the seeds, and return exit status 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
+    parser.add_argument("--seeds", type=int, default=200, help="number of seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--processes", type=int, choices=[1, 2, 3], help="how many processes share the store; else the seed says"
+        "--processes",
+        type=int,
+        choices=[1, 2, 3],
+        help="number of processes on the store; default: the seed chooses",
     )
     parser.add_argument("--history", type=Path, help="write the last seed's history to this file")
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Judges a history by the promises of the service. It reads the history only, and shares no rule with the code.
+"""Judges a history by the promises of the service. It reads only the history and shares no rules with the code.
 
-The numbers are those of the promises in docs/architecture.md. This file holds the clients' commands against the
-record, and the record against its own tables; the files beside it the rest.
+The numbers are those of the promises in docs/architecture.md. This module compares the clients' commands with the
+record, and the record with its read tables. The other ``checker_`` modules check the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.simulation.checker_breakers import breaker_violations
 from tests.simulation.checker_callbacks import callback_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
-from tests.simulation.checker_people import people_violations
+from tests.simulation.checker_operators import operator_violations
 from tests.simulation.checker_reading import reading_violations
 from tests.simulation.checker_refusals import refusal_violations
 from tests.simulation.checker_work import token_violations, waiting_violations
@@ -35,13 +35,13 @@ def violations(history: History) -> list[str]:
     found += token_violations(history)
     found += waiting_violations(history, fold)
     found += callback_violations(history, fold)
-    found += people_violations(history, fold)
+    found += operator_violations(history, fold)
     found += _tables(history, fold)
     return found
 
 
 def _answers(history: History, fold: Fold) -> Iterator[str]:
-    """Promises 1 and 14: what clients were told against what is on record."""
+    """Promises 1 and 14: the answers to clients agree with the record."""
     answers = {entry["id"]: entry for entry in history.of("answer")}
     sent = {entry["id"]: entry for entry in history.of("sent")}
     for key, request in sent.items():
@@ -68,7 +68,7 @@ def _answered(key: str, answer: Mapping[str, Any] | None, recorded: Seen | None)
 
 
 def _tables(history: History, fold: Fold) -> Iterator[str]:
-    """Promise 7: at rest the read tables are the fold of the events, and nothing is reserved for what has its end."""
+    """Promise 7: at rest, the read tables are the fold of the events, and no finished withdrawal is reserved."""
     rows: dict[str, list[str | None]] = {}
     balances: dict[tuple[str, str], list[int]] = {}
     reviews: list[str | None] = []
@@ -84,4 +84,4 @@ def _tables(history: History, fold: Fold) -> Iterator[str]:
         yield "7: the reviews' read rows are not the fold of the events"
     open_ones = [seen for seen in fold.transactions.values() if seen.reserved and seen.status not in TERMINAL]
     if sum(both[1] for both in fold.balances.values()) != sum(seen.minor for seen in open_ones):
-        yield "7: what is reserved is not what open withdrawals reserved"
+        yield "7: the reserved amounts are not those of the open withdrawals"

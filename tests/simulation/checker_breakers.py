@@ -1,6 +1,7 @@
-"""Promise 13: no call while a breaker is open, and one probe; judged where calls are handed to their bulkheads.
+"""Promise 13: no call while a breaker is open, and one probe; judged when calls are passed to their bulkheads.
 
-From there on nothing holds them up but their permit's end. First each process by itself, then all of them together.
+After that point, only the expiry of its permit can stop a call. The rules cover each process, and all processes
+together.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
 LOOK_S: Final = 2.0
-"""So long a process that nothing hinders may go on with what another one has changed: it looks twice a second."""
+"""Time within which an unhindered process must follow another one's change; it reads the records twice a second."""
 
 
 @dataclass
@@ -25,19 +26,19 @@ class _Breaker:
 
 @dataclass
 class _Order:
-    """What people want of a gateway's breaker."""
+    """The mode that operators have set for a gateway's breaker."""
 
     mode: str = "auto"
     of: int = 0
-    """The process that took the order."""
+    """The process that received the command."""
     since: float = 0.0
     in_doubt: set[int] = field(default_factory=set)
-    """Processes with an order of which nobody knows when it will be carried out, or whether."""
+    """Processes with an operator command that may still be executed at any time, or never."""
 
 
 @dataclass
 class _Record:
-    """What all processes share of a breaker."""
+    """The shared record of a breaker."""
 
     state: str = "closed"
     epoch: int = 0
@@ -46,7 +47,7 @@ class _Record:
 
 
 def breaker_violations(history: History) -> Iterator[str]:
-    """Every call that should not have been made."""
+    """Every call that the promise forbids."""
     watch = _Breakers()
     for entry in history.entries:
         yield from watch.see(entry)
@@ -58,15 +59,15 @@ class _Breakers:
         self._orders: dict[str, _Order] = defaultdict(_Order)
         self._records: dict[str, _Record] = defaultdict(_Record)
         self._hindered: dict[int, float] = {}
-        """Since when nothing has kept a process from looking what others do."""
+        """Times since which each process could read the other processes' changes."""
         self._cut: set[int] = set()
         self._probing: dict[tuple[int, str, int | None], bool] = {}
-        """Jobs that were handed over as probes, and whether they have begun."""
+        """Jobs that were passed on as probes, and whether they have begun."""
         self._probes: Counter[tuple[str, int]] = Counter()
         """Probes that have begun, by gateway and epoch."""
 
     def see(self, entry: Entry) -> Iterator[str]:
-        """What follows from ``entry``, and whether it should not have been."""
+        """Update the state from ``entry``, and report violations."""
         process = entry.get("process", 0)
         match entry["what"]:
             case "breaker":
@@ -84,7 +85,7 @@ class _Breakers:
                 self._live(process, entry)
 
     def _live(self, process: int, entry: Entry) -> None:
-        """How the processes are: whether they can look what others do."""
+        """Update whether each process can read the other processes' changes."""
         match entry["what"]:
             case "boot":
                 self._boot(process, entry["at"])
@@ -110,7 +111,7 @@ class _Breakers:
                 breaker.state, breaker.probes = "closed", 0
 
     def _order(self, process: int, entry: Entry) -> None:
-        """Between an order and its answer either may hold; and one without an answer may be carried out later."""
+        """Between a command and its answer either mode may hold; without an answer it may be executed later."""
         before = self._orders[entry["gateway"]]
         in_doubt = {*before.in_doubt, process} if entry["phase"] == "ordered" else before.in_doubt - {process}
         mode = entry["mode"] if entry["phase"] == "done" and not in_doubt else ""
@@ -132,10 +133,10 @@ class _Breakers:
         if order.mode == "auto" and record.state != "closed" and record.prober != process:
             since = max(record.since, order.since)
             if self._must_know(process, since, entry["at"]):
-                yield f"13: a call to {where} although another process had found it {record.state} at {since}"
+                yield f"13: a call to {where} although another process had recorded it as {record.state} at {since}"
 
     def _begun(self, process: int, entry: Entry) -> Iterator[str]:
-        """The first call of a job that was handed over as a probe."""
+        """Check the first call of a job that was passed on as a probe."""
         gateway = entry["gateway"]
         job: tuple[int, str, int | None] = (process, gateway, entry.get("job"))
         record = self._records[gateway]
@@ -151,5 +152,5 @@ class _Breakers:
                 yield f"13: a second probe to {where} in the same half-open epoch"
 
     def _must_know(self, process: int, since: float, at: float) -> bool:
-        """Whether ``process`` has had the time to hear of what is so since then."""
+        """Whether ``process`` has had enough time to read a change of the time ``since``."""
         return process not in self._cut and at - max(since, self._hindered.get(process, 0.0)) > LOOK_S

@@ -1,4 +1,4 @@
-"""Promises 8 and 9, and 10's needless reviews: what providers said of their own accord, and what became of it."""
+"""Promises 8 and 9, and unnecessary reviews (10): callbacks of providers, and their effects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import Asked, Fold, Seen, is_callback
+from tests.simulation.folding import Fold, Review, Seen, is_callback
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -15,33 +15,33 @@ ENDS: Final = {"Completed": "completed", "Failed": "failed"}
 
 
 def callback_violations(history: History, fold: Fold) -> Iterator[str]:
-    """Each true callback is applied once or reviewed, and no forged one leaves a trace."""
+    """Each genuine callback is applied once or reviewed, and a forged one changes nothing."""
     letters = _Letters(history)
     yield from _answers(history)
     yield from _causes(history, fold)
     yield from _claims(history, letters)
-    reviews: dict[str, list[Asked]] = defaultdict(list)
+    reviews: dict[str, list[Review]] = defaultdict(list)
     for asked in fold.reviews.values():
         if is_callback(asked.cause):
             reviews[asked.cause or ""].append(asked)
     for cause in sorted({*letters.taken, *reviews}):
         bodies = letters.bodies.get(cause, [])
         if len(reviews[cause]) > min(len(bodies), 2):
-            yield f"8: {cause} came with {len(bodies)} bodies and is under {len(reviews[cause])} reviews"
+            yield f"8: {cause} came with {len(bodies)} bodies and has {len(reviews[cause])} reviews"
         if bodies:
             yield from _judged(cause, letters, reviews[cause], fold)
 
 
 class _Letters:
-    """What verified callbacks said, by their cause: gateway and event id."""
+    """The contents of verified callbacks by their cause (gateway and event id)."""
 
     def __init__(self, history: History) -> None:
         self.bodies: dict[str, list[str]] = defaultdict(list)
-        """Different ones, in the order of their coming."""
+        """The distinct bodies in the order of their arrival."""
         self.taken: dict[str, list[str]] = defaultdict(list)
-        """Those of them that a provider was told 200 for."""
+        """The bodies that got a 200."""
         self.held: dict[str, str] = {}
-        """The one that is on record."""
+        """The body that is on record."""
         sent: dict[int, Entry] = {}
         for entry in history.of("callback"):
             sent[entry["number"]] = entry
@@ -69,7 +69,7 @@ def _answers(history: History) -> Iterator[str]:
 
 
 def _causes(history: History, fold: Fold) -> Iterator[str]:
-    """Every event that a callback caused says what that had said, once; and nobody says it before the provider."""
+    """Every event caused by a callback records its content once, and never before the provider sent it."""
     sent: dict[str, list[str]] = defaultdict(list)
     events: set[str] = set()
     happened: Counter[tuple[str, str]] = Counter()
@@ -86,7 +86,7 @@ def _causes(history: History, fold: Fold) -> Iterator[str]:
                     if happened[cause, name] > 1 and name != "ReviewOpened":
                         yield f"8: {cause} became {name} {happened[cause, name]} times"
                     if not any(_led_to(body, cause, name, data, fold) for body in sent[cause]):
-                        yield f"9: {name} {data} has {cause} for its cause, which said {sent[cause]}"
+                        yield f"9: {name} {data} has the cause {cause}, which reported {sent[cause]}"
 
 
 def _led_to(body: str, cause: str, name: str, data: Mapping[str, Any], fold: Fold) -> bool:
@@ -108,11 +108,11 @@ def _claims(history: History, letters: _Letters) -> Iterator[str]:
             yield f"9: {cause} is stored as {held!r}, which never came from its provider"
     for cause in letters.taken:
         if cause not in letters.held:
-            yield f"9: {cause} was taken and is not stored"
+            yield f"9: {cause} got a 200, and is not stored"
 
 
-def _judged(cause: str, letters: _Letters, reviews: list[Asked], fold: Fold) -> Iterator[str]:
-    """At rest what got a 200 is applied or under review, and nobody is asked about what is as it was said."""
+def _judged(cause: str, letters: _Letters, reviews: list[Review], fold: Fold) -> Iterator[str]:
+    """At rest, a callback with a 200 is applied or under review; one that agrees with the record opens no review."""
     bodies, held = letters.bodies[cause], letters.held.get(cause)
     applied = [_is_applied(cause, body, fold) for body in bodies]
     if held is not None and letters.taken.get(cause):
@@ -121,7 +121,7 @@ def _judged(cause: str, letters: _Letters, reviews: list[Asked], fold: Fold) -> 
         if len(reviews) < wanted:
             yield f"9: {cause} got a 200, and is neither applied nor under review"
     if reviews and len(bodies) == 1 and applied[0] and not _was_doubtful(bodies[0], fold):
-        yield f"10: {cause} is as it said, and a person was asked: {reviews[0].reason}"
+        yield f"10: {cause} agrees with the record, and has a review: {reviews[0].reason}"
 
 
 def _is_applied(cause: str, body: str, fold: Fold) -> bool:
@@ -133,7 +133,7 @@ def _is_applied(cause: str, body: str, fold: Fold) -> bool:
 
 
 def _was_doubtful(body: str, fold: Fold) -> bool:
-    """A payment that was sent more than once is not failed when one of them did."""
+    """Whether it reports a failure of a payment that was sent more than once, of which another attempt may succeed."""
     said = _read(body)
     return said is not None and said["status"] == "failed" and fold.transactions[said["reference"]].submissions > 1
 
@@ -144,7 +144,7 @@ def _fits(cause: str, said: Mapping[str, str], seen: Seen) -> bool:
 
 
 def _read(body: str) -> Mapping[str, str] | None:
-    """What the provider said; None for what nobody can read."""
+    """The content of the callback, or None if it is unreadable."""
     try:
         said = json.loads(body)
     except ValueError:

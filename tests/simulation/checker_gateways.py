@@ -1,4 +1,4 @@
-"""The providers' side of the promises: effects (3, 4, 8), when something may be sent again (3), and breakers (13)."""
+"""The providers' side of the promises: effects (3, 4, 8), and when an order may be sent again (3)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.folding import Fold, Seen, is_callback, is_person
+from tests.simulation.folding import Fold, Seen, is_callback, is_operator
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
 
 
 def effect_violations(history: History, fold: Fold) -> Iterator[str]:
-    """Promises 3, 4 and 8: the providers' ledgers and their truth against the record."""
+    """Promises 3, 4 and 8: the record agrees with the providers' ledgers and the true outcomes."""
     effects: dict[str, list[Entry]] = defaultdict(list)
     for effect in history.of("effect"):
         effects[effect["key"]].append(effect)
@@ -33,17 +33,17 @@ def effect_violations(history: History, fold: Fold) -> Iterator[str]:
     orders = {entry["who"]: entry for entry in history.of("resolving")}
     for key, seen in fold.transactions.items():
         if is_callback(seen.cause):
-            continue  # it ended as its provider said of its own accord, be that true: see checker_callbacks
-        if is_person(seen.who):
+            continue  # a callback ended it, possibly a false one: see checker_callbacks
+        if is_operator(seen.who):
             yield from _settled_truly(key, seen, effects.get(key, []), orders[seen.who or ""])
         else:
             yield from _ended_truly(key, seen, effects.get(key, []), truth.get(key, []))
 
 
 def _settled_truly(key: str, seen: Seen, effects: list[Entry], order: Entry) -> Iterator[str]:
-    """What a person says who did not ask is his own affair."""
+    """A resolution agrees with the effects, if the operator asked the provider first."""
     if order["right"] and (seen.status == "completed") != bool(effects):
-        yield f"4: {key} is {seen.status} as {order['who']} had found out, and had {len(effects)} effects"
+        yield f"4: {key} is {seen.status} as {order['who']} resolved it, and had {len(effects)} effects"
 
 
 def _ended_truly(key: str, seen: Seen, effects: list[Entry], fates: list[list[Any]]) -> Iterator[str]:
@@ -63,29 +63,29 @@ def _ended_truly(key: str, seen: Seen, effects: list[Entry], fates: list[list[An
 
 @dataclass
 class _Sent:
-    """One submission as the history tells it."""
+    """One submission in the history."""
 
     call: Entry
     result: str | None = None
-    """None: its sender died over it, or it is still out."""
+    """None if its sender died during the call, or the call is in progress."""
 
 
 @dataclass
 class _Order:
-    """What was sent and asked for one reference."""
+    """The submissions and lookups of one reference."""
 
     sent: list[_Sent] = field(default_factory=list)
     recorded: int = 0
     """Submitted events committed so far."""
     not_received_at: float | None = None
-    """When the newest lookup was asked that did not find it."""
+    """The time of the newest lookup that did not find the order."""
 
 
 def sending_violations(history: History) -> Iterator[str]:
-    """Promise 3 before its damage shows: nothing is sent again that may still have its effect.
+    """Promise 3 at the time of sending: an order that may still have its effect is not sent again.
 
-    Without keys each call stands on record before it begins, and one that may have arrived is sent again only after
-    a lookup did not find it, asked when even a provider that queued it must have known it.
+    Without keys each call is on record before it begins. An order that may have arrived is sent again only after a
+    lookup did not find it, at a time when even a provider that had queued the order must have found it.
     """
     watch = _Sendings(history)
     for entry in history.entries:
@@ -122,7 +122,7 @@ class _Sendings:
             yield from _sent_again(gateway, order, call)
             order.sent.append(sent)
         elif not gateway["looks_up"]:
-            yield f"3: {call['key']} was looked up at {gateway['name']}, which cannot be asked"
+            yield f"3: {call['key']} was looked up at {gateway['name']}, which has no lookups"
 
     def ended(self, entry: Entry) -> None:
         call, sent = self._calls[entry["gateway"], entry["number"]]
@@ -139,12 +139,12 @@ def _sent_again(gateway: Entry, order: _Order, call: Entry) -> Iterator[str]:
             yield f"3: {key} has submissions on record at a gateway that honours keys"
         return
     if len(order.sent) >= order.recorded:
-        yield f"3: {key} was sent the {len(order.sent) + 1}. time with {order.recorded} submissions on record"
+        yield f"3: submission {len(order.sent) + 1} of {key} was sent with {order.recorded} submissions on record"
     for earlier in order.sent:
         surely_known_at = earlier.call["at"] + gateway["timeout_s"] + gateway["settle_s"]
         proven = order.not_received_at is not None and order.not_received_at >= surely_known_at
         if earlier.result != "NotSent" and not proven:
-            yield f"3: {key} was sent again although its call at {earlier.call['at']} may yet have its effect"
+            yield f"3: {key} was sent again although its call at {earlier.call['at']} may still have its effect"
 
 
 def _discarded(key: str, order: _Order) -> Iterator[str]:

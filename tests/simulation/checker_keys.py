@@ -1,4 +1,4 @@
-"""Promise 2: what clients repeat under the same idempotency key is one command, at whichever process they do so."""
+"""Promise 2: repetitions under the same idempotency key are one command, at any process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WANTED: Final = ("kind", "gateway", "customer", "amount", "currency")
 
 
 def key_violations(history: History, fold: Fold) -> Iterator[str]:
-    """One command for a key, or one refusal; everybody is told of that one, and only who wanted the same."""
+    """A key has one command or one refusal; equal requests get its answer, and different ones get a conflict."""
     sent: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
     for entry in [*history.of("sent"), *history.of("adjusting")]:
         if entry.get("key") is not None:
@@ -36,11 +36,11 @@ def key_violations(history: History, fold: Fold) -> Iterator[str]:
         told = [answers.get(each, {}) for each in requests]
         yield from _claimed(key, claims.pop((kind, key), None), known, told)
     for _, key in sorted(claims):
-        yield f"14: {key} is held, and nobody ever came with it"
+        yield f"14: {key} is held, and no client ever sent it"
 
 
 def _claims(history: History) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """What is on record under each key at rest, by kind and key."""
+    """The claim of each key at rest, by kind and key."""
     return {
         (scope.split(":")[1], key): json.loads(value)
         for entry in history.of("claims")
@@ -50,7 +50,7 @@ def _claims(history: History) -> dict[tuple[str, str], Mapping[str, Any]]:
 
 
 def _claimed(key: str, claim: Entry | None, known: list[str], told: list[Entry]) -> Iterator[str]:
-    """A key is held by what it became, or by its refusal, and by nothing else."""
+    """The claim of a key names exactly its transaction or its refusal."""
     refused = any(answer.get("answer") == "refused" and answer.get("code") == SHORT for answer in told)
     if refused and known:
         yield f"2: {key} was refused, and then became {known}"
@@ -63,7 +63,7 @@ def _claimed(key: str, claim: Entry | None, known: list[str], told: list[Entry])
     if "refused" in claim and known:
         yield f"2: {key} is held by a refusal, and {known} is on record"
     if told and all(answer.get("answer") == "not-stored" for answer in told):
-        yield f"14: {key} is held, and everybody was told that nothing was stored"
+        yield f"14: {key} is held, and every client got the answer that nothing was stored"
 
 
 def _answered(
@@ -72,13 +72,13 @@ def _answered(
     of, code = answer.get("of"), answer.get("code") or ""
     if answer["answer"] == "replayed":
         if of not in known:
-            yield f"2: {request['id']} under {key} was told of {of}, and {known} is on record"
+            yield f"2: {request['id']} under {key} was answered with {of}, and {known} is on record"
         elif _wanted(requests[of]) != _wanted(request):
-            yield f"2: {request['id']} under {key} was told of {of}, which wanted something else"
+            yield f"2: {request['id']} under {key} was answered with {of}, which was another command"
     if code.endswith(" again") and known:
-        yield f"2: {request['id']} under {key} was told of a refusal, and {known} is on record"
+        yield f"2: {request['id']} under {key} was answered with a refusal, and {known} is on record"
     if code == REUSED and all(_wanted(other) == _wanted(request) for other in requests.values()):
-        yield f"2: {request['id']} was told that {key} was used for something else, which nobody wanted"
+        yield f"2: {request['id']} got the answer that {key} was used for another request, which no client sent"
 
 
 def _wanted(request: Entry) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What clients saw at whichever process (promises 1 and 11): nothing accepted is missing, and nothing goes back."""
+"""Reads at any process (promises 1 and 11): no accepted transaction is missing, and no version goes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_ABOUT: Final = ("ReviewOpened", "ReviewClosed", "BalanceAdjusted")
 
 
 def reading_violations(history: History) -> Iterator[str]:
-    """Promise 11 over all processes, and of promise 1 that a status which is told was on record."""
+    """Promise 11 over all processes; and promise 1: each status in an answer was on record."""
     clients = _Clients()
     for entry in history.entries:
         if entry["what"] == "write" and "after" in entry:
@@ -31,9 +31,9 @@ class _Clients:
         self._events: set[str] = set()
         self._status: dict[str, str] = {}
         self._held: dict[str, set[tuple[int, str]]] = defaultdict(set)
-        """Each version and status that a transaction had so far."""
+        """Each version and status of a transaction so far."""
         self._seen: dict[str, int] = {}
-        """The newest version that anybody saw of a transaction which is surely there."""
+        """The newest version that clients read of a transaction that surely exists."""
 
     def written(self, write: Entry) -> None:
         version = write["after"]
@@ -55,8 +55,8 @@ class _Clients:
             return
         key, status = answer["id"], answer["status"]
         if status != "pending" and status not in {held for _, held in self._held[key]}:
-            yield f"1: {key} was accepted as {status}, which it was not"
-        # Others may have seen more while this answer was on its way.
+            yield f"1: {key} was accepted as {status}, a status that it did not have"
+        # Other clients may have read newer versions before this answer arrived.
         self._seen[key] = max(self._seen.get(key, 0), answer.get("version") or 0)
 
     def read(self, read: Entry) -> Iterator[str]:
@@ -64,10 +64,10 @@ class _Clients:
         where = f"at {read['at']} in process {read['process']}"
         if read["version"] is None:
             if key in self._seen:
-                yield f"11: {key} was not found {where} after it had been accepted, or seen"
+                yield f"11: {key} was not found {where} after it had been accepted or read"
             return
         if read["version"] < self._seen.get(key, 0):
-            yield f"11: {key} was seen {where} in version {read['version']} after {self._seen[key]}"
+            yield f"11: {key} was read {where} in version {read['version']} after {self._seen[key]}"
         if (read["version"], read["status"]) not in self._held[key]:
-            yield f"11: {key} was seen {where} as {read['status']} in version {read['version']}, which it never was"
+            yield f"11: {key} was read {where} as {read['status']} in version {read['version']}, which it never had"
         self._seen[key] = max(self._seen.get(key, 0), read["version"])

@@ -1,4 +1,4 @@
-"""Promise 7's other side: nobody is refused from memory, when there was enough all the time that he waited."""
+"""Converse of promise 7: no withdrawal is refused if the balance sufficed all the time that it waited."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Entry = Mapping[str, Any]
 
 
 def refusal_violations(history: History) -> Iterator[str]:
-    """A withdrawal or correction is refused only if too little was available at some time while it waited.
+    """A withdrawal or correction is refused only if the balance was too low at some time while it waited.
 
-    Of one that was refused before under the same key that was so then.
+    A repetition of a refusal under the same key needs no low balance again.
     """
     watch = _Balances()
     for entry in history.entries:
@@ -47,7 +47,7 @@ class _Balances:
             return
         least = self._least[answer["id"]]
         if least >= _taken(request):
-            yield f"7: {answer['id']} was refused although {least} were there all the time"
+            yield f"7: {answer['id']} was refused although at least {least} was available all the time"
 
     def written(self, write: Entry) -> None:
         for event_id, kind_of_event, data in (event for part in write["parts"] for event in part["events"]):
@@ -74,7 +74,7 @@ class _Balances:
 
 
 def _taken(request: Entry) -> int:
-    """How much less is available after ``request``."""
+    """The amount by which ``request`` reduces the available balance."""
     amount = minor(request["amount"], request["currency"])
     if request["what"] == "adjusting":
         return -amount

@@ -1,24 +1,24 @@
-"""The work's side of the promises: nobody is forgotten (10), and no outcome comes in under a stale token (12)."""
+"""Promises about work: no transaction is forgotten (10), and no outcome is recorded under a stale token (12)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import TERMINAL, Fold, is_callback, is_person
+from tests.simulation.folding import TERMINAL, Fold, is_callback, is_operator
 from tests.simulation.history import History
 
 UNFENCED: Final = ("Received", "ReviewOpened", "ReviewClosed", "BalanceAdjusted")
-"""Ends of the types of events that may be appended without having the work."""
+"""Ends of the types of events that may be appended without a lease on the work."""
 CALLBACK: Final = "callback:"
-"""How the names of the work begin that a callback of nobody known is."""
+"""The prefix of the ids of work for callbacks without a transaction."""
 DAY_S: Final = 86_400.0
 CLOCK_OFF_S: Final = 9_000.0
-"""How much the wall clock, which tells when work is due, may have jumped."""
+"""Maximum jump of the wall clock, which determines when work is due."""
 
 
 def token_violations(history: History) -> Iterator[str]:
-    """Promise 12: what advances a transaction carries the newest token; whoever gets work gets it under a new one."""
+    """Promise 12: an event that advances a transaction carries the newest token; each claim of work has a new token."""
     rows: dict[str, list[Any]] = {}
     seen: set[str] = set()
     for entry in history.entries:
@@ -26,7 +26,7 @@ def token_violations(history: History) -> Iterator[str]:
             yield from _changed(entry["rows"], rows)
         elif entry["what"] == "write":
             ids = {event[0] for part in entry["parts"] for event in part["events"]}
-            if not ids or not ids <= seen:  # else it is the same write again: the first one counted
+            if not ids or not ids <= seen:  # else it repeats an earlier write, which was checked
                 seen |= ids
                 for part in entry["parts"]:
                     yield from _fenced(part, rows)
@@ -43,7 +43,7 @@ def _changed(changes: Mapping[str, list[Any] | None], rows: dict[str, list[Any]]
             continue
         (token, _, owner), (token_before, _, owner_before) = row, before
         if token < token_before or (token == token_before and owner_before not in {owner, "moved"}):
-            yield f"12: the work of {key} went from {before} to {row} under no new token"
+            yield f"12: the work of {key} went from {before} to {row} without a new token"
 
 
 def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str
     for (_, name, data), (cause, who) in zip(part["events"], part["causes"], strict=True):
         if name.endswith(UNFENCED) or (fence is not None and fence[0] == data["transaction_id"]):
             continue
-        if ["close", data["transaction_id"]] not in part["work"] or not (is_callback(cause) or is_person(who)):
+        if ["close", data["transaction_id"]] not in part["work"] or not (is_callback(cause) or is_operator(who)):
             yield f"12: {types} were appended without a token"
     if fence is None:
         return
@@ -62,12 +62,12 @@ def _fenced(part: Mapping[str, Any], rows: dict[str, list[Any]]) -> Iterator[str
         if change == "move":
             if fence is None or fence[0] != key:
                 yield f"12: the work of {key} was moved without its token"
-            elif key in rows:  # under the next token; whose it is now the next entry tells
+            elif key in rows:  # moved under the next token; the next entry names its owner
                 rows[key] = [rows[key][0] + 1, "moved", "moved"]
 
 
 def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
-    """Promise 10: at any time everything open is somebody's business; at rest only a person's."""
+    """Promise 10: every open transaction has work or a review at any time, and a review at rest."""
     gateways = {entry["name"]: entry for entry in history.of("gateway")}
     reviewed = {asked.transaction for asked in fold.reviews.values()}
     unfinished: set[str] = set()
@@ -75,7 +75,7 @@ def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
         under_review = {transaction_id for transaction_id, state in table["reviews"] if state == "open"}
         for key, (status, _) in table["transactions"].items():
             if status not in TERMINAL and key not in table["unfinished"] and key not in under_review:
-                yield f"10: {key} is {status} at {table['at']}, and nobody's business"
+                yield f"10: {key} is {status} at {table['at']}, without work and without a review"
         if table["when"] == "rest":
             unfinished |= set(table["unfinished"])
     waiting = set()
@@ -92,7 +92,7 @@ def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
 
 
 def _callbacks_left(history: History) -> Iterator[str]:
-    """Those that were kept until their transaction is known have an end as well."""
+    """Callbacks that waited for their transaction are applied or reviewed at rest."""
     left: set[str] = set()
     for entry in history.of("work"):
         for key, row in entry["rows"].items():
@@ -103,7 +103,7 @@ def _callbacks_left(history: History) -> Iterator[str]:
 
 
 def _reviews(history: History, fold: Fold) -> Iterator[str]:
-    """Calls never contradict the record, but for what it has from elsewhere: else a day must have told nothing."""
+    """A call opens a review only against a callback's or operator's outcome, or after a day without an outcome."""
     sent_at = {entry["id"]: entry["at"] for entry in history.of("sent")}
     for entry in history.of("write"):
         for part in entry["parts"]:
@@ -112,6 +112,6 @@ def _reviews(history: History, fold: Fold) -> Iterator[str]:
                     continue
                 key = data["transaction_id"]
                 seen = fold.transactions.get(key)
-                elsewhere = seen is not None and (is_callback(seen.cause) or is_person(seen.who))
+                elsewhere = seen is not None and (is_callback(seen.cause) or is_operator(seen.who))
                 if entry["at"] - sent_at.get(key, 0.0) < DAY_S - CLOCK_OFF_S and not elsewhere:
                     yield f"10: a review of {key}: {data['reason']}"

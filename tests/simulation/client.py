@@ -1,4 +1,4 @@
-"""Clients from outside: they send deposits and withdrawals to whichever process is there, and read at any other."""
+"""Clients that send deposits and withdrawals to one process and read at any other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from actors.door import GRACE_S
-from actors.messages import ReceiveRequest
-from actors.once import Once
+from actors.customer.idempotency import IdempotencyKey
+from actors.operations.receive import ReceiveOperation
 from actors.replies import Accepted, NotStored, Replayed, Reply, Uncertain
+from actors.service import GRACE_S
 from domain.account import Refused
 from domain.commands import Receive
 from domain.events import Kind
@@ -22,13 +22,13 @@ from tests.simulation.process import Process
 
 CUSTOMERS: Final = 4
 WITHDRAWN: Final = 0.4
-"""Share of the new commands that are withdrawals, of which many ask for more than there is."""
+"""Share of the new commands that are withdrawals; many exceed the balance."""
 KEYED: Final = 0.3
-"""Share of the new commands that come under an idempotency key,"""
+"""Share of the new commands with an idempotency key."""
 REPEATED: Final = 0.2
-"""of all commands that are one of these once more, under its key,"""
+"""Share of all commands that repeat one of these under its key."""
 ALTERED: Final = 0.1
-"""and of these that want something else."""
+"""Share of these repetitions that are changed."""
 ANSWERS: Final = {
     Accepted: "accepted",
     Replayed: "replayed",
@@ -39,8 +39,8 @@ ANSWERS: Final = {
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a client wants, and the idempotency key under which it does."""
+class WantedCommand:
+    """A client's command, and its idempotency key."""
 
     kind: Kind
     gateway: str
@@ -49,18 +49,18 @@ class Wish:
     key: str | None
 
     @property
-    def once(self) -> Once | None:
-        """What is to happen once."""
+    def idempotency_key(self) -> IdempotencyKey | None:
+        """The idempotency key with the fingerprint of the command."""
         if self.key is None:
             return None
         fingerprint = f"{self.gateway} {self.customer} {self.money.text} {self.money.currency}"
-        return Once(f"idempotency:{self.kind}:main", self.key, fingerprint)
+        return IdempotencyKey(f"idempotency:{self.kind}:main", self.key, fingerprint)
 
 
 class Client:
-    """Sends commands to processes that live, and takes the answers; a crash leaves it without.
+    """Sends commands to live processes and collects the answers; a crash of the process loses them.
 
-    ``heard`` is told of each command.
+    ``on_command`` is called with each command.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class Client:
         chance: random.Random,
         history: History,
         gateways: Sequence[str],
-        heard: Callable[[str, str, Money], None],
+        on_command: Callable[[str, str, Money], None],
     ) -> None:
-        self._chance, self._history, self._gateways, self._heard = chance, history, gateways, heard
-        self._outstanding: list[tuple[Process, ReceiveRequest]] = []
+        self._chance, self._history, self._gateways, self._on_command = chance, history, gateways, on_command
+        self._outstanding: list[tuple[Process, ReceiveOperation]] = []
         self._accepted: list[str] = []
-        self._keyed: list[Wish] = []
+        self._keyed: list[WantedCommand] = []
 
     @property
     def waits(self) -> int:
-        """How many answers it waits for."""
+        """The number of answers that it waits for."""
         return len(self._outstanding)
 
     def send(self, process: Process) -> None:
-        """One deposit or withdrawal; now and then under a key, and now and then the same once more, anywhere."""
+        """Send a deposit or withdrawal, sometimes with a key, sometimes as a repetition at any process."""
         if self._keyed and self._chance.random() < REPEATED:
             asked = self._chance.choice(self._keyed)
             if self._chance.random() < ALTERED:
                 asked = replace(asked, money=Money(asked.money.minor + 1, asked.money.currency))
         else:
-            asked = self._new_wish()
+            asked = self._new_command()
         runtime, money = process.runtime, asked.money
         command = Receive(asked.kind, runtime.new_id(), asked.gateway, money, {"n": "1"})
         self._history.add(
@@ -102,28 +102,30 @@ class Client:
             currency=money.currency,
             key=asked.key,
         )
-        self._heard(asked.gateway, command.transaction_id, money)
+        self._on_command(asked.gateway, command.transaction_id, money)
         with process.turn():
             metadata = Metadata(f"r-{runtime.random():.6f}")
-            sent = process.system.send(StreamKey("main", asked.customer), command, metadata, asked.once)
+            sent = process.facade.send(
+                StreamKey("main", asked.customer), ReceiveOperation(command, metadata, asked.idempotency_key)
+            )
         if isinstance(sent, NotStored):
             self._answered(process, command.transaction_id, sent)
         else:
             self._outstanding.append((process, sent))
 
-    def _new_wish(self) -> Wish:
+    def _new_command(self) -> WantedCommand:
         chance = self._chance
         kind = Kind.WITHDRAWAL if chance.random() < WITHDRAWN else Kind.DEPOSIT
         most = chance.choice([100, 500, 5_000, 99_999]) if kind is Kind.WITHDRAWAL else 99_999
         money = Money(chance.randint(1, most), chance.choice(["USD", "USD", "JPY"]))
         key = f"k-{len(self._keyed)}" if chance.random() < KEYED else None
-        wish = Wish(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)
+        wanted = WantedCommand(kind, chance.choice(self._gateways), f"c{chance.randrange(CUSTOMERS)}", money, key)
         if key is not None:
-            self._keyed.append(wish)
-        return wish
+            self._keyed.append(wanted)
+        return wanted
 
     def read(self, process: Process, most: int) -> None:
-        """Ask one process for some of what was accepted by any."""
+        """Read from one process some transactions that any process accepted."""
         for transaction_id in self._chance.sample(self._accepted, min(most, len(self._accepted))):
             view = process.real.transaction("main", transaction_id)
             self._history.add(
@@ -136,7 +138,7 @@ class Client:
             )
 
     def collect(self, process: Process) -> None:
-        """What its waiting HTTP threads do: take the answer, or give up some time after the deadline."""
+        """Act as the waiting HTTP threads: collect the answers, or give up some time after the deadline."""
         if not self._outstanding:
             return
         still = []
@@ -149,13 +151,13 @@ class Client:
         self._outstanding = still
 
     def cut_off(self, process: Process) -> None:
-        """The process is gone, and no answer comes from it."""
+        """Record that the process has ended and will not answer."""
         for at, request in self._outstanding:
             if at is process:
                 self._answered(process, request.command.transaction_id, None)
         self._outstanding = [(at, request) for at, request in self._outstanding if at is not process]
 
-    def _reply(self, process: Process, request: ReceiveRequest) -> Reply | None:
+    def _reply(self, process: Process, request: ReceiveOperation) -> Reply | None:
         if request.reply.done:
             return request.reply.get(timeout=0)
         if process.runtime.monotonic() < request.deadline + GRACE_S:

@@ -1,4 +1,4 @@
-"""The database of a world, as its processes and whoever looks on have it: a SQLite file, or a PostgreSQL schema."""
+"""The database of a world for its processes and its observers: a SQLite file, or a PostgreSQL schema."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import apsw
 
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from tests.store.postgresql_server import Schema
+from tests.store.templates import new_sqlite
 
 AnyStore = SqliteStore | PostgresqlStore
 
 
 class Database(Protocol):
-    """One for each world; everything happens in one thread, so that nobody ever waits for a lock."""
+    """The database of a world. Everything runs in one thread, so that no statement waits for a lock."""
 
     is_server: bool
-    """Whether it has a clock and connections of its own, and may always have several processes."""
+    """Whether it has its own clock and connections, and allows several processes."""
 
     def open(self, clock: Callable[[], datetime]) -> AnyStore:
-        """A store of its own for a process; ``clock`` measures where there is no server to do so."""
+        """A new store for a process; ``clock`` gives the time if there is no server."""
 
     def tell_time(self, now: datetime) -> None:
-        """What the server's clock shows from now on."""
+        """Set the server's clock."""
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        """What somebody sees who looks on; ``?`` stands for a value."""
+        """The rows that an observer reads; ``?`` stands for a value."""
 
     def close(self) -> None:
-        """Close what looks on."""
+        """Close the observer's connection."""
 
 
 class File:
@@ -43,7 +43,7 @@ class File:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "payments.db"
-        migrate(self._path)
+        new_sqlite(self._path)
         self._eyes = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
 
     def open(self, clock: Callable[[], datetime]) -> SqliteStore:
@@ -51,7 +51,7 @@ class File:
         return SqliteStore(self._path, clock=clock, synchronous="OFF")
 
     def tell_time(self, now: datetime) -> None:
-        """The processes bring their clocks."""
+        """Do nothing: the processes have their own clocks."""
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """See Database."""
@@ -63,7 +63,7 @@ class File:
 
 
 class Server:
-    """A schema, cleared before, on a PostgreSQL server whose clock the tests set."""
+    """An empty schema on a PostgreSQL server; the tests set its clock."""
 
     is_server = True
 
@@ -72,7 +72,7 @@ class Server:
         self._time: datetime | None = None
         schema.clear()
 
-    def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # it has its own
+    def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # the server has its own clock
         """See Database."""
         return PostgresqlStore(self._schema.conninfo(), writers=1, readers=1)
 

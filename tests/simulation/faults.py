@@ -1,4 +1,4 @@
-"""What breaks inside: a store that fails by chance around a real one, actors that die, and the process that does."""
+"""Internal faults: a store that wraps a real one and fails at random, and actors and processes that die."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from store.port import (
     WorkItem,
     Write,
 )
-from tests.simulation.recording import RecordingStore
+from tests.simulation.recording_store import RecordingStore
 from tests.simulation.threads import ThreadedRuntime
 
 T = TypeVar("T")
 
 
 class Crashed(BaseException):
-    """The process dies here. Whoever steps the runtime must look at ``FaultyStore.crashed`` and stop."""
+    """The process dies here. The caller that steps the runtime must check ``FaultyStore.crashed`` and stop."""
 
 
 class Deadly:
-    """Makes actors die: an error at any message, before its handler, when it tells somebody something, or after it.
+    """Makes actors die: an error at any message, before its handler, when it sends a message, or after it.
 
     ``hindered`` is called with each death.
     """
@@ -49,13 +49,13 @@ class Deadly:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """For as long as the block lasts."""
+        """Install the faults within the block."""
         original, put, put_and_run = ServiceActor.on_receive, Mailbox.put, Mailbox.put_and_run
 
         def on_receive(actor: ServiceActor, message: object) -> object:
             draw = 1.0 if self.calm else self._chance.random()
             if draw < self._rate:
-                actor.receive = _raise  # type: ignore[method-assign, assignment]  # this instance only: it dies of it
+                actor.receive = _raise  # type: ignore[method-assign, assignment]  # this instance only: the error ends it
             thread = getcurrent()
             nested = thread in self._handling
             self._handling.add(thread)
@@ -73,7 +73,7 @@ class Deadly:
 
         def may_die() -> None:
             if getcurrent() in self._handling and not self.calm and self._chance.random() < self._rate:
-                raise RuntimeError("simulated defect amid a message")
+                raise RuntimeError("simulated defect while handling a message")
 
         def put_or_die(mailbox: Mailbox, envelope: Envelope[Any], /) -> None:
             may_die()
@@ -97,12 +97,11 @@ def _raise(_message: object) -> None:
 
 
 class FaultyStore:
-    """Implements store.port.Store. What it lets through is the real store's.
+    """Implements store.port.Store: a real store with faults.
 
-    ``slow`` is how often a call takes its time, ``late`` how often one of which its caller hears no more is done all
-    the same a little later. ``jump`` is called now and then just before the store looks at the clock, ``freeze`` just
-    before and after a write says whether the process is about to stand still there.
-    ``hindered`` hears of each caller that got no answer, or had to wait for it.
+    ``slow`` is the rate of slow calls. ``late`` executes a write later, after its caller got an error. ``jump`` is
+    sometimes called just before the store reads the clock. ``freeze`` is called before and after a write, and returns
+    whether the process freezes there. ``hindered`` is called when a caller got no answer, or had to wait for it.
     """
 
     def __init__(
@@ -125,16 +124,16 @@ class FaultyStore:
         self.crashed = False
 
     def cut(self) -> None:
-        """From now on nothing comes back from the store; what is on its way may arrive there."""
+        """Disconnect the store: no answer arrives any more, but a statement in progress may be executed."""
         self._cut = self._first_since = True
 
     def heal(self) -> None:
-        """All is well again."""
+        """Connect the store again."""
         self._cut = False
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing comes back from the store."""
+        """Whether the store is disconnected."""
         return self._cut
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
@@ -285,16 +284,16 @@ class FaultyStore:
         if not self._cut:
             return
         first, self._first_since = self._first_since, False
-        if first and self._chance.random() < 0.5:  # it was on its way
+        if first and self._chance.random() < 0.5:  # the statement was in progress
             do()
             raise CommitUncertainError("simulated: cut off, and stored")
         raise StoreUnavailableError("simulated: cut off")
 
     def _take_time(self, *, writing: bool = False) -> None:
-        """In a thread of its own a caller waits for the store, and others go on, unless the process is frozen there."""
+        """Maybe delay a caller in its own thread, while others continue, or freeze the process."""
         runtime = self._runtime
         if runtime.dead:
-            raise GreenletExit  # whose process is gone asks no store
+            raise GreenletExit  # a thread of a dead process uses no store
         if runtime.job is None or self.calm:
             return
         if self._chance.random() < 0.05 * self._slow:
@@ -304,7 +303,7 @@ class FaultyStore:
             runtime.pause(0.0)
 
     def _draw(self) -> float:
-        """In [0, 1) and above: small numbers are faults, the likelier the higher this seed's rate."""
+        """A random number of at least 0. Small numbers are faults; a higher rate of the seed makes them more likely."""
         return 1.0 if self.calm or not self._rate else self._chance.random() / self._rate
 
     def _die(self) -> None:

@@ -1,4 +1,4 @@
-"""The events of a history, folded by the checker's own hand: what became of each transaction and balance."""
+"""The events of a history, folded independently of the code: the state of each transaction and balance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DECIMALS: Final = {"USD": 2, "JPY": 0}
 
 @dataclass
 class Seen:
-    """What the events say of one transaction."""
+    """The state of one transaction according to its events."""
 
     kind: str
     customer: str
@@ -42,11 +42,11 @@ class Seen:
     code: str | None = None
     version: int = 0
     cause: str | None = None
-    """What led to the newest change of status,"""
+    """The cause of the newest change of status."""
     who: str | None = None
-    """and who."""
+    """The operator of that change, if any."""
     settled_at: int = 0
-    """The version that a person settled, who did."""
+    """The version at which an operator resolved it."""
 
     @property
     def minor(self) -> int:
@@ -56,7 +56,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Adjusted:
-    """A balance as it was corrected."""
+    """A correction of a balance."""
 
     customer: str
     amount: str
@@ -65,8 +65,8 @@ class Adjusted:
 
 
 @dataclass
-class Asked:
-    """A review: what it is about, what led to it, and who closed it."""
+class Review:
+    """A review: its subject, its cause, and the operators that closed it."""
 
     transaction: str | None
     reason: str
@@ -81,12 +81,12 @@ class Fold:
     transactions: dict[str, Seen] = field(default_factory=dict)
     balances: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Available and reserved, by customer and currency."""
-    reviews: dict[str, Asked] = field(default_factory=dict)
+    reviews: dict[str, Review] = field(default_factory=dict)
     adjustments: dict[str, Adjusted] = field(default_factory=dict)
 
     @property
     def open_reviews(self) -> list[str | None]:
-        """What they are about."""
+        """The transactions of the open reviews."""
         return [asked.transaction for asked in self.reviews.values() if not asked.closed_by]
 
 
@@ -96,17 +96,17 @@ def minor(amount: str, currency: str) -> int:
 
 
 def is_callback(cause: str | None) -> bool:
-    """Whether that is a gateway and an event id of it."""
+    """Whether the cause is a callback (a gateway and its event id)."""
     return cause is not None and cause.startswith("gateway") and ":" in cause
 
 
-def is_person(who: str | None) -> bool:
-    """Whether somebody settled it who asked elsewhere."""
+def is_operator(who: str | None) -> bool:
+    """Whether an operator resolved it."""
     return who is not None and who.startswith("person-")
 
 
 def fold_streams(history: History, fold: Fold) -> Iterator[str]:
-    """Promises 5, 6 and 7, over every dump of every stream; the last one of each goes into ``fold``."""
+    """Promises 5, 6 and 7 over every dump of every stream; the last dump of each stream goes into ``fold``."""
     earlier: dict[str, list[str]] = {}
     for dump in history.of("dump"):
         stream = "/".join(dump["stream"])
@@ -115,7 +115,7 @@ def fold_streams(history: History, fold: Fold) -> Iterator[str]:
             body = event["body"].encode()
             before = sha256(before + body).digest()
             if event["version"] != number or json.loads(body)["version"] != number:
-                yield f"5: {stream} holds version {event['version']} where {number} belongs"
+                yield f"5: {stream} has version {event['version']} in the place of version {number}"
             if before.hex() != event["hash"]:
                 yield f"5: {stream} version {number}: the hash does not chain"
         hashes = [event["hash"] for event in dump["events"]]
@@ -148,7 +148,7 @@ def _apply_to_customer(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
     elif event["type"] == "ReviewOpened":
         if data["review_id"] in fold.reviews:
             yield f"10: the review {data['review_id']} was opened twice"
-        asked = Asked(data["transaction_id"], data["reason"], metadata.get("causation_id"))
+        asked = Review(data["transaction_id"], data["reason"], metadata.get("causation_id"))
         fold.reviews[data["review_id"]] = asked
     else:
         review = fold.reviews.get(data["review_id"])
@@ -173,12 +173,12 @@ def _apply_to_transaction(event: Mapping[str, Any], fold: Fold) -> Iterator[str]
             kind, customer, data["gateway"], data["amount"], data["currency"], data.get("reserved", False)
         )
     elif seen is None or seen.kind != kind:
-        yield f"6: {event['type']} of {key}, which was never received as such"
+        yield f"6: {event['type']} of {key}, which was never received as this type"
         return
     elif what == "Submitted":
         seen.submissions += 1
         if seen.status in TERMINAL or data["attempt"] != seen.submissions:
-            yield f"6: {key}, {seen.status}, was submitted as {data['attempt']}. in place of {seen.submissions}."
+            yield f"6: {key}, {seen.status}, was submitted as attempt {data['attempt']} instead of {seen.submissions}"
     else:
         yield from _step(key, seen, what, data)
         who = event["metadata"].get("who")

@@ -1,4 +1,4 @@
-"""The record of one run: what the client, the provider and the store saw. The checker reads this and nothing else."""
+"""The record of one run: what client, provider and store observed. The checker reads only this."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import orjson
 
 @dataclass
 class History:
-    """Entries in the order of their happening; each is a JSON object with ``what`` and virtual time ``at``."""
+    """Entries in the order of their occurrence; each is a JSON object with ``what`` and virtual time ``at``."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, what: str, at: float, **fields: Any) -> None:
-        """Write down that ``what`` happened."""
+        """Record that ``what`` happened."""
         self.entries.append({"what": what, "at": round(at, 6), **fields})
 
     def of(self, what: str) -> list[Mapping[str, Any]]:

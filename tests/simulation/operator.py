@@ -1,4 +1,4 @@
-"""An operator: a person at the door of some process; each order runs in a virtual thread and waits for its answer."""
+"""An operator that sends commands to any process; each runs in a virtual thread and waits for its answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from actors.operations.discard import DiscardOperation
 from domain.commands import Discard
 from store.codec import Metadata
 from store.errors import StoreError
@@ -19,14 +20,14 @@ from tests.simulation.threads import ThreadedRuntime
 
 
 class Operator:
-    """Orders breakers open or closed, retries dead letters, and discards them."""
+    """Forces breakers open or closed, and retries or discards dead letters."""
 
     def __init__(self, chance: random.Random, history: History, gateways: Sequence[str]) -> None:
         self._chance, self._history, self._gateways = chance, history, gateways
         self._ordering: dict[str, ThreadedRuntime] = {}
 
-    def meddle(self, process: Process) -> None:
-        """Some order or other."""
+    def act(self, process: Process) -> None:
+        """Send a random command."""
         draw, gateway = self._chance.random(), self._chance.choice(self._gateways)
         if draw < 0.3:
             self.order_mode(process, gateway, self._chance.choice(["open", "closed", "auto"]))
@@ -38,7 +39,7 @@ class Operator:
                 self._discard(process, letter)
 
     def order_mode(self, process: Process, gateway: str, mode: str) -> None:
-        """Force a breaker, or let go of it; one order at a time, so that it is known which came last."""
+        """Set a breaker's mode. Only one command runs at a time, so that the last one is known."""
         before = self._ordering.get(gateway)
         if before is not None and not before.dead:
             return
@@ -48,7 +49,7 @@ class Operator:
 
         def order() -> None:
             try:
-                process.system.set_breaker_mode(GatewayMode(gateway, mode, "simulated"))
+                process.facade.set_breaker_mode(GatewayMode(gateway, mode, "simulated"))
             finally:
                 if self._ordering.get(gateway) is runtime:
                     del self._ordering[gateway]
@@ -57,24 +58,25 @@ class Operator:
         self._try(runtime, order)
 
     def retry(self, process: Process, where: DeadLetterFilter) -> None:
-        """Have dead letters done again."""
-        system = process.system
-        self._try(process.runtime, lambda: _ignore(system.retry_dead_letters("main", where)))
+        """Retry dead letters."""
+        facade = process.facade
+        self._try(process.runtime, lambda: _ignore(facade.retry_dead_letters("main", where)))
 
     def _discard(self, process: Process, letter: DeadLetter) -> None:
         assert letter.transaction_id is not None
-        command, system, runtime = Discard(letter.transaction_id, "simulated"), process.system, process.runtime
+        command, facade, runtime = Discard(letter.transaction_id, "simulated"), process.facade, process.runtime
 
         def discard() -> None:
-            reply = system.discard(command, letter.item, Metadata("operator", who="operator"))
+            request = DiscardOperation(command, letter.item, Metadata("operator", who="operator"))
+            reply = facade.execute(letter.item.stream, request)
             self._history.add("discard", runtime.monotonic(), id=command.transaction_id, answer=ANSWERS[type(reply)])
 
-        # Now, or after something else has happened to it.
+        # Discard it now, or after another event about it.
         self._try(runtime, discard, delay_s=self._chance.choice([0.0, 0.0, 0.01, 5.0]))
 
     def _try(self, runtime: ThreadedRuntime, order: Callable[[], None], *, delay_s: float = 0.0) -> None:
         def thread() -> None:
-            # A store that fails is told to the operator, who gives up; one that dies takes the process with it.
+            # The operator gets the error of a failing store and gives up; a store that dies ends the process.
             with suppress(StoreError, TimeoutError, RuntimeError, Crashed):
                 order()
 
@@ -82,4 +84,4 @@ class Operator:
 
 
 def _ignore(_result: object) -> None:
-    """A retried dead letter shows in the store."""
+    """Ignore the result: the store shows the retried dead letters."""

@@ -1,4 +1,4 @@
-"""One process of the service: how it begins, how it is held up or cut off, and the ways in which it ends."""
+"""One process of the service: how it starts, freezes, loses its connections, and ends."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from actors.system import PaymentSystem, SystemSettings
+from actors.service import ServiceFacade
+from actors.settings import SystemSettings
+from actors.system import PaymentSystem
 from gateways.settings import GatewaySettings
+from messaging.local import LocalQueue
 from store.errors import StoreError
-from tests.simulation.calling import CallingGateway
 from tests.simulation.databases import AnyStore, Database
 from tests.simulation.faults import Crashed, FaultyStore
 from tests.simulation.history import History
-from tests.simulation.listening import SlowListener
 from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
-from tests.simulation.recording import Eyes, RecordingStore
+from tests.simulation.provider_calls import CallingGateway
+from tests.simulation.recording_store import Eyes, RecordingStore
+from tests.simulation.slow_listener import SlowListener
 from tests.simulation.threads import ThreadedRuntime
 from tests.simulation.timeline import Timeline
 
 DRAIN_S: Final = 10.0
 SLOTS: Final = 3
 LATE_S: Final = (0.0, 0.01, 0.5, 4.0)
-"""How much later than its caller gave it up a write may be stored: a server ends what takes longer."""
+"""Delays after which a write may be stored although its caller has given up. A server ends slower statements."""
 HELD_UP_S: Final = (1.0, 6.0, 12.0, 14.0, 17.0, 30.0, 120.0, 600.0)
-"""For how long a process is frozen, or cut off from the store: shorter and longer than its lease, and about as long."""
+"""Times for which a process is frozen or disconnected: shorter than its lease, about as long, and longer."""
 FREEZING: Final = 0.008
-"""Share of the writes to the store before or after which a process is frozen, at the usual rate of such trouble."""
+"""Share of the writes before or after which a process is frozen, at the usual rate of such faults."""
 START_AGAIN_S: Final = 1.0
 LEASES_S: Final = (15.0, 15.0, 3.0)
-SETTINGS: Final = SystemSettings(
-    request_deadline_s=10.0, passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4
-)
+SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all processes share, and how often things go wrong in them. ``exclusive``: there is one process only."""
+    """The environment that all processes share, and the rates of faults. ``exclusive``: there is only one process."""
 
     chance: random.Random
     history: History
@@ -54,9 +55,10 @@ class Surroundings:
 
 
 class Process:
-    """Number ``number`` of the processes; begun again after each end, unless it is gone for good."""
+    """The process with this number; it is started again after each end, unless it is gone permanently."""
 
     runtime: ThreadedRuntime
+    facade: ServiceFacade
     system: PaymentSystem
     store: FaultyStore
     recording: RecordingStore
@@ -68,19 +70,19 @@ class Process:
         self.wall_offset_s = 0.0
         self.up = self.gone = self.calm = False
         self.stops_until: float | None = None
-        """While it stops in good order: until when its calls may take."""
+        """During an orderly stop, the time at which its calls must have ended."""
         self.freezes_for_s: float | None = None
-        """It is to be frozen for so long as soon as the running thread stands still."""
+        """If not None, it freezes for this time as soon as the running thread pauses."""
         self._closing: list[AnyStore] = []
 
     def turn(self) -> AbstractContextManager[None]:
-        """What happens in the block happens in this process."""
+        """Run the block in this process."""
         return self._world.timeline.turn(self.runtime)
 
-    # beginning
+    # start
 
     def boot(self) -> None:
-        """Begin with an empty memory."""
+        """Start with an empty memory."""
         world = self._world
         self._note("boot")
         runtime = ThreadedRuntime(world.chance, world.history, world.timeline, self.number)
@@ -107,12 +109,18 @@ class Process:
             store.crashed = True
 
         gateways = [CallingGateway(provider, runtime, world.history, die) for provider in world.providers]
+        listener = SlowListener(world.history, runtime, world.chance, world.slow_rate)
+        self.facade = ServiceFacade(
+            runtime, {gateway.name: gateway for gateway in gateways}, listener, request_deadline_s=10.0
+        )
         self.system = PaymentSystem(
+            service=self.facade,
             runtime=runtime,
             store=store,
+            queue=LocalQueue(),
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
             settings=replace(SETTINGS, lease_s=world.lease_s),
-            listener=SlowListener(world.history, runtime, world.chance, world.slow_rate),
+            listener=listener,
             exclusive=world.exclusive,
         )
         self.up, self.stops_until, self.freezes_for_s = True, None, None
@@ -121,7 +129,7 @@ class Process:
         self._start()
 
     def _start(self) -> None:
-        """Begin to work; later, while the store does not answer."""
+        """Start to work; try again later while the store does not answer."""
         runtime = self.runtime
         try:
             with self.turn():
@@ -129,30 +137,30 @@ class Process:
         except (StoreError, RuntimeError):
             runtime.after(START_AGAIN_S, self._start)
         except Crashed:
-            pass  # whoever looks at the store sees it
+            pass  # the store has recorded the crash
 
     def be_calm(self, *, calm: bool) -> None:
-        """Whether nothing goes wrong in it any more."""
+        """Switch its faults off or on."""
         self.calm = calm
         if self.up:
             self.runtime.calm = self.store.calm = calm
 
-    # trouble
+    # faults
 
     @property
     def running(self) -> bool:
-        """Whether it lives and does things."""
+        """Whether it is up and not frozen."""
         return self.up and not self.runtime.frozen
 
     def freeze(self, for_s: float) -> None:
-        """It does nothing for so long. Calls and writes that are out go on without it."""
+        """Freeze it for this time. Calls and writes in progress continue without it."""
         runtime = self.runtime
         runtime.frozen, self.freezes_for_s = True, None
         self._note("freeze", until=self._world.timeline.now + for_s)
         self._world.timeline.after(for_s, lambda: self.thaw(runtime))
 
     def hindered(self) -> None:
-        """Something in it was held up, or died: it may see a little later what others do."""
+        """Record that a part of it was delayed or died: it may read other processes' changes a little later."""
         self._note("hindered")
 
     def _is_to_freeze(self) -> bool:
@@ -163,26 +171,26 @@ class Process:
         return True
 
     def thaw(self, runtime: ThreadedRuntime) -> None:
-        """It goes on as if nothing had happened, if it is the same one still."""
+        """Continue it, if it was not restarted since."""
         if self.up and runtime is self.runtime and runtime.frozen:
             runtime.frozen = False
             self._note("thaw")
 
     def cut_off(self, for_s: float) -> None:
-        """It does not reach the store for so long."""
+        """Disconnect it from the store for this time."""
         store = self.store
         store.cut()
         self._note("cut", until=self._world.timeline.now + for_s)
         self._world.timeline.after(for_s, lambda: self.heal(store))
 
     def heal(self, store: FaultyStore) -> None:
-        """It reaches the store again, if it is the same one still."""
+        """Connect it to the store again, if it was not restarted since."""
         if self.up and store is self.store and store.is_cut:
             store.heal()
             self._note("healed")
 
     def jump_the_clock(self) -> None:
-        """Somebody sets its wall clock."""
+        """Set its wall clock forward or back."""
         chance, most = self._world.chance, self._wall_off_max_s
         self.wall_offset_s += chance.choice([-1800.0, -100.0, -5.0, 5.0, 100.0, 1800.0])
         self.wall_offset_s = min(max(self.wall_offset_s, -most), most)
@@ -192,11 +200,11 @@ class Process:
 
     @property
     def _wall_off_max_s(self) -> float:
-        """So much less than half of the time for which keys are remembered; of two clocks each may be off."""
+        """Maximum error of the wall clock: below half of the time for which keys are remembered; two may be wrong."""
         return 4_500.0 if self._world.exclusive else 4_000.0
 
     def _land_late(self, write: Callable[[], object]) -> None:
-        """What is on its way to the database arrives there, whatever has become of who sent it."""
+        """Execute a statement in progress, even if its sender has died."""
 
         def land() -> None:
             try:
@@ -207,10 +215,10 @@ class Process:
 
         self._world.timeline.after(self._world.chance.choice(LATE_S), land)
 
-    # ending
+    # end
 
     def begin_to_stop(self) -> None:
-        """SIGTERM: nothing new goes out, calls that are out may end, the rest is given back."""
+        """Handle SIGTERM: no new calls start, calls in progress may end, and other work is returned."""
         self._note("stop")
         with self.turn():
             self.system.drain()
@@ -218,11 +226,11 @@ class Process:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Whether its orderly stop is complete."""
         return self.stops_until is not None and (self.system.at_rest or self._world.timeline.now >= self.stops_until)
 
     def retire(self) -> None:
-        """The last of its orderly end."""
+        """Do the last step of an orderly stop."""
         try:
             with self.turn():
                 self.system.retire()
@@ -230,16 +238,16 @@ class Process:
             pass
 
     def end(self) -> None:
-        """Everything in memory is gone; the database and the world outside go on."""
+        """Lose all memory; the database and the environment remain."""
         self._note("end")
         self.up, self.stops_until = False, None
         self._world.timeline.runtimes.remove(self.runtime)
         self.runtime.kill()
-        if self._world.database.is_server:  # which ends what came from there
+        if self._world.database.is_server:  # a server ends the statements of this connection
             self.real.close()
 
     def close(self) -> None:
-        """Let go of the database, also for what came late."""
+        """Close all connections to the database, including those for late statements."""
         for store in self._closing:
             store.close()
 

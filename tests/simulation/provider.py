@@ -1,6 +1,6 @@
-"""Simulated providers as they are at their own place; what they did is in the history, and survives every crash.
+"""Simulated providers; their actions are in the history and survive every crash.
 
-What was sent arrives whatever becomes of its sender, and a provider without keys may queue it.
+A request that was sent arrives even if its sender dies, and a provider without keys may queue it.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Final
 
 from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome
 from gateways.port import Order
+from tests.simulation.callback_delivery import Notifier
 from tests.simulation.history import History
-from tests.simulation.notifying import Notifier
-from tests.simulation.telling import Callbacks
+from tests.simulation.provider_callbacks import Callbacks
 from tests.simulation.timeline import Timeline
 
 TIMEOUT_S: Final = 5.0
 SETTLE_S: Final = 60.0
 TOLD_PENDING: Final = 0.8
-"""Share of the orders whose end it tells of, of those that it does not decide at once,"""
+"""Share of the orders with a callback, among orders that the provider does not decide at once."""
 TOLD: Final = 0.5
-"""and of all others."""
+"""Share of the orders with a callback, among all others."""
 CODES: Final = {"insufficient_funds": Category.SOFT, "issuer_unavailable": Category.SOFT, "do_not_honor": Category.HARD}
 
 
 @dataclass
 class Fate:
-    """What the provider has decided about one request that arrived; times are virtual seconds."""
+    """The provider's decision about one request that arrived; times are virtual seconds."""
 
     reference: str
     arrived: float
     visible: float
-    """From when on lookups find it: before, it stands in the provider's queue."""
+    """The time from which lookups find it. Before, it waits in the provider's queue."""
     final: str
-    """What it ends as: success or a code."""
+    """Its final result: success or a code."""
     final_at: float
 
     def answer(self, now: float) -> Outcome:
-        """What the provider says of it."""
+        """The provider's answer about it at the time ``now``."""
         if now < self.final_at:
             return Approved(self.reference, final=False)
         if self.final == "success":
@@ -50,7 +50,7 @@ class Fate:
 
 
 class SimulatedProvider:
-    """``calm`` switches all faults off; decisions already taken stand."""
+    """A simulated provider. ``calm`` switches all faults off; earlier decisions stay valid."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class SimulatedProvider:
     # for the world
 
     def fail_for(self, seconds: float) -> None:
-        """Nothing reaches the provider for so long."""
+        """Make the provider unreachable for this time."""
         self._outage_until = self._timeline.now + seconds
 
-    def tell_truth(self) -> None:
-        """Write what has become of everything into the history."""
+    def record_outcomes(self) -> None:
+        """Write the true outcome of every order into the history."""
         self._catch_up()
         now = self._timeline.now
         for key, fates in self._fates.items():
@@ -100,7 +100,7 @@ class SimulatedProvider:
             self._history.add("truth", now, gateway=self.name, key=key, fates=said)
 
     def settled(self, key: str) -> str | None:
-        """What it says to somebody who calls: how the order ended, None when it has not, or never came."""
+        """The outcome of the order; None if it is open or was never received."""
         self._catch_up()
         now = self._timeline.now
         fates = [fate for fate in self._fates.get(key, ()) if fate.visible <= now]
@@ -109,10 +109,10 @@ class SimulatedProvider:
         return "completed" if any(fate.final == "success" for fate in fates) else "failed"
 
     def happens(self, share: float) -> bool:
-        """Whether something does that goes wrong in such a share of cases, at the usual rate of faults."""
+        """Whether a fault occurs that has this share of the cases at the usual rate of faults."""
         return not self.calm and self.chance.random() < share * self.rate
 
-    # for those who call it
+    # for lookups
 
     @property
     def reachable(self) -> bool:
@@ -124,7 +124,7 @@ class SimulatedProvider:
         return next(self._numbers)
 
     def take(self, order: Order, arrived: float, deadline: float) -> Fate:
-        """``order`` is on its way and will arrive, whatever becomes of its sender; what will be decided about it."""
+        """Receive ``order``, which arrives even if its sender dies; return the decision about it."""
         fate = self._fate(arrived, deadline)
         self._at(arrived, lambda: self._arrive(order, fate))
         if self.chance.random() < (TOLD if fate.final_at == fate.visible else TOLD_PENDING):
@@ -132,24 +132,24 @@ class SimulatedProvider:
         return fate
 
     def answer(self, order: Order, fate: Fate, at: float) -> Outcome:
-        """What the provider answered at the time ``at`` to the request that met ``fate``."""
+        """The provider's answer at the time ``at`` to the request with this ``fate``."""
         self._catch_up()
         if self.honours_keys:
             fate = [known for known in self._fates[order.transaction_id] if known.arrived <= at][-1]
         return fate.answer(at)
 
     def look_up(self, order: Order, at: float) -> Outcome | NotReceived:
-        """What the provider knew of ``order`` at the time ``at``, which is past."""
+        """The provider's answer to a lookup of ``order`` at the past time ``at``."""
         self._catch_up()
         visible = [fate for fate in self._fates.get(order.transaction_id, ()) if fate.visible <= at]
         return visible[-1].answer(at) if visible else NotReceived()
 
-    # what it does
+    # actions
 
     def _fate(self, arrived: float, deadline: float) -> Fate:
         reference = f"{self.name[-1]}-{next(self._numbers)}"
         visible = arrived
-        if not self.honours_keys and self.happens(0.15):  # queued, but never longer than is documented
+        if not self.honours_keys and self.happens(0.15):  # queued, but never longer than documented
             visible += self.chance.choice([0.3, 0.9, 0.999]) * (deadline + SETTLE_S - arrived)
         draw = self.chance.random()
         final = "success" if draw < 0.8 else self.chance.choice(sorted(CODES))
@@ -178,7 +178,7 @@ class SimulatedProvider:
         )
 
     def _tell(self, order: Order, fate: Fate) -> None:
-        """Say how it ended, unless it was an earlier request once more."""
+        """Send a callback about the outcome, unless the request repeated an earlier one."""
         self._catch_up()
         if fate in self._fates[order.transaction_id]:
             status = "completed" if fate.final == "success" else "failed"
@@ -188,6 +188,6 @@ class SimulatedProvider:
         heapq.heappush(self._to_come, (when, next(self._numbers), function))
 
     def _catch_up(self) -> None:
-        """Do what was to be done by now."""
+        """Do all actions that are due by now."""
         while self._to_come and self._to_come[0][0] <= self._timeline.now:
             heapq.heappop(self._to_come)[2]()

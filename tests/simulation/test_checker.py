@@ -1,4 +1,4 @@
-"""The checker finds what it is there to find: each way to falsify a good history is seen."""
+"""Tests of the checker: each mutation of a good history is reported."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from typing import Final
 import pytest
 
 from tests.simulation.checker import violations
-from tests.simulation.doctoring import FALSIFICATIONS, suits
-from tests.simulation.doctoring_callbacks import CALLBACKS, said_much
-from tests.simulation.doctoring_people import PEOPLE, ordered_much
 from tests.simulation.history import History
+from tests.simulation.mutations import MUTATIONS, suits
+from tests.simulation.mutations_callbacks import CALLBACKS, has_callbacks
+from tests.simulation.mutations_operators import OPERATORS, has_operator_commands
 from tests.simulation.world import simulate
 
 SEEDS_MAX: Final = 250
 CASES: Final = [
-    (suits, falsify, promise)
-    for suits, falsifications in [(suits, FALSIFICATIONS), (said_much, CALLBACKS), (ordered_much, PEOPLE)]
-    for falsify, promise in falsifications
+    (suits, mutate, promise)
+    for suits, mutations in [(suits, MUTATIONS), (has_callbacks, CALLBACKS), (has_operator_commands, OPERATORS)]
+    for mutate, promise in mutations
 ]
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+# One worker of the test run creates the histories with one process, another worker those with two.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(number, marks=pytest.mark.xdist_group(f"checker of {number}")) for number in (1, 2)],
+)
 def good(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Callable[[History], bool]], History]:
-    """Finds the first history, of one process or of two, in which everything happened that falsifications need."""
+    """A function that finds the first history, with one or two processes, that has all events for the mutations."""
     known: list[History] = []
     found: dict[Callable[[History], bool], History] = {}
 
@@ -47,14 +51,14 @@ def good(
     return find
 
 
-@pytest.mark.parametrize(("suits", "falsify", "promise"), CASES)
-def test_a_falsified_history_is_found_out(
+@pytest.mark.parametrize(("suits", "mutate", "promise"), CASES)
+def test_a_mutated_history_is_reported(
     good: Callable[[Callable[[History], bool]], History],
     suits: Callable[[History], bool],
-    falsify: Callable[[History], None],
+    mutate: Callable[[History], None],
     promise: str,
 ) -> None:
-    """Each promise has at least one way to be broken that the checker reports under that promise's number."""
+    """The checker reports each mutation under the number of the promise that it breaks."""
     history = History(copy.deepcopy(good(suits).entries))
-    falsify(history)
+    mutate(history)
     assert any(re.match(promise, found) for found in violations(history)), violations(history)

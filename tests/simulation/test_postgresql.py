@@ -1,4 +1,4 @@
-"""The same worlds on PostgreSQL: its adapter under several processes that conflict, freeze and are cut off."""
+"""The same worlds on PostgreSQL: processes that conflict, freeze and lose their connections."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from tests.simulation.databases import Server
 from tests.simulation.world import simulate
 from tests.store.postgresql_server import Schema, new_schema
 
+# These tests run on one worker: other transactions on the same server would change what they read of its log.
+pytestmark = pytest.mark.xdist_group("server")
+
 
 @pytest.fixture(scope="module")
 def schema(postgresql_url: str) -> Iterator[Schema]:
-    """Tables of the tests' own, and a clock that they set."""
+    """Tables only for these tests, with a clock that they set."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
@@ -23,12 +26,12 @@ def schema(postgresql_url: str) -> Iterator[Schema]:
 
 @pytest.mark.parametrize("seed", range(1, 13))
 def test_no_promise_is_broken_on_a_server(schema: Schema, seed: int, tmp_path: Path) -> None:
-    """What holds of several processes on one file holds of them on a server."""
+    """All promises hold for one to three processes on a PostgreSQL server."""
     found = violations(simulate(seed, tmp_path, processes=1 + seed % 3, database=Server(schema)))
     assert not found, f"seed {seed}: {found}"
 
 
 def test_the_same_seed_gives_the_same_history_on_a_server(schema: Schema, tmp_path: Path) -> None:
-    """The server decides nothing either."""
+    """The server has no influence on the history."""
     first, second = (simulate(13, tmp_path, processes=2, database=Server(schema)) for _ in range(2))
     assert first.to_bytes().splitlines() == second.to_bytes().splitlines()

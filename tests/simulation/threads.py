@@ -1,4 +1,4 @@
-"""Virtual threads: whatever may block runs in one, may wait there in virtual time, and may die there."""
+"""Virtual threads: blocking code runs in one, waits there in virtual time, and may die there."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.simulation.history import History
 from tests.simulation.timeline import Timeline
 
 BULKHEAD: Final = "gateway-"
-"""How the names of those executors begin that calls to providers run on."""
+"""The prefix of the names of executors for calls to providers."""
 NEVER_BLOCKS: Final = ("supervisor", "customers")
-"""Actors that need no thread to wait in."""
+"""Actors that need no thread, because they never wait."""
 
 
 class ThreadedRuntime(SimulatedRuntime):
-    """A simulated runtime of process number ``process``, on the time line that it shares with all others.
+    """The simulated runtime of process number ``process``, on the time line of all processes.
 
-    Its calls to providers and its store's callers are threads of their own; ``kill`` ends them all.
+    Its calls to providers and the callers of its store have separate threads; ``kill`` ends them all.
     """
 
     def __init__(self, chance: random.Random, history: History, timeline: Timeline, process: int) -> None:
@@ -39,27 +39,27 @@ class ThreadedRuntime(SimulatedRuntime):
         self.dead = False
         self.frozen = False
 
-    # what the time line asks
+    # called by the time line
 
     @property
     def ready(self) -> bool:
-        """Whether there is something that it can do now."""
+        """Whether it has a step that can run now."""
         return bool(self._ready) and not self.frozen
 
     @property
     def next_at(self) -> float | None:
-        """When its next timer goes off."""
+        """The time of its next timer."""
         while self._timers and self._timers[0][2].cancelled:
             heapq.heappop(self._timers)
         return None if self.frozen or not self._timers else self._timers[0][0]
 
     def ring(self) -> None:
-        """Let the timers go off whose time has come."""
+        """Fire the timers that are due."""
         if (at := self.next_at) is not None and at <= self._monotonic:
             self._fire(self._monotonic)
 
     def do_one(self) -> None:
-        """One of the things that it can do now."""
+        """Do a random step that can run now."""
         ready = self._ready
         last = len(ready) - 1
         chosen = self._chance.randrange(last + 1)
@@ -67,7 +67,7 @@ class ThreadedRuntime(SimulatedRuntime):
         ready.pop()()
 
     @property
-    def _monotonic(self) -> float:  # a clock of its own it has not
+    def _monotonic(self) -> float:  # its clock is that of the time line
         return self._timeline.now
 
     @_monotonic.setter
@@ -80,7 +80,7 @@ class ThreadedRuntime(SimulatedRuntime):
         """See Runtime."""
         return super().dispatcher(name, threads) if name in NEVER_BLOCKS else _Threads(self)
 
-    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # one for each job
+    def executor(self, name: str, threads: int) -> Executor:  # noqa: ARG002  # each job has its own thread
         """See Runtime."""
         return _Bulkhead(self, name.removeprefix(BULKHEAD)) if name.startswith(BULKHEAD) else _Threads(self)
 
@@ -88,16 +88,16 @@ class ThreadedRuntime(SimulatedRuntime):
 
     @property
     def busy(self) -> bool:
-        """Whether anything can run now or waits in the middle of something."""
+        """Whether any step can run now, or any thread waits."""
         return bool(self._ready or self._threads)
 
     @property
     def job(self) -> int | None:
-        """The number of the job that the running thread does; None outside of all threads."""
+        """The job number of the running thread; None outside of all threads."""
         return self._threads.get(getcurrent())
 
     def begin(self, function: Callable[[], None], *, delay_s: float = 0.0) -> int:
-        """Run ``function`` in a new thread ``delay_s`` seconds from now; the number of this job."""
+        """Run ``function`` in a new thread in ``delay_s`` seconds, and return its job number."""
         self._jobs += 1
         if not self.dead:
             thread = greenlet(function, self._hub)
@@ -109,23 +109,23 @@ class ThreadedRuntime(SimulatedRuntime):
         return self._jobs
 
     def pause(self, seconds: float) -> None:
-        """In a thread: let others run for so long."""
+        """In a thread: pause for this time while others run."""
         if self.dead:
             raise GreenletExit
         self.after(seconds, partial(self._go_on, getcurrent()))
         self._hub.switch()
 
     def kill(self) -> None:
-        """The process is gone: its threads end where they are, and nothing that they still do is of any account."""
+        """End the process: its threads end at once, and nothing that they still do has an effect."""
         self.dead = True
         for thread in list(self._threads):
             thread.throw(GreenletExit)
 
     def handed_over(self, gateway: str, function: Callable[[], None]) -> None:
-        """A call was admitted to its bulkhead; the machine may be slow to begin it.
+        """Begin a call that its bulkhead has admitted, sometimes late.
 
-        Once the call has seen that its permit holds, its first byte is on its way within the same step: how much
-        longer a sender without keys may pause in between is the risk that docs/architecture.md names.
+        After the call has checked its permit, it sends its first byte within the same step. A longer pause between the
+        two, at a gateway without keys, is the risk that docs/architecture.md describes.
         """
         slow = not self.calm and self._chance.random() < 0.1
         job = self.begin(function, delay_s=self._chance.choice([0.01, 1.0, 4.0, 40.0]) if slow else 0.0)
@@ -138,7 +138,7 @@ class ThreadedRuntime(SimulatedRuntime):
 
 
 class _Threads:
-    """A thread for each run of an actor, and for each function."""
+    """Runs each run of an actor, and each function, in a separate thread."""
 
     def __init__(self, runtime: ThreadedRuntime) -> None:
         self._runtime = runtime

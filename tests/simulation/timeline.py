@@ -1,4 +1,4 @@
-"""The one virtual time line of a world: its clock, what is due on it, and which process has its turn right now."""
+"""The virtual time line of a world: its clock, its due steps, and the process that runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from tests.simulation.threads import ThreadedRuntime
 
 SLIP_S: Final = 0.1
-"""When more time than this goes by while there is something to do, the machine stood still for that long."""
+"""If more time than this passes while a step could run, the machine was frozen for that time."""
 
 
 class Timeline:
-    """Seconds since the world began, for everybody: processes, providers and the database's server.
+    """Seconds since the world began, for processes, providers and the database server.
 
-    One step is one thing that one process does; the dice say which. A process that is frozen has no turn, and its
-    timers go off late.
+    In one step one process, chosen at random, does one thing. A frozen process does nothing, and its timers fire late.
     """
 
     def __init__(self, chance: random.Random, history: History) -> None:
@@ -33,12 +32,12 @@ class Timeline:
         self._numbers = count()
         self.now = 0.0
         self.runtimes: list[ThreadedRuntime] = []
-        """Those of the processes that live."""
+        """The runtimes of the live processes."""
         self.current: ThreadedRuntime | None = None
-        """Whose turn it is."""
+        """The runtime of the running process."""
 
     def clock(self) -> datetime:
-        """What a clock shows that is never off: the database's."""
+        """The exact time, which the database's clock shows."""
         return EPOCH + timedelta(seconds=self.now)
 
     def after(self, delay_s: float, function: Callable[[], None]) -> None:
@@ -46,13 +45,13 @@ class Timeline:
         heapq.heappush(self._due, (self.now + delay_s, next(self._numbers), function))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass without anything being done: what is due meanwhile is late."""
+        """Advance the time without any step; steps that become due are late."""
         self.now += seconds
         self._history.add("still", self.now, seconds=seconds)
 
     @contextmanager
     def turn(self, runtime: ThreadedRuntime) -> Iterator[None]:
-        """What happens in the block happens in the process of ``runtime``."""
+        """Run the block in the process of ``runtime``."""
         before, self.current = self.current, runtime
         try:
             yield
@@ -60,7 +59,7 @@ class Timeline:
             self.current = before
 
     def step(self, until: float | None = None) -> bool:
-        """Do one thing. False when there is nothing, or nothing before the time ``until``."""
+        """Do one step. Returns False if there is none, or none before the time ``until``."""
         ready = [runtime for runtime in self.runtimes if runtime.ready]
         if not ready or self._chance.random() < TIME_SLIPS:
             before = self.now
@@ -76,7 +75,7 @@ class Timeline:
         return True
 
     def _go_on(self, until: float | None) -> bool:
-        """Go on to what is due next, if that is in time, and let it and all that is due by then run."""
+        """Advance to the next due time, if it is not after ``until``, and run everything that is due then."""
         times = [at for runtime in self.runtimes if (at := runtime.next_at) is not None]
         if self._due:
             times.append(self._due[0][0])

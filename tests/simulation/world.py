@@ -1,4 +1,4 @@
-"""One run under one seed: clients send commands while things break, then calm comes and everything must end."""
+"""One run under a seed: clients send commands while faults occur; then faults stop, and everything must end."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from actors.callbacks import queue_of
+from actors.operations.waiting_callbacks import queue_of
 from tests.simulation.databases import Database, File
+from tests.simulation.environment import Environment
 from tests.simulation.faults import Deadly
 from tests.simulation.history import History
-from tests.simulation.looking import dump, tables
-from tests.simulation.mischief import Mischief
-from tests.simulation.outside import Outside
+from tests.simulation.message_faults import MessageFaults
 from tests.simulation.process import DRAIN_S, HELD_UP_S, LEASES_S, Process, Surroundings
-from tests.simulation.recording import Eyes
+from tests.simulation.recording_store import Eyes
+from tests.simulation.snapshots import dump, tables
 from tests.simulation.timeline import Timeline
 
 CALM_S: Final = 40 * 86_400.0
-"""Virtual time after the last fault within which everything must have ended: the rarest lookup is a day apart."""
+"""Virtual time after the last fault within which everything must end. The rarest lookups are a day apart."""
 STEPS_MAX: Final = 300_000
 LOOK_EVERY: Final = 50
-"""Steps between two looks whether everything has ended."""
-DULL_S: Final = 30.0
-"""When nothing is due for so long, the time passes at once, and not beat by beat."""
+"""Steps between two checks whether everything has ended."""
+IDLE_S: Final = 30.0
+"""When nothing is due for this long, the time advances in one step and not heartbeat by heartbeat."""
 RATES: Final = (0.0, 0.3, 1.0, 4.0)
 PROCESSES: Final = (1, 1, 2, 3)
 READ: Final = (0, 1, 3)
-"""Transactions that clients read between two bursts of commands."""
+"""Numbers of transactions that clients read between two bursts of commands."""
 
 
 class World:
-    """The parts that outlive a crash: the file, the providers, the people outside, the history and the dice.
+    """The parts that outlive a crash: the file, the environment, the history and the random numbers.
 
-    One process has the store to itself. Several share it, and one time line; their wall clocks differ, and dues and
-    leases are measured by the store's.
+    A single process has an exclusive store. Several processes share the store and one time line. Their wall clocks
+    differ, and due times and leases are measured by the store's clock.
     """
 
     def __init__(self, seed: int, database: Database, processes: int | None = None) -> None:
@@ -45,12 +45,12 @@ class World:
         self.timeline = Timeline(self.chance, self.history)
         count = self.chance.choice(PROCESSES)
         count = count if processes is None else processes
-        # Each seed has its own mixture of faults: with everything broken at once, some faults would hide others.
+        # Each seed has its own mixture of faults. If all faults occurred at once, some would hide others.
         store_rate, self._crash_rate, slow_rate, self._held_up_rate = (self._some_rate() for _ in range(4))
         self.deadly = Deadly(self.chance, self._some_rate() * 0.005, self._hindered)
-        self.mischief = Mischief(self.chance, self.timeline, self._some_rate())
+        self.message_faults = MessageFaults(self.chance, self.timeline, self._some_rate())
         self._processes: list[Process] = []
-        self._outside = Outside(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
+        self._outside = Environment(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
         self._eyes = Eyes(database, self.history, self.timeline)
         self._looking = database.open(self.timeline.clock)
         around = Surroundings(
@@ -76,7 +76,7 @@ class World:
                 self._boot_in(process, self.chance.choice([0.0, 0.0, 1.0, 100.0]))
 
     def run(self, commands: int) -> History:
-        """Send ``commands`` in bursts amid faults and crashes, then let everything come to rest."""
+        """Send ``commands`` in bursts during faults and crashes, then run until everything is at rest."""
         left = commands
         while left:
             for _ in range(min(left, self.chance.randint(1, 6))):
@@ -84,38 +84,38 @@ class World:
                 left -= 1
             self._run_for(self.chance.choice([0.0, 0.05, 1.0, 20.0, 80.0]), self.chance.randint(1, 400))
             self._outside.client.read(self._some_process(), self.chance.choice(READ))
-            self._meet_something()
+            self._inject_faults()
         self._come_to_rest(commands)
         return self.history
 
     def _some_process(self) -> Process:
-        """One that takes commands; the time until there is one passes."""
+        """A process that accepts commands; if there is none, time passes until there is one."""
         while not (running := [process for process in self._processes if process.running]):
             self._step(None)
         return running[0] if len(running) == 1 else self.chance.choice(running)
 
     def _reachable(self) -> Process | None:
-        """Where a provider's callback comes to: now and then to one that stands still."""
+        """The process that a provider's callback reaches; sometimes one that is frozen."""
         up = [process for process in self._processes if process.up]
         running = [process for process in up if process.running]
         among = running if running and self.chance.random() < 0.9 else up
         return self.chance.choice(among) if among else None
 
     def _some_rate(self) -> float:
-        """How often some kind of trouble happens in this seed."""
+        """A rate for one kind of fault in this seed."""
         return self.chance.choice(RATES)
 
     # what happens
 
-    def _meet_something(self) -> None:
+    def _inject_faults(self) -> None:
         victims = [process for process in self._processes if process.up]
         if victims:
-            self._befall(self.chance.choice(victims))
+            self._inject_fault_into(self.chance.choice(victims))
         if not self._alone and self.chance.random() < 0.2 * self._held_up_rate:
             self._hold_up()
-        self._outside.meddle(self._some_process)
+        self._outside.act(self._some_process)
 
-    def _befall(self, process: Process) -> None:
+    def _inject_fault_into(self, process: Process) -> None:
         draw = self.chance.random()
         if draw < 0.2 * self._crash_rate:
             if self.chance.random() < 0.25 and process.running:
@@ -143,7 +143,7 @@ class World:
             process.cut_off(for_s)
 
     def _come_to_rest(self, commands: int) -> None:
-        self._calm = self.deadly.calm = self.mischief.calm = True
+        self._calm = self.deadly.calm = self.message_faults.calm = True
         self._outside.be_calm()
         for process in self._processes:
             process.be_calm(calm=True)
@@ -155,14 +155,14 @@ class World:
                 process.thaw(process.runtime)
                 process.heal(process.store)
         self.history.add("calm", self.timeline.now)
-        self._run_for(DRAIN_S + 1.0, STEPS_MAX)  # orders that are under way are answered, or given up
-        self._outside.put_right(self._some_process())
+        self._run_for(DRAIN_S + 1.0, STEPS_MAX)  # operator commands in progress are answered, or given up
+        self._outside.end_orders_and_retry(self._some_process())
         self._run_for(CALM_S, STEPS_MAX, to_the_end=True)
         self._outside.client.read(self._some_process(), commands)
         self._dump("rest")
         self._eyes.look_at_claims()
-        self._outside.tell_truth()
-        # Whether the actors themselves came to rest, and not only the store.
+        self._outside.record_outcomes()
+        # Check that the actors are at rest, and not only the store.
         self.history.add("rest", self.timeline.now, outstanding=self._outside.client.waits)
         for process in self._processes:
             if process.up:
@@ -182,7 +182,7 @@ class World:
         self.timeline.after(seconds, lambda: self._boot(process))
 
     def _crash(self, process: Process) -> None:
-        """Everything in memory is gone; the file and the world outside go on, but for what went down with it."""
+        """Lose all memory; the file and the environment remain."""
         self.history.add("crash", self.timeline.now, process=process.number)
         if not self._calm and self.chance.random() < 0.3:
             self._outside.cut_off_a_provider()
@@ -197,14 +197,14 @@ class World:
             self._boot_in(process, self.chance.choice(for_s))
 
     def _hindered(self) -> None:
-        """In the process whose turn it is."""
+        """Mark the running process as hindered."""
         if self.timeline.current is not None:
             self._processes[self.timeline.current.process].hindered()
 
     # time
 
     def _step(self, until: float | None) -> bool:
-        """One thing happens, and what follows at once. False when nothing does before ``until``."""
+        """Do one step, and its direct consequences. Returns False if there is no step before ``until``."""
         if not self.timeline.step(until):
             return False
         for process in self._processes:
@@ -233,10 +233,10 @@ class World:
                 left = self._eyes.left_to_do(self._outside.providers[-1].name)
                 if not left and self._outside.notifier.next_s is None:
                     break
-                if left == {"parked"}:  # what the operator's orders before the last outage's end could not help
+                if left == {"parked"}:  # the operator's commands came before the end of the last outage
                     self._outside.retry(self._some_process())
                 else:
-                    self._skip_what_is_dull()
+                    self._skip_idle_time()
 
     @property
     def _is_busy(self) -> bool:
@@ -244,12 +244,12 @@ class World:
             not each.up or each.runtime.busy for each in self._processes if not each.gone
         )
 
-    def _skip_what_is_dull(self) -> None:
-        """Nothing to do for long: let the time pass at once. Nobody misses a heartbeat over it."""
+    def _skip_idle_time(self) -> None:
+        """If nothing is due for long, advance the time at once. No process misses a heartbeat."""
         names = [provider.name for provider in self._outside.providers]
         due = [self._outside.notifier.next_s, *(self._due_s(name) for name in [*names, *map(queue_of, names)])]
         wait_s = min((each for each in due if each is not None), default=0.0)
-        if wait_s > DULL_S:
+        if wait_s > IDLE_S:
             self.timeline.advance(wait_s - 10.0)
             for process in self._processes:
                 if process.up and process.recording.owner is not None:
@@ -268,16 +268,16 @@ class World:
 def simulate(
     seed: int, folder: Path, commands: int = 36, processes: int | None = None, database: Database | None = None
 ) -> History:
-    """One run, with so many processes (None: the seed says how many), on a SQLite file unless a database is given.
+    """Run one simulation on a SQLite file, unless a database is given.
 
-    The same ``seed`` gives the same, to the byte.
+    If ``processes`` is None, the seed chooses their number. The same ``seed`` gives the same history, byte for byte.
     """
-    logging.disable(logging.CRITICAL)  # actors are made to die here by the hundred
+    logging.disable(logging.CRITICAL)  # hundreds of actors die here on purpose
     try:
         world = World(seed, database or File(folder), processes)
         with ExitStack() as stack:
             stack.enter_context(world.deadly.installed())
-            stack.enter_context(world.mischief.installed())
+            stack.enter_context(world.message_faults.installed())
             return world.run(commands)
     finally:
         logging.disable(logging.NOTSET)

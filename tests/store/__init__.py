@@ -1,1 +1,1 @@
-"""Tests of the store: the contract that every adapter must keep, and what is particular to one."""
+"""Tests of the store: the contract that every adapter must keep, and the behaviour of each adapter."""

@@ -20,7 +20,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
-    Doubt,
+    DeliveryCertainty,
     Duplicate,
     EncodedEvent,
     Fence,
@@ -42,18 +42,18 @@ KEYS = ["k1", "k2", "k3"]
 WORK = ["w1", "w2", "w3"]
 
 
-class _Refused(Exception):  # noqa: N818 - not an error of the program: the model's way to say "unstorable"
+class _Refused(Exception):  # noqa: N818 - not an error of the program: the model's answer "unstorable"
     pass
 
 
 @dataclass
 class Model:
-    """All that answers depend on."""
+    """All data on which the answers depend."""
 
     streams: dict[StreamKey, list[EncodedEvent]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
     claims: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
-    doubts: dict[str, Doubt] = field(default_factory=dict)
+    certainties: dict[str, DeliveryCertainty] = field(default_factory=dict)
 
     def head(self, stream: StreamKey, back: int = 0) -> Head:
         """The stream's head, or the head that it had ``back`` events ago."""
@@ -109,17 +109,17 @@ class Model:
             if change.work_id in self.tokens:
                 raise _Refused
             self.tokens[change.work_id] = 1
-            self.doubts[change.work_id] = Doubt.NONE
+            self.certainties[change.work_id] = DeliveryCertainty.NOT_SENT
         elif change.work_id in self.tokens:
             if isinstance(change, CloseWork):
-                del self.tokens[change.work_id], self.doubts[change.work_id]
+                del self.tokens[change.work_id], self.certainties[change.work_id]
             else:
                 self.tokens[change.work_id] += 1
-                self.doubts[change.work_id] = change.doubt
+                self.certainties[change.work_id] = change.certainty
 
 
 def plain(answer: AppendResult) -> tuple[object, ...]:
-    """The answer as the model gives it."""
+    """The answer in the form that the model returns."""
     match answer:
         case Committed():
             return ("committed",)
@@ -132,7 +132,7 @@ def plain(answer: AppendResult) -> tuple[object, ...]:
 
 
 def _as_told(answer: tuple[object, ...], expected: tuple[object, ...]) -> tuple[object, ...]:
-    """The answer without missed events that came later in the same batch: a conflict may tell them or not."""
+    """The answer without missed events of later writes in the same batch: a conflict may contain them or not."""
     return answer[: len(expected)] if answer[0] == "conflict" and len(expected) > 1 else answer
 
 
@@ -147,14 +147,14 @@ _changes = st.one_of(
         st.just(1.0),
         st.just(1),
         st.just(()),
-        st.sampled_from(Doubt),
+        st.sampled_from(DeliveryCertainty),
     ),
     st.sampled_from(WORK).map(CloseWork),
 )
 
 
 class PartPlan(NamedTuple):
-    """A part to be made: how many events, which claims, whose fence and how stale, which changes of work."""
+    """The plan of a part: the number of events, its claims, its fence and how stale that is, its changes of work."""
 
     events: int
     claims: list[Claim]
@@ -164,7 +164,7 @@ class PartPlan(NamedTuple):
 
 
 class WritePlan(NamedTuple):
-    """A write to be made: stream, how far its head lies back, whether its hash is wrong, and its parts."""
+    """The plan of a write: its stream, how old its head is, whether its hash is wrong, and its parts."""
 
     stream: StreamKey
     back: int
@@ -190,7 +190,7 @@ _write_plans = st.builds(
 
 
 class Appending(Protocol):
-    """As much of a store as the model is compared with."""
+    """The part of a store that is compared with the model."""
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``."""
@@ -202,12 +202,12 @@ class Appending(Protocol):
         """See ``store.port.Store``."""
 
 
-WorkRows = dict[str, tuple[int, Doubt]]
-"""Token and doubt of each piece of work."""
+WorkRows = dict[str, tuple[int, DeliveryCertainty]]
+"""Token and certainty of each piece of work."""
 
 
 class AppendMachine(RuleBasedStateMachine):
-    """Batches of new and repeated writes; now and then the store is closed and opened again."""
+    """Batches of new and repeated writes. In between, the store is closed and opened again."""
 
     store: Appending
 
@@ -216,7 +216,7 @@ class AppendMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def again(self) -> Appending:
-        """The store that was closed, opened again."""
+        """Open the store again after it was closed."""
         raise NotImplementedError
 
     def work_rows(self) -> WorkRows:
@@ -238,7 +238,7 @@ class AppendMachine(RuleBasedStateMachine):
     def append_new(self, plans: list[WritePlan], data: st.DataObject) -> None:
         """A batch of new writes, each from a head that may be right, old or wrong, with some repeated ones."""
         batch: list[Write] = []
-        model = copy.deepcopy(self.model)  # later writes of a batch go on from the earlier ones
+        model = copy.deepcopy(self.model)  # later writes of a batch continue from earlier ones
         for plan in plans:
             head = model.head(plan.stream, min(plan.back, len(model.streams[plan.stream])))
             write = self._write(plan, head._replace(hash=b"?" * 32) if plan.wrong else head, model)
@@ -280,13 +280,13 @@ class AppendMachine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """Close the store and open it again: nothing may depend on what was only in memory."""
+        """Close the store and open it again: nothing may depend on memory alone."""
         self.store.close()
         self.store = self.again()
 
     @invariant()
     def streams_are_as_in_the_model(self) -> None:
-        """Exactly the committed events are there, under their versions, chained."""
+        """The store holds exactly the committed events, under their versions and chained."""
         for stream, events in self.model.streams.items():
             stored = self.store.stream_events(stream, after=0, limit=10_000)
             assert [(e.event_id, e.version, e.body, e.hash) for e in stored] == [
@@ -295,8 +295,10 @@ class AppendMachine(RuleBasedStateMachine):
 
     @invariant()
     def work_is_as_in_the_model(self) -> None:
-        """Exactly the work that is open is there, under its token and in the doubt that its last move said."""
-        assert self.work_rows() == {key: (token, self.model.doubts[key]) for key, token in self.model.tokens.items()}
+        """The store holds exactly the open work, with its token and the certainty of its last move."""
+        assert self.work_rows() == {
+            key: (token, self.model.certainties[key]) for key, token in self.model.tokens.items()
+        }
 
     def teardown(self) -> None:
         """Close the store."""

@@ -1,4 +1,4 @@
-"""What the store makes of a shared breaker, in plain Python: for the contract, and for tests that need no store."""
+"""A model of the shared breakers in plain Python, for the contract and for tests without a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SharedBreaker:
     until: float | None = None
 
     def record(self) -> BreakerRecord:
-        """As the store tells it now."""
+        """The record as the store returns it now."""
         left = 0.0 if self.until is None else min(self.until - self.time, self.until - self.changed)
         age = max(self.time - self.changed, 0.0) if self.epoch else 0.0
         return BreakerRecord(self.gateway, self.epoch, self.state, age, self.prober, max(left, 0.0))

@@ -1,4 +1,4 @@
-"""Builds writes for the store's tests the way a customer's actor does: from what it believes of the stream."""
+"""Build writes for the store's tests as a customer's actor does: from its own state of the stream."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from domain.account import Account, evolve
+from domain.account import Account
 from domain.events import Completed, Event, Failed, Kind, Processed, Received, Recorded, ReviewClosed, ReviewOpened
 from domain.money import Money
+from domain.state_machine import evolve
 from store.codec import Metadata, encode
 from store.port import (
     Action,
     Claim,
     CloseWork,
-    Doubt,
+    DeliveryCertainty,
     Fence,
     Head,
     MoveWork,
@@ -38,7 +39,7 @@ _ids = itertools.count(1)
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that changes only when the test advances it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -54,7 +55,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Step:
-    """What one command adds to a write."""
+    """The part that one command adds to a write."""
 
     events: Sequence[Event] = ()
     claims: Sequence[Claim] = ()
@@ -63,7 +64,7 @@ class Step:
 
 
 class Customer:
-    """A customer as its writer sees it; every write that is built is believed to succeed."""
+    """A customer as its writer sees it. Every write that it builds is assumed to succeed."""
 
     def __init__(self, id_: str = "customer-1", merchant: str = "main") -> None:
         self.stream = StreamKey(merchant, id_)
@@ -73,11 +74,11 @@ class Customer:
         self.now = START
 
     def twin(self) -> Customer:
-        """A second writer who believes the same as this one."""
+        """A second writer with the same assumptions."""
         return copy.deepcopy(self)
 
     def write(self, *steps: Step) -> Write:
-        """All of ``steps`` as one write that goes on from the head that is believed in."""
+        """All of ``steps`` as one write that continues from the assumed head."""
         before, head = self.account, self.head
         parts = []
         touched_reviews: dict[str, Review] = {}
@@ -177,7 +178,7 @@ def move(
     attempts: int = 1,
     errors: tuple[WorkError, ...] = (),
     action: Action = Action.SUBMIT,
-    doubt: Doubt = Doubt.NONE,
+    certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT,
 ) -> MoveWork:
-    """Work that goes on."""
-    return MoveWork(work_id, action, state, delay_s, attempts, errors, doubt)
+    """Work that continues."""
+    return MoveWork(work_id, action, state, delay_s, attempts, errors, certainty)

@@ -1,4 +1,4 @@
-"""Other processes for the store's tests: ``python -m tests.store.child <what> <path>``. They end when killed."""
+"""Other processes for the store's tests: ``python -m tests.store.child <command> <path>``. They end when killed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.store.builders import Clock, Customer, complete, deposit
 
 
 def hold_lock(path: Path) -> None:
-    """Say "held" when the lock is taken, and hold it until the standard input ends."""
+    """Print "held" when the lock is taken, and hold it until the standard input ends."""
     with StoreLock.acquire(path, sleep=time.sleep):
         print("held", flush=True)  # noqa: T201 - the parent reads it
         sys.stdin.read()
 
 
-def append_for_ever(path: Path) -> None:
-    """Append batches of new customers' writes, and say which streams end where as soon as they are acknowledged."""
+def append_forever(path: Path) -> None:
+    """Append batches of writes of new customers. Print the ends of their streams as soon as a batch is acknowledged."""
     store = SqliteStore(path, clock=Clock())
     prefix = random.randbytes(8).hex()
     number = 0
@@ -42,11 +42,11 @@ def append_for_ever(path: Path) -> None:
 
 
 def apply_migrations(path: Path) -> None:
-    """Migrate as soon as the standard input ends, and say which migrations this process has applied."""
+    """Migrate as soon as the standard input ends, and print the migrations that this process has applied."""
     print("ready", flush=True)  # noqa: T201 - the parent reads it
     sys.stdin.read()
     print(migrate(path), flush=True)  # noqa: T201 - the parent reads it
 
 
 if __name__ == "__main__":
-    {"lock": hold_lock, "append": append_for_ever, "migrate": apply_migrations}[sys.argv[1]](Path(sys.argv[2]))
+    {"lock": hold_lock, "append": append_forever, "migrate": apply_migrations}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,39 +1,39 @@
-"""The adapters that the contract suite runs against, each behind the same fixture."""
+"""The adapters that the contract suite runs against; one fixture per adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
-from store.sqlite.adapter import SqliteStore
-from store.sqlite.keys import open_keyring as open_sqlite_keyring
-from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
+from tests.store.templates import new_sqlite
 
 
 @dataclass(frozen=True)
-class Ground:
-    """An empty, migrated store and the means to let its clock go on."""
+class Fixture:
+    """An empty, migrated store, and the function that advances its clock."""
 
     store: PaymentStore
     pass_time: Callable[[float], None]
     open_keyring: Callable[[], AbstractContextManager[Keyring]]
-    """API keys as an operator has them, beside the store."""
+    """The operator's access to the API keys while the store is open."""
 
 
 @pytest.fixture(scope="session")
 def migrated_schema(postgresql_url: str) -> Iterator[Schema]:
-    """The tables that the tests share, one after the other."""
+    """The tables that the tests use one after the other."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
@@ -41,14 +41,14 @@ def migrated_schema(postgresql_url: str) -> Iterator[Schema]:
 
 @pytest.fixture
 def schema(migrated_schema: Schema) -> Schema:
-    """The same without a row."""
+    """The tables that the tests share, emptied."""
     migrated_schema.clear()
     return migrated_schema
 
 
 @pytest.fixture(scope="session")
 def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
-    """Connecting costs more than most tests: one store for all of them, as the service's role."""
+    """One store for all tests, with the service's role: connecting costs more than most tests."""
     store = PostgresqlStore(migrated_schema.conninfo())
     yield store
     store.close()
@@ -56,36 +56,54 @@ def shared_store(migrated_schema: Schema) -> Iterator[PostgresqlStore]:
 
 @pytest.fixture(scope="module")
 def own_schema(postgresql_url: str) -> Iterator[Schema]:
-    """Tables on which no other test's store works."""
+    """Tables that no other test's store uses."""
     with new_schema(postgresql_url) as schema:
         schema.make_tables()
         yield schema
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
-    """One ground for each adapter."""
-    if request.param == "postgresql":
-        schema: Schema = request.getfixturevalue("schema")
-        keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
-        yield Ground(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
+@contextmanager
+def embedded(url: str, *, template: bool = False) -> Iterator[Fixture]:
+    """A new store at ``url`` with a clock of the test. With ``template`` it is copied instead of migrated."""
+    backend, clock = backend_of(url, root=Path("/")), Clock()
+    if template and backend.file is not None:
+        new_sqlite(backend.file)
     else:
-        path = tmp_path / "payments.db"
-        migrate(path)
-        clock = Clock()
-        sqlite = SqliteStore(path, clock=clock)
-        yield Ground(sqlite, clock.advance, partial(open_sqlite_keyring, path, clock))
-        sqlite.close()
+        backend.migrate()
+    with closing(backend.open(clock=clock)) as store:
+        yield Fixture(store, clock.advance, partial(backend.keyring, clock=clock))
+
+
+@contextmanager
+def shared(request: pytest.FixtureRequest) -> Iterator[Fixture]:
+    """The store that all tests share, emptied."""
+    schema: Schema = request.getfixturevalue("schema")
+    keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
+    yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
+
+
+FIXTURES: Final[dict[str, Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Fixture]]]] = {
+    "sqlite": lambda _, folder: embedded(f"sqlite:///{folder}/payments.db", template=True),
+    "postgresql": lambda request, _: shared(request),
+}
+"""One fixture per adapter; the contract suite runs against each."""
+
+
+@pytest.fixture(params=FIXTURES)
+def fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
+    """The adapter under test."""
+    with FIXTURES[request.param](request, tmp_path) as fixture:
+        yield fixture
 
 
 @pytest.fixture
-def store(ground: Ground) -> PaymentStore:
+def store(fixture: Fixture) -> PaymentStore:
     """The store, with OWNER registered."""
-    ground.store.register_owner(OWNER)
-    return ground.store
+    fixture.store.register_owner(OWNER)
+    return fixture.store
 
 
 @pytest.fixture
-def pass_time(ground: Ground) -> Callable[[float], None]:
-    """Lets seconds pass for the store."""
-    return ground.pass_time
+def pass_time(fixture: Fixture) -> Callable[[float], None]:
+    """Advances the store's clock by seconds."""
+    return fixture.pass_time

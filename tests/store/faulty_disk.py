@@ -1,4 +1,4 @@
-"""A virtual file system for SQLite whose disk fails when told to, and that knows what a power cut would leave."""
+"""A virtual file system for SQLite whose disk fails on request, and that computes what a power cut would leave."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def healthy(operation: str, file: str) -> None:
 
 
 class FaultyDisk(apsw.VFS):
-    """Behaves like the disk below it until ``fault`` says otherwise.
+    """Behaves like the disk below it unless ``fault`` raises an error.
 
     ``fault(operation, file)`` is called before each write and sync with ``"write"`` or ``"sync"`` and the file's
-    suffix (``""``, ``"-wal"``); what it raises is what SQLite meets.
+    suffix (``""``, ``"-wal"``). SQLite receives the error that it raises.
     """
 
     def __init__(self, database: Path) -> None:
@@ -34,12 +34,12 @@ class FaultyDisk(apsw.VFS):
         return _File(self, name, flags)
 
     def after_power_cut(self, path: Path) -> None:
-        """Put at ``path`` what a power cut now would leave: the bytes of each file at its last sync."""
+        """Write to ``path`` the files that a power cut now would leave: the bytes of each file at its last sync."""
         for suffix, content in self.synced.items():
             path.with_name(path.name + suffix).write_bytes(content)
 
     def after_kill(self, path: Path) -> None:
-        """Put at ``path`` what the process's death now would leave: all that was written."""
+        """Write to ``path`` the files that the process's death now would leave: everything that was written."""
         for suffix in ("", "-wal"):
             path.with_name(path.name + suffix).write_bytes(self.content(suffix))
 

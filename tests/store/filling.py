@@ -1,4 +1,4 @@
-"""Fills a store's tables with many rows by SQL alone, in shares that make lists work hard: see ``Shape``."""
+"""Fill a store's tables with many rows by SQL alone, in shares that make lists expensive: see ``Shape``."""
 
 from __future__ import annotations
 
@@ -55,21 +55,21 @@ class Shape:
         return START + timedelta(milliseconds=50 * number)
 
     def merchant(self, number: int) -> str:
-        """Whose it is."""
+        """The merchant of the transaction."""
         return "small" if number % (self.count // 10) == 5 else "main"
 
     def customer(self, number: int) -> str:
-        """Whose customer it is of."""
+        """The customer of the transaction."""
         return "house" if number % 20 == 0 else f"c{number * 7919 % (self.count // 10)}"
 
     def gateway(self, number: int) -> str:
-        """Where it went."""
+        """The gateway of the transaction."""
         if number < self.count // 1000:
             return "retired"
         return "gatewayB" if number % 3 == 0 else "gatewayA"
 
     def status(self, number: int) -> str:
-        """How it stands."""
+        """The status of the transaction."""
         if number >= self.count - 100:
             return "pending"
         if number % (self.count // 10) == 11:
@@ -77,7 +77,7 @@ class Shape:
         return "processed" if number < 5 else "failed" if number % 100 == 7 else "completed"
 
     def transaction(self, number: int, time: Callable[[datetime], object]) -> Row:
-        """Its row."""
+        """The transaction's row."""
         status, at = self.status(number), time(self.at(number))
         kind = "withdrawal" if number % 5 == 0 else "deposit"
         whose = (self.merchant(number), self.customer(number), kind, self.gateway(number))
@@ -85,7 +85,7 @@ class Shape:
         return (self.id(number), *whose, 10_000, "USD", "{}", status, False, 0, "A-1", *failure, number + 1, at, at)
 
     def event(self, number: int) -> Row:
-        """Its event's row, of a version that nobody else has."""
+        """The row of its event, with a version that no other event has."""
         where = (self.merchant(number), self.customer(number), number + 1)
         return (*where, f"e{number}", "DepositReceived", _BODY, _HASH)
 
@@ -123,7 +123,7 @@ class Shape:
 
 
 def fill_sqlite(path: Path, shape: Shape) -> None:
-    """Fill a migrated file, and have it analysed."""
+    """Fill a migrated file and analyse it."""
     connection = apsw.Connection(str(path))
     connection.pragma("synchronous", "OFF")
     with connection:
@@ -136,7 +136,7 @@ def fill_sqlite(path: Path, shape: Shape) -> None:
 
 
 def fill_postgresql(conninfo: str, shape: Shape) -> None:
-    """Fill a migrated database as the owner of its tables, and have it analysed and cleaned."""
+    """Fill a migrated database as the owner of its tables, then analyse and vacuum it."""
     with psycopg.connect(conninfo, autocommit=True) as session:
         session.execute("SET statement_timeout = 0")
         for table, columns in _TABLES.items():

@@ -1,6 +1,6 @@
 """A store on PostgreSQL under gevent, for its test: ``python -m tests.store.greenlets <service> <owner>`` (conninfos).
 
-Patched before anything else is imported, as gunicorn's worker does it. Says "done" when all holds.
+It patches before any other import, as gunicorn's worker does. It prints "done" when all checks hold.
 """
 
 # ruff: noqa: E402 - what is imported must find everything patched
@@ -23,7 +23,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 def main(service: str, owner: str) -> None:
-    """A write that waits for a lock holds up nobody: neither other writes nor reads, nor who has the lock."""
+    """A write that waits for a lock delays no other write or read, nor the process that holds the lock."""
     store = PostgresqlStore(service, writers=2)
     store.register_owner(OWNER)
     customer = Customer()

@@ -24,7 +24,7 @@ import apsw
 import psycopg
 
 from actors.runtime.runtime import LiveRuntime
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate as migrate_postgresql

@@ -1,13 +1,13 @@
-"""Looks at all that a store holds, through its ports only."""
+"""Read all data of a store through its ports only."""
 
 from __future__ import annotations
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import StreamKey
 
 
 def contents(store: PaymentStore) -> dict[str, object]:
-    """Everything that can be seen of a store: two equal answers mean that nothing has changed in between."""
+    """All data that can be read from a store: two equal results mean that nothing has changed in between."""
     seen: dict[str, object] = {"work": store.work_counts()}
     with store.audit() as audit:
         for stream in audit.streams():

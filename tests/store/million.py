@@ -28,7 +28,7 @@ from tests.store.filling import Shape, fill_postgresql, fill_sqlite
 from tests.store.plans import PostgresqlReader, Reading, SqliteReader
 
 PAGE: Final = 51
-"""What the API asks for by default: fifty, and one more to see whether others follow."""
+"""The API's default page: fifty rows, and one more that shows whether another page follows."""
 
 ROUNDS: Final = 5
 
@@ -57,7 +57,7 @@ def _events(merchant: str | None, after: int) -> Ask:
 
 
 def questions(shape: Shape) -> Mapping[str, Ask]:
-    """The lists of the API with their filters, the worst of these first of all: what lets nearly nothing through."""
+    """The lists of the API with their filters. The most expensive come first: those that nearly no row passes."""
     middle, narrow = shape.at(shape.count // 2), timedelta(minutes=1)
     last = shape.id(shape.count - 1)
     asked = {
@@ -126,7 +126,7 @@ def questions(shape: Shape) -> Mapping[str, Ask]:
 def readings(
     shape: Shape, sqlite: SqliteReader, postgresql: PostgresqlReader
 ) -> Iterator[tuple[str, Reading, Reading]]:
-    """Each question's name, and how it went on PostgreSQL and on SQLite."""
+    """Each question's name, and its readings on PostgreSQL and on SQLite."""
     for name, ask in questions(shape).items():
         slow = postgresql.read(lambda session, ask=ask: ask(postgresql_reads, session), ROUNDS)  # type: ignore[misc]
         fast = sqlite.read(lambda cursor, ask=ask: ask(sqlite_reads, cursor), ROUNDS)  # type: ignore[misc]
@@ -135,7 +135,7 @@ def readings(
 
 
 def main() -> None:
-    """Fill, ask, and print a table."""
+    """Fill the stores, run the queries, and print a table."""
     shape = Shape(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
     with shared_server() as server, new_database(server) as url, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "million.db"

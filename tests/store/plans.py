@@ -1,4 +1,4 @@
-"""Runs a read of an adapter and tells how the database did it: the plan, how much it read, and how long it took."""
+"""Run a read of an adapter and report how the database did it: the plan, the amount read, and the duration."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Reading:
-    """How one read went. ``read`` are rows of tables and indexes on PostgreSQL, steps of its machine on SQLite."""
+    """The result of one read.
+
+    ``read`` is rows of tables and indexes on PostgreSQL, and steps of its machine on SQLite.
+    """
 
     result: Sequence[Any]
     plan: Sequence[str]
-    """The lines that say how each table is read."""
+    """The lines of the plan that state how each table is read."""
     read: int
     pages: int
-    """Of PostgreSQL, each time that one is looked at, also by its functions; 0 on SQLite."""
+    """The pages that PostgreSQL reads, repeated reads and those of functions included; 0 on SQLite."""
     median_ms: float
 
 
 def timed(job: Callable[[], T], rounds: int) -> tuple[T, float]:
-    """What ``job`` answers, and the median of its durations in milliseconds."""
+    """The answer of ``job``, and the median of its durations in milliseconds."""
     results, took = [], []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -41,7 +44,7 @@ def timed(job: Callable[[], T], rounds: int) -> tuple[T, float]:
 
 
 class SqliteReader:
-    """A reading connection whose statements are looked at."""
+    """A reading connection whose statements are recorded."""
 
     def __init__(self, path: Path) -> None:
         self.connection: Final = open_reader(path)
@@ -87,7 +90,8 @@ class PostgresqlReader:
 
     def __init__(self, url: str) -> None:
         self.session: Final = _Spy.connect(**connection_settings(url), autocommit=True)
-        self.session.execute("SET plan_cache_mode = force_generic_plan")  # what a service comes to after five times
+        # the plan that a service uses after five executions
+        self.session.execute("SET plan_cache_mode = force_generic_plan")
         self._planner = psycopg.ClientCursor(self.session)
 
     def read(self, job: Callable[[Session], Sequence[Any]], rounds: int = 1) -> Reading:
@@ -100,7 +104,7 @@ class PostgresqlReader:
         return Reading(result, [line for line, _ in lines], sum(read for _, read in lines), pages, median_ms)
 
     def _explained(self, statement: str, values: Any) -> Mapping[str, Any]:
-        """The plan of the statement as it is prepared; the values stand in order, or by their names."""
+        """The plan of the prepared statement. The values are given in order, or by name."""
         if isinstance(values, Mapping):
             named = [name for name in values if f"%({name})s" in statement]
             for number, name in enumerate(named, 1):

@@ -1,4 +1,4 @@
-"""A schema of the tests' own on a PostgreSQL server, cleared between them, and a clock that is told to go on."""
+"""A schema of the tests on a PostgreSQL server, emptied between them, with a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ALTER TABLE events ENABLE TRIGGER events_refuse_change;
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema of its own: ``admin`` is a connection of its owner, ``role`` the service's, with the least rights.
+    """A schema: ``admin`` is a connection of its owner, ``role`` the service's role, with the least rights.
 
-    ``role`` is empty where the tests' user may not make roles; then the service is the owner.
+    ``role`` is empty where the tests' user may not create roles; then the service is the owner.
     """
 
     url: str
@@ -45,12 +45,12 @@ class Schema:
     admin: psycopg.Connection[tuple[Any, ...]]
 
     def conninfo(self, *, owner: bool = False, options: str = NOT_DURABLE, **more: str | int) -> str:
-        """What a store connects with: as the service's role, or as the owner of the tables."""
-        who: dict[str, str] = {} if owner or not self.role else {"user": self.role, "password": self.role}
-        return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **who, **more)
+        """The connection string of a store, as the service's role or as the owner of the tables."""
+        login: dict[str, str] = {} if owner or not self.role else {"user": self.role, "password": self.role}
+        return make_conninfo(self.url, options=f"-c search_path={self.name} {options}", **login, **more)
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement as the owner; its rows."""
+        """Execute a statement as the owner, and return its rows."""
         cursor = self.admin.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
@@ -62,12 +62,12 @@ class Schema:
             self.admin.execute(sql.SQL("GRANT SELECT ON test_clock TO {}").format(sql.Identifier(self.role)))
 
     def clear(self) -> None:
-        """Take everything out, and set the clock to START."""
+        """Delete all rows, and set the clock to START."""
         self.admin.execute(_CLEAR)
         self.set_clock(START)
 
     def set_clock(self, now: datetime) -> None:
-        """Say what time it is for the database."""
+        """Set the time of the database."""
         self.admin.execute("UPDATE test_clock SET now = %s", (now,))
 
     def pass_time(self, seconds: float) -> None:
@@ -77,7 +77,7 @@ class Schema:
 
 @contextmanager
 def new_schema(url: str) -> Iterator[Schema]:
-    """An empty schema and a role that may do nothing yet; both are gone afterwards."""
+    """An empty schema and a role without rights. Both are dropped at the end."""
     name = f"payments_test_{uuid.uuid4().hex}"
     options = f"-c search_path={name} {NOT_DURABLE}"
     with psycopg.connect(url, autocommit=True, options=options) as admin:

@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @contextmanager
 def child(what: str, path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that does ``what``; killed with SIGKILL at the end of the block if it still lives."""
+    """A process that runs the command ``what``. It is killed at the end of the block if it still runs."""
     command = [sys.executable, "-m", "tests.store.child", what, str(path)]
     process = subprocess.Popen(
         command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -26,6 +26,6 @@ def child(what: str, path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def line(process: subprocess.Popen[str]) -> str:
-    """The next line that the process says."""
+    """The next line of the process's output."""
     assert process.stdout is not None
     return process.stdout.readline().strip()

@@ -1,4 +1,4 @@
-"""A proxy between a store and its PostgreSQL server that knows where messages end, counts them, and cuts the line."""
+"""A proxy between a store and its PostgreSQL server that splits and counts messages, and cuts the connection."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _EXECUTE: Final = b"E"
 
 
 class Cut(Enum):
-    """Where the line is cut, the next time that a statement passes."""
+    """The place at which the connection is cut, the next time that a statement passes."""
 
-    BEFORE_REQUEST = "the server never gets it"
-    AFTER_REQUEST = "the server has it all and has not answered"
-    BEFORE_ANSWER = "the server has committed and its answer is lost"
+    BEFORE_REQUEST = "the server never receives it"
+    AFTER_REQUEST = "the server has received it and has not answered"
+    BEFORE_ANSWER = "the server has committed, and its answer is lost"
 
 
 class Proxy:
-    """Listens on 127.0.0.1, on a free port or ``port``, and passes everything on to the server."""
+    """Listens on 127.0.0.1, on a free port or ``port``, and passes all bytes to the server and back."""
 
     def __init__(self, host: str, server_port: int, *, port: int = 0) -> None:
         self._server = (host, server_port)
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.round_trips = 0
-        """How often a client has sent something and waited for the answer."""
+        """The number of times that a client has sent something and waited for the answer."""
         self._lock = threading.Lock()
         self._cuts: list[Cut] = []
         self._sockets: list[socket.socket] = []
         self.only = b""
-        """What must be in the messages of a statement, or in its values, for it to be cut."""
+        """A statement is cut only if its messages or values contain this."""
         self.flows = threading.Event()
-        """While it is not set the server's answers are held back, and nobody is told that anything is wrong."""
+        """While it is not set, the server's answers are held back without any error."""
         self.flows.set()
         self.on_cut: Callable[[], None] = lambda: None
-        """Called just before the line is cut."""
+        """Called just before the connection is cut."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, *where: Cut) -> None:
-        """Cut the line at the next statement, and again at those after it."""
+        """Cut the connection at the next statement, and again at those after it."""
         self._cuts += where
 
     def close(self) -> None:
@@ -63,12 +63,12 @@ class Proxy:
                 _Line(self, client, server).start()
 
     def counted(self) -> None:
-        """One more round trip."""
+        """Count one more round trip."""
         with self._lock:
             self.round_trips += 1
 
     def next_cut(self) -> Cut | None:
-        """Where to cut the line now, if at all."""
+        """The place to cut the connection now, if any."""
         with self._lock:
             return self._cuts.pop(0) if self._cuts else None
 
@@ -106,7 +106,7 @@ class _Line:
         self._shut()
 
     def _pass(self, held: bytes, cut: Cut | None) -> bool:
-        """Pass a statement on; False when the line is cut at it."""
+        """Pass a statement on. Returns False when the connection is cut at it."""
         self._answer_is_lost = cut is Cut.BEFORE_ANSWER
         if cut is not Cut.BEFORE_REQUEST:
             self._server.sendall(held)

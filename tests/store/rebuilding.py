@@ -1,4 +1,4 @@
-"""A store of each kind with two customers, the hands that change it, and a rebuild that is killed half-way.
+"""A store of each kind with two customers, edits to it, and a rebuild that is killed half-way.
 
 Run as a program, it rebuilds the store that its argument names and kills itself before the commit of stream b.
 """
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from store import factory
-from store.factory import PaymentStore
+from store.backend import PaymentStore
+from store.backends import backend_of
 from store.port import StreamKey
 from store.postgresql.rebuild import open_rebuild as open_postgresql
-from store.rebuild import Rebuilding, Rows, Tally, rebuild
+from store.rebuild import ReadRows, Rebuilding, Tally, rebuild
 from store.verify import Problem, verify
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.processes import CHECKOUT
 from tests.store.tampering import tamper
 
 OPTIONS = f"{NOT_DURABLE} -c lock_timeout=250ms"
-"""Whoever refuses to go away is waited for that long."""
+"""The time limit for processes that do not end."""
 
 
 @dataclass
 class Place:
-    """A store with the customers of ``tests.store.tampering``, and where it lies: a file, or a schema."""
+    """A store with the customers of ``tests.store.tampering``, and its place: a file or a schema."""
 
     open: Callable[[], PaymentStore]
     where: Path | Schema
@@ -45,14 +45,14 @@ class Place:
         return self._opened
 
     def close(self) -> None:
-        """End the service, if there is one."""
+        """End the service, if it runs."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None
 
     @property
     def target(self) -> str:
-        """For ``opened``."""
+        """The argument of ``opened``."""
         return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True, options=OPTIONS)
 
     @property
@@ -61,7 +61,7 @@ class Place:
         return isinstance(self.where, Schema)
 
     def edit(self, *statements: str) -> None:
-        """Change rows behind the service's back, events too."""
+        """Change rows without the service, events included."""
         if isinstance(self.where, Path):
             tamper(self.where, *statements)
             return
@@ -71,32 +71,32 @@ class Place:
         self.where.execute("ALTER TABLE events ENABLE TRIGGER events_refuse_change")
 
     def rebuild(self, tally: Tally | None = None, *, accept_cut: bool = False) -> list[Problem]:
-        """All that keeps a stream from being rebuilt, with no service; the rest is."""
+        """Rebuild without a service, and return the problems for which streams stay as they are."""
         self.close()
         with opened(self.target) as store:
             return [it for it in rebuild(store, tally or Tally(), accept_cut=accept_cut) if it is not None]
 
     def problems(self) -> list[Problem]:
-        """All that verify finds."""
+        """All problems that verify finds."""
         with self.store.audit() as audit:
             return list(verify(audit))
 
     def kill_half_way(self) -> None:
-        """Rebuild in a process that dies when stream b is rewritten and not yet committed."""
+        """Rebuild in a process that is killed after stream b is written and before its commit."""
         self.close()
         command = [sys.executable, "-m", "tests.store.rebuilding", self.target]
         assert subprocess.run(command, cwd=CHECKOUT, check=False, timeout=60).returncode == -signal.SIGKILL
 
 
 def opened(target: str) -> AbstractContextManager[Rebuilding]:
-    """The store for a rebuild: a file's path, or what PostgreSQL is connected with."""
+    """The store for a rebuild, by a file's path or by PostgreSQL's connection string."""
     if Path(target).exists():
-        return factory.open_rebuild(f"sqlite:///{target}", root=CHECKOUT)
+        return backend_of(f"sqlite:///{target}", root=CHECKOUT).rebuild()
     return open_postgresql(target)
 
 
-def _dying(replace: Callable[[StreamKey, Rows], None]) -> Callable[[StreamKey, Rows], None]:
-    def replace_and_die(stream: StreamKey, rows: Rows) -> None:
+def _dying(replace: Callable[[StreamKey, ReadRows], None]) -> Callable[[StreamKey, ReadRows], None]:
+    def replace_and_die(stream: StreamKey, rows: ReadRows) -> None:
         replace(stream, rows)
         if stream.id == "b":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A private server whose commits wait for a synchronous replica that is away until a test lets it come."""
+"""A private server whose commits wait for a synchronous replica, which is absent until the test starts it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _WAITS: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncR
 
 
 class Replicated:
-    """Databases on ``server``, and whether its replica is there."""
+    """Databases on ``server``, and whether its replica is present."""
 
     def __init__(self, server: EmbeddedServer, prefix: str = "payments") -> None:
         self.server = server
         self._prefix = prefix
 
     def new_database(self) -> str:
-        """The URL of a migrated database of its own."""
+        """The URL of a new, migrated database."""
         name = f"{self._prefix}_{uuid.uuid4().hex}"
         self.server.order(f"CREATE DATABASE {name}")
         migrate(self.server.url(name))
         return self.server.url(name)
 
     def go_away(self) -> None:
-        """From now on no commit is replicated; the server takes a moment to notice."""
+        """From now on no commit is replicated. The server needs a moment to detect this."""
         self.server.set("synchronous_standby_names", "away")
         until(self._probe_waits)
 
@@ -53,16 +53,16 @@ class Replicated:
         return waits
 
     def come_back(self) -> None:
-        """What waits is as good as replicated."""
+        """Waiting commits count as replicated from now on."""
         self.server.set("synchronous_standby_names", "")
 
     def waiting(self) -> list[int]:
-        """The server's processes that have committed and wait, the oldest first."""
+        """The server's processes that have committed and wait, oldest first."""
         with psycopg.connect(self.server.url(), autocommit=True) as admin:
             return [pid for pid, _ in admin.execute(_WAITING).fetchall()]
 
     def until_one_waits(self) -> int:
-        """Wait for one; its process id."""
+        """Wait until one process waits, and return its process id."""
         until(lambda: bool(self.waiting()))
         return self.waiting()[0]
 
@@ -71,7 +71,7 @@ class Replicated:
         self.server.order(f"SELECT pg_{how}_backend({pid})")
 
     def visible(self, url: str, count: str) -> int:
-        """What a query that counts sees."""
+        """The count that a query sees."""
         with psycopg.connect(url, autocommit=True) as admin:
             row = admin.execute(count.encode()).fetchone()
         assert row is not None
@@ -79,7 +79,7 @@ class Replicated:
 
 
 def started(job: Callable[[], T]) -> Future[T]:
-    """Run it in a thread of its own."""
+    """Run the job in a new thread."""
     threads = ThreadPoolExecutor(1)
     future = threads.submit(job)
     threads.shutdown(wait=False)
@@ -87,8 +87,8 @@ def started(job: Callable[[], T]) -> Future[T]:
 
 
 def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-    """Wait for it; fails when it does not come in time."""
+    """Wait until the condition is true. Fails when that takes too long."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A store as a service has it, and what may happen to its files."""
+"""A store as a service has it, and changes to its files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FILES = ("", "-wal", "-shm", ".lock")
 
 
 class StillHeldError(Exception):
-    """Ends a wait that would not end."""
+    """Ends a wait that would not end otherwise."""
 
 
 def give_up(_seconds: float) -> None:
-    """Stands for a sleep: a wait ends with StillHeldError."""
+    """Replace a sleep: every wait ends with StillHeldError."""
     raise StillHeldError
 
 
@@ -46,13 +46,13 @@ class Service:
         return self.path.with_name(self.path.name + suffix)
 
     def stop(self) -> None:
-        """As at an orderly end."""
+        """Close the store as a service does when it stops."""
         self.store.close()
         self.lock.release()
 
 
 def remove(file: Path) -> None:
-    """Take the file away for good."""
+    """Remove the file permanently."""
     file.unlink()
 
 
@@ -62,7 +62,7 @@ def move(file: Path) -> None:
 
 
 def replace(file: Path) -> None:
-    """Put a copy in its place, as of a backup."""
+    """Put a copy in its place, as a restored backup would be."""
     copy = file.with_name(f"copy{file.suffix}")
     shutil.copy(file, copy)
     copy.replace(file)

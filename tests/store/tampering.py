@@ -1,4 +1,4 @@
-"""A small sound database, and the hands that change it behind the service's back."""
+"""A small sound database, and changes to it that bypass the service."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import apsw
 from domain.events import Kind, Processed, ReviewClosed, ReviewOpened
 from store.port import Committed, Store, StreamKey
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
 from store.verify import Problem, Tally, export_heads, verify
 from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, received
+from tests.store.templates import new_sqlite
 
 A, B = StreamKey("main", "a"), StreamKey("main", "b")
 
 
 def fill(path: Path) -> None:
-    """Make a database with two customers who have something of everything."""
-    migrate(path)
+    """Make a database with two customers that have rows of every kind."""
+    new_sqlite(path)
     store = SqliteStore(path, clock=Clock())
     append(store)
     store.close()
 
 
 def append(store: Store) -> None:
-    """Give a store these two customers; nobody works on it afterwards."""
+    """Store these two customers. No owner has work afterwards."""
     store.register_owner(OWNER)
     a, b = Customer("a"), Customer("b")
     writes = [
@@ -45,7 +45,7 @@ def append(store: Store) -> None:
 
 
 def problems(path: Path, heads: list[str] | None = None, tally: Tally | None = None) -> list[Problem]:
-    """All that verify finds."""
+    """All problems that verify finds."""
     store = SqliteStore(path, clock=Clock())
     try:
         with store.audit() as audit:
@@ -65,7 +65,7 @@ def heads_of(path: Path) -> list[str]:
 
 
 def tamper(path: Path, *statements: str) -> None:
-    """Change rows as somebody with a shell on the file would: without triggers and checks."""
+    """Change rows as a shell on the file could: without triggers and checks."""
     connection = apsw.Connection(str(path))
     connection.pragma("ignore_check_constraints", 1)
     kept = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
@@ -74,7 +74,7 @@ def tamper(path: Path, *statements: str) -> None:
     before = connection.total_changes()
     for statement in statements:
         connection.execute(statement)
-    assert connection.total_changes() > before, "the tampering itself must have met a row"
+    assert connection.total_changes() > before, "the edit must have changed a row"
     for _, sql in kept:
         connection.execute(str(sql))
     connection.close()

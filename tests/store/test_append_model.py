@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from store.port import Doubt
+from store.port import DeliveryCertainty
 from store.postgresql.adapter import PostgresqlStore
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.migrate import migrate
+from tests.effort import EFFORT
 from tests.store.append_model import AppendMachine, WorkRows
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema
+from tests.store.templates import new_sqlite
 
 
 class SqliteMachine(AppendMachine):
@@ -41,7 +42,7 @@ class SqliteMachine(AppendMachine):
         """The rows of the table."""
         with self.store._readers.cursor() as cursor:
             rows = cursor.execute("SELECT work_id, token, doubt FROM work").fetchall()
-        return {str(key): (int(str(token)), Doubt(int(str(doubt)))) for key, token, doubt in rows}
+        return {str(key): (int(str(token)), DeliveryCertainty(int(str(certainty)))) for key, token, certainty in rows}
 
     @invariant()
     def heads_are_as_in_the_model(self) -> None:
@@ -50,7 +51,7 @@ class SqliteMachine(AppendMachine):
             assert self.store.load(stream).head == self.model.head(stream)
 
     def teardown(self) -> None:
-        """Throw the file away."""
+        """Delete the file."""
         super().teardown()
         self.folder.cleanup()
 
@@ -69,13 +70,13 @@ class PostgresqlMachine(AppendMachine):
         return store
 
     def again(self) -> PostgresqlStore:
-        """Other connections."""
+        """Open other connections."""
         return PostgresqlStore(self.schema.conninfo(), writers=1, readers=1)
 
     def work_rows(self) -> WorkRows:
         """The rows of the table."""
         rows = self.schema.execute("SELECT work_id, token, doubt FROM work")
-        return {key: (token, Doubt(doubt)) for key, token, doubt in rows}
+        return {key: (token, DeliveryCertainty(certainty)) for key, token, certainty in rows}
 
     @invariant()
     def heads_are_as_in_the_model(self) -> None:
@@ -87,18 +88,18 @@ class PostgresqlMachine(AppendMachine):
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """A migrated database to copy."""
-    migrate(tmp_path / "template.db")
+    new_sqlite(tmp_path / "template.db")
     return tmp_path / "template.db"
 
 
 def test_append_on_sqlite_answers_as_its_model(template: Path) -> None:
-    """Whatever is appended in whatever order, the answers and the contents are those of the model."""
+    """For any appends in any order, the answers and the contents are those of the model."""
     SqliteMachine.template = template
-    _run(SqliteMachine, max_examples=60, steps=25)
+    _run(SqliteMachine, max_examples=40, steps=25)
 
 
 def test_append_on_postgresql_answers_as_its_model(schema: Schema) -> None:
-    """The very same machine finds the very same answers: the port means the same on both."""
+    """The same machine gets the same answers as on SQLite: the port has the same meaning on both."""
     PostgresqlMachine.schema = schema
     _run(PostgresqlMachine, max_examples=25, steps=20)
 
@@ -107,7 +108,7 @@ def _run(machine: type[AppendMachine], *, max_examples: int, steps: int) -> None
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=max_examples,
+            max_examples=max_examples * EFFORT,
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -1,4 +1,4 @@
-"""Events as bytes: they read back as they were, and their canonical form never changes."""
+"""Events as bytes: they read back unchanged, and their canonical form never changes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from domain.events import (
     Submitted,
     type_name,
 )
+from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import EXPONENTS, Money
 from domain.outcomes import Category
-from domain.said import Expected, Said, Source
 from store.codec import Metadata, chain, decode, encode, read_body, timestamp
 from store.errors import CorruptStoreError
 from store.port import GENESIS, Head, StreamKey
 
 STREAM = StreamKey("main", "customer-1")
 AT = datetime(2026, 11, 1, 12, 0, 0, 5, tzinfo=UTC)
-SAID_ALL = Said(
+FULL_REPORT = GatewayReport(
     Source.CALLBACK, "gA", AT, "evt", "t1", "A-2", "odd", "c", "2", "EUR", "m", body="é\\u0000", body_bytes=9
 )
 
@@ -63,14 +63,14 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(ReviewOpened, texts, st.none() | texts, texts),
     st.builds(ReviewClosed, texts, texts),
 )
-# Hypothesis wants bounds without a time zone.
+# Hypothesis requires bounds without a time zone.
 times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 metadata = st.builds(Metadata, texts, st.none() | texts, st.none() | texts, st.none() | texts)
 
 
 @given(events, times, st.integers(1, 2**40), metadata)
 def test_an_event_reads_back_as_it_was(event: Event, at: datetime, version: int, about: Metadata) -> None:
-    """Every event of every type survives its bytes, and the bytes say all about it themselves."""
+    """Every event of every type survives its bytes, and the bytes alone contain all of its data."""
     recorded = Recorded(version, at, event)
     stored = encode(STREAM, Head(version - 1, b"x" * 32), recorded, "event-1", about)
     assert decode(stored.body) == recorded
@@ -82,7 +82,7 @@ def test_an_event_reads_back_as_it_was(event: Event, at: datetime, version: int,
 
 @given(events, times, metadata)
 def test_the_bytes_are_canonical(event: Event, at: datetime, about: Metadata) -> None:
-    """The bytes are JSON with sorted keys and no white space, as any other writer of canonical JSON would make them."""
+    """The bytes are JSON with sorted keys and no white space, the same as from any other writer of canonical JSON."""
     body = encode(STREAM, Head(), Recorded(1, at, event), "event-1", about).body
     assert json.dumps(json.loads(body), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == body
 
@@ -136,7 +136,7 @@ GOLDEN: list[tuple[Event, str]] = [
         '"data":{"reason":"odd","review_id":"r1","transaction_id":null},"type":"ReviewOpened"',
     ),
     (
-        ReviewOpened("r1", "t1", "odd", SAID_ALL, Expected("gA", "processed", "1.00", "USD", "A-1")),
+        ReviewOpened("r1", "t1", "odd", FULL_REPORT, Expected("gA", "processed", "1.00", "USD", "A-1")),
         (
             '"data":{"expected":{"amount":"1.00","currency":"USD","gateway":"gA","gateway_reference":"A-1",'
             '"status":"processed"},"reason":"odd","review_id":"r1","said":{"amount":"2","at":'
@@ -146,7 +146,7 @@ GOLDEN: list[tuple[Event, str]] = [
         ),
     ),
     (
-        ReviewOpened("r1", None, "odd", Said(Source.LOOKUP, "gA", AT)),
+        ReviewOpened("r1", None, "odd", GatewayReport(Source.LOOKUP, "gA", AT)),
         (
             '"data":{"reason":"odd","review_id":"r1","said":{"at":"2026-11-01T12:00:00.000005Z","gateway":"gA",'
             '"source":"lookup"},"transaction_id":null},"type":"ReviewOpened"'
@@ -161,8 +161,8 @@ GOLDEN: list[tuple[Event, str]] = [
 
 
 @pytest.mark.parametrize(("event", "text"), GOLDEN)
-def test_the_stored_form_stays(event: Event, text: str) -> None:
-    """These bytes are on customers' disks and under their hashes: a new version must write and read them just so."""
+def test_the_stored_form_never_changes(event: Event, text: str) -> None:
+    """These bytes are on customers' disks and under their hashes. A new version must write and read exactly them."""
     data, type_ = text.rsplit(",", 1)
     about = Metadata("cor", "cau", "00-1-2-01", "someone")
     expected = (
@@ -175,7 +175,7 @@ def test_the_stored_form_stays(event: Event, text: str) -> None:
 
 
 def test_every_type_has_its_stored_form() -> None:
-    """The table above knows every class of event."""
+    """The table above has every class of event."""
     assert {type(event) for event, _ in GOLDEN} == {cls for cls, _ in EVENT_TYPES.values()}
 
 
@@ -210,8 +210,8 @@ def _changed(**fields: object) -> bytes:
         _changed(type="DepositFailed"),
     ],
 )
-def test_bytes_that_are_no_event_are_told(body: bytes) -> None:
-    """Whatever stands there instead of an event of this version is one kind of error, which names the store."""
+def test_bytes_that_are_not_an_event_are_reported(body: bytes) -> None:
+    """Bytes that are not an event of this version cause one kind of error, which is one of the store's."""
     with pytest.raises(CorruptStoreError):
         decode(body)
 
@@ -229,8 +229,8 @@ def test_bytes_that_are_no_event_are_told(body: bytes) -> None:
         {"expected": {"gateway": "gA"}},
     ],
 )
-def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None:
-    """It is told as any other event that is none."""
+def test_a_review_with_an_unreadable_report(data: dict[str, object]) -> None:
+    """It is reported like any other unreadable event."""
     body = orjson.loads(
         encode(STREAM, Head(), Recorded(1, AT, ReviewOpened("r", None, "odd")), "e", Metadata("c")).body
     )
@@ -238,9 +238,9 @@ def test_a_review_that_says_what_cannot_be_read(data: dict[str, object]) -> None
         decode(orjson.dumps({**body, "data": {**body["data"], **data}}))
 
 
-def test_what_a_later_version_says_is_passed_over() -> None:
-    """A member of what was said that this version does not know keeps nobody from reading the event."""
-    event = ReviewOpened("r", None, "odd", SAID_ALL)
+def test_unknown_members_of_an_event_are_ignored() -> None:
+    """An event can be read when it holds a member that this version does not have."""
+    event = ReviewOpened("r", None, "odd", FULL_REPORT)
     body = orjson.loads(encode(STREAM, Head(), Recorded(1, AT, event), "e", Metadata("c")).body)
     body["data"]["said"]["mood"] = "cheerful"
     assert decode(orjson.dumps(body)).event == event
@@ -257,5 +257,5 @@ def test_what_a_later_version_says_is_passed_over() -> None:
     ],
 )
 def test_times_are_rfc_3339_in_utc(at: datetime, text: str) -> None:
-    """Times are printed in UTC with all microseconds, from whatever zone they come."""
+    """Times are printed in UTC with all microseconds, from any time zone."""
     assert timestamp(at) == text

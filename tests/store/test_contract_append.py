@@ -1,4 +1,4 @@
-"""Contract of ``Store.append``: each write answered on its own, whole or not at all, and repeatable."""
+"""Contract of ``Store.append``: each write is answered on its own, stored whole or not at all, and repeatable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
+from store.backend import PaymentStore
 from store.codec import decode
-from store.factory import PaymentStore
 from store.port import (
     Claim,
     CloseWork,
@@ -30,7 +30,7 @@ COMMITTED = Committed()
 
 
 def test_what_is_committed_can_be_read_back(store: PaymentStore) -> None:
-    """After Committed the stream's head, the transaction, the balance and the very bytes of the events are there."""
+    """After Committed the stream's head, the transaction, the balance and the exact bytes of the events can be read."""
     customer = Customer()
     writes = [customer.deposit("t1", owner=OWNER), customer.complete("t1", fence=Fence("t1", 1))]
     assert store.append(writes[:1]) == [COMMITTED]
@@ -50,8 +50,11 @@ def test_an_empty_batch_has_no_answers(store: PaymentStore) -> None:
     assert store.append([]) == []
 
 
-def test_each_writer_of_a_batch_is_answered_on_its_own(store: PaymentStore) -> None:
-    """In one batch of good and bad writes the good ones are stored, the others say why not, in the order given."""
+def test_each_write_of_a_batch_is_answered_on_its_own(store: PaymentStore) -> None:
+    """In a batch of valid and refused writes the valid ones are stored.
+
+    Each refusal states its reason, in the given order.
+    """
     claim = Claim("key", "1", b"t1")
     stale, late, twice, good = (Customer(name) for name in ("stale", "late", "twice", "good"))
     rival, owner = stale.twin(), late
@@ -67,13 +70,13 @@ def test_each_writer_of_a_batch_is_answered_on_its_own(store: PaymentStore) -> N
     )
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED]
-    assert [versions(store, who.stream) for who in (good, stale, late, twice)] == [[1, 2], [1], [1], []]
+    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [[1, 2], [1], [1], []]
     assert store.transaction("main", "t4") is None
     assert store.transaction("main", "t5") is None
 
 
-def test_the_loser_of_a_conflict_learns_what_it_missed(store: PaymentStore) -> None:
-    """A conflict carries the events after the writer's head, ascending, so that it can decide again from there."""
+def test_a_conflict_returns_the_missed_events(store: PaymentStore) -> None:
+    """A conflict contains the events after the writer's head, ascending, so that the writer can decide again."""
     winner = Customer()
     store.append([winner.deposit("t1")])
     loser = winner.twin()
@@ -86,7 +89,7 @@ def test_the_loser_of_a_conflict_learns_what_it_missed(store: PaymentStore) -> N
 
 
 def test_a_writer_far_behind_catches_up_in_steps(store: PaymentStore) -> None:
-    """However far behind a writer is, one conflict tells at most a few hundred events and the next goes on there."""
+    """A conflict returns at most a few hundred missed events, and the next conflict continues after them."""
     winner, loser = Customer(), Customer()
     store.append([winner.deposit(f"t{n}") for n in range(700)])
     head, seen = Head(), []
@@ -104,8 +107,8 @@ def _renumbered(customer: Customer, head: Head) -> tuple[EncodedEvent, ...]:
     return (event._replace(version=head.version + 1),)
 
 
-def test_rivals_in_one_batch(store: PaymentStore) -> None:
-    """Of two writers who believe in the same head, the first of the batch wins and the second conflicts with it."""
+def test_competing_writes_in_one_batch(store: PaymentStore) -> None:
+    """With two writes on the same head, the first of the batch wins and the second conflicts with it."""
     first, second = Customer(), Customer()
     won, lost = store.append([first.deposit("t1"), second.deposit("t2")])
     assert won == COMMITTED
@@ -114,7 +117,7 @@ def test_rivals_in_one_batch(store: PaymentStore) -> None:
 
 
 def test_later_writes_of_a_batch_see_earlier_ones(store: PaymentStore) -> None:
-    """A writer may go on from its own earlier write of the same batch: head, work and claims are all as after it."""
+    """A writer may continue from its own earlier write of the same batch: head, work and claims include that write."""
     customer = Customer()
     batch = [
         customer.deposit("t1", owner=OWNER, claims=[Claim("key", "1", b"t1")]),
@@ -126,8 +129,8 @@ def test_later_writes_of_a_batch_see_earlier_ones(store: PaymentStore) -> None:
 
 
 @pytest.mark.parametrize("what", ["another hash", "a version that is not there yet", "a stream that is not there"])
-def test_a_head_that_never_was(store: PaymentStore, what: str) -> None:
-    """A writer whose head is no event of the stream conflicts with nothing missed: it can only load again."""
+def test_a_head_that_is_not_in_the_stream(store: PaymentStore, what: str) -> None:
+    """A writer whose head is not in the stream gets a conflict without missed events: it can only load again."""
     customer = Customer()
     store.append([customer.deposit("t1")])
     heads = {
@@ -144,8 +147,8 @@ def test_a_head_that_never_was(store: PaymentStore, what: str) -> None:
     assert contents(store) == before
 
 
-def test_a_past_that_is_not_ours_is_a_conflict_without_events(store: PaymentStore) -> None:
-    """A writer behind the stream, with a hash that was never in it, is not told events that do not follow its own."""
+def test_another_history_is_a_conflict_without_events(store: PaymentStore) -> None:
+    """A writer whose hash was never in the stream does not get events that do not follow its head."""
     customer = Customer()
     store.append([customer.deposit("t1"), customer.deposit("t2")])
     stranger = Customer()
@@ -163,7 +166,7 @@ def test_merchants_do_not_share_customers(store: PaymentStore) -> None:
 def test_the_same_write_again_answers_the_same(store: PaymentStore) -> None:
     """A write whose events are on record is answered Committed and changes nothing.
 
-    Whatever became of its claims, its fence, its work and the stream since.
+    This holds for any later change of its claims, its fence, its work and the stream.
     """
     customer = Customer()
     first = customer.deposit("t1", owner=OWNER, claims=[Claim("key", "1", b"t1")])
@@ -177,7 +180,7 @@ def test_the_same_write_again_answers_the_same(store: PaymentStore) -> None:
 
 
 def test_a_longer_write_with_a_stored_beginning_is_a_conflict(store: PaymentStore) -> None:
-    """Only a write all of whose events are on record is a repetition."""
+    """Only a write whose events are all on record is a repetition."""
     customer = Customer()
     short = customer.deposit("t1")
     longer = customer.deposit("t2")
@@ -189,15 +192,15 @@ def test_a_longer_write_with_a_stored_beginning_is_a_conflict(store: PaymentStor
 
 
 def test_a_long_repetition_is_recognised(store: PaymentStore) -> None:
-    """A write of more events than a conflict tells at once is known again, too."""
+    """A repeated write with more events than a conflict returns is recognised as well."""
     customer = Customer()
     write = customer.write(*(deposit(f"t{n}") for n in range(400)))
     assert store.append([write, write]) == [COMMITTED, COMMITTED]
     assert versions(store, customer.stream) == list(range(1, 401))
 
 
-def test_a_write_without_events_does_not_look_at_the_head(store: PaymentStore) -> None:
-    """Claims and work can be written by one who does not know the stream's end."""
+def test_a_write_without_events_ignores_the_head(store: PaymentStore) -> None:
+    """Claims and work can be written without the head of the stream."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     write = Write(customer.stream, Head(), (Part((), (Claim("key", "1", b"x"),), Fence("t1", 1), (move("t1"),)),))
@@ -206,8 +209,8 @@ def test_a_write_without_events_does_not_look_at_the_head(store: PaymentStore) -
     assert store.append([customer.complete("t1", fence=Fence("t1", 2))]) == [COMMITTED]
 
 
-def test_unfenced_work_changes_apply_if_the_work_is_there(store: PaymentStore) -> None:
-    """Moving or closing work that is gone does nothing and spoils nothing."""
+def test_unfenced_changes_apply_to_existing_work_only(store: PaymentStore) -> None:
+    """Moving or closing work that no longer exists does nothing and causes no error."""
     customer = Customer()
     write = customer.write(Step((received("t1"),), work=(move("gone"), CloseWork("gone"), open_work("t1"))))
     assert store.append([write]) == [COMMITTED]
@@ -228,7 +231,7 @@ def test_reviews_are_opened_and_closed(store: PaymentStore) -> None:
 
 
 def test_many_threads_append_to_one_stream(store: PaymentStore) -> None:
-    """However many writers race for a stream, each version is taken by one and every loser gets to write in the end."""
+    """However many writers race for a stream, each version has one winner, and every loser can write in the end."""
 
     def run(name: str) -> None:
         for number in range(10):

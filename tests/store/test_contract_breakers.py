@@ -1,4 +1,4 @@
-"""Contract of the shared circuit breakers: who names the epoch first changes it, and one process has the probe."""
+"""Contract of the shared circuit breakers: the first change of an epoch wins, and one process has the probe."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from threading import Barrier
 
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import BreakerRecord
 from tests.store.breaker_model import SharedBreaker
 
@@ -22,12 +22,12 @@ PassTime = Callable[[float], None]
 
 
 def take(store: PaymentStore, epoch: int, owner: str = "me") -> BreakerRecord:
-    """Ask for the probe."""
+    """Request the probe."""
     return store.take_probe(GATEWAY, epoch, owner, sleep_s=SLEEP_S, permit_s=PERMIT_S)
 
 
 def test_a_breaker_that_never_changed_is_closed(store: PaymentStore) -> None:
-    """There is no record of it, and neither is there a probe to be had nor an epoch to be changed but the first."""
+    """It has no record. The probe is refused, and only the first epoch can be changed."""
     assert store.breakers() == {}
     assert take(store, 0) == NEVER
     assert take(store, 1) == NEVER
@@ -36,7 +36,7 @@ def test_a_breaker_that_never_changed_is_closed(store: PaymentStore) -> None:
 
 
 def test_each_change_is_the_next_epoch(store: PaymentStore, pass_time: PassTime) -> None:
-    """The answer is how the breaker stands then, and so does everybody read it; gateways do not mind each other."""
+    """The answer is the state after the change, and every process reads it. Gateways do not affect each other."""
     for epoch, state in enumerate(["open", "closed", "open", "open", "closed"]):
         expected = BreakerRecord(GATEWAY, epoch + 1, state)
         assert store.turn_breaker(GATEWAY, epoch, state) == expected
@@ -48,8 +48,8 @@ def test_each_change_is_the_next_epoch(store: PaymentStore, pass_time: PassTime)
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 3, 99])
-def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_time: PassTime, epoch: int) -> None:
-    """He is told how it stands instead, be his epoch older or one that has never been."""
+def test_another_epoch_changes_nothing(store: PaymentStore, pass_time: PassTime, epoch: int) -> None:
+    """A change of an older or unknown epoch is refused, and the present record is returned."""
     store.turn_breaker(GATEWAY, 0, "open")
     store.turn_breaker(GATEWAY, 1, "closed")
     pass_time(SLEEP_S)
@@ -60,7 +60,7 @@ def test_whoever_names_another_epoch_changes_nothing(store: PaymentStore, pass_t
 
 
 def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
-    """Whoever does not know whether it was made may make it again."""
+    """A caller that does not know the result may repeat the change."""
     assert store.turn_breaker(GATEWAY, 0, "open") == store.turn_breaker(GATEWAY, 0, "open")
     assert store.turn_breaker(GATEWAY, 1, "closed") == store.turn_breaker(GATEWAY, 1, "closed")
     assert store.breakers()[GATEWAY].epoch == 2
@@ -68,8 +68,8 @@ def test_a_change_that_is_made_twice_is_one(store: PaymentStore) -> None:
 
 @pytest.mark.parametrize("epoch", [0, 1])
 @pytest.mark.parametrize("state", ["half_open", "ajar", ""])
-def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch: int) -> None:
-    """Half-open it is for one prober only, who takes the probe; a refusal changes nothing."""
+def test_an_unknown_state_is_refused(store: PaymentStore, state: str, epoch: int) -> None:
+    """A breaker is half-open for one prober only, which takes the probe. A refusal changes nothing."""
     if epoch:
         store.turn_breaker(GATEWAY, 0, "open")
     before = store.breakers()
@@ -78,8 +78,8 @@ def test_a_state_that_is_none_is_refused(store: PaymentStore, state: str, epoch:
     assert store.breakers() == before
 
 
-def test_the_probe_is_had_after_the_sleep(store: PaymentStore, pass_time: PassTime) -> None:
-    """Not before, and by one: the other reads who has it, and for how long."""
+def test_the_probe_is_granted_after_the_sleep(store: PaymentStore, pass_time: PassTime) -> None:
+    """After the sleep the probe is granted to one process. Others read its owner and its expiry."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S - 0.5)
     assert take(store, 1) == BreakerRecord(GATEWAY, 1, "open", SLEEP_S - 0.5)
@@ -90,13 +90,13 @@ def test_the_probe_is_had_after_the_sleep(store: PaymentStore, pass_time: PassTi
     assert take(store, 2, "you") == granted
     pass_time(1.5)
     later = granted._replace(age_s=1.5, probe_left_s=PERMIT_S - 1.5)
-    assert take(store, 1, "me") == later, "asked twice, had once"
+    assert take(store, 1, "me") == later, "requested twice, granted once"
     assert store.breakers() == {GATEWAY: later}
 
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_the_probe_decides(store: PaymentStore, pass_time: PassTime, state: str) -> None:
-    """What it comes to is the next change, after which there is no prober, and if it failed another whole sleep."""
+    """The result of the probe is the next change. Then there is no prober, and after a failure a full sleep follows."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S)
     take(store, 1)
@@ -107,8 +107,8 @@ def test_the_probe_decides(store: PaymentStore, pass_time: PassTime, state: str)
     assert take(store, 3).state == ("half_open" if state == "open" else "closed")
 
 
-def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: PassTime) -> None:
-    """A whole sleep after its permit has expired another may try; what the first one says then comes too late."""
+def test_a_probe_without_a_result_has_failed(store: PaymentStore, pass_time: PassTime) -> None:
+    """One sleep after the permit expired, another process may probe; a late result of the first changes nothing."""
     store.turn_breaker(GATEWAY, 0, "open")
     pass_time(SLEEP_S)
     take(store, 1, "frozen")
@@ -122,10 +122,10 @@ def test_a_probe_that_says_nothing_has_failed(store: PaymentStore, pass_time: Pa
 
 @pytest.mark.parametrize("probing", [False, True])
 @pytest.mark.parametrize("back_s", [0.5, SLEEP_S, SLEEP_S + 0.5, 1e6])
-def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
+def test_a_clock_that_is_set_back_keeps_no_breaker_open_forever(
     store: PaymentStore, pass_time: PassTime, back_s: float, *, probing: bool
 ) -> None:
-    """It looks as if it had changed just now; whoever asks again and again may probe a sleep later at the most."""
+    """The change appears to be new. Repeated requests get the probe at most one sleep later."""
     epoch = store.turn_breaker(GATEWAY, 0, "open").epoch
     if probing:
         pass_time(SLEEP_S)
@@ -139,8 +139,8 @@ def test_a_clock_that_is_set_back_keeps_no_breaker_open_for_ever(
     assert take(store, epoch, "next").prober == "next"
 
 
-def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
-    """And all the others are told what he made of it; so it goes for the first change as for any later one."""
+def test_one_of_many_concurrent_changes_wins(store: PaymentStore) -> None:
+    """All other processes receive the winner's record, for the first change and for later ones."""
     count = 8
     for epoch in range(4):
         start = Barrier(count)
@@ -155,8 +155,8 @@ def test_of_many_that_change_it_at_once_one_does(store: PaymentStore) -> None:
         assert len({answer.state for answer in answers}) == 1
 
 
-def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pass_time: PassTime) -> None:
-    """The others read his name."""
+def test_one_of_many_concurrent_requests_gets_the_probe(store: PaymentStore, pass_time: PassTime) -> None:
+    """Other processes read the owner of the probe."""
     count, epoch = 8, store.turn_breaker(GATEWAY, 0, "open").epoch
     for _ in range(4):
         pass_time(SLEEP_S + PERMIT_S)
@@ -174,8 +174,8 @@ def test_of_many_that_take_the_probe_at_once_one_has_it(store: PaymentStore, pas
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_does_as_its_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
-    """Whatever is asked in whatever order, the store answers as a few lines of Python do."""
+def test_the_store_answers_like_the_model(store: PaymentStore, pass_time: PassTime, seed: int) -> None:
+    """For any calls in any order the store answers as a small model in Python."""
     chance, model = random.Random(seed), SharedBreaker(GATEWAY)
     for _ in range(150):
         epoch = max(model.epoch - chance.choice([0, 0, 0, 1]), 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     Claim,
@@ -36,14 +36,14 @@ def stored(claim: Claim = CALLBACK, work_id: str = "apply-7") -> Write:
     return Write(GATEWAY, Head(), (Part(claims=(claim,), work=(work,)),))
 
 
-def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A callback that nobody can match yet is work with its bytes, tried again later, and closed when it is matched."""
+def test_a_callback_is_stored_as_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A callback without a transaction is work with its bytes. It is retried later, and closed when it is matched."""
     assert store.append([stored()]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     assert (item.action, item.payload, item.transaction, item.stream) == (Action.APPLY, BODY, None, GATEWAY)
     again = Part(fence=Fence("apply-7", item.token), work=(move("apply-7", action=Action.APPLY, delay_s=60),))
     assert store.append([Write(GATEWAY, Head(), (again,))]) == [COMMITTED]
-    assert store.hasten_lookups("gatewayA") == 0, "it is no lookup"
+    assert store.hasten_lookups("gatewayA") == 0, "it must not be a lookup"
     pass_time(61)
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     assert (item.action, item.attempts, item.payload) == (Action.APPLY, 1, BODY)
@@ -53,15 +53,15 @@ def test_a_callback_is_kept_as_work(store: PaymentStore, pass_time: Callable[[fl
     assert store.work_counts() == {("gatewayA", "leased"): 1}
 
 
-def test_a_repeated_callback_is_told_by_its_claim(store: PaymentStore) -> None:
-    """The very same callback is stored already; under its id with other bytes the claim says what came first."""
+def test_a_repeated_callback_is_recognised_by_its_claim(store: PaymentStore) -> None:
+    """An identical callback is a repetition. With the same id and other bytes, the claim returns the first one."""
     other = stored(Claim(*CALLBACK[:2], b"other"), "apply-8")
     assert store.append([stored(), stored(), other]) == [COMMITTED, COMMITTED, Duplicate(0, CALLBACK)]
     assert store.work_counts() == {("gatewayA", "queued"): 1}
 
 
-def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) -> None:
-    """Work that applies a callback waits for a person like any other, in the house's list alone."""
+def test_a_callback_that_is_never_matched_is_a_dead_letter(store: PaymentStore) -> None:
+    """Work that applies a callback waits for an operator like other work, in the list of the merchant main only."""
     store.append([stored()])
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
     parked = move("apply-7", action=Action.APPLY, state=WorkState.PARKED)
@@ -90,14 +90,14 @@ def test_a_callback_that_nobody_matches_is_a_dead_letter(store: PaymentStore) ->
 
 
 @pytest.mark.parametrize("transaction_id", ["none", "", "\x00", "\ud800", "t1\x00"])
-def test_no_transaction_has_this_id(store: PaymentStore, transaction_id: str) -> None:
-    """An id that is nobody's, or can be nobody's, has no stream."""
+def test_an_unknown_transaction_has_no_stream(store: PaymentStore, transaction_id: str) -> None:
+    """An id without a transaction, or an invalid id, has no stream."""
     store.append([Customer().deposit("t1")])
     assert store.stream_of(transaction_id) is None
 
 
-def test_whose_a_transaction_is(store: PaymentStore) -> None:
-    """Its stream is found by the id alone, whichever merchant's it is."""
+def test_the_stream_of_a_transaction(store: PaymentStore) -> None:
+    """The stream of a transaction is found by its id alone, for any merchant."""
     mine, others = Customer("a"), Customer("b", "other")
     store.append([mine.deposit("t1"), others.deposit("t2"), mine.complete("t1")])
     assert [store.stream_of(key) for key in ("t1", "t2")] == [mine.stream, others.stream]

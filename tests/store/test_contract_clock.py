@@ -1,4 +1,4 @@
-"""Contract of times to come: they go with a clock that is set back, and lookups that are hastened lose no patience."""
+"""Contract of due times: they move with a clock that is set back. Hastened lookups do not use up their schedule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Action, Committed, WorkState
 from store.sqlite.adapter import SqliteStore
 from tests.store.builders import OWNER, START, Customer, Step, move
@@ -26,21 +26,24 @@ def lay(
     delay_s: float = 0.0,
     attempts: int = 0,
 ) -> None:
-    """Work in that state."""
+    """Create work in the given state."""
     store.append([customer.deposit(key, owner=OWNER)])
     moved = move(key, state=state, action=action, delay_s=delay_s, attempts=attempts)
     assert store.append([customer.write(Step(work=(moved,)))]) == [COMMITTED]
 
 
 def set_back(store: PaymentStore, pass_time: Callable[[float], None], lost_s: float) -> int:
-    """The host's clock is set back: that is the store's own where it has no server; how much moved."""
+    """Set the host's clock back. Returns the number of moved pieces. A store without a server uses that clock."""
     if isinstance(store, SqliteStore):
         pass_time(-lost_s)
     return store.clock_set_back(lost_s)
 
 
-def test_what_is_to_be_due_stays_as_far_away(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Queued work and dead letters of every age; where the times are a server's, nothing has to be moved."""
+def test_due_times_keep_their_distance(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Queued work and dead letters of every age keep their distance.
+
+    Where the times are a server's, nothing has to move.
+    """
     customer = Customer()
     lay(store, customer, "a now")
     lay(store, customer, "b lookup", action=Action.RESOLVE, delay_s=60.5)
@@ -56,8 +59,8 @@ def test_what_is_to_be_due_stays_as_far_away(store: PaymentStore, pass_time: Cal
     assert found == ["a now", "", "b lookup", "", "c dead"]
 
 
-def test_nothing_else_of_it_changes(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Nobody loses work by it: tokens, attempts and states stay; a parked letter has no time before nor after."""
+def test_nothing_else_of_the_work_changes(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Tokens, attempts and states stay, so no owner loses work. A parked dead letter never has a due time."""
     customer = Customer()
     lay(store, customer, "dead", state=WorkState.DEAD, delay_s=600, attempts=5)
     lay(store, customer, "parked", state=WorkState.PARKED, attempts=9)
@@ -71,10 +74,8 @@ def test_nothing_else_of_it_changes(store: PaymentStore, pass_time: Callable[[fl
     assert parked == before["parked"]
 
 
-def test_what_is_further_away_than_anything_can_be_is_limited(
-    store: PaymentStore, pass_time: Callable[[float], None]
-) -> None:
-    """A wrong clock had planned it; where the times are a server's there is none."""
+def test_due_times_that_are_too_late_are_limited(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A wrong clock had planned it. Where the times are a server's, there is no such work."""
     customer = Customer()
     lay(store, customer, "a soon", delay_s=30)
     lay(store, customer, "b then", state=WorkState.DEAD, delay_s=HOUR_S)
@@ -90,13 +91,13 @@ def test_what_is_further_away_than_anything_can_be_is_limited(
         pass_time(seconds)
         items = store.claim_work(OWNER, "gatewayA", 10)
         found.append(" ".join(sorted(item.work_id for item in items)))
-        assert {item.token for item in items} <= {3}, "nobody has lost it"
+        assert {item.token for item in items} <= {3}, "its owner keeps it"
     assert found == ["", "a soon", "", "b then c queued d lookup e dead" if by_host else "b then"]
     assert store.dead_letter("main", "f parked") is not None
 
 
 def test_an_empty_store_follows_any_clock(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """There is nothing to move, and what comes afterwards goes by the new time."""
+    """Nothing has to be moved, and later work follows the new time."""
     assert set_back(store, pass_time, HOUR_S) == 0
     assert store.limit_dues(0.0) == 0
     lay(store, Customer(), "t1", delay_s=5)
@@ -106,7 +107,7 @@ def test_an_empty_store_follows_any_clock(store: PaymentStore, pass_time: Callab
 def test_a_hastened_lookup_does_not_count_as_one_of_its_schedule(
     store: PaymentStore, pass_time: Callable[[float], None]
 ) -> None:
-    """It is taken back in advance, down to none; one that was due counts, as does everything else."""
+    """It is subtracted in advance, but not below 0. A lookup that was due counts, and so does all other work."""
     customer = Customer()
     for attempts in (0, 1, 2, 7):
         lay(store, customer, f"later {attempts}", action=Action.RESOLVE, delay_s=60, attempts=attempts)
@@ -125,8 +126,8 @@ def test_a_hastened_lookup_does_not_count_as_one_of_its_schedule(
     }
 
 
-def test_lookups_are_taken_back_once(store: PaymentStore) -> None:
-    """A breaker that flaps hastens what is due already, and that changes nothing any more."""
+def test_hastened_lookups_are_subtracted_once(store: PaymentStore) -> None:
+    """A breaker that opens and closes repeatedly hastens due lookups again, which changes nothing more."""
     lay(store, Customer(), "t1", action=Action.RESOLVE, delay_s=60, attempts=5)
     assert [store.hasten_lookups("gatewayA") for _ in range(3)] == [1, 0, 0]
     [item] = store.claim_work(OWNER, "gatewayA", 10)

@@ -1,4 +1,4 @@
-"""Contract of a write that is to confirm what its writer has read: a commit, if that is still on record."""
+"""Contract of a write that confirms what its writer has read: a commit, if those data are still on record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Committed, Conflict, Fence, Fenced, Head, Part, Write
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -16,8 +16,8 @@ from tests.store.builders import OWNER, Clock, Customer
 COMMITTED = Committed()
 
 
-def test_what_is_on_record_is_confirmed(store: PaymentStore) -> None:
-    """Whether the stream still ends there or went on since; and again and again."""
+def test_a_head_on_record_is_confirmed(store: PaymentStore) -> None:
+    """It is confirmed whether the stream still ends there or has continued, and any number of times."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     then = customer.head
@@ -28,8 +28,8 @@ def test_what_is_on_record_is_confirmed(store: PaymentStore) -> None:
     assert store.load(customer.stream).head == customer.head
 
 
-def test_what_never_was_there_is_not(store: PaymentStore) -> None:
-    """A head of another history, beyond the end or in the middle of it, is a conflict."""
+def test_a_head_that_is_not_on_record_is_a_conflict(store: PaymentStore) -> None:
+    """A head of another history, before or beyond the end, is a conflict."""
     customer, other = Customer(), Customer("other")
     store.append([customer.deposit("t1"), other.deposit("t2")])
     beyond = customer.twin()
@@ -39,8 +39,8 @@ def test_what_never_was_there_is_not(store: PaymentStore) -> None:
 
 
 @pytest.mark.parametrize("token", [1, 2])
-def test_its_parts_are_stored_or_refused_as_ever(store: PaymentStore, token: int) -> None:
-    """A fence is looked at after the head, and others of the batch are answered on their own."""
+def test_its_parts_are_stored_or_refused_as_usual(store: PaymentStore, token: int) -> None:
+    """A fence is checked after the head. Other writes of the batch are answered on their own."""
     customer, other = Customer(), Customer("other")
     store.append([customer.deposit("t1", owner=OWNER)])
     fenced = Write(customer.stream, customer.head, (Part(fence=Fence("t1", token)),), confirm=True)
@@ -48,8 +48,8 @@ def test_its_parts_are_stored_or_refused_as_ever(store: PaymentStore, token: int
     assert store.append([fenced, other.deposit("t2")]) == [expected, COMMITTED]
 
 
-def test_events_are_stored_at_the_head_alone(store: PaymentStore) -> None:
-    """With events it is a write like any other: a head that is past is a conflict that tells what was missed."""
+def test_events_are_stored_at_the_current_head_only(store: PaymentStore) -> None:
+    """With events it is a usual write: an old head is a conflict that returns the missed events."""
     customer = Customer()
     store.append([customer.deposit("t1")])
     rival = customer.twin()
@@ -61,7 +61,7 @@ def test_events_are_stored_at_the_head_alone(store: PaymentStore) -> None:
 
 
 def test_on_sqlite_it_is_a_commit(tmp_path: Path) -> None:
-    """Others see that something was written, which is synced like everything that is."""
+    """Other connections see that something was written, and the write is synced."""
     path = tmp_path / "payments.db"
     migrate(path)
     store = SqliteStore(path, clock=Clock())

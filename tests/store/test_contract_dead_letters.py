@@ -1,4 +1,4 @@
-"""Contract of what people order: dead letters listed and tried again, lookups hastened, breakers' modes."""
+"""Contract of operator commands: list and retry dead letters, hasten lookups, set the modes of breakers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import (
     Action,
     Committed,
     DeadLetterFilter,
-    Doubt,
+    DeliveryCertainty,
     Fence,
     Fenced,
     GatewayMode,
@@ -35,7 +35,7 @@ ERRORS = (WorkError(START + timedelta(microseconds=1), "connect timeout"), WorkE
 
 
 def fill(store: PaymentStore) -> Customer:
-    """Dead d0 to d3 and parked p0 to p3, odd ones on gatewayB, in doubt; one each of other work; another merchant's."""
+    """Dead d0 to d3 and parked p0 to p3, odd ones on gatewayB and sent; one each of other work; another merchant's."""
     customer, stranger = Customer(), Customer("customer-1", "other")
     store.append([customer.deposit("leased", owner=OWNER), customer.deposit("queued"), stranger.deposit("d9")])
     moves = []
@@ -43,7 +43,9 @@ def fill(store: PaymentStore) -> Customer:
         gateway = "gatewayB" if number % 2 else "gatewayA"
         for key, state in ((f"d{number}", WorkState.DEAD), (f"p{number}", WorkState.PARKED)):
             store.append([customer.deposit(key, gateway=gateway, owner=OWNER)])
-            moves.append(move(key, state=state, delay_s=60, attempts=5, errors=ERRORS, doubt=Doubt.LEASE_LOST))
+            moves.append(
+                move(key, state=state, delay_s=60, attempts=5, errors=ERRORS, certainty=DeliveryCertainty.LEASE_LOST)
+            )
     assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
     assert store.append([stranger.write(Step(work=(move("d9", state=WorkState.DEAD),)))]) == [COMMITTED]
     return customer
@@ -56,12 +58,15 @@ def listed(
     return [letter.item.work_id for letter in store.dead_letters("main", where, before=before, limit=limit)]
 
 
-def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """State, times, attempts, errors, doubt and the transaction as it is, alone and in the list; parked: no time."""
+def test_a_dead_letter_shows_all_its_data(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A dead letter shows state, times, attempts, errors, certainty and the transaction, on its own and in the list.
+
+    A parked one has no time of a next attempt.
+    """
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     pass_time(7)
-    dead = move("t1", state=WorkState.DEAD, delay_s=60.5, attempts=5, errors=ERRORS, doubt=Doubt.SENT)
+    dead = move("t1", state=WorkState.DEAD, delay_s=60.5, attempts=5, errors=ERRORS, certainty=DeliveryCertainty.SENT)
     assert store.append([customer.write(Step(work=(dead,)))]) == [COMMITTED]
     expected = DeadLetter(
         WorkItem(
@@ -74,7 +79,7 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
             attempts=5,
             errors=ERRORS,
             transaction=customer.account.transactions["t1"],
-            doubt=Doubt.SENT,
+            certainty=DeliveryCertainty.SENT,
         ),
         transaction_id="t1",
         state=WorkState.DEAD,
@@ -90,18 +95,18 @@ def test_a_dead_letter_shows_all_that_is_known(store: PaymentStore, pass_time: C
 
 
 def test_a_dead_letter_without_a_transaction(store: PaymentStore) -> None:
-    """A stored callback that nobody can apply is listed with its bytes."""
+    """A stored callback that cannot be applied is listed with its bytes."""
     work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, b"\xff raw")
-    store.append([Write(StreamKey("main", "nobody-yet"), Head(), (Part((), (), None, (work,)),))])
+    store.append([Write(StreamKey("main", "no-match-yet"), Head(), (Part((), (), None, (work,)),))])
     parked = move("callback-1", state=WorkState.PARKED, action=Action.RESOLVE)
-    store.append([Write(StreamKey("main", "nobody-yet"), Head(), (Part((), (), None, (parked,)),))])
+    store.append([Write(StreamKey("main", "no-match-yet"), Head(), (Part((), (), None, (parked,)),))])
     letter = store.dead_letter("main", "callback-1")
     assert letter is not None
     assert (letter.transaction_id, letter.item.transaction, letter.item.payload) == (None, None, b"\xff raw")
 
 
-def test_what_is_not_dead_is_no_dead_letter(store: PaymentStore) -> None:
-    """Neither leased nor queued work, nor another merchant's, nor none is found, alone and in the list."""
+def test_other_work_is_not_a_dead_letter(store: PaymentStore) -> None:
+    """Leased and queued work, work of another merchant and unknown work are not found, on their own and in the list."""
     fill(store)
     for key in ("leased", "queued", "d9", "none"):
         assert store.dead_letter("main", key) is None
@@ -128,7 +133,7 @@ FILTERS = [
 
 @pytest.mark.parametrize(("where", "expected"), FILTERS)
 def test_dead_letters_in_pages(store: PaymentStore, where: DeadLetterFilter, expected: list[str]) -> None:
-    """Each filter lets through what it names and all of them hold together; newest first, in pages of any size."""
+    """All given filters hold together. Dead letters are listed newest first, in pages of any size."""
     fill(store)
     assert listed(store, where) == expected
     for limit in (1, 3):
@@ -141,10 +146,10 @@ def test_dead_letters_in_pages(store: PaymentStore, where: DeadLetterFilter, exp
 
 
 @pytest.mark.parametrize(("where", "expected"), FILTERS)
-def test_dead_letters_tried_again(
+def test_dead_letters_are_retried(
     store: PaymentStore, pass_time: Callable[[float], None], where: DeadLetterFilter, expected: list[str]
 ) -> None:
-    """Those of the merchant that fit are queued and due at once; the others stay dead letters."""
+    """Matching dead letters of the merchant are queued and due at once. The others stay dead letters."""
     fill(store)
     everything = listed(store)
     pass_time(1)
@@ -157,8 +162,8 @@ def test_dead_letters_tried_again(
     assert store.retry_dead("main", where) == 0
 
 
-def test_another_try_keeps_the_history(store: PaymentStore) -> None:
-    """Attempts, errors and doubt stay; the token is new, so that whoever looked at it before has lost it."""
+def test_a_retry_keeps_the_history(store: PaymentStore) -> None:
+    """Attempts, errors and certainty stay; the token is new, so that a fence with the old one fails."""
     customer = fill(store)
     for key in ("d0", "p0"):
         before = store.dead_letter("main", key)
@@ -169,11 +174,11 @@ def test_another_try_keeps_the_history(store: PaymentStore) -> None:
     items = {item.work_id: item for item in store.claim_work(OWNER, "gatewayA", 100)}
     for key in ("d0", "p0"):
         item = items[key]
-        assert (item.attempts, item.errors, item.doubt, item.token) == (5, ERRORS, Doubt.LEASE_LOST, 4)
+        assert (item.attempts, item.errors, item.certainty, item.token) == (5, ERRORS, DeliveryCertainty.LEASE_LOST, 4)
 
 
-def test_a_merchant_tries_its_own_again(store: PaymentStore) -> None:
-    """An order of another merchant leaves everything as it is, even by id."""
+def test_a_merchant_retries_its_own_only(store: PaymentStore) -> None:
+    """A command of another merchant changes nothing, even by id."""
     fill(store)
     everything = listed(store)
     assert store.retry_dead("other", DeadLetterFilter(work_id="d1")) == 0
@@ -183,7 +188,7 @@ def test_a_merchant_tries_its_own_again(store: PaymentStore) -> None:
 
 
 def test_lookups_are_hastened(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Of a gateway that is back its lookups that wait are due now; all else waits for its own time."""
+    """The waiting lookups of a gateway that is available again are due now. All other work keeps its due time."""
     customer = Customer()
     plan: dict[str, tuple[str, Action, WorkState]] = {
         "lookup": ("gatewayA", Action.RESOLVE, WorkState.QUEUED),
@@ -208,8 +213,8 @@ def test_lookups_are_hastened(store: PaymentStore, pass_time: Callable[[float], 
     assert store.hasten_lookups("gatewayA") == 0
 
 
-def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Work that was due before stays before those that are hastened, lookups included."""
+def test_a_hastened_lookup_overtakes_no_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Work that was due before stays before the hastened lookups."""
     customer = Customer()
     for key, delay_s in (("a later", 60), ("b due", 1)):
         store.append([customer.deposit(key, owner=OWNER)])
@@ -219,8 +224,8 @@ def test_a_hastened_lookup_overtakes_nobody(store: PaymentStore, pass_time: Call
     assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 1)] == ["b due"]
 
 
-def test_the_last_order_for_a_breaker_is_kept(store: PaymentStore) -> None:
-    """There is one order for each gateway, the last; an order that is none is refused and changes nothing."""
+def test_the_last_mode_of_a_breaker_is_kept(store: PaymentStore) -> None:
+    """Each gateway has the mode that was set last. An unknown mode is refused and changes nothing."""
     assert store.gateway_modes() == {}
     orders = [GatewayMode("gatewayA", mode, f"because {mode}") for mode in ("open", "closed", "auto", "open")]
     for order in orders:

@@ -1,4 +1,4 @@
-"""Contract of the lists of reviews and of all events: order, pages, what is a merchant's."""
+"""Contract of the lists of reviews and of all events: order, pages, and what a merchant sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import Committed, Review, StreamKey
 from store.queries import ReviewKey, ReviewView
 from store.verify import verify
@@ -44,7 +44,7 @@ def listed(store: PaymentStore, state: str | None = None, before: ReviewKey | No
 
 @pytest.mark.parametrize(("state", "expected"), [(None, "wyxz"), ("open", "wyz"), ("closed", "x")])
 def test_reviews_newest_first(store: PaymentStore, state: str | None, expected: str) -> None:
-    """The merchant's and the gateways', newest first whatever their ids; at one instant by id; in pages of any size."""
+    """The reviews of the merchant and the gateways, newest first, at one instant by id, in pages of any size."""
     fill(store)
     assert listed(store, state) == expected
     for limit in (1, 2, 3):
@@ -56,8 +56,8 @@ def test_reviews_newest_first(store: PaymentStore, state: str | None, expected: 
         assert paged == expected
 
 
-def test_a_place_in_the_list_of_reviews_stays(store: PaymentStore) -> None:
-    """Reviews that are opened or closed between two pages neither shift nor repeat what is still to be read."""
+def test_a_cursor_in_the_list_of_reviews_stays_valid(store: PaymentStore) -> None:
+    """Reviews that are opened or closed between two pages neither shift nor repeat the remaining ones."""
     fill(store)
     first = store.reviews("main", None, before=None, limit=2)
     late, a = Customer("late"), Customer("c")
@@ -66,8 +66,8 @@ def test_a_place_in_the_list_of_reviews_stays(store: PaymentStore) -> None:
     assert listed(store, before=first[-1].key) == "xzu"
 
 
-def test_a_review_alone(store: PaymentStore) -> None:
-    """A review is shown with its stream, open and closed; a gateway's to the house, another merchant's to none."""
+def test_a_single_review(store: PaymentStore) -> None:
+    """A review is shown with its stream, open and closed. A gateway's review is shown to the merchant main only."""
     customer = fill(store)
     at = START + timedelta(seconds=2)
     view = store.review("main", "x2")
@@ -91,8 +91,8 @@ def test_a_review_alone(store: PaymentStore) -> None:
         assert store.review(merchant, review_id) is None
 
 
-def test_reviews_of_gateways_stand_the_audit(store: PaymentStore) -> None:
-    """Streams of gateways are checked like those of customers, and nothing is found wrong in them."""
+def test_reviews_of_gateways_pass_the_audit(store: PaymentStore) -> None:
+    """Streams of gateways are checked like those of customers, and no problems are found in them."""
     fill(store)
     with store.audit() as audit:
         assert StreamKey("gateways", "gatewayA") in list(audit.streams())
@@ -100,20 +100,20 @@ def test_reviews_of_gateways_stand_the_audit(store: PaymentStore) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "1", "1.", ".r", "x.r", "-1.r", "1" * 30 + ".r", "\u0661.r"])
-def test_what_is_no_key_of_a_review(text: str) -> None:
-    """Only what came of a key is read as one."""
+def test_other_texts_are_not_keys_of_reviews(text: str) -> None:
+    """Only the text of a key is read as one."""
     with pytest.raises(ValueError, match="not the key of a review"):
         ReviewKey.from_text(text)
 
 
 def test_the_text_of_a_key() -> None:
-    """A key survives its text to the microsecond, also with an id that has dots."""
+    """A key is unchanged in its text to the microsecond, also with dots in the id."""
     key = ReviewKey(START, "t1.4")
     assert ReviewKey.from_text(key.text) == key
 
 
 def test_all_events_in_order(store: PaymentStore) -> None:
-    """All streams' events, or one merchant's, by ascending position from after any of them, as many as asked for."""
+    """Events of all streams or of one merchant, ascending after any position, up to the given number."""
     mine, stranger = Customer("a"), Customer("a", "other")
     for number in range(4):
         assert store.append([mine.deposit(f"m{number}"), stranger.deposit(f"o{number}")]) == [COMMITTED] * 2

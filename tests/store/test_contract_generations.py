@@ -1,4 +1,4 @@
-"""Contract of generations: a store that was put back to an earlier state says so, and its unfinished work was sent."""
+"""Contract of generations: a store that was restored to an earlier state shows it. Unfinished work counts as sent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from store.factory import PaymentStore
-from store.port import TOKENS_APART, Action, Committed, Doubt, Feed, Fence, Fenced, Lease, WorkState
+from store.backend import PaymentStore
+from store.port import TOKENS_APART, Action, Committed, DeliveryCertainty, Feed, Fence, Fenced, Lease, WorkState
 from tests.store.builders import OWNER, Customer, Step, move
 
 COMMITTED = Committed()
@@ -24,7 +24,7 @@ def test_a_new_store_is_of_the_first_generation(store: PaymentStore) -> None:
 
 
 def test_the_next_generation_begins_once(store: PaymentStore) -> None:
-    """Whoever saw the same generation as another begins no further one, and is told the newest."""
+    """A second process that has seen the same generation does not begin another one. It receives the newest."""
     assert store.begin_generation(0) == 1
     assert [store.begin_generation(0) for _ in range(3)] == [1, 1, 1]
     assert store.feed().generation == 1
@@ -33,8 +33,8 @@ def test_the_next_generation_begins_once(store: PaymentStore) -> None:
     assert store.begin_generation(2) == 8
 
 
-def test_of_many_that_begin_it_at_once_one_does(store: PaymentStore) -> None:
-    """One generation more, and every token is raised once."""
+def test_one_of_many_concurrent_calls_begins_it(store: PaymentStore) -> None:
+    """There is one more generation, and every token is raised once."""
     store.append([Customer().deposit("t1")])
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: store.begin_generation(0), range(8))) == {1}
@@ -42,7 +42,7 @@ def test_of_many_that_begin_it_at_once_one_does(store: PaymentStore) -> None:
 
 
 def test_all_unfinished_work_may_have_been_sent(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """No lease holds, whosever it was; nothing is in less doubt than what was sent; what waits goes on waiting."""
+    """No lease of any owner holds, no certainty is below SENT, and waiting work keeps waiting."""
     store.register_owner(OTHER)
     customer = Customer()
     store.append([customer.deposit("mine", owner=OWNER), customer.deposit("theirs", owner=OTHER)])
@@ -50,23 +50,23 @@ def test_all_unfinished_work_may_have_been_sent(store: PaymentStore, pass_time: 
     moves = [move("later", delay_s=60.0), move("parked", state=WorkState.PARKED)]
     assert store.append([customer.write(Step(work=moves))]) == [COMMITTED]
     store.begin_generation(0)
-    assert store.claim_work(OWNER, "gatewayA", 10) == []  # nobody is registered any more
+    assert store.claim_work(OWNER, "gatewayA", 10) == []  # no owner is registered any more
     assert not store.heartbeat(OWNER)
     store.register_owner(OWNER)
     items = store.claim_work(OWNER, "gatewayA", 10)
-    assert {item.work_id: (item.doubt, item.action) for item in items} == dict.fromkeys(
-        ("mine", "theirs", "queued"), (Doubt.SENT, Action.SUBMIT)
+    assert {item.work_id: (item.certainty, item.action) for item in items} == dict.fromkeys(
+        ("mine", "theirs", "queued"), (DeliveryCertainty.SENT, Action.SUBMIT)
     )
     pass_time(61)
     (item,) = store.claim_work(OWNER, "gatewayA", 10)
-    assert (item.work_id, item.doubt) == ("later", Doubt.SENT)
+    assert (item.work_id, item.certainty) == ("later", DeliveryCertainty.SENT)
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert (parked.state, parked.item.doubt) == (WorkState.PARKED, Doubt.SENT)
+    assert (parked.state, parked.item.certainty) == (WorkState.PARKED, DeliveryCertainty.SENT)
 
 
-def test_whatever_was_held_before_is_fenced_off(store: PaymentStore) -> None:
-    """No token of an earlier generation fits, also after the work has changed hands some times."""
+def test_earlier_tokens_are_fenced_off(store: PaymentStore) -> None:
+    """No token of an earlier generation is valid, also after the work has changed hands several times."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     store.begin_generation(0)
@@ -78,8 +78,11 @@ def test_whatever_was_held_before_is_fenced_off(store: PaymentStore) -> None:
     assert store.lease("another") is None
 
 
-def test_no_token_of_a_generation_that_is_lost_itself_fits(store: PaymentStore) -> None:
-    """A second time put back to the same state: what was held in the generation between is fenced off as well."""
+def test_tokens_of_a_lost_generation_are_fenced_off(store: PaymentStore) -> None:
+    """The store is restored a second time to the same state.
+
+    Tokens of the generation between are fenced off as well.
+    """
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     assert store.begin_generation(1) == 2  # the first one is not on record, and was begun with tokens of its own
@@ -89,7 +92,7 @@ def test_no_token_of_a_generation_that_is_lost_itself_fits(store: PaymentStore) 
 
 
 def test_whether_an_event_is_on_record(store: PaymentStore) -> None:
-    """By version and id, in its own stream."""
+    """An event is found by version and id, in its own stream."""
     customer = Customer()
     write = customer.deposit("t1")
     store.append([write])
@@ -101,8 +104,8 @@ def test_whether_an_event_is_on_record(store: PaymentStore) -> None:
 
 
 @pytest.mark.parametrize("merchant", ["main", "shop"])
-def test_where_a_merchants_events_end(store: PaymentStore, merchant: str) -> None:
-    """At its own newest event, whatever others do after that."""
+def test_the_end_of_a_merchants_events(store: PaymentStore, merchant: str) -> None:
+    """The feed of a merchant ends at its newest event, independent of later events of others."""
     assert store.newest_event(merchant) is None
     mine, others = Customer(merchant=merchant), Customer(merchant="others")
     store.append([others.deposit("o1")])

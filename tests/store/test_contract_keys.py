@@ -1,4 +1,4 @@
-"""API keys in every adapter: what is kept, when a key is live, and who may write one."""
+"""API keys in every adapter: what is stored, when a key is live, and which role may write it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.keys import ApiKey, Keyring, ListedKey, NewKey, Scope
 from tests.store.builders import START
-from tests.store.conftest import Ground
+from tests.store.conftest import Fixture
 from tests.store.postgresql_server import Schema
 
 ACME = NewKey("a" * 16, bytes(range(32)), "acme", frozenset(Scope), "Bob's", START + timedelta(seconds=60))
@@ -20,14 +20,14 @@ PLAIN = NewKey("b" * 16, bytes(32), "globex", frozenset({Scope.READ}), "", None)
 
 
 @pytest.fixture
-def keyring(ground: Ground) -> Iterator[Keyring]:
-    """What an operator has beside the running store."""
-    with ground.open_keyring() as keyring:
+def keyring(fixture: Fixture) -> Iterator[Keyring]:
+    """The operator's access to the keys while the store is open."""
+    with fixture.open_keyring() as keyring:
         yield keyring
 
 
-def test_a_key_is_found_as_it_was_made(store: PaymentStore, keyring: Keyring) -> None:
-    """The service sees merchant, scopes and digest of a key at once, and for how long it will be live."""
+def test_a_key_is_found_as_it_was_created(store: PaymentStore, keyring: Keyring) -> None:
+    """The service sees merchant, scopes and digest of a key at once, and the time until it expires."""
     assert not store.has_api_keys()
     keyring.add(ACME)
     keyring.add(PLAIN)
@@ -42,7 +42,7 @@ def test_a_key_is_found_as_it_was_made(store: PaymentStore, keyring: Keyring) ->
 
 
 def test_a_key_expires(store: PaymentStore, keyring: Keyring, pass_time: Callable[[float], None]) -> None:
-    """A key is live until its time has come, by the store's clock, and not at that instant any more."""
+    """A key is live until its expiry by the store's clock, and no longer live at that instant."""
     keyring.add(ACME)
     pass_time(59.5)
     live = store.api_key(ACME.key_id)
@@ -54,10 +54,8 @@ def test_a_key_expires(store: PaymentStore, keyring: Keyring, pass_time: Callabl
     assert not over.live
 
 
-def test_a_revoked_key_is_dead_for_good(
-    store: PaymentStore, keyring: Keyring, pass_time: Callable[[float], None]
-) -> None:
-    """Revoking works on that key alone, and twice does no harm: the first time counts."""
+def test_a_revoked_key_stays_revoked(store: PaymentStore, keyring: Keyring, pass_time: Callable[[float], None]) -> None:
+    """Only that key is revoked. A second revocation does no harm: the first time counts."""
     keyring.add(ACME)
     keyring.add(PLAIN)
     assert keyring.revoke(PLAIN.key_id)
@@ -72,7 +70,7 @@ def test_a_revoked_key_is_dead_for_good(
 
 
 def test_keys_are_listed(keyring: Keyring, pass_time: Callable[[float], None]) -> None:
-    """Oldest first, all or a merchant's, and nothing of a secret."""
+    """All keys, or those of a merchant, are listed oldest first, without their secrets."""
     keyring.add(PLAIN)
     pass_time(1)
     keyring.add(ACME)
@@ -93,16 +91,16 @@ def test_keys_are_listed(keyring: Keyring, pass_time: Callable[[float], None]) -
         NewKey("c" * 16, bytes(32), "acme", frozenset(), "", None),
     ],
 )
-def test_what_is_no_key_is_not_kept(keyring: Keyring, wrong: NewKey) -> None:
-    """An id there is already, a digest that is none, the gateways as a merchant, a key for nothing."""
+def test_an_invalid_key_is_refused(keyring: Keyring, wrong: NewKey) -> None:
+    """An existing id, a malformed digest, the gateways as a merchant and a key without scopes are refused."""
     keyring.add(ACME)
     with pytest.raises(UnstorableError):
         keyring.add(wrong)
     assert [key.key_id for key in keyring.list()] == [ACME.key_id]
 
 
-def test_the_service_can_make_no_key(schema: Schema) -> None:
-    """Whoever gets hold of the service's login on a server can neither make, change nor delete a key."""
+def test_the_service_cannot_create_keys(schema: Schema) -> None:
+    """The service's login on a server can neither create, change nor delete a key."""
     if not schema.role:
         pytest.skip("the server's user may not make roles")
     with psycopg.connect(schema.conninfo(), autocommit=True) as session:
@@ -116,6 +114,6 @@ def test_the_service_can_make_no_key(schema: Schema) -> None:
 
 
 def test_no_digest_in_a_repr() -> None:
-    """Keys that end up in a traceback show nothing to try against."""
+    """Keys in a traceback show no digest that could be attacked."""
     shown = repr(ACME) + repr(ApiKey(ACME.key_id, ACME.digest, "acme", ACME.scopes, live=True, lasts_s=None))
     assert "digest" not in shown

@@ -1,4 +1,4 @@
-"""Contract of the reads: one snapshot each, what a filter lets through, and in which order."""
+"""Contract of the reads: each is one snapshot, with the effect of its filters and its order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from actors.runtime.runtime import uuid7
 from domain.account import Balance, Status
 from domain.events import Failed, Kind, OutcomeUnknown, ReviewClosed, ReviewOpened
 from domain.outcomes import Category
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import CloseWork, Committed, Head, StreamKey, WorkState
-from store.queries import CustomerView, Figures, TransactionFilter
+from store.queries import CustomerView, StoreStats, TransactionFilter
 from tests.store.builders import OWNER, START, Customer, Step, complete, move, open_work, received
 
 COMMITTED = Committed()
@@ -29,8 +29,8 @@ def listed(store: PaymentStore, where: TransactionFilter | None = None, **more: 
     return [view.transaction.transaction_id for view in views]
 
 
-def test_a_customer_nobody_knows(store: PaymentStore) -> None:
-    """Without events there is an empty account to decide on, and no customer to show."""
+def test_an_unknown_customer(store: PaymentStore) -> None:
+    """Without events there is an empty account for decisions, and no customer to show."""
     stream = StreamKey("main", "nobody")
     snapshot = store.load(stream, ["t1"])
     assert (snapshot.head, snapshot.account) == (Head(), Customer("nobody").account)
@@ -38,8 +38,8 @@ def test_a_customer_nobody_knows(store: PaymentStore) -> None:
     assert list(store.stream_events(stream, after=0, limit=5)) == []
 
 
-def test_load_gives_the_transactions_asked_for(store: PaymentStore) -> None:
-    """The account holds exactly those of the named transactions that are this customer's."""
+def test_load_returns_the_named_transactions(store: PaymentStore) -> None:
+    """The account holds exactly those of the named transactions that belong to this customer."""
     customer, other = Customer(), Customer("other")
     store.append([customer.deposit("t1"), customer.deposit("t2"), customer.complete("t2"), other.deposit("t3")])
     assert dict(store.load(customer.stream).account.transactions) == {}
@@ -49,8 +49,8 @@ def test_load_gives_the_transactions_asked_for(store: PaymentStore) -> None:
     assert account.version == customer.account.version
 
 
-def test_every_field_of_a_transaction_comes_back(store: PaymentStore) -> None:
-    """Kind, money, details, reserve, submissions, reference, failure and times survive the store unchanged."""
+def test_every_field_of_a_transaction_is_stored(store: PaymentStore) -> None:
+    """Kind, money, details, reserve, submissions, reference, failure and times are stored unchanged."""
     customer = Customer()
     store.append([customer.write(Step((received("d", 5, "JPY"),)), complete("d"))])
     customer.now += timedelta(microseconds=1)
@@ -68,7 +68,7 @@ def test_every_field_of_a_transaction_comes_back(store: PaymentStore) -> None:
 
 
 def test_load_is_one_snapshot(store: PaymentStore) -> None:
-    """While a writer goes on, each load shows head, balance and transaction of one and the same instant."""
+    """While a writer continues, each load shows head, balance and transaction of the same instant."""
     customer = Customer()
     writes = []
     for number in range(60):
@@ -108,7 +108,7 @@ def test_a_customers_view(store: PaymentStore) -> None:
 
 
 def test_a_merchant_sees_its_own(store: PaymentStore) -> None:
-    """Another merchant's transaction is as good as none, in the single answer and in the list."""
+    """Another merchant's transaction is absent, as a single answer and in the list."""
     store.append([Customer("c", "main").deposit("t1"), Customer("c", "other").deposit("t2")])
     assert store.transaction("other", "t1") is None
     assert store.transaction("main", "none") is None
@@ -136,7 +136,7 @@ _PARKED = Step(work=(move("t1", state=WorkState.PARKED),))
     ],
 )
 def test_attention(store: PaymentStore, steps: Steps, attention: str | None) -> None:
-    """A transaction shows what waits for somebody: an open review before parked work before a dead letter."""
+    """A transaction shows what needs attention: an open review before parked work, and that before a dead letter."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OWNER)])
     if steps:
@@ -152,7 +152,7 @@ def test_attention(store: PaymentStore, steps: Steps, attention: str | None) -> 
 
 
 def key_of(number: int) -> str:
-    """The id of the transaction of that number, made half a second before it was decided on."""
+    """The id of the transaction of that number, made half a second before the decision."""
     return uuid7(START + timedelta(seconds=number - 0.5), number)
 
 
@@ -196,7 +196,7 @@ def _fill(store: PaymentStore) -> None:
     ],
 )
 def test_filters(store: PaymentStore, where: TransactionFilter, numbers: str) -> None:
-    """Each filter lets through what it names and all of them hold together; newest first, in pages of any size."""
+    """All given filters hold together. Transactions are listed newest first, in pages of any size."""
     _fill(store)
     expected = [key_of(int(number)) for number in numbers]
     assert listed(store, where) == expected
@@ -207,8 +207,8 @@ def test_filters(store: PaymentStore, where: TransactionFilter, numbers: str) ->
     assert paged == expected
 
 
-def test_a_cursor_stays_where_it_is_while_rows_come_in(store: PaymentStore) -> None:
-    """Transactions that arrive between two pages neither shift nor repeat what is still to be read."""
+def test_a_cursor_stays_valid_while_rows_are_added(store: PaymentStore) -> None:
+    """Transactions that arrive between two pages neither shift nor repeat the remaining ones."""
     _fill(store)
     first = listed(store, limit=4)
     store.append([Customer("c").deposit(key_of(99))])
@@ -217,7 +217,7 @@ def test_a_cursor_stays_where_it_is_while_rows_come_in(store: PaymentStore) -> N
 
 @pytest.mark.parametrize("late_s", [-59, 0, 0.001, 119, 179])
 def test_a_time_is_that_of_the_decision(store: PaymentStore, late_s: float) -> None:
-    """A transaction is listed by its time of creation, also where its id was made earlier, or by a clock set back."""
+    """A transaction is listed by its time of creation, also when its id is older, or from a clock that was set back."""
     customer = Customer()
     key = uuid7(customer.now - timedelta(seconds=late_s), 7)
     store.append([customer.deposit(key)])
@@ -229,8 +229,8 @@ def test_a_time_is_that_of_the_decision(store: PaymentStore, late_s: float) -> N
         assert (listed(store, only), listed(store, none)) == ([key], [])
 
 
-def test_gateways_that_come_and_go(store: PaymentStore) -> None:
-    """The list holds the transactions of every gateway that there ever was, of the merchant alone, in one order."""
+def test_transactions_of_past_gateways_are_listed(store: PaymentStore) -> None:
+    """The list holds the merchant's transactions of all gateways, past and present, in one order."""
     a, b = Customer("a"), Customer("b")
     others = Customer("a", "other").deposit("t9", gateway="gatewayX")
     names = ["gatewayB", "Z", "a", "gatewayA", "ä", "gatewayB"]
@@ -243,7 +243,7 @@ def test_gateways_that_come_and_go(store: PaymentStore) -> None:
 
 
 def test_a_stream_in_pages(store: PaymentStore) -> None:
-    """A stream is read by ascending version from after any version on, as many as asked for."""
+    """A stream is read by ascending version after any version, up to the given number."""
     customer = Customer()
     store.append([customer.deposit(f"t{number}") for number in range(7)])
     pages = [store.stream_events(customer.stream, after=after, limit=3) for after in (0, 3, 6, 7)]
@@ -258,9 +258,9 @@ def test_work_counts(store: PaymentStore, pass_time: Callable[[float], None]) ->
     assert store.work_counts() == {("gatewayA", "dead"): 1, ("gatewayA", "queued"): 1}
 
 
-def test_figures(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """What waits is counted for all merchants together, with the age of the oldest work of each gateway and state."""
-    assert store.figures() == Figures({}, {}, 0)
+def test_the_counts_of_waiting_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Waiting work is counted over all merchants, with the age of the oldest work of each gateway and state."""
+    assert store.stats() == StoreStats({}, {}, 0)
     customer, other = Customer(), Customer("customer-2", merchant="other")
     store.append([customer.deposit("t1"), customer.deposit("t2"), customer.deposit("t3", gateway="gatewayB")])
     pass_time(60.0)
@@ -278,21 +278,21 @@ def test_figures(store: PaymentStore, pass_time: Callable[[float], None]) -> Non
         ]
     )
     pass_time(5.0)
-    figures = store.figures()
-    counts = {key: work.pieces for key, work in figures.unfinished.items()}
+    stats = store.stats()
+    counts = {key: work.pieces for key, work in stats.unfinished.items()}
     assert counts == {("gatewayA", "parked"): 1, ("gatewayA", "queued"): 3}
-    assert all(work.oldest_s >= 65.0 for work in figures.unfinished.values()), "the oldest counts, not the newest"
-    assert figures.unknown == {"gatewayA": 2, "gatewayB": 0}
-    assert figures.open_reviews == 2
+    assert all(work.oldest_s >= 65.0 for work in stats.unfinished.values()), "the oldest counts, not the newest"
+    assert stats.unknown == {"gatewayA": 2, "gatewayB": 0}
+    assert stats.open_reviews == 2
 
 
-def test_a_living_store_answers(store: PaymentStore) -> None:
-    """A ping to a store that works returns."""
+def test_a_working_store_answers(store: PaymentStore) -> None:
+    """A ping returns when the store works."""
     store.ping()
 
 
 def test_an_audit_sees_one_instant(store: PaymentStore) -> None:
-    """What is committed after an audit has begun is not in it; streams are told in order, with all their rows."""
+    """Commits after the beginning of an audit are not in it. Streams are returned in order, with all their rows."""
     b, a = Customer("b"), Customer("a")
     store.append([b.deposit("t1"), a.deposit("t2"), a.complete("t2"), a.deposit("t3")])
     with store.audit() as audit:

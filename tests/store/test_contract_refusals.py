@@ -1,4 +1,4 @@
-"""Contract of what ``Store.append`` refuses: claims that are taken, stale tokens, and what cannot be stored."""
+"""Contract of the refusals of ``Store.append``: taken claims, stale tokens, and values that cannot be stored."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from domain.account import Balance
 from domain.events import OutcomeUnknown
+from store.backend import PaymentStore
 from store.errors import UnstorableError
-from store.factory import PaymentStore
 from store.port import (
     Claim,
     Committed,
@@ -31,7 +31,7 @@ COMMITTED = Committed()
 
 
 def test_a_claim_is_taken_once(store: PaymentStore) -> None:
-    """A claim that is held refuses the write, and the answer says which part claimed what is held by which value."""
+    """A taken claim refuses the write. The answer has the number of the part and the held value."""
     customer = Customer()
     store.append([customer.deposit("t1", claims=[Claim("key", "1", b"first")])])
     before = contents(store)
@@ -45,7 +45,7 @@ def test_a_claim_is_taken_once(store: PaymentStore) -> None:
 
 
 def test_events_under_a_claim_held_by_the_same_value(store: PaymentStore) -> None:
-    """New events are never taken for stored ones because their claim is held, whatever its value says."""
+    """A taken claim never makes new events count as stored, whatever its value."""
     customer = Customer()
     claim = Claim("key", "1", b"the same")
     store.append([customer.deposit("t1", claims=[claim])])
@@ -54,7 +54,7 @@ def test_events_under_a_claim_held_by_the_same_value(store: PaymentStore) -> Non
 
 
 def test_parts_of_one_write_may_not_claim_the_same(store: PaymentStore) -> None:
-    """Two commands of one write under one key: the later part is the duplicate of the earlier, nothing is stored."""
+    """When two parts of a write have the same claim, the later one is a duplicate, and nothing is stored."""
     customer = Customer()
     first = Claim("key", "1", b"t1")
     write = customer.write(deposit("t1", claims=[first]), deposit("t2", claims=[Claim("key", "1", b"t2")]))
@@ -63,7 +63,7 @@ def test_parts_of_one_write_may_not_claim_the_same(store: PaymentStore) -> None:
 
 
 def test_claims_of_other_scopes_do_not_collide(store: PaymentStore) -> None:
-    """A key is unique within its scope alone."""
+    """A key is unique only within its scope."""
     customer = Customer()
     writes = [
         customer.deposit("t1", claims=[Claim("deposit", "1", b"")]),
@@ -74,7 +74,7 @@ def test_claims_of_other_scopes_do_not_collide(store: PaymentStore) -> None:
 
 @pytest.mark.parametrize("fence", [Fence("t1", 2), Fence("t1", 0), Fence("nothing", 1)])
 def test_a_stale_token_stores_nothing(store: PaymentStore, fence: Fence) -> None:
-    """A write fenced by a token that the work does not carry (or by work that is gone) stores nothing."""
+    """A write that is fenced by a token that the work does not have, or by work that is closed, stores nothing."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     before = contents(store)
@@ -83,7 +83,7 @@ def test_a_stale_token_stores_nothing(store: PaymentStore, fence: Fence) -> None
 
 
 def test_the_fenced_part_is_named(store: PaymentStore) -> None:
-    """One stale part refuses the whole write and is told by its number."""
+    """One stale part refuses the whole write, and its number is returned."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OWNER)])
     before = contents(store)
@@ -93,15 +93,15 @@ def test_the_fenced_part_is_named(store: PaymentStore) -> None:
 
 
 def test_fences_are_checked_before_anything_moves(store: PaymentStore) -> None:
-    """Two parts of one write may stand on the same token: both are measured by the work as it was before the write."""
+    """Two parts of one write may have the same token: both are compared with the work before the write."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     write = customer.write(Step((), fence=Fence("t1", 1), work=(move("t1"),)), complete("t1", fence=Fence("t1", 1)))
     assert store.append([write]) == [COMMITTED]
 
 
-def test_what_is_told_when_several_things_are_wrong(store: PaymentStore) -> None:
-    """A conflict is told before duplicates and stale tokens; of these the first part's, its claim before its fence."""
+def test_which_of_several_refusals_is_reported(store: PaymentStore) -> None:
+    """A conflict comes before duplicates and stale tokens. The first part is reported, its claim before its fence."""
     customer = Customer()
     stale = customer.twin()
     store.append([customer.deposit("t1", owner=OWNER, claims=[Claim("key", "1", b"t1")])])
@@ -114,8 +114,8 @@ def test_what_is_told_when_several_things_are_wrong(store: PaymentStore) -> None
     assert store.append([fence_first]) == [Fenced(0)]
 
 
-def test_a_claim_without_events_is_known_again_by_its_value(store: PaymentStore) -> None:
-    """A write of claims alone is a repetition when they are held by the very same values, else a duplicate.
+def test_a_claim_without_events_is_recognised_by_its_value(store: PaymentStore) -> None:
+    """A write of claims alone is a repetition when they are held by equal values, and otherwise a duplicate.
 
     In both cases it changes nothing, not even its work.
     """
@@ -133,7 +133,7 @@ def test_a_claim_without_events_is_known_again_by_its_value(store: PaymentStore)
 
 
 def test_work_is_opened_once(store: PaymentStore) -> None:
-    """A second piece of work of the same id is refused as a fault, and nothing of the batch is stored."""
+    """A second piece of work with the same id is an error, and nothing of the batch is stored."""
     customer, other = Customer(), Customer("other")
     store.append([customer.deposit("t1")])
     before = contents(store)
@@ -174,12 +174,10 @@ def _transaction_of_another(customer: Customer) -> Write:
 @pytest.mark.parametrize(
     "spoil", [_negative_balance, _lone_surrogate, _short_hash, _too_large, _gap, _transaction_of_another]
 )
-def test_what_cannot_be_stored_is_an_error_and_stores_nothing(
-    store: PaymentStore, spoil: Callable[[Customer], Write]
-) -> None:
-    """A write that the database refuses for what it holds fails the call, with nothing of the batch stored.
+def test_a_value_that_cannot_be_stored_is_an_error(store: PaymentStore, spoil: Callable[[Customer], Write]) -> None:
+    """A write with a value that the database refuses fails the call, and nothing of the batch is stored.
 
-    The others can be stored when they are tried one by one.
+    The other writes can be stored one by one.
     """
     store.append([Customer("before").deposit("t0")])
     before = contents(store)
@@ -193,7 +191,7 @@ def test_what_cannot_be_stored_is_an_error_and_stores_nothing(
 
 
 def test_unknown_outcome_keeps_its_work_under_a_new_token(store: PaymentStore) -> None:
-    """An append that advances a transaction renews its work's token: the answer of who had it before is fenced."""
+    """An append that advances a transaction renews its work's token. An answer with the old token is fenced."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     late = customer.twin()
@@ -205,8 +203,8 @@ def test_unknown_outcome_keeps_its_work_under_a_new_token(store: PaymentStore) -
     assert store.work_counts() == {("gatewayA", WorkState.QUEUED): 1}
 
 
-def test_a_claim_that_came_again_hides_no_other_part(store: PaymentStore) -> None:
-    """A write without events is "stored before" only when all of it is: a part without claims may be new."""
+def test_a_repeated_claim_hides_no_other_part(store: PaymentStore) -> None:
+    """A write without events is a repetition only when all of it is stored: a part without claims may be new."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     claim = Claim("callback:gatewayA", "evt-1", b"{}")

@@ -1,4 +1,4 @@
-"""Contract of what a review shows, and of the callbacks that wait for their transaction."""
+"""Contract of the data that a review shows, and of callbacks that wait for their transaction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from domain.events import ReviewClosed, ReviewOpened
-from domain.said import BODY_MAX, TEXT_MAX, Expected, Said, Source
-from store.factory import PaymentStore
+from domain.gateway_report import BODY_MAX, TEXT_MAX, Expected, GatewayReport, Source
+from store.backend import PaymentStore
 from store.port import (
     Action,
     CloseWork,
@@ -28,7 +28,9 @@ from store.verify import verify
 from tests.store.builders import OWNER, START, Customer, Step, move
 
 COMMITTED = Committed()
-SAID = Said(Source.CALLBACK, "gatewayA", START, "evt-7", "t1", "A-2", "odd", None, "2.00", "EUR", None, "{}", 2)
+REPORT = GatewayReport(
+    Source.CALLBACK, "gatewayA", START, "evt-7", "t1", "A-2", "odd", None, "2.00", "EUR", None, "{}", 2
+)
 EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
 
 
@@ -36,15 +38,15 @@ EXPECTED = Expected("gatewayA", "pending", "100.00", "USD")
     ("said", "expected"),
     [
         (None, None),
-        (SAID, EXPECTED),
-        (Said(Source.LOOKUP, "gatewayA", START, message="timeout"), EXPECTED),
-        (SAID, None),
-        (replace(SAID, body="\U0001f4b6\\u0000\"'\n\x7f" * (BODY_MAX // 8), status="\u00e9" * TEXT_MAX), EXPECTED),
+        (REPORT, EXPECTED),
+        (GatewayReport(Source.LOOKUP, "gatewayA", START, message="timeout"), EXPECTED),
+        (REPORT, None),
+        (replace(REPORT, body="\U0001f4b6\\u0000\"'\n\x7f" * (BODY_MAX // 8), status="\u00e9" * TEXT_MAX), EXPECTED),
     ],
-    ids=["nothing", "a callback", "a lookup", "of nobody", "odd characters"],
+    ids=["nothing", "a callback", "a lookup", "without a transaction", "odd characters"],
 )
-def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, expected: Expected | None) -> None:
-    """As its event has it, in the list, alone, to an audit, and when it is closed."""
+def test_a_review_shows_the_report(store: PaymentStore, said: GatewayReport | None, expected: Expected | None) -> None:
+    """The list, the single review and an audit show what its event contains, also when it is closed."""
     customer = Customer("c")
     deposit = customer.deposit("t1")
     opened = customer.write(Step((ReviewOpened("r1", "t1", "odd", said, expected),)))
@@ -59,14 +61,14 @@ def test_a_review_shows_what_was_said(store: PaymentStore, said: Said | None, ex
         assert list(store.reviews("main", None, before=None, limit=10)) == [view]
         with store.audit() as audit:
             assert list(audit.reviews(customer.stream)) == [view.review]
-            assert [it.text for it in verify(audit) if "nobody works on it" not in it.text] == []
+            assert [it.text for it in verify(audit) if "has no work" not in it.text] == []
 
 
 def test_the_gateway_of_a_review(store: PaymentStore) -> None:
-    """What was said tells it, else what is on record, else the gateway's stream; an old one of a customer has none."""
+    """The gateway is that of the report, of the record, or of the stream. An old review of a customer has none."""
     customer, gateway = Customer("c"), Customer("gatewayB", "gateways")
     reviews = (
-        ReviewOpened("r1", None, "odd", replace(SAID, gateway="gatewayX"), EXPECTED),
+        ReviewOpened("r1", None, "odd", replace(REPORT, gateway="gatewayX"), EXPECTED),
         ReviewOpened("r2", None, "odd", None, EXPECTED),
         ReviewOpened("r3", None, "odd"),
     )
@@ -76,7 +78,7 @@ def test_the_gateway_of_a_review(store: PaymentStore) -> None:
 
 
 def keep(store: PaymentStore, *numbers: int, gateway: str = "gatewayA") -> None:
-    """Callbacks that wait, of one gateway."""
+    """Store waiting callbacks of one gateway."""
     for number in numbers:
         work = OpenWork(
             f"callback:{number}", None, f"callbacks:{gateway}", Action.APPLY, "CallbackReceived", None, b"{}"
@@ -95,8 +97,8 @@ def waiting(store: PaymentStore, queue: str | None = None, merchant: str = "main
     return found
 
 
-def test_callbacks_that_wait(store: PaymentStore) -> None:
-    """Newest first, of all gateways or of one, for the house alone; a transaction's work is none of them."""
+def test_waiting_callbacks_are_listed(store: PaymentStore) -> None:
+    """They are listed newest first, of all gateways or of one, for the merchant main only. Other work is not listed."""
     assert waiting(store) == []
     keep(store, 1, 2, 4)
     keep(store, 3, 5, gateway="gatewayB")
@@ -110,8 +112,10 @@ def test_callbacks_that_wait(store: PaymentStore) -> None:
     assert newest.item.stream == StreamKey("gateways", "gatewayB")
 
 
-def test_one_waits_until_it_is_matched_or_parked(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Also while a process has it in hand; a parked one is a dead letter instead."""
+def test_a_callback_waits_until_it_is_matched_or_parked(
+    store: PaymentStore, pass_time: Callable[[float], None]
+) -> None:
+    """A callback is listed also while a process leases it. A parked one is a dead letter instead."""
     keep(store, 1, 2, 3)
     items = {it.work_id[-1]: it for it in store.claim_work(OWNER, "callbacks:gatewayA", 10)}
     assert waiting(store) == ["3", "2", "1"]

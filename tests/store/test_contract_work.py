@@ -1,4 +1,4 @@
-"""Contract of work: who has it, when it is due, and that whoever lost it can append nothing under its old token."""
+"""Contract of work: its owner, its due time, and that a lost lease can append nothing with its old token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from store.factory import PaymentStore
+from store.backend import PaymentStore
 from store.port import (
     Action,
     Claim,
@@ -32,26 +32,26 @@ OTHER = "owner-2"
 
 
 def claimed(store: PaymentStore, owner: str = OWNER, gateway: str = "gatewayA", limit: int = 100) -> list[str]:
-    """The ids of what ``owner`` gets."""
+    """The ids of the work that ``owner`` gets."""
     return [item.work_id for item in store.claim_work(owner, gateway, limit)]
 
 
 def change(store: PaymentStore, customer: Customer, *steps: Step) -> object:
-    """Append the steps in one write; its answer."""
+    """Append the steps in one write, and return the answer."""
     (answer,) = store.append([customer.write(*steps)])
     return answer
 
 
-def test_leased_work_is_its_owners(store: PaymentStore) -> None:
-    """Work that was opened for an owner is claimed by nobody and due for nobody."""
+def test_leased_work_belongs_to_its_owner(store: PaymentStore) -> None:
+    """Work that was opened for an owner cannot be claimed and is not due for others."""
     store.append([Customer().deposit("t1", owner=OWNER)])
     assert claimed(store) == []
     assert store.next_due_s("gatewayA") is None
     assert store.work_counts() == {("gatewayA", "leased"): 1}
 
 
-def test_a_claim_tells_all_that_is_needed_to_go_on(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A claimed piece of work comes with its new token, its history and its transaction as it is."""
+def test_a_claim_returns_all_data_of_the_work(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A claimed piece of work comes with its new token, its history and its current transaction."""
     customer = Customer()
     error = WorkError(START + timedelta(seconds=1), "connect timeout")
     store.append([customer.deposit("t1", owner=OWNER)])
@@ -78,10 +78,10 @@ def test_a_claim_tells_all_that_is_needed_to_go_on(store: PaymentStore, pass_tim
 
 
 def test_work_without_a_transaction(store: PaymentStore) -> None:
-    """A stored callback is work with a payload and no transaction; its bytes come back as they were."""
+    """A stored callback is work with a payload and no transaction. Its bytes are returned unchanged."""
     payload = bytes(range(256))
     work = OpenWork("callback-1", None, "gatewayA", Action.RESOLVE, "Callback", None, payload)
-    stream = StreamKey("main", "nobody-yet")
+    stream = StreamKey("main", "no-match-yet")
     claim = Claim("callback", "1", b"hash")
     assert store.append([Write(stream, Head(), (Part((), (claim,), None, (work,)),))]) == [COMMITTED]
     (item,) = store.claim_work(OWNER, "gatewayA", 1)
@@ -89,7 +89,7 @@ def test_work_without_a_transaction(store: PaymentStore) -> None:
 
 
 def test_oldest_due_first(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Due work is handed out by when it was due, as much as was asked for, and never work of another gateway."""
+    """Due work is claimed oldest due first, up to the given number, and never for another gateway."""
     customer = Customer()
     for number in range(5):
         store.append([customer.deposit(f"t{number}")])
@@ -120,8 +120,8 @@ def test_work_waits_for_its_time(store: PaymentStore, pass_time: Callable[[float
     assert store.next_due_s("gatewayA") is None
 
 
-def test_due_work_does_not_bring_what_is_not_due(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """Of a gateway's work only what is due is handed out, however much room the caller has."""
+def test_a_claim_returns_due_work_only(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """Only due work of a gateway is claimed, however much more the caller accepts."""
     customer = Customer()
     store.append([customer.deposit("t1"), customer.deposit("t2", owner=OWNER)])
     change(store, customer, Step(work=(move("t2", delay_s=60),)))
@@ -130,7 +130,7 @@ def test_due_work_does_not_bring_what_is_not_due(store: PaymentStore, pass_time:
     assert claimed(store) == ["t2"]
 
 
-def test_parked_work_waits_for_a_person(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+def test_parked_work_waits_for_an_operator(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
     """Parked work is never due; it can be queued again."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
@@ -144,7 +144,7 @@ def test_parked_work_waits_for_a_person(store: PaymentStore, pass_time: Callable
 
 
 def test_moved_work_can_stay_leased(store: PaymentStore) -> None:
-    """An owner keeps its lease through a move to leased, under a new token; what nobody holds is queued instead."""
+    """An owner keeps its lease through a move to leased, under a new token; work without an owner is queued instead."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2")])
     leased = WorkState.LEASED
@@ -155,7 +155,7 @@ def test_moved_work_can_stay_leased(store: PaymentStore) -> None:
 
 
 def test_every_move_renews_the_token(store: PaymentStore) -> None:
-    """Tokens go up by one with each move and each claim, so that each holder has one of its own."""
+    """Tokens go up by one with each move and each claim, so that each holder has a different one."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     for token in range(1, 6):
@@ -165,10 +165,10 @@ def test_every_move_renews_the_token(store: PaymentStore) -> None:
     assert item.token == 7
 
 
-def test_an_owner_nobody_knows_gets_nothing(store: PaymentStore) -> None:
-    """One that is not registered claims nothing, and what is opened for it is queued for others.
+def test_an_unknown_owner_gets_nothing(store: PaymentStore) -> None:
+    """An owner that is not registered claims nothing. Work that is opened for it is queued for others.
 
-    Its heartbeat would never be missed.
+    Otherwise no missing heartbeat would release it.
     """
     customer = Customer()
     store.append([customer.deposit("t1", owner="stranger"), customer.deposit("t2")])
@@ -176,10 +176,10 @@ def test_an_owner_nobody_knows_gets_nothing(store: PaymentStore) -> None:
     assert claimed(store) == ["t1", "t2"]
 
 
-def test_the_work_of_the_silent_is_queued(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """An owner without a heartbeat for the lease's time loses all its work and is told so; others keep theirs.
+def test_the_work_of_silent_owners_is_queued(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """An owner without a heartbeat for the lease's time loses all its work, and its next heartbeat is False.
 
-    It can append nothing under its tokens even before anybody else has claimed the work.
+    It can append nothing under its tokens even before another owner claims the work. Other owners keep theirs.
     """
     store.register_owner(OTHER)
     silent, alive = Customer("silent"), Customer("alive")
@@ -199,8 +199,10 @@ def test_the_work_of_the_silent_is_queued(store: PaymentStore, pass_time: Callab
     assert store.append([alive.complete("t3", fence=Fence("t3", 1))]) == [COMMITTED]
 
 
-def test_a_clock_set_back_does_not_keep_the_dead_alive(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """An owner whose heartbeat lies further ahead than the lease is as dead as one that far behind."""
+def test_a_clock_set_back_does_not_keep_dead_owners_alive(
+    store: PaymentStore, pass_time: Callable[[float], None]
+) -> None:
+    """An owner whose heartbeat is further in the future than the lease is dead, like one that far in the past."""
     store.append([Customer().deposit("t1", owner=OWNER)])
     pass_time(-10)
     assert store.release_dead(15) == 0
@@ -208,7 +210,7 @@ def test_a_clock_set_back_does_not_keep_the_dead_alive(store: PaymentStore, pass
     assert store.release_dead(15) == 1
 
 
-def test_one_that_was_held_for_dead_can_come_back(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+def test_an_owner_that_was_declared_dead_can_return(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
     """After it has registered again an owner gets new work like any other."""
     pass_time(100)
     store.release_dead(15)
@@ -220,7 +222,7 @@ def test_one_that_was_held_for_dead_can_come_back(store: PaymentStore, pass_time
 
 
 def test_registering_again_is_a_heartbeat(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
-    """A second registration keeps the leases and counts from now."""
+    """A second registration keeps the leases, and counts as a heartbeat."""
     store.append([Customer().deposit("t1", owner=OWNER)])
     pass_time(100)
     store.register_owner(OWNER)
@@ -228,8 +230,8 @@ def test_registering_again_is_a_heartbeat(store: PaymentStore, pass_time: Callab
     assert store.work_counts() == {("gatewayA", "leased"): 1}
 
 
-def test_retiring_gives_all_work_back(store: PaymentStore) -> None:
-    """An owner that retires queues what it leases, due at once, and is no owner any more."""
+def test_a_retiring_owner_queues_its_work(store: PaymentStore) -> None:
+    """An owner that retires queues its leased work, due at once, and is no longer registered."""
     store.register_owner(OTHER)
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OTHER)])
@@ -239,8 +241,8 @@ def test_retiring_gives_all_work_back(store: PaymentStore) -> None:
     assert store.retire_owner(OWNER, unsent=True) == 0
 
 
-def test_two_that_claim_at_once_never_get_the_same(store: PaymentStore) -> None:
-    """Each piece of work goes to one of the owners that ask at the same time."""
+def test_concurrent_claims_never_get_the_same_work(store: PaymentStore) -> None:
+    """Each piece of work goes to one of the owners that claim at the same time."""
     store.register_owner(OTHER)
     customer = Customer()
     store.append([customer.deposit(f"t{number:03}") for number in range(100)])

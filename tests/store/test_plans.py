@@ -1,6 +1,6 @@
-"""No list of the API reads on and on through what its filters do not let through: by plan, and by what is read.
+"""No list of the API reads many rows that its filters exclude: checked by the plan and by the rows read.
 
-On 20,000 transactions, in shares that make it hard, as docs/queries.md has it for a million (tests/store/million.py).
+On 20,000 transactions in unfavourable shares, as docs/queries.md describes for a million (tests/store/million.py).
 """
 
 from __future__ import annotations
@@ -26,19 +26,25 @@ from tests.store.postgresql_server import Schema, new_schema
 
 SHAPE: Final = Shape(20_000)
 ROWS_MOST: Final = 6_000
-"""Rows of one list on PostgreSQL: five statuses, two kinds and three gateways, a page of each; and four minutes."""
+"""The largest number of rows of one list on PostgreSQL.
+
+It is a page for each of five statuses, two kinds and three gateways, and the rows of four minutes.
+"""
 PAGES_MOST: Final = 1_200
 PAGES_OF_EVENTS_MOST: Final = 100
-"""Where a function of PostgreSQL's reads them, nothing else shows what it read."""
+"""The largest number of pages where a function of PostgreSQL reads the rows: only pages show what it read."""
 STEPS_MOST: Final = 60_000
-"""Steps of SQLite's machine for one list; to walk through all transactions it takes ten times as many."""
+"""The largest number of steps of SQLite's machine for one list.
+
+A walk through all transactions takes ten times as many.
+"""
 SEEKS_MOST: Final = 100
-"""Rows that are looked at to find the merchants and their gateways."""
+"""The rows that are read to find the merchants and their gateways."""
 MIDDLE: Final = SHAPE.at(SHAPE.count // 2)
 
 
 class Readers(NamedTuple):
-    """Both stores, filled alike."""
+    """Both stores with the same rows."""
 
     sqlite: SqliteReader
     postgresql: PostgresqlReader
@@ -66,15 +72,15 @@ def readers(filled: Schema, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def wrong(reading: Reading) -> list[str]:
-    """What a reading should not have done."""
+    """The plan lines that a list must not have."""
     scans = [line for line in reading.plan if "Seq Scan" in line or (line.startswith("SCAN") and line != "SCAN known")]
     sorts = [line for line in reading.plan if "TEMP B-TREE" in line or "Bitmap" in line]
     return scans + sorts
 
 
 @pytest.mark.parametrize("name", list(questions(SHAPE)))
-def test_every_list(readers: Readers, name: str) -> None:
-    """Each list of the API, alone and from a cursor, walks along an index and reads little more than it answers."""
+def test_every_list_reads_along_an_index(readers: Readers, name: str) -> None:
+    """Each list of the API, with and without a cursor, reads along an index and little more than it returns."""
     ask = questions(SHAPE)[name]
     postgresql = readers.postgresql.read(lambda session: ask(postgresql_reads, session))
     sqlite = readers.sqlite.read(lambda cursor: ask(sqlite_reads, cursor))
@@ -86,9 +92,9 @@ def test_every_list(readers: Readers, name: str) -> None:
 
 
 def test_the_operators_figures(readers: Readers) -> None:
-    """They read each piece of unfinished work once, and of transactions and reviews only what they count."""
-    postgresql = readers.postgresql.read(postgresql_reads.figures)
-    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.figures(cursor, 0))
+    """The figures read each piece of unfinished work once, and only the counted transactions and reviews."""
+    postgresql = readers.postgresql.read(postgresql_reads.stats)
+    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.stats(cursor, 0))
     assert postgresql.result[0].keys() == sqlite.result[0].keys()
     assert postgresql.result[1:] == sqlite.result[1:]
     unfinished = sum(work.pieces for work in sqlite.result[0].values())
@@ -112,7 +118,7 @@ TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (
 def test_every_combination_of_filters(
     readers: Readers, customer_id: str | None, times: tuple[datetime | None, datetime | None]
 ) -> None:
-    """Whatever is combined, the answer is that of a walk through all rows, and never costs one."""
+    """Every combination gives the rows of a walk through the whole table, at a bounded cost."""
     rows = [SHAPE.transaction(number, lambda at: at) for number in reversed(range(SHAPE.count))]
     created_from, created_to = times
     for status, gateway, kind in itertools.product(
@@ -145,8 +151,8 @@ def _both(readers: Readers, where: TransactionFilter, merchant: str = "main") ->
 
 
 @pytest.mark.parametrize(("merchant", "count"), [("small", 10), ("nobody", 0), (GATEWAYS, 0)])
-def test_a_small_merchant_pays_for_no_other(readers: Readers, merchant: str, count: int) -> None:
-    """The list of a merchant with ten transactions among thousands, or with none, reads next to nothing."""
+def test_a_small_merchant_reads_no_rows_of_others(readers: Readers, merchant: str, count: int) -> None:
+    """The list of a merchant with ten transactions among thousands, or with none, reads nearly nothing."""
     postgresql, sqlite = _both(readers, TransactionFilter(), merchant)
     assert [len(reading.result) for reading in (postgresql, sqlite)] == [count] * 2
     assert postgresql.read <= 5 * count

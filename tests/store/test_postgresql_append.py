@@ -1,4 +1,4 @@
-"""What the PostgreSQL adapter's ``append`` promises beyond the port: one round trip, no position lost by losers."""
+"""The guarantees of the PostgreSQL adapter's ``append`` beyond the port: one round trip, and no lost positions."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def store(schema: Schema, shared_store: PostgresqlStore) -> PostgresqlStore:
 
 @pytest.fixture
 def proxy(schema: Schema) -> Iterator[Proxy]:
-    """A line to the server on which messages are counted."""
+    """A connection to the server on which messages are counted."""
     proxy = Proxy(*address(schema))
     yield proxy
     proxy.close()
 
 
 def address(schema: Schema) -> tuple[str, int]:
-    """Where the server listens."""
+    """The server's address."""
     parts = conninfo_to_dict(schema.url)
     return str(parts.get("host", "127.0.0.1")), int(parts.get("port") or 5432)
 
 
 def through(proxy: Proxy, schema: Schema, *, options: str = NOT_DURABLE) -> str:
-    """What connects through the proxy, which reads no TLS."""
+    """The parameters of a connection through the proxy, which reads no TLS."""
     return schema.conninfo(options=options, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
 
 
 def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
-    """Good, conflicting, duplicate, fenced and dependent writes in one statement, which commits by itself."""
+    """Good, conflicting, duplicate, fenced and dependent writes are one statement, which commits by itself."""
     store = PostgresqlStore(through(proxy, schema), writers=1)
     store.register_owner(OWNER)
     claim = Claim("key", "1", b"t1")
@@ -69,12 +69,12 @@ def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert len(missed) == 1
     assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED, COMMITTED]
-    assert [versions(store, who.stream) for who in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
+    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
     store.close()
 
 
-def test_losers_burn_no_positions(store: PostgresqlStore) -> None:
-    """Positions stay without gaps when writers lose, however they lose."""
+def test_refused_writes_take_no_positions(store: PostgresqlStore) -> None:
+    """Positions have no gaps when writes are refused, for whatever reason."""
     winner = Customer()
     store.append([winner.deposit("t0", claims=[Claim("key", "0", b"")])])
     for number in range(1, 6):
@@ -94,8 +94,8 @@ def _stale_step(number: int) -> list[Step]:
     return [Step((received(f"fenced{number}"),), fence=Fence("nothing", 1))]
 
 
-def test_what_cannot_be_stored_leaves_its_neighbours_storable(store: PostgresqlStore) -> None:
-    """A check that fails stores nothing of the batch; the others are stored when tried one by one."""
+def test_a_write_that_cannot_be_stored_does_not_affect_others(store: PostgresqlStore) -> None:
+    """A check that fails stores nothing of the batch. The other writes can be stored one by one."""
     good, bad = Customer("good").deposit("t1"), Customer("bad").deposit("t2")
     bad = Write(bad.stream, bad.head, bad.parts, bad.transactions, (("USD", Balance(-1, 0)),))
     with pytest.raises(UnstorableError):
@@ -105,7 +105,7 @@ def test_what_cannot_be_stored_leaves_its_neighbours_storable(store: PostgresqlS
 
 
 def test_text_that_the_database_cannot_hold(store: PostgresqlStore) -> None:
-    """PostgreSQL has no U+0000 in text: such a write fails alone, and errors of attempts are kept with theirs."""
+    """PostgreSQL has no U+0000 in text. Such a write fails alone, and errors of attempts are stored without it."""
     with pytest.raises(UnstorableError):
         store.append([Customer().deposit("t1", claims=[Claim("key", "\x00", b"")])])
     customer = Customer()
@@ -117,17 +117,17 @@ def test_text_that_the_database_cannot_hold(store: PostgresqlStore) -> None:
 
 
 def test_a_large_batch_is_stored_in_order(store: PostgresqlStore) -> None:
-    """Hundreds of writers in one batch, with claims, work and rows: all stored, in the order given."""
+    """Hundreds of writes in one batch, with claims, work and rows, are all stored in the given order."""
     customers = [Customer(f"c{number:03}") for number in range(300)]
     batch = [one.deposit(f"t-{one.stream.id}", claims=[Claim("key", one.stream.id, b"")]) for one in customers]
     assert store.append(batch) == [COMMITTED] * 300
     assert [event.stream for event in store.all_events(None, after=0, limit=1000)] == [one.stream for one in customers]
-    assert store.append(batch) == [COMMITTED] * 300, "known again by its events"
+    assert store.append(batch) == [COMMITTED] * 300, "recognised by its events"
     assert len(store.all_events(None, after=0, limit=1000)) == 300
 
 
 def test_work_that_cannot_be_read_is_parked(store: PostgresqlStore, schema: Schema) -> None:
-    """A damaged piece of work waits for a person and holds up nobody; damage to its transaction does so, too."""
+    """Damaged work waits for an operator and delays no other work; so does work of a damaged transaction."""
     customer = Customer()
     store.append([customer.deposit(f"t{number}") for number in range(3)])
     schema.execute("UPDATE work SET errors = '[7]' WHERE work_id = 't0'")

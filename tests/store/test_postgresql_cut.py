@@ -1,4 +1,4 @@
-"""Lost connections: what became of a call is found out before anything is said, and never guessed."""
+"""Lost connections: the outcome of a call is determined before the answer, and never guessed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from store.port import (
     StreamKey,
     Write,
 )
-from store.postgresql import writer
+from store.postgresql import retrying_writer
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
@@ -36,7 +36,7 @@ COMMITTED = Committed()
 
 @pytest.fixture
 def proxy(schema: Schema) -> Iterator[Proxy]:
-    """A line to the server that can be cut."""
+    """A connection to the server that can be cut."""
     proxy = Proxy(*address(schema))
     yield proxy
     proxy.close()
@@ -44,7 +44,7 @@ def proxy(schema: Schema) -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
-    """A store behind the proxy, with OWNER registered and its connections made."""
+    """A store behind the proxy, with OWNER registered and open connections."""
     store = PostgresqlStore(through(proxy, schema), writers=2, readers=2)
     store.register_owner(OWNER)
     store.ping()
@@ -53,9 +53,7 @@ def store(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
 
 
 @pytest.mark.parametrize("where", Cut)
-def test_a_batch_cut_anywhere_is_answered_as_if_nothing_had_been(
-    store: PostgresqlStore, proxy: Proxy, where: Cut
-) -> None:
+def test_a_batch_that_was_cut_gets_its_usual_answer(store: PostgresqlStore, proxy: Proxy, where: Cut) -> None:
     """Each writer gets the answer that it would have had, and everything is stored exactly once."""
     claim = Claim("key", "1", b"t1")
     stale, late, good = (Customer(name) for name in ("stale", "late", "good"))
@@ -78,8 +76,8 @@ def test_a_batch_cut_anywhere_is_answered_as_if_nothing_had_been(
     assert len(store.all_events(None, after=0, limit=100)) == 7
 
 
-def test_a_batch_cut_again_and_again(store: PostgresqlStore, proxy: Proxy) -> None:
-    """As long as the server can be asked it does not matter how often."""
+def test_a_batch_that_is_cut_repeatedly(store: PostgresqlStore, proxy: Proxy) -> None:
+    """The number of cuts does not matter as long as the server answers in between."""
     customer = Customer()
     proxy.cut(Cut.BEFORE_ANSWER, Cut.BEFORE_ANSWER, Cut.BEFORE_REQUEST, Cut.AFTER_REQUEST)
     assert store.append([customer.deposit("t1")]) == [COMMITTED]
@@ -87,7 +85,7 @@ def test_a_batch_cut_again_and_again(store: PostgresqlStore, proxy: Proxy) -> No
 
 
 def test_the_process_that_was_cut_off_is_ended(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """It could commit later, after an answer that says something else: so it is ended before anything is said."""
+    """The cut call could commit after the answer, so its process is ended before the answer."""
     customer = Customer()
     store.append([customer.deposit("t1")])
     waiting: list[int] = []
@@ -115,8 +113,8 @@ def _waiting(schema: Schema) -> list[int]:
     return [pid for (pid,) in schema.execute(query, (schema.role or schema.admin.info.user,))]
 
 
-def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """When the line stays dead nobody knows: that is said, and appending again later tells."""
+def test_an_unreachable_server(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """While the server is unreachable the outcome is unknown. That is reported, and a later append resolves it."""
     customer = Customer()
     write = customer.deposit("t1")
     proxy.on_cut = proxy.close
@@ -131,8 +129,8 @@ def test_a_server_that_cannot_be_asked(store: PostgresqlStore, proxy: Proxy, sch
     later.close()
 
 
-def test_a_server_that_comes_back(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """While it is away readers and writers are told so; afterwards the same store goes on."""
+def test_a_server_that_returns(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """While the server is down, reads and writes report it. Afterwards the same store continues."""
     customer = Customer()
     proxy.close()
     for attempt in (store.ping, lambda: store.heartbeat(OWNER)):
@@ -149,10 +147,10 @@ def _work_alone(customer: Customer) -> Write:
 
 
 @pytest.mark.parametrize("where", [Cut.BEFORE_REQUEST, Cut.AFTER_REQUEST])
-def test_work_alone_that_was_surely_not_stored_is_stored_now(
+def test_work_that_was_certainly_not_stored_is_stored_now(
     store: PostgresqlStore, proxy: Proxy, schema: Schema, where: Cut
 ) -> None:
-    """A write without events and claims is not known again, but a token that has not moved tells as much."""
+    """A write without events and claims is not recognised. But an unchanged token shows that it was not stored."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -176,8 +174,8 @@ def test_work_alone_that_was_surely_not_stored_is_stored_now(
     assert schema.execute("SELECT token FROM work") == [(2,)]
 
 
-def test_work_alone_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """A token that has moved may have been moved by anybody: then nobody knows, and it is not moved again."""
+def test_work_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
+    """Any process may have changed the token. So the outcome is unknown, and the work is not moved again."""
     customer = Customer()
     store.append([customer.deposit("t1", owner=OWNER)])
     proxy.cut(Cut.BEFORE_ANSWER)
@@ -187,7 +185,7 @@ def test_work_alone_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, pr
 
 
 def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Schema) -> None:
-    """A server that was restarted between two calls costs nobody an error, neither readers nor writers."""
+    """A restart of the server between two calls causes no error, for reads and for writes."""
     customer = Customer()
     for number in range(3):
         assert store.append([customer.deposit(f"t{number}")]) == [COMMITTED]
@@ -214,8 +212,8 @@ CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
 
 @pytest.mark.parametrize("where", Cut)
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_may_be_done_twice_is_done_again(store: PostgresqlStore, proxy: Proxy, name: str, where: Cut) -> None:
-    """Reads and what does no harm twice survive a lost connection unseen."""
+def test_repeatable_calls_are_repeated(store: PostgresqlStore, proxy: Proxy, name: str, where: Cut) -> None:
+    """Reads, and calls that are safe to repeat, survive a lost connection without an error."""
     expected = CHANGES[name](store)
     proxy.cut(where)
     assert CHANGES[name](store) == expected
@@ -223,7 +221,7 @@ def test_what_may_be_done_twice_is_done_again(store: PostgresqlStore, proxy: Pro
 
 @pytest.mark.parametrize("where", Cut)
 def test_a_breaker_whose_change_is_cut_changes_once(store: PostgresqlStore, proxy: Proxy, where: Cut) -> None:
-    """The epoch that it names tells it apart from a second one, so that it is simply made again."""
+    """The named epoch distinguishes the change from a second one, so the call is repeated."""
     proxy.cut(where)
     assert store.turn_breaker("gatewayA", 0, "open") == BreakerRecord("gatewayA", 1, "open")
     proxy.cut(where)
@@ -233,7 +231,7 @@ def test_a_breaker_whose_change_is_cut_changes_once(store: PostgresqlStore, prox
 
 
 def test_a_claim_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy: Proxy) -> None:
-    """What it leased is known to nobody: whoever asked must be told, not given other work."""
+    """Its leases reached no process: the caller receives an error instead of other work."""
     store.append([Customer().deposit("t1")])
     proxy.cut(Cut.BEFORE_ANSWER)
     with pytest.raises(CommitUncertainError):
@@ -242,7 +240,7 @@ def test_a_claim_whose_answer_is_lost_is_uncertain(store: PostgresqlStore, proxy
 
 
 def test_a_store_that_is_closed(schema: Schema) -> None:
-    """It is not available, for readers and writers, and closing it again does no harm."""
+    """The store is not available for reads and writes. Closing it again does no harm."""
     store = PostgresqlStore(schema.conninfo())
     store.close()
     store.close()
@@ -253,7 +251,7 @@ def test_a_store_that_is_closed(schema: Schema) -> None:
 
 @pytest.fixture
 def impatient(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
-    """A store that waits for no lock, so that the server refuses what meets one."""
+    """A store that does not wait for locks, so that the server refuses a statement that meets one."""
     store = PostgresqlStore(through(proxy, schema, options=f"{NOT_DURABLE} -c lock_timeout=100"), writers=2, readers=1)
     store.register_owner(OWNER)
     yield store
@@ -270,7 +268,7 @@ def _running(holder: psycopg.Connection[tuple[object, ...]], statement: bytes) -
 def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
     impatient: PostgresqlStore, proxy: Proxy, schema: Schema
 ) -> None:
-    """The first call may have stored it, whatever the server says of the second: here it has."""
+    """The first call may have stored it, independent of the second call's error. Here it has."""
     customer = Customer()
     impatient.append([customer.deposit("t1")])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -284,7 +282,7 @@ def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
 def test_a_change_refused_after_a_cut_does_not_say_that_nothing_is_done(
     impatient: PostgresqlStore, proxy: Proxy, schema: Schema
 ) -> None:
-    """The same for what is simply done again."""
+    """The same holds for a change that is repeated."""
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
         proxy.on_cut = _running(holder, b"LOCK TABLE gateway_modes IN ACCESS EXCLUSIVE MODE")
         proxy.cut(Cut.BEFORE_ANSWER)
@@ -297,7 +295,7 @@ def test_a_change_refused_after_a_cut_does_not_say_that_nothing_is_done(
     ("where", "error", "stored"),
     [(Cut.BEFORE_ANSWER, CommitUncertainError, [1]), (Cut.BEFORE_REQUEST, StoreUnavailableError, [])],
 )
-def test_a_batch_that_was_cut_the_last_time(
+def test_a_batch_that_was_cut_at_the_last_attempt(
     store: PostgresqlStore,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -306,8 +304,8 @@ def test_a_batch_that_was_cut_the_last_time(
     error: type[Exception],
     stored: list[int],
 ) -> None:
-    """When no attempt is left it is said what is known: that it may be stored, or that it never will be."""
-    monkeypatch.setattr(writer, "ATTEMPTS_MAX", 1)
+    """After the last attempt the error states what is certain: the batch may be stored, or it never will be."""
+    monkeypatch.setattr(retrying_writer, "ATTEMPTS_MAX", 1)
     customer = Customer()
     proxy.cut(where)
     with pytest.raises(error):

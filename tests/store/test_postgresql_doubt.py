@@ -1,4 +1,4 @@
-"""What a session keeps, and what is said of a commit that the store could not settle: never "not stored"."""
+"""The settings of sessions, and the error of a commit that the store could not settle: never "not stored"."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.retrying_writer import ATTEMPTS_MAX
 from store.postgresql.sessions import Sessions, connection_settings
-from store.postgresql.writer import ATTEMPTS_MAX
 from tests.store.builders import OWNER, Customer
 from tests.store.looking import versions
 from tests.store.postgresql_server import Schema
@@ -21,7 +21,7 @@ from tests.store.test_postgresql_append import address, through
 
 @pytest.fixture
 def proxy(schema: Schema) -> Iterator[Proxy]:
-    """A line to the server that can be cut."""
+    """A connection to the server that can be cut."""
     proxy = Proxy(*address(schema))
     yield proxy
     proxy.close()
@@ -51,7 +51,7 @@ def test_a_commit_waits_for_the_disk(postgresql_url: str) -> None:
 def test_a_batch_that_is_cut_every_time(
     store: PostgresqlStore, proxy: Proxy, where: Cut, error: type[Exception], stored: list[int]
 ) -> None:
-    """After the last attempt "not stored" is said of what surely is not, and of nothing else."""
+    """After the last attempt "not stored" is reported only for a write that is certainly not stored."""
     customer = Customer()
     proxy.only = b'"waves"'  # a batch's document
     proxy.cut(*[where] * ATTEMPTS_MAX)
@@ -61,7 +61,7 @@ def test_a_batch_that_is_cut_every_time(
 
 
 def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Proxy, schema: Schema) -> None:
-    """The cut attempt may be stored although the one after it surely is not: nobody knows, and both are told so."""
+    """The cut attempt may be stored although the next one is certainly not. Both writers receive "uncertain"."""
     customer = Customer()
     write = customer.deposit("t1")
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
@@ -70,7 +70,7 @@ def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Prox
             holder.execute("SELECT 1 FROM heads FOR UPDATE")
 
         proxy.only = b'"waves"'  # a batch's document
-        proxy.on_cut = hold_up  # so that the next attempt waits in vain
+        proxy.on_cut = hold_up  # so that the next attempt waits and fails
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
             store.append([write])

@@ -1,4 +1,4 @@
-"""Every error that psycopg knows becomes one of the store's, and the right one."""
+"""Every error of psycopg becomes the right error of the store."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CLASSES: dict[str, type[StoreError]] = {
     "08": StoreUnavailableError,  # connection
     "22": UnstorableError,  # data
     "23": UnstorableError,  # integrity
-    "25": StoreUnavailableError,  # transaction state: a server that only reads, say
+    "25": StoreUnavailableError,  # transaction state, for example a server that only reads
     "40": StoreUnavailableError,  # rolled back
     "42": SchemaError,  # syntax, names and rights
     "53": StoreUnavailableError,  # resources
     "54": UnstorableError,  # limits
-    "55": StoreUnavailableError,  # state of an object: a lock that did not come free
-    "57": StoreUnavailableError,  # somebody stopped it
+    "55": StoreUnavailableError,  # state of an object: a lock that was not released in time
+    "57": StoreUnavailableError,  # an operator stopped it
     "58": StoreUnavailableError,  # the system
 }
 ONE_BY_ONE: dict[type[psycopg.Error], type[StoreError]] = {
@@ -60,7 +60,7 @@ def test_a_class_of_errors(code: str) -> None:
 
 @pytest.mark.parametrize("error", ONE_BY_ONE)
 def test_an_error(error: type[psycopg.Error]) -> None:
-    """Those that are told apart one by one, and those without an SQLSTATE."""
+    """Errors that need a rule of their own, and those without an SQLSTATE."""
     store_error = translated(error("some\ntext"))
     assert type(store_error) is ONE_BY_ONE[error]
     assert "some\ntext" in str(store_error)
@@ -68,12 +68,12 @@ def test_an_error(error: type[psycopg.Error]) -> None:
 
 @pytest.mark.parametrize("error", KNOWN)
 def test_every_error_is_translated(error: type[psycopg.Error]) -> None:
-    """None is forgotten: what the tables above do not name is still an error of the store."""
+    """Every error is an error of the store, also one that the tables above do not name."""
     assert isinstance(translated(error("text")), StoreError)
 
 
-def test_which_errors_are_races() -> None:
-    """A call that met another process may be made again; a key that is taken for good may not."""
+def test_errors_of_races_are_recognised() -> None:
+    """A call that collided with another process may be repeated. A call with a key that is taken may not."""
     assert [one.__name__ for one in KNOWN if is_race(one("text"))] == ["SerializationFailure", "DeadlockDetected"]
 
 
@@ -90,8 +90,8 @@ STATEMENTS: dict[str, type[StoreError]] = {
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_what_the_server_says(schema: Schema, statement: str) -> None:
-    """Real errors of a real server; the store goes on afterwards."""
+def test_real_errors_of_a_server(schema: Schema, statement: str) -> None:
+    """Real errors of a real server are translated, and the store continues afterwards."""
     if not schema.role:
         pytest.skip("not run: the tests' user may not make roles")
     store = PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c statement_timeout=100"), readers=1, writers=1)
@@ -110,13 +110,13 @@ def _failing(session: psycopg.Connection[tuple[object, ...]], statement: str) ->
 
 
 def test_a_server_that_only_reads(schema: Schema) -> None:
-    """A standby, or one that is being failed over, is not available, which is no fault of the write."""
+    """A standby, or a server during a failover, is not available. The write is not at fault."""
     with pytest.raises(StoreUnavailableError, match="read-only"):
         PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c default_transaction_read_only=on"))
 
 
-def test_tables_that_are_gone(schema: Schema) -> None:
-    """Somebody who renames a table under a running service breaks the schema, and is told so."""
+def test_a_missing_table(schema: Schema) -> None:
+    """A table that is renamed under a running service breaks the schema, and the error states it."""
     store = PostgresqlStore(schema.conninfo())
     schema.execute("ALTER TABLE balances RENAME TO elsewhere")
     try:
@@ -152,8 +152,8 @@ EDITS = {
 
 
 @pytest.mark.parametrize("what", EDITS)
-def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlStore, what: str) -> None:
-    """A sound database has no problems; whatever its administrator changes behind the service's back is found."""
+def test_verify_finds_every_change(schema: Schema, shared_store: PostgresqlStore, what: str) -> None:
+    """A sound database has no problems. Every change that the service did not make is found."""
     customer = Customer()
     shared_store.append([customer.deposit("t1"), customer.complete("t1"), Customer("b").deposit("t2")])
     with shared_store.audit() as audit:
@@ -167,7 +167,7 @@ def test_verify_finds_what_was_changed(schema: Schema, shared_store: PostgresqlS
 
 
 def test_an_error_quotes_no_row(schema: Schema, shared_store: PostgresqlStore) -> None:
-    """What the server says of a refused row, the row itself included, must not get into logs."""
+    """The server's text about a refused row, with the row itself, must not reach logs."""
     assert schema.execute("SELECT 1 FROM events") == []
     write = Customer().deposit("t1")
     write = Write(write.stream, write.head, write.parts, write.transactions, (("USD", Balance(-123_456, 0)),))
@@ -176,8 +176,8 @@ def test_an_error_quotes_no_row(schema: Schema, shared_store: PostgresqlStore) -
     assert "123456" not in str(caught.value)
 
 
-def test_what_no_row_can_hold_is_not_found(schema: Schema, shared_store: PostgresqlStore) -> None:
-    """An id that PostgreSQL has no text for is as good as any other that is unknown."""
+def test_an_id_that_no_row_can_hold_is_not_found(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """An id with characters that PostgreSQL's text does not have is unknown, like any other missing id."""
     assert schema.execute("SELECT 1 FROM events") == []
     for odd in ("\x00", "\ud800"):
         assert shared_store.transaction("main", odd) is None
@@ -188,7 +188,7 @@ def test_what_no_row_can_hold_is_not_found(schema: Schema, shared_store: Postgre
 
 
 def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_store: PostgresqlStore) -> None:
-    """It would keep everything that is due from being claimed: so it is refused, alone."""
+    """It would prevent claims of all due work. So it is refused on its own."""
     shared_store.register_owner(OWNER)
     customer = Customer()
     shared_store.append([customer.deposit("t1")])
@@ -200,7 +200,7 @@ def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_stor
 
 WHOLE_TABLES = {
     "count_work": "counts for the metrics read all unfinished work",
-    "select_figures": "the metrics count all unfinished work",
+    "select_stats": "the metrics count all unfinished work",
     "select_open_transactions": "of a restored database; reads all unfinished work",
     "create_unfinished": "an audit reads everything",
     "select_streams": "an audit reads everything",
@@ -212,8 +212,8 @@ WHOLE_TABLES = {
     "select_any_api_key": "once at a start, and the first live one ends it",
     "insert_api_key": "not the service's to run",
     "revoke_api_key": "not the service's to run",
-    "shut_out": "no query",
-    "select_entered": "locks are no table",
+    "take_exclusive_lock": "no query",
+    "select_service_lock_holders": "locks are no table",
     "insert_rebuild": "not the service's to run",
 }
 REBUILDS: dict[str, list[object]] = {
@@ -224,7 +224,7 @@ REBUILDS: dict[str, list[object]] = {
     "delete_stray_transactions": [["0"]],
     "delete_stray_reviews": [["0"]],
 }
-"""What the owner of the tables alone may do, with values."""
+"""Statements for the owner of the tables only, with values."""
 
 
 LISTS: dict[str, object] = {
@@ -235,7 +235,10 @@ SAMPLES: dict[str, object] = LISTS | dict.fromkeys(("created_from", "created_to"
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys() - REBUILDS.keys()))
 def test_no_statement_reads_a_whole_table(shared_store: PostgresqlStore, name: str) -> None:
-    """Even while all tables are empty the server plans to find rows by their keys: the plan is kept as they grow."""
+    """Even while all tables are empty the server plans to find rows by their keys.
+
+    The plan stays when the tables grow.
+    """
     query = SQL[name]
     named = {key: SAMPLES.get(key, "0") for key in re.findall(r"%\((\w+)\)s", query)}
     values = named or ["0"] * query.count("%s")
@@ -245,14 +248,14 @@ def test_no_statement_reads_a_whole_table(shared_store: PostgresqlStore, name: s
 
 @pytest.mark.parametrize("name", REBUILDS)
 def test_no_statement_of_a_rebuild_reads_a_whole_table(schema: Schema, name: str) -> None:
-    """The same of what a rebuild takes out, stream by stream."""
+    """The same holds for the statements that a rebuild executes for each stream."""
     with Session.connect(**connection_settings(schema.conninfo(owner=True))) as session:
         plan = session.execute(f"EXPLAIN {SQL[name]}", REBUILDS[name]).fetchall()
     assert not [step for (step,) in plan if "Seq Scan" in step], plan
 
 
 def test_an_audit_of_many_streams(schema: Schema, shared_store: PostgresqlStore) -> None:
-    """More streams and events than are fetched at once, all of them in order, while others go on writing."""
+    """An audit returns more streams and events than one fetch, in order, while other processes write."""
     assert schema.execute("SELECT 1 FROM events") == []
     names = sorted(f"c{number}" for number in range(1203))
     long = Customer("long")

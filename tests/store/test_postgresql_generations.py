@@ -1,4 +1,4 @@
-"""A PostgreSQL database on another server, or on another timeline of it, has been put back to an earlier state."""
+"""A PostgreSQL database on another server or timeline has been restored to an earlier state."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from store.backends import backend_of
 from store.errors import StoreInUseError
-from store.factory import migrate, open_restoring
-from store.port import TOKENS_APART, Doubt, Lease
+from store.port import TOKENS_APART, DeliveryCertainty, Lease
 from store.postgresql import generations
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.rows import Row, fetched
@@ -31,7 +31,10 @@ def opened(schema: Schema) -> PostgresqlStore:
     "what", ["UPDATE generations SET timeline = timeline + 1", "UPDATE generations SET system_id = system_id + 1"]
 )
 def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what: str) -> None:
-    """Whoever connects first begins it, before anything is claimed; and the next ones do not begin another."""
+    """The first connection begins the generation, before anything is claimed.
+
+    Later connections do not begin another one.
+    """
     own_schema.clear()
     first = opened(own_schema)
     first.register_owner(OWNER)
@@ -46,7 +49,7 @@ def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what
         assert stores[0].lease("t1") == Lease(1 + TOKENS_APART, None)
         stores[0].register_owner(OWNER)
         (item,) = stores[0].claim_work(OWNER, "gatewayA", 1)
-        assert item.doubt is Doubt.SENT
+        assert item.certainty is DeliveryCertainty.SENT
         for store in stores:
             store.close()
     finally:
@@ -56,7 +59,7 @@ def test_another_server_or_timeline_begins_a_generation(own_schema: Schema, what
 
 
 def test_a_reader_sees_it_before_it_reads(own_schema: Schema) -> None:
-    """A session that only reads begins the generation as well: no position of the lost time is answered on it."""
+    """A session that only reads begins the generation as well. It returns no position of the lost time."""
     own_schema.clear()
     store = opened(own_schema)
     try:
@@ -71,7 +74,7 @@ def test_a_reader_sees_it_before_it_reads(own_schema: Schema) -> None:
 
 
 def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
-    """Also when no connection that reads is replaced: nothing is claimed as unsent that was sent in the lost time."""
+    """Work that was sent in the lost time is not claimed as unsent, even when no reading connection is replaced."""
     own_schema.clear()
     store = opened(own_schema)
     try:
@@ -82,15 +85,18 @@ def test_a_writer_sees_it_before_it_claims(own_schema: Schema) -> None:
         store._writing.replace_lost()
         store.register_owner(OWNER)
         (item,) = store.claim_work(OWNER, "gatewayA", 1)
-        assert item.doubt is Doubt.SENT
+        assert item.certainty is DeliveryCertainty.SENT
     finally:
         store.close()
         own_schema.execute("UPDATE generations SET timeline = (SELECT timeline FROM server_identity())")
 
 
 @pytest.mark.parametrize("unknown", ["to the process", "to the database"])
-def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema, unknown: str) -> None:
-    """Then the timeline alone tells, and a system id that is known to others is no change."""
+def test_a_role_without_the_right_to_read_the_system_id(own_schema: Schema, unknown: str) -> None:
+    """Without the right only the timeline shows a restore.
+
+    A system id that other processes recorded is not a change.
+    """
     own_schema.clear()
     ((definition,),) = own_schema.execute("SELECT pg_get_functiondef('server_identity'::regproc)")
     denied = definition.replace("has_function_privilege('pg_control_system()', 'EXECUTE')", "false")
@@ -111,14 +117,14 @@ def test_a_role_that_may_not_ask_for_the_system_id(own_schema: Schema, unknown: 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """A server whose timeline a test may change."""
+    """A server whose timeline the test may change."""
     with embedded_server(durable=False) as it:
         yield it
 
 
-def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
-    """A standby that is promoted writes on another timeline, at once and not after its next checkpoint."""
-    migrate(server.url(), root=ROOT)
+def test_a_promotion_is_detected(server: EmbeddedServer) -> None:
+    """A promoted standby writes on another timeline at once, and not only after its next checkpoint."""
+    backend_of(server.url(), root=ROOT).migrate()
     store = PostgresqlStore(server.url(), writers=1, readers=1)
     store.append([Customer().deposit("t1")])
     store.close()
@@ -130,7 +136,7 @@ def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
     store = PostgresqlStore(server.url(), writers=1, readers=1)
     assert store.feed().generation == 1
     assert store.lease("t1") == Lease(1 + TOKENS_APART, None)
-    with pytest.raises(StoreInUseError), open_restoring(server.url(), root=ROOT, now=START):
+    with pytest.raises(StoreInUseError), backend_of(server.url(), root=ROOT).restore(now=START):
         pass
     store.close()
     server.stop()
@@ -141,9 +147,9 @@ def test_a_promotion_is_seen(server: EmbeddedServer) -> None:
 
 
 def test_an_operator_marks_it(server: EmbeddedServer) -> None:
-    """The next generation, or a higher one that he names; what has no end is told."""
-    migrate(server.url(), root=ROOT)
-    with open_restoring(server.url(), root=ROOT, now=START) as restoring:
+    """The command begins the next generation, or a higher one that it names, and lists unfinished transactions."""
+    backend_of(server.url(), root=ROOT).migrate()
+    with backend_of(server.url(), root=ROOT).restore(now=START) as restoring:
         first = restoring.mark(0)
         again = restoring.mark(first.generation + 5)
     assert again.generation == first.generation + 5
@@ -152,8 +158,8 @@ def test_an_operator_marks_it(server: EmbeddedServer) -> None:
     assert first.newest.type == "DepositReceived"
 
 
-def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -> None:
-    """The next one is above all that the process has given out, though the database knows nothing of those."""
+def test_a_restore_to_before_a_generation_that_a_process_used(own_schema: Schema) -> None:
+    """The next generation is above all generations that the process has used, even if the database has none of them."""
     own_schema.clear()
     store = opened(own_schema)
     try:
@@ -174,7 +180,10 @@ def test_put_back_behind_a_generation_that_a_process_knows(own_schema: Schema) -
 def test_connections_that_are_opened_at_once_begin_one_generation(
     own_schema: Schema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process opens several after a failover: one that has looked before another began it begins no second one."""
+    """A process opens several connections after a failover.
+
+    A connection that checked too early begins no second generation.
+    """
     own_schema.clear()
     store = opened(own_schema)
     late: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL, from many processes at once; what the service's role may do, and what nobody may."""
+"""Migrations on PostgreSQL by many processes at once; the rights of the service's role and of the owner."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from store.backends import backend_of
 from store.errors import SchemaError, StoreError, StoreUnavailableError
-from store.factory import lock_store, migrate, open_audit, open_store
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.migrate import migrate as migrate_postgresql
@@ -36,8 +36,8 @@ def tables(schema: Schema) -> set[str]:
     return {name for (name,) in schema.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema.name,))}
 
 
-def test_ten_that_migrate_at_once(empty: Schema) -> None:
-    """One of them does it, the others wait and find it done; nobody meets an error."""
+def test_concurrent_migrations(empty: Schema) -> None:
+    """One process migrates. The others wait, find nothing to do, and get no error."""
     with ThreadPoolExecutor(10) as threads:
         applied = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
     assert sorted(applied) == [[]] * 9 + [ALL]
@@ -45,7 +45,7 @@ def test_ten_that_migrate_at_once(empty: Schema) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
-    """Tables, and the number, of what broke off halfway are not there; the next attempt begins anew."""
+    """The tables and the number of a failed migration do not exist. The next attempt begins from the start."""
     scripts = {1: "CREATE TABLE one (x int)", 2: "CREATE TABLE two (x int); SELECT 1 / 0"}
     with pytest.raises(StoreError, match="division by zero"):
         migrate_postgresql(empty.conninfo(owner=True), scripts)
@@ -55,7 +55,7 @@ def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
     assert tables(empty) == {"one", "two", "schema_migrations"}
 
 
-def test_only_what_is_missing_is_applied(empty: Schema) -> None:
+def test_only_missing_migrations_are_applied(empty: Schema) -> None:
     """An older database gets the migrations after its own."""
     older = {number: script for number, script in migrations().items() if number < 3}
     assert migrate_postgresql(empty.conninfo(owner=True), older) == [1, 2]
@@ -65,7 +65,7 @@ def test_only_what_is_missing_is_applied(empty: Schema) -> None:
 
 
 def test_newer_tables_are_left_alone(schema: Schema) -> None:
-    """A service of an older version neither migrates nor opens what a newer one has made."""
+    """A service of an older version neither migrates nor opens the tables of a newer one."""
     schema.execute("INSERT INTO schema_migrations (number) VALUES (1000)")
     try:
         for attempt in (migrate_postgresql, PostgresqlStore):
@@ -76,7 +76,7 @@ def test_newer_tables_are_left_alone(schema: Schema) -> None:
 
 
 def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
-    """Whoever forgot to migrate is told so."""
+    """The error requests the migration."""
     with pytest.raises(SchemaError, match="migrate"):
         PostgresqlStore(empty.conninfo(owner=True))
 
@@ -85,8 +85,8 @@ def test_a_database_without_tables_is_not_opened(empty: Schema) -> None:
     "statement",
     ["UPDATE events SET type = 'x'", "DELETE FROM events", "TRUNCATE events", "DELETE FROM events WHERE false"],
 )
-def test_nobody_changes_events(schema: Schema, shared_store: PostgresqlStore, statement: str) -> None:
-    """Not even the owner of the tables can change or delete an event."""
+def test_events_cannot_be_changed(schema: Schema, shared_store: PostgresqlStore, statement: str) -> None:
+    """Even the owner of the tables cannot change or delete an event."""
     assert shared_store.append([Customer().deposit("t1")]) == [COMMITTED]
     with pytest.raises(psycopg.errors.RestrictViolation, match="never changed or deleted"):
         schema.execute(statement)
@@ -115,7 +115,7 @@ def test_nobody_changes_events(schema: Schema, shared_store: PostgresqlStore, st
     ],
 )
 def test_the_services_role_has_the_least_rights(schema: Schema, statement: str) -> None:
-    """The contract suite runs as this role, and yet it may neither change the past nor the tables."""
+    """The contract suite runs as this role. It can change neither past events nor tables."""
     if not schema.role:
         pytest.skip("not run: the tests' user may not make roles")
     with psycopg.connect(schema.conninfo()) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -123,16 +123,20 @@ def test_the_services_role_has_the_least_rights(schema: Schema, statement: str) 
 
 
 def test_by_url(empty: Schema, tmp_path: Path) -> None:
-    """The factory migrates, opens and audits what a postgresql:// URL names, and holds no lock on it."""
+    """The backend of a postgresql:// URL migrates, opens and audits it, and holds no lock on it."""
     url = f"{empty.url}{'&' if '?' in empty.url else '?'}options={quote(f'-csearch_path={empty.name}')}"
-    with lock_store(url, root=tmp_path, sleep=lambda _: None), lock_store(url, root=tmp_path, sleep=lambda _: None):
-        assert migrate(url, root=tmp_path) == ALL
-        store = open_store(url, root=tmp_path, clock=_no_clock)
+    backend = backend_of(url, root=tmp_path)
+    with (
+        backend.lock(sleep=lambda _: None),
+        backend_of(url, root=tmp_path).lock(sleep=lambda _: None),
+    ):
+        assert backend.migrate() == ALL
+        store = backend.open(clock=_no_clock)
         store.register_owner(OWNER)
         customer = Customer()
         assert store.append([customer.deposit("t1", owner=OWNER)]) == [COMMITTED]
         store.close()
-        with open_audit(url, root=tmp_path) as audit:
+        with backend.audit() as audit:
             assert audit.head(customer.stream) == customer.head
 
 
@@ -141,14 +145,15 @@ def _no_clock() -> datetime:
 
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://127.0.0.1:1"])
-def test_a_server_that_is_not_there(tmp_path: Path, url: str) -> None:
-    """Without a server the store is not available; that is no fault of the schema."""
-    for attempt in (lambda: open_store(url, root=tmp_path, clock=Clock()), lambda: migrate(url, root=tmp_path)):
+def test_a_missing_server(tmp_path: Path, url: str) -> None:
+    """Without a server the store is not available. That is not an error of the schema."""
+    backend = backend_of(url, root=tmp_path)
+    for attempt in (lambda: backend.open(clock=Clock()), backend.migrate):
         with pytest.raises(StoreUnavailableError):
             attempt()
 
 
 def test_a_url_that_cannot_be_read(tmp_path: Path) -> None:
-    """A parameter that libpq does not know is told when the store is opened."""
+    """A parameter that libpq does not have is reported when the store is opened."""
     with pytest.raises(StoreError, match="cannot be read"):
-        open_store("postgresql://localhost/x?nonsense=1", root=tmp_path, clock=Clock())
+        backend_of("postgresql://localhost/x?nonsense=1", root=tmp_path).open(clock=Clock())

@@ -1,4 +1,4 @@
-"""Reading all events by position: what is committed late, or never, is neither skipped nor waited for in vain."""
+"""Reading all events by position: late commits are not skipped, and rolled-back ones are not awaited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from store.port import Committed, Write
 from store.postgresql.adapter import PostgresqlStore
-from store.postgresql.batch import Batch
+from store.postgresql.batch import AppendDocument
 from store.postgresql.statements import SQL
 from tests.store.builders import Customer
 from tests.store.postgresql_server import Schema
@@ -29,7 +29,7 @@ def store(schema: Schema, shared_store: PostgresqlStore) -> PostgresqlStore:
 
 @contextmanager
 def slow(schema: Schema) -> Iterator[psycopg.Connection[Any]]:
-    """A writer that takes its time between its append and its commit."""
+    """A writer that waits between its append and its commit."""
     with psycopg.connect(schema.conninfo()) as session:
         session.execute("SELECT 1")
         yield session
@@ -37,11 +37,11 @@ def slow(schema: Schema) -> Iterator[psycopg.Connection[Any]]:
 
 def append(session: psycopg.Connection[Any], *writes: Write) -> None:
     """Append within the session's open transaction."""
-    assert session.execute(SQL["append_batch"], (Batch(writes).document,)).fetchall() == []
+    assert session.execute(SQL["append_batch"], (AppendDocument(writes).document,)).fetchall() == []
 
 
 def read(store: PostgresqlStore, after: int = 0) -> list[str]:
-    """Which customers' events a reader gets, of all merchants or of the only one."""
+    """The customers whose events a reader gets, of all merchants or of the only one."""
     events = store.all_events(None, after=after, limit=1000)
     assert store.all_events("main", after=after, limit=1000) == events
     return [event.stream.id for event in events]
@@ -53,7 +53,7 @@ def one(name: str) -> Write:
 
 
 def test_a_late_commit_is_not_skipped(store: PostgresqlStore, schema: Schema) -> None:
-    """While a slow transaction holds a position, what came after it waits; then all is read in order."""
+    """While a slow transaction holds a position, later events wait. Then all are read in order."""
     store.append([one("a")])
     with slow(schema) as late:
         append(late, one("late"))
@@ -64,9 +64,9 @@ def test_a_late_commit_is_not_skipped(store: PostgresqlStore, schema: Schema) ->
 
 
 def test_a_lower_transaction_id_may_have_the_higher_position(store: PostgresqlStore, schema: Schema) -> None:
-    """Who began first and appends last must not carry the reader past who began later and still has to commit.
+    """A transaction that began first and appends last must not let the reader skip a later one that commits last.
 
-    A reader that looked at transaction ids alone would show the first one's event and skip the other's for ever.
+    A reader by transaction ids would return the event of the first and never that of the second.
     """
     with slow(schema) as older, slow(schema) as younger:
         older.execute("SELECT pg_current_xact_id()")
@@ -79,8 +79,8 @@ def test_a_lower_transaction_id_may_have_the_higher_position(store: PostgresqlSt
     assert read(store) == ["younger", "older"]
 
 
-def test_one_that_rolls_back_is_not_waited_for(store: PostgresqlStore, schema: Schema) -> None:
-    """A position that was given out for nothing is a gap, and the reader goes on."""
+def test_a_transaction_that_rolls_back_is_not_awaited(store: PostgresqlStore, schema: Schema) -> None:
+    """A position that was assigned without a commit is a gap, and the reader continues."""
     with slow(schema) as given_up:
         append(given_up, one("given up"))
         store.append([one("a")])
@@ -89,8 +89,8 @@ def test_one_that_rolls_back_is_not_waited_for(store: PostgresqlStore, schema: S
         assert read(store) == ["a"]
 
 
-def test_a_transaction_that_appends_nothing_holds_up_nobody(store: PostgresqlStore, schema: Schema) -> None:
-    """A long transaction, even one that has changed something, is no reason to wait; only an append is."""
+def test_a_transaction_that_appends_nothing_delays_no_reader(store: PostgresqlStore, schema: Schema) -> None:
+    """The reader waits only for appends. It does not wait for a long transaction, even one with changes."""
     with slow(schema) as idle:
         idle.execute("SELECT pg_current_xact_id()")
         idle.execute("INSERT INTO owners (owner, heartbeat_at) VALUES ('slow', now())")
@@ -98,8 +98,8 @@ def test_a_transaction_that_appends_nothing_holds_up_nobody(store: PostgresqlSto
         assert read(store) == ["a"]
 
 
-def test_a_reader_that_goes_on_from_its_last_position_gets_all(store: PostgresqlStore, schema: Schema) -> None:
-    """Beside many writers, whose transactions take now shorter and now longer, each event comes once and in order."""
+def test_a_reader_that_continues_gets_all_events(store: PostgresqlStore, schema: Schema) -> None:
+    """Beside many writers with short and long transactions, each event is read once and in order."""
     writers, turns = 4, 25
 
     def write(number: int) -> None:
@@ -134,7 +134,7 @@ def _page(store: PostgresqlStore, got: Sequence[tuple[int, str]]) -> list[tuple[
     ("name", "values"), [("select_settled_events", (0, 10)), ("select_merchant_events", ("main", 0, 10))]
 )
 def test_the_reader_needs_new_snapshots(schema: Schema, name: str, values: tuple[object, ...]) -> None:
-    """In a transaction with one snapshot for all the reader could skip events: it refuses."""
+    """With one snapshot for the whole transaction the reader could skip events, so it refuses."""
     with psycopg.connect(schema.conninfo()) as session:
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with pytest.raises(psycopg.errors.RaiseException, match="new snapshot"):
@@ -143,7 +143,7 @@ def test_the_reader_needs_new_snapshots(schema: Schema, name: str, values: tuple
 
 @pytest.mark.parametrize("at", [2**31 - 3, 2**32 - 3, 5 * 2**32 - 3])
 def test_positions_beyond_32_bits(store: PostgresqlStore, schema: Schema, at: int) -> None:
-    """The lock that announces positions has room for half of one: nothing is lost where it wraps around."""
+    """The lock that announces positions holds half of a position. Nothing is lost where that half wraps around."""
     schema.execute("SELECT setval('events_position_seq', %s)", (at,))
     try:
         store.append([one("before")])

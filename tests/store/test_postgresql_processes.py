@@ -1,4 +1,4 @@
-"""Several stores on one database, as several processes have them: races, dead owners, and no deadlock."""
+"""Several stores on one database, as in several processes: races, dead owners, and no deadlock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from store.port import (
     CloseWork,
     Committed,
     Conflict,
-    Doubt,
+    DeliveryCertainty,
     Duplicate,
     Fence,
     Fenced,
@@ -45,7 +45,7 @@ LEASED = WorkState.LEASED
 
 @contextmanager
 def stores(schema: Schema, count: int) -> Iterator[list[PostgresqlStore]]:
-    """Stores that know nothing of each other; a wait for a lock of theirs that lasts long enough is a deadlock."""
+    """Independent stores. A wait for a lock that lasts until the time limit is a deadlock."""
     options = f"{NOT_DURABLE} -c lock_timeout=0 -c statement_timeout=30000 -c deadlock_timeout=100ms"
     with ExitStack() as stack:
         made = [PostgresqlStore(schema.conninfo(owner=True, options=options)) for _ in range(count)]
@@ -55,21 +55,24 @@ def stores(schema: Schema, count: int) -> Iterator[list[PostgresqlStore]]:
 
 
 def deadlocks(schema: Schema) -> int:
-    """How many the server has met in this database, ever."""
+    """The number of deadlocks in this database so far."""
     schema.execute("SELECT pg_stat_clear_snapshot()")
     ((count,),) = schema.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     return int(count)
 
 
-def caught_up(customer: Customer, conflict: Conflict) -> None:
-    """Let the customer's writer believe what it was told."""
+def rebase(customer: Customer, conflict: Conflict) -> None:
+    """Let the customer's writer assume that its write is stored."""
     end = conflict.missed[-1]
     customer.head = Head(end.version, end.hash)
     customer.account = type(customer.account)(customer.stream.id, end.version)
 
 
-def test_stores_hammer_the_same_streams(schema: Schema) -> None:
-    """Batches over the same customers in every order, from threads of two stores: each version has one winner."""
+def test_stores_race_for_the_same_streams(schema: Schema) -> None:
+    """Two stores append batches over the same customers in every order, from several threads.
+
+    Each version has one winner.
+    """
     names, turns, workers = [f"c{number}" for number in range(6)], 12, 4
     before = deadlocks(schema)
 
@@ -84,7 +87,7 @@ def test_stores_hammer_the_same_streams(schema: Schema) -> None:
                 for name, answer in zip(waiting, store.append(batch), strict=True):
                     if isinstance(answer, Conflict):
                         conflicts += 1
-                        caught_up(customers[name], answer)
+                        rebase(customers[name], answer)
                         again.append(name)
                     else:
                         assert isinstance(answer, Committed | Duplicate)
@@ -103,7 +106,7 @@ def _deposit(customer: Customer, transaction_id: str, key: str) -> Write:
 
 
 def test_appends_beside_claims_and_dying_owners(schema: Schema) -> None:
-    """Owners come, claim, complete and are declared dead, all at once: no deadlock, and no work is lost or done twice.
+    """Owners register, claim, complete and die concurrently: no deadlock, and no work is lost or done twice.
 
     The order of locks is the same everywhere: streams, owners, work.
     """
@@ -144,8 +147,8 @@ def _fenced(item: WorkItem, token: int, change: WorkChange) -> Write:
     return Write(item.stream, Head(), (Part((), (), Fence(item.work_id, token), (change,)),))
 
 
-def test_one_claim_at_the_same_instant(schema: Schema) -> None:
-    """Of many processes that take one claim at once, one gets it and every other one is told by whom it is held."""
+def test_concurrent_appends_of_one_claim(schema: Schema) -> None:
+    """When many processes take one claim at once, one gets it and all others receive the held value."""
     count = 6
     start = threading.Barrier(count)
 
@@ -170,7 +173,7 @@ def test_one_claim_at_the_same_instant(schema: Schema) -> None:
 
 
 def test_work_opened_for_an_owner_that_dies_meanwhile_is_queued(schema: Schema) -> None:
-    """An append and the declaration that its owner is dead cannot miss each other: nobody's lease is left behind."""
+    """An append and the removal of its owner exclude each other: no lease of a removed owner remains."""
     with stores(schema, 2) as (dying, living), ThreadPoolExecutor(1) as threads:
         for turn in range(30):
             dying.register_owner(OWNER)
@@ -182,7 +185,10 @@ def test_work_opened_for_an_owner_that_dies_meanwhile_is_queued(schema: Schema) 
 
 
 def test_work_opened_for_an_owner_that_is_being_declared_dead_is_queued(schema: Schema) -> None:
-    """An append waits for the declaration: it would else open work for an owner whose leases are released already."""
+    """An append waits for the declaration.
+
+    Otherwise it would lease work to an owner whose leases are already released.
+    """
     with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
         store.register_owner(OWNER)
         gravedigger.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
@@ -196,7 +202,7 @@ def test_work_opened_for_an_owner_that_is_being_declared_dead_is_queued(schema: 
 
 
 def test_an_owner_that_is_being_declared_dead_gets_nothing(schema: Schema) -> None:
-    """A claim waits for the declaration: it would else lease work to one whose heartbeat nobody misses any more."""
+    """A claim waits for the removal of its owner. Otherwise it would lease work that no missing heartbeat releases."""
     with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
         store.register_owner(OWNER)
         store.append([Customer().deposit("t1")])
@@ -215,8 +221,8 @@ def _waits(schema: Schema) -> bool:
     return schema.execute(query) != []
 
 
-def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
-    """Who was held for dead and comes back appends nothing under its old tokens, whoever has the work by now."""
+def test_a_late_answer_of_a_dead_owner_is_fenced(schema: Schema) -> None:
+    """A removed owner that returns appends nothing with its old tokens, whichever process has the work."""
     with stores(schema, 2) as (dead, living):
         dead.register_owner(OWNER)
         living.register_owner(OTHER)
@@ -229,14 +235,14 @@ def test_a_dead_owners_late_answer_is_fenced(schema: Schema) -> None:
         late = customer.twin()
         assert dead.append([late.complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
         (first, second) = living.claim_work(OTHER, "gatewayA", 10)
-        assert {first.doubt, second.doubt} == {Doubt.LEASE_LOST}
+        assert {first.certainty, second.certainty} == {DeliveryCertainty.LEASE_LOST}
         dead.register_owner(OWNER)
         assert dead.append([customer.twin().complete("t1", fence=Fence("t1", 1))]) == [Fenced(0)]
         assert living.append([customer.complete("t1", fence=Fence("t1", first.token))]) == [COMMITTED]
 
 
-def test_the_clock_is_the_databases(postgresql_url: str, schema: Schema) -> None:
-    """Without the tests' clock, due times and heartbeats follow the server's, whatever this machine's says."""
+def test_the_clock_is_that_of_the_database(postgresql_url: str, schema: Schema) -> None:
+    """Without the tests' clock, due times and heartbeats follow the server's clock, not that of this machine."""
     ((source,),) = schema.execute("SELECT pg_get_functiondef('store_now'::regproc)")
     schema.execute(
         "CREATE OR REPLACE FUNCTION store_now() RETURNS timestamptz LANGUAGE sql STABLE AS"
@@ -254,8 +260,8 @@ def test_the_clock_is_the_databases(postgresql_url: str, schema: Schema) -> None
         schema.execute(source)
 
 
-def test_what_is_being_claimed_is_passed_by(schema: Schema) -> None:
-    """A claim never waits for another one: it takes what comes next."""
+def test_work_that_is_being_claimed_is_skipped(schema: Schema) -> None:
+    """A claim never waits for another one. It takes the next piece of work."""
     with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as other:
         store.register_owner(OWNER)
         customer = Customer()
@@ -267,8 +273,8 @@ def test_what_is_being_claimed_is_passed_by(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("table", ["heads", "owners", "work"])
-def test_a_lock_that_never_comes_free_is_waited_for_no_longer_than_said(schema: Schema, table: str) -> None:
-    """Somebody's forgotten transaction makes the store unavailable for that write, which is then surely not stored."""
+def test_the_wait_for_a_lock_has_a_limit(schema: Schema, table: str) -> None:
+    """An abandoned transaction makes the store unavailable for that write, which is then certainly not stored."""
     store = PostgresqlStore(schema.conninfo(options=f"{NOT_DURABLE} -c lock_timeout=50ms"))
     store.register_owner(OWNER)
     customer = Customer()
@@ -286,8 +292,8 @@ def test_a_lock_that_never_comes_free_is_waited_for_no_longer_than_said(schema: 
     store.close()
 
 
-def test_greenlets_wait_for_the_server_without_holding_up_others(schema: Schema) -> None:
-    """Under gevent the driver's waits, its pool's threads and its locks are greenlets', as soon as all is patched."""
+def test_greenlets_that_wait_do_not_block_others(schema: Schema) -> None:
+    """Under gevent, waits of the driver and its pool block a single greenlet, once everything is patched."""
     patient = f"{NOT_DURABLE} -c lock_timeout=30000 -c statement_timeout=60000"
     conninfos = [schema.conninfo(options=patient), schema.conninfo(owner=True)]
     command = [sys.executable, "-m", "tests.store.greenlets", *conninfos]

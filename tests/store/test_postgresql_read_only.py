@@ -1,4 +1,4 @@
-"""Sessions on which nothing can be written are not kept, and the store is back as soon as it can write again."""
+"""Sessions on which nothing can be written are not kept. The store is available again as soon as it can write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVES_AGAIN_S = 5.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """A server whose settings may be changed."""
+    """A server whose settings the test may change."""
     with embedded_server(durable=False) as server:
         yield server
 
@@ -36,7 +36,7 @@ def url(server: EmbeddedServer) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[PostgresqlStore]:
-    """A store with its connections made."""
+    """A store with open connections."""
     store = PostgresqlStore(url, writers=2, readers=2)
     store.ping()
     yield store
@@ -50,7 +50,7 @@ def _on(url: str, statement: str) -> None:
 
 
 def _works(store: PostgresqlStore, customer: Customer) -> bool:
-    """Whether it takes a write and reads it."""
+    """Whether the store accepts a write and reads it."""
     write = customer.twin().deposit("again")
     with suppress(StoreError):
         return store.append([write]) == [COMMITTED] and store.load(customer.stream).head != Head()
@@ -70,10 +70,11 @@ BEGIN_AND_END: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("which", BEGIN_AND_END)
-def test_a_default_that_forbids_writing_is_not_overridden_and_not_kept(
-    store: PostgresqlStore, url: str, which: str
-) -> None:
-    """While it holds nothing is served on new sessions; once it is gone the same store goes on, readers and writers."""
+def test_sessions_with_a_read_only_default_are_not_kept(store: PostgresqlStore, url: str, which: str) -> None:
+    """While the default applies, new sessions serve nothing.
+
+    Afterwards the same store continues, for reads and writes.
+    """
     begin, end = BEGIN_AND_END[which]
     _on(url, begin)
     _on(
@@ -81,7 +82,8 @@ def test_a_default_that_forbids_writing_is_not_overridden_and_not_kept(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE application_name = 'payments' AND datname = current_database()",
     )
-    with pytest.raises((StoreUnavailableError, CommitUncertainError)):  # the connection was cut before, or under it
+    # the connection was cut before the call or during it
+    with pytest.raises((StoreUnavailableError, CommitUncertainError)):
         store.append([Customer().deposit("t1")])
     for attempt in (lambda: store.append([Customer().deposit("t1")]), lambda: store.load(Customer().stream)):
         with pytest.raises(StoreUnavailableError):
@@ -102,7 +104,10 @@ CALLS: dict[str, Callable[[PostgresqlStore], object]] = {
 def test_a_server_that_turns_read_only_loses_its_sessions(
     store: PostgresqlStore, server: EmbeddedServer, call: str
 ) -> None:
-    """Readers too: what they are told may be old, and no refusal may rest on it. The server says so unasked."""
+    """Readers lose them as well: their data may be outdated, and no refusal may rest on them.
+
+    The server reports the change.
+    """
     server.set("default_transaction_read_only", "on")
     try:
         until(lambda: _fails(store, call), SERVES_AGAIN_S)
@@ -121,10 +126,10 @@ def _fails(store: PostgresqlStore, call: str) -> bool:
     return False
 
 
-def test_a_write_that_is_refused_has_all_idle_sessions_looked_at(store: PostgresqlStore) -> None:
-    """SQLSTATE 25006 says of the server that it has stopped writing: readers that cannot write are replaced, too."""
+def test_a_refused_write_leads_to_a_check_of_all_idle_sessions(store: PostgresqlStore) -> None:
+    """SQLSTATE 25006 shows that the server does not write any more. Readers that cannot write are replaced as well."""
     reader = store._reading.pool._pool[0]
-    reader.pgconn.exec_(b"SET default_transaction_read_only = on")  # past whatever looks at answers
+    reader.pgconn.exec_(b"SET default_transaction_read_only = on")  # bypasses the check of answers
 
     def refused(session: Session) -> None:
         session.execute("BEGIN READ ONLY; DELETE FROM owners")
@@ -138,7 +143,7 @@ def test_a_write_that_is_refused_has_all_idle_sessions_looked_at(store: Postgres
 
 @pytest.fixture(scope="module")
 def standby(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    """A standby of the server, that follows it."""
+    """A standby that follows the server."""
     with embedded_server(durable=False, primary=server) as standby:
         yield standby
 
@@ -148,10 +153,8 @@ def _both(server: EmbeddedServer, standby: EmbeddedServer, url: str, more: str =
     return f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{server.port}/{url.rpartition('/')[2]}{more}"
 
 
-def test_of_several_hosts_the_one_that_writes_is_taken(
-    server: EmbeddedServer, url: str, standby: EmbeddedServer
-) -> None:
-    """For reads as well: a standby would answer 404 for what was acknowledged a moment ago."""
+def test_the_host_that_writes_is_used(server: EmbeddedServer, url: str, standby: EmbeddedServer) -> None:
+    """Reads use it as well: a standby could return 404 for a transaction that was just acknowledged."""
     until(lambda: Replicated(standby).visible(standby.url(url.rpartition("/")[2]), "SELECT 1") == 1)
     store = PostgresqlStore(_both(server, standby, url), writers=1, readers=1)
     try:
@@ -163,13 +166,13 @@ def test_of_several_hosts_the_one_that_writes_is_taken(
 
 
 @pytest.mark.parametrize("more", ["", "?target_session_attrs=any", "?target_session_attrs=standby"])
-def test_a_standby_is_no_store(server: EmbeddedServer, url: str, standby: EmbeddedServer, more: str) -> None:
-    """Not even where the URL lets libpq connect to one."""
+def test_a_standby_is_refused(server: EmbeddedServer, url: str, standby: EmbeddedServer, more: str) -> None:
+    """A standby is refused even where the URL lets libpq connect to one."""
     with pytest.raises(StoreUnavailableError):
         PostgresqlStore(standby.url(url.rpartition("/")[2]) + more)
 
 
 def test_the_url_may_name_other_attributes() -> None:
-    """An operator's own choice is kept; the default is a session that writes."""
+    """An operator's own attributes are kept. The default is a session that can write."""
     assert connection_settings("postgresql://h/d")["target_session_attrs"] == "read-write"
     assert connection_settings("postgresql://h/d?target_session_attrs=primary")["target_session_attrs"] == "primary"

@@ -38,21 +38,21 @@ EVENTS = "SELECT count(*) FROM events"
 
 @pytest.fixture(scope="module")
 def replicated() -> Iterator[Replicated]:
-    """A server of which a replica may be expected."""
+    """A server that can have a synchronous replica."""
     with embedded_server(durable=False) as server:
         yield Replicated(server)
 
 
 @pytest.fixture
 def url(replicated: Replicated) -> Iterator[str]:
-    """A database, whose replica is back after the test."""
+    """A database whose replica is present again after the test."""
     yield replicated.new_database()
     replicated.come_back()
 
 
 @pytest.fixture
 def store(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresqlStore]:
-    """A store that soon loses patience, with OWNER registered."""
+    """A store with short time limits and OWNER registered."""
     monkeypatch.setattr(sessions, "ANSWER_WITHIN_S", 1.0)
     store = PostgresqlStore(url, writers=2, readers=2)
     store.register_owner(OWNER)
@@ -60,10 +60,10 @@ def store(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresqlStore
     store.close()
 
 
-def test_a_commit_that_no_replica_confirms_is_uncertain_and_seen_by_nobody(
+def test_an_unconfirmed_commit_is_uncertain_and_invisible(
     store: PostgresqlStore, replicated: Replicated, url: str
 ) -> None:
-    """It is neither stored nor not stored; it is left to wait, and its own waiting shows nothing to readers."""
+    """The commit is neither stored nor not stored. It keeps waiting, and readers see nothing of it meanwhile."""
     customer = Customer()
     write = customer.deposit("t1")
     replicated.go_away()
@@ -78,7 +78,10 @@ def test_a_commit_that_no_replica_confirms_is_uncertain_and_seen_by_nobody(
 
 
 def test_nothing_more_is_stored_while_one_commit_waits(store: PostgresqlStore, replicated: Replicated) -> None:
-    """It is refused at once, and leaves no more processes on the server however long the replica is away."""
+    """Further writes are refused at once.
+
+    The server gets no more waiting processes, however long the replica is absent.
+    """
     replicated.go_away()
     first, second = Customer("first"), Customer("second")
     with pytest.raises(CommitUncertainError):
@@ -97,8 +100,8 @@ def test_nothing_more_is_stored_while_one_commit_waits(store: PostgresqlStore, r
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
-def test_a_wait_that_is_ended_is_no_success(store: PostgresqlStore, replicated: Replicated, how: str) -> None:
-    """An administrator who ends the wait makes the commit visible; it is still not replicated, and that is said."""
+def test_a_wait_that_is_ended_is_not_a_success(store: PostgresqlStore, replicated: Replicated, how: str) -> None:
+    """An administrator who ends the wait makes the commit visible. It is not replicated, and the error states it."""
     customer = Customer()
     write = customer.deposit("t1")
     replicated.go_away()
@@ -108,7 +111,7 @@ def test_a_wait_that_is_ended_is_no_success(store: PostgresqlStore, replicated: 
         answer.result(30)
     assert store.load(customer.stream).head == customer.head
     with pytest.raises((CommitUncertainError, StoreUnavailableError)):
-        store.append([write])  # it is known again, and that must be confirmed as well
+        store.append([write])  # the repeated write is recognised, which must be confirmed as well
     replicated.come_back()
     until(lambda: replicated.waiting() == [])
     assert store.append([write]) == [COMMITTED]
@@ -129,7 +132,7 @@ CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
 
 
 def _fill(store: PostgresqlStore) -> None:
-    """Something for each of the changes to do."""
+    """Create data on which each of the changes has an effect."""
     lookup, letter = Customer("lookup"), Customer("letter")
     store.append([Customer("due").deposit("t1"), lookup.deposit("t2"), letter.deposit("t3")])
     store.append(
@@ -142,8 +145,8 @@ def _fill(store: PostgresqlStore) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_no_change_succeeds_by_a_wait_that_is_ended(store: PostgresqlStore, replicated: Replicated, name: str) -> None:
-    """Whatever the store changes waits for the replica, and a wait that somebody ends is no success."""
+def test_no_change_succeeds_when_its_wait_is_ended(store: PostgresqlStore, replicated: Replicated, name: str) -> None:
+    """Every change of the store waits for the replica, and an ended wait is not a success."""
     _fill(store)
     replicated.go_away()
     answer = started(lambda: CHANGES[name](store))
@@ -152,8 +155,8 @@ def test_no_change_succeeds_by_a_wait_that_is_ended(store: PostgresqlStore, repl
         answer.result(30)
 
 
-def test_nor_does_a_new_api_key(replicated: Replicated, url: str) -> None:
-    """What an operator does beside the service is as durable."""
+def test_a_new_api_key_is_replicated(replicated: Replicated, url: str) -> None:
+    """Changes by operator commands are as durable as other changes."""
     replicated.go_away()
     with open_keyring(url) as keyring:
         key = NewKey("key-1", bytes(32), "main", frozenset({Scope.READ}), "test", None)
@@ -170,7 +173,7 @@ def _claims(customer: Customer) -> Write:
 ANSWERS: dict[str, Callable[[Customer, Write], tuple[Write, object]]] = {
     "the very same events": lambda _, first: (first, COMMITTED),
     "the very same claims": lambda customer, _: (_claims(customer), COMMITTED),
-    "another's claim": lambda customer, _: (
+    "a claim of another writer": lambda customer, _: (
         Write(customer.stream, Head(), (Part((), (Claim("callback", "1", b"other"),)),)),
         Duplicate(0, Claim("callback", "1", b"raw")),
     ),
@@ -178,7 +181,7 @@ ANSWERS: dict[str, Callable[[Customer, Write], tuple[Write, object]]] = {
         Customer("other").deposit("t2", claims=[Claim("key", "1", b"t2")]),
         Duplicate(0, Claim("key", "1", b"t1")),
     ),
-    "work that is gone": lambda customer, _: (
+    "work that is closed": lambda customer, _: (
         Write(customer.stream, Head(), (Part(fence=Fence("gone", 1)),)),
         Fenced(0),
     ),
@@ -191,10 +194,10 @@ ANSWERS: dict[str, Callable[[Customer, Write], tuple[Write, object]]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_no_answer_rests_on_what_is_not_replicated(
+def test_no_answer_rests_on_unreplicated_data(
     store: PostgresqlStore, replicated: Replicated, url: str, name: str
 ) -> None:
-    """What is found in the store was perhaps committed by somebody whose wait was ended: the answer waits itself."""
+    """Data in the store may be from a commit whose wait was ended. So the answer waits for the replica itself."""
     customer = Customer()
     first = customer.deposit("t1", claims=[Claim("key", "1", b"t1")])
     store.append([first, _claims(customer)])
@@ -207,8 +210,8 @@ def test_no_answer_rests_on_what_is_not_replicated(
     assert store.append([write]) == [expected]
 
 
-def test_what_is_done_again_after_a_cut_is_confirmed(store: PostgresqlStore, replicated: Replicated) -> None:
-    """The second time nothing is left to do, and that rests on the first time's commit."""
+def test_a_repeated_call_after_a_cut_is_confirmed(store: PostgresqlStore, replicated: Replicated) -> None:
+    """The second call has nothing left to do, and its answer rests on the first call's commit."""
     replicated.go_away()
     answer = started(lambda: store.turn_breaker("gatewayA", 0, "open"))
     replicated.signal(replicated.until_one_waits(), "terminate")
@@ -219,10 +222,13 @@ def test_what_is_done_again_after_a_cut_is_confirmed(store: PostgresqlStore, rep
     assert store.turn_breaker("gatewayA", 0, "open").epoch == 1
 
 
-def test_a_default_of_the_server_takes_no_durability_away(
+def test_a_default_of_the_server_does_not_reduce_durability(
     replicated: Replicated, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``synchronous_commit`` and what warnings are told are the service's own: every commit waits, and says so."""
+    """``synchronous_commit`` and the level of warnings are pinned.
+
+    Every commit waits, and an incomplete wait is reported.
+    """
     monkeypatch.setattr(sessions, "ANSWER_WITHIN_S", 1.0)
     with psycopg.connect(url, autocommit=True) as admin:
         name = admin.info.dbname

@@ -1,4 +1,4 @@
-"""A server that accepts what it is sent and never answers: nobody waits for it for ever."""
+"""A server that accepts requests and never answers: every call ends in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITHIN_S = 0.3
 
 @pytest.fixture
 def proxy(schema: Schema) -> Iterator[Proxy]:
-    """A line to the server that can fall silent."""
+    """A connection to the server that can stop answering."""
     proxy = Proxy(*address(schema))
     yield proxy
     proxy.close()
@@ -28,7 +28,7 @@ def proxy(schema: Schema) -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(schema: Schema, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresqlStore]:
-    """A store that soon loses patience."""
+    """A store with short time limits."""
     monkeypatch.setattr(sessions, "ANSWER_WITHIN_S", WITHIN_S)
     monkeypatch.setattr(sessions, "WAIT_S", 1.0)
     store = PostgresqlStore(through(proxy, schema), writers=1, readers=1)
@@ -48,8 +48,8 @@ CALLS: dict[str, Callable[[PostgresqlStore], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_every_call_comes_to_an_end(store: PostgresqlStore, proxy: Proxy, call: str) -> None:
-    """With an error that says no more than is known; the store serves again once the server answers."""
+def test_every_call_ends_in_time(store: PostgresqlStore, proxy: Proxy, call: str) -> None:
+    """The error states what is certain. The store works again once the server answers."""
     proxy.flows.clear()
     with pytest.raises(StoreError) as raised:
         CALLS[call](store)
@@ -59,8 +59,8 @@ def test_every_call_comes_to_an_end(store: PostgresqlStore, proxy: Proxy, call: 
     assert store.append([Customer("d").deposit("t2")]) == [Committed()]
 
 
-def test_what_silence_hid_is_found_out(store: PostgresqlStore, proxy: Proxy) -> None:
-    """A batch whose answer did not come is told as it is when it is appended again."""
+def test_a_batch_without_an_answer_is_resolved(store: PostgresqlStore, proxy: Proxy) -> None:
+    """A batch without an answer gets its answer when it is appended again."""
     write = Customer("c").deposit("t1")
     proxy.flows.clear()
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""``store.rebuild`` on both stores: the read tables become what the events say, or the stream is left as it is."""
+"""``store.rebuild`` on both stores: the read tables follow from the events again, or the stream is left as it is."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import psycopg
 import pytest
 
 from domain.events import ReviewOpened
-from domain.said import Expected, Said, Source
+from domain.gateway_report import Expected, GatewayReport, Source
 from store.errors import CommitUncertainError, StoreInUseError
 from store.folding import Problem
 from store.port import Committed
 from store.postgresql.adapter import PostgresqlStore
-from store.postgresql.entry import Entry
 from store.postgresql.generations import Follower
+from store.postgresql.service_lock import ServiceLock
 from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
-from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, START, Clock, Customer, Step, received
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
+from tests.store.templates import new_sqlite
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Place]:
-    """On a file."""
+    """A place on SQLite."""
     path = tmp_path / "payments.db"
-    migrate(path)
+    new_sqlite(path)
     place = Place(lambda: SqliteStore(path, clock=Clock()), path)
     append(place.store)
     yield place
@@ -42,7 +42,7 @@ def sqlite(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def postgresql(own_schema: Schema) -> Iterator[Place]:
-    """On a server."""
+    """A place on PostgreSQL."""
     own_schema.clear()
     place = Place(lambda: PostgresqlStore(own_schema.conninfo(), writers=1, readers=1), own_schema)
     append(place.store)
@@ -52,7 +52,7 @@ def postgresql(own_schema: Schema) -> Iterator[Place]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest) -> Place:
-    """One for each adapter."""
+    """One place for each adapter."""
     found: Place = request.getfixturevalue(request.param)
     return found
 
@@ -61,7 +61,7 @@ EDITS = {
     "a status": "UPDATE transactions SET status = 'pending' WHERE transaction_id = 'a1'",
     "an amount": "UPDATE transactions SET amount_minor = 1 WHERE stream_id = 'b'",
     "a transaction in another stream": "UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b1'",
-    "a transaction in a stream of nobody": "UPDATE transactions SET stream_name = 'x' WHERE transaction_id = 'b1'",
+    "a transaction in an unknown stream": "UPDATE transactions SET stream_name = 'x' WHERE transaction_id = 'b1'",
     "a transaction of another id": "UPDATE transactions SET transaction_id = 'x' WHERE transaction_id = 'b1'",
     "a transaction deleted": "DELETE FROM transactions WHERE transaction_id = 'b1'",
     "all transactions deleted": "DELETE FROM transactions",
@@ -70,21 +70,21 @@ EDITS = {
     "balances deleted": "DELETE FROM balances",
     "a review's reason": "UPDATE reviews SET reason = 'x' WHERE review_id = 'b-r2'",
     "a review in another stream": "UPDATE reviews SET stream_id = 'a' WHERE review_id = 'b-r2'",
-    "a review in a stream of nobody": "UPDATE reviews SET stream_name = 'x' WHERE review_id = 'b-r2'",
+    "a review in an unknown stream": "UPDATE reviews SET stream_name = 'x' WHERE review_id = 'b-r2'",
     "a review deleted": "DELETE FROM reviews WHERE review_id = 'b-r1'",
 }
-"""Rows that are not what the events say."""
+"""Edits after which rows differ from the events."""
 UNREADABLE = {
-    "a status of no kind": "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'",
-    "details that are no JSON": "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'",
+    "an unknown status": "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'",
+    "details that are not JSON": "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'",
     "a time beyond all calendars": "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'",
 }
-"""What PostgreSQL does not let in."""
+"""Edits that PostgreSQL refuses."""
 
 
 @pytest.mark.parametrize("what", EDITS)
-def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
-    """Whatever was changed in the read tables, afterwards verify finds nothing, and nothing is left to rebuild."""
+def test_rows_follow_from_the_events_again(place: Place, what: str) -> None:
+    """Whatever was changed in the read tables, verify finds nothing after a rebuild, and nothing is left to rebuild."""
     place.edit(EDITS[what])
     assert place.problems()
     assert place.rebuild() == []
@@ -96,9 +96,9 @@ def test_rows_become_what_the_events_say(place: Place, what: str) -> None:
 
 @pytest.mark.parametrize("column", ["said", "expected"])
 @pytest.mark.parametrize("value", ["NULL", "'{'", "'[]'", '\'{"source": "lookup"}\''])
-def test_what_a_review_shows_comes_back(place: Place, column: str, value: str) -> None:
-    """It follows from the event, whatever has become of the row."""
-    said = Said(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
+def test_the_data_of_a_review_are_restored(place: Place, column: str, value: str) -> None:
+    """The data that a review shows follow from the event, independent of the row."""
+    said = GatewayReport(Source.CALLBACK, "gatewayA", START, "evt-1", "t", "A-1", "odd", body="{}", body_bytes=2)
     expected = Expected("gatewayA", "pending", "1.00", "USD")
     customer = Customer("c")
     customer.now = START + timedelta(days=1)
@@ -122,8 +122,8 @@ def test_rows_that_cannot_be_read(sqlite: Place, what: str) -> None:
     assert sqlite.problems() == []
 
 
-def test_a_sound_store_is_left_alone(place: Place) -> None:
-    """Nothing is written where nothing is wrong, and the tally says how much was looked at."""
+def test_a_sound_store_is_not_changed(place: Place) -> None:
+    """Nothing is written where nothing differs, and the tally counts the checked data."""
     tally = Tally()
     assert place.rebuild(tally) == []
     assert (tally.streams, tally.events, tally.rebuilt) == (2, 5 + 12, 0)
@@ -141,7 +141,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_broken_stream_is_left_as_it_is(place: Place, what: str) -> None:
-    """Its rows are no answer to events that were changed: it is named, and the other streams are rebuilt."""
+    """Its rows stay, because its events were changed. The stream is named, and the other streams are rebuilt."""
     place.edit(BREAKS[what], "UPDATE balances SET available_minor = 7")
     assert {problem.stream for problem in place.rebuild()} == {A}
     assert {problem.stream for problem in place.problems()} == {A}
@@ -150,11 +150,11 @@ def test_a_broken_stream_is_left_as_it_is(place: Place, what: str) -> None:
     assert balances[B]["EUR"].available != 7
 
 
-def test_a_tail_that_was_cut_is_told_by_the_heads(postgresql: Place) -> None:
+def test_a_tail_that_was_cut_is_detected_by_the_heads(postgresql: Place) -> None:
     """Where the store keeps heads apart from the events, a stream that lost its end is left as it is."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3", "DELETE FROM transactions")
     (found,) = postgresql.rebuild()
-    assert (found.stream, found.text) == (A, "the events end at version 3, but appends go on from version 5")
+    assert (found.stream, found.text) == (A, "the events end at version 3, but appends continue from version 5")
 
 
 CUTS = {
@@ -172,7 +172,7 @@ CUTS = {
     ),
     "all events and transactions": (
         ("DELETE FROM events WHERE stream_id = 'a'", "DELETE FROM transactions WHERE stream_id = 'a'"),
-        "there are no events, but rows that came of some",
+        "there are no events, but there are rows, which follow from events",
     ),
     "a review": (
         (
@@ -189,7 +189,7 @@ CUTS = {
         "the events end at version 5 and leave review b-r1 open, but its row is closed",
     ),
 }
-"""What rows alone tell of: events that are gone, also from the heads where such are kept, and what is said then."""
+"""Missing events that only rows show, because any kept heads were changed as well; each with its problem."""
 HEADS_FOLLOW = (
     "DELETE FROM heads WHERE stream_id NOT IN (SELECT stream_id FROM events)",
     "UPDATE heads AS h SET version = (SELECT max(version) FROM events AS e WHERE e.stream_id = h.stream_id)",
@@ -198,14 +198,17 @@ HEADS_FOLLOW = (
 
 
 def cut(place: Place, what: str) -> None:
-    """Take out the last events of one stream, behind the service's back."""
+    """Remove the last events of one stream, without the service."""
     statements, _ = CUTS[what]
     place.edit(*statements, *(HEADS_FOLLOW if place.kept_heads else ()))
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_rows_that_know_more_than_the_events(place: Place, what: str) -> None:
-    """They are the last trace of events that are gone: the stream is named, and they stay until a person gives up."""
+def test_rows_that_contain_more_than_the_events(place: Place, what: str) -> None:
+    """The rows are the last trace of missing events.
+
+    The stream is named, and they stay until an operator accepts the cut.
+    """
     cut(place, what)
     before = place.problems()
     assert CUTS[what][1] in {problem.text for problem in place.rebuild()}
@@ -213,11 +216,11 @@ def test_rows_that_know_more_than_the_events(place: Place, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
-    """Then the rows become what is left of the events, and only what nobody works on any more remains to be seen."""
+def test_a_cut_that_an_operator_accepts(place: Place, what: str) -> None:
+    """The rows become the fold of the remaining events, and only missing work remains a problem."""
     cut(place, what)
     assert place.rebuild(accept_cut=True) == []
-    rest = ("but nobody works on it", "which has no events")
+    rest = ("but has no work", "which has no events")
     assert [problem.text for problem in place.problems() if not problem.text.endswith(rest)] == []
     again = Tally()
     assert place.rebuild(again) == []
@@ -225,7 +228,7 @@ def test_a_cut_that_a_person_accepts(place: Place, what: str) -> None:
 
 
 def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
-    """Where the store keeps heads, appends go on from the events that are left."""
+    """Where the store keeps heads, appends continue from the remaining events."""
     postgresql.edit("DELETE FROM events WHERE stream_id = 'a' AND version > 3")
     assert postgresql.rebuild(accept_cut=True) == []
     snapshot = postgresql.store.load(A)
@@ -238,13 +241,13 @@ def test_a_cut_that_is_accepted_moves_the_head(postgresql: Place) -> None:
 
 
 def test_a_cut_is_accepted_of_sound_events_only(place: Place) -> None:
-    """An event that is missing in the middle is no cut."""
+    """An event that is missing in the middle is not a cut."""
     place.edit(BREAKS["an event taken out"])
     assert {problem.stream for problem in place.rebuild(accept_cut=True)} == {A}
 
 
-def test_a_newer_row_that_somebody_has_moved_here(place: Place) -> None:
-    """It is no trace of a cut: the stream whose events it follows from takes it back, and then this one is sound."""
+def test_a_newer_row_that_was_moved_here(place: Place) -> None:
+    """It is not a trace of a cut: the stream of its events takes it back, and then this stream is sound."""
     place.edit("UPDATE transactions SET stream_id = 'a' WHERE transaction_id = 'b4'")
     assert place.rebuild() == []
     assert place.problems() == []
@@ -273,10 +276,10 @@ BRING_BACK = {
 @pytest.mark.parametrize("customer", ["0", "c"])
 @pytest.mark.parametrize("what", TWICE)
 def test_an_id_in_the_events_of_two_streams(place: Place, what: str, customer: str) -> None:
-    """Its row stays where it is right, whichever stream comes first; the other is named and left as it is."""
+    """The row stays in its right stream, whichever stream comes first. The other stream is named and left as it is."""
     step, name = TWICE[what]
     twin = Customer(customer)
-    place.edit(*HIDE[what])  # the store lets no second row of one id in
+    place.edit(*HIDE[what])  # the store refuses a second row with one id
     assert place.store.append([twin.write(step)]) == [Committed()]
     place.edit(*BRING_BACK[what])
     place.edit("UPDATE balances SET available_minor = 7 WHERE stream_id = 'b'")
@@ -286,18 +289,18 @@ def test_an_id_in_the_events_of_two_streams(place: Place, what: str, customer: s
 
 
 def test_a_row_in_a_stream_that_cannot_be_read(place: Place) -> None:
-    """Nobody knows whether it belongs there: both streams are left as they are."""
+    """It is unknown whether the row belongs there: both streams stay as they are."""
     place.edit(
         "UPDATE transactions SET stream_id = 'b' WHERE transaction_id = 'a1'",
         "UPDATE events SET body = hash WHERE stream_id = 'b' AND version = 1",
     )
     found = place.rebuild()
     assert {problem.stream for problem in found} == {A, B}
-    assert Problem(A, None, "a row of it lies in main/b, whose events cannot be followed") in found
+    assert Problem(A, None, "main/b, whose events cannot be folded, has a row of it") in found
 
 
 def test_killed_half_way(place: Place) -> None:
-    """A stream is as it was or rebuilt, never between; running it again finishes."""
+    """A stream is unchanged or rebuilt, never in between. A second run finishes."""
     place.edit("UPDATE balances SET available_minor = 7", "DELETE FROM reviews")
     place.kill_half_way()
     assert {problem.stream for problem in place.problems()} == {B}
@@ -309,7 +312,7 @@ def test_killed_half_way(place: Place) -> None:
 
 
 def test_work_and_claims_stay(place: Place) -> None:
-    """What waits to be done follows from no event alone: it is there afterwards as it was before."""
+    """Work does not follow from events alone. It is the same after a rebuild as before."""
     before = place.store.work_counts()
     assert before
     place.edit("DELETE FROM transactions")
@@ -317,8 +320,8 @@ def test_work_and_claims_stay(place: Place) -> None:
     assert place.store.work_counts() == before
 
 
-def test_the_service_goes_on_from_it(place: Place) -> None:
-    """After a rebuild the stream's next write is committed, and the balance counts on."""
+def test_the_service_continues_after_a_rebuild(place: Place) -> None:
+    """After a rebuild the stream's next write is committed, and the balance continues from the rebuilt one."""
     place.edit("UPDATE balances SET available_minor = 7 WHERE stream_id = 'a'")
     assert place.rebuild() == []
     snapshot = place.store.load(A)
@@ -328,8 +331,8 @@ def test_the_service_goes_on_from_it(place: Place) -> None:
     assert place.problems() == []
 
 
-def test_a_file_that_a_service_has(sqlite: Place) -> None:
-    """It is refused at once, with the process that has it."""
+def test_a_file_that_a_service_uses(sqlite: Place) -> None:
+    """The rebuild is refused at once, and the error names the process that has the file."""
     assert isinstance(sqlite.where, Path)
     with (
         StoreLock.acquire(sqlite.where, sleep=lambda _: None),
@@ -350,8 +353,8 @@ def test_no_service_starts_on_a_file_meanwhile(sqlite: Place) -> None:
         StoreLock.acquire(sqlite.where, sleep=lambda _: None, on_wait=refuse)
 
 
-def test_a_database_that_a_service_has(postgresql: Place) -> None:
-    """It is refused at once, whether the service is just registered as an owner or not."""
+def test_a_database_that_a_service_uses(postgresql: Place) -> None:
+    """The rebuild is refused at once, also when the service is not registered as an owner."""
     assert isinstance(postgresql.where, Schema)
     postgresql.edit("UPDATE balances SET available_minor = 7")
     postgresql.store.register_owner(OWNER)
@@ -365,7 +368,7 @@ def test_a_database_that_a_service_has(postgresql: Place) -> None:
 
 
 def test_a_service_that_was_killed(postgresql: Place) -> None:
-    """Its lock is gone with its connection: there is nothing to wait for."""
+    """The lock of a killed service ended with its connection, so the rebuild does not wait."""
     assert isinstance(postgresql.where, Schema)
     postgresql.store.register_owner(OWNER)
     postgresql.close()
@@ -373,31 +376,31 @@ def test_a_service_that_was_killed(postgresql: Place) -> None:
 
 
 def test_no_service_starts_on_a_database_meanwhile(postgresql: Place) -> None:
-    """It gets no connection to write on until the rebuild is over, and nor does another rebuild begin."""
+    """A service gets no connection to write on until the end of the rebuild, and no other rebuild begins."""
     postgresql.close()
     with opened(postgresql.target):
-        assert entered(postgresql, Entry(Follower())) == "the read tables are being rebuilt"
+        assert refusal(postgresql, ServiceLock(Follower())) == "the read tables are being rebuilt"
         with pytest.raises(StoreInUseError), opened(postgresql.target):
             raise AssertionError("it must not begin")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
 def test_a_service_that_was_cut_off_during_a_rebuild(postgresql: Place) -> None:
-    """It writes no more: what it remembers may be what was wrong. One that starts anew does."""
+    """It writes nothing more, because it may have read wrong rows. A restarted service writes."""
     postgresql.close()
-    before = Entry(Follower())
-    assert entered(postgresql, before) == ""
-    assert entered(postgresql, before) == ""
+    before = ServiceLock(Follower())
+    assert refusal(postgresql, before) == ""
+    assert refusal(postgresql, before) == ""
     assert postgresql.rebuild() == []
-    assert entered(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
-    assert entered(postgresql, Entry(Follower())) == ""
+    assert refusal(postgresql, before).startswith("the read tables were rebuilt while this process was cut off")
+    assert refusal(postgresql, ServiceLock(Follower())) == ""
 
 
-def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """A service whose connections were all cut, and that missed a rebuild, gets no other to write on, and says why."""
+def test_every_connection_that_writes_takes_the_lock(postgresql: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A service whose connections were all cut during a rebuild gets no new one to write on, and logs why."""
     assert isinstance(postgresql.where, Schema)
     store = postgresql.store
-    assert postgresql.where.execute(END_ENTERED) == [(True,)]
+    assert postgresql.where.execute(END_LOCK_HOLDERS) == [(True,)]
     with opened(postgresql.target):
         pass
     with pytest.raises(CommitUncertainError):
@@ -406,18 +409,18 @@ def test_every_connection_that_writes_enters(postgresql: Place, caplog: pytest.L
     assert "error connecting in 'writers': the read tables were rebuilt while this process was cut off" in caplog.text
 
 
-END_ENTERED = """
+END_LOCK_HOLDERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = 'rebuilds'::regclass::oid
 """
 
 
-def entered(place: Place, entry: Entry) -> str:
-    """What keeps a service's connection out, if anything does."""
+def refusal(place: Place, lock: ServiceLock) -> str:
+    """The reason for which the service lock refuses a new connection; empty when it does not."""
     assert isinstance(place.where, Schema)
     with closing(Session.connect(place.where.conninfo(), autocommit=True)) as session:
         try:
-            entry(session)
+            lock(session)
         except psycopg.OperationalError as error:
             assert session.closed
             return str(error)

@@ -1,4 +1,4 @@
-"""What is particular to the SQLite adapter: triggers, query plans, readers, errors, and the opening by URL."""
+"""The behaviour of the SQLite adapter alone: triggers, query plans, readers, errors, and the opening by URL."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 import apsw
 import pytest
 
+from store.backends import backend_of
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
-from store.factory import lock_store, migrate, open_audit, open_store, sqlite_path
 from store.named_queries import load_queries
 from store.port import Committed, DeadLetterFilter, Head, Snapshot, StreamKey
 from store.queries import TransactionFilter
 from store.sqlite import connection as connection_module
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.failures import translated
-from store.sqlite.schema import migrations
+from store.sqlite.rows import DIALECT
+from store.sqlite.schema_version import migrations
 from store.sqlite.statements import SQL
 from tests.store.builders import OWNER, Clock, Customer
 
@@ -27,8 +28,8 @@ URL = "sqlite:///var/payments.db"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A store opened by its URL, with one deposit in it."""
-    assert migrate(URL, root=tmp_path) == list(migrations())
-    store = open_store(URL, root=tmp_path, clock=Clock())
+    assert backend_of(URL, root=tmp_path).migrate() == list(migrations())
+    store = backend_of(URL, root=tmp_path).open(clock=Clock())
     assert isinstance(store, SqliteStore)
     store.register_owner(OWNER)
     assert store.append([Customer().deposit("t1", owner=OWNER)]) == [Committed()]
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET type = 'x'", "DELETE FROM events", "REPLACE"])
 def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, statement: str) -> None:
-    """Whoever has the file open and means well cannot change or delete an event."""
+    """A program that opens the file cannot change or delete an event without removing the triggers first."""
     if statement == "REPLACE":
         statement = "UPDATE OR REPLACE events SET version = 1"
     connection = apsw.Connection(str(tmp_path / "var" / "payments.db"))
@@ -50,7 +51,7 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
 
 WHOLE_TABLES = {
     "count_work": "counted once at a start",
-    "select_figures": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
+    "select_stats": "all unfinished work is read for the metrics, and little else (tests/store/test_plans.py)",
     "release_work": "owners end rarely, and an index of leases would cost each deposit",
     "limit_dues": "once at a start, and then all work that is to be due is looked at",
     "set_dues_back": "a clock is set back rarely, and then all that is to be due goes with it",
@@ -60,7 +61,7 @@ WHOLE_TABLES = {
     "select_breakers": "breakers are as many as gateways",
     "ping": "one row",
     "select_holders": "for a rebuild: few ids are looked for, by their keys",
-    "select_api_keys": "keys are as many as callers, and people list them",
+    "select_api_keys": "there are as many keys as callers, and operators list them",
     "void_leases": "a database is restored rarely, and then all unfinished work is touched",
     "raise_epochs": "the same, of breakers, which are as many as gateways",
     "select_open_transactions": "the same: all that is unfinished is listed",
@@ -71,13 +72,13 @@ WHOLE_TABLES = {
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
 def test_no_statement_reads_a_whole_table(store: SqliteStore, name: str) -> None:
-    """Every statement but the few named above finds its rows through a key or an index."""
+    """Every statement except the few above finds its rows through a key or an index."""
     connection = store._writer._connection
     if name in {"select_unfinished", "select_next_in_unfinished"}:
         connection.execute(SQL["create_unfinished"])
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
-    # What is known is what the statement itself has found so far.
-    given = ("CONSTANT", "json_each")  # what the statement was handed
+    # The table "known" is the rows that the statement itself has found so far.
+    given = ("CONSTANT", "json_each")  # the arguments of the statement
     scans = [step for step in plan if step.startswith("SCAN") and step != "SCAN known"]
     assert not [step for step in scans if not any(what in step for what in given)], plan
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
@@ -88,24 +89,25 @@ def bindings_of(name: str) -> tuple[None, ...]:
     return (None,) * max((number for number in range(1, 30) if f"?{number}" in SQL[name]), default=0)
 
 
-@pytest.mark.parametrize("name", ["select_dead_letters", "retry_dead"])
-def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str) -> None:
-    """The list and the retry of dead letters go down an index that holds nothing else."""
+@pytest.mark.parametrize(("name", "table"), [("select_dead_letters", "w"), ("retry_dead", "work")])
+def test_dead_letters_are_found_without_the_other_work(store: SqliteStore, name: str, table: str) -> None:
+    """The list and the retry of dead letters read an index that contains nothing else."""
     connection = store._writer._connection
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", bindings_of(name)).fetchall()]
     assert len(plan) == 1
-    assert plan[0].startswith("SEARCH work USING INDEX work_dead_letters (stream_name=?")
+    assert plan[0].startswith(f"SEARCH {table} USING INDEX work_dead_letters (stream_name=?")
 
 
 def test_every_statement_is_used() -> None:
-    """The file of queries holds none that the adapter does not know."""
+    """The adapter, or the code that it shares, uses every query of the file."""
     folder = Path(connection_module.__file__).parent
-    code = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    files = [*folder.glob("*.py"), *folder.parent.glob("*.py")]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
     assert [name for name in SQL if f'"{name}"' not in code] == []
 
 
 def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> None:
-    """After reads of every kind the log can be emptied: a snapshot left open would let it grow for ever."""
+    """After reads of every kind the log can be emptied: an open snapshot would let it grow without limit."""
     key = StreamKey("main", "customer-1")
     reads: list[Callable[[], object]] = [
         lambda: store.load(key, ["t1"]),
@@ -121,7 +123,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         store.gateway_modes,
         store.breakers,
         store.work_counts,
-        store.figures,
+        store.stats,
         store.ping,
         lambda: list(iter_audit(store)),
     ]
@@ -140,7 +142,7 @@ def iter_audit(store: SqliteStore) -> Iterator[StreamKey]:
 
 
 def test_a_statement_is_planned_once(store: SqliteStore) -> None:
-    """Other values are no reason to parse and plan a statement anew: that takes longer than most reads."""
+    """Other values of parameters do not parse and plan a statement again, which would take longer than most reads."""
     store.load(StreamKey("main", "customer-0"))
     planned: list[int] = []
 
@@ -160,7 +162,7 @@ def test_a_statement_is_planned_once(store: SqliteStore) -> None:
 
 
 def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When all reading connections are in use a reader waits, and is told "unavailable" if none gets free."""
+    """When all reading connections are in use a reader waits. It gets "unavailable" if none becomes free."""
     monkeypatch.setattr(connection_module, "_READER_WAIT_S", 0.001)
     readers = store._readers
     with readers.cursor(), readers.cursor(), readers.cursor():
@@ -170,13 +172,13 @@ def test_readers_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 
 
 def test_readers_cannot_write(store: SqliteStore) -> None:
-    """A reading connection refuses to change anything, whatever statement it is given."""
+    """A reading connection refuses every statement that changes something."""
     with pytest.raises(StoreUnavailableError), store._readers.cursor() as cursor:
         cursor.execute(SQL["upsert_owner"], ("x", 1))
 
 
 def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
-    """After close, which may come twice and while others still read, every call says so."""
+    """After close, which may be repeated and may overlap reads, every call reports it."""
     with store._readers.cursor() as cursor:
         store.close()
         assert cursor.execute(SQL["ping"]).fetchall()
@@ -212,7 +214,7 @@ KINDS: dict[type[StoreError], set[str]] = {
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(apsw) if name.endswith("Error")))
 def test_every_error_of_the_driver_is_translated(name: str) -> None:
-    """Each error that apsw knows becomes one of the store's; what is not about the data may be tried again."""
+    """Each error of apsw becomes one of the store's. Errors that do not concern data may be tried again."""
     kind = getattr(apsw, name)
     expected = next((ours for ours, names in KINDS.items() if name in names), StoreUnavailableError)
     error = translated(kind("text"))
@@ -220,8 +222,8 @@ def test_every_error_of_the_driver_is_translated(name: str) -> None:
     assert str(error) == f"{name}: text"
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """A file of something else is told as corrupt, and left as it is."""
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
+    """A file of another format is reported as corrupt, and is not changed."""
     (tmp_path / "payments.db").write_bytes(b"not a database" * 100)
     with pytest.raises(CorruptStoreError):
         SqliteStore(tmp_path / "payments.db", clock=Clock())
@@ -237,23 +239,23 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 )
 def test_urls(url: str, path: str) -> None:
     """Three slashes name a file of the checkout, four an absolute one."""
-    assert sqlite_path(url, Path("/checkout")) == Path(path)
+    assert backend_of(url, root=Path("/checkout")).file == Path(path)
 
 
 @pytest.mark.parametrize(
     "url", ["", "sqlite", "sqlite://", "sqlite:///", "sqlite://var/x.db", "mysql:///x", "sqlite:///x?mode=ro", "x.db"]
 )
-def test_urls_that_name_no_store(tmp_path: Path, url: str) -> None:
-    """Anything else is refused with words that show what to write."""
+def test_urls_without_a_store(tmp_path: Path, url: str) -> None:
+    """Any other URL is refused with a text that shows the right form."""
     with pytest.raises(StoreError, match="must look like sqlite:///"):
-        open_store(url, root=tmp_path, clock=Clock())
+        backend_of(url, root=tmp_path).open(clock=Clock())
 
 
 def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> None:
-    """The lock lies beside the database, and an audit opens beside the service that holds it."""
-    with lock_store(URL, root=tmp_path, sleep=lambda _: None):
+    """The lock file is in the folder of the database, and an audit opens while a service holds the lock."""
+    with backend_of(URL, root=tmp_path).lock(sleep=lambda _: None):
         assert (tmp_path / "var" / "payments.db.lock").exists()
-        with open_audit(URL, root=tmp_path) as audit:
+        with backend_of(URL, root=tmp_path).audit() as audit:
             assert audit.head(StreamKey("main", "customer-1")) != Head()
 
 
@@ -267,8 +269,8 @@ def test_the_lock_and_the_audit_by_url(store: SqliteStore, tmp_path: Path) -> No
         "\n-- name: a\n-- One.\nSELECT 1;\n\n-- name: a\n-- Two.\nSELECT 2;\n",
     ],
 )
-def test_a_file_of_queries_that_is_not_one(tmp_path: Path, text: str) -> None:
+def test_a_malformed_file_of_queries(tmp_path: Path, text: str) -> None:
     """A query without a sentence, with two statements or with the name of another is refused when it is read."""
     (tmp_path / "queries.sql").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"queries\.sql"):
-        load_queries(tmp_path / "queries.sql")
+        load_queries(tmp_path / "queries.sql", DIALECT)

@@ -11,7 +11,7 @@ import pytest
 
 from store.port import Claim, Fence, Head, Part, StreamKey, Write
 from store.sqlite.adapter import SqliteStore
-from store.sqlite.batch import INSERT, Batch
+from store.sqlite.batch import INSERT, AppendValues
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer, Step, complete, deposit, move, received
 
@@ -62,15 +62,15 @@ def _with_a_fence_on_what_another_changes() -> Sequence[Write]:
         (_with_a_fence_on_what_another_changes, False),
     ],
 )
-def test_only_writes_that_do_not_touch_are_stored_together(
+def test_only_independent_writes_are_stored_together(
     writes: Callable[[], Sequence[Write]], *, independent: bool
 ) -> None:
-    """Writes are one statement only when it makes no difference which of them comes first."""
-    assert Batch(writes(), 0).independent == independent
+    """Writes are one statement only when their order makes no difference."""
+    assert AppendValues(writes(), 0).independent == independent
 
 
 def test_independent_writes_are_one_statement(tmp_path: Path) -> None:
-    """The usual batch is one statement, its COMMIT included, and so one return from the thread that runs it."""
+    """The usual batch is one statement with its COMMIT, and so one return from the thread that executes it."""
     migrate(tmp_path / "payments.db")
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     store.register_owner(OWNER)
@@ -93,7 +93,7 @@ def test_a_batch_reads_no_whole_table(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     connection = store._writer._connection
     connection.config(apsw.SQLITE_DBCONFIG_TRIGGER_EQP, 1)
-    values = Batch([Customer().write(deposit("t1"), Step((received("t2"),)))], 0).values
+    values = AppendValues([Customer().write(deposit("t1"), Step((received("t2"),)))], 0).values
     plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {INSERT}", values).fetchall()]
     store.close()
     assert len([step for step in plan if "VIRTUAL TABLE" in step]) == 10, plan

@@ -1,4 +1,4 @@
-"""What is left of a commit when disk, lock or caller fail in the middle of it."""
+"""The result of a commit when the disk, a lock or the caller fails during it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import Committed, Offload, StreamKey, run_directly
-from store.sqlite import writer as writer_module
+from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer, Step, received
@@ -47,7 +47,7 @@ def store(disk: FaultyDisk) -> Iterator[SqliteStore]:
 
 
 def reopened(path: Path) -> dict[str, object]:
-    """All that another process would find in the files at ``path``."""
+    """All data that another process would find in the files at ``path``."""
     store = SqliteStore(path, clock=Clock())
     try:
         return contents(store)
@@ -56,7 +56,7 @@ def reopened(path: Path) -> dict[str, object]:
 
 
 def fail_at(number: int, failure: type[apsw.Error], *, once: bool) -> Callable[[str, str], None]:
-    """A fault that meets the operation of that number (from 0), and all after it unless ``once``."""
+    """A fault at the operation with that number (from 0), and at all later ones unless ``once``."""
     counter = itertools.count()
 
     def fault(operation: str, file: str) -> None:
@@ -68,7 +68,7 @@ def fail_at(number: int, failure: type[apsw.Error], *, once: bool) -> Callable[[
 
 
 def test_a_power_cut_keeps_what_was_acknowledged(store: SqliteStore, disk: FaultyDisk, tmp_path: Path) -> None:
-    """With synchronous=FULL all that append has answered is on disk when it answers."""
+    """With synchronous=FULL all acknowledged writes are on disk at the answer."""
     customer = Customer()
     for number in range(1, 6):
         assert store.append([customer.deposit(f"t{number}")]) == [COMMITTED]
@@ -76,8 +76,8 @@ def test_a_power_cut_keeps_what_was_acknowledged(store: SqliteStore, disk: Fault
     assert reopened(tmp_path / "cut.db") == contents(store)
 
 
-def test_the_power_cut_would_be_seen(disk: FaultyDisk, tmp_path: Path) -> None:
-    """The test above is able to fail: with synchronous=NORMAL the same power cut loses acknowledged writes."""
+def test_the_power_cut_test_can_fail(disk: FaultyDisk, tmp_path: Path) -> None:
+    """The test above can fail: with synchronous=NORMAL the same power cut loses acknowledged writes."""
     store = SqliteStore(disk.database, clock=Clock(), vfs=disk.name, synchronous="NORMAL")
     assert store.append([Customer().deposit("t1")]) == [COMMITTED]
     disk.after_power_cut(tmp_path / "cut.db")
@@ -93,7 +93,7 @@ def test_a_fault_at_every_operation_of_a_commit(
 ) -> None:
     """Wherever the disk fails in a commit, "unavailable" means not stored, now and after the process's death.
 
-    "Uncertain" may be either, but is whole or absent. Afterwards, with the disk mended, the same writes can be
+    "Uncertain" may be either, but the batch is whole or absent. When the disk works again, the same writes can be
     appended and are stored once.
     """
     seen = set()
@@ -142,13 +142,13 @@ def test_why_a_failed_commit_is_overwritten(store: SqliteStore, disk: FaultyDisk
     with pytest.raises(StoreUnavailableError):
         store.append([Customer().deposit("t1")])
     assert contents(store) == before
-    assert len(reopened(tmp_path / "copy0.db")) == len(before) + 1, "the danger: whole in the log, with its mark"
+    assert len(reopened(tmp_path / "copy0.db")) == len(before) + 1, "the danger: whole in the log, with its commit mark"
     disk.after_kill(tmp_path / "settled.db")
-    assert reopened(tmp_path / "settled.db") == before, "the cure: overwritten"
+    assert reopened(tmp_path / "settled.db") == before, "the remedy: overwritten"
 
 
 def test_the_next_call_settles_what_was_left_uncertain(store: SqliteStore, disk: FaultyDisk, tmp_path: Path) -> None:
-    """After an uncertain commit the next call first makes sure that it is undone, and fails as long as it cannot."""
+    """After an uncertain commit the next call first ensures that it is undone, and fails as long as it cannot."""
     customer = Customer()
     disk.fault = fail_at(2, apsw.IOError, once=False)
     with pytest.raises(CommitUncertainError):
@@ -163,7 +163,7 @@ def test_the_next_call_settles_what_was_left_uncertain(store: SqliteStore, disk:
 
 
 def test_a_full_database_stores_nothing_and_recovers(store: SqliteStore) -> None:
-    """When the file may not grow the writes fail as unavailable and none is stored; with room again they are."""
+    """When the file cannot grow the writes fail as unavailable and none is stored. With space they are stored."""
     connection = store._writer._connection
     connection.pragma("max_page_count", connection.pragma("page_count"))
     customer = Customer()
@@ -182,7 +182,7 @@ def _held(path: Path) -> apsw.Connection:
     return other
 
 
-def test_another_writer_is_waited_for_off_the_callers_thread(tmp_path: Path) -> None:
+def test_a_wait_for_another_writer_does_not_block_the_thread(tmp_path: Path) -> None:
     """While another process writes (a migration) a call waits, but never in the thread that runs all greenlets."""
     migrate(tmp_path / "payments.db")
     waited: list[str] = []
@@ -208,8 +208,8 @@ def test_another_writer_is_waited_for_off_the_callers_thread(tmp_path: Path) -> 
 def test_another_writer_that_does_not_end_makes_the_store_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the busy time the call fails with nothing stored, and the next one works when the other is gone."""
-    monkeypatch.setattr(writer_module, "BUSY_TIMEOUT_MS", 1)
+    """After the busy time the call fails with nothing stored. The next call works when the other writer has ended."""
+    monkeypatch.setattr(write_connection, "BUSY_TIMEOUT_MS", 1)
     migrate(tmp_path / "payments.db")
     store = SqliteStore(tmp_path / "payments.db", clock=Clock())
     other = _held(tmp_path / "payments.db")
@@ -244,7 +244,7 @@ def test_only_the_commit_leaves_the_callers_thread(tmp_path: Path) -> None:
 
 
 class _KilledError(BaseException):
-    """Stands for a greenlet that is killed while its commit is under way."""
+    """Stands for a greenlet that is killed during its commit."""
 
 
 def _dies_before(job: Callable[[], None]) -> None:
@@ -257,8 +257,8 @@ def _dies_after(job: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(("death", "stored"), [(_dies_before, []), (_dies_after, [1])])
-def test_a_caller_that_is_killed_in_its_commit(tmp_path: Path, death: Offload, stored: list[int]) -> None:
-    """Whoever is killed while handing over its commit leaves the store usable, and its write whole or absent."""
+def test_a_caller_that_is_killed_during_its_commit(tmp_path: Path, death: Offload, stored: list[int]) -> None:
+    """A caller that is killed while it hands over its commit leaves the store usable. Its write is whole or absent."""
     migrate(tmp_path / "payments.db")
     offload: list[Offload] = [run_directly]
 

@@ -1,4 +1,4 @@
-"""Work whose rows are damaged: it waits for a person, is listed for that person, and holds up nobody."""
+"""Work with damaged rows: it waits for an operator, is listed, and delays no other work."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store.port import Committed, DeadLetterFilter, Doubt, Fence, WorkError, WorkState
+from store.port import Committed, DeadLetterFilter, DeliveryCertainty, Fence, WorkError, WorkState
 from store.queries import DeadLetter
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[SqliteStore]:
-    """The store, closed in the end."""
+    """The store, closed at the end."""
     store = SqliteStore(path, clock=Clock())
     try:
         yield store
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[SqliteStore]:
 
 
 def letters(store: SqliteStore) -> dict[str, DeadLetter]:
-    """All dead letters, each told alone as in the list."""
+    """All dead letters. Each one read on its own must equal its entry in the list."""
     listed = store.dead_letters("main", DeadLetterFilter(), before=None, limit=10)
     for letter in listed:
         assert store.dead_letter("main", letter.item.work_id) == letter
@@ -68,7 +68,7 @@ def letters(store: SqliteStore) -> dict[str, DeadLetter]:
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
-    """Whatever of it cannot be read, a dead letter and its neighbours are listed with all that can."""
+    """A dead letter with unreadable values is listed with all readable ones, and so are its neighbours."""
     with opened(path) as store:
         sound = letters(store)
     tamper(path, edit)
@@ -80,14 +80,16 @@ def test_a_damaged_dead_letter_is_listed(path: Path, edit: str) -> None:
     assert (item.token, item.stream, item.gateway, item.attempts) == (before.token, before.stream, before.gateway, 3)
     assert item.errors == (() if "SET errors" in edit else (ERROR,))
     assert item.transaction == (None if "UPDATE transactions" in edit else before.transaction)
-    assert item.doubt is (Doubt.SENT if "doubt" in edit else Doubt.NONE), "what is not known may have been sent"
+    assert item.certainty is (DeliveryCertainty.SENT if "doubt" in edit else DeliveryCertainty.NOT_SENT), (
+        "an unknown certainty counts as sent"
+    )
     assert found["t2"].transaction_id == "t2"
     assert found["t2"].next_attempt_at == sound["t2"].next_attempt_at
 
 
 @pytest.mark.parametrize("column", ["next_attempt_at", "created_at"])
 def test_a_time_beyond_all_calendars(path: Path, column: str) -> None:
-    """A dead letter whose times cannot be told is listed without them."""
+    """A dead letter with unreadable times is listed without them."""
     tamper(path, f"UPDATE work SET {column} = 1 << 62 WHERE work_id = 't2'")
     with opened(path) as store:
         letter = letters(store)["t2"]
@@ -97,7 +99,10 @@ def test_a_time_beyond_all_calendars(path: Path, column: str) -> None:
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_damaged_work_is_parked_when_it_is_claimed(path: Path, edit: str) -> None:
-    """Its neighbours are claimed; it is left to a person with the reason after the errors that can be read."""
+    """The neighbours of damaged work are claimed.
+
+    It is parked for an operator, with the reason after its readable errors.
+    """
     tamper(path, edit)
     with opened(path) as store:
         assert [item.work_id for item in store.claim_work(OWNER, "gatewayA", 10)] == ["t1", "t3"]
@@ -110,8 +115,8 @@ def test_damaged_work_is_parked_when_it_is_claimed(path: Path, edit: str) -> Non
         assert store.next_due_s("gatewayA") is None
 
 
-def test_damaged_work_is_tried_again_when_it_is_mended(path: Path) -> None:
-    """Parked work whose row was mended goes on where it was once a person orders it."""
+def test_damaged_work_continues_after_a_correction(path: Path) -> None:
+    """Parked work whose row was corrected continues after an operator retries it."""
     tamper(path, "UPDATE transactions SET status = 'odd' WHERE transaction_id = 't2'")
     with opened(path) as store:
         store.claim_work(OWNER, "gatewayA", 10)

@@ -1,4 +1,4 @@
-"""The database's files removed, moved and replaced: nothing is said to be stored then."""
+"""The database's files are removed, moved and replaced. Then nothing is reported as stored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -14,9 +15,10 @@ import pytest
 
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import StreamKey
-from store.sqlite import writer as writer_module
+from store.sqlite import write_connection
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.connection import open_reader
+from store.sqlite.files import is_locked_elsewhere
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
 from tests.store.builders import OWNER, Clock, Customer
@@ -28,7 +30,7 @@ from tests.store.tampering import fill
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """A service, ended in any case."""
+    """A service that is stopped after the test."""
     service = Service(tmp_path / "payments.db")
     yield service
     service.stop()
@@ -36,10 +38,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.mark.parametrize("harm", [remove, move, replace])
 @pytest.mark.parametrize("suffix", FILES)
-def test_nothing_is_stored_in_files_that_are_not_in_their_places(
+def test_nothing_is_stored_in_displaced_files(
     service: Service, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None], suffix: str
 ) -> None:
-    """Every write is refused as not stored, with the file and what to do; the log says it once."""
+    """Every write is refused as not stored, with the file and the remedy. The log has it once."""
     harm(service.file(suffix))
     with caplog.at_level(logging.CRITICAL):
         for attempt in (
@@ -55,10 +57,8 @@ def test_nothing_is_stored_in_files_that_are_not_in_their_places(
 
 
 @pytest.mark.parametrize("harm", [remove, move, replace])
-def test_nothing_is_read_from_a_database_that_is_not_in_its_place(
-    service: Service, harm: Callable[[Path], None]
-) -> None:
-    """A read is refused at once, before any write has met the trouble: it would tell of a file that is gone."""
+def test_nothing_is_read_from_a_displaced_database(service: Service, harm: Callable[[Path], None]) -> None:
+    """A read is refused at once, even before any write has found the mismatch: it would read a removed file."""
     assert versions(service.store, StreamKey("main", "first")) == [1]  # so that a reader is open
     harm(service.path)
     with pytest.raises(StoreUnavailableError, match=r"payments\.db was"):
@@ -67,8 +67,8 @@ def test_nothing_is_read_from_a_database_that_is_not_in_its_place(
 
 @pytest.mark.parametrize("suffix", FILES)
 @pytest.mark.parametrize("batch", [["a"], ["a", "a"]], ids=["one statement", "one by one"])
-def test_a_commit_during_which_a_file_goes_is_uncertain(service: Service, suffix: str, batch: list[str]) -> None:
-    """It went into files that may come back, so that neither "stored" nor "not stored" is true."""
+def test_a_commit_during_which_a_file_is_moved_is_uncertain(service: Service, suffix: str, batch: list[str]) -> None:
+    """The commit went into files that may return, so neither "stored" nor "not stored" is true."""
     customer = Customer("late")
     writes = [customer.deposit(f"late-{number}") for number, _ in enumerate(batch)]
 
@@ -81,8 +81,8 @@ def test_a_commit_during_which_a_file_goes_is_uncertain(service: Service, suffix
         service.store.append(writes)
 
 
-def test_a_file_that_came_back_is_not_trusted(service: Service) -> None:
-    """Others may have had it meanwhile: only a restart reads it anew. Then all that was acknowledged is there."""
+def test_a_file_that_returned_is_not_trusted(service: Service) -> None:
+    """Other processes may have used the file. Only a restart reads it again, and finds all acknowledged writes."""
     service.path.rename(service.file(".away"))
     with pytest.raises(StoreUnavailableError):
         service.store.heartbeat(OWNER)
@@ -96,7 +96,7 @@ def test_a_file_that_came_back_is_not_trusted(service: Service) -> None:
 
 
 def test_a_log_without_a_name_is_saved(service: Service, tmp_path: Path) -> None:
-    """With the log's name gone, what it holds is brought into the database at once: the process may die next."""
+    """When the log has lost its name, its content is copied into the database at once: the process may die next."""
     before = contents(service.store)
     service.file("-wal").unlink()
     with pytest.raises(StoreUnavailableError):
@@ -107,8 +107,8 @@ def test_a_log_without_a_name_is_saved(service: Service, tmp_path: Path) -> None
     left.close()
 
 
-def test_the_end_of_a_service_harms_no_other_database(service: Service, tmp_path: Path) -> None:
-    """A service whose database was moved leaves alone what lies at the path by now, the log included."""
+def test_the_end_of_a_service_changes_no_other_database(service: Service, tmp_path: Path) -> None:
+    """A service whose database was moved does not change the files that are at the path now, the log included."""
     for suffix in FILES:
         service.file(suffix).rename(tmp_path / f"old.db{suffix}")
     with pytest.raises(StoreUnavailableError):
@@ -125,7 +125,7 @@ def test_the_end_of_a_service_harms_no_other_database(service: Service, tmp_path
 def test_a_reader_opened_later_reads_what_the_writer_writes(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was opened while another file was at the path is not used, though the path is right again."""
+    """A connection that was opened while another file was at the path is not used, even if the path is right again."""
     fill(tmp_path / "other.db")
     ours = ("", "-wal", "-shm")
 
@@ -138,7 +138,7 @@ def test_a_reader_opened_later_reads_what_the_writer_writes(
             (tmp_path / f"away.db{suffix}").replace(service.file(suffix))
         return connection
 
-    monkeypatch.setattr(writer_module, "open_reader", open_at_the_wrong_moment)
+    monkeypatch.setattr(write_connection, "open_reader", open_at_the_wrong_moment)
     with pytest.raises(StoreUnavailableError, match=r"payments\.db was replaced while it was opened"):
         service.store.load(StreamKey("main", "first"))
     monkeypatch.undo()
@@ -148,13 +148,13 @@ def test_a_reader_opened_later_reads_what_the_writer_writes(
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_a_command_beside_a_service_without_its_log(service: Service, suffix: str) -> None:
-    """It would make a log of its own, and is refused; another process's lock shows that there is a service."""
+    """It would create a log of its own, so it is refused. Another process's lock shows that there is a service."""
     script = f"""
 from pathlib import Path
-from store.sqlite import beside
-beside._LOOKS = 1
+from store.sqlite import command_connections
+command_connections._LOOKS = 1
 try:
-    beside.check_beside(Path({str(service.path)!r}))
+    command_connections.check_service_files(Path({str(service.path)!r}))
 except Exception as error:
     print(error)
 """
@@ -164,8 +164,8 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("trace", [".lock", "-wal"])
-def test_a_database_that_is_gone_is_not_begun_anew(tmp_path: Path, trace: str) -> None:
-    """After a restart without the file nothing is accepted into an empty one, until an operator wants that."""
+def test_a_missing_database_is_not_replaced_by_an_empty_one(tmp_path: Path, trace: str) -> None:
+    """After a restart without the file, nothing is accepted into an empty one until the operator removes the traces."""
     path = tmp_path / "payments.db"
     fill(path)
     path.unlink()
@@ -177,3 +177,16 @@ def test_a_database_that_is_gone_is_not_begun_anew(tmp_path: Path, trace: str) -
     path.with_name(path.name + trace).unlink()
     with StoreLock.acquire(path, sleep=give_up):
         assert migrate(path)
+
+
+BEGIN = "import sys, apsw; apsw.Connection(sys.argv[1]).execute('BEGIN IMMEDIATE')"
+
+
+def test_a_check_of_the_lock_keeps_the_locks_of_connections(tmp_path: Path) -> None:
+    """The check leaves its descriptor open. Closing it would drop SQLite's own locks, and admit a second writer."""
+    path = tmp_path / "restored.db"
+    with closing(apsw.Connection(str(path))) as connection:  # no log yet, so that the locks are on the file itself
+        connection.execute("BEGIN IMMEDIATE")
+        assert not is_locked_elsewhere(path)
+        second = subprocess.run([sys.executable, "-c", BEGIN, str(path)], capture_output=True, check=False, timeout=60)
+    assert b"BusyError" in second.stderr

@@ -1,4 +1,4 @@
-"""Migrations of a database that is in use: what an earlier version of the service stored goes on."""
+"""Migrations of a database in use keep all data that an earlier version of the service stored."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ import pytest
 
 from domain.events import Kind, OutcomeUnknown, Submitted
 from store.errors import SchemaError
-from store.port import Committed, Doubt, GatewayMode, WorkState
+from store.port import Committed, DeliveryCertainty, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from tests.store.builders import OWNER, Clock, Customer, Step, move
 from tests.store.looking import contents
 from tests.store.tampering import fill, problems
 
-FIRST = {1: migrations()[1]}
+KEPT = {"generations"}
+"""Tables that a migration fills itself."""
 
 
-def as_of_first(newer: Path, older: Path) -> None:
-    """Make ``older`` a database of the first version with all rows of ``newer`` that such a one can hold."""
-    migrate(older, FIRST)
+def as_of(newer: Path, older: Path, version: int = 1) -> None:
+    """Make ``older`` a database of this version with all rows of ``newer`` that such a version can hold."""
+    migrate(older, {number: script for number, script in migrations().items() if number <= version})
     connection = apsw.Connection(str(older))
     connection.execute("ATTACH ? AS newer", (str(newer),))
-    for (table,) in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+    tables = {str(row[0]) for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
+    for table in sorted(tables - KEPT):
         columns = ", ".join(str(row[1]) for row in connection.execute(f"PRAGMA main.table_info({table})"))
         connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
     connection.close()
 
 
 def seen(path: Path) -> dict[str, object]:
-    """All that a store shows."""
+    """All data that a store shows."""
     store = SqliteStore(path, clock=Clock())
     try:
         return contents(store)
@@ -41,14 +43,15 @@ def seen(path: Path) -> dict[str, object]:
         store.close()
 
 
-def test_a_database_of_the_first_version_goes_on(tmp_path: Path) -> None:
-    """After the upgrade everything is there that was, nothing is found wrong, and it is as good as a new one."""
+@pytest.mark.parametrize("version", range(1, len(migrations())))
+def test_a_database_of_any_version_can_be_upgraded(tmp_path: Path, version: int) -> None:
+    """After the upgrade it has all stored data and the tables of a new one, passes verify, and is usable."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
-    as_of_first(newer, older)
-    with pytest.raises(SchemaError, match="version 1, this service needs"):
+    as_of(newer, older, version)
+    with pytest.raises(SchemaError, match=f"version {version}, this service needs"):
         SqliteStore(older, clock=Clock())
-    assert migrate(older) == list(migrations())[1:]
+    assert migrate(older) == list(migrations())[version:]
     assert seen(older) == seen(newer)
     assert problems(older) == []
     schemas = []
@@ -63,8 +66,8 @@ def test_a_database_of_the_first_version_goes_on(tmp_path: Path) -> None:
     store.close()
 
 
-def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
-    """Of earlier work only what nobody ever had after its opening is in none: it was kept of no attempt."""
+def test_work_of_an_earlier_version_may_have_been_sent(tmp_path: Path) -> None:
+    """Work of an earlier version is not sent only if it still has its first token: attempts were not recorded."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     migrate(newer)
     store = SqliteStore(newer, clock=Clock())
@@ -79,34 +82,34 @@ def test_work_from_before_is_in_doubt(tmp_path: Path) -> None:
     ]
     assert store.append([customer.write(*steps)]) == [Committed()]
     store.close()
-    as_of_first(newer, older)
+    as_of(newer, older)
     migrate(older)
     store = SqliteStore(older, clock=Clock())
-    doubts = {item.work_id: item.doubt for item in store.claim_work(OWNER, "gatewayA", 10)}
+    found = {item.work_id: item.certainty for item in store.claim_work(OWNER, "gatewayA", 10)}
     parked = store.dead_letter("main", "parked")
     assert parked is not None
-    assert {**doubts, "parked": parked.item.doubt} == {
-        "fresh": Doubt.NONE,
-        "moved": Doubt.LEASE_LOST,
-        "parked": Doubt.LEASE_LOST,
-        "submitted": Doubt.SENT,
-        "unknown": Doubt.SENT,
+    assert {**found, "parked": parked.item.certainty} == {
+        "fresh": DeliveryCertainty.NOT_SENT,
+        "moved": DeliveryCertainty.LEASE_LOST,
+        "parked": DeliveryCertainty.LEASE_LOST,
+        "submitted": DeliveryCertainty.SENT,
+        "unknown": DeliveryCertainty.SENT,
     }
     store.close()
 
 
-@pytest.mark.parametrize("doubt", [-1, 3])
-def test_the_database_refuses_a_doubt_that_is_none(tmp_path: Path, doubt: int) -> None:
-    """The column that was added is checked as if it had been there from the first."""
+@pytest.mark.parametrize("certainty", [-1, 3])
+def test_the_database_refuses_an_unknown_certainty(tmp_path: Path, certainty: int) -> None:
+    """The added column is checked as if it had existed from the beginning."""
     fill(tmp_path / "payments.db")
     connection = apsw.Connection(str(tmp_path / "payments.db"))
     with pytest.raises(apsw.ConstraintError, match="work_doubt_known"):
-        connection.execute("UPDATE work SET doubt = ?", (doubt,))
+        connection.execute("UPDATE work SET doubt = ?", (certainty,))
     connection.close()
 
 
-def test_orders_outlive_the_process(tmp_path: Path) -> None:
-    """What was ordered of a breaker is known to the store that is opened next."""
+def test_breaker_modes_outlive_the_process(tmp_path: Path) -> None:
+    """The mode of a breaker is read by the store that is opened next."""
     path = tmp_path / "payments.db"
     migrate(path)
     order = GatewayMode("gatewayA", "open", "the provider asked for it")
@@ -118,8 +121,11 @@ def test_orders_outlive_the_process(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_switch_to_wal_waits_for_whoever_has_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite says busy at once where two switch together: it is tried again until the other is through."""
+def test_a_switch_to_wal_waits_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite reports busy at once where two processes switch together.
+
+    The switch is repeated until the other one ends.
+    """
     path = tmp_path / "payments.db"
     other = apsw.Connection(str(path))
     other.execute("BEGIN EXCLUSIVE; CREATE TABLE other (x)")

@@ -1,4 +1,4 @@
-"""Other names of a database that a service has: links, mounts, a lock file that is gone. Never two services."""
+"""Other names of a database that a service has: links, mounts, a missing lock file. There are never two services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import StoreUnavailableError
-from store.sqlite import beside
+from store.sqlite import command_connections
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit
 from store.sqlite.keys import open_keyring
@@ -26,7 +26,7 @@ from tests.store.tampering import fill
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """A service, ended in any case."""
+    """A service that is stopped after the test."""
     service = Service(tmp_path / "payments.db")
     yield service
     service.stop()
@@ -42,7 +42,7 @@ OPENINGS: dict[str, Callable[[Path], AbstractContextManager[object]]] = {
 
 @pytest.mark.parametrize("name", OPENINGS)
 def test_a_file_of_two_names_is_refused(tmp_path: Path, name: str) -> None:
-    """By each of the names, with one line, whatever wants to open it: each name would have a log of its own."""
+    """Each opening refuses both names with one line, because each name would have a log of its own."""
     path = tmp_path / "payments.db"
     fill(path)
     (tmp_path / "other.db").hardlink_to(path)
@@ -59,7 +59,7 @@ def test_a_file_of_two_names_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_made_later_admits_no_second_service(tmp_path: Path) -> None:
-    """The other name of a file in use is refused, and so is a second service when that name is gone again."""
+    """The other name of a file in use is refused, and so is a second service after that name was removed."""
     path, other = tmp_path / "payments.db", tmp_path / "other.db"
     with child("lock", path) as first:
         assert line(first) == "held"
@@ -72,8 +72,8 @@ def test_a_name_made_later_admits_no_second_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [remove, replace])
-def test_a_lock_file_that_is_gone_admits_no_second_service(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    """The lock is on the database itself, too. A command beside the service asks for a restart."""
+def test_a_missing_lock_file_admits_no_second_service(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """The lock is also on the database itself. A command beside the service requests a restart."""
     path = tmp_path / "payments.db"
     fill(path)
     with child("lock", path) as first:
@@ -89,8 +89,8 @@ def test_a_lock_file_that_is_gone_admits_no_second_service(tmp_path: Path, harm:
             pass
 
 
-def test_a_file_moved_while_it_is_waited_for(tmp_path: Path) -> None:
-    """What is locked in the end is the file that is at the path by then, not the one that was waited for."""
+def test_a_file_that_is_moved_during_the_wait_for_its_lock(tmp_path: Path) -> None:
+    """The file that is locked in the end is the one at the path then, not the one that was waited for."""
     path = tmp_path / "payments.db"
     fill(path)
     fill(tmp_path / "backup.db")
@@ -108,7 +108,7 @@ def test_a_file_moved_while_it_is_waited_for(tmp_path: Path) -> None:
 
 
 def mounted(*commands: str) -> subprocess.CompletedProcess[str]:
-    """Run shell commands in a mount namespace of their own; skip where that is not permitted."""
+    """Run shell commands in a new mount namespace. The test is skipped where that is not permitted."""
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
         pytest.skip("mount namespaces are not permitted here")
     return subprocess.run(
@@ -122,7 +122,7 @@ def mounted(*commands: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_bind_mount_of_the_file(service: Service, tmp_path: Path) -> None:
-    """Under a name that the service does not know, in another mount namespace, nothing gets at the file."""
+    """In another mount namespace, the file cannot be opened by a name that the service does not use."""
     other = tmp_path / "mounted" / "payments.db"
     other.parent.mkdir()
     other.touch()
@@ -148,7 +148,7 @@ lock.StoreLock.acquire(path, sleep=give_up)
 
 
 def test_a_bind_mount_of_the_folder(service: Service, tmp_path: Path) -> None:
-    """There the log is the same, so that commands work beside the service, and a second service waits."""
+    """The log is the same there. Commands work while the service runs, and a second service waits."""
     (tmp_path / "mounted").mkdir()
     script = f"""
 from pathlib import Path
@@ -168,12 +168,12 @@ lock.StoreLock.acquire(path, sleep=give_up)
     assert done.stdout.splitlines() == ["1", "waits"], done.stderr
 
 
-def test_looking_drops_no_lock_of_the_service(service: Service) -> None:
-    """Whatever this process opens and closes of its database, no other gets the file for itself alone."""
-    service.lock.release()  # else its descriptor would stay open in any case
+def test_a_check_drops_no_lock_of_the_service(service: Service) -> None:
+    """Whatever this process opens and closes of its database, no other process gets the file exclusively."""
+    service.lock.release()  # otherwise its descriptor would stay open in any case
     for _ in range(2):
         StoreLock.acquire(service.path, sleep=give_up).release()
-        beside.check_beside(service.path)
+        command_connections.check_service_files(service.path)
         with service.store.audit() as audit:
             assert list(audit.streams())
     script = f"""

@@ -1,4 +1,4 @@
-"""More than one process on one file: the lock, and what a killed process leaves behind."""
+"""Several processes on one file: the lock, and the traces of a killed process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.port import StreamKey
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
 from store.sqlite.migrate import migrate
-from store.sqlite.schema import migrations
+from store.sqlite.schema_version import migrations
 from store.verify import verify
 from tests.store.builders import Clock
 from tests.store.looking import versions
@@ -22,7 +22,7 @@ from tests.store.processes import child, line
 
 
 class _StillHeldError(Exception):
-    """Ends a wait that would not end."""
+    """Ends a wait that would not end otherwise."""
 
 
 def _give_up(_seconds: float) -> None:
@@ -30,7 +30,7 @@ def _give_up(_seconds: float) -> None:
 
 
 def test_a_second_process_waits_until_the_first_is_dead(tmp_path: Path) -> None:
-    """The lock is held by one process; another waits, says so once, and gets it when the first is killed."""
+    """One process holds the lock. Another one waits, reports it once, and gets the lock when the first is killed."""
     path = tmp_path / "var" / "payments.db"
     said: list[str] = []
     slept: list[float] = []
@@ -49,8 +49,11 @@ def test_a_second_process_waits_until_the_first_is_dead(tmp_path: Path) -> None:
             assert all(0 < seconds < 1 for seconds in slept)
 
 
-def test_a_lock_given_back_is_free(tmp_path: Path) -> None:
-    """After release the next one has it at once; while it is held not even the same process gets it twice."""
+def test_a_released_lock_is_free(tmp_path: Path) -> None:
+    """After the release the next caller has the lock at once.
+
+    While it is held, even the same process cannot get it again.
+    """
     path = tmp_path / "payments.db"
     first = StoreLock.acquire(path, sleep=_give_up)
     with pytest.raises(_StillHeldError):
@@ -62,7 +65,7 @@ def test_a_lock_given_back_is_free(tmp_path: Path) -> None:
 
 
 def test_one_database_by_two_names_has_one_lock(tmp_path: Path) -> None:
-    """A link to the database does not open a way around the lock."""
+    """A link to the database leads to the same lock."""
     path, other = tmp_path / "payments.db", tmp_path / "other.db"
     path.touch()
     other.symlink_to(path)
@@ -70,8 +73,8 @@ def test_one_database_by_two_names_has_one_lock(tmp_path: Path) -> None:
         StoreLock.acquire(other, sleep=_give_up)
 
 
-def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
-    """The number written into the lock file is for people only: without room for it the lock is held all the same."""
+def test_a_full_disk_does_not_prevent_the_lock(tmp_path: Path) -> None:
+    """The process id in the lock file is for operators only. Without space for it, the lock is held nevertheless."""
     full = OSError(28, "No space left on device")
     database = tmp_path / "p.db"
     with (
@@ -81,8 +84,8 @@ def test_a_full_disk_keeps_nobody_from_the_lock(tmp_path: Path) -> None:
         StoreLock.acquire(database, sleep=lambda _: None).release()
 
 
-def test_a_lock_that_other_trouble_keeps_away_can_be_tried_again(tmp_path: Path) -> None:
-    """Whatever the system says of the lock file reaches the start as a store that is not available now."""
+def test_a_lock_that_failed_can_be_tried_again(tmp_path: Path) -> None:
+    """Every error of the system about the lock file makes the store unavailable for now."""
     with (
         patch("store.sqlite.lock._try_lock", side_effect=OSError(37, "No locks available")),
         pytest.raises(StoreUnavailableError, match="No locks available"),
@@ -91,7 +94,7 @@ def test_a_lock_that_other_trouble_keeps_away_can_be_tried_again(tmp_path: Path)
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
-    """A folder that cannot be written is told as an error of the store."""
+    """A folder that cannot be written is reported as an error of the store."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailableError):
         StoreLock.acquire(tmp_path / "file" / "payments.db", sleep=_give_up)
@@ -99,7 +102,7 @@ def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("acknowledged", [1, 10, 100])
 def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, acknowledged: int) -> None:
-    """After kill -9 in the middle of appends every acknowledged write is there, and the last ones whole or absent."""
+    """After kill -9 during appends every acknowledged write is stored, and the last ones are whole or absent."""
     path = tmp_path / "payments.db"
     migrate(path)
     ends: dict[str, int] = {}
@@ -110,7 +113,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, ack
                 ends[stream_id] = int(version)
             writer.kill()
             assert writer.stdout is not None
-            for text in writer.stdout:  # what it could still say is acknowledged, too
+            for text in writer.stdout:  # the lines that it could still print are acknowledged as well
                 if text.endswith("\n"):
                     stream_id, version = text.split()
                     ends[stream_id] = int(version)
@@ -120,7 +123,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, ack
         with store.audit() as audit:
             assert list(verify(audit)) == [], "whole or absent: events, rows and work agree"
             unacknowledged = {stream.id for stream in audit.streams()} - ends.keys()
-            assert len(unacknowledged) <= 8, "at most the one batch that was under way"
+            assert len(unacknowledged) <= 8, "at most the one batch that was in progress"
             ends.update(
                 {stream_id: store.load(StreamKey("main", stream_id)).head.version for stream_id in unacknowledged}
             )
@@ -128,7 +131,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, ack
 
 
 def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
-    """Of several processes that migrate the same new database one applies each migration and none fails."""
+    """When several processes migrate the same new database, one applies each migration, and none fails."""
     path = tmp_path / "new" / "payments.db"
     with ExitStack() as stack:
         processes = [stack.enter_context(child("migrate", path)) for _ in range(4)]
@@ -146,7 +149,7 @@ def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
-    """A database that is up to date is left as it is."""
+    """A database that is up to date is not changed."""
     path = tmp_path / "payments.db"
     assert migrate(path) == list(migrations())
     before = path.read_bytes()
@@ -155,7 +158,7 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A script is applied whole or not at all; those before it stay, and it can be tried again."""
+    """A script is applied whole or not at all. The scripts before it stay, and it can be tried again."""
     path = tmp_path / "payments.db"
     first, bad = "CREATE TABLE one (x) ;", "CREATE TABLE two (x); CREATE TABLE one (x);"
     with pytest.raises(SchemaError):
@@ -163,8 +166,8 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert migrate(path, {1: first, 2: "CREATE TABLE two (x); CREATE TABLE three (x);"}) == [2]
 
 
-def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
-    """A service older than the tables neither migrates nor opens them, and says which versions meet."""
+def test_a_newer_database_is_not_changed(tmp_path: Path) -> None:
+    """A service older than the tables neither migrates nor opens them, and reports both versions."""
     path = tmp_path / "payments.db"
     migrate(path)
     ours = len(migrations())
@@ -175,7 +178,7 @@ def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_older_database_is_not_opened(tmp_path: Path) -> None:
-    """Tables that are missing are told before anything is written."""
+    """Missing tables are reported before anything is written."""
     path = tmp_path / "payments.db"
     with pytest.raises(StoreUnavailableError, match=r"payments\.db"):
         SqliteStore(path, clock=Clock())

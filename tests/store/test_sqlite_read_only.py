@@ -1,4 +1,4 @@
-"""Databases that can only be read: on a read-only mount, in a folder of another user. And what a failure says."""
+"""Databases that can only be read: on a read-only mount, in a folder of another user; and the texts of failures."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ WHOLE = "2 17 []\n"
 
 
 def clean(folder: Path) -> Path:
-    """As a service that ended in order leaves it: no log."""
+    """The files after an orderly stop of a service: no log."""
     fill(folder / "payments.db")
     return folder / "payments.db"
 
 
 def with_log(folder: Path) -> Path:
-    """As a copy of a database and its log, without the log's index, which some tools leave out."""
+    """A copy of a database and its log without the log's index, which some tools do not copy."""
     return _left(folder, ("", "-wal"))
 
 
 def with_index(folder: Path) -> Path:
-    """As a process that was killed leaves it."""
+    """The files of a process that was killed."""
     return _left(folder, ("", "-wal", "-shm"))
 
 
 def _left(folder: Path, suffixes: tuple[str, ...]) -> Path:
-    # All but the tables is in the log: who leaves that out finds no events.
+    # All data except the tables are in the log: without the log no events are found.
     script = f"""
 import os
 from pathlib import Path
@@ -98,7 +98,7 @@ os._exit(0)
 
 
 def in_one_file(folder: Path) -> Path:
-    """As a backup."""
+    """The file of a backup."""
     fill(folder / "source.db")
     copy(folder / "source.db", folder / "payments.db")
     (folder / "payments.db").chmod(0o644)
@@ -109,7 +109,7 @@ STATES = [clean, with_log, with_index, in_one_file]
 
 
 def run(path: Path, *what: str, user: int = 0, read_only: bool = False) -> str:
-    """What a command says on the database, as the user of that number, on a read-only mount if asked."""
+    """The output of a command on the database, as the user of that number, on a read-only mount if requested."""
     command = [sys.executable, "-c", SCRIPT, str(path), str(user), *what]
     if read_only:
         if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
@@ -124,7 +124,7 @@ def run(path: Path, *what: str, user: int = 0, read_only: bool = False) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that any user may look into, which pytest's own are not."""
+    """A folder that every user may read, unlike those of pytest."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -133,7 +133,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_read_only_mount(folder: Path, state: Callable[[Path], Path]) -> None:
-    """All that is stored is read there, the log included, and nothing is asked for that cannot be had."""
+    """All stored data are read, the log included. No permission is needed that the mount does not give."""
     path = state(folder)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert run(path, "audit", read_only=True) == WHOLE
@@ -143,13 +143,13 @@ def test_a_read_only_mount(folder: Path, state: Callable[[Path], Path]) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 @pytest.mark.parametrize("state", STATES)
 def test_a_folder_that_another_user_may_only_read(folder: Path, state: Callable[[Path], Path]) -> None:
-    """The same for a user who may write neither the files nor beside them."""
+    """The same holds for a user without write permission on the files and their folder."""
     path = state(folder)
     assert run(path, "audit", user=NOBODY) == WHOLE
 
 
 def test_other_commands_that_only_read(folder: Path, tmp_path: Path) -> None:
-    """The list of keys and a backup to another place need nothing but to read."""
+    """The list of keys and a backup to another folder need only read access."""
     path = with_log(folder)
     assert run(path, "keys", read_only=True) == "0 keys\n"
     assert run(path, "backup", str(tmp_path / "b.db"), read_only=True) == ""
@@ -157,8 +157,8 @@ def test_other_commands_that_only_read(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["revoke", "migrate", "rebuild"])
-def test_what_must_write_names_the_file_and_the_reason(folder: Path, what: str) -> None:
-    """A command that cannot do without writing says which file it cannot write, and why."""
+def test_a_failed_write_names_the_file_and_the_reason(folder: Path, what: str) -> None:
+    """A command that must write reports which file it cannot write, and why."""
     path = clean(folder)
     said = run(path, what, read_only=True)
     assert said.startswith("StoreUnavailableError: ")
@@ -169,7 +169,7 @@ def test_what_must_write_names_the_file_and_the_reason(folder: Path, what: str) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_a_file_that_may_not_be_read(folder: Path) -> None:
-    """Which file it is, and that this user may not read it."""
+    """The error names the file, and states that this user may not read it."""
     path = clean(folder)
     path.chmod(0o600)
     assert run(path, "audit", user=NOBODY) == f"StoreUnavailableError: {path} cannot be opened: Permission denied\n"
@@ -180,25 +180,25 @@ def test_a_file_that_may_not_be_read(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_a_log_that_may_not_be_read(folder: Path) -> None:
-    """Without the log nothing is read, since the newest commits are there; the log is named."""
+    """Without the log nothing is read, since it contains the newest commits. The error names the log."""
     path = with_index(folder)
     path.with_name("payments.db-wal").chmod(0o600)
     assert "this user may not read payments.db-wal" in run(path, "audit", user=NOBODY)
 
 
-def test_what_changes_while_it_is_read(folder: Path) -> None:
-    """A file that SQLite was told is not written, and that is written all the same, gives no verdict."""
+def test_a_file_that_changes_while_it_is_read(folder: Path) -> None:
+    """A file that was opened as immutable and changes nevertheless gives no result."""
     path = clean(folder)
     script = f"""
 from pathlib import Path
 import os
-from store.sqlite import beside
+from store.sqlite import command_connections
 from store.sqlite.audit import open_audit
 path = Path({str(path)!r})
-beside.open_reader = lambda path, how=None, vfs=None, real=beside.open_reader: (
-    real(path, how=how, vfs=vfs) if how else (_ for _ in ()).throw(beside.apsw.CantOpenError("no"))
+command_connections.open_reader = lambda path, how=None, vfs=None, real=command_connections.open_reader: (
+    real(path, how=how, vfs=vfs) if how else (_ for _ in ()).throw(command_connections.apsw.CantOpenError("no"))
 )
-beside.os.access = lambda *_, **__: False
+command_connections.os.access = lambda *_, **__: False
 try:
     with open_audit(path) as view:
         os.utime(path)
@@ -210,7 +210,7 @@ except Exception as error:
 
 
 def test_beside_a_service_on_another_mount(folder: Path) -> None:
-    """A read-only view of a database that a service writes shows what it has stored so far, log and all."""
+    """A read-only view of a database that a service writes shows all stored data, the log included."""
     path = clean(folder)
     script = f"""
 import subprocess, sys, time
@@ -235,7 +235,7 @@ sys.stdin.read()
 
 
 def test_a_migration_in_a_folder_that_cannot_be_written(folder: Path) -> None:
-    """The file that cannot be made is named."""
+    """The error names the file that cannot be created."""
     said = run(folder / "payments.db", "migrate", read_only=True)
     assert said.startswith(f"StoreUnavailableError: {folder / 'payments.db'}: CantOpenError")
     assert "mounted read-only" in said

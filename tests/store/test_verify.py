@@ -1,4 +1,4 @@
-"""``store.verify`` over events: a sound store has no problems, and whatever is changed in the past is found."""
+"""``store.verify`` over events: a sound store has no problems, and every change of the past is found."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.store.tampering import A, B, fill, heads_of, problems, tamper
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers who have something of everything."""
+    """A database with two customers that have rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
 
 def test_a_sound_store_has_no_problems(path: Path) -> None:
-    """Nothing is found where nothing was changed, and the tally says how much was looked at."""
+    """Nothing is found where nothing was changed, and the tally counts the checked data."""
     tally = Tally()
     assert problems(path, heads_of(path), tally) == []
     assert (tally.streams, tally.events, tally.heads) == (2, 5 + 12, 2)
@@ -56,7 +56,7 @@ EVENT_EDITS = {
 
 @pytest.mark.parametrize("column", EVENT_EDITS)
 def test_an_edited_event_is_found(path: Path, column: str) -> None:
-    """A change to any column of an event is a problem of the stream that it stood in."""
+    """A change to any column of an event is a problem of the stream that it belonged to."""
     tamper(path, EVENT_EDITS[column])
     found = problems(path)
     assert A in {problem.stream for problem in found}
@@ -64,7 +64,7 @@ def test_an_edited_event_is_found(path: Path, column: str) -> None:
 
 
 def test_every_column_of_an_event_has_its_edit(path: Path) -> None:
-    """The table above knows all columns, so that a new one is not forgotten."""
+    """The table above has all columns, so that a new one is not forgotten."""
     connection = apsw.Connection(str(path))
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     connection.close()
@@ -72,7 +72,7 @@ def test_every_column_of_an_event_has_its_edit(path: Path) -> None:
 
 
 def test_the_last_event_edited_with_its_hash_is_found_by_its_rows(path: Path) -> None:
-    """Who forges the newest event and its hash as well still has the read rows against him, and exported heads."""
+    """A forged newest event with a matching hash still contradicts the read rows and exported heads."""
     heads = heads_of(path)
     connection = apsw.Connection(str(path))
     query = "SELECT body, hash FROM events WHERE stream_id = 'a' ORDER BY version DESC LIMIT 2"
@@ -90,8 +90,8 @@ def test_the_last_event_edited_with_its_hash_is_found_by_its_rows(path: Path) ->
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_an_event_taken_out_is_found(path: Path, version: int) -> None:
-    """A gap in the versions is a problem even if all that follows is untouched."""
+def test_a_removed_event_is_found(path: Path, version: int) -> None:
+    """A gap in the versions is a problem even if all later events are unchanged."""
     tamper(path, f"DELETE FROM events WHERE stream_id = 'a' AND version = {version}")
     assert any(problem.text == f"version {version} is missing" for problem in problems(path))
 
@@ -115,7 +115,7 @@ CUT = (
 
 
 def test_a_tail_cut_with_its_rows_is_found_by_exported_heads(path: Path) -> None:
-    """A stream shortened together with all that came of it looks sound in itself; heads kept elsewhere tell."""
+    """A stream that was shortened together with its rows appears sound. Only heads that are kept elsewhere show it."""
     heads = heads_of(path)
     tamper(path, *CUT)
     assert problems(path) == []
@@ -124,7 +124,7 @@ def test_a_tail_cut_with_its_rows_is_found_by_exported_heads(path: Path) -> None
 
 
 def test_a_customer_erased_is_found_by_exported_heads(path: Path) -> None:
-    """A stream of which nothing is left is missed by its head."""
+    """A stream without any data is missing by its head."""
     heads = heads_of(path)
     tables = ("events", "transactions", "balances", "reviews", "work")
     tamper(path, *(f"DELETE FROM {table} WHERE stream_id = 'a'" for table in tables))
@@ -133,7 +133,7 @@ def test_a_customer_erased_is_found_by_exported_heads(path: Path) -> None:
 
 
 def test_a_past_rewritten_is_found_by_exported_heads(path: Path) -> None:
-    """A head exported long ago must still be an event of a stream that has gone on since."""
+    """A head that was exported long ago must still be an event of a stream that has continued since."""
     heads = heads_of(path)
     store = SqliteStore(path, clock=Clock())
     customer = Customer("a")
@@ -147,7 +147,7 @@ def test_a_past_rewritten_is_found_by_exported_heads(path: Path) -> None:
 
 
 def test_a_line_that_is_no_head_is_a_problem(path: Path) -> None:
-    """A damaged file of heads is told of, not passed over; empty lines are nothing."""
+    """A damaged file of heads is reported; empty lines are ignored."""
     lines = [
         "",
         "\n",
@@ -160,10 +160,10 @@ def test_a_line_that_is_no_head_is_a_problem(path: Path) -> None:
 
 
 def test_an_illegal_transition_on_record_is_found(path: Path) -> None:
-    """Events that are chained and numbered well, but do not follow from each other, are a problem."""
+    """Events that are chained and numbered correctly, but do not follow from each other, are a problem."""
     customer = Customer("c")
     once = customer.deposit("c1")
-    customer.account = Account("c", 1)  # as if the transaction had never been
+    customer.account = Account("c", 1)  # as if the transaction did not exist
     twice = customer.deposit("c1").parts[0].events
     store = SqliteStore(path, clock=Clock())
     assert store.append([once, Write(customer.stream, Head(1, once.parts[0].events[-1].hash), (Part(twice),))]) == [
@@ -177,6 +177,6 @@ def test_an_illegal_transition_on_record_is_found(path: Path) -> None:
 
 
 def test_a_problem_in_one_stream_hides_no_other(path: Path) -> None:
-    """Verify goes on after a problem and finds those of other streams, too."""
+    """Verify continues after a problem, and finds those of other streams as well."""
     tamper(path, EVENT_EDITS["body is no JSON"], "UPDATE balances SET available_minor = 7 WHERE stream_id = 'b'")
     assert {problem.stream for problem in problems(path)} == {A, B}

@@ -1,4 +1,4 @@
-"""``store.verify`` where the store keeps the heads that appends go on from apart from the events: on PostgreSQL."""
+"""``store.verify`` where the store keeps the heads that appends continue from apart from the events: on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES = ("events", "transactions", "balances", "reviews", "work")
 
 @pytest.fixture
 def place(own_schema: Schema) -> Iterator[Place]:
-    """On a server."""
+    """A place on PostgreSQL."""
     own_schema.clear()
     place = Place(lambda: PostgresqlStore(own_schema.conninfo(), writers=1, readers=1), own_schema)
     append(place.store)
@@ -31,21 +31,22 @@ def place(own_schema: Schema) -> Iterator[Place]:
 
 
 def test_a_tail_cut_with_its_rows_is_found(place: Place) -> None:
-    """What looks sound in itself ends before the head that appends go on from: only a backup has the rest."""
+    """A stream that appears sound ends before the head that appends continue from. Only a backup has the rest."""
     assert place.problems() == []
     place.edit(*CUT)
-    text = "the events end at version 3, but appends go on from version 5: events are missing, which a backup may have"
+    cut = "the events end at version 3, but appends continue from version 5"
+    text = f"{cut}: events are missing, which a backup may have"
     assert place.problems() == [Problem(A, 5, text)]
 
 
 def test_a_customer_erased_is_found(place: Place) -> None:
-    """A stream of which nothing is left is missed by its head."""
+    """A stream without any data is missing by its head."""
     place.edit(*(f"DELETE FROM {table} WHERE stream_id = 'a'" for table in TABLES))  # noqa: S608  # this file's own
     assert [(problem.stream, problem.version) for problem in place.problems()] == [(A, 5)]
     assert [problem.stream for problem in place.rebuild()] == [A]
 
 
 def test_another_last_event_is_found(place: Place) -> None:
-    """The next event is chained to the head that is kept: that must be the last one's."""
+    """The next event is chained to the kept head, which must be that of the last event."""
     place.edit("UPDATE heads SET hash = decode(repeat('ab', 32), 'hex') WHERE stream_id = 'a'")
-    assert place.problems() == [Problem(A, 5, "the last event is not the one that appends go on from")]
+    assert place.problems() == [Problem(A, 5, "the last event is not the one that appends continue from")]

@@ -1,4 +1,4 @@
-"""``store.verify`` over read rows and work: they are the fold of the events, or it says so."""
+"""``store.verify`` over read rows and work: they are the fold of the events, or verify reports a problem."""
 # ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
@@ -9,36 +9,30 @@ from pathlib import Path
 import apsw
 import pytest
 
+from store.columns import REVIEWS, TRANSACTIONS, Type
 from tests.store.tampering import B, fill, problems, tamper
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A database with two customers who have something of everything."""
+    """A database with two customers and rows of every kind."""
     fill(tmp_path / "payments.db")
     return tmp_path / "payments.db"
 
 
+OTHER = {Type.TEXT: "'x'", Type.INTEGER: "9", Type.BOOLEAN: "1", Type.TIME: "9", Type.JSON: "'{}'"}
+"""By type: a value that no column of the rows below has."""
+
+
 def _row_edits() -> Iterator[tuple[str, str]]:
-    transaction = {
+    transaction = {column.name: OTHER[column.type] for column in TRANSACTIONS.columns} | {
         "stream_name": "'other'",
         "stream_id": "'a'",
         "kind": "'withdrawal'",
-        "gateway": "'x'",
         "amount_minor": "1",
         "currency": "'EUR'",
-        "details": "'{}'",
         "status": "'pending'",
-        "reserved": "1",
-        "submissions": "9",
-        "gateway_reference": "'x'",
-        "failure_code": "'x'",
         "failure_category": "'soft'",
-        "failure_message": "'x'",
-        "version": "9",
-        "created_at": "9",
-        "updated_at": "9",
-        "transaction_id": "'x'",
     }
     for column, value in transaction.items():
         yield f"transactions.{column}", f"UPDATE transactions SET {column} = {value} WHERE transaction_id = 'b1'"
@@ -50,15 +44,11 @@ def _row_edits() -> Iterator[tuple[str, str]]:
     }.items():
         yield f"balances.{column}", f"UPDATE balances SET {column} = {value} WHERE stream_id = 'b'"
     yield "balances.stream_name", "UPDATE balances SET stream_name = 'other' WHERE stream_id = 'b'"
-    review = {
-        "review_id": "'x'",
+    review = {column.name: OTHER[column.type] for column in REVIEWS.columns} | {
         "stream_name": "'other'",
         "stream_id": "'a'",
         "transaction_id": "'b1'",
-        "reason": "'x'",
         "state": "'closed'",
-        "opened_at": "9",
-        "closed_at": "9",
         "said": """'{"source": "lookup", "gateway": "g", "at": "2026-11-22T12:00:00Z"}'""",
         "expected": """'{"gateway": "g", "status": "s", "amount": "1", "currency": "U", "gateway_reference": null}'""",
     }
@@ -70,9 +60,9 @@ def _row_edits() -> Iterator[tuple[str, str]]:
     yield "work deleted", "DELETE FROM work WHERE transaction_id = 'b2'"
     yield "work of a finished transaction", "UPDATE work SET transaction_id = 'b1' WHERE transaction_id = 'b2'"
     yield "work of no transaction", "UPDATE work SET transaction_id = 'x', work_id = 'y' WHERE transaction_id = 'b2'"
-    yield "details are no JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
-    yield "status is none", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
-    yield "what was said is no JSON", "UPDATE reviews SET said = '{' WHERE review_id = 'b-r2'"
+    yield "details are not JSON", "UPDATE transactions SET details = '{' WHERE transaction_id = 'b1'"
+    yield "status is unknown", "UPDATE transactions SET status = 'odd' WHERE transaction_id = 'b1'"
+    yield "the report is not JSON", "UPDATE reviews SET said = '{' WHERE review_id = 'b-r2'"
     yield "a time beyond all calendars", "UPDATE reviews SET opened_at = 1 << 62 WHERE review_id = 'b-r2'"
 
 
@@ -81,7 +71,7 @@ ROW_EDITS = dict(_row_edits())
 
 @pytest.mark.parametrize("what", ROW_EDITS)
 def test_an_edited_row_is_found(path: Path, what: str) -> None:
-    """A change to any column of a read row, and to work that must or must not be there, is a problem."""
+    """A change to any column of a read row, or of work that must or must not exist, is a problem."""
     tamper(path, ROW_EDITS[what])
     found = problems(path)
     assert found
@@ -101,8 +91,8 @@ WORDS = {
 
 
 @pytest.mark.parametrize("what", WORDS)
-def test_differences_are_told_in_words(path: Path, what: str) -> None:
-    """Money with its currency, times as everywhere, and no names of classes."""
+def test_differences_are_described_in_words(path: Path, what: str) -> None:
+    """Money is shown with its currency and times in the usual form, without names of classes."""
     tamper(path, ROW_EDITS[what])
     texts = [problem.text for problem in problems(path)]
     assert any(WORDS[what] in text for text in texts), texts
@@ -115,8 +105,8 @@ WORK_COLUMNS = (
 )
 
 
-def test_work_left_over_is_found(path: Path) -> None:
-    """A terminal transaction has no work; a row that stayed behind would be sent again."""
+def test_remaining_work_is_found(path: Path) -> None:
+    """A terminal transaction has no work. Work that remained would be sent again."""
     tamper(
         path,
         f"INSERT INTO work (work_id, transaction_id, {WORK_COLUMNS})"
@@ -128,7 +118,7 @@ def test_work_left_over_is_found(path: Path) -> None:
 
 
 def test_every_column_of_a_row_has_its_edit(path: Path) -> None:
-    """The table above knows all columns of the read tables."""
+    """Every column of the read tables in the database has an edit above."""
     connection = apsw.Connection(str(path))
     columns = {
         f"{table}.{row[1]}"

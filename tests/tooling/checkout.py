@@ -1,7 +1,6 @@
-"""A checkout whose rooms are stubs: what starts, drains and stops can be watched without the service itself.
+"""A checkout with stub modules, in which tests observe start, drain and stop without the service itself.
 
-It owns the stubs and the patience of tests that start processes; it knows manage.py and gunicorn.conf.py, which it
-copies as they are.
+It owns the stubs and the time limit of tests that start processes. manage.py and gunicorn.conf.py are copied unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Final
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 60.0
-"""How long a process may take for what it does at once; only a broken one reaches it."""
+"""Time limit for each step of a process; only a broken process reaches it."""
 
 _NOTES: Final = """
 import os
@@ -110,30 +109,37 @@ def callback_secrets(settings, environ, *, loopback):
         raise GatewaySettingsError("no secrets")
     return {name: environ[variable].split(",") for name, variable in variables.items() if variable in environ}
 """
-_MIGRATE: Final = """
+_BACKENDS: Final = """
 from notes import note
 
 
-def migrate(url, *, root):
-    note("migrated")
-    return [1]
+class Backend:
+    has_roles = False
+
+    def migrate(self):
+        note("migrated")
+        return [1]
+
+
+def backend_of(url, *, root):
+    return Backend()
 """
 
 
 class StubCheckout:
-    """A folder with the real manage.py, gunicorn.conf.py, cli and config, and stubs of everything else."""
+    """A folder with the real manage.py, gunicorn.conf.py, cli, config and server, and stubs of everything else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.simulator_port = free_ports(2)
         for name in ("manage.py", "gunicorn.conf.py"):
             shutil.copy(CHECKOUT / name, folder)
-        for name in ("cli", "config"):
+        for name in ("cli", "config", "server"):
             shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         stubs = {
             "api/__init__.py": "",
             "api/metrics/__init__.py": "",
-            "api/metrics/dead.py": (CHECKOUT / "api" / "metrics" / "dead.py").read_text(),
+            "api/metrics/ended.py": (CHECKOUT / "api" / "metrics" / "ended.py").read_text(),
             "notes.py": _NOTES,
             "wsgi.py": _WSGI,
             "domain/__init__.py": "",
@@ -148,7 +154,7 @@ class StubCheckout:
             "gateways/registry.py": _REGISTRY,
             "gateways/settings.py": "class GatewaySettingsError(ValueError): pass\n",
             "store/__init__.py": "",
-            "store/factory.py": _MIGRATE,
+            "store/backends.py": _BACKENDS,
             "store/errors.py": "class StoreError(Exception): pass\n",
         }
         for path, text in stubs.items():
@@ -177,21 +183,21 @@ class StubCheckout:
         return self.start([sys.executable, "-m", "gunicorn", "wsgi:app"], **environ)
 
     def manage(self, command: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start one of manage.py's commands."""
+        """Start a command of manage.py."""
         return self.start([sys.executable, str(self.folder / "manage.py"), command], **environ)
 
     @property
     def notes(self) -> list[str]:
-        """What the stubs did, in order."""
+        """The notes of the stubs, in order."""
         path = self.folder / "notes"
         return path.read_text().splitlines() if path.exists() else []
 
     def read(self, stream: str) -> str:
-        """What the processes wrote to ``stdout`` or ``stderr``."""
+        """The output of the processes on ``stdout`` or ``stderr``."""
         return (self.folder / stream).read_text()
 
     def get(self, path: str) -> int:
-        """The status that the service answers; 0 when it does not."""
+        """The status of the service's answer; 0 without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", path)
@@ -203,7 +209,7 @@ class StubCheckout:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that a failed test left behind."""
+    """End a process that a failed test has left running."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -217,12 +223,12 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Return as soon as ``condition`` holds; fail after ``PATIENCE_S``."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S:g} s in vain until {what}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S:g} s without reaching: {what}"
         time.sleep(0.02)
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on the port of loopback."""
+    """Whether no process listens on the port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -240,7 +246,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
+    """Ports on which no process listens now."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

@@ -1,6 +1,6 @@
-"""What docker-compose.yml describes, running: in the order of ``depends_on``, with a PostgreSQL made as its image does.
+"""Runs the services of docker-compose.yml in the order of ``depends_on``, with a PostgreSQL set up like its image.
 
-How a service's command is started is somebody else's: as a process of this machine (here) or out of the image.
+Commands of services run as processes of this machine (here) or from the image (``tests.tooling.image``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.tooling.composition import SERVICES, WORKDIR, OnThisMachine, environm
 
 DATABASE: Final = "database"
 IMAGE_COMMAND: Final = ("gunicorn", "wsgi:app")
-"""What the image runs when compose names no command; a test holds it against the Dockerfile."""
+"""The command of the image when compose names none; a test compares it with the Dockerfile."""
 
 _INIT: Final = "/docker-entrypoint-initdb.d/"
 _FOREIGN: Final = ("PAYMENTS_", "SIMULATOR_", "GUNICORN_", "PG")
@@ -38,13 +38,13 @@ Start = Callable[[OnThisMachine, str], Process]
 
 
 def as_process(here: OnThisMachine, name: str) -> Process:
-    """Start a service's very command with its very environment as a process of the checkout."""
+    """Start a service with its exact command and environment as a process of the checkout."""
     folders = {mount.target: str(here.volume(mount)) for mount in mounts(name) if mount.named}
     variables = here.environment(name)
     for variable in variables:
         for target, folder in folders.items():
             variables[variable] = variables[variable].replace(f"{target}/", f"{folder}/")
-        assert WORKDIR not in variables[variable], f"{variable} of {name} names what is in no volume"
+        assert WORKDIR not in variables[variable], f"{variable} of {name} names a path outside the volumes"
     for variable, path in gateways_file(name).items():
         variables[variable] = str(here.file(name, path))
     return Process(
@@ -57,17 +57,17 @@ def as_process(here: OnThisMachine, name: str) -> Process:
 
 
 def gateways_file(name: str) -> dict[str, str]:
-    """The variable with which a service names a file of the checkout that holds addresses of other services."""
+    """The variable of a service that names a file of the checkout with addresses of other services."""
     return {variable: value for variable, value in environment(name).items() if variable == "PAYMENTS_GATEWAYS_FILE"}
 
 
 def alone(variables: dict[str, str]) -> dict[str, str]:
-    """The environment of this process without its own settings, and these in their place."""
+    """The environment of this process with these settings instead of its own."""
     return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)} | variables
 
 
 def local(command: list[str] | tuple[str, ...]) -> list[str]:
-    """A command of a container with the programs that are here."""
+    """A container's command with the programs of this machine."""
     program, *arguments = command
     programs = {
         "python": [sys.executable],
@@ -78,21 +78,21 @@ def local(command: list[str] | tuple[str, ...]) -> list[str]:
 
 
 class Composed(NamedTuple):
-    """All services, up."""
+    """All services, running."""
 
     here: OnThisMachine
     processes: dict[str, Process]
 
     def url(self, name: str, container_port: int) -> str:
-        """Where a service's published port is to be found."""
+        """The URL of a service's published port."""
         return f"http://localhost:{self.here.port(name, str(container_port))}"
 
     def curl(self, line: str) -> Any:
-        """The JSON that a line of the README answers."""
+        """The JSON answer to a command line of the README."""
         return json.loads(self.fetch(line))
 
     def fetch(self, line: str) -> str:
-        """What a line of the README answers; an HTTP error is a failure."""
+        """The answer to a command line of the README; an HTTP error is a failure."""
         for name in SERVICES:
             for published in SERVICES[name].get("ports", []):
                 _, outside, inside = published.split(":")
@@ -119,7 +119,7 @@ class Composed(NamedTuple):
 
 
 def is_healthy(here: OnThisMachine, name: str) -> bool:
-    """Whether a service's health check says so, run here."""
+    """Whether the health check of a service passes on this machine."""
     kind, *command = SERVICES[name]["healthcheck"]["test"]
     assert kind == "CMD"
     check = local([here.text(name, word) for word in command])
@@ -127,7 +127,7 @@ def is_healthy(here: OnThisMachine, name: str) -> bool:
 
 
 def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> None:
-    """Wait for what a service depends on, as ``depends_on`` says."""
+    """Wait for the dependencies of a service, by ``depends_on``."""
     for other, how in SERVICES[name].get("depends_on", {}).items():
         process = processes.get(other)
         if how == {"condition": "service_completed_successfully"}:
@@ -145,7 +145,7 @@ def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> Non
 
 @contextmanager
 def composed(folder: Path, start: Start) -> Iterator[Composed]:
-    """Everything up, and down again after the block, in order and within the time that compose gives it."""
+    """All services, running within the block; afterwards they stop in order and within the time that compose allows."""
     here = OnThisMachine(folder)
     processes: dict[str, Process] = {}
     with embedded_server(durable=False) as server:
@@ -172,7 +172,7 @@ def composed(folder: Path, start: Start) -> Iterator[Composed]:
 
 
 def end(processes: Iterable[Process]) -> None:
-    """End what a failed test left behind: a container tidies up when it is asked, and is killed when it does not."""
+    """End the processes that a failed test has left: each gets SIGTERM, and is killed if it does not end."""
     for process in processes:
         if not process.ended:
             process.send(signal.SIGTERM)
@@ -182,7 +182,7 @@ def end(processes: Iterable[Process]) -> None:
 
 
 def make_database(server: EmbeddedServer) -> None:
-    """Do with a new server what the image of PostgreSQL does on an empty volume; nobody connects without a password."""
+    """Prepare a new server as the image of PostgreSQL does on an empty volume; every connection needs a password."""
     variables = environment(DATABASE)
     database = variables["POSTGRES_DB"]
     with psycopg.connect(server.url(), autocommit=True) as admin:
@@ -201,6 +201,6 @@ def make_database(server: EmbeddedServer) -> None:
 
 
 def login(here: OnThisMachine, user: str, password: str) -> str:
-    """What one connects with to the database as ``user``."""
+    """The URL for a connection to the database as ``user``."""
     url = here.text(DATABASE, f"postgresql://{user}@database:5432/{environment(DATABASE)['POSTGRES_DB']}")
     return make_conninfo(url, password=password)

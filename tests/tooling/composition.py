@@ -1,6 +1,6 @@
-"""docker-compose.yml as data: what its services are, in which order they start, and how each looks on this machine.
+"""docker-compose.yml as data: its services, the order in which they start, and their form on this machine.
 
-It owns what compose does with the file: order, environments, volumes, names. It starts nothing.
+It implements compose's treatment of the file (order, environments, volumes, names). It starts nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ COMPOSE: Final[dict[str, Any]] = yaml.safe_load((CHECKOUT / "docker-compose.yml"
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 HOST: Final = "127.0.0.1"
 WORKDIR: Final = "/app"
-"""Where the image's commands run (Dockerfile)."""
+"""The folder in which the image's commands run (Dockerfile)."""
 
-_EVERY_INTERFACE: Final = ("0.0.0.0", HOST)  # noqa: S104 - looked for in the file, never bound to
+_EVERY_INTERFACE: Final = ("0.0.0.0", HOST)  # noqa: S104 - searched for in the file, never bound
 
 
 def environment(name: str) -> dict[str, str]:
-    """The variables of a service, all of which must be texts: YAML makes other things of off, 1 and yes."""
+    """The variables of a service. All must be strings: YAML reads off, 1 and yes as other types."""
     variables: dict[str, Any] = SERVICES[name].get("environment", {})
     assert all(isinstance(value, str) for value in variables.values()), name
     return dict(variables)
@@ -55,7 +55,7 @@ class Mount:
 
 
 def mounts(name: str) -> Iterator[Mount]:
-    """What is mounted into a service's container."""
+    """The mounts of a service's container."""
     for line in SERVICES[name].get("volumes", []):
         source, target, *mode = line.split(":")
         yield Mount(source, target, read_only=mode == ["ro"])
@@ -64,7 +64,7 @@ def mounts(name: str) -> Iterator[Mount]:
 class OnThisMachine:
     """The services with ports of their own on loopback, and folders below ``folder`` for the volumes.
 
-    Nothing else of the file is changed: what a container is told, the process here is told, too.
+    Nothing else of the file is changed: a process here gets the same settings as the container.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,19 +74,19 @@ class OnThisMachine:
             self.volume(mount).mkdir(exist_ok=True)
 
     def volume(self, mount: Mount) -> Path:
-        """The folder that stands for a named volume."""
+        """The folder that replaces a named volume."""
         return self.folder / mount.source
 
     def place(self, name: str, container_port: str, port: int) -> None:
-        """Say where a service listens that has been started by other means."""
+        """Set the address of a service that was started by other means."""
         self._ports[name, container_port] = port
 
     def port(self, name: str, container_port: str) -> int:
-        """The port here for a port of a service's container."""
+        """The port on this machine for a port of a service's container."""
         return self._ports.setdefault((name, container_port), free_port())
 
     def text(self, name: str, text: str) -> str:
-        """``text``, which service ``name`` is given, with addresses of containers turned into addresses here."""
+        """``text``, a setting of service ``name``, with addresses on this machine instead of those of containers."""
 
         def here(found: re.Match[str]) -> str:
             service = name if found["host"] in _EVERY_INTERFACE else found["host"]
@@ -96,11 +96,11 @@ class OnThisMachine:
         return re.sub(rf"(?<![\w.-])(?P<host>{hosts}):(?P<port>\d+)(?!\d)", here, text)
 
     def environment(self, name: str) -> dict[str, str]:
-        """The variables of a service; whatever names a port or another service names it as it is here."""
+        """The variables of a service, with ports and other services as they are on this machine."""
         return {variable: self.text(name, value) for variable, value in environment(name).items()}
 
     def file(self, name: str, path: str) -> Path:
-        """A copy of a file of the checkout as service ``name`` must see it here."""
+        """A copy of a file of the checkout for service ``name``, with the addresses of this machine."""
         copy = self.folder / f"{name}-{Path(path).name}"
         copy.write_text(self.text(name, (CHECKOUT / path).read_text()))
         return copy

@@ -11,5 +11,5 @@ from tests.tooling.checkout import StubCheckout
 
 @pytest.fixture
 def stub_checkout(tmp_path: Path) -> StubCheckout:
-    """A checkout of its own with ports of its own."""
+    """A separate checkout with its own ports."""
     return StubCheckout(tmp_path)

@@ -1,7 +1,7 @@
-"""``python -m tests.tooling.image``: docker-compose.yml run out of the image, and a deposit taken through it.
+"""``python -m tests.tooling.image``: run docker-compose.yml from the image, and make a deposit through it.
 
-The image is built already (``make image``). Its containers have this machine's network, the user and the volumes that
-compose gives them, and a root that they cannot write to. Exit status 0: it works; 1: it does not, and why.
+The image must exist (``make image``). Its containers have this machine's network, compose's user and volumes, and a
+read-only root. Exit status 0: the image works; 1: it does not, and the output says why.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ open("/tmp/file", "w").close()
 
 
 def from_the_image(here: OnThisMachine, name: str) -> Process:
-    """Start a service out of the image, with compose's command, environment, user and volumes."""
+    """Start a service from the image, with compose's command, environment, user and volumes."""
     flags = [f"--env={variable}={value}" for variable, value in here.environment(name).items()]
     for mount in mounts(name):
         folder = here.volume(mount)
-        folder.chmod(0o777)  # an engine gives a new volume to whoever owns what it covers
+        folder.chmod(0o777)  # an engine gives a new volume to the owner of the folder that it covers
         flags.append(f"--volume={folder}:{mount.target}")
     flags += [f"--volume={here.file(name, path)}:{WORKDIR}/{path}:ro" for path in gateways_file(name).values()]
     flags.append(f"--user={SERVICES[name]['user']}")
@@ -45,7 +45,7 @@ def from_the_image(here: OnThisMachine, name: str) -> Process:
 
 
 def main() -> int:
-    """Take a deposit through the image; the exit status."""
+    """Make a deposit through the image and return the exit status."""
     missing = subprocess.run([SCRIPT, "reason"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     if missing:
         sys.stderr.write(f"make image-test: {missing}\n")
@@ -61,7 +61,7 @@ def main() -> int:
             page = up.fetch("curl http://localhost:8080/swagger/index.html")
             assert [effect["amount"] for effect in ledger] == ["100.00"], ledger
             assert "swagger-ui" in page, page
-    sys.stdout.write(f"{json.dumps(transaction, indent=2)}\nthe image takes deposits, and ends when it is told to\n")
+    sys.stdout.write(f"{json.dumps(transaction, indent=2)}\nthe image accepts deposits, and stops on SIGTERM\n")
     return 0
 
 

@@ -1,7 +1,8 @@
-"""Whether the locked requirements are the ones that setup.cfg asks for; needs no network.
+"""Checks the lock files against setup.cfg, without network.
 
-It owns the line in each lock file that says which lists it was made from, and never chooses a version itself.
-``python -m tests.tooling.lockfile stamp`` writes that line after pip-compile, ``… check`` verifies everything.
+One line in each lock file holds a digest of the requirements that it was made from. This module owns that line, and
+never chooses a version. ``python -m tests.tooling.lockfile stamp`` writes the line after pip-compile; ``… check``
+verifies everything.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _FORBIDDEN: Final = re.compile(r"/|^\s*(-i|-f|--index|--extra-index|--find-links
 
 @dataclass(slots=True)
 class Lock:
-    """What a lock file says: canonical name to version, the names without a hash, and the digest of its lists."""
+    """Content of a lock file: versions by canonical name, names without a hash, and the digest of its requirements."""
 
     versions: dict[str, str] = field(default_factory=dict)
     unhashed: set[str] = field(default_factory=set)
@@ -38,7 +39,7 @@ class Lock:
 
 
 def requirements(setup_cfg: str, *, dev: bool) -> list[Requirement]:
-    """The requirements that a lock is made from: those of the service and, for ``dev``, of its development."""
+    """The requirements of a lock file: those of the service and, with ``dev``, those of development."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(setup_cfg)
     lists = parser["options"]["install_requires"]
@@ -48,7 +49,7 @@ def requirements(setup_cfg: str, *, dev: bool) -> list[Requirement]:
 
 
 def digest_of(wanted: list[Requirement]) -> str:
-    """A digest that changes with any requirement, and not with their order, their spacing or comments."""
+    """A digest that depends on every requirement, but not on order, spacing or comments."""
     return hashlib.sha256("\n".join(sorted(map(str, wanted))).encode()).hexdigest()
 
 
@@ -73,25 +74,25 @@ def parse_lock(text: str) -> Lock:
 
 
 def problems_of(name: str, text: str, wanted: list[Requirement]) -> list[str]:
-    """What is wrong with the lock file ``name``, one sentence each; empty when it fits."""
+    """The problems of the lock file ``name``, one sentence each; empty when it fits."""
     lock = parse_lock(text)
     problems = [f"{name}: {line.strip()!r} is no pinned requirement" for line in lock.strange_lines]
     problems += [f"{name}: {package} has no hash" for package in sorted(lock.unhashed)]
     if _FORBIDDEN.search(text):
-        problems.append(f"{name} names an index or a path of some machine")
+        problems.append(f"{name} names an index or a local path")
     for requirement in wanted:
         version = lock.versions.get(canonicalize_name(requirement.name))
         if version is None:
             problems.append(f"{name} lacks {requirement.name}")
         elif not requirement.specifier.contains(version, prereleases=True):
-            problems.append(f"{name} has {requirement.name} {version}, and setup.cfg asks for {requirement.specifier}")
+            problems.append(f"{name} has {requirement.name} {version}, and setup.cfg requires {requirement.specifier}")
     if lock.digest != digest_of(wanted):
         problems.append(f"{name} was made from other requirements than setup.cfg has now: run make lock")
     return problems
 
 
 def check(folder: Path) -> list[str]:
-    """Everything that is wrong with the two lock files of ``folder``."""
+    """All problems of the two lock files of ``folder``."""
     setup_cfg = (folder / "setup.cfg").read_text()
     runtime, dev = (folder / RUNTIME_LOCK).read_text(), (folder / DEV_LOCK).read_text()
     problems = problems_of(RUNTIME_LOCK, runtime, requirements(setup_cfg, dev=False))
@@ -99,12 +100,14 @@ def check(folder: Path) -> list[str]:
     tested = parse_lock(dev).versions
     for package, version in parse_lock(runtime).versions.items():
         if tested.get(package) != version:
-            problems.append(f"{package} {version} runs and {tested.get(package, 'no version')} is tested")
+            problems.append(
+                f"the service runs {package} {version}, but the tests run {tested.get(package, 'no version')}"
+            )
     return problems
 
 
 def stamp(folder: Path) -> None:
-    """Write into both lock files which lists they were made from."""
+    """Write the digest of its requirements into each lock file."""
     setup_cfg = (folder / "setup.cfg").read_text()
     for name, dev in ((RUNTIME_LOCK, False), (DEV_LOCK, True)):
         path = folder / name
@@ -114,7 +117,7 @@ def stamp(folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run ``stamp`` or ``check``; 1 when a lock file does not fit."""
+    """Run ``stamp`` or ``check``; return 1 when a lock file does not fit."""
     if arguments == ["stamp"]:
         stamp(CHECKOUT)
         return 0

@@ -1,6 +1,6 @@
-"""docker-compose.yml and Dockerfile, held against the service that they start; no container engine is needed.
+"""docker-compose.yml and Dockerfile fit the service that they start; no container engine is needed.
 
-test_compose_runs.py starts what is read here.
+test_compose_runs.py starts the services.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROLES = ("-administrator", "-owner", "-service")
 
 @pytest.mark.parametrize("name", ["service", "migrate"])
 def test_settings(name: str) -> None:
-    """What the containers get are settings, and the service would start with them, on PostgreSQL."""
+    """The variables of the containers are valid settings for a service on PostgreSQL."""
     variables = environment(name)
     assert {each for each in variables if not each.endswith("_SECRETS")} <= variable_names() | OF_LIBPQ
     settings = Settings.from_environ(variables, checkout=CHECKOUT)
@@ -36,7 +36,7 @@ def test_settings(name: str) -> None:
 
 
 def test_the_embedded_store() -> None:
-    """With the README's few lines beside the file both services use one SQLite file, which lies in a volume."""
+    """With the README's override file, both services use one SQLite file in a volume."""
     [text] = re.findall(r"^```yaml\n(.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     override = yaml.safe_load(text)
     for name in ("service", "migrate"):
@@ -49,7 +49,7 @@ def test_the_embedded_store() -> None:
 
 
 def test_each_password_stands_once() -> None:
-    """A demonstration's password stands in one place, where it says what it is; those of the roles differ."""
+    """Each demonstration password is defined once and marked as such; those of the roles differ."""
     text = (CHECKOUT / "docker-compose.yml").read_text()
     secrets = {value for key, value in COMPOSE.items() if key.endswith(("-password", "-secret"))}
     assert len(secrets) == 5
@@ -65,8 +65,8 @@ def test_each_password_stands_once() -> None:
     )
 
 
-def test_who_knows_which_password() -> None:
-    """The service knows neither the owner's password nor the administrator's, and the simulator none."""
+def test_each_container_has_only_its_passwords() -> None:
+    """The service has neither the owner's password nor the administrator's, and the simulator has none."""
     passwords = {name: {value for value in environment(name).values() if value.endswith(ROLES)} for name in SERVICES}
     assert {name: {value.rpartition("-")[2] for value in values} for name, values in passwords.items()} == {
         "database": {"administrator", "owner", "service"},
@@ -77,7 +77,7 @@ def test_who_knows_which_password() -> None:
 
 
 def test_published_on_loopback_only() -> None:
-    """Nothing is reachable from another machine, for the service asks for no keys; the database from no machine."""
+    """No port is reachable from other machines, since the service requires no keys; the database is not published."""
     published = {name: service.get("ports", []) for name, service in SERVICES.items()}
     assert published["service"] == [f"{LOOPBACK}8080:8080"]
     assert published["database"] == published["migrate"] == []
@@ -85,7 +85,7 @@ def test_published_on_loopback_only() -> None:
 
 
 def test_networks() -> None:
-    """The database is reached by the service and its migrations alone, on a network without a way out."""
+    """Only the service and its migrations reach the database, on a network without a route outside."""
     assert COMPOSE["networks"] == {"data": {"internal": True}}
     reaching = {name for name, service in SERVICES.items() if "data" in service.get("networks", [])}
     assert reaching == {"database", "migrate", "service"}
@@ -93,7 +93,7 @@ def test_networks() -> None:
 
 
 def test_service_and_simulator_find_each_other() -> None:
-    """Gateway URL, callback URL and callback secret meet."""
+    """Gateway URL, callback URL and callback secrets of service and simulator match."""
     variables = environment("service")
     tables = tomllib.loads((CHECKOUT / variables["PAYMENTS_GATEWAYS_FILE"]).read_text())
     simulator = parse_address("SIMULATOR_BIND", environment("simulator")["SIMULATOR_BIND"])
@@ -109,7 +109,7 @@ def test_service_and_simulator_find_each_other() -> None:
 
 
 def test_order() -> None:
-    """The service starts when there are tables and a provider, and tables are made when the database is up."""
+    """The service starts after the migration and the simulator; the migration starts after the database is healthy."""
     healthy = {"condition": "service_healthy"}
     assert SERVICES["migrate"]["depends_on"] == {"database": healthy}
     assert SERVICES["service"]["depends_on"] == {
@@ -120,7 +120,7 @@ def test_order() -> None:
 
 
 def test_commands_are_of_manage_py() -> None:
-    """Containers run commands that manage.py has, and the service what the image runs by itself."""
+    """Containers run commands of manage.py, and the service runs the image's default command."""
     commands = {name: service.get("command") for name, service in SERVICES.items()}
     assert commands == {
         "database": None,
@@ -132,20 +132,20 @@ def test_commands_are_of_manage_py() -> None:
 
 
 def quoted(word: str) -> str:
-    """A word as the Dockerfile writes it."""
+    """A word as it is written in the Dockerfile."""
     return f'"{word}"'
 
 
 @pytest.mark.parametrize(("name", "bind"), [("service", "PAYMENTS_BIND"), ("simulator", "SIMULATOR_BIND")])
 def test_health_checks(name: str, bind: str) -> None:
-    """Each health check is Python, which the image has, and asks the port that its container listens on."""
+    """Each health check is Python, which the image has, and calls the port of its container."""
     kind, program, option, code = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
     assert f"http://127.0.0.1:{environment(name)[bind].rpartition(':')[2]}/" in code
 
 
 def test_the_database_is_healthy_when_its_roles_are_made() -> None:
-    """While the image makes them its server answers on a socket alone, so the check has to ask by TCP."""
+    """The health check uses TCP: while the image creates the roles, its server answers only on a socket."""
     kind, program, *arguments = SERVICES["database"]["healthcheck"]["test"]
     assert (kind, program) == ("CMD", "pg_isready")
     assert any("@127.0.0.1:5432/" in argument for argument in arguments)
@@ -153,7 +153,7 @@ def test_the_database_is_healthy_when_its_roles_are_made() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_container_is_hardened(name: str) -> None:
-    """None is root, has capabilities or gets more of them, or writes but to memory and volumes."""
+    """No container is root or has or gains capabilities, and each writes only to memory and volumes."""
     service = SERVICES[name]
     assert service["user"] in {"10001:10001", "postgres"}
     assert service["read_only"] is True
@@ -164,7 +164,7 @@ def test_every_container_is_hardened(name: str) -> None:
 
 
 def test_data_outlive_containers() -> None:
-    """What is written lies in named volumes; what is mounted of the checkout cannot be written to, and is there."""
+    """Written data are in named volumes; files mounted from the checkout exist and are read-only."""
     written = {(name, mount.target) for name in SERVICES for mount in mounts(name) if mount.named}
     assert written == {("database", "/var/lib/postgresql"), ("simulator", "/app/var")}
     assert {mount.source for name in SERVICES for mount in mounts(name) if mount.named} == set(COMPOSE["volumes"])
@@ -172,11 +172,11 @@ def test_data_outlive_containers() -> None:
         assert mount.read_only
         assert (CHECKOUT / mount.source).is_file()
     assert environment("simulator")["SIMULATOR_LEDGER"].startswith("/app/var/")
-    assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)  # it would give the service a volume without a name
+    assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)  # it would create an anonymous volume for the service
 
 
 def test_versions_are_pinned() -> None:
-    """No image is called latest, or by a name without a version."""
+    """Each image has a version, and none is "latest"."""
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     for image in (*bases, *(service["image"] for service in SERVICES.values())):
         assert re.fullmatch(r"(python:3\.\d+-.+)|(postgres:\d+-.+)|payments:dev", image)
@@ -184,7 +184,7 @@ def test_versions_are_pinned() -> None:
 
 
 def test_time_to_stop() -> None:
-    """The engine does not kill the service before gunicorn has given up waiting itself."""
+    """The engine's time limit for a stop is longer than that of gunicorn."""
     deadline_s = Settings.from_environ(environment("service")).request_deadline_s
     conf = (CHECKOUT / "gunicorn.conf.py").read_text()
     keepalive = re.search(r"^keepalive = (\d+)$", conf, re.MULTILINE)
@@ -195,7 +195,7 @@ def test_time_to_stop() -> None:
 
 
 def test_the_image() -> None:
-    """The image installs locked dependencies with their hashes and runs as a user that is not root."""
+    """The image installs locked dependencies with their hashes and runs as an unprivileged user."""
     assert DOCKERFILE.startswith("#")
     assert "FROM python:3.11-slim" in DOCKERFILE
     assert "--require-hashes --requirement requirements.txt" in DOCKERFILE
@@ -203,7 +203,7 @@ def test_the_image() -> None:
 
 
 def test_what_goes_into_the_image() -> None:
-    """The build context holds every room and what starts them, and neither data nor tests nor secrets."""
+    """The build context holds every package and the start files, but no data, tests or secrets."""
     lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
     kept = [line.removeprefix("!") for line in lines if line.startswith("!")]
     rooms = {folder.parent.name for folder in CHECKOUT.glob("*/__init__.py")} - {"tests", "bench"}

@@ -1,4 +1,4 @@
-"""docker-compose.yml, run: the very same commands with the very same environments, as processes of this machine."""
+"""docker-compose.yml works when its exact commands and environments run as processes of this machine."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CURL = re.findall(r"^curl .*$", README, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """Everything, up; afterwards each must end by itself when it is told to."""
+    """All services, running; each must end after SIGTERM."""
     if shutil.which("curl") is None:
-        pytest.skip("needs curl, as the README does")
+        pytest.skip("needs curl, like the README")
     with composed(tmp_path_factory.mktemp("compose"), as_process) as running:
         yield running
 
 
 def test_the_readme(up: Composed) -> None:
-    """Each curl line of the README is answered, and the deposit of the first one is completed, once."""
+    """Each curl command of the README gets an answer, and the deposit of the first one completes once."""
     post, lookup, *others = CURL
     transaction = up.deposit(post)
     assert up.curl(lookup.replace("<transaction_id>", transaction["transaction_id"])) == transaction
@@ -39,19 +39,19 @@ def test_the_readme(up: Composed) -> None:
 
 
 def test_the_api_is_documented(up: Composed) -> None:
-    """The page on which every route can be tried out is there."""
+    """Swagger UI is served."""
     assert "swagger-ui" in up.fetch("curl http://localhost:8080/swagger/index.html")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="children are counted as Linux tells them")
+@pytest.mark.skipif(sys.platform != "linux", reason="counts child processes in /proc (Linux)")
 def test_two_processes_serve(up: Composed) -> None:
-    """The service has as many workers as the file says."""
+    """The service has the number of workers that the file sets."""
     assert len(up.processes["service"].children()) == int(environment("service")["PAYMENTS_WORKERS"]) == 2
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
 def test_health(up: Composed, tmp_path: Path, name: str) -> None:
-    """Each health check is green when its service is up, and red when nothing answers."""
+    """Each health check succeeds when its service runs, and fails when no process answers."""
     assert is_healthy(up.here, name)
     assert not is_healthy(OnThisMachine(tmp_path), name)
 
@@ -62,7 +62,7 @@ def test_the_data_are_in_the_volumes(up: Composed) -> None:
 
 
 def test_least_rights(up: Composed) -> None:
-    """The service's login can neither change an event nor make a table, and its password is asked for."""
+    """The service's login can neither change events nor create tables, and it needs its password."""
     password = environment("service")["PGPASSWORD"]
     assert password != environment("migrate")["PGPASSWORD"]
     with psycopg.connect(login(up.here, "payments", password), autocommit=True) as service:
@@ -73,10 +73,10 @@ def test_least_rights(up: Composed) -> None:
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(login(up.here, user, "a guess"), connect_timeout=5).close()
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-        _connect_as_a_stranger(up)
+        _connect_as_another_role(up)
 
 
-def _connect_as_a_stranger(up: Composed) -> None:
+def _connect_as_another_role(up: Composed) -> None:
     with psycopg.connect(login(up.here, "postgres", environment("database")["POSTGRES_PASSWORD"])) as admin:
-        admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
-    psycopg.connect(login(up.here, "stranger", "stranger"), connect_timeout=5).close()
+        admin.execute("CREATE ROLE other_role LOGIN PASSWORD 'other_role'")
+    psycopg.connect(login(up.here, "other_role", "other_role"), connect_timeout=5).close()

@@ -1,4 +1,4 @@
-"""Every variable that the contract names is a setting, and its default is the one that the contract gives."""
+"""Every variable of the contract is a setting with the contract's default."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from config.settings import Settings, variable_names
 
-# The table of the contract, section 2, with each default as an operator would write it.
+# The table of the contract, section 2; each default as an operator would write it.
 CONTRACT = {
     "PAYMENTS_BIND": "127.0.0.1:8080",
     "PAYMENTS_WORKERS": "1",
@@ -28,17 +28,17 @@ CONTRACT = {
     "PAYMENTS_LOG_FORMAT": "json",
 }
 
-# What was added to it.
+# Variables that were added to the contract.
 ADDED = {"PAYMENTS_COMMANDS_MAX": "128"}
 KNOWN = CONTRACT | ADDED
 
 
 def test_names() -> None:
-    """Settings reads exactly the variables of the contract, and those that were added."""
+    """Settings reads exactly the variables of the contract and the added ones."""
     assert variable_names() == KNOWN.keys()
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_defaults(name: str) -> None:
-    """Leaving a variable out is the same as writing the contract's default."""
+    """A missing variable has the same effect as the contract's default."""
     assert Settings.from_environ({name: KNOWN[name]}) == Settings.from_environ({})

@@ -1,4 +1,4 @@
-"""``manage.py dev`` with stubs for the rooms: everything starts in order, and whatever ends it, nothing is left."""
+"""``manage.py dev`` with stub packages: everything starts in order, and no process is left after any kind of end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.tooling.checkout import CHECKOUT, PATIENCE_S, StubCheckout, end, is_f
 
 @pytest.fixture
 def dev(stub_checkout: StubCheckout) -> Iterator[subprocess.Popen[bytes]]:
-    """A running ``manage.py dev`` that has said what to try."""
+    """A running ``manage.py dev`` that has printed its instructions."""
     process = stub_checkout.manage("dev")
     try:
         wait_for(
             lambda: process.poll() is not None or "Ctrl-C ends all of it" in stub_checkout.read("stdout"),
-            "dev says what to try",
+            "dev has printed its instructions",
         )
         yield process
     finally:
@@ -30,7 +30,7 @@ def dev(stub_checkout: StubCheckout) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def nothing_is_left(stub_checkout: StubCheckout) -> bool:
-    """Whether neither service nor simulator listens any more."""
+    """Whether both service and simulator have stopped listening."""
     return is_free(stub_checkout.port) and is_free(stub_checkout.simulator_port)
 
 
@@ -70,7 +70,7 @@ def test_it_ends_in_order(stub_checkout: StubCheckout, dev: subprocess.Popen[byt
 def test_the_simulator_signs_with_a_secret_of_the_service(
     stub_checkout: StubCheckout, environ: dict[str, str], signs_with: list[str]
 ) -> None:
-    """The service's newest one is handed on, unless the simulator's is set: then its callbacks are verified."""
+    """The simulator gets the service's newest secret, unless its own is set, so that its callbacks are verified."""
     process = stub_checkout.manage("dev", **environ)
     last = f"callbacks to http://127.0.0.1:{stub_checkout.port}/v1/callbacks"
     try:
@@ -80,8 +80,8 @@ def test_the_simulator_signs_with_a_secret_of_the_service(
         end(process)
 
 
-def test_secrets_that_are_missing(stub_checkout: StubCheckout) -> None:
-    """Where not only this machine could call back, what is missing is one line, before anything is started."""
+def test_missing_secrets(stub_checkout: StubCheckout) -> None:
+    """On a public address, a missing secret is reported in one line before any process starts."""
     elsewhere = {"PAYMENTS_BIND": f"0.0.0.0:{stub_checkout.port}", "PAYMENTS_AUTH": "off"}
     assert stub_checkout.manage("dev", **elsewhere).wait(PATIENCE_S) == 2
     path = stub_checkout.folder / "config/gateways.toml"
@@ -89,8 +89,8 @@ def test_secrets_that_are_missing(stub_checkout: StubCheckout) -> None:
     assert stub_checkout.notes == []
 
 
-def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
-    """The terminal shows what runs where, where the data lie, a deposit to copy, and where calls would not arrive."""
+def test_dev_prints_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
+    """The terminal shows addresses, the data's location, a deposit to copy, and gateways not at the simulator."""
     assert dev.poll() is None
     text = stub_checkout.read("stdout")
     service = f"http://localhost:{stub_checkout.port}"
@@ -107,7 +107,7 @@ def test_it_says_what_to_try(stub_checkout: StubCheckout, dev: subprocess.Popen[
 
 
 def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: StubCheckout) -> None:
-    """Whoever starts both by hand says once where the service listens."""
+    """When started separately, simulator and service read the service's address from the same setting."""
     process = stub_checkout.manage("simulator")
     try:
         wait_for(lambda: process.poll() is not None or bool(stub_checkout.notes), "it runs")
@@ -117,10 +117,10 @@ def test_the_simulator_alone_calls_back_where_the_service_is(stub_checkout: Stub
 
 
 def test_a_child_that_dies_ends_the_others(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
-    """When the simulator is gone, dev says so, stops the service and ends with exit status 1."""
+    """When the simulator ends, dev reports it, stops the service and ends with exit status 1."""
     children = Path(f"/proc/{dev.pid}/task/{dev.pid}/children")
     if not children.exists():
-        pytest.skip("needs a /proc that tells a process's children")
+        pytest.skip("needs /proc with the children of a process")
     simulator, _service = map(int, children.read_text().split())
     os.kill(simulator, signal.SIGKILL)
     assert dev.wait(PATIENCE_S) == 1
@@ -129,9 +129,9 @@ def test_a_child_that_dies_ends_the_others(stub_checkout: StubCheckout, dev: sub
     assert stub_checkout.notes[-1] == "service stopped"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent died")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals children when their parent dies")
 def test_nothing_outlives_a_killed_dev(stub_checkout: StubCheckout, dev: subprocess.Popen[bytes]) -> None:
-    """Also when dev itself is killed, service and simulator end."""
+    """When dev itself is killed, service and simulator end as well."""
     dev.kill()
     dev.wait(PATIENCE_S)
     wait_for(lambda: nothing_is_left(stub_checkout), "service and simulator are gone")
@@ -140,13 +140,13 @@ def test_nothing_outlives_a_killed_dev(stub_checkout: StubCheckout, dev: subproc
 
 @pytest.mark.parametrize("setting", ["PAYMENTS_BIND", "SIMULATOR_BIND"])
 def test_a_port_that_is_taken(stub_checkout: StubCheckout, setting: str) -> None:
-    """A taken port is one line that names port and setting, before anything is started."""
+    """A port in use is reported in one line with port and setting before any process starts."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert stub_checkout.manage("dev", **{setting: address}).wait(PATIENCE_S) == 1
     assert stub_checkout.read("stderr") == (
-        f"manage.py dev: cannot listen on {address}: Address already in use;"
-        f" end what does, or set {setting} to another address\n"
+        f"manage.py dev: cannot listen on {address}: Address already in use; "
+        f"stop the program that does, or change {setting}\n"
     )
     assert stub_checkout.notes == []
 
@@ -155,14 +155,12 @@ def test_a_port_that_is_taken(stub_checkout: StubCheckout, setting: str) -> None
 def test_wrong_settings(stub_checkout: StubCheckout, command: str) -> None:
     """Every command refuses a wrong setting with one line and exit status 2."""
     (stub_checkout.folder / "store/verify.py").write_text("Tally = export_heads = verify = None\n")
-    with (stub_checkout.folder / "store/factory.py").open("a") as factory:
-        factory.write("open_audit = None\n")
     assert stub_checkout.manage(command, PAYMENTS_ROLE="boss").wait(PATIENCE_S) == 2
     assert stub_checkout.read("stderr") == "PAYMENTS_ROLE must be one of all, api, processor, not 'boss'\n"
 
 
 def test_a_wrong_gateways_file(stub_checkout: StubCheckout) -> None:
-    """What is wrong in the gateways file is one line, before anything is started."""
+    """An error in the gateways file is reported in one line before any process starts."""
     path = stub_checkout.folder / "gateways.toml"
     path.write_text("[bad]\n")
     assert stub_checkout.manage("dev", PAYMENTS_GATEWAYS_FILE=str(path)).wait(PATIENCE_S) == 2
@@ -171,9 +169,9 @@ def test_a_wrong_gateways_file(stub_checkout: StubCheckout) -> None:
 
 
 def test_a_failing_migration_stops_the_start(stub_checkout: StubCheckout) -> None:
-    """Without tables nothing is started."""
-    (stub_checkout.folder / "store/factory.py").write_text(
-        "from store.errors import StoreError\n\n\ndef migrate(url, *, root):\n    raise StoreError('newer tables')\n"
+    """If the migration fails, no other process starts."""
+    (stub_checkout.folder / "store/backends.py").write_text(
+        "from store.errors import StoreError\n\n\ndef backend_of(url, *, root):\n    raise StoreError('newer tables')\n"
     )
     assert stub_checkout.manage("dev").wait(PATIENCE_S) == 1
     assert stub_checkout.read("stderr").splitlines() == [
@@ -184,7 +182,7 @@ def test_a_failing_migration_stops_the_start(stub_checkout: StubCheckout) -> Non
 
 @pytest.mark.parametrize("command", ["dev", "migrate", "simulator", "verify"])
 def test_help(command: str) -> None:
-    """Every command explains itself, without its room being imported."""
+    """Every command prints its help without importing its package."""
     manage = [sys.executable, str(CHECKOUT / "manage.py"), command, "--help"]
     done = subprocess.run(manage, cwd="/", capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout.startswith(f"usage: manage.py {command}")

@@ -1,4 +1,4 @@
-"""docs/guide.md, followed to the letter: its commands are run by a shell, and the answers are those that it shows."""
+"""docs/guide.md is correct: a shell runs its commands, and the answers match the page."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ ANSWER: Final = re.compile(
     r"^HTTP/1\.1 (\d{3}) [^\n]*\n((?:[^\n]+\n)*)\n(.*?)(?=^HTTP/1\.1 |\Z)", re.MULTILINE | re.DOTALL
 )
 ASIDE: Final = "…"
-"""In an answer that the page shows: anything, in a text; more of the same, at the end of an object or a list."""
+"""In an answer on the page: any characters in a text, or further members at the end of an object or a list."""
 
 
 class Answer(NamedTuple):
-    """An answer as ``curl -i`` prints it, or as the page shows it."""
+    """An answer in the form of ``curl -i``, printed or on the page."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """Commands of the page, and the answer that it shows to the last of them."""
+    """Commands of the page, and its answer to the last one."""
 
     line: int
     commands: str
@@ -66,7 +66,7 @@ def steps() -> list[Step]:
 
 
 def as_json(shown: str) -> Any:
-    """What the page shows of a body; what it leaves out at the end of an object or a list becomes ASIDE there."""
+    """A body on the page as JSON; an omission at the end of an object or a list becomes ASIDE."""
 
     def quoted(match: re.Match[str]) -> str:
         text, closing = match.groups()
@@ -76,7 +76,7 @@ def as_json(shown: str) -> Any:
 
 
 def answers(text: str, *, shown: bool = False) -> list[Answer]:
-    """The answers in what curl printed, or in what the page shows."""
+    """The answers in curl's output, or on the page."""
     found = []
     for status, head, body in ANSWER.findall(text):
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.splitlines())}
@@ -85,7 +85,7 @@ def answers(text: str, *, shown: bool = False) -> list[Answer]:
 
 
 def expected(step: Step) -> Answer | None:
-    """The answer that the page shows, if it shows one."""
+    """The answer on the page, if there is one."""
     if not step.shown:
         return None
     (text,) = step.shown
@@ -94,7 +94,7 @@ def expected(step: Step) -> Answer | None:
 
 
 def differences(shown: Any, said: Any, where: str = "body") -> Iterator[str]:
-    """Where what was said is not what is shown."""
+    """The places where an answer differs from the page."""
     if isinstance(shown, dict) and isinstance(said, dict):
         if ASIDE not in shown and said.keys() - shown.keys():
             yield f"{where}: {sorted(said.keys() - shown.keys())} not shown"
@@ -115,12 +115,12 @@ def differences(shown: Any, said: Any, where: str = "body") -> Iterator[str]:
 
 
 def is_like(shown: str, said: str) -> bool:
-    """Whether a text is the one shown, with anything in place of what was left out."""
+    """Whether a text matches the one shown, with any characters for an omission."""
     return re.fullmatch(".*".join(map(re.escape, shown.split(ASIDE))), said, re.DOTALL) is not None
 
 
 def found_in(body: Any, name: str) -> Iterator[str]:
-    """The values of all fields of that name."""
+    """The values of all fields with this name."""
     if isinstance(body, dict):
         for key, value in body.items():
             if key == name:
@@ -132,7 +132,7 @@ def found_in(body: Any, name: str) -> Iterator[str]:
 
 
 class Reader:
-    """Somebody who follows the page in two terminals: one has the service, the other one a shell."""
+    """Follows the page in two terminals: one runs the service, the other a shell."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -144,7 +144,7 @@ class Reader:
         self._last = Answer(0, {}, None)
 
     def follow(self, step: Step) -> None:
-        """Do what the page says, and look whether it is as it says."""
+        """Run a step of the page and compare the answer."""
         start = START.fullmatch(step.commands)
         if start is not None:
             self._start(dict(word.split("=", 1) for word in start[1].split()))
@@ -154,7 +154,7 @@ class Reader:
         while True:
             got = self._run(commands)
             wrong = [*self._wrong(step, got)]
-            # What becomes of a transaction takes its time: the reader asks again. He orders once.
+            # A transaction takes time to complete, so reads are repeated. Commands are sent once.
             if not wrong or "-X POST" in commands or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -170,7 +170,7 @@ class Reader:
             yield from differences(shown.body, last.body)
         for answer in got:
             if answer.status >= 400:
-                yield f"{answer} without a word of the page on it"
+                yield f"{answer}, which the page does not show"
 
     def _copied(self, line: re.Match[str]) -> str:
         *_, value = found_in(self._last.body, line[1])
@@ -185,7 +185,7 @@ class Reader:
             ["/bin/sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert ended.returncode == 0, ended.stderr
-        # curl ends lines as they came, and a body without an end of line is followed by the next answer's beginning.
+        # curl keeps line ends. After a body without a final line end, the next answer begins on the same line.
         printed = re.sub(r"(?<!^)(?=HTTP/1\.1 \d{3} )", "\n", ended.stdout.replace("\r\n", "\n"))
         return answers(printed)
 
@@ -194,7 +194,7 @@ class Reader:
             self._dev.send(signal.SIGINT)  # Ctrl-C
             assert self._dev.wait() == 0
         self._dev = dev = self._installation.manage("dev", **settings)
-        wait_until(lambda: dev.ended or "Ctrl-C ends all of it" in dev.out, "dev says what to try")
+        wait_until(lambda: dev.ended or "Ctrl-C ends all of it" in dev.out, "dev has printed its instructions")
         assert not dev.ended, dev.logs
 
 
@@ -209,7 +209,7 @@ def test_the_page(tmp_path: Path) -> None:
 
 
 def test_every_block_is_followed() -> None:
-    """No block is of a kind that the test above would pass over, and most commands have an answer."""
+    """The test above skips no block of the page, and most commands have an answer."""
     assert {block[1] for block in BLOCK.finditer(PAGE)} == {"bash", "http", "mermaid"}
     assert PAGE.count("```") == 2 * len(BLOCK.findall(PAGE))
     unanswered = [step.commands for step in steps() if not step.shown]
@@ -218,7 +218,7 @@ def test_every_block_is_followed() -> None:
 
 
 def test_the_picture_is_the_state_machine() -> None:
-    """The arrows of the picture are the transitions of the domain, and each status has its row."""
+    """The arrows of the picture match the domain's transitions, and each status has a row."""
     (picture,) = (block[2] for block in BLOCK.finditer(PAGE) if block[1] == "mermaid")
     arrows = set(re.findall(r"^ +(\S+) --> (\S+)$", picture, re.MULTILINE))
     transitions = {(status.value, to.value) for status, following in TRANSITIONS.items() for to in following}
@@ -228,7 +228,7 @@ def test_the_picture_is_the_state_machine() -> None:
 
 
 def test_every_error_has_its_row() -> None:
-    """What the API may answer instead of success is in the table, under its status, and nothing else is."""
+    """The table lists exactly the API's errors, each under its status."""
     rows = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \| \S", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted((str(problem.status), name) for name, problem in PROBLEMS.items())
 
@@ -247,12 +247,12 @@ def test_every_error_has_its_row() -> None:
         ('{"a": "…, …}"}', {"a": "b"}),
     ],
 )
-def test_a_difference_is_seen(shown: str, said: Any) -> None:
-    """What is shown, and not left out, must be so."""
+def test_a_difference_is_reported(shown: str, said: Any) -> None:
+    """Any difference from the shown part of an answer is reported."""
     assert [*differences(as_json(shown), said)] != []
 
 
 def test_what_is_left_out_may_be_anything() -> None:
-    """The dots stand for the rest of a text, of an object and of a list."""
+    """The dots match any rest of a text, of an object and of a list."""
     shown = as_json('{"id": "01a2…", "items": [{"a": "…", …}, …], …}')
     assert [*differences(shown, {"id": "01a2-7", "items": [{"a": "", "b": 2}, 3, 4], "more": None})] == []

@@ -1,4 +1,4 @@
-"""The service under gunicorn, with a stub for the service: start, drain and stop come in order, errors in one line."""
+"""gunicorn with a stub service: start, drain and stop happen in order, and errors are one line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.tooling.checkout import PATIENCE_S, StubCheckout, end, is_free, is_lo
 
 
 def test_a_request_is_finished_between_drain_and_stop(stub_checkout: StubCheckout) -> None:
-    """From SIGTERM on the service drains, the request in flight is answered, then it stops; its logs are JSON."""
+    """After SIGTERM the service drains, answers the request in progress, then stops; its logs are JSON."""
     gunicorn = stub_checkout.gunicorn()
     try:
         wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
         statuses: list[int] = []
         client = threading.Thread(target=lambda: statuses.append(stub_checkout.get("/slow")))
         client.start()
-        wait_for(lambda: "request began" in stub_checkout.notes, "the request is with the service")
+        wait_for(lambda: "request began" in stub_checkout.notes, "the service has the request")
         gunicorn.send_signal(signal.SIGTERM)
         wait_for(lambda: "service drains" in stub_checkout.notes, "the service drains")
         (stub_checkout.folder / "answer").touch()
@@ -36,7 +36,7 @@ def test_a_request_is_finished_between_drain_and_stop(stub_checkout: StubCheckou
 
 
 def test_the_service_stops_when_its_master_was_killed(stub_checkout: StubCheckout) -> None:
-    """A worker whose master is killed does not live on: it stops the service and ends by itself."""
+    """A worker stops the service and ends when its master is killed."""
     gunicorn = stub_checkout.gunicorn()
     try:
         wait_for(lambda: stub_checkout.get("/") == 200, "the service answers")
@@ -56,7 +56,7 @@ def test_the_service_stops_when_its_master_was_killed(stub_checkout: StubCheckou
     ],
 )
 def test_a_wrong_setting_stops_the_start(stub_checkout: StubCheckout, environ: dict[str, str], line: str) -> None:
-    """A wrong setting ends gunicorn before any worker, with one line and exit status 2."""
+    """A wrong setting ends gunicorn before it starts a worker, with one line and exit status 2."""
     assert stub_checkout.gunicorn(**environ).wait(PATIENCE_S) == 2
     assert stub_checkout.read("stderr").startswith(line)
     assert stub_checkout.read("stderr").count("\n") == 1
@@ -64,13 +64,13 @@ def test_a_wrong_setting_stops_the_start(stub_checkout: StubCheckout, environ: d
 
 
 def test_a_service_that_refuses_to_start_is_not_tried_again(stub_checkout: StubCheckout) -> None:
-    """What wsgi.py refuses with exit status 2 ends gunicorn with it, instead of one new worker after the other."""
+    """When wsgi.py exits with status 2, gunicorn exits with status 2 instead of starting new workers."""
     (stub_checkout.folder / "wsgi.py").write_text("import sys\nsys.stderr.write('no\\n')\nraise SystemExit(2)\n")
     assert stub_checkout.gunicorn().wait(PATIENCE_S) == 2
     assert stub_checkout.read("stderr") == "no\n"
 
 
-_TELLS_THE_FOLDER = """
+_WRITES_THE_FOLDER = """
 import os
 (FOLDER / "meters").write_text(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 """
@@ -79,9 +79,9 @@ import os
 def test_each_start_has_a_new_folder_for_metrics_and_leaves_none(
     stub_checkout: StubCheckout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Also under a variable that was inherited. That of a master that was killed goes with the next start."""
+    """An inherited variable is not used. The next start removes the folder of a master that was killed."""
     program = stub_checkout.folder / "wsgi.py"
-    program.write_text(program.read_text() + _TELLS_THE_FOLDER)
+    program.write_text(program.read_text() + _WRITES_THE_FOLDER)
     told = stub_checkout.folder / "meters"
     inherited = tmp_path_factory.mktemp("inherited")
     folders = []
@@ -94,10 +94,10 @@ def test_each_start_has_a_new_folder_for_metrics_and_leaves_none(
             assert folders[-1].is_dir()
             gunicorn.send_signal(how)
             gunicorn.wait(PATIENCE_S)
-            wait_for(lambda: is_free(stub_checkout.port), "the worker lets go of the port")
+            wait_for(lambda: is_free(stub_checkout.port), "the worker releases the port")
             wait_for(lambda: not (folders[-1].exists() and is_locked(folders[-1])), "the worker is gone")
         finally:
             end(gunicorn)
     assert len({*folders, inherited}) == 3
     assert not any(folder.exists() for folder in folders)
-    assert inherited.is_dir(), "it is somebody else's"
+    assert inherited.is_dir(), "another process owns it"

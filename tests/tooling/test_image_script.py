@@ -1,4 +1,4 @@
-"""deploy/image.sh with a Docker that writes down what it is told; that the image works is for ``make image-test``."""
+"""deploy/image.sh with a Docker program that records its arguments; ``make image-test`` tests the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = CHECKOUT / "deploy/image.sh"
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder with the few programs that the script cannot do without."""
+    """A folder with only the programs that the script needs."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("bash", "dirname", "id", "sed", "awk"):
@@ -27,7 +27,7 @@ def programs(tmp_path: Path) -> Path:
 
 
 def with_docker(programs: Path, *, answers: bool) -> None:
-    """Put a Docker there, whose engine answers or does not."""
+    """Install a Docker stub with an engine that answers or fails."""
     docker = programs / "docker"
     status = 0 if answers else 1
     docker.write_text(f'#!/usr/bin/env bash\n[ "$1" = info ] && exit {status}\nprintf "%s\\n" "$@"\n')
@@ -35,7 +35,7 @@ def with_docker(programs: Path, *, answers: bool) -> None:
 
 
 def run(programs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script with these programs alone."""
+    """Run the script with only these programs."""
     return subprocess.run(
         ["bash", SCRIPT, *arguments],
         env={"PATH": str(programs), "HOME": os.environ.get("HOME", "/")},
@@ -46,16 +46,16 @@ def run(programs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_docker_is_taken_when_its_engine_answers(programs: Path) -> None:
-    """Nothing else is needed then, and the image is built from the checkout."""
+def test_docker_is_used_when_its_engine_answers(programs: Path) -> None:
+    """With a Docker engine no other tool is needed, and the image is built from the checkout."""
     with_docker(programs, answers=True)
     assert run(programs, "reason").stdout == ""
     assert run(programs, "build").stdout.splitlines() == ["build", "--tag", "payments:dev", str(CHECKOUT)]
     assert "nothing else is needed" in run(programs, "tools").stdout
 
 
-def test_a_container_gets_what_it_is_to_have(programs: Path) -> None:
-    """Flags go to Docker, the command to the container, and neither rights nor a root to write to come with them."""
+def test_a_container_gets_its_flags_and_command(programs: Path) -> None:
+    """Docker gets the flags and the container its command, without capabilities and with a read-only root."""
     with_docker(programs, answers=True)
     words = run(programs, "run", "--env=A=b c", "--volume=/d:/app/var", "--", "python", "manage.py").stdout.splitlines()
     assert words[0] == "run"
@@ -65,8 +65,8 @@ def test_a_container_gets_what_it_is_to_have(programs: Path) -> None:
 
 
 @pytest.mark.parametrize("docker", [True, False])
-def test_what_is_missing_is_said(programs: Path, *, docker: bool) -> None:
-    """With neither an engine nor buildah one line says so and what to do, and nothing is begun or installed."""
+def test_a_missing_engine_is_reported(programs: Path, *, docker: bool) -> None:
+    """Without Docker and buildah one line reports this with the remedy, and nothing is installed."""
     if docker:
         with_docker(programs, answers=False)
     done = run(programs, "build")
@@ -78,14 +78,14 @@ def test_what_is_missing_is_said(programs: Path, *, docker: bool) -> None:
 
 
 def test_help(programs: Path) -> None:
-    """Without a command the script says which there are."""
+    """Without a command, the script lists its commands."""
     done = run(programs)
     assert done.returncode == 2
     assert all(f"deploy/image.sh {command}" in done.stderr for command in ("tools", "reason", "build", "run"))
 
 
 def test_the_targets_of_make() -> None:
-    """The image is built before it is tried, with the environment that the trial needs."""
+    """``make image-test`` sets up the environment and builds the image before the test."""
     done = subprocess.run(
         ["make", "--dry-run", "image-test"],
         cwd=CHECKOUT,
@@ -100,6 +100,6 @@ def test_the_targets_of_make() -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 def test_shellcheck() -> None:
-    """The script has nothing that shellcheck warns of."""
+    """The script causes no warnings of shellcheck."""
     done = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""The lock files fit setup.cfg, and the check would notice when they did not."""
+"""The lock files fit setup.cfg, and the check reports a lock file that does not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ gunicorn==27.0.1 \\
 
 
 def test_the_lock_files_of_the_checkout() -> None:
-    """Everything in setup.cfg is pinned with hashes, and what runs is what was tested."""
+    """Everything in setup.cfg is pinned with hashes, and the service runs the versions that the tests run."""
     assert lockfile.check(CHECKOUT) == []
 
 
@@ -45,18 +45,18 @@ def test_a_good_lock() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("falcon==4.4.0", "falcon==5.0.0", "lock has falcon 5.0.0, and setup.cfg asks for <5,>=4.4"),
+        ("falcon==4.4.0", "falcon==5.0.0", "lock has falcon 5.0.0, and setup.cfg requires <5,>=4.4"),
         ("falcon==4.4.0", "halcon==4.4.0", "lock lacks falcon"),
         ("falcon==4.4.0", "falcon>=4.4.0", "lock: 'falcon>=4.4.0 \\\\' is no pinned requirement"),
         (f" \\\n    --hash={HASH}\n    # via\n", "\n    # via\n", "lock: gunicorn has no hash"),
         ("sha256:", "md5:", "lock: '--hash=md5:" + "0" * 64 + " \\\\' is no pinned requirement"),
         ("SHA-256 ", "SHA-256 0", "lock was made from other requirements than setup.cfg has now: run make lock"),
-        ("-c requirements.txt", "-c /home/me/constraints.txt", "lock names an index or a path of some machine"),
-        ("falcon==", "--index-url x\nfalcon==", "lock names an index or a path of some machine"),
+        ("-c requirements.txt", "-c /home/me/constraints.txt", "lock names an index or a local path"),
+        ("falcon==", "--index-url x\nfalcon==", "lock names an index or a local path"),
     ],
 )
 def test_bad_locks(old: str, new: str, problem: str) -> None:
-    """Whatever makes a lock unfit is found and named."""
+    """Each defect of a lock file is reported."""
     assert old in GOOD
     assert problem in lockfile.problems_of("lock", GOOD.replace(old, new), WANTED)
 

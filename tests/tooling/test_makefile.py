@@ -1,4 +1,4 @@
-"""The Makefile's commands: all that the contract names are there, and a machine that lacks something is told what."""
+"""The commands of the Makefile: all documented ones exist, and a missing program is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fresh_clone(tmp_path: Path) -> Path:
 
 
 def fake_python(folder: Path, program: str) -> str:
-    """An interpreter that answers ``-c`` as the shell program says."""
+    """An interpreter that runs the shell program for ``-c``."""
     path = folder / "fake-python"
     path.write_text(f"#!/bin/sh\n{program}\n")
     path.chmod(0o755)
@@ -55,7 +55,7 @@ def test_help() -> None:
     ("arguments", "command"),
     [
         (("run",), ".venv/bin/python manage.py dev"),
-        (("test",), ".venv/bin/python -m pytest"),
+        (("test",), ".venv/bin/python -m tests.tooling.suite --parallel"),
         (("bench",), ".venv/bin/python -m bench"),
         (("simulate",), ".venv/bin/python -m tests.simulation --seeds 200 --first 1"),
         (("simulate", "SEEDS=3", "FIRST=7"), ".venv/bin/python -m tests.simulation --seeds 3 --first 7"),
@@ -67,7 +67,7 @@ def test_help() -> None:
     ],
 )
 def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], command: str) -> None:
-    """Each command sets up what a fresh clone lacks and then runs in the virtual environment."""
+    """Each command first sets up a fresh clone and then runs in the virtual environment."""
     done = make(fresh_clone, "--dry-run", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("-m venv --clear .venv") < done.stdout.index(command)
@@ -75,7 +75,7 @@ def test_commands_set_up_first(fresh_clone: Path, arguments: tuple[str, ...], co
 
 
 def test_setting_up_twice_does_nothing(fresh_clone: Path) -> None:
-    """With an environment newer than the lock file there is nothing to do, and nothing is said."""
+    """With an environment newer than the lock file, setup does and prints nothing."""
     python = fresh_clone / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n")
@@ -94,7 +94,7 @@ def test_an_old_python(fresh_clone: Path) -> None:
 
 
 def test_a_python_without_venv(fresh_clone: Path) -> None:
-    """Where the system's Python comes without venv, the message says which package brings it."""
+    """When the system's Python lacks venv, the message names the package to install."""
     done = make(fresh_clone, "setup", f"PYTHON3={fake_python(fresh_clone, 'case $2 in *ensurepip*) exit 1;; esac')}")
     assert done.returncode != 0
     assert "apt install python3-venv" in done.stderr
@@ -102,8 +102,8 @@ def test_a_python_without_venv(fresh_clone: Path) -> None:
 
 
 @pytest.mark.parametrize(("ci", "status", "made"), [("true", 1, []), ("", 0, ["test", "check"])])
-def test_continuous_integration_has_the_alerts_tested(tmp_path: Path, ci: str, status: int, made: list[str]) -> None:
-    """Where promtool can be had and does not come, a run that says it is one is red; a developer's goes on."""
+def test_continuous_integration_tests_the_alerts(tmp_path: Path, ci: str, status: int, made: list[str]) -> None:
+    """Without promtool continuous integration fails, and a developer's run continues."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(CHECKOUT / ".ci/run", tmp_path / ".ci/run")
     programs = {

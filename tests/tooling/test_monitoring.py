@@ -1,4 +1,4 @@
-"""Metrics, alerts, dashboard and docs/monitoring.md speak of the same things; each alert says what to do, and fires."""
+"""Metrics, alerts, dashboard and docs/monitoring.md agree; each alert has instructions and a test that fires it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from actors.system import OTHERS_MAX, SystemSettings
+from actors.service import COMMANDS_MAX, OTHERS_MAX
 from api.app import create_app
 from api.metrics.exposition import ProcessesCollector
 from api.metrics.meters import Meters
@@ -30,12 +30,12 @@ from tests.tooling.checkout import CHECKOUT, PATIENCE_S
 FOLDER: Final = CHECKOUT / "deploy/monitoring"
 DASHBOARD: Final = FOLDER / "grafana/dashboard.json"
 ADDED: Final = frozenset({"le", "instance", "job", "alertname"})
-"""Labels that are not the service's."""
+"""Labels that do not come from the service."""
 _PARTS: Final = re.compile(r"_(bucket|sum|count)$")
 
 
 def served() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Every metric with its type and labels, as the code has it."""
+    """Every metric of the code with its type and labels."""
     world = World()
     found = {}
     for meter in vars(Meters()).values():
@@ -44,33 +44,33 @@ def served() -> dict[str, tuple[str, tuple[str, ...]]]:
             found[name] = (str(meter._type), tuple(meter._labelnames))
     collectors = (ProcessesCollector(Meters()), StoreCollector(world, world.gateway_currencies))
     for family in (family for collector in collectors for family in collector.collect()):
-        if f"{family.name}_total" in found or family.name in found:  # a meter, without the labels that it may have
+        if f"{family.name}_total" in found or family.name in found:  # a meter, listed without its labels
             continue
         found[family.name] = (family.type, tuple(getattr(family, "_labelnames", ())))
     return found
 
 
 def alerts() -> list[dict[str, Any]]:
-    """The rules."""
+    """The alert rules."""
     (group,) = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
     rules: list[dict[str, Any]] = group["rules"]
     return rules
 
 
 def panels() -> list[dict[str, Any]]:
-    """Those of the dashboard."""
+    """The panels of the dashboard."""
     found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
     return found
 
 
 def expressions() -> Iterator[str]:
-    """Everything that is asked of Prometheus."""
+    """All expressions of alerts and dashboard."""
     yield from (str(rule["expr"]) for rule in alerts())
     yield from (target["expr"] for panel in panels() for target in panel.get("targets", ()))
 
 
-def test_only_metrics_that_exist_are_asked_for() -> None:
-    """Every metric in the alerts and the dashboard is served, and has the labels by which it is asked for."""
+def test_expressions_use_only_existing_metrics() -> None:
+    """Every metric in the alerts and the dashboard is served, and has the labels that they use."""
     known = served()
     every_label = ADDED.union(*(labels for _, labels in known.values()))
     for expression in expressions():
@@ -83,13 +83,13 @@ def test_only_metrics_that_exist_are_asked_for() -> None:
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
-    """Nothing is measured that the dashboard does not show."""
+    """The dashboard shows every metric."""
     shown = " ".join(target["expr"] for panel in panels() for target in panel.get("targets", ()))
     assert [name for name in served() if name not in shown] == []
 
 
 def test_the_page_lists_what_is_served() -> None:
-    """docs/monitoring.md has each metric with its type and labels, each alert, and no other."""
+    """docs/monitoring.md lists exactly the served metrics, with type and labels, and exactly the alerts."""
     page = (CHECKOUT / "docs/monitoring.md").read_text()
     rows = re.findall(r"^\| `(payments_\w+)` \| (\w+) \|([^|]*)\|", page, re.MULTILINE)
     listed = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
@@ -97,8 +97,8 @@ def test_the_page_lists_what_is_served() -> None:
     assert re.findall(r"^\| `(Payments\w+)` \|", page, re.MULTILINE) == [rule["alert"] for rule in alerts()]
 
 
-def test_every_alert_says_what_to_do() -> None:
-    """Each has a summary, an action of a sentence or more, and a severity; the routes that it names exist."""
+def test_every_alert_has_an_action() -> None:
+    """Each alert has a summary, an action of at least a sentence, and a severity; the routes in it exist."""
     world = World()
     app = create_app(world, world, default_currency="USD", needs_keys=False)
     routes = {re.sub(r"\{\w+\}", "*", route.path) for route in falcon.inspect.inspect_routes(app)}
@@ -111,18 +111,18 @@ def test_every_alert_says_what_to_do() -> None:
             assert re.sub(r"\{\{[^}]*\}\}|\{\w+\}", "*", path) in routes, path
 
 
-def test_every_alert_is_fired() -> None:
-    """The rules' own tests have one for each alert, and one for an ordinary day on which none fires."""
+def test_every_alert_fires_in_its_test() -> None:
+    """Each alert has a test in which it fires, and one test of an ordinary day has no alert."""
     ordinary, *others = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
     assert all("exp_samples" not in expected for expected in ordinary["promql_expr_test"])
     fired = [sample["labels"] for test in others for it in test["promql_expr_test"] for sample in it["exp_samples"]]
     assert {re.sub(r'\{alertname="(\w+)"\}', r"\1", labels) for labels in fired} == {rule["alert"] for rule in alerts()}
 
 
-def test_alerts_are_tried_within_the_bounds() -> None:
-    """What the rules' tests say of two workers' places is what there are by default, and no more are ever taken."""
-    bounds = {"commands": 2 * SystemSettings().commands_max, "others": 2 * OTHERS_MAX}
-    assert Settings.from_environ({}).commands_max == SystemSettings().commands_max
+def test_alerts_are_tested_within_the_bounds() -> None:
+    """In the rules' tests, two workers have the default number of places, and never use more."""
+    bounds = {"commands": 2 * COMMANDS_MAX, "others": 2 * OTHERS_MAX}
+    assert Settings.from_environ({}).commands_max == COMMANDS_MAX
     seen: dict[str, list[int]] = {"inside": [], "max": []}
     for test in yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]:
         for series in test["input_series"]:
@@ -144,10 +144,10 @@ def test_alerts_are_tried_within_the_bounds() -> None:
     ids=" ".join,
 )
 def test_promtool(arguments: tuple[str, ...]) -> None:
-    """Prometheus itself takes the configuration and the rules, and the rules fire as their tests say."""
+    """Prometheus's promtool accepts the configuration and the rules, and the rules pass their tests."""
     promtool = shutil.which("promtool", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if promtool is None:
-        pytest.skip("there is no promtool: make monitoring-tools gets it, on Debian")
+        pytest.skip("promtool is missing: make monitoring-tools installs it (Debian)")
     done = subprocess.run(
         [promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
@@ -155,7 +155,7 @@ def test_promtool(arguments: tuple[str, ...]) -> None:
 
 
 def test_no_panel_covers_another() -> None:
-    """Panels have ids of their own and lie beside each other, within the 24 columns."""
+    """Panels have unique ids and do not overlap, within the 24 columns."""
     places = [panel["gridPos"] for panel in panels()]
     assert len({panel["id"] for panel in panels()}) == len(places)
     assert all(place["x"] + place["w"] <= 24 for place in places)
@@ -165,8 +165,8 @@ def test_no_panel_covers_another() -> None:
         assert beside or below, (one, other)
 
 
-def test_what_compose_mounts_is_there() -> None:
-    """Every file that the monitoring's containers read is in the checkout."""
+def test_files_that_compose_mounts_exist() -> None:
+    """Every file that the monitoring containers read is in the checkout."""
     services = yaml.safe_load((FOLDER / "docker-compose.yml").read_text())["services"]
     mounts = [mount.split(":")[0] for service in services.values() for mount in service["volumes"]]
     files = [mount for mount in mounts if mount.startswith("./")]

@@ -1,6 +1,6 @@
-"""Clock, ids, chance and threads come from the runtime alone: a simulation under a seed stands and falls with it.
+"""Clock, ids, randomness and threads come only from the runtime, because the simulation depends on it.
 
-The code is read, not run: every name is followed to what it was imported from.
+The code is parsed, not run: every name is resolved to its import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.tooling.checkout import CHECKOUT
 ROOMS: Final = ("actors", "domain", "store", "gateways")
 RUNTIME: Final = "actors/runtime/"
 SIMULATOR: Final = "gateways/simulator/"
-"""A provider is no part of the service."""
+"""The simulator stands for a provider, so it is not part of the service."""
 
 MODULES: Final = (
     "_thread",
@@ -33,7 +33,7 @@ MODULES: Final = (
     "time",
     "uuid",
 )
-"""Nothing of these is used outside the runtime."""
+"""Modules that only the runtime may use."""
 MEMBERS: Final = frozenset(
     {
         "datetime.date.today",
@@ -44,30 +44,42 @@ MEMBERS: Final = frozenset(
         "os.urandom",
     }
 )
-"""Nor are these."""
+"""Members of other modules that only the runtime may use."""
 HARMLESS: Final = frozenset({"concurrent.futures.CancelledError"})
-"""An exception starts nothing."""
+"""Names in these modules that are allowed: an exception starts nothing."""
 
 EXCEPTIONS: Final = {
-    ("gateways/http.py", "concurrent.futures.ThreadPoolExecutor"): "names are looked up in C, beyond any deadline",
+    (
+        "gateways/http.py",
+        "concurrent.futures.ThreadPoolExecutor",
+    ): "host names are resolved in C, which no deadline interrupts",
     ("gateways/http.py", "threading.BoundedSemaphore"): "the bound on a provider's connections",
     ("gateways/http.py", "time.monotonic"): "the default of the argument from which a call's deadline is measured",
-    ("store/postgresql/work.py", "datetime.datetime.now"): "when an unreadable row was parked, for people only",
-    ("store/postgresql/writer.py", "time.monotonic"): "how long a lost connection's end is waited for",
-    ("store/sqlite/beside.py", "time.sleep"): "in a command: a service that starts has not made its log yet",
-    ("store/sqlite/migrate.py", "time.sleep"): "before the service runs: another process migrates the same file",
-    ("store/sqlite/writer.py", "threading.Lock"): "turns on the one connection that writes",
+    (
+        "store/postgresql/work.py",
+        "datetime.datetime.now",
+    ): "the time at which an unreadable row was parked, for operators only",
+    ("store/postgresql/retrying_writer.py", "time.monotonic"): "the time limit for the end of a lost connection",
+    (
+        "store/sqlite/command_connections.py",
+        "time.sleep",
+    ): "in a command: waits until a starting service has created its log",
+    (
+        "store/sqlite/migrate.py",
+        "time.sleep",
+    ): "before the service runs: waits while another process migrates the same file",
+    ("store/sqlite/write_connection.py", "threading.Lock"): "serialises the use of the one connection that writes",
 }
-"""What is used outside the runtime nevertheless, by file, and why. None of it decides what becomes of a payment."""
+"""Permitted uses outside the runtime, by file, with the reason. None of them decides the outcome of a payment."""
 
 
 def uses(source: str) -> set[str]:
-    """What is used in ``source`` that only the runtime may use, by full names."""
+    """Full names in ``source`` that only the runtime may use."""
     tree = ast.parse(source)
     names = dict(_imported(tree))
     found = {name for name in names.values() if name.endswith(".*")}
-    parts = set()  # of longer names: "time" in "time.monotonic"
-    for node in ast.walk(tree):  # from the outside to the inside
+    parts = set()  # parts of longer names: "time" in "time.monotonic"
+    for node in ast.walk(tree):  # outer nodes first
         if isinstance(node, ast.Attribute):
             parts.add(node.value)
         if node in parts:
@@ -75,13 +87,13 @@ def uses(source: str) -> set[str]:
         name = _full_name(node, names)
         if name is not None:
             found.add(name)
-    # What is imported by its own name may be handed on without being named again.
+    # A name that is imported directly may be passed on without another use of the name.
     found.update(name for name in names.values() if "." in name)
     return {name for name in found if _is_forbidden(name)}
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Names in a module, and the full names of what they stand for."""
+    """Imported names of a module, with their full names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -107,22 +119,22 @@ def _is_forbidden(name: str) -> bool:
 
 
 def sources(pattern: str) -> dict[str, str]:
-    """The texts of the rooms' files, by their paths in the checkout; the simulator is left out."""
+    """The texts of the packages' files, by their paths in the checkout, without the simulator."""
     paths = [path for room in ROOMS for path in sorted((CHECKOUT / room).rglob(pattern))]
     texts = {path.relative_to(CHECKOUT).as_posix(): path.read_text("utf-8") for path in paths}
     return {path: text for path, text in texts.items() if not path.startswith(SIMULATOR)}
 
 
 def test_nothing_but_the_runtime_and_what_is_listed() -> None:
-    """What is used outside the runtime is what the list gives a reason for: no more, and no less."""
+    """The uses outside the runtime are exactly the listed exceptions."""
     found = {(path, use) for path, text in sources("*.py").items() for use in uses(text)}
     outside = {(path, use) for path, use in found if not path.startswith(RUNTIME)}
-    assert outside - EXCEPTIONS.keys() == set(), "ask the runtime for it, or say in the list why not"
-    assert EXCEPTIONS.keys() - outside == set(), "nobody needs this exception any more"
+    assert outside - EXCEPTIONS.keys() == set(), "use the runtime for it, or add the reason to the list"
+    assert EXCEPTIONS.keys() - outside == set(), "this exception is no longer used"
 
 
-def test_the_runtime_is_where_it_all_is() -> None:
-    """The live runtime has clocks, chance and threads; the one under a seed only the chance that it is given."""
+def test_only_the_live_runtime_has_clocks_and_threads() -> None:
+    """The live runtime uses clocks, randomness and threads; the simulated one only the randomness that it is given."""
     texts = sources("*.py")
     live = uses(texts[f"{RUNTIME}runtime.py"])
     assert live >= {"datetime.datetime.now", "os.urandom", "random.Random", "threading.Thread", "time.monotonic"}
@@ -156,7 +168,7 @@ def test_the_runtime_is_where_it_all_is() -> None:
     ],
 )
 def test_every_way_to_it_is_found(source: str, use: str) -> None:
-    """However a clock, chance or a thread is reached, it is found under its full name."""
+    """Every way to use a clock, randomness or a thread is found under its full name."""
     assert uses(source) == {use}
 
 
@@ -172,13 +184,13 @@ def test_every_way_to_it_is_found(source: str, use: str) -> None:
         '"time.time()"',
     ],
 )
-def test_what_is_no_clock_is_let_through(source: str) -> None:
-    """Names that only look alike, and what is asked of the runtime, are not found."""
+def test_other_names_are_accepted(source: str) -> None:
+    """Names that are only similar, and uses of the runtime, are not reported."""
     assert uses(source) == set()
 
 
 def test_sql_has_neither_chance_nor_a_clock_of_its_own() -> None:
-    """SQLite is told the time. PostgreSQL's clock is the one that all processes share; chance has neither."""
+    """SQLite gets the time as an argument. All processes share PostgreSQL's clock. Neither store uses randomness."""
     chance = re.compile(r"\b(random|randomblob|gen_random_uuid|uuidv[47]|uuid_generate_v\w+)\s*\(", re.IGNORECASE)
     clock = re.compile(r"'now'|\b(current_timestamp|current_time|current_date|unixepoch)\b", re.IGNORECASE)
     texts = sources("*.sql")

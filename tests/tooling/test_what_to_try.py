@@ -1,4 +1,4 @@
-"""What ``manage.py dev`` tells of a PostgreSQL database: which one it is, and never the password."""
+"""The output of ``manage.py dev`` names a PostgreSQL database, never its password."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.tooling.checkout import StubCheckout, end, wait_for
 
 
 def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
-    """The line of the data names the database, and no line says the password."""
+    """The data line names the database, and no line contains the password."""
     process = stub_checkout.manage("dev", PAYMENTS_DATABASE_URL="postgresql://payments:hidden@db:5432/payments")
     try:
         wait_for(
             lambda: process.poll() is not None or "Ctrl-C ends all of it" in stub_checkout.read("stdout"),
-            "dev says what to try",
+            "dev has printed its instructions",
         )
         text = stub_checkout.read("stdout")
         assert "  data        postgresql://payments@db:5432/payments\n" in text
@@ -34,6 +34,6 @@ def test_the_database_without_its_password(stub_checkout: StubCheckout) -> None:
         ("postgresql://db?password=hidden", "postgresql://db"),
     ],
 )
-def test_wherever_a_password_stands(url: str, shown: str) -> None:
-    """Neither its place before the host nor one among the parameters is shown."""
+def test_a_password_is_hidden_in_every_place(url: str, shown: str) -> None:
+    """A password before the host or among the parameters is not shown."""
     assert without_password(url) == shown

@@ -2,7 +2,7 @@
 -- Amounts are minor units of their currency. Ids are compared byte by byte, whatever the database's locale: the order
 -- of lists, of locks and of an audit must be the same everywhere.
 
--- Whether the service knows the year of a time; one that cannot be read would keep its whole row from being read.
+-- Whether the service can read the year of a time. An unreadable time would prevent a read of its whole row.
 CREATE FUNCTION is_readable(at timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 AS $$SELECT at >= '1000-01-01 00:00:00+00' AND at < '9999-01-01 00:00:00+00'$$;
@@ -30,11 +30,11 @@ BEGIN
 END
 $$;
 
--- For owners and superusers, whom no missing right holds back.
+-- Owners and superusers have all rights, so a trigger refuses the change.
 CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- The end of each stream, to be locked by whoever appends to it. Version 0: somebody tried to begin it and was refused.
+-- The end of each stream, which every append to it locks. Version 0: an append began the stream and was refused.
 CREATE TABLE heads (
     stream_name text COLLATE "C" NOT NULL,
     stream_id   text COLLATE "C" NOT NULL,
@@ -129,7 +129,7 @@ CREATE TABLE work (
     errors          json             NOT NULL, -- json, not jsonb, which refuses the escaped U+0000 of some provider
     payload         bytea,
     created_at      timestamptz      NOT NULL,
-    doubt           smallint         NOT NULL, -- store.port.Doubt
+    doubt           smallint         NOT NULL, -- store.port.DeliveryCertainty
     CONSTRAINT work_pk PRIMARY KEY (work_id),
     CONSTRAINT work_action_known CHECK (action IN ('submit', 'resolve')),
     CONSTRAINT work_state_known CHECK (state IN ('queued', 'leased', 'dead', 'parked')),
@@ -137,12 +137,12 @@ CREATE TABLE work (
     CONSTRAINT work_doubt_known CHECK (doubt IN (0, 1, 2)),
     CONSTRAINT work_times_readable CHECK (is_readable(next_attempt_at) AND is_readable(created_at))
 ) WITH (
-    -- Every deposit opens a row here and closes it: what is dead must be cleared away before it is many.
+    -- Every deposit opens a row here and closes it. Dead rows must be removed before there are many.
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000
 );
 
--- Leased work stands in no index by time: a deposit that goes the normal way is opened leased and closed leased.
+-- Leased work is in no index by time: a usual deposit is opened leased and closed leased.
 CREATE INDEX work_due ON work (gateway, next_attempt_at) WHERE state IN ('queued', 'dead');
 CREATE INDEX work_needing_attention ON work (transaction_id) WHERE state IN ('dead', 'parked');
 CREATE INDEX work_dead_letters ON work (stream_name, work_id) WHERE state IN ('dead', 'parked');
@@ -156,8 +156,8 @@ CREATE TABLE gateway_modes (
     CONSTRAINT gateway_modes_mode_known CHECK (mode IN ('open', 'closed', 'auto'))
 );
 
--- The views give the columns in the order in which store/postgresql/rows.py reads them. Whoever changes one makes it
--- anew.
+-- The views return the columns in the order in which store/postgresql/rows.py reads them. A change creates the view
+-- again.
 
 CREATE VIEW transaction_rows AS
 SELECT
@@ -166,7 +166,7 @@ SELECT
     stream_name
 FROM transactions;
 
--- With what needs attention, the most urgent first.
+-- The view with what needs attention, the most urgent first.
 CREATE VIEW transaction_views AS
 SELECT
     t.*,

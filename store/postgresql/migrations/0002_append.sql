@@ -1,17 +1,17 @@
--- Appending a batch of writes in one call, each answered on its own. Called by store/postgresql/append.py alone.
+-- Appending a batch of writes in one call, each answered on its own. Called by store/postgresql/batch.py alone.
 --
--- Whatever two batches may fight for is locked first and in sorted order: streams, owners, work. READ COMMITTED gives
--- each statement after that a snapshot of its own, which holds what the other batch has committed.
+-- Everything that two batches may compete for is locked first, in sorted order: streams, owners, work. In READ
+-- COMMITTED each later statement gets a snapshot of its own, which holds what the other batch has committed.
 
--- The only clock of leases and due times: all processes share it. As of the arrival of the call, so that waiting for a
--- lock makes nobody look alive.
+-- The only clock of leases and due times; all processes share it. It is the time when the call arrived: a wait for a
+-- lock must not make an owner look alive.
 CREATE FUNCTION store_now() RETURNS timestamptz
 LANGUAGE sql STABLE
 AS 'SELECT statement_timestamp()';
 
 -- The batch: {"streams": [{"name", "id", "begins"}], "owners": […], "work": […], "waves": […]}. Writes of one wave
--- share no stream, claim or piece of work; a later wave sees what the earlier ones did. Answers only for writes that
--- were not committed, told by wave and number in it; a conflict has a row for each event that was missed.
+-- share no stream, claim or piece of work. A later wave sees the changes of the earlier ones. The rows answer the
+-- writes that were not committed, by wave and number in the wave. A conflict has a row for each missed event.
 CREATE FUNCTION append_batch(batch jsonb)
 RETURNS TABLE (
     wave int, write int, answer text, part int, scope text, key text, value bytea,
@@ -45,7 +45,7 @@ BEGIN
     ORDER BY h.stream_name, h.stream_id
     FOR UPDATE OF h;
 
-    -- Whoever declares an owner dead waits for us, or we see that it has.
+    -- A process that declares an owner dead waits for this transaction, or this transaction sees its change.
     PERFORM 1
     FROM owners AS o
     WHERE o.owner = ANY (ARRAY(SELECT jsonb_array_elements_text(batch -> 'owners')))
@@ -89,7 +89,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Positions are taken by winners alone: a loser's would be gaps for nothing.
+    -- Refused writes take no positions: they would leave gaps.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
     SELECT e.stream_name, e.stream_id, e.version, e.event_id, e.type, e.body, e.hash
     FROM jsonb_to_recordset(wave -> 'events') AS e (
@@ -126,7 +126,7 @@ AS $$
     )
 $$;
 
--- Whether the stream goes on after the head with exactly these events.
+-- Whether the stream continues after the head with exactly these events.
 CREATE FUNCTION is_repeated(the_name text, the_id text, the_version bigint, the_hash bytea, event_ids text[])
 RETURNS boolean
 LANGUAGE sql STABLE
@@ -140,7 +140,7 @@ AS $$
     ) = event_ids
 $$;
 
--- Whether all claims of a write without events are held by the very same values.
+-- Whether all claims of a write without events are taken by equal values.
 CREATE FUNCTION all_held(wave jsonb, the_write int) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
@@ -150,8 +150,8 @@ AS $$
     WHERE c.write = the_write
 $$;
 
--- The writes of a wave that are not to be stored, each with the first reason: a conflict before anything else, then by
--- part its claims before its fence. "repeated": exactly this is stored already.
+-- The writes of a wave that are not stored, each with the first reason: a conflict first, then by part its claims
+-- before its fence. "repeated" means that exactly this write is stored already.
 CREATE FUNCTION refusals(wave jsonb)
 RETURNS TABLE (write int, answer text, part int, scope text, key text, value bytea)
 LANGUAGE sql
@@ -192,7 +192,7 @@ AS $$
     ORDER BY r.write, r.part, r.place
 $$;
 
--- What the loser of a conflict has to catch up with; nothing when its head was never in the stream.
+-- The events after the head of a write that met a conflict. None when its head was never in the stream.
 CREATE FUNCTION missed_events(loser jsonb)
 RETURNS TABLE (event_position bigint, event_id text, version bigint, type text, body bytea, hash bytea)
 LANGUAGE sql STABLE

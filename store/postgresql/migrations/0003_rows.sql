@@ -1,6 +1,6 @@
 -- The second half of an append: the rows that follow from its events, and its work.
 
--- Rows as they are now; what never changes is left as it was. Another customer's is refused (NULL).
+-- Inserts or updates the rows. Columns that never change keep their value. A row of another customer is refused (NULL).
 CREATE FUNCTION put_rows(wave jsonb, refused boolean[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -59,13 +59,13 @@ BEGIN
 END
 $$;
 
--- By rounds: a second change of the same piece of work in one write is of the second round, and so on.
+-- By rounds: the second change of the same piece of work in one write is of the second round, and so on.
 CREATE FUNCTION change_work(wave jsonb, refused boolean[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
     FOR this_round IN 0 .. (wave ->> 'rounds')::int - 1 LOOP
-        -- An owner that is held for dead would keep the work for ever: nobody looks for it again.
+        -- Work is not leased to an owner that is not registered: it would never be released.
         IF wave ? 'opened_work' THEN
             INSERT INTO work (
                 work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token,
@@ -83,7 +83,7 @@ BEGIN
             WHERE n.round = this_round AND NOT refused[n.write];
         END IF;
 
-        -- Under new tokens; only work that is leased can stay so.
+        -- Each move renews the token. Only leased work can stay leased.
         IF wave ? 'moved_work' THEN
             UPDATE work AS w
             SET action = n.action,
@@ -110,8 +110,8 @@ BEGIN
 END
 $$;
 
--- Queues all that these owners lease, due at once, under new tokens and in this doubt or more, and forgets them. In
--- the order of an append's locks: owners before work. Reads all work: owners end rarely.
+-- Queues all work that these owners lease, due at once, under new tokens and with at least this doubt, and deletes the
+-- owners. Locks in the order of an append: owners before work. Reads all work: owners end rarely.
 CREATE FUNCTION release_owners(the_owners text[], least_doubt int) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -133,8 +133,8 @@ BEGIN
 END
 $$;
 
--- The same for owners whose heartbeat lies further away than this. Further in the future as well: a clock that was set
--- back would else keep a dead owner's work for as long.
+-- The same for owners whose heartbeat is older than this, or as far in the future: after a clock was set back, a dead
+-- owner would otherwise keep its work for as long.
 CREATE FUNCTION release_silent(silence interval, least_doubt int) RETURNS bigint
 LANGUAGE sql
 AS $$

@@ -1,11 +1,11 @@
--- Reading all events in the order of their positions without ever skipping one that is committed late.
+-- Reads all events in the order of their positions, and skips none that is committed late.
 --
--- A position is taken before the commit that makes it visible, so a reader may see 6 while 5 is still to come; and no
--- rule over transaction ids mends that, since the transaction with the lower id may take the higher position. So an
--- append announces, before it takes any, that it will take positions above the last one given out: by a shared lock
--- that nobody waits for and that ends when the transaction has become visible, or never will.
+-- A position is taken before the commit that makes it visible. So a reader may see 6 while 5 is still to come. No rule
+-- over transaction ids helps: the transaction with the lower id may take the higher position. So an append announces,
+-- before it takes any, that it will take positions above the last one assigned. It holds a shared lock for that, which
+-- ends when the transaction is visible or rolled back. No transaction waits for this lock.
 
--- The lock's two numbers: the events table, and the low 32 bits of the last position given out.
+-- The lock's two numbers: the events table, and the low 32 bits of the last position assigned.
 CREATE FUNCTION announce_positions() RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -20,13 +20,13 @@ CREATE FUNCTION last_position() RETURNS bigint
 LANGUAGE sql
 AS 'SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_position_seq';
 
--- Up to this position everything is visible that ever will be. To be called in READ COMMITTED and before the
--- statement that reads, so that this one's snapshot is the later one.
+-- Up to this position no event can become visible any more. Call it in READ COMMITTED and before the statement that
+-- reads, so that the snapshot of that statement is the later one.
 CREATE FUNCTION settled_position() RETURNS bigint
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    -- First: whatever is given out later is above it.
+    -- Read first: positions that are assigned later are above it.
     given_out CONSTANT bigint := last_position();
 BEGIN
     RETURN least(given_out, (

@@ -1,5 +1,5 @@
--- The gateways' circuit breakers as all processes share them. Each change names the epoch that it goes out from: of two
--- that change the same one, one wins, and the other reads what the winner made of it.
+-- The gateways' circuit breakers, which all processes share. Each change names the epoch that it changes. Of two that
+-- change the same epoch one succeeds, and the other reads the result.
 
 CREATE TABLE breakers (
     gateway     text COLLATE "C" NOT NULL,
@@ -16,8 +16,8 @@ CREATE TABLE breakers (
     )
 );
 
--- In the columns that store/postgresql/breakers.py reads. A clock that was set back makes nothing younger than now, and
--- no probe's permit longer than it was given.
+-- In the columns that store/postgresql/breakers.py reads. After a clock was set back, no change is in the future, and
+-- no permit of a probe is longer than it was granted.
 CREATE VIEW breaker_records AS
 SELECT
     gateway, epoch, state,
@@ -41,13 +41,13 @@ BEGIN
         SET epoch = b.epoch + 1, state = the_state, changed_at = store_now(), prober = NULL, probe_until = NULL
         WHERE b.gateway = the_gateway AND b.epoch = the_epoch;
     END IF;
-    -- A statement of its own: its snapshot holds what a winner has committed meanwhile.
+    -- A separate statement: its snapshot has what another caller committed meanwhile.
     RETURN QUERY SELECT r.* FROM breaker_records AS r WHERE r.gateway = the_gateway;
 END
 $$;
 
--- Open since its change, half-open since the probe's permit expired: that long ago at least, or further in the future
--- than it can be, when a clock was set back.
+-- Open since its change, or half-open since the permit of the last probe expired, for at least that long. A change too
+-- far in the future counts as well: the clock was set back.
 CREATE FUNCTION take_probe(
     the_gateway text, the_epoch bigint, the_prober text, rest interval, permit interval
 ) RETURNS SETOF breaker_records

@@ -1,13 +1,13 @@
--- What callbacks say as work, and an index for each list.
+-- The reports of callbacks as work, and an index for each list.
 
 ALTER TABLE work
     DROP CONSTRAINT work_action_known,
     ADD CONSTRAINT work_action_known CHECK (action IN ('submit', 'resolve', 'apply'));
 
--- Every list but a customer's is put together of as many lists as its filter lets through values, so that none reads on
--- and on through what it does not let through.
+-- Every list except a customer's is merged from one list for each value that its filter includes. So no list reads rows
+-- that its filter excludes.
 --
--- The ids are in a collation of their own, though it compares as "C" does: queries.sql says why.
+-- The ids have a collation of their own, although it compares like "C": queries.sql states the reason.
 DROP INDEX work_dead_letters;
 DROP INDEX transactions_by_stream;
 CREATE INDEX transactions_by_stream ON transactions (stream_name, stream_id, transaction_id COLLATE "POSIX");
@@ -19,8 +19,8 @@ CREATE INDEX reviews_by_opening ON reviews (stream_name, state, opened_at, revie
 
 CREATE INDEX events_by_merchant ON events (stream_name, position);
 
--- As settled_events, of one merchant's streams. Ordered by both columns, it has no use for the primary key, along which
--- the planner would else walk through the events of all others.
+-- The same as settled_events for one merchant's streams. The order by both columns keeps the planner from the primary
+-- key, along which it would read the events of all merchants.
 CREATE FUNCTION settled_merchant_events(merchant text, after bigint, at_most bigint) RETURNS SETOF events
 LANGUAGE plpgsql
 AS $$

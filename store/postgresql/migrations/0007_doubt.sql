@@ -1,11 +1,11 @@
--- As in 0003, but for the doubt of new work whose owner is not registered (any more): whoever named itself may send it all
--- the same, held up as it was until after the others had given it up.
+-- The same as in 0003, except for the doubt of new work whose owner is not registered any more: a process that was held
+-- up may still send it, after other processes have released its leases.
 CREATE OR REPLACE FUNCTION change_work(wave jsonb, refused boolean[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
     FOR this_round IN 0 .. (wave ->> 'rounds')::int - 1 LOOP
-        -- An owner that is held for dead would keep the work for ever: nobody looks for it again.
+        -- Work is not leased to an owner that is not registered: it would never be released.
         IF wave ? 'opened_work' THEN
             INSERT INTO work (
                 work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, state, owner, token,
@@ -24,7 +24,7 @@ BEGIN
             WHERE n.round = this_round AND NOT refused[n.write];
         END IF;
 
-        -- Under new tokens; only work that is leased can stay so.
+        -- Each move renews the token. Only leased work can stay leased.
         IF wave ? 'moved_work' THEN
             UPDATE work AS w
             SET action = n.action,

@@ -1,8 +1,8 @@
--- Rebuilding the read tables without a service that works on them, or goes on later from what it has read before.
+-- Rebuilds of the read tables, while no service works on them or later continues from rows that it read before.
 --
--- Every connection on which a service writes holds a shared lock for as long as it lives, whose numbers are this table
--- and 0; a rebuild holds the same exclusively. A service that was cut off from the database has lost its lock, and
--- finds at its next connection that this table has grown.
+-- Every connection on which a service writes holds a shared lock for as long as it lives. Its numbers are this table
+-- and 0. A rebuild holds the same lock exclusively. A service that was cut off from the database has lost its lock, and
+-- detects at its next connection that this table has grown.
 
 CREATE TABLE rebuilds (
     number   bigint GENERATED ALWAYS AS IDENTITY,

@@ -1,13 +1,13 @@
--- How often the database was put back to an earlier state, by a restored backup or the promotion of a replica.
+-- The number of restores of the database to an earlier state, by a restored backup or the promotion of a replica.
 --
--- Positions and cursors carry the number of the newest row. Each row holds the server on which its generation began: a
--- session that finds another system identifier or timeline begins the next one before anything else.
+-- Positions and cursors contain the number of the newest row. Each row holds the server on which its generation began:
+-- a session that finds another system identifier or timeline begins the next one before anything else.
 
 CREATE TABLE generations (
     number    bigint      NOT NULL,
     begun_at  timestamptz NOT NULL,
-    position  bigint      NOT NULL, -- the last position that was given out before
-    system_id bigint,               -- NULL where the role may not ask for it
+    position  bigint      NOT NULL, -- the last position that was assigned before
+    system_id bigint,               -- NULL where the role has no right to read it
     timeline  bigint      NOT NULL,
     CONSTRAINT generations_pk PRIMARY KEY (number),
     CONSTRAINT generations_number_counts CHECK (number >= 0)
@@ -26,7 +26,7 @@ BEGIN
 END
 $$;
 
--- The newest generation, where it began, and whether that is this server.
+-- The newest generation, the server on which it began, and whether that is this server.
 CREATE FUNCTION generation_here(OUT number bigint, OUT system_id bigint, OUT timeline bigint, OUT is_here boolean)
 LANGUAGE sql
 AS $$
@@ -37,10 +37,10 @@ AS $$
     LIMIT 1
 $$;
 
--- Begin the first generation after this one, unless there is a later one already; the newest. Of many that do this at
--- once one does it. Unfinished work may have been sent: its leases are void, its tokens are above all that any process
--- holds, and its doubt is that of what was sent. Generations that are lost themselves count: processes hold tokens of
--- those. Owners are locked before work, as in an append.
+-- Begins the generation after this one, unless there is a later one already. Returns the newest. One of several
+-- concurrent calls begins it. Unfinished work may have been sent: its leases are void, its doubt is SENT, and its
+-- tokens are above those of all processes. Lost generations count too: processes hold tokens of them. Owners are locked
+-- before work, as in an append.
 CREATE FUNCTION begin_generation(seen bigint) RETURNS bigint
 LANGUAGE plpgsql
 AS $$
@@ -65,7 +65,7 @@ BEGIN
         next_attempt_at = CASE w.state WHEN 'leased' THEN store_now() ELSE w.next_attempt_at END,
         doubt = CASE w.action WHEN 'apply' THEN w.doubt ELSE 2 END; -- SENT
     DELETE FROM owners;
-    UPDATE breakers AS b SET epoch = b.epoch + apart; -- else no process would follow a record that is earlier than its own
+    UPDATE breakers AS b SET epoch = b.epoch + apart; -- processes ignore records of an earlier epoch
     RETURN seen + 1;
 END
 $$;

@@ -1,12 +1,12 @@
--- What a gateway said with each review, and what was on record then; and the list of callbacks that wait for their
+-- The gateway's report of each review with what was on record then, and the list of callbacks that wait for their
 -- transaction.
 
--- Both as JSON, and NULL for reviews of earlier versions. Text, not json: it is shown and never asked for its members.
+-- Both are JSON, and NULL for reviews of earlier versions. The type is text, because no query reads their members.
 ALTER TABLE reviews
     ADD COLUMN said text,
     ADD COLUMN expected text;
 
--- Rows as they are now; what never changes is left as it was. Another customer's is refused (NULL).
+-- Inserts or updates the rows. Columns that never change keep their value. A row of another customer is refused (NULL).
 CREATE OR REPLACE FUNCTION put_rows(wave jsonb, refused boolean[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -69,5 +69,5 @@ BEGIN
 END
 $$;
 
--- The ids in the collation of the other lists: queries.sql says why.
+-- The ids have the collation of the other lists: queries.sql states the reason.
 CREATE INDEX work_callbacks ON work (stream_name, gateway, work_id COLLATE "POSIX") WHERE action = 'apply';

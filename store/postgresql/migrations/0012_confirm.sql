@@ -1,8 +1,8 @@
--- Answers that rest on what is stored already are as durable as a commit, on synchronous replicas as well.
+-- Answers that rest on stored data are as durable as a commit, on synchronous replicas as well.
 --
 -- A transaction that has written nothing does not wait for replicas when it commits.
 
--- As in 0002, but for the record that lets the commit wait.
+-- The same as in 0002, except for the record that lets the commit wait.
 CREATE OR REPLACE FUNCTION append_wave(wave jsonb)
 RETURNS TABLE (
     write int, answer text, part int, scope text, key text, value bytea,
@@ -30,13 +30,13 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- An answer that nothing is stored for rests on what others have committed, or on an earlier call. With a record of
-    -- its own this commit waits for the replicas, and so for what it rests on.
+    -- An answer without stored rows rests on the commits of other transactions, or on an earlier call. With this record
+    -- the commit waits for replicas, and so the answer is as durable as those commits.
     IF wave ? 'confirms' OR true = ANY (refused) THEN
         PERFORM pg_logical_emit_message(true, 'payments', 'confirm'::text);
     END IF;
 
-    -- Positions are taken by winners alone: a loser's would be gaps for nothing.
+    -- Refused writes take no positions: they would leave gaps.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
     SELECT e.stream_name, e.stream_id, e.version, e.event_id, e.type, e.body, e.hash
     FROM jsonb_to_recordset(wave -> 'events') AS e (
@@ -62,8 +62,8 @@ BEGIN
 END
 $$;
 
--- As in 0002, but for writes that are to confirm what their writer has read ("confirms"): without events, and refused
--- only when the head that it saw is not in the stream.
+-- The same as in 0002, except for writes that "confirm" what their writer has read: they have no events, and are
+-- refused only when their head is not in the stream.
 CREATE OR REPLACE FUNCTION refusals(wave jsonb)
 RETURNS TABLE (write int, answer text, part int, scope text, key text, value bytea)
 LANGUAGE sql

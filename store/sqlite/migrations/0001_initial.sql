@@ -116,6 +116,6 @@ CREATE TABLE work (
     CONSTRAINT work_owned_when_leased CHECK ((state = 'leased') = (owner IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
--- Leased work stands in no index: a deposit that goes the normal way is opened leased and closed leased.
+-- Leased work is in no index: a usual deposit is opened leased and closed leased.
 CREATE INDEX work_due ON work (gateway, next_attempt_at) WHERE state IN ('queued', 'dead');
 CREATE INDEX work_needing_attention ON work (transaction_id) WHERE state IN ('dead', 'parked');

@@ -1,10 +1,10 @@
--- Doubt about work, orders for breakers, the list of dead letters, and the columns that readers ask for, once.
+-- The doubt about work, commands for breakers, the list of dead letters, and views of the columns that readers need.
 
--- store.port.Doubt: 0 surely nothing is out, 1 a lease was lost, 2 an attempt is on record.
+-- store.port.DeliveryCertainty: 0 surely not sent, 1 a lease was lost, 2 an attempt is on record.
 ALTER TABLE work ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0
     CONSTRAINT work_doubt_known CHECK (doubt IN (0, 1, 2));
 
--- Of work from before this column only what has its first token was surely never touched again.
+-- Of work that is older than this column, only work with its first token was surely never sent.
 UPDATE work
 SET doubt = CASE
     WHEN EXISTS (
@@ -16,7 +16,7 @@ SET doubt = CASE
 END
 WHERE token > 1;
 
--- As many as wait for their timer or for a person; work that goes the normal way stands in none of its rows.
+-- One row for each dead letter. Other work is not in this index.
 CREATE INDEX work_dead_letters ON work (stream_name, work_id) WHERE state IN ('dead', 'parked');
 
 CREATE TABLE gateway_modes (
@@ -28,7 +28,7 @@ CREATE TABLE gateway_modes (
     CONSTRAINT gateway_modes_mode_known CHECK (mode IN ('open', 'closed', 'auto'))
 ) STRICT, WITHOUT ROWID;
 
--- The views give the columns in the order in which store/sqlite/rows.py reads them. Whoever changes one makes it anew.
+-- The views return the columns in the order in which store/sqlite/rows.py reads them. A change creates the view again.
 
 CREATE VIEW transaction_rows AS
 SELECT
@@ -36,7 +36,7 @@ SELECT
     gateway_reference, failure_code, failure_category, failure_message, version, created_at, updated_at, stream_name
 FROM transactions;
 
--- With what needs attention, the most urgent first.
+-- The view with what needs attention, the most urgent first.
 CREATE VIEW transaction_views AS
 SELECT
     t.*,
@@ -51,7 +51,7 @@ SELECT
     END AS attention
 FROM transaction_rows AS t;
 
--- The errors as bytes: text that is damaged would keep the whole row from being read.
+-- The errors as bytes: damaged text would keep the whole row from being read.
 CREATE VIEW work_rows AS
 SELECT
     work_id, token, stream_name, stream_id, gateway, action, event_type, attempts, CAST(errors AS BLOB) AS errors,

@@ -1,4 +1,4 @@
--- The gateways' circuit breakers as all processes share them. Each change names the epoch that it goes out from.
+-- The gateways' circuit breakers, which all processes share. Each change names the epoch that it changes.
 
 CREATE TABLE breakers (
     gateway     TEXT    NOT NULL,

@@ -1,6 +1,6 @@
--- What callbacks say as work, and an index for each list.
+-- The reports of callbacks as work, and an index for each list.
 
--- A table's CHECKs cannot be changed: the table is made anew, and the views that look at it with it.
+-- A table's CHECKs cannot be changed: the table is created again, together with the views on it.
 DROP VIEW transaction_views;
 DROP VIEW work_rows;
 ALTER TABLE work RENAME TO work_before;
@@ -40,12 +40,12 @@ FROM work_before;
 
 DROP TABLE work_before;
 
--- Leased work stands in no index: a deposit that goes the normal way is opened leased and closed leased.
+-- Leased work is in no index: a usual deposit is opened leased and closed leased.
 CREATE INDEX work_due ON work (gateway, next_attempt_at) WHERE state IN ('queued', 'dead');
 CREATE INDEX work_needing_attention ON work (transaction_id) WHERE state IN ('dead', 'parked');
 CREATE INDEX work_dead_letters ON work (stream_name, gateway, state, work_id) WHERE state IN ('dead', 'parked');
 
--- With what needs attention, the most urgent first.
+-- The view with what needs attention, the most urgent first.
 CREATE VIEW transaction_views AS
 SELECT
     t.*,
@@ -60,15 +60,15 @@ SELECT
     END AS attention
 FROM transaction_rows AS t;
 
--- The errors as bytes: text that is damaged would keep the whole row from being read.
+-- The errors as bytes: damaged text would keep the whole row from being read.
 CREATE VIEW work_rows AS
 SELECT
     work_id, token, stream_name, stream_id, gateway, action, event_type, attempts, CAST(errors AS BLOB) AS errors,
     payload, doubt, transaction_id, state, next_attempt_at, created_at
 FROM work;
 
--- Every list but a customer's is put together of as many lists as its filter lets through values, so that none reads on
--- and on through what it does not let through.
+-- Every list except a customer's is merged from one list for each value that its filter includes. So no list reads rows
+-- that its filter excludes.
 CREATE INDEX transactions_listed ON transactions (stream_name, gateway, status, kind, transaction_id);
 
 CREATE INDEX reviews_by_opening ON reviews (stream_name, state, opened_at, review_id);

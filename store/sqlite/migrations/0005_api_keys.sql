@@ -1,4 +1,4 @@
--- The keys of callers. The secret itself is nowhere: only the SHA-256 of its 256 random bits.
+-- The keys of clients. The secret itself is not stored, only the SHA-256 of its 256 random bits.
 
 CREATE TABLE api_keys (
     key_id     TEXT    NOT NULL,

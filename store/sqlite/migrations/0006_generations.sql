@@ -1,4 +1,5 @@
--- How often the database was put back to an earlier state. Positions and cursors carry the number of the newest row.
+-- The number of restores of the database to an earlier state. Positions and cursors contain the number of the newest
+-- row.
 
 CREATE TABLE generations (
     number   INTEGER NOT NULL,

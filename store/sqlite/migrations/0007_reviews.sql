@@ -1,7 +1,7 @@
--- What a gateway said with each review, and what was on record then; and the list of callbacks that wait for their
+-- The gateway's report of each review with what was on record then, and the list of callbacks that wait for their
 -- transaction.
 
--- Both as JSON, and NULL for reviews of earlier versions.
+-- Both are JSON, and NULL for reviews of earlier versions.
 ALTER TABLE reviews ADD COLUMN said TEXT;
 ALTER TABLE reviews ADD COLUMN expected TEXT;
 

@@ -1,0 +1,1 @@
+"""Calls to gateways: supervision, bulkheads, circuit breakers, retries."""

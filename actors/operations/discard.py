@@ -1,0 +1,62 @@
+"""Discard: fail the transaction of a dead letter permanently, on an operator's command."""
+
+from __future__ import annotations
+
+from actors.customer.batch import Batch
+from actors.customer.command_operation import CommandOperation
+from actors.customer.context import CustomerContext
+from actors.replies import Accepted
+from domain.account import DISCARDED, Refused
+from domain.commands import Discard
+from domain.state_machine import decide
+from store.codec import Metadata
+from store.port import CloseWork, Fence, Part, WorkItem
+
+_MAY_HAVE_ARRIVED = "An attempt may have reached the gateway. Confirm the outcome with the provider, then resolve it."
+_NO_GATEWAY = "Its gateway is not configured, so it is not known whether an attempt reached it."
+
+
+class DiscardOperation(CommandOperation):
+    """Discard the dead letter ``item``, as the operator saw it. Refused once another process has its work."""
+
+    __slots__ = ("command", "item")
+
+    def __init__(self, command: Discard, item: WorkItem, metadata: Metadata) -> None:
+        super().__init__(metadata)
+        self.command: Discard = command
+        self.item = item
+
+    @property
+    def transaction_id(self) -> str:
+        """The dead letter's transaction."""
+        return self.command.transaction_id
+
+    @property
+    def work_id(self) -> str:
+        """The dead letter's work."""
+        return self.item.work_id
+
+    def decide(self, batch: Batch, context: CustomerContext) -> None:
+        """Record the failure and close the work. Refused where the gateway may have received an attempt."""
+        item, command = self.item, self.command
+        known = batch.known(command.transaction_id)
+        if self.in_doubt and known.failure is not None and known.failure.code == DISCARDED:
+            self.answer = Accepted(known)  # an earlier write of this operation was stored
+            batch.on_commit(self)
+            return
+        if known.status.terminal:
+            batch.refuse(self, Refused("dead-letter-busy", f"It is {known.status} by now."))
+            return
+        policy = context.policies.get(item.gateway)
+        if policy is None or not policy.discardable(item):
+            batch.refuse(self, Refused("not-discardable", _NO_GATEWAY if policy is None else _MAY_HAVE_ARRIVED))
+            return
+        decision = decide(batch.account, command)
+        if isinstance(decision, Refused):
+            batch.refuse(self, decision)
+            return
+        events = batch.record(decision, self.metadata, self.event_ids)
+        fence = Fence(item.work_id, item.token)
+        batch.add_part(Part(events=events, fence=fence, work=(CloseWork(item.work_id),)), self)
+        self.answer = Accepted(batch.account.transactions[command.transaction_id])
+        batch.on_commit(self)

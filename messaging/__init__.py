@@ -1,0 +1,1 @@
+"""Messaging: the port through which processes hand work to each other, and its adapters."""

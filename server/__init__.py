@@ -1,0 +1,1 @@
+"""The processes around the application: gunicorn master and worker, connections, start and stop."""

@@ -1,0 +1,1 @@
+"""Tests of the customer's actor: batches, idempotency, poison messages, rebase, deaths."""

@@ -1,0 +1,1 @@
+"""The actor runtime: mailboxes, routers, dispatchers, live and simulated."""

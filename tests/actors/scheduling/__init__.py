@@ -1,0 +1,1 @@
+"""The scheduler and the dead-letter actor on a store."""

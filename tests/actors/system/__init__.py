@@ -1,0 +1,1 @@
+"""Tests of all actors of a process together."""

@@ -1,0 +1,1 @@
+"""The queue port: one contract suite for every adapter."""

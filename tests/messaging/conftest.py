@@ -1,0 +1,54 @@
+"""One network of processes for each adapter of the queue port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+import pytest
+
+from messaging.local import LocalQueue
+from messaging.port import WorkQueue
+
+
+class Network(Protocol):
+    """Processes that share one broker, or one process where an adapter has no broker."""
+
+    def queue(self) -> WorkQueue:
+        """The queue of one more process, or of the only one."""
+
+    def settle(self, condition: Callable[[], bool]) -> None:
+        """Wait until ``condition`` holds, or until everything announced so far was delivered."""
+
+    def close(self) -> None:
+        """Close every queue."""
+
+
+class LocalNetwork:
+    """One process: every queue is the same, and delivers at once."""
+
+    def __init__(self) -> None:
+        self._queue = LocalQueue()
+
+    def queue(self) -> WorkQueue:
+        """See Network."""
+        return self._queue
+
+    def settle(self, condition: Callable[[], bool]) -> None:
+        """See Network: everything was delivered by the announcement."""
+
+    def close(self) -> None:
+        """See Network."""
+        self._queue.close()
+
+
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork}
+"""A new adapter adds one line here."""
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """A network of each adapter."""
+    network = NETWORKS[request.param]()
+    yield network
+    network.close()
