@@ -90,8 +90,21 @@ class Live:
         }
 
     def contents(self) -> dict[str, object]:
-        """All stored data: two equal results mean that nothing has changed in between."""
-        return {**contents(self.queries), "modes": self.queries.gateway_modes(), "breakers": self.queries.breakers()}
+        """All stored data: two equal results mean that nothing has changed in between.
+
+        The scheduler leases the early callback from time to time, looks for its transaction, and gives it back. A
+        result from within that time is read again.
+        """
+        stored: dict[str, object] = {}
+
+        def at_rest() -> bool:
+            stored.update(contents(self.queries))
+            work = stored["work"]
+            assert isinstance(work, dict)
+            return all(state != "leased" for _, state in work)
+
+        until(at_rest)
+        return {**stored, "modes": self.queries.gateway_modes(), "breakers": self.queries.breakers()}
 
     def close(self) -> None:
         """Stop the actors and close the store."""
