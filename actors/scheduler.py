@@ -78,7 +78,7 @@ class SchedulerActor(ServiceActor):
             case WorkDue(gateway=gateway, delay_s=delay_s):
                 self._set_timer(gateway, delay_s)
             case TimerFired(gateway=gateway):
-                self._schedules[gateway].timer = None
+                self._clear_timer(gateway)
                 self._claim(gateway)
             case ClaimDue(gateway=gateway):
                 self._claim(gateway)
@@ -158,9 +158,15 @@ class SchedulerActor(ServiceActor):
         schedule = self._schedules[gateway]
         delay_s = max(delay_s, COALESCE_S)
         at = self._runtime.monotonic() + delay_s
-        if schedule.timer is not None:
-            if schedule.timer_at <= at:
-                return
-            schedule.timer.cancel()
+        if schedule.timer is not None and schedule.timer_at <= at:
+            return
+        self._clear_timer(gateway)
         schedule.timer_at = at
         schedule.timer = self._runtime.after(delay_s, lambda: self._self.tell(TimerFired(gateway)))
+
+    def _clear_timer(self, gateway: str) -> None:
+        """Cancel a gateway's timer: one that fired may have been replaced before its message was handled."""
+        schedule = self._schedules[gateway]
+        if schedule.timer is not None:
+            schedule.timer.cancel()
+            schedule.timer = None

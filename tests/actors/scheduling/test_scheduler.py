@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.backpressure import CLAIM_MAX
-from actors.messages import CapacityFree, Submit, WorkDue
+from actors.messages import CapacityFree, Submit, TimerFired, WorkDue
 from actors.runtime.simulated import SimulatedRuntime
 from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
 from store.sqlite.adapter import SqliteStore
@@ -54,6 +54,17 @@ def test_an_earlier_time_moves_the_timer_forward(scenario: Scenario) -> None:
         scenario.address.tell(WorkDue(GATEWAY, delay_s))
     scenario.run(1.2)
     assert scenario.claimed() == ["t-0001"]
+
+
+def test_a_late_timer_leaves_no_second_one(scenario: Scenario) -> None:
+    """A timer that fires as it is replaced does not run on beside the present timer."""
+    scenario.start()
+    before = len(scenario.runtime._timers)
+    for _ in range(50):
+        scenario.address.tell(TimerFired(GATEWAY))
+        scenario.address.tell(WorkDue(GATEWAY, 1.0))
+        scenario.run(0.001)
+    assert len(scenario.runtime._timers) <= before + 1
 
 
 def test_one_batch_is_claimed_until_there_is_capacity(scenario: Scenario) -> None:
