@@ -81,10 +81,8 @@ OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "ge
 class Scenario:
     """Merchant acme has a customer 12345 with a completed and a pending deposit, a dead letter and a review."""
 
-    def __init__(self, world: World, api: Api) -> None:
-        self.world, self.api = world, api
-        self._known = next(it for it in gc.get_objects() if isinstance(it, KnownKeys) and it._queries is world)
-        self.feed = next(it for it in gc.get_objects() if isinstance(it, Feed) and it._queries is world)
+    def __init__(self, world: World, api: Api, known: KnownKeys, feed: Feed) -> None:
+        self.world, self.api, self._known, self.feed = world, api, known, feed
         self.keys: dict[str, str] = {}
         for name, scopes in (("write", {WRITE}), ("read", {READ}), ("operations", {OPERATIONS}), ("all", set(Scope))):
             self.keys[name] = self.make("acme", scopes)
@@ -126,13 +124,21 @@ def guarded() -> tuple[World, Api]:
     return world, Api(world, needs_keys=True)
 
 
+@pytest.fixture(scope="module")
+def internals(guarded: tuple[World, Api]) -> tuple[KnownKeys, Feed]:
+    """The application's cache of keys and its feed of events."""
+    world, objects = guarded[0], gc.get_objects()
+    known = next(it for it in objects if isinstance(it, KnownKeys) and it._queries is world)
+    return known, next(it for it in objects if isinstance(it, Feed) and it._queries is world)
+
+
 @pytest.fixture
-def scenario(guarded: tuple[World, Api]) -> Scenario:
+def scenario(guarded: tuple[World, Api], internals: tuple[KnownKeys, Feed]) -> Scenario:
     """See Scenario."""
     world, api = guarded
     world.reset()
     api.reset()
-    return Scenario(world, api)
+    return Scenario(world, api, *internals)
 
 
 @pytest.fixture
