@@ -17,7 +17,7 @@ from tests.simulation.mutations_operators import OPERATORS, has_operator_command
 from tests.simulation.world import simulate
 
 SEEDS_MAX: Final = 250
-FOUND_BEFORE: Final = {
+FOUND_BEFORE: Final[dict[tuple[int, Callable[[History], bool]], int]] = {
     (1, suits): 5,
     (1, has_callbacks): 23,
     (1, has_operator_commands): 144,
