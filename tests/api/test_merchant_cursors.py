@@ -11,10 +11,10 @@ import pytest
 from api.paging import CursorKind, Place, encode_cursor
 from store.keys import Scope
 from tests.api.support import Api
-from tests.api.test_callers import Scenario, guarded, scenario
+from tests.api.test_callers import Scenario, guarded, internals, scenario
 from tests.api.world import World
 
-__all__ = ["guarded", "scenario"]
+__all__ = ["guarded", "internals", "scenario"]
 
 
 def names_in(it: Any) -> Iterator[str]:
