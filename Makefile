@@ -7,8 +7,8 @@ PYTHON3 ?=
 SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
-# Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 3
+# Tests that run at a time: much of the suite waits for processes. WORKERS=0 runs them one after the other.
+WORKERS ?=
 # Multiplies the random examples and the sizes of the tests.
 EFFORT ?= 1
 LOCK_FLAGS ?=
@@ -69,9 +69,9 @@ run: setup ## service and simulated providers, with commands to try; Ctrl-C stop
 
 test: setup ## the whole test suite; TESTS=path for a part of it, EFFORT=4 for more random examples
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m tests.tooling.suite --parallel "$(PARALLEL)"
+	@$(PYTHON) -m tests.tooling.suite$(if $(WORKERS), --workers $(WORKERS))
 else
-	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
+	@$(PYTHON) -m pytest -n $(or $(WORKERS),3) $(TESTS)
 endif
 
 check: setup ## ruff, mypy, import-linter, lock files, links and references, table of mutants
