@@ -209,7 +209,7 @@ def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Sc
 CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
     "register_owner": lambda store: store.register_owner("new"),
     "heartbeat": lambda store: store.heartbeat(OWNER),
-    "retire_owner": lambda store: store.retire_owner("nobody", unsent=True),
+    "retire_owner": lambda store: store.retire_owner("absent", unsent=True),
     "release_dead": lambda store: store.release_dead(15),
     "hasten_lookups": lambda store: store.hasten_lookups("gatewayA"),
     "next_due_s": lambda store: store.next_due_s("gatewayA"),
