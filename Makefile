@@ -13,6 +13,9 @@ WORKERS ?=
 EFFORT ?= 1
 LOCK_FLAGS ?=
 ONLY ?=
+# Arguments of the benchmark, for example BENCH="--store sqlite".
+BENCH ?=
+SHORT := --rounds 1 --seconds 1 --connections 32 --only accept complete
 JOBS ?= 2
 REPORT ?=
 
@@ -26,7 +29,7 @@ export TESTS_EFFORT := $(EFFORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench simulate mutants coverage lock clean image image-test image-tools \
+.PHONY: help setup run test check format bench bench-short simulate mutants coverage lock clean image image-test image-tools \
 	monitoring-tools
 
 help: ## this list
@@ -88,7 +91,10 @@ format: setup ## format the code as make check requires
 	@$(PYTHON) -m ruff format .
 
 bench: setup ## measure the performance; the figures go into bench/RESULTS.md
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench $(BENCH)
+
+bench-short: setup ## a benchmark of about a minute, which fails on failures and never on times
+	@$(PYTHON) -m bench $(SHORT)
 
 simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed chooses
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))
