@@ -41,9 +41,9 @@ LIMIT 1
 """
 
 
-def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
+def migrations() -> dict[int, str]:
     """The scripts by their numbers, which are 1, 2, 3 and so on."""
-    return read_migrations(folder)
+    return read_migrations(_HERE / "migrations")
 
 
 def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> MigrationResult:
