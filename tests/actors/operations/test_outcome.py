@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.customer.batch import BATCH_MAX
+from actors.customer.batching import BATCH_MAX
 from actors.customer.loading import CACHED_MAX
 from actors.customer.poison import CRASHES_MAX
 from actors.messages import NotSent
