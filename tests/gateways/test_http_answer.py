@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import HTTPMessage
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outcomes import OutcomeUnknownError
-from gateways.http import RESPONSE_BYTES_MAX, HttpClient, Response
+from gateways.http import RESPONSE_BYTES_MAX, Headers, HttpClient, Response
 from tests.effort import examples
 from tests.gateways.peer import Behave, Peer, answers, drips, sends, sends_and_closes
 from tests.gateways.transport import SHORT_DEADLINE_S, Client
@@ -112,7 +111,7 @@ def test_an_ambiguous_answer_is_unknown(client: Client, peer: Peer, data: bytes)
     transport = client(peer.url)
     with pytest.raises(OutcomeUnknownError):
         transport.request("GET", "/", {})
-    assert not transport._idle
+    assert not transport._pool._idle
     assert len(peer.requests) == 1
 
 
@@ -169,7 +168,4 @@ def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
 )
 def test_media_type(headers: list[str], media_type: str) -> None:
     """The media type is the content type without its parameters, in lower case. Two content types give none."""
-    message = HTTPMessage()
-    for each in headers:
-        message["content-type"] = each
-    assert Response(200, message, b"").media_type == media_type
+    assert Response(200, Headers({"content-type": headers}), b"").media_type == media_type
