@@ -13,7 +13,7 @@ from gateways.http.connection import Connection
 from gateways.http.deadlines import Deadline, Deadlines
 from gateways.http.errors import FOREIGN_ERRORS, TransportError, translated
 from gateways.http.pool import Pool
-from gateways.http.request import encoded
+from gateways.http.request import RequestEncoder
 from gateways.http.response import Response
 
 
@@ -39,9 +39,8 @@ class HttpClient:
             raise ValueError("not an http or https URL")
         self._name, self._timeout_s = name, timeout_s
         self._host = parts.hostname
-        self._prefix = parts.path.rstrip("/")
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
-        self._host_header = parts.netloc.rpartition("@")[2]
+        self._requests = RequestEncoder(parts.netloc.rpartition("@")[2], parts.path.rstrip("/"))
         self._resolver = Resolver(name, self._host, parts.port or (443 if parts.scheme == "https" else 80))
         self._deadlines = Deadlines(name, timeout_s, clock)
         self._pool = Pool(max_concurrent, clock)
@@ -56,18 +55,22 @@ class HttpClient:
         connection: Connection | None = None
         has_slot = sent = False
         try:
-            request = encoded(method, self._prefix, path, self._host_header, headers, body)
+            if self._closed:
+                raise TransportError("the gateway is closed")
+            request = self._requests.encode(method, path, headers, body)
             deadline = self._deadlines.begin()
             has_slot = self._pool.acquire(deadline.left_s())
             if not has_slot:
                 raise NotSentError(f"{self._name}: not sent, no free connection within {self._timeout_s:g} s")
-            connection = self._connection(deadline)
+            connection = self._pool.take() or self._connected(deadline)
+            deadline.guard(connection.endpoint)
+            connection.start()
             sent = True
             # No second try on a kept connection: the request may have arrived.
             return connection.exchange(request)
         except FOREIGN_ERRORS as error:
             # The error of a connection that the sweep has ended is a consequence.
-            cause = TimeoutError("timed out") if deadline is not None and deadline.expired else error
+            cause = TimeoutError("timed out") if connection and deadline and deadline.expired else error
             failure = translated(self._name, cause, sent=sent)
         finally:
             in_time = deadline is not None and self._deadlines.end(deadline)
@@ -81,20 +84,6 @@ class HttpClient:
         self._pool.close()
         self._resolver.close()
 
-    def _connection(self, deadline: Deadline) -> Connection:
-        """A kept connection that is still usable, or a new one with a verified peer. The deadline guards it."""
-        if self._closed:
-            raise TransportError("the gateway is closed")
-        connection = self._pool.take()
-        is_new = connection is None
-        if connection is None:
-            connected = connect(self._resolver.addresses(deadline), deadline)
-            connection = Connection(connected, self._tls, self._host)
-        try:
-            deadline.guard(connection.endpoint)
-            if is_new:
-                connection.start()
-        except BaseException:  # a killed greenlet must not leak its connection
-            connection.close()
-            raise
-        return connection
+    def _connected(self, deadline: Deadline) -> Connection:
+        """A new connection, whose peer is not verified yet."""
+        return Connection(connect(self._resolver.addresses(deadline), deadline), self._tls, self._host)

@@ -15,10 +15,11 @@ _READ_BYTES: Final = 8192
 class Connection:
     """A connected socket for consecutive calls. ``tls``: speak TLS with ``host``. Owns ``connected``."""
 
-    __slots__ = ("endpoint", "idle_since", "reusable")
+    __slots__ = ("_is_new", "endpoint", "idle_since", "reusable")
 
     def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
         self.endpoint = connected
+        self._is_new = True
         self.reusable = False
         """Whether its last response was complete, and it may carry another call."""
         self.idle_since = 0.0  # set by the pool
@@ -30,7 +31,10 @@ class Connection:
                 raise
 
     def start(self) -> None:
-        """Verify the peer of a new connection over TLS. Raises OSError, and TransportError for bytes of the peer."""
+        """Verify the peer of a new connection. Raises OSError, and TransportError when the peer sent something."""
+        if not self._is_new:
+            return
+        self._is_new = False
         if isinstance(self.endpoint, ssl.SSLSocket):
             self.endpoint.do_handshake()
         if not self.is_fresh():

@@ -14,10 +14,10 @@ from gateways.http.errors import TransportError
 
 FIELDS_MAX: Final = 100
 END: Final = b"\r\n\r\n"
-TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-"""The form of a header's name, as a regular expression."""
+NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+"""The form of a header's name (a token), as a regular expression."""
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
-_FIELD: Final = TOKEN.encode() + rb":" + _TEXT + rb"\r\n"
+_FIELD: Final = NAME.encode() + rb":" + _TEXT + rb"\r\n"
 FIELD: Final = re.compile(_FIELD)
 """One header with the end of its line."""
 _HEAD: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _TEXT + rb")?\r\n((?:" + _FIELD + rb")*+)\r\n")

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gateways.http.errors import TransportError
-from gateways.http.head import END, FIELD, TOKEN, Head, Headers, may_be_head, parse_head
+from gateways.http.head import END, FIELD, NAME, Head, Headers, may_be_head, parse_head
 
 RESPONSE_BYTES_MAX: Final = 64 * 1024
 """Headers and body together; a payment response has a few hundred bytes."""
 
 _LENGTH: Final = re.compile(r"[0-9]{1,12}")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*+;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
-_PARAMETER: Final = re.compile(rf'({TOKEN})=({TOKEN}|"[^"\\=;]*")')
+_PARAMETER: Final = re.compile(rf'({NAME})=({NAME}|"[^"\\=;]*")')
 _PARAMETERS: Final = re.compile(rf"(?:[ \t]*;[ \t]*{_PARAMETER.pattern})*[ \t]*")
 _CONTINUE: Final = 100
 _FINAL_MIN: Final = 200
@@ -45,7 +45,7 @@ class Response(NamedTuple):
             return ""
         if _PARAMETERS.fullmatch(";" + parameters) is None:
             return "?"
-        named = {name.lower(): value for name, value in _PARAMETER.findall(parameters)}
+        named: dict[str, str] = {name.lower(): value for name, value in _PARAMETER.findall(parameters)}
         if len(named) != parameters.count("=") or any(name.startswith("charset*") for name in named):
             return "?"
         return named.get("charset", "").strip('"').lower()

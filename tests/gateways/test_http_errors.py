@@ -9,10 +9,12 @@ import ssl
 import pytest
 
 from domain.outcomes import GatewayError, NotSentError, OutcomeUnknownError
-from gateways.http import HttpClient, addresses, client as client_module, connection, deadlines, pool
+from gateways.http import HttpClient, addresses, connection, deadlines, pool
+from gateways.http import client as client_module
 from gateways.http.connection import Connection
 from gateways.http.deadlines import Deadline, Deadlines
 from gateways.http.errors import FOREIGN_ERRORS, TransportError, translated
+from gateways.http.request import RequestEncoder
 from tests.gateways.peer import Peer
 from tests.gateways.transport import Client, post
 
@@ -58,7 +60,7 @@ def test_every_foreign_error_has_one_meaning(
 
     for where, name, meaning in [
         (client_module, "connect", NotSentError),
-        (client_module, "encoded", NotSentError),
+        (RequestEncoder, "encode", NotSentError),
         (Deadlines, "begin", NotSentError),
         (Deadline, "guard", NotSentError),
         (Connection, "start", NotSentError),
