@@ -15,18 +15,60 @@ from gateways.http.connection import Connection
 IDLE_S_MAX: Final = 4.0
 
 
+class Slots:
+    """At most ``count`` calls at a time. Thread-safe.
+
+    A free slot is taken without a lock. Under gevent a release of ``threading.Semaphore`` would switch to other
+    greenlets each time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = [None] * count  # taking the last item of a list is atomic
+        self._freed = threading.Condition()
+        self._waiting = 0
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Take a slot; returns whether one became free in time."""
+        return self._take() or self._wait(timeout_s)
+
+    def release(self) -> None:
+        """Free a slot."""
+        self._free.append(None)  # before the look at those who wait: either they find it, or this finds them
+        if self._waiting:
+            with self._freed:
+                self._freed.notify()
+
+    def _take(self) -> bool:
+        try:
+            self._free.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _wait(self, timeout_s: float) -> bool:
+        with self._freed:
+            self._waiting += 1
+            try:
+                return self._freed.wait_for(self._take, timeout_s)
+            except BaseException:  # killed: another one takes the slot that this one was woken for
+                self._freed.notify()
+                raise
+            finally:
+                self._waiting -= 1
+
+
 class Pool:
     """At most ``max_concurrent`` connections. Thread-safe."""
 
     def __init__(self, max_concurrent: int, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._slots = threading.BoundedSemaphore(max_concurrent)
+        self._slots = Slots(max_concurrent)
         self._idle: deque[Connection] = deque()  # the newest is at the right
         self._closed = False
 
     def acquire(self, timeout_s: float) -> bool:
         """Take a slot; returns whether one became free in time."""
-        return self._slots.acquire(blocking=False) or self._slots.acquire(timeout=timeout_s)
+        return self._slots.acquire(timeout_s)
 
     def take(self) -> Connection | None:
         """An idle connection that is still usable."""

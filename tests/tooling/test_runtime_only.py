@@ -57,7 +57,7 @@ EXCEPTIONS: Final = {
     ("gateways/http/deadlines.py", "threading.Lock"): "a deadline that ends a call never meets the next call",
     ("gateways/http/deadlines.py", "threading.Thread"): "the sweep that ends overdue calls",
     ("gateways/http/deadlines.py", "time.sleep"): "the sweep waits until the next call is due",
-    ("gateways/http/pool.py", "threading.BoundedSemaphore"): "the bound on a provider's connections",
+    ("gateways/http/pool.py", "threading.Condition"): "the bound on a provider's connections",
     (
         "store/postgresql/work.py",
         "datetime.datetime.now",
