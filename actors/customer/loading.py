@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
-from pykka import ActorDeadError
-
 from actors.customer.context import CustomerContext
+from actors.customer.loader import LoadRequest
 from actors.customer.operation import Operation
-from actors.messages import Loaded, Recipient
+from actors.messages import Recipient
 from domain.account import TERMINAL, Account, Transaction
-from store.port import Lease, Snapshot, StreamKey
+from store.port import Load, StreamKey
 
 CACHED_MAX: Final = 128
 """Unfinished transactions kept in memory. Older ones are loaded when their outcome arrives."""
@@ -37,19 +35,7 @@ def load(
 ) -> None:
     """Read the account, and the present leases of fenced ``operations``; ``reply_to`` gets Loaded."""
     fenced = [work_id for it in operations if it.fenced and (work_id := it.work_id) is not None]
-    store = context.store
-
-    def read() -> None:
-        leases: dict[str, Lease | None] = {}
-        try:
-            result: Snapshot | BaseException = store.load(stream, transaction_ids)
-            leases.update((work_id, store.lease(work_id)) for work_id in fenced)
-        except BaseException as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
-            result = error
-        with suppress(ActorDeadError):  # the successor loads for itself
-            reply_to.tell(Loaded(serial, result, leases))
-
-    context.loader.submit(read)
+    context.loader.submit(LoadRequest(Load(stream, transaction_ids), fenced, serial, reply_to))
 
 
 def trimmed(account: Account) -> Account:
