@@ -130,10 +130,10 @@ class EventStore(Protocol):
         """
 
     def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
-        """Return what ``load`` returns for each of ``loads``, in their order; each customer is in one snapshot.
+        """Return what ``load`` returns for each of ``loads``, in their order. Each customer is in one snapshot.
 
-        Raises the error of any of them: the caller then loads each customer alone. An adapter that has no query for
-        several customers returns ``[self.load(*one) for one in loads]``.
+        Raises the error of any of them. Then each can be loaded alone. An adapter that has no query for several
+        customers returns ``[self.load(*one) for one in loads]``.
         """
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
