@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from actors.customer.context import CustomerContext
@@ -14,6 +15,7 @@ from store.port import Load, StreamKey
 
 CACHED_MAX: Final = 128
 """Unfinished transactions kept in memory. Older ones are loaded when their outcome arrives."""
+_NO_TRANSACTIONS: Final[Mapping[str, Transaction]] = MappingProxyType({})  # one for all idle customers
 
 
 def wanted_for(operations: Iterable[Operation], account: Account | None) -> tuple[str, ...]:
@@ -43,6 +45,8 @@ def trimmed(account: Account) -> Account:
     open_ones: dict[str, Transaction] = {
         key: transaction for key, transaction in account.transactions.items() if transaction.status not in TERMINAL
     }
+    if not open_ones:
+        return Account(account.customer_id, account.version, account.balances, _NO_TRANSACTIONS)
     for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
         del open_ones[key]
     return Account(account.customer_id, account.version, account.balances, open_ones)
