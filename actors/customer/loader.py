@@ -20,8 +20,11 @@ logger: Final = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 64
 """Customers in one query. Larger batches make a load no cheaper, and the first customer waits for the last."""
+TRANSACTIONS_MAX: Final = 512
+"""Transactions to look for in one query, except that a single customer may have more."""
 SLOW_S: Final = 0.1
 """A batch that takes longer does not delay the loads that arrive after it."""
+_FAILURES_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ class Loader:
         """The loads that wait. When there are none, the thread ends."""
         now = self._monotonic()
         with self._lock:
-            batch = self._waiting[:BATCH_MAX]
-            del self._waiting[:BATCH_MAX]
+            batch = self._waiting[: self._fitting()]
+            del self._waiting[: len(batch)]
             if batch:
                 self._slow_from = now + SLOW_S
             else:
@@ -94,16 +97,36 @@ class Loader:
                 self._slow_from = now  # those that still run, if any, are slower than this one
             return batch
 
+    def _fitting(self) -> int:
+        """How many of the first loads that wait fit into one query."""
+        transactions = 0
+        for number, request in enumerate(self._waiting[:BATCH_MAX]):
+            transactions += len(request.load.transaction_ids)
+            if number and transactions > TRANSACTIONS_MAX:
+                return number
+        return BATCH_MAX
+
     def _loaded(self, batch: Sequence[LoadRequest]) -> Sequence[Snapshot | BaseException]:
         if len(batch) == 1:
             return [self._load_one(batch[0])]
+        began = self._monotonic()
         try:
             return self._store.load_many([request.load for request in batch])
-        except StoreUnavailableError as error:
-            return [error] * len(batch)
         except BaseException as error:  # noqa: BLE001  # every customer gets an answer, whatever the error
+            if isinstance(error, StoreUnavailableError) and self._monotonic() - began >= SLOW_S:
+                return [error] * len(batch)  # nothing answers: to ask for each customer would take as long again
             logger.warning("a batch of %s loads failed, and each is tried alone: %r", len(batch), error)
-        return [self._load_one(request) for request in batch]  # a customer that cannot be read fails alone
+        return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: Sequence[LoadRequest]) -> list[Snapshot | BaseException]:
+        """A customer that cannot be read fails alone. After two failures in a row the store counts as away."""
+        results: list[Snapshot | BaseException] = []
+        failures = 0
+        for request in batch:
+            result = self._load_one(request) if failures < _FAILURES_MAX else results[-1]
+            failures = failures + 1 if isinstance(result, StoreUnavailableError) else 0
+            results.append(result)
+        return results
 
     def _load_one(self, request: LoadRequest) -> Snapshot | BaseException:
         try:

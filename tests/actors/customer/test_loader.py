@@ -10,7 +10,7 @@ import apsw
 import pytest
 from pykka import ActorDeadError
 
-from actors.customer.loader import BATCH_MAX, SLOW_S, Loader, LoadRequest
+from actors.customer.loader import BATCH_MAX, SLOW_S, TRANSACTIONS_MAX, Loader, LoadRequest
 from actors.messages import Loaded
 from actors.runtime.dispatchers import GrowingExecutor
 from store.errors import CorruptStoreError, StoreUnavailableError
@@ -135,17 +135,56 @@ def test_a_batch_that_fails_once_is_read_one_by_one(place: Place, error: BaseExc
     assert place.versions() == {0: 1, 1: 1, 2: 1}
 
 
-def test_a_store_that_is_away_is_asked_once(place: Place) -> None:
-    """All customers of the batch get the error: asking for each alone would multiply the time that it takes."""
+def test_a_store_that_is_away_is_asked_a_few_times(place: Place) -> None:
+    """All customers of the batch get the error. Asking for each alone would multiply the time that it takes."""
     place.store.inject("load_many", AWAY)
-    place.ask(0, 1, 2)
+    place.store.inject("load", AWAY, AWAY)
+    place.ask(*range(10))
     place.jobs.run()
-    assert place.answers() == {0: AWAY, 1: AWAY, 2: AWAY}
-    assert place.store.loads == []
+    assert place.answers() == dict.fromkeys(range(10), AWAY)
+    assert len(place.store.loads) == 2
     place.inbox.messages.clear()
     place.ask(0, 1, 2)
     place.jobs.run()
     assert place.versions() == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_store_that_does_not_answer_in_time_is_asked_once(real_store: SqliteStore) -> None:
+    """A query that failed after a long wait is not repeated for each customer."""
+    hanging = Hanging(real_store)
+    place = Place(real_store, hanging)
+
+    def wait() -> None:
+        place.clock.now += 2 * SLOW_S
+
+    hanging.meanwhile.append(wait)
+    hanging.inject("load_many", AWAY)
+    place.ask(0, 1, 2)
+    place.jobs.run()
+    assert place.answers() == {0: AWAY, 1: AWAY, 2: AWAY}
+    assert hanging.loads == []
+
+
+@pytest.mark.parametrize("poison", [0, 1, 2])
+def test_a_customer_for_which_the_server_fails_fails_alone(place: Place, poison: int) -> None:
+    """A damaged page may look like a store that is away, at once and every time that this customer is read."""
+    place.store.inject("load_many", AWAY)
+    place.store.inject("load", *[None] * poison, AWAY)
+    place.ask(0, 1, 2)
+    place.jobs.run()
+    assert [serial for serial, result in place.answers().items() if result is AWAY] == [poison]
+    assert sum(isinstance(result, Snapshot) for result in place.answers().values()) == 2
+
+
+def test_a_batch_has_a_bounded_number_of_transactions(place: Place) -> None:
+    """Customers with many transactions share a query with fewer others; one customer may have any number."""
+    many = tuple(f"none-{number}" for number in range(TRANSACTIONS_MAX))
+    for serial, wanted in enumerate([(), many, ("t-c2",), (*many, "t-c3"), ("t-c4",), ("t-c5",)]):
+        place.loader.submit(LoadRequest(Load(stream(f"c{serial}"), wanted), (), serial, place.inbox))
+    place.jobs.run()
+    assert place.store.load_sizes == [2, 2], "the third and the fourth were alone"
+    assert [*place.answers()] == [*range(6)]
+    assert all(isinstance(result, Snapshot) for result in place.answers().values())
 
 
 def test_leases_come_with_the_customer(place: Place) -> None:
